@@ -1,0 +1,46 @@
+SHELL := /bin/bash
+PYTHON ?= python3
+BIN := .venv/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help setup servers demo test test-all lint format bench clean
+
+help: ## list these targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+setup: .venv/.ready ## make the virtual environment in .venv with everything in it
+
+.venv/.ready: pyproject.toml
+	@./tests/lab/install python
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --upgrade 'pip>=25.1'
+	$(BIN)/pip install --quiet --editable . --group test --group lint
+	@touch $@
+
+servers:
+	@./tests/lab/install servers
+
+demo: setup servers ## build a small appliance on loopback and keep vigil over it
+	$(BIN)/certvigil demo
+
+test: setup servers ## run the tests, in parallel
+	$(BIN)/pytest
+
+test-all: setup servers ## run every test, the slow ones too
+	$(BIN)/pytest --all
+
+lint: setup ## ruff, mypy (strict), import-linter
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: setup ## let ruff format the code
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: setup servers ## measure; one JSON line per number
+	$(BIN)/python -m tests.bench
+
+clean: ## remove everything that is made
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

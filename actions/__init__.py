@@ -1,0 +1,1 @@
+"""Changing things safely: the only room that writes outside the state directory."""

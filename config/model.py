@@ -1,0 +1,203 @@
+"""The declared things: what the configuration says, as frozen values that are valid once built."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from config.vocabulary import Code, FileRole, TLSVersion, VerifierName
+
+DAY = 86_400
+
+
+@dataclass(frozen=True, slots=True)
+class Threshold:
+    """A point before the end of a lifetime: `share` of the lifetime is left, but never more than `days` days."""
+
+    share: float
+    days: float
+
+    def seconds_left(self, lifetime: float) -> float:
+        """The remaining time, in seconds, at which a certificate of `lifetime` seconds crosses this threshold."""
+        return min(self.share * lifetime, self.days * DAY)
+
+
+@dataclass(frozen=True, slots=True)
+class Thresholds:
+    """When `expiring` is raised, by severity; each level lies no earlier than the one below it."""
+
+    notice: Threshold = Threshold(1 / 3, 60)
+    warning: Threshold = Threshold(0.25, 30)
+    critical: Threshold = Threshold(0.125, 14)
+
+
+@dataclass(frozen=True, slots=True)
+class FileTarget:
+    """One file that is looked at."""
+
+    name: str
+    path: str
+    """Absolute, as configured: symbolic links are not resolved."""
+    role: FileRole
+    component: str | None = None
+    trust_store: str | None = None
+    """Where given, the file's chain is judged against it."""
+    thresholds: Thresholds | None = None
+    """None means the default ones, which also know short-lived and CA certificates."""
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """Files to find: paths, directories (recursively) and patterns with `*`, `?`, `[...]` and `**`, all absolute."""
+
+    patterns: tuple[str, ...]
+    exclude: tuple[str, ...] = ()
+    trust_store: str | None = None
+    thresholds: Thresholds | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """A live TLS server: every address that `host` resolves to is looked at."""
+
+    name: str
+    host: str
+    port: int
+    server_name: str | None = None
+    """The SNI name and the name to verify; None means `host` (no SNI where that is an address)."""
+    every: float = 300.0
+    timeout: float = 10.0
+    minimum_version: TLSVersion = TLSVersion.TLS1_0
+    """The lowest version the probe itself accepts: low, since facts come first."""
+    allowed_versions: frozenset[TLSVersion] = frozenset({TLSVersion.TLS1_2, TLSVersion.TLS1_3})
+    """What may be negotiated without `obsolete_protocol`."""
+    clients: tuple[str, ...] = ()
+    component: str | None = None
+    thresholds: Thresholds | None = None
+
+    @property
+    def verified_name(self) -> str:
+        """The name that the certificate must carry."""
+        return self.server_name or self.host
+
+
+@dataclass(frozen=True, slots=True)
+class Artefacts:
+    """The files of a component: either `combined`, or `certificate` (and `key`, and `chain` where it is separate)."""
+
+    certificate: str | None = None
+    key: str | None = None
+    chain: str | None = None
+    combined: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Component:
+    """A service with its artefacts, its own endpoints and the clients that must accept it."""
+
+    name: str
+    artefacts: Artefacts
+    endpoints: tuple[str, ...] = ()
+    """Names of endpoints."""
+    clients: tuple[str, ...] = ()
+    not_served_after: float = 120.0
+    """Seconds that a new certificate may lie on disk before not serving it is a finding."""
+
+
+@dataclass(frozen=True, slots=True)
+class PemBundle:
+    """Anchors in a file of PEM (or one DER) certificates."""
+
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class SystemStore:
+    """The operating system's anchors."""
+
+
+@dataclass(frozen=True, slots=True)
+class CertifiStore:
+    """Mozilla's anchors, as the certifi package ships them."""
+
+
+TrustSource = PemBundle | SystemStore | CertifiStore
+
+
+@dataclass(frozen=True, slots=True)
+class TrustStore:
+    """A named set of anchors."""
+
+    name: str
+    source: TrustSource
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """Someone who connects: what it trusts, whose rules it follows, by which names it connects."""
+
+    name: str
+    trusts: str
+    """The name of a trust store."""
+    verifier: VerifierName = VerifierName.OPENSSL
+    intermediates: tuple[str, ...] = ()
+    """Files with certificates that this client holds itself."""
+    names: tuple[str, ...] = ()
+    """The names it connects by; empty means the endpoint's own."""
+    validates: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Waiver:
+    """A finding that is openly silenced until a date."""
+
+    target: str
+    code: Code
+    reason: str
+    until: int
+    """Unix time at which the waiver ends."""
+
+
+@dataclass(frozen=True, slots=True)
+class Web:
+    """Where and how the daemon answers HTTP."""
+
+    listen: tuple[str, ...] = ("127.0.0.1:9790",)
+    config_file: str | None = None
+    """A file in the shape of Prometheus' `web.config.file`."""
+    allowed_hosts: tuple[str, ...] = ()
+    """Host header values accepted beside the listening addresses and the host's own names."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How the daemon runs."""
+
+    state_directory: str = "/var/lib/certvigil"
+    socket: str = "/run/certvigil/certvigil.sock"
+    rescan: float = 600.0
+    """Seconds between two looks at every file, the safety net for a lost event."""
+    concurrency: int = 20
+    """Looks at endpoints under way at once."""
+    history_days: int = 400
+    web: Web = Web()
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """Everything that the configuration declares; names are unique and every reference resolves."""
+
+    settings: Settings = Settings()
+    watches: tuple[Watch, ...] = ()
+    files: tuple[FileTarget, ...] = ()
+    """Files of components; those of `watches` are found at run time."""
+    endpoints: Mapping[str, Endpoint] = field(default_factory=lambda: MappingProxyType({}))
+    components: Mapping[str, Component] = field(default_factory=lambda: MappingProxyType({}))
+    trust_stores: Mapping[str, TrustStore] = field(default_factory=lambda: MappingProxyType({}))
+    clients: Mapping[str, Client] = field(default_factory=lambda: MappingProxyType({}))
+    waivers: tuple[Waiver, ...] = ()
+    sources: tuple[str, ...] = ()
+    """The files this was read from, to notice that the disk differs from what is loaded."""
+    digest: str = ""
+    """SHA-256 over those files, hexadecimal."""

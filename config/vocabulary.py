@@ -1,0 +1,243 @@
+"""The closed lists: every word that appears in a finding, a label, a log line or the API comes from here."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Final
+
+
+class Severity(StrEnum):
+    """How much a finding matters; members are declared from least to most severe."""
+
+    NOTICE = "notice"
+    WARNING = "warning"
+    CRITICAL = "critical"
+
+    @property
+    def rank(self) -> int:
+        """The position on the scale, 0 for the least severe."""
+        return _SEVERITY_RANK[self]
+
+
+_SEVERITY_RANK: Final = {severity: rank for rank, severity in enumerate(Severity)}
+
+
+class Verdict(StrEnum):
+    """What a target amounts to: the worst of its findings, notice counting as ok."""
+
+    OK = "ok"
+    WARNING = "warning"
+    CRITICAL = "critical"
+    UNKNOWN = "unknown"
+
+
+class Code(StrEnum):
+    """What can be wrong: the closed list of finding codes."""
+
+    # time
+    EXPIRED = "expired"
+    EXPIRING = "expiring"
+    NOT_YET_VALID = "not_yet_valid"
+    VALIDITY_TOO_LONG = "validity_too_long"
+    # chain
+    INCOMPLETE_CHAIN = "incomplete_chain"
+    WRONG_ORDER = "wrong_order"
+    UNNEEDED_CERTIFICATE = "unneeded_certificate"
+    ROOT_PRESENTED = "root_presented"
+    UNTRUSTED_ISSUER = "untrusted_issuer"
+    SELF_SIGNED = "self_signed"
+    BAD_SIGNATURE = "bad_signature"
+    INVALID_CA = "invalid_ca"
+    PATH_REJECTED = "path_rejected"
+    NONCONFORMING = "nonconforming"
+    # name
+    HOSTNAME_MISMATCH = "hostname_mismatch"
+    COMMON_NAME_ONLY = "common_name_only"
+    # key
+    KEY_MISMATCH = "key_mismatch"
+    WEAK_KEY = "weak_key"
+    WEAK_SIGNATURE = "weak_signature"
+    KEY_EXPOSED = "key_exposed"
+    KEY_SHARED = "key_shared"
+    # state
+    NOT_SERVED = "not_served"
+    NOT_ACTIVATED = "not_activated"
+    ENDPOINTS_DISAGREE = "endpoints_disagree"
+    CHANGED_UNEXPECTEDLY = "changed_unexpectedly"
+    # source
+    UNREADABLE = "unreadable"
+    UNREACHABLE = "unreachable"
+    NO_CERTIFICATE = "no_certificate"
+    # tls
+    OBSOLETE_PROTOCOL = "obsolete_protocol"
+    WEAK_CIPHER = "weak_cipher"
+    # revocation
+    REVOKED = "revoked"
+    REVOCATION_UNKNOWN = "revocation_unknown"
+    CRL_STALE = "crl_stale"
+    # client
+    CLIENT_REJECTS = "client_rejects"
+    # appliance
+    DEFAULT_CERTIFICATE = "default_certificate"
+    VALIDATION_DISABLED = "validation_disabled"
+    DEFAULT_STORE_PASSWORD = "default_store_password"  # noqa: S105 (a finding code, not a secret)
+    CONFIG_LINE_MISSING = "config_line_missing"
+    # self
+    CLOCK_SUSPECT = "clock_suspect"
+    INBOX_UNSAFE = "inbox_unsafe"
+    DATABASE_DEGRADED = "database_degraded"
+    DELIVERY_FAILED = "delivery_failed"
+    CONFIG_REJECTED = "config_rejected"
+
+
+_CRITICAL: Final = frozenset(
+    {
+        Code.EXPIRED,
+        Code.NOT_YET_VALID,
+        Code.INCOMPLETE_CHAIN,
+        Code.UNTRUSTED_ISSUER,
+        Code.SELF_SIGNED,
+        Code.BAD_SIGNATURE,
+        Code.INVALID_CA,
+        Code.PATH_REJECTED,
+        Code.HOSTNAME_MISMATCH,
+        Code.KEY_MISMATCH,
+        Code.REVOKED,
+        Code.CLIENT_REJECTS,
+        Code.NO_CERTIFICATE,
+        Code.UNREADABLE,
+    }
+)
+_WARNING: Final = frozenset(
+    {
+        Code.EXPIRING,
+        Code.WRONG_ORDER,
+        Code.WEAK_KEY,
+        Code.WEAK_SIGNATURE,
+        Code.KEY_EXPOSED,
+        Code.NOT_SERVED,
+        Code.NOT_ACTIVATED,
+        Code.ENDPOINTS_DISAGREE,
+        Code.CHANGED_UNEXPECTEDLY,
+        Code.VALIDATION_DISABLED,
+        Code.OBSOLETE_PROTOCOL,
+        Code.CRL_STALE,
+        Code.DEFAULT_CERTIFICATE,
+        Code.UNREACHABLE,
+        Code.CLOCK_SUSPECT,
+        Code.INBOX_UNSAFE,
+        Code.DATABASE_DEGRADED,
+        Code.DELIVERY_FAILED,
+        Code.CONFIG_REJECTED,
+    }
+)
+
+DEFAULT_SEVERITY: Final = {
+    code: Severity.CRITICAL if code in _CRITICAL else Severity.WARNING if code in _WARNING else Severity.NOTICE
+    for code in Code
+}
+"""Each code's severity where the circumstances say nothing else."""
+
+
+class TargetKind(StrEnum):
+    """What sort of thing a target is."""
+
+    FILE = "file"
+    ENDPOINT = "endpoint"
+    SELF = "self"
+    """certvigil itself: its configuration, its database, its clock."""
+
+
+class FileRole(StrEnum):
+    """Why a file is looked at, which decides how it is judged."""
+
+    LISTED = "listed"
+    """Named on its own: that it cannot be read, or holds no certificate, is a fault."""
+    FOUND = "found"
+    """Matched by a pattern or met in a directory: it may be anything, so it is judged only if it holds a certificate."""
+    CERTIFICATE = "certificate"
+    KEY = "key"
+    CHAIN = "chain"
+    COMBINED = "combined"
+    """A component's one file with certificate, key and perhaps chain."""
+
+
+class FileContent(StrEnum):
+    """What a file turned out to hold."""
+
+    LEAF = "leaf"
+    """An end-entity certificate, perhaps with the certificates that lead towards its root."""
+    BUNDLE = "bundle"
+    """Several CA certificates, no end entity."""
+    ANCHOR = "anchor"
+    """One CA certificate."""
+    KEY = "key"
+    """A private key and no certificate."""
+    NOTHING = "nothing"
+    """Neither a certificate nor a key."""
+
+
+class UnreadableReason(StrEnum):
+    """Why a file gave no facts."""
+
+    NOT_FOUND = "not_found"
+    PERMISSION_DENIED = "permission_denied"
+    BROKEN_SYMLINK = "broken_symlink"
+    SYMLINK_LOOP = "symlink_loop"
+    NOT_REGULAR = "not_regular"
+    """A directory, FIFO, socket or device."""
+    TOO_LARGE = "too_large"
+    BAD_PEM = "bad_pem"
+    BAD_DER = "bad_der"
+    CHANGED_WHILE_READ = "changed_while_read"
+    IO_ERROR = "io_error"
+
+
+class UnreachableReason(StrEnum):
+    """Why an endpoint gave no facts."""
+
+    NAME_NOT_FOUND = "name_not_found"
+    CONNECTION_REFUSED = "connection_refused"
+    NO_ROUTE = "no_route"
+    TIMED_OUT = "timed_out"
+    CONNECTION_RESET = "connection_reset"
+    CONNECTION_CLOSED = "connection_closed"
+    """The peer closed the connection in the middle of the handshake."""
+    NOT_TLS = "not_tls"
+    PROTOCOL_VERSION = "protocol_version"
+    """No TLS version in common."""
+    HANDSHAKE_FAILED = "handshake_failed"
+    TOO_MUCH_DATA = "too_much_data"
+    IO_ERROR = "io_error"
+
+
+class VerifierName(StrEnum):
+    """Whose rules judge a path."""
+
+    OPENSSL = "openssl"
+    WEBPKI = "webpki"
+
+
+class TLSVersion(StrEnum):
+    """A protocol version, spelled as OpenSSL reports it; members are declared from oldest to newest."""
+
+    TLS1_0 = "TLSv1"
+    TLS1_1 = "TLSv1.1"
+    TLS1_2 = "TLSv1.2"
+    TLS1_3 = "TLSv1.3"
+
+    @property
+    def rank(self) -> int:
+        """The age of the version, 0 for the oldest."""
+        return _TLS_RANK[self]
+
+
+_TLS_RANK: Final = {version: rank for rank, version in enumerate(TLSVersion)}
+
+
+class LookOutcome(StrEnum):
+    """How a look ended."""
+
+    CHANGED = "changed"
+    UNCHANGED = "unchanged"
+    FAILED = "failed"

@@ -1,0 +1,124 @@
+"""What happened: the values that travel on the bus, to be recorded, counted, exported and told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from config.vocabulary import LookOutcome, TargetKind
+from probes.certificate import Certificate
+from probes.finding import Finding
+from probes.observation import FileIdentity
+
+
+@dataclass(frozen=True, slots=True)
+class TargetAdded:
+    """A target is watched from now on."""
+
+    target: str
+    at: float
+    kind: TargetKind
+    location: str
+    component: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class TargetRemoved:
+    """A target is watched no longer."""
+
+    target: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class PresentedChanged:
+    """A target presents other certificates than before, or is seen for the first time."""
+
+    target: str
+    at: float
+    before: tuple[str, ...]
+    """SHA-256 of each certificate; empty where nothing was known."""
+    after: tuple[Certificate, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class IdentityChanged:
+    """A file was touched: what must be the same for it not to be read again after a restart."""
+
+    target: str
+    at: float
+    identity: FileIdentity | None
+
+
+@dataclass(frozen=True, slots=True)
+class FindingRaised:
+    """Something is wrong that was not."""
+
+    target: str
+    at: float
+    finding: Finding
+
+
+@dataclass(frozen=True, slots=True)
+class FindingChanged:
+    """Something is still wrong, with another severity or detail."""
+
+    target: str
+    at: float
+    before: Finding
+    finding: Finding
+
+
+@dataclass(frozen=True, slots=True)
+class FindingCleared:
+    """Something is no longer wrong."""
+
+    target: str
+    at: float
+    finding: Finding
+    since: float
+    """Unix time at which it had been raised."""
+
+
+@dataclass(frozen=True, slots=True)
+class LookFailed:
+    """A target could not be looked at: the first time in a row, or for another reason than the time before."""
+
+    target: str
+    at: float
+    reason: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class LookRecovered:
+    """A target could be looked at again."""
+
+    target: str
+    at: float
+
+
+Event = (
+    TargetAdded
+    | TargetRemoved
+    | PresentedChanged
+    | IdentityChanged
+    | FindingRaised
+    | FindingChanged
+    | FindingCleared
+    | LookFailed
+    | LookRecovered
+)
+"""Every event is a change, so that what stays as it is writes nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """A look ended; not an event to record, but one to count."""
+
+    target: str
+    kind: TargetKind
+    outcome: LookOutcome
+    seconds: float
+    """Duration of the look."""
+    lag: float
+    """Seconds by which it started later than it was due."""

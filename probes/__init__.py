@@ -1,0 +1,1 @@
+"""Looking and judging: reads files and opens sockets, never changes anything."""

@@ -1,0 +1,238 @@
+"""The certificate as an immutable value: facts that print safely, and a reason for each fact that is missing."""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import lru_cache
+from typing import Final, TypeVar
+from weakref import WeakValueDictionary
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, rsa
+from cryptography.utils import CryptographyDeprecationWarning
+
+from config.text import printable
+from probes.encoding import Outline, outline
+
+# A serial number below 1 is a fact to report, not a reason to write to the log at every look.
+warnings.filterwarnings("ignore", category=CryptographyDeprecationWarning, message="Parsed a serial number")
+# Nor is an attribute with more characters than X.520 allows.
+warnings.filterwarnings("ignore", category=UserWarning, message="Attribute's length must be")
+
+Fact = TypeVar("Fact")
+
+
+class KeyKind(StrEnum):
+    """The algorithm of a public key."""
+
+    RSA = "rsa"
+    EC = "ec"
+    ED25519 = "ed25519"
+    ED448 = "ed448"
+    DSA = "dsa"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A public key, as far as judging its strength needs it."""
+
+    kind: KeyKind
+    bits: int
+    """Size in bits, 0 where it is not known."""
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.bits}" if self.bits else str(self.kind)
+
+
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
+class Certificate:
+    """A certificate with its facts decoded (RFC 5280); two are equal where their DER is.
+
+    All text is printable as it stands: hostile characters were escaped when it was decoded.
+    """
+
+    der: bytes
+    sha256: str
+    """Of the DER, hexadecimal."""
+    subject: str
+    """RFC 4514."""
+    issuer: str
+    serial: str
+    """Hexadecimal without leading zeros; empty where it cannot be decoded."""
+    not_before: int | None
+    """Unix time; None where it cannot be decoded."""
+    not_after: int | None
+    names: tuple[str, ...]
+    """Subject alternative names as `DNS:…`, `IP:…`, `email:…`, `URI:…` or `other`."""
+    key: Key
+    signature_hash: str
+    """Name of the hash, such as `sha256`; empty where the signature has none of its own or it is not known."""
+    is_ca: bool
+    """Basic constraints say CA, or it is self-issued and of version 1."""
+    self_issued: bool
+    failures: tuple[str, ...] = ()
+    """One sentence for each field that could not be decoded."""
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Certificate) and self.der == other.der
+
+    def __hash__(self) -> int:
+        return hash(self.der)
+
+    def __repr__(self) -> str:
+        return f"<Certificate {self.subject!r} {self.sha256[:16]}>"
+
+    def outline(self) -> Outline:
+        """Return the parts that are compared as bytes."""
+        return outline(self.der)
+
+    def public_key_sha256(self) -> str:
+        """Return the SHA-256 of the SubjectPublicKeyInfo, hexadecimal."""
+        return hashlib.sha256(self.outline().public_key).hexdigest()
+
+    def x509(self) -> x509.Certificate:
+        """Return the library's object, parsed anew: values that live long do not hold it."""
+        return x509.load_der_x509_certificate(self.der)
+
+
+_known: Final[WeakValueDictionary[bytes, Certificate]] = WeakValueDictionary()
+
+
+def certificate(der: bytes) -> Certificate:
+    """Return the certificate with exactly these bytes, decoded once for as long as anyone holds it.
+
+    Raises ValueError where `der` is not a certificate at all; a single bad field is a failure inside the value.
+    """
+    known = _known.get(der)
+    if known is None:
+        known = _known[der] = _decode(der)
+    return known
+
+
+def remember(known: Certificate) -> Certificate:
+    """Return the one value for these bytes: `known` itself, unless an equal one is already held."""
+    return _known.setdefault(known.der, known)
+
+
+class _Fields:
+    """Decodes field by field, so that one bad field costs that field alone."""
+
+    def __init__(self) -> None:
+        self.failures: list[str] = []
+
+    def get(self, name: str, decode: Callable[[], Fact], otherwise: Fact) -> Fact:
+        try:
+            return decode()
+        except (ValueError, TypeError, UnsupportedAlgorithm, OverflowError, x509.DuplicateExtension) as error:
+            self.failures.append(f"{name} cannot be decoded: {printable(str(error), 200)}")
+            return otherwise
+
+
+_NO_EXTENSIONS: Final = x509.Extensions([])
+_UNKNOWN_KEY: Final = Key(KeyKind.UNKNOWN, 0)
+
+
+def _decode(der: bytes) -> Certificate:
+    parts = outline(der)
+    parsed = x509.load_der_x509_certificate(der)
+    fields = _Fields()
+    extensions = fields.get("extensions", lambda: parsed.extensions, _NO_EXTENSIONS)
+    self_issued = parts.issuer == parts.subject
+    no_time: int | None = None
+    no_names: tuple[str, ...] = ()
+    return Certificate(
+        der=der,
+        sha256=hashlib.sha256(der).hexdigest(),
+        subject=fields.get("subject", lambda: printable(parsed.subject.rfc4514_string()), ""),
+        issuer=fields.get("issuer", lambda: _issuer(_ByIssuer(parts.issuer, parsed)), ""),
+        serial=fields.get("serial number", lambda: f"{parsed.serial_number:x}", ""),
+        not_before=fields.get("notBefore", lambda: int(parsed.not_valid_before_utc.timestamp()), no_time),
+        not_after=fields.get("notAfter", lambda: int(parsed.not_valid_after_utc.timestamp()), no_time),
+        names=fields.get("subject alternative names", lambda: _names(extensions), no_names),
+        key=fields.get("public key", lambda: _key(parsed), _UNKNOWN_KEY),
+        signature_hash=fields.get("signature algorithm", lambda: _signature_hash(parsed), ""),
+        is_ca=_is_ca(extensions, parsed, self_issued=self_issued),
+        self_issued=self_issued,
+        failures=tuple(fields.failures),
+    )
+
+
+class _ByIssuer:
+    """A certificate as a cache key that is only its issuer: thousands of certificates share one, and decoding it is dear."""
+
+    __slots__ = ("_name", "parsed")
+
+    def __init__(self, name: bytes, parsed: x509.Certificate) -> None:
+        self._name = name
+        self.parsed = parsed
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _ByIssuer) and self._name == other._name
+
+    def __hash__(self) -> int:
+        return hash(self._name)
+
+
+@lru_cache(maxsize=1024)
+def _issuer(of: _ByIssuer) -> str:
+    return printable(of.parsed.issuer.rfc4514_string())
+
+
+def _names(extensions: x509.Extensions) -> tuple[str, ...]:
+    for extension in extensions:
+        if isinstance(extension.value, x509.SubjectAlternativeName):
+            return tuple(map(_general_name, extension.value))
+    return ()
+
+
+def _general_name(name: x509.GeneralName) -> str:
+    match name:
+        case x509.DNSName():
+            return printable(f"DNS:{name.value}")
+        case x509.IPAddress():
+            return f"IP:{name.value}"
+        case x509.RFC822Name():
+            return printable(f"email:{name.value}")
+        case x509.UniformResourceIdentifier():
+            return printable(f"URI:{name.value}")
+        case _:
+            return "other"
+
+
+@lru_cache(maxsize=256)
+def _one_key(kind: KeyKind, bits: int) -> Key:
+    return Key(kind, bits)
+
+
+def _key(parsed: x509.Certificate) -> Key:
+    match parsed.public_key():
+        case rsa.RSAPublicKey() as key:
+            return _one_key(KeyKind.RSA, key.key_size)
+        case ec.EllipticCurvePublicKey() as key:
+            return _one_key(KeyKind.EC, key.key_size)
+        case ed25519.Ed25519PublicKey():
+            return _one_key(KeyKind.ED25519, 256)
+        case ed448.Ed448PublicKey():
+            return _one_key(KeyKind.ED448, 456)
+        case dsa.DSAPublicKey() as key:
+            return _one_key(KeyKind.DSA, key.key_size)
+        case _:
+            return _UNKNOWN_KEY
+
+
+def _signature_hash(parsed: x509.Certificate) -> str:
+    algorithm = parsed.signature_hash_algorithm
+    return algorithm.name if algorithm else ""
+
+
+def _is_ca(extensions: x509.Extensions, parsed: x509.Certificate, *, self_issued: bool) -> bool:
+    for extension in extensions:
+        if isinstance(extension.value, x509.BasicConstraints):
+            return extension.value.ca
+    return self_issued and parsed.version is x509.Version.v1

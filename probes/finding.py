@@ -1,0 +1,56 @@
+"""What is wrong, as values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from config.vocabulary import DEFAULT_SEVERITY, Code, Severity, Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that is wrong with a target; `(code, subject)` is its identity within the target."""
+
+    code: Code
+    severity: Severity
+    subject: str
+    """What it is about within the target: a position in the chain, a client, a name; empty for the target as a whole."""
+    detail: str
+    """A sentence for a person, printable; the same facts always give the same sentence (no "in 3 days")."""
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """What one client makes of what an endpoint presents."""
+
+    client: str
+    accepted: bool
+    why: str = ""
+    """Where it does not accept: the cause and what would cure it, a sentence, printable."""
+
+
+@dataclass(frozen=True, slots=True)
+class Assessment:
+    """The verdict on one observation, good until the clock reaches `until`."""
+
+    findings: tuple[Finding, ...]
+    """Each `(code, subject)` once."""
+    edges: tuple[Edge, ...] = ()
+    expiry: int | None = None
+    """Earliest end on the verified path, or of what is presented where nothing is verified; Unix time."""
+    until: float | None = None
+    """Unix time at which the same observation may be judged differently; None for never."""
+
+
+def finding(code: Code, detail: str, subject: str = "", severity: Severity | None = None) -> Finding:
+    """Return a finding with the code's default severity unless another is given."""
+    return Finding(code, severity or DEFAULT_SEVERITY[code], subject, detail)
+
+
+def verdict(findings: Iterable[Finding], *, known: bool = True) -> Verdict:
+    """Return the worst of `findings`, notice counting as ok; `unknown` where nothing was found nor could be looked at."""
+    worst = max((found.severity.rank for found in findings), default=0)
+    if worst:
+        return (Verdict.OK, Verdict.WARNING, Verdict.CRITICAL)[worst]
+    return Verdict.OK if known else Verdict.UNKNOWN

@@ -1,0 +1,84 @@
+"""What a look saw: facts and typed failures, no judgement."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from config.vocabulary import FileContent, UnreachableReason, UnreadableReason
+from probes.certificate import Certificate
+
+
+@dataclass(frozen=True, slots=True)
+class FileIdentity:
+    """What must change for a file to need reading again, taken from the resolved file."""
+
+    device: int
+    inode: int
+    mtime_ns: int
+    ctime_ns: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """A file gave no facts."""
+
+    reason: UnreadableReason
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class FileObservation:
+    """One look at a file."""
+
+    target: str
+    at: float
+    """Unix time of the look."""
+    identity: FileIdentity | None
+    """None where the file could not be examined."""
+    content: FileContent
+    certificates: tuple[Certificate, ...] = ()
+    """In file order."""
+    keys: tuple[str, ...] = ()
+    """SHA-256 of the public half (SubjectPublicKeyInfo) of each private key in the file, hexadecimal."""
+    mode: int = 0
+    """Permission bits of the resolved file."""
+    owner: int = 0
+    failure: Unreadable | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Presented:
+    """What one address of an endpoint presented in a completed handshake."""
+
+    address: str
+    chain: tuple[Certificate, ...]
+    """As presented, leaf first by protocol, but nothing is assumed."""
+    version: str
+    """Protocol version as OpenSSL spells it, such as `TLSv1.3`."""
+    cipher: str
+    group: str
+    """Key exchange group, empty where none was negotiated or it is not known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unreachable:
+    """One address of an endpoint (or its name) gave no facts."""
+
+    address: str
+    reason: UnreachableReason
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointObservation:
+    """One look at an endpoint, over every address that its name resolved to."""
+
+    target: str
+    at: float
+    """Unix time of the look."""
+    presented: tuple[Presented, ...]
+    failures: tuple[Unreachable, ...] = ()
+
+
+Observation = FileObservation | EndpointObservation
