@@ -1,0 +1,125 @@
+"""Path building of our own: not to decide whether a client accepts, but to say why it does not and what is missing.
+
+A verifier says yes or no. This module finds, among all paths that names and signatures allow, the one with the least
+wrong, and lists what is wrong with it (RFC 5280, 6.1; RFC 4158 on building).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import lru_cache
+from typing import Final
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+
+from probes.certificate import Certificate
+from probes.trust import Trust
+
+MAX_DEPTH: Final = 10
+MAX_PATHS: Final = 64
+"""Paths compared at most: cross-signing may offer many, an attacker may offer exponentially many."""
+
+
+class End(StrEnum):
+    """How a path ends."""
+
+    ANCHOR = "anchor"
+    SELF_SIGNED = "self_signed"
+    """At a self-signed certificate that is no anchor."""
+    MISSING = "missing"
+    """At a certificate whose issuer is not at hand."""
+    BAD_SIGNATURE = "bad_signature"
+    """At a certificate whose issuer, by name, is at hand but did not sign it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Path:
+    """Certificates of which each is signed by the next one, and how it goes on from the last."""
+
+    certificates: tuple[Certificate, ...]
+    end: End
+
+    @property
+    def last(self) -> Certificate:
+        """The certificate nearest to an anchor."""
+        return self.certificates[-1]
+
+
+def presented_path(presented: Sequence[Certificate]) -> tuple[Certificate, ...]:
+    """Return the presented certificates in the order in which each is signed by the next, from the leaf on.
+
+    The leaf is the first certificate that signed none of the others; what does not lead on from it is left out.
+    """
+    if not presented:
+        return ()
+    return max(paths(find_leaf(presented), presented, None), key=lambda path: len(path.certificates)).certificates
+
+
+def find_leaf(presented: Sequence[Certificate]) -> Certificate:
+    """Return the end entity among `presented` (not empty): the first that is no CA, or else that signed no other."""
+    for candidate in presented:
+        if not candidate.is_ca:
+            return candidate
+    for candidate in presented:
+        if not any(other is not candidate and signed(candidate, other) for other in presented):
+            return candidate
+    return presented[0]
+
+
+def paths(leaf: Certificate, pool: Sequence[Certificate], trust: Trust | None) -> Iterator[Path]:
+    """Yield the paths from `leaf` over `pool` towards the anchors of `trust`, at most `MAX_PATHS`."""
+    by_subject: dict[bytes, list[Certificate]] = {}
+    for candidate in dict.fromkeys(pool):
+        by_subject.setdefault(candidate.outline().subject, []).append(candidate)
+    left = MAX_PATHS
+    for path in _extend((leaf,), by_subject, trust):
+        yield path
+        left -= 1
+        if not left:
+            return
+
+
+def _extend(
+    so_far: tuple[Certificate, ...], by_subject: dict[bytes, list[Certificate]], trust: Trust | None
+) -> Iterator[Path]:
+    last = so_far[-1]
+    if trust is not None and trust.holds(last):
+        yield Path(so_far, End.ANCHOR)
+        return
+    if last.self_issued and signed(last, last):
+        yield Path(so_far, End.SELF_SIGNED)
+        return
+    if len(so_far) >= MAX_DEPTH:
+        yield Path(so_far, End.MISSING)
+        return
+    issuer = last.outline().issuer
+    anchors = trust.by_subject.get(issuer, ()) if trust is not None else ()
+    named = [each for each in dict.fromkeys((*anchors, *by_subject.get(issuer, ()))) if each not in so_far]
+    signers = [each for each in named if signed(each, last)]
+    for signer in signers:
+        yield from _extend((*so_far, signer), by_subject, trust)
+    if not signers:
+        yield Path(so_far, End.BAD_SIGNATURE if any(_same_key_named(each, last) for each in named) else End.MISSING)
+
+
+@lru_cache(maxsize=4096)
+def signed(issuer: Certificate, subject: Certificate) -> bool:
+    """Whether the key of `issuer` made the signature of `subject`, and the names agree."""
+    try:
+        subject.x509().verify_directly_issued_by(issuer.x509())
+    except (InvalidSignature, ValueError, TypeError, UnsupportedAlgorithm):
+        return False
+    return True
+
+
+def _same_key_named(issuer: Certificate, subject: Certificate) -> bool:
+    """Whether `subject` names the key of `issuer` as its signer, or names no key at all (RFC 5280, 4.2.1.1)."""
+    try:
+        named = subject.x509().extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value.key_identifier
+        own = issuer.x509().extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value.digest
+    except (x509.ExtensionNotFound, ValueError, x509.DuplicateExtension):
+        return True
+    return named is None or named == own

@@ -1,0 +1,46 @@
+"""Findings about how a chain is presented: order, what is in it without need."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+
+from config.vocabulary import Code
+from probes.certificate import Certificate
+from probes.chain import presented_path
+from probes.finding import Finding, finding
+from probes.judge.path import SubjectOf
+from probes.judge.time import moment
+
+
+def judge_presentation(
+    presented: Sequence[Certificate], used: Collection[Certificate], now: float, subject_of: SubjectOf
+) -> Iterator[Finding]:
+    """Yield what is untidy in `presented`, given the certificates that some client's path has `used` (none if unknown).
+
+    TLS 1.2 wants each certificate to certify the one before it (RFC 5246, 7.4.2); TLS 1.3 tolerates other orders.
+    """
+    leading = presented_path(presented)
+    in_order = [each for each in dict.fromkeys(presented) if each in leading]
+    if in_order != list(leading) or (leading and presented[0] != leading[0]):
+        order = " > ".join(str(presented.index(each)) for each in leading)
+        yield finding(Code.WRONG_ORDER, f"the chain leads from leaf to issuer in the order of positions {order}")
+    for certificate in dict.fromkeys(presented[1:]):
+        if certificate == leading[0]:
+            continue
+        if certificate.self_issued and certificate in leading:
+            yield finding(
+                Code.ROOT_PRESENTED,
+                f"{certificate.subject} is a root, which clients must hold themselves",
+                subject_of(certificate),
+            )
+        elif certificate not in used and (certificate not in leading or (used and _ended(certificate, now))):
+            until = f", which ends at {moment(certificate.not_after)}" if certificate.not_after is not None else ""
+            yield finding(
+                Code.UNNEEDED_CERTIFICATE, f"no path needs {certificate.subject}{until}", subject_of(certificate)
+            )
+    if len(set(presented)) < len(presented):
+        yield finding(Code.UNNEEDED_CERTIFICATE, "a certificate is presented more than once")
+
+
+def _ended(certificate: Certificate, now: float) -> bool:
+    return certificate.not_after is not None and now >= certificate.not_after + 1

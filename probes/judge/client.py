@@ -1,0 +1,182 @@
+"""Findings about clients: whether each one accepts, and if not, why and what would cure it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from types import MappingProxyType
+from typing import Final
+
+from config.model import Client
+from config.vocabulary import Code, Severity, VerifierName
+from probes.certificate import Certificate
+from probes.chain import End, Path, find_leaf, paths
+from probes.finding import Edge, Finding, finding
+from probes.judge.conformance import judge_conformance
+from probes.judge.path import SubjectOf, judge_path
+from probes.trust import Trust
+from probes.verifier import VERIFIERS, Accepted, Refused
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What one client brings to the judgement of a chain."""
+
+    client: Client
+    trust: Trust
+    held: tuple[Certificate, ...] = ()
+    """Intermediates that it holds itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChainVerdict:
+    """What a verifier makes of a chain, names aside, and why."""
+
+    accepted: bool
+    path: tuple[Certificate, ...]
+    """The verified path; where there is none, the one with the least wrong."""
+    causes: tuple[Finding, ...]
+    """What is wrong with that path; where it is accepted, rules that only a stricter verifier enforces."""
+
+
+CURES: Final[Mapping[Code, str]] = MappingProxyType(
+    {
+        Code.INCOMPLETE_CHAIN: "append the missing intermediate to what the server presents",
+        Code.UNTRUSTED_ISSUER: "add that root to the client's store, or serve a certificate of a CA it trusts",
+        Code.SELF_SIGNED: "serve a certificate of a CA that the client trusts, or add this one to its store",
+        Code.BAD_SIGNATURE: "install the certificate and the chain anew from the CA's originals",
+        Code.EXPIRED: "replace it",
+        Code.NOT_YET_VALID: "check the clocks, or wait until it is valid",
+        Code.INVALID_CA: "have the certificate issued by a CA that may issue it",
+        Code.PATH_REJECTED: "have the certificate issued anew without that restriction",
+        Code.NONCONFORMING: "have the certificate issued to the web PKI's profile",
+        Code.HOSTNAME_MISMATCH: "have the certificate issued with that name, or connect by a name it carries",
+        Code.NO_CERTIFICATE: "configure a certificate",
+    }
+)
+
+
+def judge_chain(
+    chain: tuple[Certificate, ...], view: View, now: float, elsewhere: tuple[Trust, ...] = ()
+) -> ChainVerdict:
+    """Return what the client of `view` makes of a presented `chain` (not empty) at Unix time `now`.
+
+    Computed once for each chain, store, verifier and span of time within which nothing begins or ends.
+    """
+    return _judge_chain(chain, view.trust, view.client.verifier, view.held, _span(chain, view, now), elsewhere)
+
+
+def chain_boundaries(chain: Sequence[Certificate], view: View) -> Iterator[float]:
+    """Yield the Unix times at which what `view` makes of `chain` may change."""
+    concerned = [*chain, *view.held]
+    issuers = {each.outline().issuer for each in concerned}
+    for issuer in issuers:
+        concerned.extend(view.trust.by_subject.get(issuer, ()))
+    for each in concerned:
+        if each.not_before is not None:
+            yield each.not_before
+        if each.not_after is not None:
+            yield each.not_after + 1
+
+
+def _span(chain: Sequence[Certificate], view: View, now: float) -> float:
+    """Return the first moment of the span of time around `now` within which every verdict is the same."""
+    times = sorted(chain_boundaries(chain, view))
+    return max((at for at in times if at <= now), default=times[0] - 1 if times else now)
+
+
+@lru_cache(maxsize=4096)
+def _judge_chain(  # noqa: PLR0917 (each argument is part of the key)
+    chain: tuple[Certificate, ...],
+    trust: Trust,
+    verifier: VerifierName,
+    held: tuple[Certificate, ...],
+    now: float,
+    elsewhere: tuple[Trust, ...],
+) -> ChainVerdict:
+    leaf = chain[0]
+    pool = (*chain, *held)
+    verification = VERIFIERS[verifier](leaf, pool[1:], trust, now)
+    if isinstance(verification, Accepted):
+        return ChainVerdict(True, verification.path, _stricter(leaf, pool, trust, verifier, now))
+
+    def faults(path: Path) -> tuple[Finding, ...]:
+        return tuple(judge_path(path, trust.name, now, subject_in(chain), elsewhere))
+
+    best = min(paths(leaf, pool, trust), key=lambda path: _merit(path, faults(path)))
+    causes = faults(best) or tuple(
+        judge_conformance(best.certificates, verification.said, subject_in(chain))
+        if verifier is VerifierName.WEBPKI
+        else [finding(Code.PATH_REJECTED, f"OpenSSL refuses the path: {verification.said}")]
+    )
+    return ChainVerdict(False, best.certificates, causes)
+
+
+def _merit(path: Path, faults: Sequence[Finding]) -> tuple[bool, int, int]:
+    return (path.end is not End.ANCHOR, len(faults), -len(path.certificates))
+
+
+def _stricter(
+    leaf: Certificate, pool: tuple[Certificate, ...], trust: Trust, verifier: VerifierName, now: float
+) -> tuple[Finding, ...]:
+    """Return what the stricter verifier would refuse, for a chain that `verifier` accepts."""
+    if verifier is VerifierName.WEBPKI:
+        return ()
+    strict = VERIFIERS[VerifierName.WEBPKI](leaf, pool[1:], trust, now)
+    if not isinstance(strict, Refused):
+        return ()
+    path = next((each for each in paths(leaf, pool, trust) if each.end is End.ANCHOR), Path((leaf,), End.MISSING))
+    return tuple(judge_conformance(path.certificates, strict.said, subject_in(pool)))
+
+
+def judge_edge(
+    chains: Sequence[tuple[Certificate, ...]],
+    view: View,
+    wrong_names: Mapping[Certificate, Sequence[Finding]],
+    now: float,
+    elsewhere: tuple[Trust, ...] = (),
+) -> Edge:
+    """Return what the client of `view` makes of all `chains` that an endpoint presents.
+
+    `wrong_names` gives for each leaf what is wrong with its names for this client.
+    """
+    causes: list[Finding] = []
+    for chain in chains:
+        judged = judge_chain(chain, view, now, elsewhere)
+        if not judged.accepted:
+            causes.extend(judged.causes)
+        causes.extend(wrong_names.get(chain[0], ()))
+    if not causes:
+        return Edge(view.client.name, accepted=True)
+    first = causes[0]
+    return Edge(view.client.name, not view.client.validates, f"{first.detail}; to cure it, {CURES[first.code]}")
+
+
+def judge_acceptance(edge: Edge, view: View, endpoint: str) -> Iterator[Finding]:
+    """Yield that a client rejects; a notice where it does not validate and so connects all the same."""
+    if not edge.why:
+        return
+    name = view.client.name
+    if view.client.validates:
+        yield finding(Code.CLIENT_REJECTS, f"{name} rejects {endpoint}: {edge.why}", name)
+    else:
+        detail = f"{name} would reject {endpoint} if it validated: {edge.why}"
+        yield finding(Code.CLIENT_REJECTS, detail, name, Severity.NOTICE)
+
+
+def subject_in(chain: Sequence[Certificate]) -> SubjectOf:
+    """Return how findings name a certificate: by its position where it is presented, else by its subject."""
+
+    def subject(certificate: Certificate) -> str:
+        return f"position {chain.index(certificate)}" if certificate in chain else certificate.subject
+
+    return subject
+
+
+def leaf_first(presented: Sequence[Certificate]) -> tuple[Certificate, ...]:
+    """Return `presented` with its end entity at the front, as clients take it whatever the rest's order."""
+    if not presented:
+        return ()
+    leaf = find_leaf(presented)
+    return (leaf, *(each for each in presented if each is not leaf))

@@ -1,0 +1,109 @@
+"""Rules that lenient clients overlook and strict ones enforce: RFC 5280's profile and the web PKI's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final
+
+from cryptography import x509
+from cryptography.x509.oid import ExtendedKeyUsageOID
+
+from config.vocabulary import Code
+from probes.certificate import Certificate, KeyKind
+from probes.finding import Finding, finding
+from probes.judge.key import LEAST_BITS, WEAK_HASHES
+from probes.judge.path import SubjectOf, extension_of
+
+Rule = Callable[[Certificate, bool], bool]
+"""Whether a certificate (and whether it is the leaf) breaks the rule."""
+
+
+def _serial(certificate: Certificate, _leaf: bool) -> bool:
+    serial = certificate.x509().serial_number
+    return serial <= 0 or serial.bit_length() >= 160
+
+
+def _no_key_identifier(certificate: Certificate, leaf: bool) -> bool:
+    return not leaf and extension_of(certificate, x509.SubjectKeyIdentifier) is None
+
+
+def _no_authority_key_identifier(certificate: Certificate, _leaf: bool) -> bool:
+    return not certificate.self_issued and extension_of(certificate, x509.AuthorityKeyIdentifier) is None
+
+
+def _ca_without_key_usage(certificate: Certificate, leaf: bool) -> bool:
+    return not leaf and extension_of(certificate, x509.KeyUsage) is None
+
+
+def _leaf_is_ca(certificate: Certificate, leaf: bool) -> bool:
+    return leaf and certificate.is_ca
+
+
+def _no_names(certificate: Certificate, leaf: bool) -> bool:
+    return leaf and not any(name.startswith(("DNS:", "IP:")) for name in certificate.names)
+
+
+def _names_criticality(certificate: Certificate, leaf: bool) -> bool:
+    if not leaf:
+        return False
+    try:
+        names = certificate.x509().extensions.get_extension_for_class(x509.SubjectAlternativeName)
+    except (x509.ExtensionNotFound, x509.DuplicateExtension, ValueError):
+        return False
+    return names.critical == bool(certificate.subject)
+
+
+def _no_server_use(certificate: Certificate, leaf: bool) -> bool:
+    uses = extension_of(certificate, x509.ExtendedKeyUsage)
+    return leaf and (uses is None or ExtendedKeyUsageOID.SERVER_AUTH not in uses)
+
+
+def _old_version(certificate: Certificate, _leaf: bool) -> bool:
+    return certificate.x509().version is not x509.Version.v3
+
+
+def _weak(certificate: Certificate, _leaf: bool) -> bool:
+    key = certificate.key
+    return (
+        key.kind is KeyKind.DSA
+        or 0 < key.bits < LEAST_BITS.get(key.kind, 0)
+        or (certificate.signature_hash in WEAK_HASHES and not certificate.self_issued)
+    )
+
+
+RULES: Final[Sequence[tuple[str, Rule]]] = (
+    ("RFC 5280 4.1.2.1: the version must be 3", _old_version),
+    ("RFC 5280 4.1.2.2: the serial number must be positive and no longer than 20 octets", _serial),
+    ("RFC 5280 4.2.1.1: an authority key identifier must be present", _no_authority_key_identifier),
+    ("RFC 5280 4.2.1.2: a CA must have a subject key identifier", _no_key_identifier),
+    ("RFC 5280 4.2.1.3: a CA must have a key usage", _ca_without_key_usage),
+    ("RFC 5280 4.2.1.6: the alternative names are critical if and only if the subject is empty", _names_criticality),
+    ("Baseline Requirements 7.1.2.7: a server's certificate must not be a CA's", _leaf_is_ca),
+    ("Baseline Requirements 7.1.2.7: a server's certificate must have subject alternative names", _no_names),
+    ("Baseline Requirements 7.1.2.7.10: the extended key usage must name TLS servers", _no_server_use),
+    ("Baseline Requirements 6.1.5, 7.1.3: the key or the signature algorithm is too weak", _weak),
+)
+
+
+def judge_conformance(path: Sequence[Certificate], said: str, subject_of: SubjectOf) -> Iterator[Finding]:
+    """Yield the rules that `path` breaks, for which the web PKI's verifier refuses it while its clients accept.
+
+    Where none of the known rules is the cause, what the verifier `said` stands for it.
+    """
+    named = False
+    for index, certificate in enumerate(path[:-1] or path):
+        broken = [text for text, breaks in RULES if _breaks(breaks, certificate, leaf=index == 0)]
+        if broken:
+            named = True
+            yield finding(
+                Code.NONCONFORMING, f"{certificate.subject} breaks {'; '.join(broken)}", subject_of(certificate)
+            )
+    if not named:
+        yield finding(Code.NONCONFORMING, f"a verifier of the web PKI would refuse it: {said}")
+
+
+def _breaks(breaks: Rule, certificate: Certificate, *, leaf: bool) -> bool:
+    try:
+        return breaks(certificate, leaf)
+    except ValueError:
+        return True

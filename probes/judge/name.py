@@ -1,0 +1,34 @@
+"""Findings about names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from config.text import printable
+from config.vocabulary import Code
+from probes.certificate import Certificate
+from probes.finding import Finding, finding
+from probes.names import names_server
+
+_SHOWN_NAMES = 10
+
+
+def judge_names(leaf: Certificate, wanted: tuple[str, ...]) -> Iterator[Finding]:
+    """Yield each wanted name that `leaf` does not carry as a subject alternative name."""
+    for name in wanted:
+        if not names_server(leaf, name):
+            shown = printable(name)
+            yield finding(Code.HOSTNAME_MISMATCH, f"{shown} is not among its names: {_names(leaf)}", shown)
+
+
+def judge_common_name(leaf: Certificate, subject: str) -> Iterator[Finding]:
+    """Yield whether `leaf` names its server by the common name alone, which no current client reads (RFC 9525, 2)."""
+    if not any(name.startswith(("DNS:", "IP:")) for name in leaf.names) and "CN=" in leaf.subject:
+        yield finding(Code.COMMON_NAME_ONLY, f"{leaf.subject} has no subject alternative name", subject)
+
+
+def _names(leaf: Certificate) -> str:
+    if not leaf.names:
+        return "it has none"
+    more = len(leaf.names) - _SHOWN_NAMES
+    return ", ".join(leaf.names[:_SHOWN_NAMES]) + (f" and {more} more" if more > 0 else "")

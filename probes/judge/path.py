@@ -1,0 +1,190 @@
+"""Why a path is refused: each rule of RFC 5280, 6.1 that one of its certificates breaks."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final, TypeVar
+
+from cryptography import x509
+from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID
+
+from config.vocabulary import Code
+from probes.certificate import Certificate
+from probes.chain import End, Path
+from probes.finding import Finding, finding
+from probes.judge.time import moment
+from probes.trust import Trust
+
+Value = TypeVar("Value", bound=x509.ExtensionType)
+
+SubjectOf = Callable[[Certificate], str]
+"""Gives the subject of a finding about a certificate, such as `position 1`."""
+
+_UNDERSTOOD: Final = frozenset(
+    {
+        ExtensionOID.BASIC_CONSTRAINTS,
+        ExtensionOID.KEY_USAGE,
+        ExtensionOID.EXTENDED_KEY_USAGE,
+        ExtensionOID.SUBJECT_ALTERNATIVE_NAME,
+        ExtensionOID.NAME_CONSTRAINTS,
+        ExtensionOID.CERTIFICATE_POLICIES,
+        ExtensionOID.POLICY_CONSTRAINTS,
+        ExtensionOID.POLICY_MAPPINGS,
+        ExtensionOID.INHIBIT_ANY_POLICY,
+        ExtensionOID.CRL_DISTRIBUTION_POINTS,
+    }
+)
+_SERVER_USES: Final = frozenset({ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE})
+
+
+def judge_path(
+    path: Path, store: str, now: float, subject_of: SubjectOf, elsewhere: Sequence[Trust] = ()
+) -> Iterator[Finding]:
+    """Yield what is wrong with `path` for whoever trusts the store of that name, most telling first.
+
+    An issuer that is an anchor `elsewhere` is a root that this store lacks, not an intermediate that the server forgot.
+    """
+    yield from _judge_end(path, store, subject_of, elsewhere)
+    for index, certificate in enumerate(path.certificates):
+        subject = subject_of(certificate)
+        yield from _judge_validity(certificate, subject, now)
+        if index:
+            yield from _judge_authority(path.certificates, index, subject)
+        yield from _judge_use(certificate, subject, leaf=index == 0)
+        yield from _judge_constraints(path.certificates, index, subject)
+
+
+def _judge_end(path: Path, store: str, subject_of: SubjectOf, elsewhere: Sequence[Trust]) -> Iterator[Finding]:
+    last = path.last
+    trusting = [trust.name for trust in elsewhere if last.outline().issuer in trust.by_subject]
+    subject = subject_of(last)
+    match path.end:
+        case End.ANCHOR:
+            return
+        case End.SELF_SIGNED if len(path.certificates) == 1:
+            yield finding(Code.SELF_SIGNED, f"{last.subject} is signed by itself and not in the store {store}", subject)
+        case End.SELF_SIGNED:
+            yield finding(
+                Code.UNTRUSTED_ISSUER, f"the chain ends at the root {last.subject}, not in the store {store}", subject
+            )
+        case End.BAD_SIGNATURE:
+            yield finding(
+                Code.BAD_SIGNATURE, f"the signature on {last.subject} is not by its issuer {last.issuer}", subject
+            )
+        case End.MISSING if trusting:
+            yield finding(
+                Code.UNTRUSTED_ISSUER,
+                f"the chain leads to {last.issuer}, a root in the store {trusting[0]}, but not in the store {store}",
+                subject,
+            )
+        case End.MISSING if last.is_ca and len(path.certificates) > 1:
+            yield finding(
+                Code.UNTRUSTED_ISSUER,
+                f"the chain leads to {last.issuer}, which is neither presented nor in the store {store}",
+                subject,
+            )
+        case End.MISSING:
+            yield finding(
+                Code.INCOMPLETE_CHAIN,
+                f"the certificate of {last.issuer}, which issued {last.subject}, is neither presented nor in the "
+                f"store {store}",
+                subject,
+            )
+
+
+def _judge_validity(certificate: Certificate, subject: str, now: float) -> Iterator[Finding]:
+    if certificate.not_before is not None and now < certificate.not_before:
+        when = moment(certificate.not_before)
+        yield finding(Code.NOT_YET_VALID, f"{certificate.subject} is valid only from {when}", subject)
+    if certificate.not_after is not None and now >= certificate.not_after + 1:
+        yield finding(Code.EXPIRED, f"{certificate.subject} ended at {moment(certificate.not_after)}", subject)
+
+
+def _judge_authority(path: Sequence[Certificate], index: int, subject: str) -> Iterator[Finding]:
+    """Yield why the certificate at `index` may not have signed the one before it (RFC 5280, 6.1.4 k to n)."""
+    certificate = path[index]
+    signed = path[index - 1].subject
+    if not certificate.is_ca:
+        yield finding(Code.INVALID_CA, f"{certificate.subject} signed {signed}, but is no CA", subject)
+    usage = extension_of(certificate, x509.KeyUsage)
+    if usage is not None and not usage.key_cert_sign:
+        yield finding(
+            Code.INVALID_CA, f"{certificate.subject} signed {signed}, but its key usage excludes that", subject
+        )
+    basic = extension_of(certificate, x509.BasicConstraints)
+    below = sum(not each.self_issued for each in path[1:index])
+    if basic is not None and basic.path_length is not None and below > basic.path_length:
+        yield finding(
+            Code.INVALID_CA,
+            f"{certificate.subject} allows {basic.path_length} CAs below itself, the path has {below}",
+            subject,
+        )
+
+
+def _judge_use(certificate: Certificate, subject: str, *, leaf: bool) -> Iterator[Finding]:
+    """Yield what excludes `certificate` from a path to a TLS server."""
+    extended = extension_of(certificate, x509.ExtendedKeyUsage)
+    if extended is not None and not _SERVER_USES.intersection(extended):
+        yield finding(
+            Code.PATH_REJECTED, f"the extended key usage of {certificate.subject} excludes TLS servers", subject
+        )
+    usage = extension_of(certificate, x509.KeyUsage)
+    serves = usage is None or usage.digital_signature or usage.key_encipherment or usage.key_agreement
+    if leaf and not serves:
+        yield finding(Code.PATH_REJECTED, f"the key usage of {certificate.subject} excludes TLS servers", subject)
+    for oid in _not_understood(certificate):
+        yield finding(
+            Code.PATH_REJECTED, f"{certificate.subject} has the critical extension {oid}, which is not known", subject
+        )
+
+
+def _judge_constraints(path: Sequence[Certificate], index: int, subject: str) -> Iterator[Finding]:
+    """Yield the names of the leaf that the certificate at `index` does not allow (RFC 5280, 4.2.1.10)."""
+    constraints = extension_of(path[index], x509.NameConstraints) if index else None
+    names = extension_of(path[0], x509.SubjectAlternativeName) if constraints else None
+    if constraints is None or names is None:
+        return
+    for name in names:
+        permitted = [each for each in constraints.permitted_subtrees or () if type(each) is type(name)]
+        outside = bool(permitted) and not any(_within(name, tree) for tree in permitted)
+        if outside or any(_within(name, tree) for tree in constraints.excluded_subtrees or ()):
+            yield finding(
+                Code.PATH_REJECTED,
+                f"the name constraints of {path[index].subject} exclude a name of {path[0].subject}",
+                subject,
+            )
+            return
+
+
+def _within(name: x509.GeneralName, tree: x509.GeneralName) -> bool:
+    match name, tree:
+        case x509.DNSName(), x509.DNSName():
+            base = tree.value.lower().lstrip(".")
+            host = name.value.lower()
+            return not base or host == base or host.endswith("." + base)
+        case x509.IPAddress(), x509.IPAddress():
+            address, network = name.value, tree.value
+            if not isinstance(network, ipaddress.IPv4Network | ipaddress.IPv6Network):
+                return False
+            return isinstance(address, ipaddress.IPv4Address | ipaddress.IPv6Address) and address in network
+        case _:
+            return False
+
+
+def _not_understood(certificate: Certificate) -> Iterator[str]:
+    try:
+        extensions = certificate.x509().extensions
+    except (ValueError, x509.DuplicateExtension):
+        return
+    for extension in extensions:
+        if extension.critical and extension.oid not in _UNDERSTOOD:
+            yield extension.oid.dotted_string
+
+
+def extension_of(certificate: Certificate, kind: type[Value]) -> Value | None:
+    """Return the value of the extension of that class, None where it is absent or cannot be decoded."""
+    try:
+        return certificate.x509().extensions.get_extension_for_class(kind).value
+    except (x509.ExtensionNotFound, x509.DuplicateExtension, ValueError):
+        return None

@@ -1,0 +1,69 @@
+"""Findings about time: expired, expiring, not yet valid, valid for too long."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+
+from config.model import DAY, Thresholds
+from config.vocabulary import Code, Severity
+from probes.certificate import Certificate
+from probes.finding import Finding, finding
+from probes.lifetime import approaches, lifetime, longest_validity
+
+
+def moment(at: float) -> str:
+    """Return Unix time `at` as people write it down: UTC, to the second."""
+    return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M:%SZ}"
+
+
+def judge_time(
+    certificate: Certificate, subject: str, now: float, thresholds: Thresholds | None = None, *, anchor: bool = False
+) -> Iterator[Finding]:
+    """Yield what is wrong with the validity of `certificate` at Unix time `now`; for a mere `anchor` it is a notice."""
+    at_most = Severity.NOTICE if anchor else None
+    who = certificate.subject or "a certificate without a subject"
+    if certificate.not_before is not None and now < certificate.not_before:
+        yield finding(
+            Code.NOT_YET_VALID, f"{who} is valid only from {moment(certificate.not_before)}", subject, at_most
+        )
+    if certificate.not_after is None:
+        return
+    end = moment(certificate.not_after)
+    if now >= certificate.not_after + 1:
+        yield finding(Code.EXPIRED, f"{who} ended at {end}", subject, at_most)
+        return
+    reached = [approach.severity for approach in approaches(certificate, thresholds) if now >= approach.at]
+    if reached:
+        worst = max(reached, key=lambda severity: severity.rank)
+        yield finding(Code.EXPIRING, f"{who} ends at {end}", subject, at_most or worst)
+
+
+def judge_validity(leaf: Certificate, subject: str) -> Iterator[Finding]:
+    """Yield whether a public certificate is valid for longer than the CA/Browser Forum allows."""
+    days = longest_validity(leaf)
+    if days is not None and lifetime(leaf) > days * DAY:
+        yield finding(
+            Code.VALIDITY_TOO_LONG,
+            f"{leaf.subject} is valid for {lifetime(leaf) / DAY:.0f} days, more than the {days} of its time",
+            subject,
+        )
+
+
+def boundaries(certificates: Iterable[Certificate], thresholds: Thresholds | None = None) -> Iterator[float]:
+    """Yield the Unix times at which the verdict on one of `certificates` may change by itself."""
+    for certificate in certificates:
+        if certificate.not_before is not None:
+            yield certificate.not_before
+        if certificate.not_after is not None:
+            # Valid up to and including notAfter (RFC 5280, 4.1.2.5).
+            yield certificate.not_after + 1
+        for approach in approaches(certificate, thresholds):
+            yield approach.at
+
+
+def next_boundary(
+    certificates: Iterable[Certificate], now: float, thresholds: Thresholds | None = None
+) -> float | None:
+    """Return the first of those times that is later than `now`, None where there is none."""
+    return min((at for at in boundaries(certificates, thresholds) if at > now), default=None)

@@ -1,0 +1,66 @@
+"""How near its end a certificate is, as a share of its own lifetime, capped in days."""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+from config.model import DAY, Threshold, Thresholds
+from config.vocabulary import Severity
+from probes.certificate import Certificate
+
+SHORT_LIVED: Final = 10 * DAY
+
+_LONG_LIVED_LEAF: Final = Thresholds()
+_SHORT_LIVED_LEAF: Final = Thresholds(notice=Threshold(1 / 2, 60))
+# A share of a ten-year lifetime never comes below these days, so for a CA the days decide.
+_CA: Final = Thresholds(Threshold(1 / 3, 180), Threshold(0.25, 90), Threshold(0.125, 30))
+
+LONGEST_VALIDITY: Final = (
+    (1_868_227_200, 47),  # issued from 2029-03-15
+    (1_805_068_800, 100),  # 2027-03-15
+    (1_773_532_800, 200),  # 2026-03-15
+    (1_598_918_400, 398),  # 2020-09-01
+)
+"""Days that a public server certificate may be valid, by its notBefore, newest rule first (CA/B Forum SC-081v3)."""
+
+
+class Approach(NamedTuple):
+    """A point in time from which a certificate counts as expiring, at a level."""
+
+    at: float
+    """Unix time."""
+    severity: Severity
+
+
+def thresholds_of(certificate: Certificate) -> Thresholds:
+    """Return the thresholds that fit the kind and the lifetime of `certificate`."""
+    if certificate.is_ca:
+        return _CA
+    return _SHORT_LIVED_LEAF if lifetime(certificate) < SHORT_LIVED else _LONG_LIVED_LEAF
+
+
+def lifetime(certificate: Certificate) -> int:
+    """Return the seconds between notBefore and notAfter, 0 where either is unknown or they are reversed."""
+    if certificate.not_before is None or certificate.not_after is None:
+        return 0
+    return max(0, certificate.not_after - certificate.not_before)
+
+
+def approaches(certificate: Certificate, thresholds: Thresholds | None) -> tuple[Approach, ...]:
+    """Return when `certificate` reaches each level of expiring, earliest first; empty where its end is unknown."""
+    if certificate.not_after is None:
+        return ()
+    chosen = thresholds or thresholds_of(certificate)
+    whole = lifetime(certificate)
+    return (
+        Approach(certificate.not_after - chosen.notice.seconds_left(whole), Severity.NOTICE),
+        Approach(certificate.not_after - chosen.warning.seconds_left(whole), Severity.WARNING),
+        Approach(certificate.not_after - chosen.critical.seconds_left(whole), Severity.CRITICAL),
+    )
+
+
+def longest_validity(certificate: Certificate) -> int | None:
+    """Return the most days for which a public certificate of this age may be valid, None where there is no rule."""
+    if certificate.not_before is None:
+        return None
+    return next((days for since, days in LONGEST_VALIDITY if certificate.not_before >= since), None)

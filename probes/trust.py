@@ -1,0 +1,100 @@
+"""Trust stores: what their sources hold, read once; nothing is ever learned from an endpoint."""
+
+from __future__ import annotations
+
+import os
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+import certifi
+
+from config.model import CertifiStore, PemBundle, SystemStore, TrustStore
+from config.text import printable
+from probes.certificate import Certificate, certificate
+from probes.encoding import split
+
+_SYSTEM_BUNDLES: Final = (
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
+)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Trust:
+    """The anchors of one trust store as they were read; equal only to itself, so that verdicts can be kept by it."""
+
+    name: str
+    anchors: tuple[Certificate, ...]
+    public: bool = False
+    """The anchors are those of the web PKI, so its rules on validity apply."""
+    by_subject: Mapping[bytes, tuple[Certificate, ...]] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        by_subject: dict[bytes, tuple[Certificate, ...]] = {}
+        for anchor in self.anchors:
+            subject = anchor.outline().subject
+            by_subject[subject] = (*by_subject.get(subject, ()), anchor)
+        object.__setattr__(self, "by_subject", by_subject)
+
+    def holds(self, candidate: Certificate) -> bool:
+        """Whether exactly this certificate is an anchor."""
+        return candidate in self.by_subject.get(candidate.outline().subject, ())
+
+
+@dataclass(frozen=True, slots=True)
+class TrustUnreadable:
+    """A trust store gave no anchors."""
+
+    store: str
+    path: str
+    detail: str
+
+
+def trust_path(store: TrustStore) -> str:
+    """Return the file that `store` is read from; the first of the system's usual ones where none exists."""
+    match store.source:
+        case PemBundle(path):
+            return path
+        case CertifiStore():
+            return certifi.where()
+        case SystemStore():
+            default = ssl.get_default_verify_paths().cafile
+            candidates = (*_SYSTEM_BUNDLES, default) if default else _SYSTEM_BUNDLES
+            return next(filter(os.path.exists, candidates), _SYSTEM_BUNDLES[0])
+
+
+def read_trust(store: TrustStore) -> Trust | TrustUnreadable:
+    """Return the anchors of `store`; a block that cannot be decoded is passed over, an empty store is unreadable."""
+    path = trust_path(store)
+    try:
+        certificates = read_certificates(path)
+    except OSError as error:
+        return TrustUnreadable(store.name, path, error.strerror or "cannot be read")
+    if not certificates:
+        return TrustUnreadable(store.name, path, "holds no certificate")
+    return Trust(store.name, certificates, public=isinstance(store.source, CertifiStore))
+
+
+def read_certificates(path: str) -> tuple[Certificate, ...]:
+    """Return the certificates in the file at `path`, each once, in file order.
+
+    Raises OSError where the file cannot be read.
+    """
+    with open(path, "rb") as file:
+        blocks = split(file.read())
+    found: dict[Certificate, None] = {}
+    for der in blocks.certificates:
+        try:
+            found[certificate(der)] = None
+        except ValueError:
+            continue
+    return tuple(found)
+
+
+def unreadable_text(failed: TrustUnreadable) -> str:
+    """Return the sentence for a person."""
+    return f"the trust store {failed.store} cannot be used: {printable(failed.path)} {failed.detail}"
