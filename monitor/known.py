@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
+from typing import Final
 
-from config.vocabulary import Code, TargetKind, Verdict
+from config.model import Waiver
+from config.vocabulary import Code, Severity, TargetKind, Verdict
+from monitor.events import (
+    Event,
+    FindingChanged,
+    FindingCleared,
+    FindingRaised,
+    IdentityChanged,
+    LookFailed,
+    LookRecovered,
+    PresentedChanged,
+)
 from probes.certificate import Certificate
-from probes.finding import Edge, Finding, verdict
-from probes.observation import FileIdentity
+from probes.finding import Assessment, Edge, Finding, verdict
+from probes.judge.time import moment
+from probes.observation import EndpointObservation, FileIdentity, Observation, Presented
 
 FindingKey = tuple[Code, str]
 
@@ -23,7 +36,7 @@ class Raised:
     """Unix time."""
 
 
-NO_FINDINGS: Mapping[FindingKey, Raised] = MappingProxyType({})
+NO_FINDINGS: Final[Mapping[FindingKey, Raised]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +49,7 @@ class Known:
     """A path, or `host:port`."""
     component: str | None = None
     presented: tuple[Certificate, ...] = ()
-    """What it presented when it last could be looked at: the last known good, with a finding beside it when it is stale."""
+    """The last known good: where the last look failed, a finding stands beside it."""
     since: float = 0.0
     """Unix time since when it presents that."""
     findings: Mapping[FindingKey, Raised] = field(default_factory=lambda: NO_FINDINGS)
@@ -60,3 +73,101 @@ class Known:
     def verdict(self) -> Verdict:
         """The worst of the findings; unknown before the first look."""
         return verdict((raised.finding for raised in self.findings.values()), known=self.last_look is not None)
+
+
+def representative(presented: Sequence[Presented]) -> tuple[Certificate, ...]:
+    """Return the chain that stands for an endpoint: of those its addresses present, the one whose leaf ends first."""
+    chains = [each.chain for each in presented if each.chain]
+    return min(chains, key=lambda chain: chain[0].not_after or 0) if chains else ()
+
+
+def failure_of(observation: Observation) -> tuple[str, str] | None:
+    """Return reason and detail where a look gave no facts; an endpoint fails where none of its addresses answers."""
+    if isinstance(observation, EndpointObservation):
+        if observation.presented or not observation.failures:
+            return None
+        return str(observation.failures[0].reason), observation.failures[0].detail
+    return (str(observation.failure.reason), observation.failure.detail) if observation.failure else None
+
+
+def learn(
+    known: Known,
+    presented: tuple[Certificate, ...],
+    assessment: Assessment,
+    failure: tuple[str, str] | None,
+    *,
+    identity: FileIdentity | None,
+    now: float,
+) -> tuple[Known, tuple[Event, ...]]:
+    """Return what is believed after a look at Unix time `now`, and each change as an event.
+
+    The same facts and verdict again give no event.
+    """
+    findings, events = _compare(known, assessment.findings, now)
+    new = replace(
+        known,
+        presented=presented,
+        since=known.since if presented == known.presented else now,
+        findings=findings,
+        edges=assessment.edges,
+        expiry=assessment.expiry,
+        identity=identity,
+        failures=known.failures + 1 if failure else 0,
+        failure=failure,
+        last_look=now,
+    )
+    return new, (*_facts_changed(known, new, now), *events)
+
+
+def _facts_changed(old: Known, new: Known, now: float) -> Iterator[Event]:
+    if new.failure is not None and (old.failure is None or old.failure[0] != new.failure[0]):
+        yield LookFailed(new.target, now, *new.failure)
+    if new.failure is None and old.failure is not None:
+        yield LookRecovered(new.target, now)
+    if new.presented != old.presented:
+        yield PresentedChanged(new.target, now, tuple(each.sha256 for each in old.presented), new.presented)
+    if new.identity != old.identity:
+        yield IdentityChanged(new.target, now, new.identity)
+
+
+def _compare(
+    known: Known, found: Iterable[Finding], now: float
+) -> tuple[Mapping[FindingKey, Raised], tuple[Event, ...]]:
+    raised: dict[FindingKey, Raised] = {}
+    events: list[Event] = []
+    for finding in found:
+        key = (finding.code, finding.subject)
+        before = known.findings.get(key)
+        if before is None:
+            raised[key] = Raised(finding, now)
+            events.append(FindingRaised(known.target, now, finding))
+        elif before.finding == finding:
+            raised[key] = before
+        else:
+            raised[key] = Raised(finding, before.since)
+            events.append(FindingChanged(known.target, now, before.finding, finding))
+    events.extend(
+        FindingCleared(known.target, now, before.finding, before.since)
+        for key, before in known.findings.items()
+        if key not in raised
+    )
+    return raised or NO_FINDINGS, tuple(events)
+
+
+def waive(assessment: Assessment, target: str, waivers: Iterable[Waiver], now: float) -> Assessment:
+    """Return `assessment` with each finding that a waiver names turned into a notice which says so, until it ends."""
+    active = {each.code: each for each in waivers if each.target == target and now < each.until}
+    if not active:
+        return assessment
+    ends = [float(each.until) for each in active.values()]
+    if assessment.until is not None:
+        ends.append(assessment.until)
+    findings = tuple(_waived(each, active.get(each.code)) for each in assessment.findings)
+    return replace(assessment, findings=findings, until=min(ends))
+
+
+def _waived(found: Finding, waiver: Waiver | None) -> Finding:
+    if waiver is None:
+        return found
+    detail = f"{found.detail} (waived until {moment(waiver.until)}: {waiver.reason})"
+    return replace(found, severity=Severity.NOTICE, detail=detail)

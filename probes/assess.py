@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from config.model import Endpoint, FileTarget
 from config.vocabulary import Code, FileContent, FileRole, Severity
 from probes.certificate import Certificate
-from probes.chain import presented_path
+from probes.chain import named_path, presented_path
 from probes.finding import Assessment, Edge, Finding
 from probes.judge.chain import judge_presentation
 from probes.judge.client import (
@@ -42,8 +42,8 @@ class FileContext:
     keys: tuple[str, ...] = ()
     """SHA-256 of the public halves of the component's private keys, for its certificate."""
     keys_where: str = ""
-    had_certificate: bool = False
-    """The file is known to have held a certificate."""
+    last_known: tuple[Certificate, ...] = ()
+    """What the file held when it last could be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,20 +56,27 @@ class EndpointContext:
     elsewhere: tuple[Trust, ...] = ()
     """Trust stores by which a root is told from an intermediate; they grant no trust."""
     on_disk: OnDisk | None = None
+    last_known: tuple[Presented, ...] = ()
+    """What it presented when it last could be reached."""
     failures_in_a_row: int = 0
+    """Looks that no address answered, this one included."""
+
+
+def file_facts(observation: FileObservation, last_known: tuple[Certificate, ...]) -> tuple[Certificate, ...]:
+    """Return the certificates to believe: those just read, or the last known ones where these are faulty."""
+    if last_known and (observation.failure is not None or not observation.certificates):
+        return last_known
+    return observation.certificates
 
 
 def assess_file(observation: FileObservation, context: FileContext, now: float) -> Assessment:
-    """Return the verdict on a file at Unix time `now`.
-
-    Where `observation` has a failure, its certificates are the last known good ones and are judged as such.
-    """
+    """Return the verdict on a file at Unix time `now`, what is wrong with reading it beside what is known of it."""
     target = context.target
-    certificates = observation.certificates
-    findings = list(judge_file_source(observation, target.role, had_certificate=context.had_certificate))
+    certificates = file_facts(observation, context.last_known)
+    findings = list(judge_file_source(observation, target.role, had_certificate=bool(context.last_known)))
     times: list[float] = []
     expiry: int | None = None
-    if observation.content in {FileContent.BUNDLE, FileContent.ANCHOR}:
+    if certificates and all(each.is_ca for each in certificates):
         anchors = target.role is FileRole.FOUND
         for index, each in enumerate(certificates):
             findings += judge_time(each, f"position {index}", now, target.thresholds, anchor=anchors)
@@ -77,14 +84,15 @@ def assess_file(observation: FileObservation, context: FileContext, now: float) 
             expiry = earliest_end(certificates)
     elif certificates:
         chain = leaf_first(certificates)
-        path = presented_path(certificates)
+        artefact = target.role in _ARTEFACTS
+        path = presented_path(certificates) if artefact or context.view else named_path(certificates)
         findings += _judge_members(path, certificates, now, context)
         if context.view is not None:
             times += chain_boundaries(chain, context.view)
             judged = judge_chain(chain, context.view, now)
             path = judged.path
             findings += judged.causes
-        if context.view is not None or target.role in _ARTEFACTS:
+        if context.view is not None or artefact:
             findings += judge_presentation(certificates, path, now, subject_in(certificates))
         expiry = earliest_end(path)
         findings += judge_common_name(chain[0], subject_in(certificates)(chain[0]))
@@ -105,16 +113,12 @@ def _judge_members(
 
 
 def assess_endpoint(observation: EndpointObservation, context: EndpointContext, now: float) -> Assessment:
-    """Return the verdict on what an endpoint presents at Unix time `now`.
-
-    Where `observation` has nothing presented but failures, only these are judged; the caller may put the last known
-    facts in their place to have them judged too.
-    """
+    """Return the verdict at Unix time `now` on what an endpoint presents, or last did where no address answers."""
     findings = list(judge_endpoint_source(observation, context.failures_in_a_row))
     times: list[float] = []
     edges: list[Edge] = []
     endpoint = context.endpoint
-    presented = tuple(each for each in observation.presented if each.chain)
+    presented = tuple(each for each in observation.presented or context.last_known if each.chain)
     chains = tuple(dict.fromkeys(leaf_first(each.chain) for each in presented))
     used = _verified(chains, context, now)
     for view in context.views:
@@ -185,7 +189,7 @@ def _as_notice(found: Finding) -> Finding:
 def _assessment(
     findings: Iterable[Finding], edges: tuple[Edge, ...], expiry: int | None, times: Iterable[float], now: float
 ) -> Assessment:
-    """Keep each `(code, subject)` once, at its worst, and each cause of time once (`expired` says more than `expiring`)."""
+    """Return the assessment with each `(code, subject)` once, at its worst."""
     worst: dict[tuple[Code, str], Finding] = {}
     for found in findings:
         key = (found.code, found.subject)

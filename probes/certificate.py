@@ -164,7 +164,7 @@ def _decode(der: bytes) -> Certificate:
 
 
 class _ByIssuer:
-    """A certificate as a cache key that is only its issuer: thousands of certificates share one, and decoding it is dear."""
+    """A certificate as a cache key that is only its issuer: thousands share one, and decoding it is dear."""
 
     __slots__ = ("_name", "parsed")
 

@@ -58,6 +58,19 @@ def presented_path(presented: Sequence[Certificate]) -> tuple[Certificate, ...]:
     return max(paths(find_leaf(presented), presented, None), key=lambda path: len(path.certificates)).certificates
 
 
+def named_path(presented: Sequence[Certificate]) -> tuple[Certificate, ...]:
+    """Return what `presented_path` would by names alone, no signature verified: for where nothing is judged by it."""
+    if not presented:
+        return ()
+    by_subject = {each.subject: each for each in reversed(presented)}
+    path: dict[Certificate, None] = {}
+    following: Certificate | None = find_leaf(presented)
+    while following is not None and following not in path:
+        path[following] = None
+        following = by_subject.get(following.issuer)
+    return tuple(path)
+
+
 def find_leaf(presented: Sequence[Certificate]) -> Certificate:
     """Return the end entity among `presented` (not empty): the first that is no CA, or else that signed no other."""
     for candidate in presented:

@@ -15,7 +15,7 @@ class Finding:
     code: Code
     severity: Severity
     subject: str
-    """What it is about within the target: a position in the chain, a client, a name; empty for the target as a whole."""
+    """What it is about within the target: a position in the chain, a client, a name; empty for all of it."""
     detail: str
     """A sentence for a person, printable; the same facts always give the same sentence (no "in 3 days")."""
 
@@ -49,7 +49,7 @@ def finding(code: Code, detail: str, subject: str = "", severity: Severity | Non
 
 
 def verdict(findings: Iterable[Finding], *, known: bool = True) -> Verdict:
-    """Return the worst of `findings`, notice counting as ok; `unknown` where nothing was found nor could be looked at."""
+    """Return the worst of `findings`, notice counting as ok; `unknown` where nothing is `known`."""
     worst = max((found.severity.rank for found in findings), default=0)
     if worst:
         return (Verdict.OK, Verdict.WARNING, Verdict.CRITICAL)[worst]

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import ipaddress
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
-from types import MappingProxyType
 from typing import Final
 
 from cryptography import x509
@@ -18,7 +17,6 @@ from OpenSSL import crypto
 from OpenSSL._util import lib as openssl
 
 from config.text import printable
-from config.vocabulary import VerifierName
 from probes.certificate import Certificate, certificate
 from probes.trust import Trust
 
@@ -42,8 +40,6 @@ class Refused:
 
 
 Verification = Accepted | Refused
-
-Verify = Callable[[Certificate, Sequence[Certificate], Trust, float], Verification]
 
 
 class _OpenSSLStore:
@@ -111,8 +107,3 @@ def _some_name_of(leaf: Certificate) -> verification.Subject:
         except ValueError:
             continue
     return x509.DNSName("unnamed.invalid")
-
-
-VERIFIERS: Final[Mapping[VerifierName, Verify]] = MappingProxyType(
-    {VerifierName.OPENSSL: verify_openssl, VerifierName.WEBPKI: verify_webpki}
-)

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Sequence
 
 from config.vocabulary import Code
 from probes.certificate import Certificate
-from probes.chain import presented_path
+from probes.chain import named_path, presented_path
 from probes.finding import Finding, finding
 from probes.judge.path import SubjectOf
 from probes.judge.time import moment
@@ -20,6 +20,8 @@ def judge_presentation(
     TLS 1.2 wants each certificate to certify the one before it (RFC 5246, 7.4.2); TLS 1.3 tolerates other orders.
     """
     leading = presented_path(presented)
+    # Where a signature is bad, what would have been the issuer is at fault, but it is not there without need.
+    linked = {*leading, *named_path(presented)}
     in_order = [each for each in dict.fromkeys(presented) if each in leading]
     if in_order != list(leading) or (leading and presented[0] != leading[0]):
         order = " > ".join(str(presented.index(each)) for each in leading)
@@ -33,7 +35,7 @@ def judge_presentation(
                 f"{certificate.subject} is a root, which clients must hold themselves",
                 subject_of(certificate),
             )
-        elif certificate not in used and (certificate not in leading or (used and _ended(certificate, now))):
+        elif certificate not in used and (certificate not in linked or (used and _ended(certificate, now))):
             until = f", which ends at {moment(certificate.not_after)}" if certificate.not_after is not None else ""
             yield finding(
                 Code.UNNEEDED_CERTIFICATE, f"no path needs {certificate.subject}{until}", subject_of(certificate)

@@ -16,7 +16,7 @@ from probes.finding import Edge, Finding, finding
 from probes.judge.conformance import judge_conformance
 from probes.judge.path import SubjectOf, judge_path
 from probes.trust import Trust
-from probes.verifier import VERIFIERS, Accepted, Refused
+from probes.verifier import Accepted, verify_openssl, verify_webpki
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,37 +97,28 @@ def _judge_chain(  # noqa: PLR0917 (each argument is part of the key)
 ) -> ChainVerdict:
     leaf = chain[0]
     pool = (*chain, *held)
-    verification = VERIFIERS[verifier](leaf, pool[1:], trust, now)
+    strict = verify_webpki(leaf, pool[1:], trust, now)
+    verification = strict if verifier is VerifierName.WEBPKI else verify_openssl(leaf, pool[1:], trust, now)
+    subject_of = subject_in(chain)
     if isinstance(verification, Accepted):
-        return ChainVerdict(True, verification.path, _stricter(leaf, pool, trust, verifier, now))
+        causes = judge_conformance(verification.path, strict, subject_of)
+        return ChainVerdict(True, verification.path, tuple(causes))
 
     def faults(path: Path) -> tuple[Finding, ...]:
-        return tuple(judge_path(path, trust.name, now, subject_in(chain), elsewhere))
+        return tuple(judge_path(path, trust.name, now, subject_of, elsewhere))
 
     best = min(paths(leaf, pool, trust), key=lambda path: _merit(path, faults(path)))
-    causes = faults(best) or tuple(
-        judge_conformance(best.certificates, verification.said, subject_in(chain))
+    unexplained = (
+        judge_conformance(best.certificates, strict, subject_of)
         if verifier is VerifierName.WEBPKI
         else [finding(Code.PATH_REJECTED, f"OpenSSL refuses the path: {verification.said}")]
     )
-    return ChainVerdict(False, best.certificates, causes)
+    return ChainVerdict(False, best.certificates, faults(best) or tuple(unexplained))
 
 
 def _merit(path: Path, faults: Sequence[Finding]) -> tuple[bool, int, int]:
+    """Order paths by how little is wrong with them, least first."""
     return (path.end is not End.ANCHOR, len(faults), -len(path.certificates))
-
-
-def _stricter(
-    leaf: Certificate, pool: tuple[Certificate, ...], trust: Trust, verifier: VerifierName, now: float
-) -> tuple[Finding, ...]:
-    """Return what the stricter verifier would refuse, for a chain that `verifier` accepts."""
-    if verifier is VerifierName.WEBPKI:
-        return ()
-    strict = VERIFIERS[VerifierName.WEBPKI](leaf, pool[1:], trust, now)
-    if not isinstance(strict, Refused):
-        return ()
-    path = next((each for each in paths(leaf, pool, trust) if each.end is End.ANCHOR), Path((leaf,), End.MISSING))
-    return tuple(judge_conformance(path.certificates, strict.said, subject_in(pool)))
 
 
 def judge_edge(

@@ -9,10 +9,10 @@ from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from config.vocabulary import Code
-from probes.certificate import Certificate, KeyKind
+from probes.certificate import Certificate
 from probes.finding import Finding, finding
-from probes.judge.key import LEAST_BITS, WEAK_HASHES
 from probes.judge.path import SubjectOf, extension_of
+from probes.verifier import Refused, Verification
 
 Rule = Callable[[Certificate, bool], bool]
 """Whether a certificate (and whether it is the leaf) breaks the rule."""
@@ -62,15 +62,6 @@ def _old_version(certificate: Certificate, _leaf: bool) -> bool:
     return certificate.x509().version is not x509.Version.v3
 
 
-def _weak(certificate: Certificate, _leaf: bool) -> bool:
-    key = certificate.key
-    return (
-        key.kind is KeyKind.DSA
-        or 0 < key.bits < LEAST_BITS.get(key.kind, 0)
-        or (certificate.signature_hash in WEAK_HASHES and not certificate.self_issued)
-    )
-
-
 RULES: Final[Sequence[tuple[str, Rule]]] = (
     ("RFC 5280 4.1.2.1: the version must be 3", _old_version),
     ("RFC 5280 4.1.2.2: the serial number must be positive and no longer than 20 octets", _serial),
@@ -81,14 +72,13 @@ RULES: Final[Sequence[tuple[str, Rule]]] = (
     ("Baseline Requirements 7.1.2.7: a server's certificate must not be a CA's", _leaf_is_ca),
     ("Baseline Requirements 7.1.2.7: a server's certificate must have subject alternative names", _no_names),
     ("Baseline Requirements 7.1.2.7.10: the extended key usage must name TLS servers", _no_server_use),
-    ("Baseline Requirements 6.1.5, 7.1.3: the key or the signature algorithm is too weak", _weak),
 )
 
 
-def judge_conformance(path: Sequence[Certificate], said: str, subject_of: SubjectOf) -> Iterator[Finding]:
-    """Yield the rules that `path` breaks, for which the web PKI's verifier refuses it while its clients accept.
+def judge_conformance(path: Sequence[Certificate], strict: Verification, subject_of: SubjectOf) -> Iterator[Finding]:
+    """Yield the rules that the certificates of an accepted `path` break, its anchor aside.
 
-    Where none of the known rules is the cause, what the verifier `said` stands for it.
+    Where none of these is why the `strict` verifier refuses the chain, its own words stand for the rule.
     """
     named = False
     for index, certificate in enumerate(path[:-1] or path):
@@ -98,8 +88,8 @@ def judge_conformance(path: Sequence[Certificate], said: str, subject_of: Subjec
             yield finding(
                 Code.NONCONFORMING, f"{certificate.subject} breaks {'; '.join(broken)}", subject_of(certificate)
             )
-    if not named:
-        yield finding(Code.NONCONFORMING, f"a verifier of the web PKI would refuse it: {said}")
+    if isinstance(strict, Refused) and not named:
+        yield finding(Code.NONCONFORMING, f"a verifier of the web PKI refuses it: {strict.said}")
 
 
 def _breaks(breaks: Rule, certificate: Certificate, *, leaf: bool) -> bool:

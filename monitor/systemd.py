@@ -1,0 +1,33 @@
+"""The readiness protocol of systemd, sd_notify(3): datagrams to the socket named in the environment."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+
+
+def notify(*lines: str) -> None:
+    """Tell the service manager each `NAME=value` line; without one nothing happens."""
+    address = os.environ.get("NOTIFY_SOCKET")
+    if not address:
+        return
+    if address.startswith("@"):
+        address = "\0" + address[1:]
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as datagrams:
+        try:
+            datagrams.sendto("\n".join(lines).encode(), address)
+        except OSError:
+            return
+
+
+def reloading() -> None:
+    """Tell that a reload begins (`Type=notify-reload` compares the time)."""
+    notify("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
+
+
+def watchdog_interval() -> float | None:
+    """Return the seconds between two signs of life, half of what the manager waits for; None where it wants none."""
+    limit = os.environ.get("WATCHDOG_USEC", "")
+    for_us = os.environ.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
+    return int(limit) / 2e6 if limit.isdigit() and int(limit) > 0 and for_us else None
