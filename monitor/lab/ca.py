@@ -98,7 +98,7 @@ class Issued:
         return tuple(each for each in self._path() if each is self or each.issuer is not None)
 
     @property
-    def root(self) -> Issued:
+    def anchor(self) -> Issued:
         """The last issuer on the way up."""
         return list(self._path())[-1]
 
@@ -130,7 +130,7 @@ class Authority(Issued):
     """A certificate whose key issues others, whether or not it should."""
 
     @classmethod
-    def create_root(cls, name: str = "Lab Root CA", **knobs: Unpack[Knobs]) -> Authority:
+    def root(cls, name: str = "Lab Root CA", **knobs: Unpack[Knobs]) -> Authority:
         """Return a new self-signed CA, valid for ten years."""
         return Authority(*_issue((), None, _ca_defaults(name, 3650) | knobs))
 
@@ -318,7 +318,7 @@ def _edited(der: bytes, signer: PrivateKey, knobs: Knobs) -> bytes:
         number = knobs["serial"]
         serial = _element(0x02, number.to_bytes(number.bit_length() // 8 + 1, "big", signed=True))
     if knobs.get("version") == 1:
-        version, rest = b"", rest[:-1]
+        version, rest = b"", rest[:4]
     to_be_signed = _element(0x30, b"".join([version, serial, identifier, *rest]))
     signature = _element(0x03, b"\0" + _sign(to_be_signed, signer, algorithm))
     return _element(0x30, to_be_signed + identifier + signature)
