@@ -1,0 +1,118 @@
+"""Fixtures for every test: a private CA, real servers, peers that misbehave, Prometheus."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Final, Protocol, TypeVar
+
+import pytest
+
+from monitor.lab.ca import Authority
+from monitor.lab.process import find_command
+from monitor.lab.servers import Lighttpd, LocalServer, Nginx, Server, Site, TLSSettings
+from tests.lab.peers import Behaviour, Peer
+from tests.lab.prometheus import Prometheus
+
+AnyServer_co = TypeVar("AnyServer_co", bound=Server, covariant=True)
+
+# pytest resets the filters that probes.certificate sets, and then makes each warning an error.
+_HOSTILE_CERTIFICATES: Final = ("ignore:Parsed a serial number", "ignore:Attribute's length must be:UserWarning")
+
+_TLS: Final = TLSSettings()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--all", action="store_true", help="run the slow tests, too")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "slow: only with --all")
+    for line in _HOSTILE_CERTIFICATES:
+        config.addinivalue_line("filterwarnings", line)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("slow") and not item.config.getoption("--all"):
+        pytest.skip("slow: only with --all")
+    missing = [
+        str(name) for mark in item.iter_markers("server") for name in mark.args if find_command(str(name)) is None
+    ]
+    if missing:
+        what = f"not installed: {', '.join(missing)}"
+        if os.environ.get("CI") == "true":
+            pytest.fail(what, pytrace=False)
+        pytest.skip(what)
+
+
+class StartServer(Protocol[AnyServer_co]):
+    """Starts a server that is stopped when the test ends."""
+
+    def __call__(self, *sites: Site, tls: TLSSettings = ...) -> AnyServer_co: ...
+
+
+@pytest.fixture(scope="session")
+def root_ca() -> Authority:
+    """Return the CA that the lab's clients trust."""
+    return Authority.root()
+
+
+@pytest.fixture(scope="session")
+def issuing_ca(root_ca: Authority) -> Authority:
+    """Return the CA below it that issues to servers."""
+    return root_ca.intermediate()
+
+
+@pytest.fixture
+def cleanup() -> Iterator[ExitStack]:
+    """Leave what is entered here when the test ends, also when it fails."""
+    with ExitStack() as stack:
+        yield stack
+
+
+@pytest.fixture
+def start_nginx(tmp_path: Path, cleanup: ExitStack) -> StartServer[Nginx]:
+    def start(*sites: Site, tls: TLSSettings = _TLS) -> Nginx:
+        return cleanup.enter_context(Nginx(_new_directory(tmp_path, "nginx"), sites, tls))
+
+    return start
+
+
+@pytest.fixture
+def start_lighttpd(tmp_path: Path, cleanup: ExitStack) -> StartServer[Lighttpd]:
+    def start(*sites: Site, tls: TLSSettings = _TLS) -> Lighttpd:
+        return cleanup.enter_context(Lighttpd(_new_directory(tmp_path, "lighttpd"), sites, tls))
+
+    return start
+
+
+@pytest.fixture
+def start_local(cleanup: ExitStack) -> StartServer[LocalServer]:
+    """Start a TLS server in this process, where no real one is needed."""
+
+    def start(*sites: Site, tls: TLSSettings = _TLS) -> LocalServer:
+        return cleanup.enter_context(LocalServer(sites, tls))
+
+    return start
+
+
+@pytest.fixture
+def start_peer(cleanup: ExitStack) -> Callable[[Behaviour], Peer]:
+    def start(behaviour: Behaviour) -> Peer:
+        return cleanup.enter_context(Peer(behaviour))
+
+    return start
+
+
+@pytest.fixture
+def start_prometheus(tmp_path: Path, cleanup: ExitStack) -> Callable[..., Prometheus]:
+    def start(*targets: str, rules: Sequence[str] = ()) -> Prometheus:
+        return cleanup.enter_context(Prometheus(_new_directory(tmp_path, "prometheus"), targets, rules))
+
+    return start
+
+
+def _new_directory(parent: Path, name: str) -> str:
+    return str(parent / f"{name}-{len(list(parent.glob(f'{name}-*')))}")

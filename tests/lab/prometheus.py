@@ -1,0 +1,122 @@
+"""Debian's Prometheus, scraping what a test gives it, and promtool."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import urllib.parse
+import urllib.request
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, Self
+
+from monitor.lab.process import Process, accepts, find_command, free_address, wait_for
+
+Sample = tuple[Mapping[str, str], float]
+
+_SCRAPE_INTERVAL: Final = "200ms"
+
+
+class Prometheus:
+    """A Prometheus that scrapes `/metrics` of `targets` (`host:port`) five times a second."""
+
+    def __init__(self, directory: str, targets: Sequence[str], rules: Sequence[str] = ()) -> None:
+        self.directory = directory
+        self.host, self.port = free_address()
+        self._targets = list(targets)
+        self._rules = list(rules)
+        self._process: Process | None = None
+
+    def start(self) -> None:
+        """Return once it answers."""
+        os.makedirs(self.directory, exist_ok=True)
+        config_file = os.path.join(self.directory, "prometheus.json")
+        # Prometheus reads YAML, of which JSON is a part.
+        with open(config_file, "w", encoding="utf-8") as file:
+            json.dump(self._config(), file)
+        self._process = process = Process(
+            (
+                "prometheus",
+                f"--config.file={config_file}",
+                f"--storage.tsdb.path={self.directory}/data",
+                f"--web.listen-address={self.host}:{self.port}",
+                "--log.level=warn",
+            ),
+            os.path.join(self.directory, "prometheus.log"),
+        )
+        process.wait_until(self._ready, "getting ready", deadline=30)
+
+    def stop(self) -> None:
+        if self._process is not None:
+            self._process.stop()
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def query(self, expression: str) -> list[Sample]:
+        """Return the labels (`__name__` among them) and the value of each series of an instant vector, as of now."""
+        answer = self._get("/api/v1/query", query=expression)
+        return [(each["metric"], float(each["value"][1])) for each in answer["data"]["result"]]
+
+    def wait_until(
+        self, expression: str, condition: Callable[[list[Sample]], bool] = bool, deadline: float = 15.0
+    ) -> list[Sample]:
+        """Return the first answer to `expression` that meets `condition`, which by default is not to be empty."""
+        answers = wait_for(lambda: [each for each in [self.query(expression)] if condition(each)], deadline, expression)
+        return answers[0]
+
+    def target_errors(self) -> dict[str, str]:
+        """Return the last scrape error by scrape address, empty where it went well."""
+        active = self._get("/api/v1/targets", state="active")["data"]["activeTargets"]
+        return {each["discoveredLabels"]["__address__"]: each["lastError"] for each in active}
+
+    def _config(self) -> dict[str, Any]:
+        return {
+            "global": {
+                "scrape_interval": _SCRAPE_INTERVAL,
+                "scrape_timeout": _SCRAPE_INTERVAL,
+                "evaluation_interval": _SCRAPE_INTERVAL,
+            },
+            "rule_files": self._rules,
+            "scrape_configs": [{"job_name": "certvigil", "static_configs": [{"targets": self._targets}]}],
+        }
+
+    def _ready(self) -> bool:
+        if not accepts(self.host, self.port):
+            return False
+        try:
+            self._open("/-/ready")
+        except OSError:
+            return False
+        return True
+
+    def _get(self, path: str, **parameters: str) -> Any:
+        return json.loads(self._open(f"{path}?{urllib.parse.urlencode(parameters)}"))
+
+    def _open(self, path: str) -> bytes:
+        with urllib.request.urlopen(f"http://{self.host}:{self.port}{path}", timeout=10) as response:
+            body: bytes = response.read()
+        return body
+
+
+def check_metrics(page: str | bytes) -> list[str]:
+    """Return the complaints of `promtool check metrics` about a page of metrics, one per line."""
+    command = find_command("promtool")
+    assert command is not None
+    checked = subprocess.run(
+        [command, "check", "metrics"],
+        input=page.encode() if isinstance(page, str) else page,
+        capture_output=True,
+        timeout=30,
+        check=False,
+    )
+    complaints = (checked.stdout + checked.stderr).decode().splitlines()
+    return complaints or ([f"promtool ended with status {checked.returncode}"] if checked.returncode else [])
