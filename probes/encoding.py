@@ -14,10 +14,19 @@ KEY_LABELS: Final = frozenset(
     {b"PRIVATE KEY", b"RSA PRIVATE KEY", b"EC PRIVATE KEY", b"DSA PRIVATE KEY", b"ENCRYPTED PRIVATE KEY"}
 )
 
-_BOUNDARY: Final = re.compile(rb"-----(BEGIN|END) ([A-Z0-9][A-Z0-9 ]*)-----")
+MOST_FAULTS: Final = 16
+"""Faults that are told of one file: a hostile one could hold a million."""
+
+_BOUNDARY: Final = re.compile(rb"-----(BEGIN|END) ([A-Z0-9][A-Z0-9 ]{0,63})-----")
+# Text may start with "0" too: so the length must be long, as every certificate's is, or a short key must follow.
+_DER: Final = re.compile(rb"\x30([\x81-\x84]|[\x20-\x7f]\x02\x01[\x00\x01][\x30\x04])", re.DOTALL)
 _SEQUENCE: Final = 0x30
 _INTEGER: Final = 0x02
+_OCTET_STRING: Final = 0x04
+_OBJECT_IDENTIFIER: Final = 0x06
 _VERSION: Final = 0xA0
+_KEY_VERSIONS: Final = frozenset({b"\x02\x01\x00", b"\x02\x01\x01"})
+_EC_KEY_VERSION: Final = b"\x02\x01\x01"
 
 
 class DERError(ValueError):
@@ -39,25 +48,66 @@ class Blocks:
     certificates: tuple[bytes, ...]
     """DER."""
     keys: tuple[bytes, ...]
-    """PEM, boundaries included; never shown to anyone."""
+    """PEM, boundaries included, or DER; never shown to anyone."""
     faults: tuple[Fault, ...]
+    """The first `MOST_FAULTS`."""
 
 
 def split(data: bytes) -> Blocks:
     """Return the certificates, private keys and faulty blocks in `data`; text around PEM blocks is allowed.
 
-    One faulty block does not hide the others.
+    One faulty block does not hide the others. DER that is neither a certificate nor a key (a CRL, a request, a
+    PKCS#12 keystore) is nothing.
     """
-    if data[:1] == b"\x30":
-        try:
-            return Blocks((data[: element_end(data, 0)],), (), ())
-        except DERError as error:
-            return Blocks((), (), (Fault(UnreadableReason.BAD_DER, str(error)),))
+    return _split_der(data) if _DER.match(data) else _split_pem(data)
+
+
+def _split_der(data: bytes) -> Blocks:
+    try:
+        der = data[: element_end(data, 0)]
+        at, end = _enter(der, 0)
+        if _holds_key(der, at, end):
+            return Blocks((), (der,), ())
+        if _holds_certificate(der, at):
+            return Blocks((der,), (), ())
+    except (DERError, IndexError):
+        return Blocks((), (), (Fault(UnreadableReason.BAD_DER, "the DER data is cut short or damaged"),))
+    return Blocks((), (), ())
+
+
+def _holds_certificate(der: bytes, at: int) -> bool:
+    at, _ = _enter(der, at)
+    if der[at : at + 1] == bytes([_VERSION]):
+        return True
+    try:
+        outline(der)
+    except DERError:
+        return False
+    return True
+
+
+def _holds_key(der: bytes, at: int, end: int) -> bool:
+    """Tell PKCS#8 (RFC 5958, encrypted or not), PKCS#1 (RFC 8017) and SEC 1 (RFC 5915) from everything else."""
+    second = element_end(der, at)
+    if second >= end:
+        return False
+    if der[at] == _SEQUENCE:
+        inside, _ = _enter(der, at)
+        return (der[inside], der[second]) == (_OBJECT_IDENTIFIER, _OCTET_STRING)
+    version = der[at:second]
+    return (version in _KEY_VERSIONS and der[second] in {_SEQUENCE, _INTEGER}) or (
+        version == _EC_KEY_VERSION and der[second] == _OCTET_STRING
+    )
+
+
+def _split_pem(data: bytes) -> Blocks:
     certificates: list[bytes] = []
     keys: list[bytes] = []
     faults: list[Fault] = []
     begin: re.Match[bytes] | None = None
     for boundary in _BOUNDARY.finditer(data):
+        if len(faults) >= MOST_FAULTS:
+            break
         if boundary[1] == b"BEGIN":
             if begin is not None:
                 faults.append(_unended(data, begin))
@@ -75,7 +125,7 @@ def split(data: bytes) -> Blocks:
         begin = None
     if begin is not None:
         faults.append(_unended(data, begin))
-    return Blocks(tuple(certificates), tuple(keys), tuple(faults))
+    return Blocks(tuple(certificates), tuple(keys), tuple(faults[:MOST_FAULTS]))
 
 
 def _certificate(body: bytes) -> bytes:
@@ -110,25 +160,25 @@ def outline(der: bytes) -> Outline:
 
     Raises DERError where the bytes have not the shape of a certificate.
     """
-    at, _ = _enter(der, 0)
-    at, end = _enter(der, at)
-    if der[at] == _VERSION:
+    try:
+        at, _ = _enter(der, 0)
+        at, end = _enter(der, at)
+        if der[at] == _VERSION:
+            at = element_end(der, at)
+        if der[at] != _INTEGER:
+            raise DERError("not a certificate: no serial number")
         at = element_end(der, at)
-    if der[at] != _INTEGER:
-        raise DERError("not a certificate: no serial number")
-    at = element_end(der, at)
-    at = element_end(der, at)  # signature algorithm
-    issuer = at
-    at = element_end(der, at)
-    validity = at
-    at = element_end(der, at)
-    subject = at
-    at = element_end(der, at)
-    public_key = at
-    at = element_end(der, at)
-    if at > end or der[issuer] != _SEQUENCE or der[subject] != _SEQUENCE or der[public_key] != _SEQUENCE:
+        issuer = element_end(der, at)  # what lies before is the signature algorithm
+        validity = element_end(der, issuer)
+        subject = element_end(der, validity)
+        public_key = element_end(der, subject)
+        rest = element_end(der, public_key)
+        fields = (der[issuer], der[validity], der[subject], der[public_key])
+    except IndexError:
+        raise DERError("not a certificate: the data ends too early") from None
+    if rest > end or fields != (_SEQUENCE, _SEQUENCE, _SEQUENCE, _SEQUENCE):
         raise DERError("not a certificate: a field is missing")
-    return Outline(der[issuer:validity], der[subject:public_key], der[public_key:at])
+    return Outline(der[issuer:validity], der[subject:public_key], der[public_key:rest])
 
 
 def _enter(der: bytes, at: int) -> tuple[int, int]:

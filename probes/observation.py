@@ -45,6 +45,8 @@ class FileObservation:
     """Permission bits of the resolved file."""
     owner: int = 0
     failure: Unreadable | None = None
+    encrypted_keys: int = 0
+    """Private keys whose public half is not known, since they are encrypted."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,198 @@
+"""Looking at a file: what it is, and which certificates and keys it holds."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import stat
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    PublicFormat,
+    load_der_private_key,
+    load_pem_private_key,
+)
+
+from config.model import FileTarget
+from config.text import printable
+from config.vocabulary import FileContent, FileRole, UnreadableReason
+from probes.certificate import Certificate, certificate
+from probes.encoding import split
+from probes.observation import FileIdentity, FileObservation, Unreadable
+
+SIZE_LIMIT: Final = 8 * 1024 * 1024
+"""Bytes; no bundle in use comes near it."""
+
+_COMPARED: Final = frozenset({FileRole.CERTIFICATE, FileRole.KEY, FileRole.COMBINED, FileRole.LISTED})
+_FLAGS: Final = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
+_REASONS: Final = {
+    errno.ENOENT: (UnreadableReason.NOT_FOUND, "there is no such file"),
+    errno.ENOTDIR: (UnreadableReason.NOT_FOUND, "there is no such file"),
+    errno.EACCES: (UnreadableReason.PERMISSION_DENIED, "reading it is not permitted"),
+    errno.EPERM: (UnreadableReason.PERMISSION_DENIED, "reading it is not permitted"),
+    errno.ELOOP: (UnreadableReason.SYMLINK_LOOP, "its symbolic links lead in a circle"),
+}
+_NOT_REGULAR: Final = Unreadable(UnreadableReason.NOT_REGULAR, "it is not a regular file")
+_CHANGED: Final = Unreadable(UnreadableReason.CHANGED_WHILE_READ, "it was written to while it was read, twice in a row")
+
+
+def identify(path: str) -> FileIdentity | Unreadable:
+    """Return what tells whether the file behind `path`, links followed, must be read again."""
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError) as error:
+        return unreadable(path, error)
+    return _identity(status) if stat.S_ISREG(status.st_mode) else _NOT_REGULAR
+
+
+def look_at_file(target: FileTarget, now: float) -> FileObservation:
+    """Return what the file holds at Unix time `now`; whatever it is, looking neither hangs nor raises."""
+    read = _read(target.path)
+    if isinstance(read, Unreadable):
+        return FileObservation(target.name, now, None, FileContent.NOTHING, failure=read)
+    identity = _identity(read.status)
+    mode, owner = stat.S_IMODE(read.status.st_mode), read.status.st_uid
+    if isinstance(read.data, Unreadable):
+        return FileObservation(
+            target.name, now, identity, FileContent.NOTHING, mode=mode, owner=owner, failure=read.data
+        )
+    blocks = split(read.data)
+    failures = [Unreadable(fault.reason, fault.detail) for fault in blocks.faults[:1]]
+    certificates, bad = _certificates(blocks.certificates)
+    failures += bad
+    keys = _NO_KEYS
+    if blocks.keys and target.role in _COMPARED:
+        keys = _public_halves(blocks.keys)
+        failures += keys.failures
+    return FileObservation(
+        target.name,
+        now,
+        identity,
+        _content(certificates, with_key=bool(blocks.keys)),
+        certificates,
+        keys.sha256,
+        mode,
+        owner,
+        failures[0] if failures else None,
+        keys.encrypted,
+    )
+
+
+def unreadable(path: str, error: OSError | ValueError) -> Unreadable:
+    """Return why the file or directory at `path` cannot be examined, by the error that the attempt raised."""
+    number = error.errno if isinstance(error, OSError) else errno.ENOENT
+    if number == errno.ENOENT:
+        try:
+            link = os.readlink(path)
+        except (OSError, ValueError):
+            pass
+        else:
+            return Unreadable(
+                UnreadableReason.BROKEN_SYMLINK, f"it links to {printable(link, 200)}, which does not exist"
+            )
+    if number in _REASONS:
+        return Unreadable(*_REASONS[number])
+    return Unreadable(UnreadableReason.IO_ERROR, printable(os.strerror(number or errno.EIO)))
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    status: os.stat_result
+    data: bytes | Unreadable
+
+
+def _read(path: str) -> _Read | Unreadable:
+    try:
+        # Merely opening some devices has effects.
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            return _NOT_REGULAR
+        descriptor = os.open(path, _FLAGS)
+    except (OSError, ValueError) as error:
+        return unreadable(path, error)
+    try:
+        read = _read_whole(descriptor)
+        return _read_whole(descriptor) if read.data is _CHANGED else read
+    except OSError as error:
+        return unreadable(path, error)
+    finally:
+        os.close(descriptor)
+
+
+def _read_whole(descriptor: int) -> _Read:
+    """Return the content, or why it is of no use; the status is that of the moment before reading.
+
+    Raises OSError where the file cannot be read.
+    """
+    before = os.fstat(descriptor)
+    if not stat.S_ISREG(before.st_mode):
+        return _Read(before, _NOT_REGULAR)
+    if before.st_size > SIZE_LIMIT:
+        return _Read(before, Unreadable(UnreadableReason.TOO_LARGE, f"it is larger than {SIZE_LIMIT} bytes"))
+    # One byte more than there should be, so that a file that grows is noticed without another call.
+    data = os.pread(descriptor, before.st_size + 1, 0)
+    if len(data) != before.st_size or _identity(os.fstat(descriptor)) != _identity(before):
+        return _Read(before, _CHANGED)
+    return _Read(before, data)
+
+
+def _identity(status: os.stat_result) -> FileIdentity:
+    return FileIdentity(status.st_dev, status.st_ino, status.st_mtime_ns, status.st_ctime_ns, status.st_size)
+
+
+def _certificates(blocks: Sequence[bytes]) -> tuple[tuple[Certificate, ...], tuple[Unreadable, ...]]:
+    """Return the certificates, and the first block that is none."""
+    certificates: list[Certificate] = []
+    failures: list[Unreadable] = []
+    for number, der in enumerate(blocks, start=1):
+        try:
+            certificates.append(certificate(der))
+        except ValueError as error:
+            where = f"certificate {number} of {len(blocks)}" if len(blocks) > 1 else "its certificate"
+            failures.append(
+                Unreadable(UnreadableReason.BAD_DER, f"{where} cannot be decoded: {printable(str(error), 200)}")
+            )
+    return tuple(certificates), tuple(failures[:1])
+
+
+@dataclass(frozen=True, slots=True)
+class _Keys:
+    sha256: tuple[str, ...]
+    encrypted: int
+    failures: tuple[Unreadable, ...]
+
+
+_NO_KEYS: Final = _Keys((), 0, ())
+
+
+def _public_halves(keys: Iterable[bytes]) -> _Keys:
+    """Return what can be told of private keys; none of their bytes outlives the call, nor goes into a text."""
+    found: list[str] = []
+    encrypted = 0
+    failures: list[Unreadable] = []
+    for number, key in enumerate(keys, start=1):
+        load = load_pem_private_key if key.startswith(b"-----") else load_der_private_key
+        try:
+            public = load(key, None, unsafe_skip_rsa_key_validation=True).public_key()
+        except TypeError:
+            encrypted += 1
+        except (ValueError, UnsupportedAlgorithm):
+            failures.append(Unreadable(UnreadableReason.BAD_PEM, f"private key {number} cannot be decoded"))
+        else:
+            spki = public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+            found.append(hashlib.sha256(spki).hexdigest())
+    return _Keys(tuple(found), encrypted, tuple(failures[:1]))
+
+
+def _content(certificates: Sequence[Certificate], *, with_key: bool) -> FileContent:
+    """Classify by what is inside; several certificates that all are CAs or their own issuers are anchors to someone."""
+    if not certificates:
+        return FileContent.KEY if with_key else FileContent.NOTHING
+    several = len(set(certificates)) > 1
+    if all(each.is_ca or (each.self_issued and several and not with_key) for each in certificates):
+        return FileContent.BUNDLE if several else FileContent.ANCHOR
+    return FileContent.LEAF
