@@ -1,0 +1,22 @@
+"""The memory: what every target was seen to present, what was wrong with it and since when, in SQLite.
+
+Importing this package is cheap: SQLModel is loaded by the writer's thread when there is something to write, and alembic
+only when a database of an older certvigil is met. Reading needs neither.
+"""
+
+from monitor.store.health import Degraded, DegradedReason
+from monitor.store.history import HistoryEntry, What, history
+from monitor.store.reader import Counts, counts, load
+from monitor.store.store import Store
+
+__all__ = [
+    "Counts",
+    "Degraded",
+    "DegradedReason",
+    "HistoryEntry",
+    "Store",
+    "What",
+    "counts",
+    "history",
+    "load",
+]

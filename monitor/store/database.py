@@ -1,0 +1,120 @@
+"""The database as a file: opened, made ready, kept aside. Importing this loads neither SQLModel nor alembic."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from datetime import UTC, datetime
+from glob import escape, glob
+from typing import Final
+from urllib.parse import quote
+
+from monitor.store.health import DegradedReason, UnusableError
+
+REVISIONS: Final = ("0001",)
+"""Oldest first, as in `migrations/versions`: alembic, which knows them too, is dear to import."""
+
+_BASE: Final = "base"
+_KEPT_ASIDE: Final = 3
+_WRITER_WAITS: Final = 0.5
+_READER_WAITS: Final = 2.0
+_WAL_LIMIT: Final = 16 * 1024 * 1024
+_log: Final = logging.getLogger(__name__)
+
+
+@contextmanager
+def reading(path: str) -> Iterator[sqlite3.Connection]:
+    """Open the database for reading only, in one consistent transaction, beside whoever writes to it.
+
+    Raises OSError, sqlite3.Error, or UnusableError where its tables are not those that this version reads.
+    """
+    os.stat(path)
+    uri = f"file:{quote(os.fsencode(os.path.abspath(path)))}?mode=ro"
+    with closing(sqlite3.connect(uri, uri=True, timeout=_READER_WAITS, isolation_level=None)) as connection:
+        connection.execute("BEGIN")
+        found = _revision(connection)
+        if found is None:
+            raise UnusableError(DegradedReason.MISSING, "the database is still empty")
+        if found != REVISIONS[-1]:
+            raise UnusableError(
+                DegradedReason.OTHER_REVISION, f"its tables are at revision {found}, this version reads {REVISIONS[-1]}"
+            )
+        yield connection
+
+
+def writing(path: str) -> sqlite3.Connection:
+    """Open the database for writing, with no transaction begun; a file that is missing is created, mode 0600.
+
+    Raises OSError or sqlite3.Error.
+    """
+    os.makedirs(os.path.dirname(os.path.abspath(path)), mode=0o700, exist_ok=True)
+    # An existing file is never opened here: closing it would drop the locks of this process's other connections
+    # (https://www.sqlite.org/howtocorrupt.html, 2.2).
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    except FileExistsError:
+        if os.stat(path).st_mode & 0o077:
+            os.chmod(path, 0o600)
+    connection = sqlite3.connect(path, timeout=_WRITER_WAITS, isolation_level=None, check_same_thread=False)
+    try:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = NORMAL")
+        connection.execute("PRAGMA foreign_keys = ON")
+        connection.execute(f"PRAGMA journal_size_limit = {_WAL_LIMIT}")
+    except sqlite3.Error:
+        connection.close()
+        raise
+    return connection
+
+
+def prepare(path: str, now: float) -> bool:
+    """Make the file a database at the newest revision; return whether it had to be created.
+
+    One that a newer version wrote is kept aside. Raises UnusableError where it is corrupt, OSError, and the errors of
+    sqlite3, SQLAlchemy and alembic.
+    """
+    with closing(writing(path)) as connection:
+        found = _revision(connection)
+        sound = next(connection.execute("PRAGMA quick_check(1)"))[0]
+    if sound != "ok":
+        raise UnusableError(DegradedReason.CORRUPT, sound)
+    if found == REVISIONS[-1]:
+        return False
+    from monitor.store import schema  # noqa: PLC0415 (loads SQLModel)
+
+    if found == _BASE or found in REVISIONS:
+        schema.migrate(path)
+        return False
+    if found is not None:
+        _log.warning("the database is of another version (revision %s)", found)
+        set_aside(path, "newer", now)
+    schema.create(path)
+    return True
+
+
+def set_aside(path: str, why: str, now: float) -> None:
+    """Rename the database and its side files to `<path>.<why>-<UTC time>`; of these, the newest three are kept."""
+    aside = f"{path}.{why}-{datetime.fromtimestamp(now, UTC):%Y%m%dT%H%M%S.%fZ}"
+    for suffix in ("-wal", "-shm", ""):
+        with suppress(FileNotFoundError):
+            os.rename(path + suffix, aside + suffix)
+    _log.warning("the database was kept aside as %s", aside)
+    kept = sorted(glob(f"{escape(path)}.{why}-*Z"))
+    for old in kept[:-_KEPT_ASIDE]:
+        for suffix in ("-wal", "-shm", ""):
+            with suppress(FileNotFoundError):
+                os.unlink(old + suffix)
+
+
+def _revision(connection: sqlite3.Connection) -> str | None:
+    """Return the revision of the tables, `base` for tables without one, None for a database without tables."""
+    tables = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+    if not tables:
+        return None
+    if "alembic_version" not in tables:
+        return "unknown"
+    row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+    return row[0] if row else _BASE

@@ -1,0 +1,143 @@
+"""What happened, read back from the memory."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Final
+
+from config.text import printable
+from config.vocabulary import TargetKind
+from monitor.store.database import reading
+from monitor.store.health import Degraded, DegradedReason, UnusableError, degraded
+from monitor.store.text import restored, stored
+from probes.judge.time import moment
+
+
+class What(StrEnum):
+    """What happened to a target."""
+
+    ADDED = "added"
+    REMOVED = "removed"
+    PRESENTED = "presented"
+    RAISED = "raised"
+    CHANGED = "changed"
+    CLEARED = "cleared"
+    FAILED = "failed"
+    RECOVERED = "recovered"
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryEntry:
+    """One thing that happened; which of the fields with a default say something depends on what it was."""
+
+    at: float
+    """Unix time."""
+    target: str
+    what: What
+    sentence: str
+    """For a person, printable."""
+    certificates: tuple[str, ...] = ()
+    """SHA-256 of each certificate presented."""
+    code: str | None = None
+    severity: str | None = None
+    subject: str = ""
+    reason: str | None = None
+    """Why the look failed."""
+    detail: str = ""
+
+
+# Every branch has the same columns: when, to whom, its place among what happened at once, what, and four facts.
+_HISTORY: Final = """
+SELECT * FROM (
+    SELECT added_at AS at, name, 0 AS place, 'added', kind, location, NULL, NULL FROM targets
+    UNION ALL
+    SELECT failed_at, name, 1, 'failed', reason, detail, NULL, NULL
+        FROM failed_looks AS it JOIN targets ON targets.id = it.target
+    UNION ALL
+    SELECT recovered_at, name, 2, 'recovered', reason, detail, NULL, NULL
+        FROM failed_looks AS it JOIN targets ON targets.id = it.target WHERE recovered_at IS NOT NULL
+    UNION ALL
+    SELECT since, name, 3, 'presented',
+            (SELECT json_group_array(sha256) FROM json_each(it.certificates) AS each
+                CROSS JOIN certificates ON certificates.id = each.value),
+            leaf.subject, leaf.not_after, NULL
+        FROM presentations AS it JOIN targets ON targets.id = it.target
+        LEFT JOIN certificates AS leaf ON leaf.id = json_extract(it.certificates, '$[0]')
+    UNION ALL
+    SELECT cleared_at, name, 4, 'cleared', code, severity, subject, detail
+        FROM findings AS it JOIN targets ON targets.id = it.target WHERE cleared_at IS NOT NULL
+    UNION ALL
+    SELECT raised_at, name, 5, 'raised', code, severity, subject, detail
+        FROM findings AS it JOIN targets ON targets.id = it.target WHERE changed_at IS NULL
+    UNION ALL
+    SELECT changed_at, name, 6, 'changed', code, severity, subject, detail
+        FROM findings AS it JOIN targets ON targets.id = it.target WHERE changed_at IS NOT NULL
+    UNION ALL
+    SELECT removed_at, name, 7, 'removed', NULL, NULL, NULL, NULL FROM targets WHERE removed_at IS NOT NULL
+)
+WHERE at >= :since AND (:until IS NULL OR at < :until) AND (:target IS NULL OR name = :target)
+ORDER BY at DESC, name, place DESC
+LIMIT :limit
+"""
+
+
+def history(
+    path: str, target: str | None = None, since: float = 0.0, until: float | None = None, limit: int = 1000
+) -> list[HistoryEntry] | Degraded:
+    """Return what happened from Unix time `since` until just before `until`, newest first, at most `limit` entries.
+
+    Needs no daemon: any process that may read the file at `path` may ask.
+    """
+    name = None if target is None else stored(target)
+    arguments = {"since": since, "until": until, "target": name, "limit": limit}
+    try:
+        with reading(path) as connection:
+            return [_entry(*row) for row in connection.execute(_HISTORY, arguments)]
+    except (OSError, sqlite3.Error, UnusableError) as error:
+        return degraded(error)
+    except (ValueError, TypeError, OverflowError) as error:
+        return Degraded(DegradedReason.CORRUPT, f"a row makes no sense: {printable(str(error), 200)}")
+
+
+def _entry(at: float, name: str | bytes, _place: int, what: str, *facts: Any) -> HistoryEntry:
+    target, happened = restored(name), What(what)
+    match happened:
+        case What.ADDED:
+            kind, location, *_ = facts
+            where = "" if kind == TargetKind.SELF else f": {kind} {printable(restored(location))}"
+            return HistoryEntry(at, target, happened, f"watched from now on{where}")
+        case What.REMOVED:
+            return HistoryEntry(at, target, happened, "no longer watched")
+        case What.PRESENTED:
+            certificates, subject, not_after, *_ = facts
+            chain = tuple(json.loads(certificates))
+            return HistoryEntry(at, target, happened, _presents(chain, subject, not_after), chain)
+        case What.FAILED | What.RECOVERED:
+            reason, detail = restored(facts[0]), restored(facts[1])
+            failed = f"could not be looked at ({reason}): {printable(detail)}"
+            sentence = failed if happened is What.FAILED else f"could be looked at again (was {reason})"
+            return HistoryEntry(at, target, happened, sentence, reason=reason, detail=detail)
+        case What.RAISED | What.CHANGED | What.CLEARED:
+            code, severity = facts[:2]
+            subject, detail = restored(facts[2]), restored(facts[3])
+            sentence = _says(happened, code, severity, subject, detail)
+            return HistoryEntry(
+                at, target, happened, sentence, code=code, severity=severity, subject=subject, detail=detail
+            )
+
+
+def _presents(chain: tuple[str, ...], subject: str | None, not_after: int | None) -> str:
+    if not chain:
+        return "presents no certificate"
+    ends = "an unknown time" if not_after is None else moment(not_after)
+    more = f", and {len(chain) - 1} more" if len(chain) > 1 else ""
+    return f"presents {subject or 'a certificate without a name'}, valid until {ends}{more}"
+
+
+def _says(what: What, code: str, severity: str, subject: str, detail: str) -> str:
+    which = f"{code} ({subject})" if subject else code
+    prefix = {What.RAISED: severity, What.CHANGED: f"now {severity}"}.get(what, "cleared")
+    return f"{prefix}: {which}: {detail}"

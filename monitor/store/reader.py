@@ -1,0 +1,160 @@
+"""Reads the memory back, beside whoever writes to it.
+
+Plain SQL over sqlite3: a restart and the command line would pay half a second for SQLModel, and have nothing to map.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import sqlite3
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Final
+
+from config.vocabulary import Code, Severity, TargetKind
+from monitor.known import NO_FINDINGS, FindingKey, Known, Raised
+from monitor.store.database import reading
+from monitor.store.health import Degraded, DegradedReason, UnusableError, degraded
+from monitor.store.text import restored
+from probes.certificate import Certificate, Key, KeyKind, remember
+from probes.finding import Finding
+from probes.observation import FileIdentity
+
+_TARGETS: Final = "SELECT id, name, kind, location, component, identity FROM targets WHERE removed_at IS NULL"
+_PRESENTATIONS: Final = "SELECT target, certificates, since FROM presentations WHERE until IS NULL"
+_CERTIFICATES: Final = """
+    SELECT id, der, sha256, subject, issuer, serial, not_before, not_after, names, key_kind, key_bits, signature_hash,
+        is_ca, self_issued, failures
+    FROM certificates
+    WHERE id IN (SELECT value FROM presentations, json_each(certificates) WHERE until IS NULL)"""
+_FINDINGS: Final = """
+    SELECT target, code, severity, subject, detail, raised_at FROM findings
+    WHERE superseded_at IS NULL AND cleared_at IS NULL"""
+_FAILED_LOOKS: Final = """
+    SELECT target, reason, detail FROM failed_looks WHERE superseded_at IS NULL AND recovered_at IS NULL"""
+_COUNTS: Final = """
+    SELECT (SELECT count(*) FROM certificates), (SELECT count(*) FROM targets), (SELECT count(*) FROM presentations),
+        (SELECT count(*) FROM findings), (SELECT count(*) FROM failed_looks)"""
+_CODES: Final = {str(code): code for code in Code}
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How many rows each table has."""
+
+    certificates: int
+    targets: int
+    presentations: int
+    findings: int
+    failed_looks: int
+
+
+def load(path: str) -> Mapping[str, Known] | Degraded:
+    """Return what was last recorded of each target still watched, by name: believed, but not looked at in this run.
+
+    Edges, expiry and the number of failures in a row are not recorded.
+    """
+    try:
+        with reading(path) as connection:
+            return current(connection)
+    except (OSError, sqlite3.Error, UnusableError) as error:
+        return degraded(error)
+
+
+def counts(path: str) -> Counts | Degraded:
+    """Return how many rows each table has."""
+    try:
+        with reading(path) as connection:
+            return Counts(*connection.execute(_COUNTS).fetchone())
+    except (OSError, sqlite3.Error, UnusableError) as error:
+        return degraded(error)
+
+
+def current(connection: sqlite3.Connection) -> dict[str, Known]:
+    """Return what is recorded as true now, by target.
+
+    Raises sqlite3.Error, or UnusableError where the rows make no sense.
+    """
+    try:
+        with _without_collection():
+            return _targets(connection, _certificates(connection))
+    except (ValueError, TypeError, LookupError) as error:
+        raise UnusableError(DegradedReason.CORRUPT, f"a row makes no sense: {error}") from error
+
+
+@contextmanager
+def _without_collection() -> Iterator[None]:
+    """Keep the collector from going through a growing heap again and again while nothing of it can be freed."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+def _targets(connection: sqlite3.Connection, certificates: Mapping[int, Certificate]) -> dict[str, Known]:
+    presented = {
+        target: (tuple([certificates[each] for each in json.loads(chain)]), since)
+        for target, chain, since in connection.execute(_PRESENTATIONS)
+    }
+    findings = _findings(connection)
+    failures = {target: (reason, detail) for target, reason, detail in connection.execute(_FAILED_LOOKS)}
+    targets = {}
+    for row, name, kind, location, component, identity in connection.execute(_TARGETS):
+        target = restored(name)
+        chain, since = presented.get(row, ((), 0.0))
+        targets[target] = Known(
+            target,
+            TargetKind(kind),
+            target if location == name else restored(location),
+            component,
+            chain,
+            since,
+            findings.get(row, NO_FINDINGS),
+            identity=FileIdentity(*json.loads(identity)) if identity else None,
+            failure=failures.get(row),
+        )
+    return targets
+
+
+def _findings(connection: sqlite3.Connection) -> dict[int, dict[FindingKey, Raised]]:
+    findings: defaultdict[int, dict[FindingKey, Raised]] = defaultdict(dict)
+    for target, name, severity, subject, detail, since in connection.execute(_FINDINGS):
+        code = _CODES.get(name)
+        # A later version with the same tables may know more codes; this one would not know how to clear them.
+        if code is not None:
+            findings[target][code, subject] = Raised(Finding(code, Severity(severity), subject, detail), since)
+    return dict(findings)
+
+
+def _certificates(connection: sqlite3.Connection) -> dict[int, Certificate]:
+    keys: dict[tuple[str, int], Key] = {}
+    one: dict[str, str] = {}
+    certificates = {}
+    rows = connection.execute(_CERTIFICATES)
+    for row, der, sha256, subject, issuer, serial, begins, ends, names, kind, bits, digest, ca, own, failures in rows:
+        key = keys.get((kind, bits)) or keys.setdefault((kind, bits), Key(KeyKind(kind), bits))
+        certificates[row] = remember(
+            Certificate(
+                der,
+                sha256,
+                subject,
+                # Thousands of certificates share an issuer.
+                one.setdefault(issuer, issuer),
+                serial,
+                begins,
+                ends,
+                tuple(names.split("\n")) if names else (),
+                key,
+                one.setdefault(digest, digest),
+                bool(ca),
+                bool(own),
+                tuple(failures.split("\n")) if failures else (),
+            )
+        )
+    return certificates

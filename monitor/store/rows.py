@@ -1,0 +1,195 @@
+"""Turns events into rows, without a database: an event that was applied before, or comes late, changes nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Hashable
+from dataclasses import dataclass, field
+from typing import Any
+
+from monitor.events import (
+    Event,
+    FindingChanged,
+    FindingCleared,
+    FindingRaised,
+    IdentityChanged,
+    LookFailed,
+    LookRecovered,
+    PresentedChanged,
+    TargetAdded,
+    TargetRemoved,
+)
+from monitor.store.text import stored
+from probes.certificate import Certificate
+from probes.finding import Finding
+from probes.observation import FileIdentity
+
+Row = dict[str, Any]
+"""Column to value."""
+
+
+@dataclass(slots=True)
+class Ledger:
+    """The rows of one table that are true now, and what became of them since they were read."""
+
+    current: dict[Hashable, Row]
+    """By what they are about."""
+    next_id: int
+    new: dict[int, Row] = field(default_factory=dict)
+    changed: dict[int, Row] = field(default_factory=dict)
+
+    def begin(self, about: Hashable, row: Row) -> None:
+        """Add a row that is true from now on."""
+        self.current[about] = self.new[self.next_id] = {"id": self.next_id, **row}
+        self.next_id += 1
+
+    def amend(self, about: Hashable, **columns: object) -> None:
+        """Change the row that is true now."""
+        row = self.current[about]
+        row.update(columns)
+        if row["id"] not in self.new:
+            self.changed[row["id"]] = row
+
+    def end(self, about: Hashable, **columns: object) -> None:
+        """Change the row that is true now into one that no longer is."""
+        self.amend(about, **columns)
+        del self.current[about]
+
+
+@dataclass(slots=True)
+class Rows:
+    """What is recorded as true now of some targets, and what events make of it."""
+
+    certificates: Ledger
+    """By SHA-256."""
+    targets: Ledger
+    """By name."""
+    presentations: Ledger
+    """By the target's row."""
+    findings: Ledger
+    """By the target's row, code and subject."""
+    failed_looks: Ledger
+    """By the target's row."""
+    strangers: int = 0
+    """Events about targets that are not watched: they came after the target had been removed."""
+
+    def apply(self, event: Event) -> None:
+        """Make the rows say what `event` says."""
+        name = stored(event.target)
+        if isinstance(event, TargetAdded):
+            self._added(name, event)
+            return
+        watched = self.targets.current.get(name)
+        if watched is None:
+            self.strangers += 1
+            return
+        target: int = watched["id"]
+        match event:
+            case TargetRemoved():
+                self.targets.end(name, removed_at=event.at)
+            case IdentityChanged():
+                self.targets.amend(name, identity=_identity(event.identity))
+            case PresentedChanged():
+                self._presented(target, event)
+            case FindingRaised() | FindingChanged():
+                self._found(target, event.finding, event.at)
+            case FindingCleared():
+                about = _about(target, event.finding)
+                if about in self.findings.current:
+                    self.findings.end(about, cleared_at=event.at)
+            case LookFailed():
+                self._failed(target, event)
+            case LookRecovered():
+                if target in self.failed_looks.current:
+                    self.failed_looks.end(target, recovered_at=event.at)
+
+    def _added(self, name: str | bytes, event: TargetAdded) -> None:
+        columns: Row = {
+            "kind": str(event.kind),
+            "location": stored(event.location),
+            "component": None if event.component is None else stored(event.component),
+        }
+        if name in self.targets.current:
+            self.targets.amend(name, **columns)
+        else:
+            self.targets.begin(
+                name, {"name": name, **columns, "identity": None, "added_at": event.at, "removed_at": None}
+            )
+
+    def _presented(self, target: int, event: PresentedChanged) -> None:
+        certificates = json.dumps([self._certificate(each) for each in event.after])
+        if target in self.presentations.current:
+            if self.presentations.current[target]["certificates"] == certificates:
+                return
+            self.presentations.end(target, until=event.at)
+        self.presentations.begin(
+            target, {"target": target, "certificates": certificates, "since": event.at, "until": None}
+        )
+
+    def _certificate(self, known: Certificate) -> int:
+        if known.sha256 not in self.certificates.current:
+            self.certificates.begin(known.sha256, _certificate_columns(known))
+        row: int = self.certificates.current[known.sha256]["id"]
+        return row
+
+    def _found(self, target: int, finding: Finding, at: float) -> None:
+        about = _about(target, finding)
+        form = {"severity": str(finding.severity), "detail": stored(finding.detail)}
+        before = self.findings.current.get(about)
+        if before is not None:
+            if form.items() <= before.items():
+                return
+            self.findings.end(about, superseded_at=at)
+        self.findings.begin(
+            about,
+            {
+                "target": target,
+                "code": str(finding.code),
+                "subject": stored(finding.subject),
+                **form,
+                "raised_at": before["raised_at"] if before else at,
+                "changed_at": at if before else None,
+                "superseded_at": None,
+                "cleared_at": None,
+            },
+        )
+
+    def _failed(self, target: int, event: LookFailed) -> None:
+        why = {"reason": stored(event.reason), "detail": stored(event.detail)}
+        before = self.failed_looks.current.get(target)
+        if before is not None:
+            if why.items() <= before.items():
+                return
+            self.failed_looks.end(target, superseded_at=event.at)
+        self.failed_looks.begin(
+            target, {"target": target, **why, "failed_at": event.at, "superseded_at": None, "recovered_at": None}
+        )
+
+
+def _certificate_columns(known: Certificate) -> Row:
+    return {
+        "sha256": known.sha256,
+        "der": known.der,
+        "subject": known.subject,
+        "issuer": known.issuer,
+        "serial": known.serial,
+        "not_before": known.not_before,
+        "not_after": known.not_after,
+        "names": "\n".join(known.names),
+        "key_kind": str(known.key.kind),
+        "key_bits": known.key.bits,
+        "signature_hash": known.signature_hash,
+        "is_ca": known.is_ca,
+        "self_issued": known.self_issued,
+        "failures": "\n".join(known.failures),
+    }
+
+
+def _about(target: int, finding: Finding) -> Hashable:
+    return target, str(finding.code), stored(finding.subject)
+
+
+def _identity(identity: FileIdentity | None) -> str | None:
+    if identity is None:
+        return None
+    return json.dumps([identity.device, identity.inode, identity.mtime_ns, identity.ctime_ns, identity.size])

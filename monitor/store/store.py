@@ -1,0 +1,230 @@
+"""The memory of a running daemon: it takes events without ever waiting, and one thread writes them."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Final
+
+from monitor.events import Event
+from monitor.known import Known
+from monitor.store.catchup import differences
+from monitor.store.database import prepare, reading, set_aside
+from monitor.store.health import Degraded, DegradedReason, degraded
+from monitor.store.reader import current, load
+
+if TYPE_CHECKING:
+    from monitor.store.writer import Writer
+
+_GATHER: Final = 0.1
+"""Seconds for which more events are awaited, so that many share one transaction."""
+_BACK_OFF: Final = (0.1, 0.5, 2.0, 10.0)
+"""Seconds between attempts; the last one repeats."""
+_MISSED: Final = Degraded(
+    DegradedReason.BEHIND, "changes could not be recorded one by one; what is believed now is being written instead"
+)
+_log: Final = logging.getLogger("certvigil.store")
+
+
+class Store:
+    """Records events in the database at `path`, and what is believed where events could not be recorded.
+
+    Nothing that befalls the database reaches the caller: events wait, at most `limit` of them; when there are more, or
+    the database had to be begun anew, `snapshot` is asked for everything believed and the database is made to say that.
+
+    `snapshot` and `on_health` are called in the writer's thread (`on_health` also by `load`): the one returns a copy
+    that nobody changes, the other is told each time that the database cannot be used, and None when it can again.
+    Beliefs must be changed before the events that say so are recorded, so that no snapshot lacks what came before it.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        *,
+        snapshot: Callable[[], Iterable[Known]],
+        on_health: Callable[[Degraded | None], None],
+        clock: Callable[[], float] = time.time,
+        limit: int = 100_000,
+    ) -> None:
+        self._path = path
+        self._snapshot = snapshot
+        self._on_health = on_health
+        self._clock = clock
+        self._limit = limit
+        self._health: Degraded | None = None
+        self._writer: Writer | None = None
+        self._had_content = False
+        self._thread = threading.Thread(target=self._run, name="store", daemon=True)
+        # What follows is shared between threads, under this condition.
+        self._changed = threading.Condition()
+        self._events: list[Event] = []
+        self._behind = False
+        self._prune_before: float | None = None
+        self._closing = False
+
+    def load(self) -> Mapping[str, Known]:
+        """Return what was last recorded of each target still watched, by name; nothing where that cannot be read.
+
+        To be called before `start`. An older database is migrated; one that cannot be read is dealt with once writing
+        has started.
+        """
+        result = load(self._path)
+        if isinstance(result, Degraded) and result.reason is DegradedReason.OTHER_REVISION:
+            try:
+                if prepare(self._path, self._clock()):
+                    self._say(result)
+            except Exception as error:  # noqa: BLE001 (alembic and SQLAlchemy raise too many kinds to name)
+                result = degraded(error)
+            else:
+                result = load(self._path)
+        if isinstance(result, Degraded):
+            if result.reason is not DegradedReason.MISSING:
+                self._behind = True
+                self._say(result)
+            return {}
+        self._had_content = bool(result)
+        return result
+
+    def start(self) -> None:
+        """Begin to write; best once everything was looked at, since importing SQLModel takes half a second of CPU."""
+        self._thread.start()
+
+    def record(self, events: Iterable[Event]) -> None:
+        """Take `events` to be written soon. Never waits for the database, never raises on its behalf."""
+        with self._changed:
+            # Once behind, the snapshot will say it.
+            if self._behind or self._closing:
+                return
+            self._events.extend(events)
+            self._bound()
+            self._changed.notify()
+
+    def prune(self, before: float) -> None:
+        """Ask for everything to be forgotten that ended before that Unix time; what is true now always stays."""
+        with self._changed:
+            self._prune_before = before
+            self._changed.notify()
+
+    def close(self, timeout: float) -> bool:
+        """Write what waits, let go of the file, and return whether all that was done within `timeout` seconds."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify()
+        if self._thread.ident is None:
+            return not self._events
+        self._thread.join(timeout)
+        return not self._thread.is_alive() and not self._events and not self._behind
+
+    def _bound(self) -> None:
+        if len(self._events) > self._limit:
+            self._events = []
+            self._behind = True
+
+    def _run(self) -> None:
+        failures = 0
+        while not self._closing or self._has_work():
+            with self._changed:
+                self._changed.wait_for(lambda: self._closing or self._has_work())
+                self._changed.wait_for(lambda: self._closing, _GATHER)
+                last = self._closing
+            try:
+                self._work()
+            except Exception as error:  # noqa: BLE001 (whatever it is, it must neither end the writer nor go unsaid)
+                self._fail(error)
+                if last:
+                    break
+                with self._changed:
+                    self._changed.wait_for(lambda: self._closing, _BACK_OFF[min(failures, len(_BACK_OFF) - 1)])
+                failures += 1
+            else:
+                failures = 0
+                self._say(None)
+        self._disconnect()
+
+    def _has_work(self) -> bool:
+        return bool(self._events) or self._behind or self._prune_before is not None
+
+    def _work(self) -> None:
+        """Write what waits; what could not be written waits again. Raises whatever the database raises."""
+        writer = self._connect()
+        with self._changed:
+            events, self._events = self._events, []
+            behind, self._behind = self._behind, False
+            before = self._prune_before
+        try:
+            if behind:
+                self._say(self._health or _MISSED)
+                with reading(self._path) as connection:
+                    recorded = current(connection)
+                events = list(differences(recorded, self._snapshot(), self._clock()))
+            if events:
+                strangers = writer.write(events)
+                if strangers:
+                    _log.warning("%d events were about targets that are not watched", strangers)
+                self._had_content = True
+        except Exception:
+            with self._changed:
+                self._behind |= behind
+                self._events = [] if self._behind else events + self._events
+                self._bound()
+            raise
+        if before is not None:
+            writer.prune(before)
+            with self._changed:
+                if self._prune_before == before:
+                    self._prune_before = None
+
+    def _connect(self) -> Writer:
+        from monitor.store.writer import Writer  # noqa: PLC0415 (loads SQLModel)
+
+        if self._writer is not None and not self._writer.is_current():
+            _log.warning("the database was removed or replaced; it is begun anew")
+            self._disconnect()
+        if self._writer is None:
+            created = prepare(self._path, self._clock())
+            self._writer = Writer(self._path)
+            if created and self._had_content:
+                self._miss()
+        return self._writer
+
+    def _miss(self) -> None:
+        with self._changed:
+            self._events = []
+            self._behind = True
+
+    def _fail(self, error: Exception) -> None:
+        health = degraded(error)
+        if health.reason is DegradedReason.FAILED:
+            _log.error("the database failed", exc_info=error)
+        self._disconnect()
+        if health.reason is DegradedReason.CORRUPT:
+            self._miss()
+            try:
+                set_aside(self._path, "corrupt", self._clock())
+            except OSError as unable:
+                health = degraded(unable)
+        self._say(health)
+
+    def _disconnect(self) -> None:
+        writer, self._writer = self._writer, None
+        if writer is None:
+            return
+        try:
+            writer.close()
+        except Exception as error:  # noqa: BLE001 (a connection that failed may fail to close as well)
+            _log.debug("closing the database failed: %s", degraded(error).detail)
+
+    def _say(self, health: Degraded | None) -> None:
+        if health == self._health:
+            return
+        self._health = health
+        if health is None:
+            _log.info("the database can be used again")
+        else:
+            _log.warning("the database is degraded (%s): %s", health.reason, health.detail)
+        try:
+            self._on_health(health)
+        except Exception:  # noqa: BLE001 (an event loop that was closed must not end the writer)
+            _log.exception("what is to be told of the database's health failed")

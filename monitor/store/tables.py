@@ -1,0 +1,97 @@
+"""The tables. Times are Unix seconds; a row whose end is NULL is true now.
+
+A new table or column needs a revision in `migrations/versions`, named in `database.REVISIONS`.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import Index, text
+from sqlmodel import Field, SQLModel
+
+
+class CertificateRow(SQLModel, table=True):
+    """A certificate with its facts, so that reading it back needs no decoding."""
+
+    __tablename__ = "certificates"
+
+    id: int = Field(primary_key=True)
+    sha256: str = Field(unique=True)
+    der: bytes
+    subject: str
+    issuer: str
+    serial: str
+    not_before: int | None
+    not_after: int | None
+    names: str
+    """One per line: they are printable, so none holds a line break; so are the failures."""
+    key_kind: str
+    key_bits: int
+    signature_hash: str
+    is_ca: bool
+    self_issued: bool
+    failures: str
+
+
+class TargetRow(SQLModel, table=True):
+    """A target for as long as it was watched: one that comes back gets another row."""
+
+    __tablename__ = "targets"
+    __table_args__ = (Index("ix_targets_watched", "name", unique=True, sqlite_where=text("removed_at IS NULL")),)
+
+    id: int = Field(primary_key=True)
+    name: str
+    """Name and location are stored as bytes where they are not Unicode, as a path may be."""
+    kind: str
+    location: str
+    component: str | None
+    identity: str | None
+    """JSON array of device, inode, mtime_ns, ctime_ns, size: unsigned 64-bit numbers do not fit into SQLite's own."""
+    added_at: float
+    removed_at: float | None
+
+
+class PresentationRow(SQLModel, table=True):
+    """The certificates that a target presented for a while."""
+
+    __tablename__ = "presentations"
+
+    id: int = Field(primary_key=True)
+    target: int = Field(foreign_key="targets.id", ondelete="CASCADE", index=True)
+    certificates: str
+    """JSON array of their rows, as presented: what is compared, written and read as a whole is kept as a whole."""
+    since: float
+    until: float | None
+
+
+class FindingRow(SQLModel, table=True):
+    """A finding for as long as it had one severity and one detail: when these change, another row supersedes it."""
+
+    __tablename__ = "findings"
+
+    id: int = Field(primary_key=True)
+    target: int = Field(foreign_key="targets.id", ondelete="CASCADE", index=True)
+    code: str
+    subject: str
+    severity: str
+    detail: str
+    raised_at: float
+    """The same in every row that supersedes another."""
+    changed_at: float | None
+    """When it became like this; NULL where it was raised like this."""
+    superseded_at: float | None
+    cleared_at: float | None
+
+
+class FailedLookRow(SQLModel, table=True):
+    """A time in which a target could not be looked at, for one reason."""
+
+    __tablename__ = "failed_looks"
+
+    id: int = Field(primary_key=True)
+    target: int = Field(foreign_key="targets.id", ondelete="CASCADE", index=True)
+    reason: str
+    detail: str
+    failed_at: float
+    superseded_at: float | None
+    """When it failed for another reason."""
+    recovered_at: float | None

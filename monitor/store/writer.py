@@ -1,0 +1,149 @@
+"""Writes rows, by SQLAlchemy's Core: its ORM takes ten times as long. Importing this loads SQLModel."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Hashable, Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Any, Final
+
+from sqlalchemy import Column, Connection, Table, bindparam, delete, func, insert, or_, select, text, update
+from sqlalchemy.dialects import sqlite
+from sqlmodel import SQLModel
+
+from monitor.events import Event, PresentedChanged
+from monitor.store import tables  # noqa: F401 (declares the tables)
+from monitor.store.rows import Ledger, Row, Rows
+from monitor.store.schema import engine
+from monitor.store.text import stored
+
+_TABLES: Final = SQLModel.metadata.tables
+_CERTIFICATES: Final = _TABLES["certificates"]
+_TARGETS: Final = _TABLES["targets"]
+_PRESENTATIONS: Final = _TABLES["presentations"]
+_FINDINGS: Final = _TABLES["findings"]
+_FAILED_LOOKS: Final = _TABLES["failed_looks"]
+
+_VARIABLES: Final = 10_000
+"""Values in one statement: SQLite takes three times as many."""
+
+_UNREFERRED: Final = text("id NOT IN (SELECT value FROM presentations, json_each(presentations.certificates))")
+
+_CERTIFICATES_OF: Final = "SELECT id, sha256 FROM certificates WHERE sha256 IN (SELECT value FROM json_each(?))"
+
+_ENDS: Final = {
+    _TARGETS: (_TARGETS.c.removed_at,),
+    _PRESENTATIONS: (_PRESENTATIONS.c.until,),
+    _FINDINGS: (_FINDINGS.c.superseded_at, _FINDINGS.c.cleared_at),
+    _FAILED_LOOKS: (_FAILED_LOOKS.c.superseded_at, _FAILED_LOOKS.c.recovered_at),
+}
+"""The columns that are NULL in a row that is true now."""
+
+_DIALECT: Final = sqlite.dialect(paramstyle="named")
+# Compiled once and handed to the driver: where Core executes many rows, most of the time goes into their parameters.
+_INSERT: Final = {table: str(insert(table).compile(dialect=_DIALECT)) for table in (_CERTIFICATES, *_ENDS)}
+_UPDATE: Final = {
+    table: str(
+        update(table)
+        .where(table.c.id == bindparam("id"))
+        .values({column: bindparam(column.name) for column in table.c if not column.primary_key})
+        .compile(dialect=_DIALECT)
+    )
+    for table in _ENDS
+}
+
+
+class Writer:
+    """The one connection that writes, for one thread. Its methods raise SQLAlchemy's errors."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._engine = engine(path)
+        self._connection = self._engine.connect()
+        self._file = _file(path)
+
+    def is_current(self) -> bool:
+        """Whether the file still has its name: SQLite would go on writing to one that was deleted."""
+        return _file(self._path) == self._file
+
+    def write(self, events: Sequence[Event]) -> int:
+        """Record `events`, all or none; return how many were about targets that are not watched."""
+        with self._connection.begin():
+            rows = _recorded(self._connection, events)
+            for event in events:
+                rows.apply(event)
+            _save(self._connection, rows)
+        return rows.strangers
+
+    def prune(self, before: float) -> None:
+        """Forget what ended before that Unix time, and the certificates that nothing refers to any more."""
+        with self._connection.begin():
+            for table, ends in _ENDS.items():
+                self._connection.execute(delete(table).where(or_(*(end < before for end in ends))))
+            self._connection.execute(delete(_CERTIFICATES).where(_UNREFERRED))
+
+    def close(self) -> None:
+        """Let go of the file; SQLite moves everything from its log into it, unless someone else still reads."""
+        self._connection.close()
+        self._engine.dispose()
+
+
+def _recorded(connection: Connection, events: Iterable[Event]) -> Rows:
+    """Return what is recorded as true now of the targets that `events` are about."""
+    presented = {each.sha256 for event in events if isinstance(event, PresentedChanged) for each in event.after}
+    certificates = connection.exec_driver_sql(_CERTIFICATES_OF, (json.dumps(list(presented)),)).mappings()
+    targets = _current(connection, _TARGETS, _TARGETS.c.name, {stored(event.target) for event in events})
+    watched = [row["id"] for row in targets]
+    presentations = _current(connection, _PRESENTATIONS, _PRESENTATIONS.c.target, watched)
+    findings = _current(connection, _FINDINGS, _FINDINGS.c.target, watched)
+    failed_looks = _current(connection, _FAILED_LOOKS, _FAILED_LOOKS.c.target, watched)
+    return Rows(
+        _ledger(connection, _CERTIFICATES, {row["sha256"]: dict(row) for row in certificates}),
+        _ledger(connection, _TARGETS, {row["name"]: row for row in targets}),
+        _ledger(connection, _PRESENTATIONS, {row["target"]: row for row in presentations}),
+        _ledger(connection, _FINDINGS, {(row["target"], row["code"], row["subject"]): row for row in findings}),
+        _ledger(connection, _FAILED_LOOKS, {row["target"]: row for row in failed_looks}),
+    )
+
+
+def _current(connection: Connection, table: Table, column: Column[Any], values: Iterable[object]) -> list[Row]:
+    ends = [end.is_(None) for end in _ENDS[table]]
+    return [
+        dict(row)
+        for some in _batches(values)
+        for row in connection.execute(select(table).where(column.in_(some), *ends)).mappings()
+    ]
+
+
+def _ledger(connection: Connection, table: Table, current: dict[Hashable, Row]) -> Ledger:
+    newest = connection.execute(select(func.max(table.c.id))).scalar()
+    return Ledger(current, (newest or 0) + 1)
+
+
+def _save(connection: Connection, rows: Rows) -> None:
+    for table, ledger in (
+        (_CERTIFICATES, rows.certificates),
+        (_TARGETS, rows.targets),
+        (_PRESENTATIONS, rows.presentations),
+        (_FINDINGS, rows.findings),
+        (_FAILED_LOOKS, rows.failed_looks),
+    ):
+        if ledger.new:
+            connection.exec_driver_sql(_INSERT[table], list(ledger.new.values()))
+        if ledger.changed:
+            connection.exec_driver_sql(_UPDATE[table], list(ledger.changed.values()))
+
+
+def _batches(values: Iterable[object]) -> Iterator[list[object]]:
+    remaining = iter(values)
+    while batch := list(islice(remaining, _VARIABLES)):
+        yield batch
+
+
+def _file(path: str) -> tuple[int, int] | None:
+    try:
+        found = os.stat(path)
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
