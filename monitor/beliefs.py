@@ -5,23 +5,21 @@ It lives on the event loop's thread and does no I/O.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from config.model import Client, Config, Endpoint, FileTarget
-from config.vocabulary import Code, FileRole, LookOutcome, TargetKind
+from config.model import Endpoint, FileTarget
+from config.vocabulary import FileRole, LookOutcome, TargetKind
 from monitor.bus import Bus
 from monitor.events import TargetAdded, TargetRemoved
 from monitor.known import Known, failure_of, learn, representative, waive
+from monitor.surroundings import Surroundings
 from probes.assess import EndpointContext, FileContext, file_facts
-from probes.certificate import Certificate
 from probes.chain import find_leaf
 from probes.finding import Assessment, Finding
-from probes.judge.client import View
 from probes.judge.state import OnDisk
 from probes.observation import EndpointObservation, FileObservation, Presented
-from probes.trust import Trust
 
 SELF = "certvigil"
 """The target that findings about certvigil itself belong to."""
@@ -35,30 +33,6 @@ class Page(Protocol):
 
     def remove(self, target: str) -> None:
         """Show nothing of a target any more."""
-
-
-@dataclass(frozen=True, slots=True)
-class Surroundings:
-    """What the configuration says, and what the files that its trust stores and clients name were read to hold."""
-
-    config: Config
-    trusts: Mapping[str, Trust]
-    held: Mapping[str, tuple[Certificate, ...]]
-    """Intermediates that each client holds itself."""
-
-    def views(self, clients: Iterable[str]) -> tuple[View, ...]:
-        """Return the view of each of those clients whose trust store could be read."""
-        chosen = (self.config.clients[name] for name in clients)
-        return tuple(
-            View(client, self.trusts[client.trusts], self.held.get(client.name, ()))
-            for client in chosen
-            if client.trusts in self.trusts
-        )
-
-    def store_view(self, store: str | None) -> View | None:
-        """Return the view of a plain client with nothing but that trust store."""
-        trust = self.trusts.get(store) if store else None
-        return View(Client(trust.name, trust.name), trust) if trust else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,20 +114,22 @@ class Beliefs:
                 return OnDisk((find_leaf(known.presented),), known.since, grace, known.location)
         return None
 
-    def is_news(
-        self,
-        observation: FileObservation | EndpointObservation,
-        context: FileContext | EndpointContext,
-        now: float,
-    ) -> bool:
+    def is_news(self, observation: EndpointObservation, context: EndpointContext, now: float) -> bool:
         """Whether what was seen must be judged: it, its context or the time differ from when it was judged last."""
         judged = self._judged.get(observation.target)
         return (
             judged is None
             or (judged.until is not None and now >= judged.until)
             or judged.context != context
-            or replace(judged.observation, at=0.0) != replace(observation, at=0.0)
+            or not isinstance(judged.observation, EndpointObservation)
+            or judged.observation.presented != observation.presented
+            or judged.observation.failures != observation.failures
         )
+
+    def is_judged(self, target: str, now: float) -> bool:
+        """Whether the verdict on what was seen last still stands."""
+        judged = self._judged.get(target)
+        return judged is not None and (judged.until is None or now < judged.until)
 
     def looked_again(self, target: str, now: float) -> None:
         """Note a look that saw nothing new."""
@@ -195,17 +171,17 @@ class Beliefs:
         judged = self._judged.get(target)
         return judged.until if judged else None
 
-    def reconsider(self) -> None:
-        """Judge everything anew at its next look: the surroundings have changed."""
-        self._judged.clear()
+    def reconsider(self, *targets: str) -> None:
+        """Judge those targets anew at their next look, or all where none is named: their surroundings have changed."""
+        for target in targets or tuple(self._judged):
+            self._judged.pop(target, None)
 
-    def about_self(self, findings: Mapping[Code, Finding], now: float) -> None:
+    def about_self(self, findings: Iterable[Finding], now: float) -> None:
         """Believe exactly these findings of certvigil itself."""
-        known = self.known.get(SELF)
-        if known is None:
+        if SELF not in self.known:
             self.add(Known(SELF, TargetKind.SELF, SELF), now)
-            known = self.known[SELF]
-        self.known[SELF], events = learn(known, (), Assessment(tuple(findings.values())), None, identity=None, now=now)
+        assessment = Assessment(tuple(findings))
+        self.known[SELF], events = learn(self.known[SELF], (), assessment, None, identity=None, now=now)
         self._page.update(self.known[SELF])
         self._bus.publish(events)
 

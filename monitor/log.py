@@ -7,11 +7,10 @@ import logging
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from enum import StrEnum
 from typing import Final
 
 from config.text import printable
-from config.vocabulary import Severity
+from config.vocabulary import LogFormat, LogLevel, Severity
 from monitor.events import (
     Event,
     FindingChanged,
@@ -32,13 +31,6 @@ _LEVEL: Final = {
     Severity.WARNING: logging.WARNING,
     Severity.CRITICAL: logging.ERROR,
 }
-
-
-class LogFormat(StrEnum):
-    """How log lines are written."""
-
-    TEXT = "text"
-    JSON = "json"
 
 
 class _JSON(logging.Formatter):
@@ -73,7 +65,7 @@ def _time(record: logging.LogRecord) -> str:
     return datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def set_up(form: LogFormat, level: str) -> None:
+def set_up(form: LogFormat, level: LogLevel) -> None:
     """Send every log line to standard error in that form, from `level` up."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_JSON() if form is LogFormat.JSON else _Text())

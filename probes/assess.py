@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from config.model import Endpoint, FileTarget
-from config.vocabulary import Code, FileContent, FileRole, Severity
+from config.vocabulary import Code, FileContent, FileRole, Severity, UnreadableReason
 from probes.certificate import Certificate
 from probes.chain import named_path, presented_path
 from probes.finding import Assessment, Edge, Finding
@@ -29,6 +29,9 @@ from probes.judge.tls import judge_tls
 from probes.observation import EndpointObservation, FileObservation, Presented
 from probes.trust import Trust
 
+_NEVER_A_CERTIFICATE = frozenset(
+    {UnreadableReason.BAD_DER, UnreadableReason.NOT_REGULAR, UnreadableReason.TOO_LARGE, UnreadableReason.NOT_FOUND}
+)
 _ARTEFACTS = frozenset({FileRole.CERTIFICATE, FileRole.CHAIN, FileRole.COMBINED})
 
 
@@ -67,6 +70,13 @@ def file_facts(observation: FileObservation, last_known: tuple[Certificate, ...]
     if last_known and (observation.failure is not None or not observation.certificates):
         return last_known
     return observation.certificates
+
+
+def is_worth_watching(observation: FileObservation, context: FileContext) -> bool:
+    """Whether a file is a target: one met by a pattern is, where it holds or has held a certificate, or might."""
+    if context.target.role is not FileRole.FOUND or observation.certificates or context.last_known:
+        return True
+    return observation.failure is not None and observation.failure.reason not in _NEVER_A_CERTIFICATE
 
 
 def assess_file(observation: FileObservation, context: FileContext, now: float) -> Assessment:

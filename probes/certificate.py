@@ -149,7 +149,7 @@ def _decode(der: bytes) -> Certificate:
     return Certificate(
         der=der,
         sha256=hashlib.sha256(der).hexdigest(),
-        subject=fields.get("subject", lambda: printable(parsed.subject.rfc4514_string()), ""),
+        subject=fields.get("subject", lambda: _name(parsed.subject), ""),
         issuer=fields.get("issuer", lambda: _issuer(_ByIssuer(parts.issuer, parsed)), ""),
         serial=fields.get("serial number", lambda: f"{parsed.serial_number:x}", ""),
         not_before=fields.get("notBefore", lambda: int(parsed.not_valid_before_utc.timestamp()), no_time),
@@ -181,7 +181,18 @@ class _ByIssuer:
 
 @lru_cache(maxsize=1024)
 def _issuer(of: _ByIssuer) -> str:
-    return printable(of.parsed.issuer.rfc4514_string())
+    return _name(of.parsed.issuer)
+
+
+def _name(name: x509.Name) -> str:
+    """Return RFC 4514 text in which what is not printable is a hexadecimal pair for each octet, as that RFC has it."""
+    text = name.rfc4514_string()
+    if text.isprintable():
+        return text
+    return "".join(
+        each if each.isprintable() else "".join(f"\\{octet:02x}" for octet in each.encode(errors="replace"))
+        for each in text
+    )
 
 
 def _names(extensions: x509.Extensions) -> tuple[str, ...]:

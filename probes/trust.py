@@ -11,7 +11,6 @@ from typing import Final
 import certifi
 
 from config.model import CertifiStore, PemBundle, SystemStore, TrustStore
-from config.text import printable
 from probes.certificate import Certificate, certificate
 from probes.encoding import split
 
@@ -93,8 +92,3 @@ def read_certificates(path: str) -> tuple[Certificate, ...]:
         except ValueError:
             continue
     return tuple(found)
-
-
-def unreadable_text(failed: TrustUnreadable) -> str:
-    """Return the sentence for a person."""
-    return f"the trust store {failed.store} cannot be used: {printable(failed.path)} {failed.detail}"

@@ -1,0 +1,147 @@
+"""The command line: what each command takes. What it does lies in a module of its own, loaded when it is called."""
+
+# ruff: noqa: PLC0415 (each command loads its own module, so that `check` does not pay for `run`)
+# ruff: noqa: PLR0917 (a command takes as many arguments as it has options)
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from typing import Annotated
+
+import typer
+
+from config.vocabulary import LogFormat, LogLevel, VerifierName
+
+DEFAULT_CONFIG = "/etc/certvigil"
+
+app = typer.Typer(
+    name="certvigil",
+    help="Keeps vigil over certificates: files, keystores and live TLS endpoints, judged as each client would.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+config_app = typer.Typer(no_args_is_help=True, help="Check, describe or show the configuration.")
+app.add_typer(config_app, name="config")
+
+
+ConfigPath = Annotated[str, typer.Option("--config", "-c", help="The configuration: a file or a directory.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Socket = Annotated[
+    str, typer.Option("--socket", help="The daemon's Unix socket.", envvar="CERTVIGIL_SOCKET", show_default=True)
+]
+DEFAULT_SOCKET = "/run/certvigil/certvigil.sock"
+
+
+@app.callback(invoke_without_command=True)
+def top(show_version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+    """Take the options that stand before any command."""
+    if show_version:
+        typer.echo(f"certvigil {version('certvigil')}")
+        raise typer.Exit
+
+
+@app.command()
+def check(
+    targets: Annotated[list[str], typer.Argument(metavar="TARGET...", help="A file, a directory, or HOST:PORT.")],
+    ca_file: Annotated[
+        str | None,
+        typer.Option("--ca-file", help="Trust the certificates in this file instead of the system's."),
+    ] = None,
+    verifier: Annotated[VerifierName, typer.Option(help="Whose rules decide.")] = VerifierName.OPENSSL,
+    name: Annotated[str | None, typer.Option(help="The name to ask for and to verify.")] = None,
+    at: Annotated[
+        str | None,
+        typer.Option("--at", metavar="TIME", help="Judge as of this time, such as 2027-03-20 or 2027-03-20T08:00:00Z."),
+    ] = None,
+    timeout: Annotated[float, typer.Option(help="Seconds for each endpoint.", min=0.1)] = 10.0,
+    as_json: Json = False,
+) -> None:
+    """Look once, without a daemon or a configuration; exits with 0 ok, 1 warning, 2 critical, 3 unknown."""
+    from monitor.commands.check import check as run
+
+    raise typer.Exit(run(targets, ca_file, verifier, name, at, timeout=timeout, as_json=as_json))
+
+
+@app.command()
+def run(
+    config: ConfigPath = DEFAULT_CONFIG,
+    log_format: Annotated[LogFormat, typer.Option(help="How log lines are written.")] = LogFormat.TEXT,
+    log_level: Annotated[LogLevel, typer.Option(help="From which level on.")] = LogLevel.INFO,
+) -> None:
+    """Run the daemon in the foreground, until SIGTERM; SIGHUP reads the configuration again."""
+    from monitor.commands.run import run as start
+
+    raise typer.Exit(start(config, log_format, log_level))
+
+
+@app.command()
+def demo(
+    seconds: Annotated[
+        float | None,
+        typer.Option(help="End by itself after so many seconds, as soon as everything was shown; else on Ctrl-C."),
+    ] = None,
+) -> None:
+    """Build a small appliance on loopback, keep vigil over it and show what happens; leaves nothing behind."""
+    from monitor.commands.demo import demo as start
+
+    raise typer.Exit(start(seconds))
+
+
+@app.command()
+def status(socket: Socket = DEFAULT_SOCKET, as_json: Json = False) -> None:
+    """Show what the daemon knows now; exits like `check`."""
+    from monitor.commands.status import status as show
+
+    raise typer.Exit(show(socket, as_json=as_json))
+
+
+@app.command()
+def history(
+    target: Annotated[str | None, typer.Argument(help="Only this target.")] = None,
+    since: Annotated[str, typer.Option(help="How far back, such as 90m, 12h or 30d.")] = "30d",
+    limit: Annotated[int, typer.Option(min=1, max=100_000, help="At most so many entries.")] = 100,
+    config: ConfigPath = DEFAULT_CONFIG,
+    database: Annotated[
+        str | None,
+        typer.Option("--database", help="Read this database instead of the configured one."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Show what happened, newest first, from the database; no daemon is needed."""
+    from monitor.commands.history import history as show
+
+    raise typer.Exit(show(target, since, limit, config, database, as_json=as_json))
+
+
+@app.command()
+def reload(socket: Socket = DEFAULT_SOCKET) -> None:
+    """Have the daemon read its configuration again; what is wrong with it is printed and the last good one stays."""
+    from monitor.commands.reload import reload as ask
+
+    raise typer.Exit(ask(socket))
+
+
+@config_app.command("check")
+def config_check(path: Annotated[str, typer.Argument()] = DEFAULT_CONFIG) -> None:
+    """Report every mistake in a configuration with its file, line and key; exits with 1 where there is one."""
+    from monitor.commands.config import check as run_check
+
+    raise typer.Exit(run_check(path))
+
+
+@config_app.command("schema")
+def config_schema() -> None:
+    """Print the JSON Schema of the configuration, for editors."""
+    from monitor.commands.config import schema
+
+    raise typer.Exit(schema())
+
+
+@config_app.command("show")
+def config_show(path: Annotated[str, typer.Argument()] = DEFAULT_CONFIG) -> None:
+    """Print the configuration as it takes effect: profile filled in, defaults written out, secrets masked."""
+    from monitor.commands.config import show
+
+    raise typer.Exit(show(path))

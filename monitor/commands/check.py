@@ -1,0 +1,211 @@
+"""`certvigil check`: look once, judge, print."""
+
+from __future__ import annotations
+
+import asyncio
+import glob
+import json
+import os
+import re
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from config.model import Client, Endpoint, FileTarget, PemBundle, SystemStore, TrustStore, Watch
+from config.text import printable
+from config.vocabulary import FileRole, Verdict, VerifierName
+from monitor.commands.screen import Screen
+from probes.assess import EndpointContext, FileContext, assess_endpoint, assess_file, is_worth_watching
+from probes.certificate import Certificate
+from probes.file import look_at_file
+from probes.find import find
+from probes.finding import Assessment, verdict
+from probes.judge.client import View
+from probes.observation import EndpointObservation
+from probes.trust import TrustUnreadable, read_trust
+
+EXIT_CODE: Final = {Verdict.OK: 0, Verdict.WARNING: 1, Verdict.CRITICAL: 2, Verdict.UNKNOWN: 3}
+UNUSABLE: Final = 3
+"""What monitoring plugins exit with when they were called wrongly."""
+
+_CONCURRENCY: Final = 20
+_URL: Final = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*)://(?P<rest>.+)", re.IGNORECASE)
+_HOST_AND_PORT: Final = re.compile(r"(?:\[(?P<six>[0-9A-Fa-f:.%]+)\]|(?P<host>[^:/\[\]]+)):(?P<port>\d{1,5})")
+
+
+class UsageError(Exception):
+    """What was asked for cannot be done; the text says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """The verdict on one target."""
+
+    target: str
+    assessment: Assessment
+    chain: tuple[Certificate, ...]
+    known: bool
+    """Whether there was anything to judge."""
+
+    @property
+    def verdict(self) -> Verdict:
+        """The worst of the findings."""
+        return verdict(self.assessment.findings, known=self.known)
+
+
+def check(
+    targets: Sequence[str],
+    ca_file: str | None,
+    verifier: VerifierName,
+    name: str | None,
+    at: str | None,
+    *,
+    timeout: float,
+    as_json: bool,
+) -> int:
+    """Look at `targets`, print what is found and return the exit code."""
+    try:
+        now = parse_time(at) if at else time.time()
+        files, endpoints = _sort(targets, name, timeout)
+        view = _view(ca_file, verifier) if ca_file or endpoints else None
+    except UsageError as error:
+        sys.stderr.write(f"certvigil check: {error}\n")
+        return UNUSABLE
+    screen = Screen()
+    checked = [
+        *screen.progress(_check_files(files, view if ca_file else None, now), len(files), "looking at files"),
+        *(asyncio.run(_check_endpoints(endpoints, view, now)) if view else ()),
+    ]
+    if as_json:
+        json.dump(document(checked, now), sys.stdout, indent=2)
+        sys.stdout.write("\n")
+    else:
+        for each in checked:
+            screen.target(each.target, each.verdict, each.assessment.findings, each.chain, now)
+    return _exit_code(checked)
+
+
+def _exit_code(checked: Iterable[Checked]) -> int:
+    """Return the code of the worst verdict; a critical one outweighs an unknown one."""
+    order = (Verdict.OK, Verdict.WARNING, Verdict.UNKNOWN, Verdict.CRITICAL)
+    return EXIT_CODE[max((each.verdict for each in checked), key=order.index, default=Verdict.UNKNOWN)]
+
+
+def parse_time(text: str) -> float:
+    """Return the Unix time that `text` means: an ISO 8601 date or time, in UTC where it names no zone."""
+    try:
+        parsed = datetime.fromisoformat(text)
+    except ValueError:
+        raise UsageError(f"--at {printable(text)}: not a time; write 2027-03-20 or 2027-03-20T08:00:00Z") from None
+    return (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).timestamp()
+
+
+def _view(ca_file: str | None, verifier: VerifierName) -> View:
+    store = TrustStore("ca-file", PemBundle(ca_file)) if ca_file else TrustStore("system", SystemStore())
+    trust = read_trust(store)
+    if isinstance(trust, TrustUnreadable):
+        raise UsageError(f"the trust store {printable(trust.path)} cannot be used: {trust.detail}")
+    return View(Client(str(verifier), trust.name, verifier), trust)
+
+
+def _sort(targets: Sequence[str], name: str | None, timeout: float) -> tuple[list[FileTarget], list[Endpoint]]:
+    """Tell files, directories and endpoints apart: what exists is a file, what reads HOST:PORT an endpoint."""
+    files: dict[str, FileTarget] = {}
+    endpoints: dict[str, Endpoint] = {}
+    for target in targets:
+        path = os.path.abspath(target)
+        if os.path.isdir(path):
+            found = find((Watch((glob.escape(path),)),))
+            files.update((each.path, each) for each in sorted(found.targets, key=lambda each: each.path))
+        elif os.path.lexists(path):
+            files[path] = FileTarget(printable(target), path, FileRole.LISTED)
+        else:
+            endpoints[target] = _endpoint(target, name, timeout)
+    return list(files.values()), list(endpoints.values())
+
+
+def _endpoint(target: str, name: str | None, timeout: float) -> Endpoint:
+    url = _URL.fullmatch(target)
+    if url and url["scheme"].lower() not in {"tls", "https"}:
+        raise UsageError(f"{printable(target)}: the protocol {url['scheme']} is not spoken yet; tls and https are")
+    address = url["rest"].rstrip("/") if url else target
+    if url and url["scheme"].lower() == "https" and not _HOST_AND_PORT.fullmatch(address):
+        address = f"{address}:443"
+    parts = _HOST_AND_PORT.fullmatch(address)
+    if parts is None:
+        raise UsageError(f"{printable(target)}: no such file or directory, and not HOST:PORT either")
+    port = int(parts["port"])
+    if not 0 < port < 65536:
+        raise UsageError(f"{printable(target)}: a port is a number from 1 to 65535")
+    return Endpoint(printable(target), parts["six"] or parts["host"], port, server_name=name, timeout=timeout)
+
+
+def _check_files(files: Iterable[FileTarget], view: View | None, now: float) -> Iterator[Checked]:
+    for target in files:
+        observation = look_at_file(target, now)
+        context = FileContext(target, view=view)
+        if not is_worth_watching(observation, context):
+            continue
+        assessment = assess_file(observation, context, now)
+        known = bool(observation.certificates or observation.keys)
+        yield Checked(target.name, assessment, observation.certificates, known)
+
+
+async def _check_endpoints(endpoints: Sequence[Endpoint], view: View, now: float) -> list[Checked]:
+    from probes.tls.drive import look  # noqa: PLC0415 (files alone do not need it)
+
+    room = asyncio.Semaphore(_CONCURRENCY)
+
+    async def one(endpoint: Endpoint) -> Checked:
+        async with room:
+            observation: EndpointObservation = await look(endpoint, now)
+        assessment = assess_endpoint(observation, EndpointContext(endpoint, (view,)), now)
+        chain = observation.presented[0].chain if observation.presented else ()
+        return Checked(endpoint.name, assessment, chain, bool(observation.presented))
+
+    return list(await asyncio.gather(*map(one, endpoints)))
+
+
+def document(checked: Iterable[Checked], now: float) -> dict[str, Any]:
+    """Return what `--json` prints; its shape is a contract, `schema` counts its versions."""
+    return {
+        "schema": 1,
+        "at": iso(now),
+        "targets": [
+            {
+                "target": each.target,
+                "verdict": each.verdict,
+                "findings": [
+                    {"code": found.code, "severity": found.severity, "subject": found.subject, "detail": found.detail}
+                    for found in each.assessment.findings
+                ],
+                "chain": list(map(certificate_document, each.chain)),
+            }
+            for each in checked
+        ],
+    }
+
+
+def certificate_document(certificate: Certificate) -> dict[str, Any]:
+    """Return the facts of one certificate; what could not be decoded is null."""
+    return {
+        "subject": certificate.subject,
+        "issuer": certificate.issuer,
+        "serial": certificate.serial,
+        "not_before": iso(certificate.not_before),
+        "not_after": iso(certificate.not_after),
+        "sha256": certificate.sha256,
+        "names": list(certificate.names),
+        "key": {"kind": certificate.key.kind, "bits": certificate.key.bits},
+        "signature_hash": certificate.signature_hash,
+        "is_ca": certificate.is_ca,
+        "failures": list(certificate.failures),
+    }
+
+
+def iso(at: float | None) -> str | None:
+    """Return Unix time `at` in ISO 8601, UTC, to the second."""
+    return None if at is None else f"{datetime.fromtimestamp(at, UTC):%Y-%m-%dT%H:%M:%SZ}"

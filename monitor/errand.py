@@ -1,0 +1,45 @@
+"""Looking at files in batches, away from the event loop."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from config.vocabulary import FileContent
+from probes.assess import FileContext, assess_file
+from probes.file import identify, look_at_file
+from probes.finding import Assessment
+from probes.observation import FileIdentity, FileObservation
+
+
+@dataclass(frozen=True, slots=True)
+class Errand:
+    """A file to look at, and what spares reading it."""
+
+    context: FileContext
+    identity: FileIdentity | None = None
+    """What the file was when it was read last: while it is that, it is not read again."""
+    judged: bool = False
+    """The verdict on what was read then still stands."""
+
+
+Result = tuple[FileObservation, Assessment] | None
+"""None where neither the file nor the verdict can have changed."""
+
+
+def run(errands: Sequence[Errand], now: float) -> list[Result]:
+    """Return what each errand found at Unix time `now`, in order."""
+    return [_run(errand, now) for errand in errands]
+
+
+def _run(errand: Errand, now: float) -> Result:
+    target = errand.context.target
+    if errand.identity is not None and identify(target.path) == errand.identity:
+        if errand.judged:
+            return None
+        observation = FileObservation(
+            target.name, now, errand.identity, FileContent.LEAF, certificates=errand.context.last_known
+        )
+    else:
+        observation = look_at_file(target, now)
+    return observation, assess_file(observation, errand.context, now)

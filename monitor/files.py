@@ -1,0 +1,271 @@
+"""Keeping vigil over files: finding them, looking when one may have changed, and at all of them now and then."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+from config.model import Config, FileTarget
+from config.text import printable
+from config.vocabulary import FileRole, LookOutcome, TargetKind
+from monitor.agenda import Agenda
+from monitor.beliefs import Beliefs
+from monitor.errand import Errand, Result, run
+from monitor.events import Looked
+from monitor.known import Known
+from monitor.watch.watcher import Change, Watcher, WatchState
+from probes.assess import FileContext, is_worth_watching
+from probes.find import Found, find
+from probes.observation import FileIdentity
+
+log = logging.getLogger("certvigil.files")
+
+BATCH: Final = 32
+"""Files looked at in one go: few enough that learning from them does not stall the event loop."""
+
+
+@dataclass(slots=True)
+class Progress:
+    """How far the first look at every file has come."""
+
+    done: int = 0
+    total: int = 0
+    finished: bool = False
+
+
+class FileVigil:
+    """Looks at files. A trigger only says where to look; what is new is told by the files themselves."""
+
+    def __init__(
+        self,
+        beliefs: Beliefs,
+        worker: Executor,
+        *,
+        looked: Callable[[Looked], None],
+        event_latency: Callable[[float], None],
+        overflowed: Callable[[], None],
+        component_changed: Callable[[str], None],
+        surroundings_changed: Callable[[], None],
+    ) -> None:
+        self.progress = Progress()
+        self._beliefs = beliefs
+        self._worker = worker
+        self._looked = looked
+        self._event_latency = event_latency
+        self._overflowed = overflowed
+        self._component_changed = component_changed
+        self._surroundings_changed = surroundings_changed
+        self._watcher = Watcher(asyncio.get_running_loop(), self._changed, self._lost)
+        self._targets: dict[str, FileTarget] = {}
+        """By path."""
+        self._paths: dict[str, str] = {}
+        """By name."""
+        self._not_targets: dict[str, FileIdentity | None] = {}
+        """Files that a pattern matches, but that hold no certificate."""
+        self._urgent: dict[str, float] = {}
+        """Paths, with the monotonic time at which each was noticed."""
+        self._routine: deque[str] = deque()
+        self._places: dict[str, float] = {}
+        """Where to find anew, with the monotonic time at which that was noticed."""
+        self._surrounding_paths: frozenset[str] = frozenset()
+        """Files of trust stores and clients."""
+        self._agenda = Agenda()
+        self._wake = asyncio.Event()
+        self._next_scan = 0.0
+
+    @property
+    def config(self) -> Config:
+        """The configuration in force."""
+        return self._beliefs.surroundings.config
+
+    @property
+    def watch_state(self) -> WatchState:
+        """How well changes are noticed now."""
+        return self._watcher.state
+
+    def look_again(self, paths: Iterable[str]) -> None:
+        """Look at these files as soon as possible."""
+        now = time.monotonic()
+        self._changed(Change(frozenset(paths), frozenset(), now))
+
+    def _changed(self, change: Change) -> None:
+        for path in change.files:
+            self._urgent.setdefault(path, change.since)
+        for place in change.places:
+            self._places.setdefault(place, change.since)
+        if not change.files.isdisjoint(self._surrounding_paths):
+            self._surroundings_changed()
+        self._wake.set()
+
+    def _lost(self, reason: str) -> None:
+        log.warning("looking at everything again: %s", reason)
+        self._overflowed()
+        self.rescan()
+
+    def rescan(self) -> None:
+        """Find everything anew, and look at all of it."""
+        self._next_scan = 0.0
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Keep vigil until cancelled."""
+        try:
+            await self._run()
+        finally:
+            await self._watcher.stop()
+
+    async def _run(self) -> None:
+        while True:
+            self._wake.clear()
+            now = time.monotonic()
+            self._urgent.update((self._paths[name], now) for name, _ in self._agenda.take(now) if name in self._paths)
+            if self._places:
+                place = next(iter(self._places))
+                await self._find_at(place, self._places.pop(place))
+            elif self._urgent:
+                urgent = [(path, self._urgent.pop(path)) for path in list(self._urgent)[:BATCH]]
+                await self._look(urgent, urgent=True)
+            elif now >= self._next_scan:
+                self._next_scan = now + self.config.settings.rescan
+                await self._find_all()
+            elif self._routine:
+                count = min(BATCH, len(self._routine))
+                await self._look([(self._routine.popleft(), now) for _ in range(count)])
+            else:
+                self._finish_first_scan()
+                await self._sleep(now)
+
+    def _finish_first_scan(self) -> None:
+        if not self.progress.finished:
+            self.progress.finished = True
+            log.info("looked at every file once: %d are targets", len(self._targets) - len(self._not_targets))
+
+    async def _sleep(self, now: float) -> None:
+        due = min(self._next_scan, self._agenda.next() or self._next_scan)
+        try:
+            async with asyncio.timeout(max(0.0, due - now)):
+                await self._wake.wait()
+        except TimeoutError:
+            return
+
+    async def _find_all(self) -> None:
+        found = await self._find("/")
+        wanted = {target.path: target for target in (*found.targets, *self.config.files)}
+        names = {target.name for target in wanted.values()}
+        self._drop(path for path in tuple(self._targets) if path not in wanted)
+        for known in tuple(self._beliefs.known.values()):
+            if known.kind is TargetKind.FILE and known.target not in names:
+                self._beliefs.remove(known.target, time.time())
+        for target in wanted.values():
+            self._add(target)
+        self._routine = deque(wanted)
+        if not self.progress.finished:
+            self.progress.total, self.progress.done = len(wanted), 0
+        self._surrounding_paths = self._beliefs.surroundings.paths()
+        await self._watcher.watch((*wanted, *self._surrounding_paths), found.directories)
+
+    async def _find_at(self, place: str, noticed: float) -> None:
+        found = await self._find(place)
+        matched = {target.path: target for target in found.targets}
+        beneath = [place] if place in self._targets else [each for each in self._targets if _is_beneath(each, place)]
+        gone = [path for path in beneath if path not in matched and self._targets[path].role is FileRole.FOUND]
+        self._drop(gone)
+        self._watcher.discard(gone)
+        new = [path for path in matched if path not in self._targets]
+        for path in new:
+            self._add(matched[path])
+            self._urgent.setdefault(path, noticed)
+        self._watcher.add(new, found.directories)
+
+    async def _find(self, under: str) -> Found:
+        loop = asyncio.get_running_loop()
+        found = await loop.run_in_executor(self._worker, partial(find, self.config.watches, under))
+        for directory, failure in found.unreadable.items():
+            log.warning("cannot search %s: %s", printable(directory), failure.detail)
+        if found.exceeded:
+            log.error("not everything is watched: %s", found.exceeded)
+        return found
+
+    def _add(self, target: FileTarget) -> None:
+        self._targets[target.path] = target
+        self._paths[target.name] = target.path
+
+    def _drop(self, paths: Iterable[str]) -> None:
+        for path in tuple(paths):
+            target = self._targets.pop(path)
+            del self._paths[target.name]
+            self._not_targets.pop(path, None)
+            self._agenda.forget(target.name)
+            self._beliefs.remove(target.name, time.time())
+
+    async def _look(self, paths: Sequence[tuple[str, float]], *, urgent: bool = False) -> None:
+        """Look at files in the worker's thread, then learn in this one."""
+        now = time.time()
+        due = [(self._targets[path], noticed) for path, noticed in paths if path in self._targets]
+        errands = [self._errand(target, now) for target, _ in due]
+        started = time.monotonic()
+        loop = asyncio.get_running_loop()
+        results = await loop.run_in_executor(self._worker, run, errands, now)
+        each = (time.monotonic() - started) / max(1, len(due))
+        for (target, noticed), errand, result in zip(due, errands, results, strict=True):
+            if self._targets.get(target.path) is not target:
+                continue
+            outcome = self._learn(target, errand.context, result, now)
+            self._looked(Looked(target.name, TargetKind.FILE, outcome, each, started - noticed))
+            if urgent and outcome is not LookOutcome.UNCHANGED:
+                self._event_latency(time.monotonic() - noticed)
+        if not urgent:
+            self.progress.done += len(paths)
+
+    def _errand(self, target: FileTarget, now: float) -> Errand:
+        context = self._beliefs.file_context(target)
+        if target.path in self._not_targets:
+            return Errand(context, self._not_targets[target.path], judged=True)
+        known = self._beliefs.known.get(target.name)
+        judged = self._beliefs.is_judged(target.name, now)
+        # After a restart what is remembered is judged, not read; but keys are never remembered.
+        if known is None or known.failure is not None or not (judged or target.role is FileRole.FOUND):
+            return Errand(context)
+        return Errand(context, known.identity, judged)
+
+    def _learn(self, target: FileTarget, context: FileContext, result: Result, now: float) -> LookOutcome:
+        if result is None:
+            if target.name in self._beliefs.known:
+                self._beliefs.looked_again(target.name, now)
+            return LookOutcome.UNCHANGED
+        observation, assessment = result
+        if not is_worth_watching(observation, context):
+            self._not_targets[target.path] = observation.identity
+            self._beliefs.remove(target.name, now)
+            return LookOutcome.UNCHANGED
+        self._not_targets.pop(target.path, None)
+        if target.name not in self._beliefs.known:
+            self._beliefs.add(Known(target.name, TargetKind.FILE, printable(target.path), target.component), now)
+        outcome = self._beliefs.learn(observation, context, assessment, now)
+        until = self._beliefs.until(target.name)
+        if until is not None and until - now < self.config.settings.rescan:
+            self._agenda.schedule(target.name, time.monotonic() + until - now)
+        if target.component is not None and outcome is LookOutcome.CHANGED:
+            self._tell_component(target.component, target.role)
+        return outcome
+
+    def _tell_component(self, component: str, role: FileRole) -> None:
+        """Have what depends on a component's file looked at: its endpoints, and on its key the certificate."""
+        if role is FileRole.KEY:
+            certificate = f"{component}/{FileRole.CERTIFICATE}"
+            if certificate in self._paths:
+                self._beliefs.reconsider(certificate)
+                self.look_again([self._paths[certificate]])
+        self._component_changed(component)
+
+
+def _is_beneath(path: str, place: str) -> bool:
+    return path == place or path.startswith(place.rstrip(os.sep) + os.sep)

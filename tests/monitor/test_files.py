@@ -1,0 +1,191 @@
+"""Vigil over files: where exporters of today fail, and what a restart remembers."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from config.model import Artefacts, Component, FileTarget, Watch
+from config.vocabulary import Code, FileRole, LookOutcome, Severity
+from monitor.events import FindingCleared, FindingRaised, PresentedChanged, TargetRemoved
+from monitor.lab.ca import DAY, Authority, KeyType, new_key
+from tests.monitor.vigil import config_with, file_vigil, until
+
+ROOT = Authority.root()
+
+
+def certificate(days: float = 90) -> bytes:
+    return ROOT.issue("www.example.com", not_after=int(time.time() + days * DAY)).pem()
+
+
+def watching(*patterns: Path) -> Watch:
+    return Watch(tuple(map(str, patterns)))
+
+
+def test_a_file_renewed_in_place_behind_a_symlink_is_noticed(tmp_path: Path) -> None:
+    async def story() -> None:
+        real = tmp_path / "archive" / "cert1.pem"
+        real.parent.mkdir()
+        real.write_bytes(certificate(40))
+        link = tmp_path / "live" / "cert.pem"
+        link.parent.mkdir()
+        link.symlink_to("../archive/cert1.pem")
+        async with file_vigil(config_with(watches=(watching(link),))) as kept:
+            before = kept.page.shown[str(link)].expiry
+            real.write_bytes(certificate(80))
+            await until(lambda: kept.page.shown[str(link)].expiry != before)
+
+    asyncio.run(story())
+
+
+def test_the_swap_of_a_projected_volume_is_noticed(tmp_path: Path) -> None:
+    """Kubelet swaps `..data`; neither `tls.crt` nor what it says changes."""
+
+    async def story() -> None:
+        for version, days in (("..1", 40), ("..2", 80)):
+            (tmp_path / version).mkdir()
+            (tmp_path / version / "tls.crt").write_bytes(certificate(days))
+        (tmp_path / "..data").symlink_to("..1")
+        link = tmp_path / "tls.crt"
+        link.symlink_to("..data/tls.crt")
+        async with file_vigil(config_with(watches=(watching(tmp_path / "*.crt"),))) as kept:
+            before = kept.page.shown[str(link)].expiry
+            (tmp_path / "..data_tmp").symlink_to("..2")
+            os.replace(tmp_path / "..data_tmp", tmp_path / "..data")
+            await until(lambda: kept.page.shown[str(link)].expiry != before)
+
+    asyncio.run(story())
+
+
+def test_a_corrupted_renewal_keeps_the_last_known_expiry_beside_a_finding(tmp_path: Path) -> None:
+    async def story() -> None:
+        path = tmp_path / "site.pem"
+        path.write_bytes(certificate())
+        async with file_vigil(config_with(watches=(watching(path),))) as kept:
+            before = kept.page.shown[str(path)]
+            path.write_bytes(certificate()[:200])
+            await until(lambda: Code.UNREADABLE in kept.codes(str(path)))
+            after = kept.page.shown[str(path)]
+            assert (after.presented, after.expiry, after.up) == (before.presented, before.expiry, False)
+            path.write_bytes(certificate())
+            await until(lambda: Code.UNREADABLE not in kept.codes(str(path)))
+            assert kept.page.shown[str(path)].up
+
+    asyncio.run(story())
+
+
+def test_a_new_file_that_matches_becomes_a_target_and_a_deleted_one_is_none(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with file_vigil(config_with(watches=(watching(tmp_path / "**" / "*.pem"),))) as kept:
+            path = tmp_path / "deep" / "down" / "new.pem"
+            path.parent.mkdir(parents=True)
+            path.write_bytes(certificate())
+            await until(lambda: str(path) in kept.page.shown)
+            path.unlink()
+            await until(lambda: str(path) not in kept.page.shown)
+            assert isinstance(kept.events[-1], TargetRemoved)
+
+    asyncio.run(story())
+
+
+def test_a_file_named_on_its_own_that_is_gone_is_critical_and_stays_known(tmp_path: Path) -> None:
+    async def story() -> None:
+        path = tmp_path / "site.pem"
+        path.write_bytes(certificate())
+        async with file_vigil(config_with(watches=(watching(path),))) as kept:
+            path.unlink()
+            await until(lambda: Code.UNREADABLE in kept.codes(str(path)))
+            known = kept.page.shown[str(path)]
+            assert known.presented
+            assert [raised.finding.severity for raised in known.findings.values()] == [Severity.CRITICAL]
+
+    asyncio.run(story())
+
+
+def test_what_is_no_certificate_is_no_target(tmp_path: Path) -> None:
+    async def story() -> None:
+        (tmp_path / "README").write_text("0 is how this text begins, like DER does\n")
+        (tmp_path / "empty").touch()
+        os.mkfifo(tmp_path / "fifo")
+        (tmp_path / "cert.pem").write_bytes(certificate())
+        async with file_vigil(config_with(watches=(watching(tmp_path),))) as kept:
+            assert set(kept.page.shown) == {str(tmp_path / "cert.pem")}
+
+    asyncio.run(story())
+
+
+def test_the_same_observation_again_gives_no_event(tmp_path: Path) -> None:
+    async def story() -> None:
+        (tmp_path / "cert.pem").write_bytes(certificate(5))
+        async with file_vigil(config_with(watches=(watching(tmp_path),))) as kept:
+            events, looks = len(kept.events), len(kept.looks)
+            assert kept.vigil is not None
+            kept.vigil.rescan()
+            await until(lambda: len(kept.looks) > looks)
+            assert kept.looks[-1].outcome is LookOutcome.UNCHANGED
+            assert len(kept.events) == events
+
+    asyncio.run(story())
+
+
+def test_a_restart_remembers_and_raises_nothing_twice(tmp_path: Path) -> None:
+    async def story() -> None:
+        (tmp_path / "cert.pem").write_bytes(certificate(5))
+        config = config_with(watches=(watching(tmp_path),))
+        async with file_vigil(config) as kept:
+            remembered = [replace(known, last_look=None) for known in kept.page.shown.values()]
+        async with file_vigil(config, remembered) as again:
+            assert again.events == []
+            assert again.page.shown[remembered[0].target].findings == remembered[0].findings
+
+    asyncio.run(story())
+
+
+def test_a_target_that_is_configured_no_longer_is_forgotten_after_a_restart(tmp_path: Path) -> None:
+    async def story() -> None:
+        (tmp_path / "cert.pem").write_bytes(certificate())
+        async with file_vigil(config_with(watches=(watching(tmp_path),))) as kept:
+            remembered = list(kept.page.shown.values())
+        async with file_vigil(config_with(), remembered) as again:
+            assert again.page.shown == {}
+
+    asyncio.run(story())
+
+
+def test_a_verdict_changes_at_the_second_at_which_time_makes_it_change(tmp_path: Path) -> None:
+    async def story() -> None:
+        path = tmp_path / "cert.pem"
+        path.write_bytes(ROOT.issue("a.example", not_after=int(time.time()) + 2).pem())
+        async with file_vigil(config_with(watches=(watching(path),))) as kept:
+            await until(lambda: Code.EXPIRED in kept.codes(str(path)))
+            known = kept.page.shown[str(path)]
+            assert known.expiry is not None
+            raised = next(raised for (code, _), raised in known.findings.items() if code is Code.EXPIRED)
+            assert 0 <= raised.since - (known.expiry + 1) < 1
+
+    asyncio.run(story())
+
+
+def test_a_key_that_does_not_belong_to_the_certificate_is_noticed_whichever_changes(tmp_path: Path) -> None:
+    async def story() -> None:
+        one, two = (ROOT.issue("a.example", key=new_key(KeyType.P256)) for _ in range(2))
+        paths = {role: tmp_path / role for role in (FileRole.CERTIFICATE, FileRole.KEY)}
+        paths[FileRole.CERTIFICATE].write_bytes(one.pem())
+        paths[FileRole.KEY].write_bytes(one.key_pem())
+        paths[FileRole.KEY].chmod(0o600)
+        files = tuple(FileTarget(f"web/{role}", str(path), role, component="web") for role, path in paths.items())
+        component = Component("web", Artefacts(*map(str, paths.values())))
+        async with file_vigil(config_with(files=files, components={"web": component})) as kept:
+            assert kept.codes("web/certificate") == set()
+            paths[FileRole.KEY].write_bytes(two.key_pem())
+            await until(lambda: kept.codes("web/certificate") == {Code.KEY_MISMATCH})
+            paths[FileRole.CERTIFICATE].write_bytes(two.pem())
+            await until(lambda: kept.codes("web/certificate") == set())
+            assert "web" in kept.components
+            kinds = {type(event) for event in kept.events}
+            assert {FindingRaised, FindingCleared, PresentedChanged} <= kinds
+
+    asyncio.run(story())
