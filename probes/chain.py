@@ -14,9 +14,13 @@ from typing import Final
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from cryptography.x509.oid import SignatureAlgorithmOID
 
 from probes.certificate import Certificate
 from probes.trust import Trust
+
+_LEGACY_RSA: Final = frozenset({SignatureAlgorithmOID.RSA_WITH_SHA1, SignatureAlgorithmOID.RSA_WITH_MD5})
 
 MAX_DEPTH: Final = 10
 MAX_PATHS: Final = 64
@@ -121,11 +125,28 @@ def _extend(
 @lru_cache(maxsize=4096)
 def signed(issuer: Certificate, subject: Certificate) -> bool:
     """Whether the key of `issuer` made the signature of `subject`, and the names agree."""
+    if subject.outline().issuer != issuer.outline().subject:
+        return False
+    child = subject.x509()
     try:
-        subject.x509().verify_directly_issued_by(issuer.x509())
+        if child.signature_algorithm_oid in _LEGACY_RSA:
+            _verify_legacy(issuer.x509().public_key(), child)
+        else:
+            child.verify_directly_issued_by(issuer.x509())
     except (InvalidSignature, ValueError, TypeError, UnsupportedAlgorithm):
         return False
     return True
+
+
+def _verify_legacy(key: object, child: x509.Certificate) -> None:
+    """Verify an RSA signature with a hash that the library refuses on certificates: weak is not the same as wrong.
+
+    Raises InvalidSignature, or what the library raises for a hash it does not know.
+    """
+    algorithm = child.signature_hash_algorithm
+    if not isinstance(key, rsa.RSAPublicKey) or algorithm is None:
+        raise InvalidSignature
+    key.verify(child.signature, child.tbs_certificate_bytes, padding.PKCS1v15(), algorithm)
 
 
 def _same_key_named(issuer: Certificate, subject: Certificate) -> bool:

@@ -1,0 +1,1 @@
+"""Looking at live TLS endpoints: a sans-I/O handshake and its drivers."""

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from config.model import Client, Endpoint
 from config.vocabulary import Code, Severity, TLSVersion, UnreachableReason, VerifierName
-from monitor.lab.ca import DAY, UNKNOWN_CRITICAL, Authority, Issued, Knobs
+from monitor.lab.ca import DAY, UNKNOWN_CRITICAL, Authority, Issued, KeyType, Knobs
 from probes.assess import EndpointContext, assess_endpoint
 from probes.certificate import Certificate, certificate
 from probes.chain import presented_path
@@ -202,6 +202,15 @@ def test_a_client_of_the_strict_verifier_rejects_what_others_accept() -> None:
     leaf = ISSUING.issue(NAME, authority_key_identifier=False)
     lenient, strict = both_verifiers(trust(ROOT))
     assert [edge.accepted for edge in judge((leaf, ISSUING), lenient, strict).edges] == [True, False]
+
+
+def test_a_chain_signed_with_sha1_is_weak_not_wrong() -> None:
+    old = ROOT.intermediate("Old RSA", key=KeyType.RSA2048)
+    leaf = old.issue(NAME, signature_hash="sha1")
+    store = trust(Authority.root("Other"))
+    assert Code.WEAK_SIGNATURE in codes(judge((leaf, old)))
+    assert Code.BAD_SIGNATURE not in codes(judge((leaf, old), view(store)))
+    assert presented_path([value(leaf), value(old)]) == (value(leaf), value(old))
 
 
 def test_a_common_name_is_no_name() -> None:
