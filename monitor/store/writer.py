@@ -129,10 +129,11 @@ def _save(connection: Connection, rows: Rows) -> None:
         (_FINDINGS, rows.findings),
         (_FAILED_LOOKS, rows.failed_looks),
     ):
-        if ledger.new:
-            connection.exec_driver_sql(_INSERT[table], list(ledger.new.values()))
+        # First what ends, since its name may be taken by what begins.
         if ledger.changed:
             connection.exec_driver_sql(_UPDATE[table], list(ledger.changed.values()))
+        if ledger.new:
+            connection.exec_driver_sql(_INSERT[table], list(ledger.new.values()))
 
 
 def _batches(values: Iterable[object]) -> Iterator[list[object]]:

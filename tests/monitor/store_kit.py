@@ -1,0 +1,155 @@
+"""What the tests of the memory share: values to record, and an owner that remembers what it was told of health."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+
+from config.vocabulary import Code, Severity, TargetKind
+from monitor.events import (
+    Event,
+    FindingChanged,
+    FindingCleared,
+    FindingRaised,
+    IdentityChanged,
+    LookFailed,
+    LookRecovered,
+    PresentedChanged,
+    TargetAdded,
+    TargetRemoved,
+)
+from monitor.known import Known, Raised
+from monitor.store import Degraded, DegradedReason, Store, load
+from monitor.store.database import prepare
+from monitor.store.writer import Writer
+from probes.certificate import Certificate, Key, KeyKind
+from probes.finding import Finding
+
+DEADLINE = 30.0
+
+
+def make_certificate(name: str, size: int = 200) -> Certificate:
+    """Return a certificate that nothing has to decode."""
+    der = name.encode() * (size // len(name) + 1)
+    return Certificate(
+        der,
+        hashlib.sha256(der).hexdigest(),
+        f"CN={name}",
+        "CN=Issuing CA",
+        "1f",
+        1_700_000_000,
+        1_800_000_000,
+        (f"DNS:{name}", f"DNS:www.{name}"),
+        Key(KeyKind.EC, 256),
+        "sha256",
+        is_ca=False,
+        self_issued=False,
+    )
+
+
+LEAF, OTHER, ISSUER = make_certificate("a.example"), make_certificate("b.example"), make_certificate("ca.example")
+EXPIRING = Finding(Code.EXPIRING, Severity.WARNING, "0", "ends on 2027-01-15")
+EXPIRING_SOON = replace(EXPIRING, severity=Severity.CRITICAL)
+
+
+def added(target: str, at: float = 1.0) -> TargetAdded:
+    """Return the event that a file is watched."""
+    return TargetAdded(target, at, TargetKind.FILE, f"/etc/{target}.pem", None)
+
+
+def presented(target: str, at: float, *after: Certificate) -> PresentedChanged:
+    """Return the event that a target presents those certificates."""
+    return PresentedChanged(target, at, (), after)
+
+
+def write(path: str, *batches: Sequence[Event]) -> None:
+    """Record each batch in a transaction of its own."""
+    prepare(path, 0.0)
+    writer = Writer(path)
+    try:
+        for batch in batches:
+            writer.write(batch)
+    finally:
+        writer.close()
+
+
+def loaded(path: str) -> Mapping[str, Known]:
+    """Return what is recorded."""
+    result = load(path)
+    assert not isinstance(result, Degraded), result
+    return result
+
+
+def believe(beliefs: dict[str, Known], event: Event) -> None:
+    """Keep in a dictionary what the database has to keep: the model it is compared with."""
+    known = beliefs.get(event.target)
+    if isinstance(event, TargetAdded):
+        known = known or Known(event.target, event.kind, event.location)
+        beliefs[event.target] = replace(known, kind=event.kind, location=event.location, component=event.component)
+    elif isinstance(event, TargetRemoved):
+        beliefs.pop(event.target, None)
+    elif known is not None:
+        beliefs[event.target] = _changed(known, event)
+
+
+def _changed(known: Known, event: Event) -> Known:
+    match event:
+        case PresentedChanged() if known.since == 0.0 or known.presented != event.after:
+            return replace(known, presented=event.after, since=event.at)
+        case IdentityChanged():
+            return replace(known, identity=event.identity)
+        case FindingRaised() | FindingChanged():
+            key = (event.finding.code, event.finding.subject)
+            since = known.findings[key].since if key in known.findings else event.at
+            return replace(known, findings={**known.findings, key: Raised(event.finding, since)})
+        case FindingCleared():
+            key = (event.finding.code, event.finding.subject)
+            return replace(known, findings={each: known.findings[each] for each in known.findings if each != key})
+        case LookFailed():
+            return replace(known, failure=(event.reason, event.detail))
+        case LookRecovered():
+            return replace(known, failure=None)
+        case _:
+            return known
+
+
+class Owner:
+    """Believes what it publishes, as the daemon does, and has a store record it."""
+
+    def __init__(self, path: str, *, limit: int = 1000) -> None:
+        self.beliefs: dict[str, Known] = {}
+        self.told: list[Degraded | None] = []
+        self._news = threading.Condition()
+        self.store = Store(path, snapshot=self.snapshot, on_health=self.on_health, clock=lambda: 1e9, limit=limit)
+
+    def publish(self, *events: Event) -> None:
+        """Believe `events`, then record them."""
+        for event in events:
+            believe(self.beliefs, event)
+        self.store.record(events)
+
+    def snapshot(self) -> Iterable[Known]:
+        """Return everything believed."""
+        return tuple(self.beliefs.values())
+
+    def on_health(self, health: Degraded | None) -> None:
+        """Keep what was told."""
+        with self._news:
+            self.told.append(health)
+            self._news.notify_all()
+
+    @property
+    def reasons(self) -> list[DegradedReason | None]:
+        """The reasons told so far."""
+        return [None if health is None else health.reason for health in self.told]
+
+    def wait_until_told(self, expected: Callable[[DegradedReason | None], bool]) -> None:
+        """Wait until the newest thing told is as expected."""
+        with self._news:
+            assert self._news.wait_for(lambda: bool(self.told) and expected(self.reasons[-1]), DEADLINE), self.told
+
+    def close(self) -> bool:
+        """Close the store, with time enough."""
+        return self.store.close(DEADLINE)
