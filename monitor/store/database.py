@@ -22,7 +22,7 @@ _KEPT_ASIDE: Final = 3
 _WRITER_WAITS: Final = 0.5
 _READER_WAITS: Final = 2.0
 _WAL_LIMIT: Final = 16 * 1024 * 1024
-_log: Final = logging.getLogger(__name__)
+_log: Final = logging.getLogger("certvigil.store")
 
 
 @contextmanager

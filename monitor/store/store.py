@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 _GATHER: Final = 0.1
 """Seconds for which more events are awaited, so that many share one transaction."""
+_AT_ONCE: Final = 2_000
+"""Events in one transaction: bounds the memory that their rows take."""
 _BACK_OFF: Final = (0.1, 0.5, 2.0, 10.0)
 """Seconds between attempts; the last one repeats."""
 _MISSED: Final = Degraded(
@@ -113,9 +115,9 @@ class Store:
             self._closing = True
             self._changed.notify()
         if self._thread.ident is None:
-            return not self._events
+            return not self._has_work()
         self._thread.join(timeout)
-        return not self._thread.is_alive() and not self._events and not self._behind
+        return not self._thread.is_alive() and not self._has_work()
 
     def _bound(self) -> None:
         if len(self._events) > self._limit:
@@ -124,11 +126,8 @@ class Store:
 
     def _run(self) -> None:
         failures = 0
-        while not self._closing or self._has_work():
-            with self._changed:
-                self._changed.wait_for(lambda: self._closing or self._has_work())
-                self._changed.wait_for(lambda: self._closing, _GATHER)
-                last = self._closing
+        while self._await_work():
+            last = self._closing
             try:
                 self._work()
             except Exception as error:  # noqa: BLE001 (whatever it is, it must neither end the writer nor go unsaid)
@@ -142,6 +141,13 @@ class Store:
                 failures = 0
                 self._say(None)
         self._disconnect()
+
+    def _await_work(self) -> bool:
+        """Wait for something to do; return False where there will be nothing any more."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._closing or self._has_work())
+            self._changed.wait_for(lambda: self._closing, _GATHER)
+            return self._has_work()
 
     def _has_work(self) -> bool:
         return bool(self._events) or self._behind or self._prune_before is not None
@@ -159,11 +165,12 @@ class Store:
                 with reading(self._path) as connection:
                     recorded = current(connection)
                 events = list(differences(recorded, self._snapshot(), self._clock()))
-            if events:
-                strangers = writer.write(events)
+            while events:
+                strangers = writer.write(events[:_AT_ONCE])
+                del events[:_AT_ONCE]
+                self._had_content = True
                 if strangers:
                     _log.warning("%d events were about targets that are not watched", strangers)
-                self._had_content = True
         except Exception:
             with self._changed:
                 self._behind |= behind

@@ -294,6 +294,13 @@ def test_what_was_recorded_is_loaded_after_a_restart(path: str) -> None:
     assert owner.told == []
 
 
+def test_a_store_with_nothing_to_write_touches_nothing(path: str) -> None:
+    owner = Owner(path)
+    owner.store.start()
+    assert owner.close()
+    assert not os.path.exists(os.path.dirname(path))
+
+
 def test_events_after_closing_are_ignored(path: str) -> None:
     owner = Owner(path)
     owner.store.start()
