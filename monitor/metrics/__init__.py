@@ -1,0 +1,7 @@
+"""What Prometheus scrapes: the page of targets, kept compressed, and the small families."""
+
+from monitor.metrics.counters import Counters
+from monitor.metrics.page import Page
+from monitor.metrics.piece import PAUSE, Piece, gzipped, piece, plain
+
+__all__ = ["PAUSE", "Counters", "Page", "Piece", "gzipped", "piece", "plain"]

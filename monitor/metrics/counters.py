@@ -1,0 +1,131 @@
+"""The small families: what certvigil does, by prometheus_client in a registry of its own."""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import Final
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    GCCollector,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+)
+from prometheus_client.exposition import generate_latest
+
+from config.vocabulary import LookOutcome, TargetKind
+from monitor.events import Looked
+
+LOOKED_AT: Final = (TargetKind.FILE, TargetKind.ENDPOINT)
+
+_LOOK_SECONDS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+_LAG_SECONDS: Final = (0.001, 0.01, 0.1, 0.5, 1, 5, 15, 60, 300, 900)
+_EVENT_SECONDS: Final = (0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1, 5)
+
+
+class Counters:
+    """Counts looks, delays and the state of the daemon; every series of a closed list exists from the start."""
+
+    def __init__(self, version: str, loaded_at: float) -> None:
+        """Begin at zero with a configuration that was read at Unix time `loaded_at`."""
+        # Prometheus text 0.0.4 has no place for them but as gauges that nobody asked for.
+        disable_created_metrics()  # type: ignore[no-untyped-call]
+        self._registry = registry = CollectorRegistry()
+        ProcessCollector(registry=registry)
+        GCCollector(registry=registry)
+        looks = Counter("certvigil_looks", "Looks that ended.", ("kind", "outcome"), registry=registry)
+        self._looks = {pair: looks.labels(*pair) for pair in product(LOOKED_AT, LookOutcome)}
+        durations = Histogram(
+            "certvigil_look_duration_seconds",
+            "Duration of a look.",
+            ("kind",),
+            registry=registry,
+            buckets=_LOOK_SECONDS,
+        )
+        self._durations = {kind: durations.labels(kind) for kind in LOOKED_AT}
+        self._lag = Histogram(
+            "certvigil_look_lag_seconds",
+            "Time by which a look started later than it was due.",
+            registry=registry,
+            buckets=_LAG_SECONDS,
+        )
+        self._event_latency = Histogram(
+            "certvigil_event_latency_seconds",
+            "Time from the notice that a file changed until that showed in the metrics.",
+            registry=registry,
+            buckets=_EVENT_SECONDS,
+        )
+        self._overflows = Counter(
+            "certvigil_event_queue_overflows", "Notices of changes that the kernel lost.", registry=registry
+        )
+        watched = Gauge(
+            "certvigil_watched_directories", "Directories in which changes are noticed.", ("mode",), registry=registry
+        )
+        self._notified, self._polled = watched.labels("inotify"), watched.labels("polling")
+        self._waivers = Gauge("certvigil_waivers", "Waivers in force.", registry=registry)
+        self._reload_succeeded = Gauge(
+            "certvigil_config_last_reload_successful",
+            "Whether the configuration was good when it was last read.",
+            registry=registry,
+        )
+        self._loaded_at = Gauge(
+            "certvigil_config_last_reload_success_timestamp_seconds",
+            "When the configuration in force was read.",
+            registry=registry,
+        )
+        self._stale = Gauge(
+            "certvigil_config_stale", "Whether the configuration on disk differs from that in force.", registry=registry
+        )
+        self._degraded = Gauge(
+            "certvigil_database_degraded", "Whether history is not being recorded.", registry=registry
+        )
+        build = Gauge("certvigil_build_info", "The version that runs.", ("version",), registry=registry)
+        build.labels(version).set(1)
+        self.config_loaded(loaded_at)
+
+    def looked(self, look: Looked) -> None:
+        """Count a look."""
+        self._looks[look.kind, look.outcome].inc()
+        self._durations[look.kind].observe(look.seconds)
+        self._lag.observe(look.lag)
+
+    def event_latency(self, seconds: float) -> None:
+        """Count a change that was noticed and has been shown `seconds` after."""
+        self._event_latency.observe(seconds)
+
+    def overflowed(self) -> None:
+        """Count an overflow of the kernel's queue."""
+        self._overflows.inc()
+
+    def watching(self, notified: int, polled: int) -> None:
+        """Say in how many directories the kernel notices changes, and how many are polled."""
+        self._notified.set(notified)
+        self._polled.set(polled)
+
+    def waivers(self, active: int) -> None:
+        """Say how many waivers are in force."""
+        self._waivers.set(active)
+
+    def config_loaded(self, now: float) -> None:
+        """Say that the configuration was read, is good and in force since Unix time `now`."""
+        self._reload_succeeded.set(1)
+        self._loaded_at.set(now)
+
+    def config_rejected(self) -> None:
+        """Say that the configuration was read and is not good."""
+        self._reload_succeeded.set(0)
+
+    def config_stale(self, *, stale: bool) -> None:
+        """Say whether the configuration on disk differs from that in force."""
+        self._stale.set(stale)
+
+    def database_degraded(self, *, degraded: bool) -> None:
+        """Say whether history is not being recorded."""
+        self._degraded.set(degraded)
+
+    def text(self) -> bytes:
+        """Return all of it in Prometheus text format 0.0.4."""
+        return generate_latest(self._registry)

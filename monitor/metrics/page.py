@@ -1,0 +1,253 @@
+"""What is believed of every target as Prometheus text (exposition format 0.0.4), made again only where it changed.
+
+Targets and certificates are spread over shards by a hash of their names. A shard keeps its text, compressed, until
+one of its members changes; so a change costs next to nothing when it happens, and a scrape costs what has changed
+since the last one.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Final, Generic, TypeVar
+
+from monitor.known import Known
+from monitor.metrics.piece import PAUSE, Piece, piece
+from probes.certificate import Certificate
+
+SHARDS: Final = 128
+
+Member = TypeVar("Member")
+
+
+@dataclass(frozen=True, slots=True)
+class Family(Generic[Member]):
+    """A gauge, and the samples of it that each member has."""
+
+    name: str
+    help: str
+    samples: Callable[[Member], Iterable[tuple[str, object]]]
+    """Labels, as they stand between the braces, and value."""
+
+    def head(self) -> Piece:
+        """Return what precedes the samples."""
+        return piece(f"# HELP {self.name} {self.help}\n# TYPE {self.name} gauge\n".encode())
+
+    def lines(self, members: Iterable[Member]) -> Piece:
+        """Return the samples of `members`; of a member without any, nothing is known."""
+        name, samples = self.name, self.samples
+        text = "".join(
+            [f"{name}{{{labels}}} {value}\n" for member in members for labels, value in samples(member)],
+        )
+        return piece(text.encode()) if text else PAUSE
+
+
+def escape(value: str) -> str:
+    """Return `value` as it stands between the quotes of a label."""
+    if '"' in value or "\\" in value or "\n" in value:
+        return value.replace("\\", "\\\\").replace("\n", "\\n").replace('"', '\\"')
+    return value
+
+
+def _target(known: Known) -> str:
+    return f'target="{escape(known.target)}"'
+
+
+def _not_after(known: Known) -> Iterator[tuple[str, object]]:
+    target = _target(known)
+    for position, each in enumerate(known.presented):
+        if each.not_after is not None:
+            yield f'{target},position="{position}"', each.not_after
+
+
+def _not_before(known: Known) -> Iterator[tuple[str, object]]:
+    if known.presented and known.presented[0].not_before is not None:
+        yield _target(known), known.presented[0].not_before
+
+
+def _expiry(known: Known) -> Iterator[tuple[str, object]]:
+    if known.expiry is not None:
+        yield _target(known), known.expiry
+
+
+def _presented(known: Known) -> Iterator[tuple[str, object]]:
+    target = _target(known)
+    for position, each in enumerate(known.presented):
+        yield f'{target},position="{position}",sha256="{each.sha256}"', 1
+
+
+def _findings(known: Known) -> Iterator[tuple[str, object]]:
+    if known.findings:
+        target = _target(known)
+        counts = Counter((code, raised.finding.severity) for (code, _), raised in known.findings.items())
+        for (code, severity), count in counts.items():
+            yield f'{target},code="{code}",severity="{severity}"', count
+
+
+def _accepts(known: Known) -> Iterator[tuple[str, object]]:
+    accepted = {edge.client: edge.accepted for edge in known.edges}
+    for client, each in accepted.items():
+        yield f'client="{escape(client)}",{_target(known)}', int(each)
+
+
+def _up(known: Known) -> Iterator[tuple[str, object]]:
+    if known.up is not None:
+        yield _target(known), int(known.up)
+
+
+def _info(known: Known) -> Iterator[tuple[str, object]]:
+    component, location = escape(known.component or ""), escape(known.location)
+    yield f'{_target(known)},kind="{known.kind}",component="{component}",location="{location}"', 1
+
+
+def _last_look(known: Known) -> Iterator[tuple[str, object]]:
+    if known.last_look is not None:
+        yield _target(known), f"{known.last_look:.3f}"
+
+
+def _certificate(certificate: Certificate) -> Iterator[tuple[str, object]]:
+    subject, issuer = escape(certificate.subject), escape(certificate.issuer)
+    labels = (
+        f'sha256="{certificate.sha256}",subject="{subject}",issuer="{issuer}",serial="{certificate.serial}",'
+        f'key="{certificate.key}",signature_hash="{certificate.signature_hash}",ca="{str(certificate.is_ca).lower()}"'
+    )
+    yield labels, 1
+
+
+OF_TARGETS: Final[tuple[Family[Known], ...]] = (
+    Family("certvigil_target_info", "What is looked at.", _info),
+    Family("certvigil_target_up", "Whether the last look gave facts.", _up),
+    Family(
+        "certvigil_target_expiry_timestamp_seconds",
+        "Earliest end on the verified path, or of what is presented where nothing is verified: what to alert on.",
+        _expiry,
+    ),
+    Family(
+        "certvigil_not_after_timestamp_seconds",
+        "End of the validity of each certificate as presented; position 0 is the first.",
+        _not_after,
+    ),
+    Family(
+        "certvigil_not_before_timestamp_seconds",
+        "Begin of the validity of the first certificate presented.",
+        _not_before,
+    ),
+    Family("certvigil_presented_info", "Which certificates are presented.", _presented),
+    Family("certvigil_findings", "How many things are wrong.", _findings),
+    Family("certvigil_client_accepts", "Whether a client accepts what is presented.", _accepts),
+)
+OF_LOOKS: Final = Family(
+    "certvigil_target_last_look_timestamp_seconds", "When the target was last looked at.", _last_look
+)
+"""Apart, since it changes at every look, and nothing else does."""
+OF_CERTIFICATES: Final[tuple[Family[Certificate], ...]] = (
+    Family("certvigil_certificate_info", "Facts of each certificate that some target presents.", _certificate),
+)
+
+
+@dataclass(slots=True)
+class _Shard(Generic[Member]):
+    """Some members, and their samples of each family; None where a member changed since those were made."""
+
+    members: dict[str, Member] = field(default_factory=dict)
+    pieces: tuple[Piece, ...] | None = None
+
+
+class _Shards(Generic[Member]):
+    """All members of some families."""
+
+    def __init__(self, families: tuple[Family[Member], ...]) -> None:
+        self._families = families
+        self._heads = tuple(family.head() for family in families)
+        self.shards: tuple[_Shard[Member], ...] = tuple(_Shard() for _ in range(SHARDS))
+
+    def of(self, name: str) -> _Shard[Member]:
+        """Return the shard of the member called `name`."""
+        return self.shards[zlib.crc32(name.encode()) % SHARDS]
+
+    def pieces(self) -> Iterator[Piece]:
+        """Yield every family; each shard is shown as it was at one moment, in all families."""
+        made: list[tuple[Piece, ...]] = []
+        for shard in self.shards:
+            if not shard.members:
+                continue
+            pieces = shard.pieces
+            if pieces is None:
+                members = shard.members.values()
+                pieces = shard.pieces = tuple(family.lines(members) for family in self._families)
+                yield PAUSE
+            made.append(pieces)
+        for index, head in enumerate(self._heads):
+            yield head
+            for pieces in made:
+                if pieces[index] is not PAUSE:
+                    yield pieces[index]
+
+
+class Page:
+    """The metrics of every target and of every certificate that one presents."""
+
+    def __init__(self) -> None:
+        self._targets = _Shards(OF_TARGETS)
+        self._certificates = _Shards(OF_CERTIFICATES)
+        self._presenters: Counter[str] = Counter()
+        self._look_head = OF_LOOKS.head()
+
+    def update(self, known: Known) -> None:
+        """Show `known` in place of what was believed of its target before."""
+        shard = self._targets.of(known.target)
+        before = shard.members.get(known.target)
+        shard.members[known.target] = known
+        if before is None or _shown(before) != _shown(known):
+            shard.pieces = None
+            self._present(before.presented if before else (), known.presented)
+
+    def remove(self, target: str) -> None:
+        """Show nothing of a target any more."""
+        shard = self._targets.of(target)
+        before = shard.members.pop(target, None)
+        if before is not None:
+            shard.pieces = None
+            self._present(before.presented, ())
+
+    def _present(self, before: tuple[Certificate, ...], after: tuple[Certificate, ...]) -> None:
+        if before == after:
+            return
+        for each in set(after):
+            self._presenters[each.sha256] += 1
+            if self._presenters[each.sha256] == 1:
+                shard = self._certificates.of(each.sha256)
+                shard.members[each.sha256] = each
+                shard.pieces = None
+        for each in set(before):
+            self._presenters[each.sha256] -= 1
+            if not self._presenters[each.sha256]:
+                del self._presenters[each.sha256]
+                shard = self._certificates.of(each.sha256)
+                del shard.members[each.sha256]
+                shard.pieces = None
+
+    def pieces(self) -> Iterator[Piece]:
+        """Yield the whole page; between two steps, targets may change."""
+        yield from self._targets.pieces()
+        yield from self._certificates.pieces()
+        yield self._look_head
+        for shard in self._targets.shards:
+            if shard.members:
+                yield OF_LOOKS.lines(shard.members.values())
+
+
+def _shown(known: Known) -> tuple[object, ...]:
+    """Return what the cached samples are made of."""
+    return (
+        known.presented,
+        known.findings,
+        known.edges,
+        known.expiry,
+        known.up,
+        known.kind,
+        known.component,
+        known.location,
+    )
