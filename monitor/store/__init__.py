@@ -4,6 +4,7 @@ Importing this package is cheap: SQLModel is loaded by the writer's thread when 
 only when a database of an older certvigil is met. Reading needs neither.
 """
 
+from monitor.store.database import database_path
 from monitor.store.health import Degraded, DegradedReason
 from monitor.store.history import HistoryEntry, What, history
 from monitor.store.reader import Counts, counts, load
@@ -17,6 +18,7 @@ __all__ = [
     "Store",
     "What",
     "counts",
+    "database_path",
     "history",
     "load",
 ]

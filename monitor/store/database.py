@@ -25,6 +25,11 @@ _WAL_LIMIT: Final = 16 * 1024 * 1024
 _log: Final = logging.getLogger("certvigil.store")
 
 
+def database_path(state_directory: str) -> str:
+    """Return where the database lies."""
+    return os.path.join(state_directory, "certvigil.db")
+
+
 @contextmanager
 def reading(path: str) -> Iterator[sqlite3.Connection]:
     """Open the database for reading only, in one consistent transaction, beside whoever writes to it.
