@@ -230,7 +230,7 @@ class Ways:
         node = self._nodes.get(path)
         if node is None or node.leads_to is None:
             return
-        self._doubtful.add(node.leads_to)
+        self._doubt(node.leads_to)
         listings = self._listed_at.get(node.leads_to, set())
         listings.discard(path)
         if not listings:
@@ -272,7 +272,7 @@ class Ways:
             needed = self._nodes.get(need)
             if needed is not None and needed.needed_by is not None:
                 needed.needed_by.discard(path)
-                self._doubtful.add(need)
+                self._doubt(need)
         return node.needs
 
     def _prune(self, paths: Iterable[str]) -> None:
@@ -283,6 +283,11 @@ class Ways:
             node = self._nodes.get(path)
             if node and not node.needed_by and path != "/" and path not in self._files and path not in self._listings:
                 todo += self._drop(path)
+
+    def _doubt(self, directory: str) -> None:
+        """Note that someone needs the directory no longer, perhaps the last."""
+        if directory in self._entered:
+            self._doubtful.add(directory)
 
     def _leave_unused(self) -> None:
         for directory in self._doubtful:
