@@ -192,7 +192,7 @@ def _content(certificates: Sequence[Certificate], *, with_key: bool) -> FileCont
     """Classify by what is inside; several certificates that all are CAs or their own issuers are anchors to someone."""
     if not certificates:
         return FileContent.KEY if with_key else FileContent.NOTHING
-    several = len(set(certificates)) > 1
+    several = len(certificates) > 1 and len(set(certificates)) > 1
     if all(each.is_ca or (each.self_issued and several and not with_key) for each in certificates):
         return FileContent.BUNDLE if several else FileContent.ANCHOR
     return FileContent.LEAF

@@ -191,7 +191,7 @@ class _Walk:
             with os.scandir(directory) as entries:
                 for entry in entries:
                     self._consider(entry, at, (*above, inode))
-        except OSError as error:
+        except (OSError, ValueError) as error:
             search.directories[directory] = None
             if not isinstance(error, FileNotFoundError | NotADirectoryError):
                 search.unreadable[directory] = unreadable(directory, error)
@@ -213,7 +213,7 @@ class _Walk:
         below = self._below(at, name)
         try:
             status = os.stat(path)
-        except OSError:
+        except (OSError, ValueError):
             if self._ends_at(at, name) and os.path.islink(path):
                 self._search.add(path, FileRole.FOUND, self._watch)
             elif below and any(isinstance(self._segments[index], str) for index in at):

@@ -159,6 +159,10 @@ def test_finding_beneath_a_place_gives_the_part_of_the_whole_that_lies_there(
     assert part.directories.items() <= whole.directories.items()
 
 
+def test_a_pattern_that_no_path_can_match_finds_nothing() -> None:
+    assert [find([Watch((pattern,))]).targets for pattern in ("/a\0b/*.pem", "/*/a\0b")] == [(), ()]
+
+
 def test_finding_beneath_a_place_heeds_exclusions_and_loops(tmp_path: Path) -> None:
     tree(tmp_path, "old/deep/a.pem", "sub/b.pem")
     (tmp_path / "sub/up").symlink_to("..")
