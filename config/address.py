@@ -1,0 +1,44 @@
+"""Network addresses as people write them: `host:port`, the host of an IPv6 address in brackets."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from typing import Final
+
+_ADDRESS: Final = re.compile(r"(?:\[(?P<six>[^\[\]]+)\]|(?P<host>[^\[\]:]+)):(?P<port>[0-9]{1,5})")
+_LABEL: Final = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?", re.IGNORECASE)
+
+
+def is_ip_address(host: str) -> bool:
+    """Whether `host` is an IPv4 or IPv6 address, the latter without brackets."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def is_dns_name(host: str) -> bool:
+    """Whether `host` may be looked up in the DNS: letters, digits, hyphens, underscores; not what resembles IPv4."""
+    labels = host.split(".")
+    return len(host) <= 253 and all(map(_LABEL.fullmatch, labels)) and not labels[-1].isdigit()
+
+
+def split_address(text: str) -> tuple[str, int]:
+    """Return host, without brackets, and port of `host:port` or `[v6]:port`.
+
+    Raises ValueError where `text` is neither.
+    """
+    match = _ADDRESS.fullmatch(text)
+    if match is None:
+        raise ValueError("not host:port")
+    six, host, port = match["six"], match["host"], int(match["port"])
+    if port > 65_535 or not (is_ip_address(six) and ":" in six if six else is_ip_address(host) or is_dns_name(host)):
+        raise ValueError("not host:port")
+    return six or host, port
+
+
+def join_address(host: str, port: int) -> str:
+    """Return `host:port`, with brackets around an IPv6 address."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -1,0 +1,317 @@
+"""A YAML document as plain values, and beside each value where it was written, so that mistakes can be pointed at."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, cast
+
+import yaml
+
+from config.text import printable
+
+Value = str | int | float | bool | None | list["Value"] | dict[str, "Value"]
+Path = tuple[str | int, ...]
+"""The keys and list positions that lead to a value; empty for the document itself."""
+
+DEPTH_LIMIT: Final = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Mistake:
+    """Something in the configuration that is not as it must be; every field can be printed as it is."""
+
+    file: str
+    line: int
+    """Counted from 1; 0 where the file itself is at fault."""
+    key: str
+    """Such as `endpoints[0].address`; empty where the file itself, or its syntax, is at fault."""
+    problem: str
+    """What is wrong, and what was expected."""
+
+    def __str__(self) -> str:
+        where = f"{self.file}:{self.line}" if self.line else self.file
+        return f"{where}: {self.key}: {self.problem}" if self.key else f"{where}: {self.problem}"
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """Where a value was written."""
+
+    file: str
+    line: int
+    text: str | None = None
+    """What was written, where variables were replaced in it: what they stand for may be secret."""
+
+    def __str__(self) -> str:
+        return f"{printable(self.file)}:{self.line}"
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """Values, and where each was written."""
+
+    values: dict[str, Value]
+    marks: Mapping[Path, Mark]
+
+    def mark(self, path: Path) -> Mark:
+        """Return where the value at `path` was written, or where the nearest one around it was."""
+        while path not in self.marks:
+            path = path[:-1]
+        return self.marks[path]
+
+    def mistake(self, path: Path, problem: str) -> Mistake:
+        """Return the mistake that the value at `path` is, or that its absence is."""
+        mark = self.mark(path)
+        return Mistake(printable(mark.file), mark.line, key_text(path), problem)
+
+
+def key_text(path: Path) -> str:
+    """Return `path` as people write it, such as `components.web.endpoints[0].address`."""
+    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
+    return printable(text.removeprefix("."))
+
+
+def shown(value: object) -> str:
+    """Return `value` as a message names it."""
+    match value:
+        case None:
+            return "nothing"
+        case bool():
+            return "true" if value else "false"
+        case int() | float():
+            return f"the number {value}"
+        case str():
+            return f"'{printable(value, 60)}'"
+        case list():
+            return "a list"
+        case _:
+            return "a mapping"
+
+
+class _Refused(Exception):  # noqa: N818 (never leaves this module)
+    """The document as a whole cannot be used."""
+
+    def __init__(self, line: int, problem: str) -> None:
+        super().__init__(problem)
+        self.line = line
+        self.problem = problem
+
+
+def parse(data: bytes, file: str) -> tuple[Document | None, tuple[Mistake, ...]]:
+    """Return the one document in `data`, read from `file`, and every mistake in it; None where it cannot be used.
+
+    Plain scalars follow the core schema of YAML 1.2, so `10:30`, `yes` and `2027-03-31` are text. Keys are text as
+    written. Anchors, aliases and tags are mistakes.
+    """
+    builder = _Builder(file)
+    try:
+        return Document(builder.document(_events(data)), builder.marks), tuple(builder.mistakes)
+    except _Refused as refused:
+        return None, (*builder.mistakes, Mistake(printable(file), refused.line, "", refused.problem))
+
+
+def _events(data: bytes) -> Iterator[yaml.Event]:
+    """Yield what libyaml sees in `data`; raise _Refused where it is no YAML."""
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise _Refused(line, "bytes that are no UTF-8, expected UTF-8 text") from None
+    try:
+        yield from yaml.parse(text, Loader=yaml.CSafeLoader)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        problem = printable(" ".join(filter(None, (error.context, error.problem))))
+        raise _Refused(mark.line + 1 if mark else 1, f"{problem}, expected YAML") from None
+    except yaml.reader.ReaderError as error:
+        line = data.count(b"\n", 0, max(0, error.position)) + 1
+        raise _Refused(line, f"{printable(error.reason)}, expected YAML") from None
+    except yaml.YAMLError as error:
+        raise _Refused(1, f"{printable(str(error))}, expected YAML") from None
+
+
+@dataclass(slots=True)
+class _Builder:
+    """Puts values together from events, and notes where each begins and what is wrong."""
+
+    file: str
+    marks: dict[Path, Mark] = field(default_factory=dict)
+    mistakes: list[Mistake] = field(default_factory=list)
+
+    def document(self, events: Iterator[yaml.Event]) -> dict[str, Value]:
+        values: dict[str, Value] | None = None
+        for event in events:
+            match event:
+                case yaml.DocumentStartEvent() if values is not None:
+                    raise _Refused(_line(event), "a second document, expected one")
+                case yaml.MappingStartEvent():
+                    self.marks[()] = Mark(self.file, _line(event))
+                    values = self._mapping(event, events, ())
+                case yaml.NodeEvent():
+                    _check_node(event, ())
+                    found = shown(self._value(event, events, ()))
+                    raise _Refused(_line(event), f"found {found}, expected a mapping of sections")
+        if values is None:
+            raise _Refused(1, "found nothing, expected a mapping of sections")
+        return values
+
+    def _value(self, event: yaml.Event, events: Iterator[yaml.Event], path: Path) -> Value:
+        match event:
+            case yaml.MappingStartEvent():
+                return self._mapping(event, events, path)
+            case yaml.SequenceStartEvent():
+                return self._sequence(event, events, path)
+            case yaml.ScalarEvent():
+                _check_node(event, path)
+                return resolve(event.value) if event.implicit[0] else event.value
+            case _:
+                raise _Refused(_line(event), "found an alias, expected the values themselves")
+
+    def _sequence(self, start: yaml.NodeEvent, events: Iterator[yaml.Event], path: Path) -> list[Value]:
+        _check_node(start, path)
+        items: list[Value] = []
+        for event in events:
+            if isinstance(event, yaml.SequenceEndEvent):
+                break
+            below = (*path, len(items))
+            self.marks[below] = Mark(self.file, _line(event))
+            items.append(self._value(event, events, below))
+        return items
+
+    def _mapping(self, start: yaml.NodeEvent, events: Iterator[yaml.Event], path: Path) -> dict[str, Value]:
+        _check_node(start, path)
+        items: dict[str, Value] = {}
+        for event in events:
+            if isinstance(event, yaml.MappingEndEvent):
+                break
+            if not isinstance(event, yaml.ScalarEvent):
+                raise _Refused(_line(event), "a key that is no text, expected a word followed by a colon")
+            _check_node(event, path)
+            key, line = event.value, _line(event)
+            below = (*path, key)
+            if key in items:
+                problem = f"given twice, expected once; it is in line {self.marks[below].line} already"
+                self.mistakes.append(Mistake(printable(self.file), line, key_text(below), problem))
+                _Builder(self.file)._value(next(events), events, below)
+            else:
+                self.marks[below] = Mark(self.file, line)
+                items[key] = self._value(next(events), events, below)
+        return items
+
+
+def _check_node(event: yaml.NodeEvent, path: Path) -> None:
+    if event.anchor is not None:
+        raise _Refused(_line(event), "found an anchor, expected the values themselves wherever they apply")
+    if getattr(event, "tag", None) is not None:
+        raise _Refused(_line(event), "found a tag, expected none: text in quotes is text, everything else is plain")
+    if len(path) > DEPTH_LIMIT:
+        raise _Refused(_line(event), f"nested too deeply, expected at most {DEPTH_LIMIT} levels")
+
+
+def _line(event: yaml.Event) -> int:
+    mark = cast("Any", event).start_mark
+    return int(mark.line) + 1
+
+
+_NULL: Final = frozenset({"", "~", "null", "Null", "NULL"})
+_BOOLEAN: Final = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
+# Longer runs of digits stay text: nothing here counts so far, and Python refuses to convert very long ones.
+_INTEGER: Final = re.compile(r"[-+]?[0-9]{1,18}|0o[0-7]{1,18}|0x[0-9a-fA-F]{1,15}")
+_FLOAT: Final = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
+_NOT_FINITE: Final = re.compile(r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)")
+
+
+def resolve(text: str) -> str | int | float | bool | None:
+    """Return what the plain scalar `text` means in the core schema (YAML 1.2.2, 10.3.2)."""
+    if text in _NULL:
+        return None
+    if text in _BOOLEAN:
+        return _BOOLEAN[text]
+    if _INTEGER.fullmatch(text):
+        return int(text) if text.lstrip("+-").isdigit() else int(text, 0)
+    if _FLOAT.fullmatch(text):
+        return float(text)
+    return float(text.replace(".", "")) if _NOT_FINITE.fullmatch(text) else text
+
+
+_VARIABLE: Final = re.compile(r"\$\$\{|\$\{(?:([A-Za-z_][A-Za-z0-9_]*)\})?")
+
+
+def substitute(document: Document, variables: Mapping[str, str]) -> tuple[Document, tuple[Mistake, ...]]:
+    """Return `document` with each `${NAME}` in a text replaced from `variables`, and a mistake for each that cannot be.
+
+    `$${` stands for `${`. What was text stays text, whatever the variable holds.
+    """
+    marks = dict(document.marks)
+    mistakes: list[Mistake] = []
+
+    def replaced(value: Value, path: Path) -> Value:
+        if isinstance(value, dict):
+            return {key: replaced(item, (*path, key)) for key, item in value.items()}
+        if isinstance(value, list):
+            return [replaced(item, (*path, index)) for index, item in enumerate(value)]
+        if not isinstance(value, str) or "${" not in value:
+            return value
+        mark = document.mark(path)
+        marks[path] = Mark(mark.file, mark.line, value)
+        text, problems = fill(value, variables)
+        mistakes.extend(document.mistake(path, problem) for problem in problems)
+        return text
+
+    values = {key: replaced(item, (key,)) for key, item in document.values.items()}
+    return Document(values, marks), tuple(mistakes)
+
+
+def fill(text: str, variables: Mapping[str, str]) -> tuple[str, tuple[str, ...]]:
+    """Return `text` with its variables replaced, and what is wrong with those that cannot be."""
+    problems: list[str] = []
+
+    def meaning(match: re.Match[str]) -> str:
+        name = match[1]
+        if name is None:
+            if match[0] == "$${":
+                return "${"
+            problems.append("found '${' without a name, expected ${NAME}, or $${ for '${' itself")
+        elif name not in variables:
+            problems.append(f"${{{name}}} is not set, expected it in the environment")
+        return variables.get(name or "", "")
+
+    return _VARIABLE.sub(meaning, text), tuple(problems)
+
+
+def escape(text: str) -> str:
+    """Return `text` written so that `substitute` gives it back."""
+    return text.replace("${", "$${")
+
+
+def join(first: Document, second: Document) -> tuple[Document, tuple[Path, ...]]:
+    """Return both documents as one, and the paths of what `second` gives although `first` does.
+
+    Lists are put one after the other, the keys of mappings side by side; elsewhere `first` wins.
+    """
+    values = dict(first.values)
+    moved: dict[Path, Path] = {}
+    lost: list[Path] = []
+    for key, theirs in second.values.items():
+        ours = values.get(key)
+        if key not in values:
+            values[key] = theirs
+            moved[key,] = (key,)
+        elif isinstance(ours, list) and isinstance(theirs, list):
+            values[key] = [*ours, *theirs]
+            moved.update({(key, index): (key, len(ours) + index) for index in range(len(theirs))})
+        elif isinstance(ours, dict) and isinstance(theirs, dict):
+            values[key] = {**ours, **{name: item for name, item in theirs.items() if name not in ours}}
+            moved.update({(key, name): (key, name) for name in theirs if name not in ours})
+            lost.extend((key, name) for name in theirs if name in ours)
+        else:
+            lost.append((key,))
+    marks = dict(first.marks)
+    for path, mark in second.marks.items():
+        for length in (1, 2):
+            if path[:length] in moved:
+                marks[(*moved[path[:length]], *path[length:])] = mark
+                break
+    return Document(values, marks), tuple(lost)

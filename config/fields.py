@@ -1,0 +1,150 @@
+"""The scalars of the configuration document: how each is written, read, described to an editor and written again.
+
+What reads one raises ValueError with what was expected, which becomes the second half of a mistake.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Annotated, Any, Final
+
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
+
+from config.address import is_dns_name, is_ip_address, split_address
+from config.model import DAY
+from config.text import printable
+
+RESERVED_NAMES: Final = frozenset({"certvigil"})
+"""Targets that no endpoint may be called: certvigil itself is one."""
+
+_SECONDS: Final = {"d": DAY, "h": 3600, "m": 60, "s": 1}
+_DURATION: Final = r"([0-9]{1,9}(?:\.[0-9]{1,3})?)([smhd])"
+_SHARE: Final = r"([0-9]{1,3}(?:\.[0-9]{1,6})?)%"
+_DATE: Final = r"2[0-9]{3}-[0-9]{2}-[0-9]{2}"
+_PLAIN_NAME: Final = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}"
+
+
+def duration(value: object) -> float:
+    """Return the seconds that a text such as `30s` stands for."""
+    match = re.fullmatch(_DURATION, value) if isinstance(value, str) else None
+    if match is None:
+        raise ValueError("a duration such as 30s, 5m, 3h or 2d")
+    return round(float(match[1]) * _SECONDS[match[2]], 3)
+
+
+def duration_text(seconds: float) -> str:
+    """Return `seconds` as `duration` reads it, in the largest unit that leaves no fraction."""
+    unit = next((unit for unit, size in _SECONDS.items() if seconds and seconds % size == 0), "s")
+    return f"{seconds / _SECONDS[unit]:.3f}".rstrip("0").rstrip(".") + unit
+
+
+def default_duration(seconds: float) -> Any:
+    """Return the field whose default is written, and shown to an editor, as people write it."""
+    return Field(default=duration_text(seconds), validate_default=True)
+
+
+def _interval(value: object) -> float:
+    seconds = duration(value)
+    if seconds < 0.1:
+        raise ValueError("a duration of at least 0.1s")
+    return seconds
+
+
+def _share(value: object) -> float:
+    match = re.fullmatch(_SHARE, value) if isinstance(value, str) else None
+    if match is None or float(match[1]) > 100:
+        raise ValueError("a share such as 33%, at most 100%")
+    return float(match[1]) / 100
+
+
+def share_text(share: float) -> str:
+    """Return `share` as it is written, such as `33%`."""
+    return f"{share * 100:.6f}".rstrip("0").rstrip(".") + "%"
+
+
+def _days(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 36_500:
+        raise ValueError("a number of days, at most 36500")
+    return float(value)
+
+
+def _last_day(value: object) -> int:
+    """Return the Unix time at which the day ends."""
+    try:
+        day = datetime.fromisoformat(value if isinstance(value, str) and re.fullmatch(_DATE, value) else "")
+    except ValueError:
+        raise ValueError("a date such as 2027-03-31") from None
+    return int(day.replace(tzinfo=UTC).timestamp()) + DAY
+
+
+def last_day_text(end: int) -> str:
+    """Return the day that ends at Unix time `end`."""
+    return f"{datetime.fromtimestamp(end - DAY, UTC):%Y-%m-%d}"
+
+
+def _whole_number(least: int, most: int) -> Any:
+    """Return the type of a whole number; digits that a variable stands for count as one."""
+
+    def read(value: object) -> int:
+        number = int(value) if isinstance(value, str) and re.fullmatch(r"[0-9]{1,9}", value) else value
+        if not isinstance(number, int) or isinstance(number, bool) or not least <= number <= most:
+            raise ValueError(f"a whole number from {least} to {most}")
+        return number
+
+    return Annotated[int, BeforeValidator(read), WithJsonSchema({"type": "integer", "minimum": least, "maximum": most})]
+
+
+def _text(expected: str, check: Callable[[str], bool], pattern: str | None = None) -> Any:
+    """Return the type of a text that satisfies `check`."""
+
+    def read(value: str) -> str:
+        if not check(value):
+            raise ValueError(expected)
+        return value
+
+    schema = {"type": "string"} | ({"pattern": f"^{pattern}$"} if pattern else {})
+    return Annotated[str, AfterValidator(read), WithJsonSchema(schema)]
+
+
+def _port_of(address: str) -> int | None:
+    try:
+        return split_address(address)[1]
+    except ValueError:
+        return None
+
+
+def _is_target_name(text: str) -> bool:
+    # A file that a watch finds is called by its path.
+    ours = text.startswith("/") or text in RESERVED_NAMES
+    return 0 < len(text) <= 200 and printable(text) == text.strip() == text and not ours
+
+
+def _is_host(text: str) -> bool:
+    return is_ip_address(text) or is_dns_name(text)
+
+
+_DURATION_SCHEMA: Final = WithJsonSchema({"type": "string", "pattern": f"^{_DURATION}$"})
+Duration = Annotated[float, BeforeValidator(duration), _DURATION_SCHEMA]
+Interval = Annotated[float, BeforeValidator(_interval), _DURATION_SCHEMA]
+Share = Annotated[float, BeforeValidator(_share), WithJsonSchema({"type": "string", "pattern": f"^{_SHARE}$"})]
+Days = Annotated[float, BeforeValidator(_days), WithJsonSchema({"type": "number", "minimum": 0, "maximum": 36_500})]
+LastDay = Annotated[int, BeforeValidator(_last_day), WithJsonSchema({"type": "string", "format": "date"})]
+Concurrency = _whole_number(1, 1000)
+HistoryDays = _whole_number(1, 36_500)
+Port = _whole_number(1, 65_535)
+
+PlainName = _text(
+    "letters, digits, '_', '.' and '-', at most 100",
+    lambda text: re.fullmatch(_PLAIN_NAME, text) is not None,
+    _PLAIN_NAME,
+)
+TargetName = _text("a name of printable characters, at most 200, that does not begin with '/'", _is_target_name)
+Sentence = _text("some words", lambda text: bool(text.strip()))
+Host = _text("a DNS name or an IP address", _is_host)
+Address = _text("host:port, such as www.example.com:443 or [2001:db8::1]:443", lambda text: bool(_port_of(text)))
+ListenAddress = _text("host:port, such as 127.0.0.1:9790 or [::]:9790", lambda text: _port_of(text) is not None)
+AbsolutePath = _text(
+    "an absolute path", lambda text: text.startswith("/") and "\0" not in text and len(text) <= 4096, "/.*"
+)

@@ -1,0 +1,290 @@
+"""Reading the configuration: files to a valid Config, or to everything that is wrong with them."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Final
+
+from config import profile
+from config.document import Document, Mistake, Path, join, parse, shown, substitute
+from config.fields import RESERVED_NAMES
+from config.model import (
+    CertifiStore,
+    Client,
+    Component,
+    Config,
+    Endpoint,
+    FileTarget,
+    SystemStore,
+    TrustStore,
+)
+from config.schema import DEFAULT_CLIENT, Names, Problem, Validated, unlike, validate
+from config.text import printable
+from config.vocabulary import FileRole
+
+SIZE_LIMIT: Final = 16 * 1024 * 1024
+"""Bytes of one configuration file."""
+
+_IMPLICIT_STORES: Final = MappingProxyType(
+    {"system": TrustStore("system", SystemStore()), "mozilla": TrustStore("mozilla", CertifiStore())}
+)
+_IMPLICIT_CLIENTS: Final = MappingProxyType({DEFAULT_CLIENT: Client(DEFAULT_CLIENT, "system")})
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    path: str
+    data: bytes
+
+
+def load(path: str, environ: Mapping[str, str]) -> Config | tuple[Mistake, ...]:
+    """Return what the configuration at `path` declares, or every mistake in it, by file and line.
+
+    `path` is a file, or a directory whose `*.yaml` and `*.yml` files are read as one document; `${NAME}` is replaced
+    from `environ`.
+    """
+    files, mistakes = _read(path)
+    is_whole = not mistakes
+    documents: list[Document] = []
+    for file in files:
+        document, wrong = parse(file.data, file.path)
+        mistakes.extend(wrong)
+        if document is not None:
+            document, wrong = substitute(document, environ)
+            mistakes.extend(wrong)
+            documents.append(document)
+    if not documents:
+        return _in_order(mistakes)
+    document, clashes = _join_all(documents)
+    mistakes.extend(clashes)
+    document, found, is_added = _with_profile(document)
+    is_whole &= is_added and len(documents) == len(files)
+    validated = validate(document, _names(document) if is_whole else Names(None, None))
+    declared = _declare(document, validated)
+    found = [*found, *validated.problems, *declared.problems]
+    if is_whole:
+        found.extend(_check_waivers(validated, declared))
+    told = {(mistake.file, mistake.line, mistake.key) for mistake in mistakes}
+    more = (document.mistake(*problem) for problem in found)
+    mistakes.extend(each for each in more if (each.file, each.line, each.key) not in told)
+    if mistakes:
+        return _in_order(mistakes)
+    return Config(
+        settings=validated.root.settings(),
+        watches=tuple(each.build() for each in validated.root.watch),
+        files=tuple(declared.files),
+        endpoints=MappingProxyType(declared.endpoints),
+        components=MappingProxyType(declared.components),
+        trust_stores=MappingProxyType(
+            {**_IMPLICIT_STORES, **{name: each.build(name) for name, each in validated.root.trust_stores.items()}}
+        ),
+        clients=MappingProxyType(
+            {**_IMPLICIT_CLIENTS, **{name: each.build(name) for name, each in validated.root.clients.items()}}
+        ),
+        waivers=tuple(each.build() for each in validated.root.waivers),
+        sources=tuple(file.path for file in files),
+        digest=_digest(files),
+    )
+
+
+def digest_on_disk(path: str) -> str:
+    """Return what `Config.digest` would be if the configuration at `path` were loaded now."""
+    return _digest(_read(path)[0])
+
+
+def _digest(files: Iterable[_File]) -> str:
+    whole = hashlib.sha256()
+    for file in files:
+        whole.update(b"%s\0%d\0%s" % (os.fsencode(file.path), len(file.data), file.data))
+    return whole.hexdigest()
+
+
+def _in_order(mistakes: Iterable[Mistake]) -> tuple[Mistake, ...]:
+    return tuple(sorted(dict.fromkeys(mistakes), key=lambda mistake: (mistake.file, mistake.line)))
+
+
+def _read(path: str) -> tuple[list[_File], list[Mistake]]:
+    """Return the configuration files at `path`, and what keeps the others from being read."""
+    files: list[_File] = []
+    mistakes: list[Mistake] = []
+    try:
+        paths = _paths(path)
+        mistakes.extend(_unsafe_directories(path, paths))
+    except OSError as error:
+        return [], [_unreadable(path, error)]
+    if not paths:
+        mistakes.append(Mistake(printable(path), 0, "", "an empty directory, expected *.yaml or *.yml files"))
+    for each in paths:
+        try:
+            data, problem = _read_file(each)
+        except OSError as error:
+            mistakes.append(_unreadable(each, error))
+            continue
+        if problem:
+            mistakes.append(Mistake(printable(each), 0, "", problem))
+        else:
+            files.append(_File(each, data))
+    return files, mistakes
+
+
+def _paths(path: str) -> list[str]:
+    if not os.path.isdir(path):
+        return [path]
+    names = sorted(os.listdir(path))
+    return [os.path.join(path, name) for name in names if name.endswith((".yaml", ".yml")) and name[0] != "."]
+
+
+def _unreadable(path: str, error: OSError) -> Mistake:
+    return Mistake(printable(path), 0, "", f"{error.strerror or 'cannot be read'}, expected a file that can be read")
+
+
+def _read_file(path: str) -> tuple[bytes, str]:
+    """Return the bytes of a configuration file, or why it is not to be trusted."""
+    # A FIFO must not block.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with open(descriptor, "rb") as file:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            return b"", "not a regular file, expected one"
+        problem = "" if _is_read_only(descriptor) else _unsafe(status, sticky_is_safe=False)
+        if problem:
+            return b"", problem
+        data = file.read(SIZE_LIMIT + 1)
+    return (data, "") if len(data) <= SIZE_LIMIT else (b"", f"too large, expected at most {SIZE_LIMIT} bytes")
+
+
+def _unsafe_directories(path: str, paths: Iterable[str]) -> Iterator[Mistake]:
+    directories = {os.path.dirname(resolve(each)) for each in paths for resolve in (os.path.abspath, os.path.realpath)}
+    for directory in sorted(directories):
+        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            # Where names are fixed, nobody can put another file in place of ours in a sticky directory.
+            problem = _unsafe(os.fstat(descriptor), sticky_is_safe=not os.path.isdir(path))
+            if problem and not _is_read_only(descriptor):
+                yield Mistake(printable(directory), 0, "", problem)
+        finally:
+            os.close(descriptor)
+
+
+def _is_read_only(descriptor: int) -> bool:
+    """Whether nobody on this host can write there, as where an orchestrator mounts configuration."""
+    return bool(os.fstatvfs(descriptor).f_flag & os.ST_RDONLY)
+
+
+def _unsafe(status: os.stat_result, *, sticky_is_safe: bool) -> str:
+    """Return why somebody else could change what has this status; empty where nobody could."""
+    if status.st_uid not in {0, os.geteuid()}:
+        return f"belongs to user {status.st_uid}, expected root or user {os.geteuid()}"
+    if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not (sticky_is_safe and status.st_mode & stat.S_ISVTX):
+        return f"writable by group or others (mode {stat.S_IMODE(status.st_mode):04o}), expected its owner alone"
+    return ""
+
+
+def _join_all(documents: Iterable[Document]) -> tuple[Document, list[Mistake]]:
+    mistakes: list[Mistake] = []
+    first, *others = documents
+    for other in others:
+        joined, lost = join(first, other)
+        for path in lost:
+            problem = f"given twice, expected once; it is at {first.mark(path)} already"
+            mistakes.append(other.mistake(path, problem))
+        first = joined
+    return first, mistakes
+
+
+def _with_profile(document: Document) -> tuple[Document, list[Problem], bool]:
+    """Return `document` added to that of the profile it names, what is wrong, and whether everything could be added."""
+    name = document.values.get("profile")
+    if not isinstance(name, str):
+        given = profile.SECTION in document.values and name is None
+        unasked = Problem((profile.SECTION,), "given without a profile, expected 'profile' beside it")
+        return document, [unasked] if given else [], not given
+    if name not in profile.shipped():
+        return (
+            document,
+            [Problem(("profile",), f"there is no profile {shown(name)}{unlike(name, profile.shipped())}")],
+            False,
+        )
+    added, problems = profile.expand(name, document)
+    return (join(document, added)[0] if added else document), list(problems), added is not None
+
+
+def _names(document: Document) -> Names:
+    """Return what `document` declares, whether or not that is sound."""
+
+    def declared(section: str, implicit: Iterable[str]) -> frozenset[str]:
+        items = document.values.get(section)
+        return frozenset(implicit).union(items if isinstance(items, dict) else ())
+
+    return Names(declared("trust_stores", _IMPLICIT_STORES), declared("clients", _IMPLICIT_CLIENTS))
+
+
+@dataclass(frozen=True, slots=True)
+class _Declared:
+    """The targets of a document, and where each comes from."""
+
+    document: Document
+    endpoints: dict[str, Endpoint] = field(default_factory=dict)
+    components: dict[str, Component] = field(default_factory=dict)
+    files: list[FileTarget] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+    targets: dict[str, Path] = field(default_factory=dict)
+    owners: dict[str, FileTarget] = field(default_factory=dict)
+
+    def add_endpoint(self, endpoint: Endpoint, path: Path) -> None:
+        self._claim(endpoint.name, path)
+        self.endpoints[endpoint.name] = endpoint
+
+    def add_file(self, file: FileTarget, path: Path) -> None:
+        self._claim(file.name, path)
+        self.files.append(file)
+        owner = self.owners.setdefault(os.path.normpath(file.path), file)
+        if owner is not file:
+            problem = f"{shown(file.path)} is '{owner.name}' already, expected a file of its own"
+            self.problems.append(Problem(path, problem))
+
+    def _claim(self, name: str, path: Path) -> None:
+        if name in self.targets:
+            where = self.document.mark(self.targets[name])
+            problem = f"there is a target {shown(name)} at {where} already, expected another name or address"
+            self.problems.append(Problem(path, problem))
+        self.targets.setdefault(name, path)
+
+
+def _declare(document: Document, validated: Validated) -> _Declared:
+    """Return the targets that the sound parts of `document` declare."""
+    declared = _Declared(document)
+    for index, endpoint in zip(validated.positions.get("endpoints", ()), validated.root.endpoints, strict=True):
+        declared.add_endpoint(endpoint.build(), ("endpoints", index))
+    for name, section in validated.root.components.items():
+        component, endpoints = section.build(name)
+        declared.components[name] = component
+        artefacts = component.artefacts
+        for role, path in (
+            (FileRole.CERTIFICATE, artefacts.certificate),
+            (FileRole.KEY, artefacts.key),
+            (FileRole.CHAIN, artefacts.chain),
+            (FileRole.COMBINED, artefacts.combined),
+        ):
+            if path is not None:
+                file = FileTarget(f"{name}/{role}", path, role, name)
+                declared.add_file(file, ("components", name, "artefacts", str(role)))
+        for index, built in enumerate(endpoints):
+            declared.add_endpoint(built, ("components", name, "endpoints", index))
+    return declared
+
+
+def _check_waivers(validated: Validated, declared: _Declared) -> Iterator[Problem]:
+    """Yield each waiver for a target that there is not; what a watch finds, called by its path, cannot be known."""
+    if any(problem.path[0] in {"endpoints", "components"} for problem in validated.problems):
+        return
+    known = declared.targets.keys() | RESERVED_NAMES
+    for index, waiver in zip(validated.positions.get("waivers", ()), validated.root.waivers, strict=True):
+        if waiver.target not in known and not waiver.target.startswith("/"):
+            problem = f"there is no target {shown(waiver.target)}{unlike(waiver.target, known)}"
+            yield Problem(("waivers", index, "target"), problem)

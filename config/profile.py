@@ -1,0 +1,156 @@
+"""Shipped profiles: documents with parameters, as data.
+
+A profile is a YAML file with two sections. `parameters` says what the user's section `appliance` takes: for each a
+`type` (`choice`, `name`, `host`, `port`, `ports` or `directory`), a `description`, a `default` where it need not be
+given (null for none; it may refer to parameters before it), and `when`, the values that others must have for it to
+make sense. `document` is what the user's own document is added to. In it `${parameter}` is replaced, a mapping with
+`when: {parameter: [value, ...]}` is there only with one of these values, and an item of a list with
+`for_each: {variable: parameter}` is there once for each value of the parameter, which the variable then stands for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.resources import files
+from typing import Annotated, Any, Final, Literal, cast
+
+from pydantic import AfterValidator, BaseModel, Field, ValidationError, create_model
+
+from config.document import Document, Mark, Path, Value, fill, parse
+from config.fields import AbsolutePath, Host, Port
+from config.schema import Problem, Section, problems
+
+SECTION: Final = "appliance"
+"""The section of the user's document that holds the parameters."""
+
+Variables = Mapping[str, str | list[str]]
+"""What each parameter is; the empty list where it is not given."""
+
+
+def shipped() -> tuple[str, ...]:
+    """Return the names of the profiles that there are."""
+    names = (entry.name for entry in (files("config") / "profiles").iterdir())
+    return tuple(sorted(name.removesuffix(".yaml") for name in names if name.endswith(".yaml")))
+
+
+def expand(name: str, user: Document) -> tuple[Document | None, tuple[Problem, ...]]:
+    """Return the document that the profile `name` makes of what `user` gives it, and what is wrong with the latter.
+
+    There is no document where something is wrong.
+    """
+    file = f"profile {name}"
+    profile, mistakes = parse((files("config") / "profiles" / f"{name}.yaml").read_bytes(), file)
+    if profile is None or mistakes:
+        raise ValueError(f"{file} is shipped with mistakes: {mistakes}")
+    declared = _Profile.model_validate(profile.values)
+    variables, found = _read_parameters(declared.parameters, user)
+    if found:
+        return None, found
+    expansion = _Expansion(profile)
+    values = expansion.expanded(declared.document, ("document",), (), variables)
+    return Document(cast("dict[str, Value]", values), expansion.marks), ()
+
+
+class _Parameter(Section):
+    type: Literal["choice", "name", "host", "port", "ports", "directory"]
+    description: str
+    choices: list[str] = Field([])
+    default: str | list[str] | None = None
+    when: dict[str, list[str]] = Field({})
+
+    def field(self) -> Any:
+        """Return the field, as pydantic wants it, that reads this parameter."""
+        kind = Literal[tuple(self.choices)] if self.choices else _TYPES[self.type]
+        required = "default" not in self.model_fields_set and not self.when
+        return (
+            (kind, Field(description=self.description))
+            if required
+            else (kind, Field(None, description=self.description))
+        )
+
+
+class _Profile(Section):
+    parameters: dict[str, _Parameter]
+    document: dict[str, Any]
+
+
+_TYPES: Final[Mapping[str, Any]] = {
+    "name": Host,
+    "host": Annotated[Host, AfterValidator(lambda host: f"[{host}]" if ":" in host else host)],
+    "port": Port,
+    "ports": list[Port],
+    "directory": Annotated[AbsolutePath, AfterValidator(lambda path: path.rstrip("/"))],
+}
+
+
+def _read_parameters(declared: Mapping[str, _Parameter], user: Document) -> tuple[Variables, tuple[Problem, ...]]:
+    fields = {name: parameter.field() for name, parameter in declared.items()}
+    section: type[BaseModel] = create_model("Parameters", __base__=Section, **fields)
+    try:
+        given = section.model_validate(user.values.get(SECTION, {}))
+    except ValidationError as error:
+        return {}, tuple(problems(error, section.model_json_schema(), user, (SECTION,)))
+    variables: dict[str, str | list[str]] = {}
+    found: list[Problem] = []
+    for name, parameter in declared.items():
+        applies = _holds(parameter.when, variables)
+        if name in given.model_fields_set and not applies:
+            conditions = " and ".join(f"{each} is {' or '.join(values)}" for each, values in parameter.when.items())
+            found.append(Problem((SECTION, name), f"given here, expected only where {conditions}"))
+        value = getattr(given, name) if name in given.model_fields_set else parameter.default
+        if isinstance(value, list):
+            variables[name] = [str(each) for each in value]
+        else:
+            variables[name] = [] if value is None else fill(str(value), _texts(variables))[0]
+    return variables, tuple(found)
+
+
+def _holds(when: Mapping[str, list[str]], variables: Variables) -> bool:
+    return all(variables[name] in values for name, values in when.items())
+
+
+def _texts(variables: Variables) -> dict[str, str]:
+    return {name: value for name, value in variables.items() if isinstance(value, str)}
+
+
+@dataclass(frozen=True, slots=True)
+class _Expansion:
+    """Makes a document of a profile's, and notes where each value comes from."""
+
+    profile: Document
+    marks: dict[Path, Mark] = field(default_factory=dict)
+
+    def expanded(self, value: Value, source: Path, target: Path, variables: Variables) -> Value:
+        """Return what the profile's value at `source` becomes, to be put at `target`."""
+        self.marks[target] = self.profile.mark(source)
+        if isinstance(value, str):
+            return fill(value, _texts(variables))[0]
+        if isinstance(value, list):
+            items: list[Value] = []
+            for index, item in enumerate(value):
+                for scope in _scopes(item, variables):
+                    items.append(self.expanded(item, (*source, index), (*target, len(items)), scope))
+            return items
+        if isinstance(value, dict):
+            return {
+                key: self.expanded(item, (*source, key), (*target, key), scope)
+                for key, item in value.items()
+                if key not in {"when", "for_each"}
+                for scope in _scopes(item, variables)
+            }
+        return value
+
+
+def _scopes(item: Any, variables: Variables) -> list[Variables]:
+    """Return the variables for each time that `item` is there."""
+    if not isinstance(item, dict):
+        return [variables]
+    if not _holds(item.get("when", {}), variables):
+        return []
+    scopes = [variables]
+    for variable, parameter in item.get("for_each", {}).items():
+        values = variables[parameter]
+        each = values if isinstance(values, list) else [values]
+        scopes = [{**scope, variable: value} for scope in scopes for value in each]
+    return scopes

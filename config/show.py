@@ -1,0 +1,174 @@
+"""The effective configuration as a document, every default and everything from a profile written out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import chain
+from typing import Any, Final
+
+import yaml
+
+from config.address import join_address
+from config.document import escape, resolve
+from config.fields import duration_text, last_day_text, share_text
+from config.model import (
+    CertifiStore,
+    Client,
+    Component,
+    Config,
+    Endpoint,
+    PemBundle,
+    Settings,
+    SystemStore,
+    Thresholds,
+    TrustStore,
+    Waiver,
+    Watch,
+)
+
+_DEFAULT: Final = Thresholds()
+
+
+def show(config: Config) -> str:
+    """Return `config` as YAML in ASCII that loads as an equal one, its sources and digest aside.
+
+    No section holds a secret so far, so nothing is masked.
+    """
+    targets = chain.from_iterable(component.endpoints for component in config.components.values())
+    owned = frozenset(targets)
+    document = {
+        **_settings(config.settings),
+        "watch": [_watch(each) for each in config.watches],
+        "endpoints": [_endpoint(each) for name, each in config.endpoints.items() if name not in owned],
+        "components": {name: _component(each, config.endpoints) for name, each in config.components.items()},
+        "trust_stores": {name: _trust_store(each) for name, each in config.trust_stores.items()},
+        "clients": {name: _client(each) for name, each in config.clients.items()},
+        "waivers": [_waiver(each) for each in config.waivers],
+    }
+    return yaml.dump(document, Dumper=_Dumper, sort_keys=False, allow_unicode=False, width=120)
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes text so that the core schema reads it as text, and `${` so that it stays."""
+
+    def ignore_aliases(self, data: object) -> bool:  # noqa: ARG002
+        return True
+
+
+def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    style = None if isinstance(resolve(text), str) else "'"
+    return dumper.represent_scalar("tag:yaml.org,2002:str", escape(text), style)
+
+
+_Dumper.add_representer(str, _represent_text)
+
+
+def _given(section: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in section.items() if value is not None}
+
+
+def _settings(settings: Settings) -> dict[str, Any]:
+    return {
+        "state_directory": settings.state_directory,
+        "socket": settings.socket,
+        "rescan": duration_text(settings.rescan),
+        "concurrency": settings.concurrency,
+        "history_days": settings.history_days,
+        "web": _given(
+            {
+                "listen": list(settings.web.listen),
+                "config_file": settings.web.config_file,
+                "allowed_hosts": list(settings.web.allowed_hosts),
+            }
+        ),
+    }
+
+
+def _watch(watch: Watch) -> dict[str, Any]:
+    return _given(
+        {
+            "files": list(watch.patterns),
+            "exclude": list(watch.exclude),
+            "trust_store": watch.trust_store,
+            "thresholds": _thresholds(watch.thresholds),
+        }
+    )
+
+
+def _endpoint(endpoint: Endpoint) -> dict[str, Any]:
+    return _given({"name": endpoint.name, "server_name": endpoint.server_name, **_looking(endpoint)})
+
+
+def _looking(endpoint: Endpoint) -> dict[str, Any]:
+    return {
+        "address": join_address(endpoint.host, endpoint.port),
+        "every": duration_text(endpoint.every),
+        "timeout": duration_text(endpoint.timeout),
+        "minimum_version": str(endpoint.minimum_version),
+        "allowed_versions": sorted(map(str, endpoint.allowed_versions)),
+        "clients": list(endpoint.clients),
+        "thresholds": _thresholds(endpoint.thresholds),
+    }
+
+
+def _component(component: Component, endpoints: Mapping[str, Endpoint]) -> dict[str, Any]:
+    artefacts = component.artefacts
+    return {
+        "artefacts": _given(
+            {
+                "certificate": artefacts.certificate,
+                "key": artefacts.key,
+                "chain": artefacts.chain,
+                "combined": artefacts.combined,
+            }
+        ),
+        "endpoints": [
+            _given({"name": endpoint.server_name, **_looking(endpoint)})
+            for endpoint in map(endpoints.__getitem__, component.endpoints)
+        ],
+        "clients": list(component.clients),
+        "not_served_after": duration_text(component.not_served_after),
+    }
+
+
+def _trust_store(store: TrustStore) -> dict[str, Any]:
+    match store.source:
+        case PemBundle(path):
+            return {"bundle": path}
+        case CertifiStore():
+            return {"certifi": True}
+        case SystemStore():
+            return {"system": True}
+
+
+def _client(client: Client) -> dict[str, Any]:
+    return {
+        "trusts": client.trusts,
+        "verifier": str(client.verifier),
+        "intermediates": list(client.intermediates),
+        "names": list(client.names),
+        "validates": client.validates,
+    }
+
+
+def _waiver(waiver: Waiver) -> dict[str, Any]:
+    return {
+        "target": waiver.target,
+        "finding": str(waiver.code),
+        "reason": waiver.reason,
+        "until": last_day_text(waiver.until),
+    }
+
+
+def _thresholds(thresholds: Thresholds | None) -> dict[str, Any] | None:
+    if thresholds is None:
+        return None
+    return {
+        name: {"share": share_text(level.share), "days": int(level.days) if level.days.is_integer() else level.days}
+        for name, level, default in (
+            ("notice", thresholds.notice, _DEFAULT.notice),
+            ("warning", thresholds.warning, _DEFAULT.warning),
+            ("critical", thresholds.critical, _DEFAULT.critical),
+        )
+        if level != default
+    }
