@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from config.model import Endpoint, FileTarget
-from config.vocabulary import FileRole, LookOutcome, TargetKind
+from config.vocabulary import Code, FileRole, LookOutcome, Severity, TargetKind
 from monitor.bus import Bus
 from monitor.events import TargetAdded, TargetRemoved
 from monitor.known import Known, failure_of, learn, representative, waive
@@ -18,6 +18,7 @@ from monitor.surroundings import Surroundings
 from probes.assess import EndpointContext, FileContext, file_facts
 from probes.chain import find_leaf
 from probes.finding import Assessment, Finding
+from probes.judge.source import UNREACHABLE_AFTER
 from probes.judge.state import OnDisk
 from probes.observation import EndpointObservation, FileObservation, Presented
 
@@ -63,6 +64,13 @@ class Beliefs:
 
     def remember(self, known: Known) -> None:
         """Believe of a target what was believed before a restart."""
+        if known.failure is not None and known.failures == 0:
+            # How often it failed is not recorded, but that it was often enough is.
+            critical = any(
+                each.finding.code is Code.UNREACHABLE and each.finding.severity is Severity.CRITICAL
+                for each in known.findings.values()
+            )
+            known = replace(known, failures=UNREACHABLE_AFTER if critical else 1)
         self.known[known.target] = known
         self._page.update(known)
 
@@ -126,10 +134,10 @@ class Beliefs:
             or judged.observation.failures != observation.failures
         )
 
-    def is_judged(self, target: str, now: float) -> bool:
-        """Whether the verdict on what was seen last still stands."""
-        judged = self._judged.get(target)
-        return judged is not None and (judged.until is None or now < judged.until)
+    def is_judged(self, context: FileContext, now: float) -> bool:
+        """Whether the verdict on what was seen last still stands in `context`."""
+        judged = self._judged.get(context.target.name)
+        return judged is not None and (judged.until is None or now < judged.until) and judged.context == context
 
     def looked_again(self, target: str, now: float) -> None:
         """Note a look that saw nothing new."""
@@ -171,10 +179,9 @@ class Beliefs:
         judged = self._judged.get(target)
         return judged.until if judged else None
 
-    def reconsider(self, *targets: str) -> None:
-        """Judge those targets anew at their next look, or all where none is named: their surroundings have changed."""
-        for target in targets or tuple(self._judged):
-            self._judged.pop(target, None)
+    def reconsider(self) -> None:
+        """Judge everything anew at its next look: the surroundings have changed."""
+        self._judged.clear()
 
     def about_self(self, findings: Iterable[Finding], now: float) -> None:
         """Believe exactly these findings of certvigil itself."""

@@ -210,7 +210,7 @@ class FileVigil:
         """Look at files in the worker's thread, then learn in this one."""
         now = time.time()
         due = [(self._targets[path], noticed) for path, noticed in paths if path in self._targets]
-        errands = [self._errand(target, now) for target, _ in due]
+        errands = [self._errand(target, now, urgent=urgent) for target, _ in due]
         started = time.monotonic()
         loop = asyncio.get_running_loop()
         results = await loop.run_in_executor(self._worker, run, errands, now)
@@ -225,12 +225,15 @@ class FileVigil:
         if not urgent:
             self.progress.done += len(paths)
 
-    def _errand(self, target: FileTarget, now: float) -> Errand:
+    def _errand(self, target: FileTarget, now: float, *, urgent: bool) -> Errand:
         context = self._beliefs.file_context(target)
+        # Two writes within a tick of the file system's clock leave the same identity: a notice is reason to read.
+        if urgent:
+            return Errand(context)
         if target.path in self._not_targets:
             return Errand(context, self._not_targets[target.path], judged=True)
         known = self._beliefs.known.get(target.name)
-        judged = self._beliefs.is_judged(target.name, now)
+        judged = self._beliefs.is_judged(context, now)
         # After a restart what is remembered is judged, not read; but keys are never remembered.
         if known is None or known.failure is not None or not (judged or target.role is FileRole.FOUND):
             return Errand(context)
@@ -262,7 +265,6 @@ class FileVigil:
         if role is FileRole.KEY:
             certificate = f"{component}/{FileRole.CERTIFICATE}"
             if certificate in self._paths:
-                self._beliefs.reconsider(certificate)
                 self.look_again([self._paths[certificate]])
         self._component_changed(component)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from config.model import Endpoint, FileTarget
 from config.vocabulary import Code, FileContent, FileRole, Severity, UnreadableReason
@@ -45,8 +45,8 @@ class FileContext:
     keys: tuple[str, ...] = ()
     """SHA-256 of the public halves of the component's private keys, for its certificate."""
     keys_where: str = ""
-    last_known: tuple[Certificate, ...] = ()
-    """What the file held when it last could be read."""
+    last_known: tuple[Certificate, ...] = field(default=(), compare=False)
+    """What the file held when it last could be read: that it does now is no other context."""
 
 
 @dataclass(frozen=True, slots=True)

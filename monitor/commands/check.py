@@ -24,6 +24,7 @@ from probes.file import look_at_file
 from probes.find import find
 from probes.finding import Assessment, verdict
 from probes.judge.client import View
+from probes.judge.source import UNREACHABLE_AFTER
 from probes.observation import EndpointObservation
 from probes.trust import TrustUnreadable, read_trust
 
@@ -75,10 +76,12 @@ def check(
         sys.stderr.write(f"certvigil check: {error}\n")
         return UNUSABLE
     screen = Screen()
-    checked = [
+    unordered = [
         *screen.progress(_check_files(files, view if ca_file else None, now), len(files), "looking at files"),
         *(asyncio.run(_check_endpoints(endpoints, view, now)) if view else ()),
     ]
+    given = {target: position for position, target in enumerate(map(printable, targets))}
+    checked = sorted(unordered, key=lambda each: given.get(each.target, len(given)))
     if as_json:
         json.dump(document(checked, now), sys.stdout, indent=2)
         sys.stdout.write("\n")
@@ -162,7 +165,9 @@ async def _check_endpoints(endpoints: Sequence[Endpoint], view: View, now: float
     async def one(endpoint: Endpoint) -> Checked:
         async with room:
             observation: EndpointObservation = await look(endpoint, now)
-        assessment = assess_endpoint(observation, EndpointContext(endpoint, (view,)), now)
+        # There will be no second look to wait for.
+        context = EndpointContext(endpoint, (view,), failures_in_a_row=UNREACHABLE_AFTER)
+        assessment = assess_endpoint(observation, context, now)
         chain = observation.presented[0].chain if observation.presented else ()
         return Checked(endpoint.name, assessment, chain, bool(observation.presented))
 

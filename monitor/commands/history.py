@@ -12,7 +12,7 @@ from config.text import printable
 from monitor.commands.check import iso
 from monitor.commands.config import loaded
 from monitor.commands.screen import Screen
-from monitor.store import Degraded
+from monitor.store import Degraded, database_path
 from monitor.store import history as read_history
 
 _UNIT = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
@@ -43,8 +43,3 @@ def history(
     rows = ((iso(entry.at) or "", entry.target, entry.what, entry.sentence) for entry in found)
     Screen().table(("when", "target", "what", "how"), rows)
     return 0
-
-
-def database_path(state_directory: str) -> str:
-    """Return where the database lies."""
-    return f"{state_directory.rstrip('/')}/certvigil.db"

@@ -25,6 +25,8 @@ def judge_file_source(observation: FileObservation, role: FileRole, *, had_certi
     elif role is FileRole.KEY:
         if observation.content is not FileContent.KEY and not observation.keys:
             yield finding(Code.NO_CERTIFICATE, "holds no private key")
+    elif observation.content is FileContent.KEY and role is FileRole.LISTED:
+        return
     elif not observation.certificates and (not found or had_certificate):
         severity = Severity.WARNING if found else Severity.CRITICAL
         yield finding(Code.NO_CERTIFICATE, "holds no certificate", severity=severity)

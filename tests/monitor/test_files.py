@@ -184,6 +184,11 @@ def test_a_key_that_does_not_belong_to_the_certificate_is_noticed_whichever_chan
             await until(lambda: kept.codes("web/certificate") == {Code.KEY_MISMATCH})
             paths[FileRole.CERTIFICATE].write_bytes(two.pem())
             await until(lambda: kept.codes("web/certificate") == set())
+            paths[FileRole.KEY].write_bytes(one.key_pem())
+            paths[FileRole.CERTIFICATE].write_bytes(one.pem())
+            certificate = tuple(kept.page.shown["web/certificate"].presented)
+            await until(lambda: kept.page.shown["web/certificate"].presented != certificate)
+            await until(lambda: kept.codes("web/certificate") == set())
             assert "web" in kept.components
             kinds = {type(event) for event in kept.events}
             assert {FindingRaised, FindingCleared, PresentedChanged} <= kinds

@@ -1,0 +1,247 @@
+"""The composition root: wires configuration, memory, vigils, export and signals, and takes them down again."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import version
+from typing import Any, Final
+
+from apscheduler.schedulers.asyncio import AsyncIOScheduler
+
+from config.document import Mistake
+from config.load import digest_on_disk, load
+from config.model import DAY, Config
+from config.vocabulary import Code
+from monitor import systemd
+from monitor.beliefs import Beliefs
+from monitor.bus import Bus
+from monitor.endpoints import EndpointVigil
+from monitor.files import FileVigil
+from monitor.log import log_events
+from monitor.metrics import Counters, Page
+from monitor.store import Degraded, Store, database_path
+from monitor.surroundings import read_surroundings
+from probes.finding import Finding, finding
+
+log = logging.getLogger("certvigil.daemon")
+
+STOP_WITHIN: Final = 4.0
+"""Seconds for everything to end in after SIGTERM."""
+HOUSEKEEPING: Final = 15.0
+"""Seconds between two looks at certvigil's own state."""
+
+
+def run_daemon(path: str, config: Config) -> int:
+    """Run until SIGTERM or SIGINT, and return the exit code."""
+    # Certificates are many objects that live long: at the default thresholds the collector would walk them all day.
+    gc.set_threshold(50_000, 20, 100)
+    async def life() -> int:
+        daemon = Daemon(path, config)
+        await daemon.run()
+        return 1 if daemon.failed else 0
+
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        code = runner.run(life())
+    if any(thread.name.startswith(("files", "judge", "store")) for thread in threading.enumerate()):
+        # A file system that hangs holds its reader; the interpreter would wait for it for ever.
+        logging.shutdown()
+        os._exit(code)
+    return code
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
+    """Return uvloop's where it exists, which halves the cost of a look."""
+    try:
+        from uvloop import new_event_loop  # noqa: PLC0415 (not on every platform)
+    except ImportError:
+        return asyncio.new_event_loop
+    return new_event_loop
+
+
+class Daemon:
+    """One daemon: everything it consists of, and its life from start to stop."""
+
+    def __init__(self, path: str, config: Config) -> None:
+        now = time.time()
+        self.path = path
+        self.started = now
+        self.counters = Counters(version("certvigil"), now)
+        self.page = Page()
+        self._own_findings: dict[str, tuple[Finding, ...]] = {}
+        self.failed = False
+        self._stop = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+        self._reloading = asyncio.Lock()
+        # Judging must not wait for a file on a file system that hangs.
+        self._reader = ThreadPoolExecutor(1, "files")
+        self._judge = ThreadPoolExecutor(1, "judge")
+        surroundings, findings = read_surroundings(config)
+        self._own_findings["surroundings"] = findings
+        self.store = Store(
+            database_path(config.settings.state_directory),
+            snapshot=lambda: tuple(self.beliefs.known.values()),
+            on_health=self._store_health,
+        )
+        self.beliefs = Beliefs(surroundings, Bus(log_events, self.store.record), self.page)
+        self.endpoints = EndpointVigil(self.beliefs, self._judge, looked=self.counters.looked)
+        self.files = FileVigil(
+            self.beliefs,
+            self._reader,
+            looked=self.counters.looked,
+            event_latency=self.counters.event_latency,
+            overflowed=self.counters.overflowed,
+            component_changed=self._component_changed,
+            surroundings_changed=lambda: self._spawn(self._read_surroundings_again()),
+        )
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    @property
+    def config(self) -> Config:
+        """The configuration in force."""
+        return self.beliefs.surroundings.config
+
+    async def run(self) -> None:
+        """Run until told to stop."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop.set)
+        loop.add_signal_handler(signal.SIGHUP, lambda: self._spawn(self.reload("SIGHUP")))
+        for known in self.store.load().values():
+            self.beliefs.remember(known)
+        self._say_own()
+        self.endpoints.reconfigure()
+        for vigil in (self.files.run(), self.endpoints.run(), self._announce(), self._keep_house()):
+            self._spawn(vigil)
+        calendar = AsyncIOScheduler(timezone="UTC")
+        calendar.add_job(self._prune, "cron", hour=3, minute=17, coalesce=True, misfire_grace_time=DAY)
+        calendar.start()
+        await self._stop.wait()
+        calendar.shutdown(wait=False)
+        await self._end()
+
+    async def _announce(self) -> None:
+        """Tell the service manager once everything was looked at, and then that this goes on."""
+        while not self.files.progress.finished:
+            systemd.notify(f"STATUS=looked at {self.files.progress.done} of {self.files.progress.total} files")
+            await asyncio.sleep(0.05)
+        # What was read at the start stays: there is no use in walking it at every collection.
+        gc.collect()
+        gc.freeze()
+        self.store.start()
+        systemd.notify("READY=1", f"STATUS=keeping vigil over {len(self.beliefs.known)} targets")
+        interval = systemd.watchdog_interval()
+        while interval is not None:
+            systemd.notify("WATCHDOG=1")
+            await asyncio.sleep(interval)
+
+    async def _keep_house(self) -> None:
+        """Say now and then what only looking at certvigil itself can tell."""
+        loop = asyncio.get_running_loop()
+        while True:
+            state = self.files.watch_state
+            self.counters.watching(state.watched, state.polled)
+            now = time.time()
+            self.counters.waivers(sum(now < waiver.until for waiver in self.config.waivers))
+            digest = await loop.run_in_executor(self._judge, digest_on_disk, self.path)
+            self.counters.config_stale(stale=digest != self.config.digest)
+            await asyncio.sleep(HOUSEKEEPING)
+
+    async def reload(self, who: str) -> tuple[Mistake, ...]:
+        """Read the configuration again for `who`; where it has mistakes, return them and keep the old one."""
+        async with self._reloading:
+            systemd.reloading()
+            loop = asyncio.get_running_loop()
+            config = await loop.run_in_executor(self._judge, load, self.path, os.environ)
+            if isinstance(config, Config):
+                log.info("read the configuration again, asked by %s", who)
+                self._own_findings.pop("config", None)
+                self.counters.config_loaded(time.time())
+                await self._surround(config)
+                mistakes: tuple[Mistake, ...] = ()
+            else:
+                mistakes = config
+                log.error("kept the old configuration: the new one, read for %s, has %d mistakes", who, len(mistakes))
+                for mistake in mistakes:
+                    log.error("%s", mistake)
+                self._own_findings["config"] = (
+                    finding(Code.CONFIG_REJECTED, f"{len(mistakes)} mistakes, the first: {mistakes[0]}"),
+                )
+                self.counters.config_rejected()
+            self._say_own()
+            systemd.notify("READY=1")
+            return mistakes
+
+    async def _read_surroundings_again(self) -> None:
+        async with self._reloading:
+            await self._surround(self.config)
+            self._say_own()
+
+    async def _surround(self, config: Config) -> None:
+        """Judge by `config` from now on, with its trust stores read anew."""
+        loop = asyncio.get_running_loop()
+        surroundings, findings = await loop.run_in_executor(self._judge, read_surroundings, config)
+        self._own_findings["surroundings"] = findings
+        self.beliefs.surroundings = surroundings
+        self.beliefs.reconsider()
+        self.endpoints.reconfigure()
+        self.files.rescan()
+
+    def _component_changed(self, component: str) -> None:
+        declared = self.config.components.get(component)
+        if declared is not None:
+            self.endpoints.hasten(declared.endpoints)
+
+    def _store_health(self, health: Degraded | None) -> None:
+        """Take the store's word, from whichever thread."""
+
+        def say() -> None:
+            self.counters.database_degraded(degraded=health is not None)
+            self._own_findings["database"] = (
+                () if health is None else (finding(Code.DATABASE_DEGRADED, f"{health.reason}: {health.detail}"),)
+            )
+            self._say_own()
+
+        self._loop.call_soon_threadsafe(say)
+
+    def _say_own(self) -> None:
+        findings = [found for group in self._own_findings.values() for found in group]
+        self.beliefs.about_self(findings, time.time())
+
+    def _prune(self) -> None:
+        self.store.prune(time.time() - self.config.settings.history_days * DAY)
+
+    def _spawn(self, work: Coroutine[Any, Any, Any]) -> None:
+        """Run `work` beside the rest; that it fails for a reason not foreseen ends the daemon, loudly."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            log.critical("a part of the daemon failed", exc_info=task.exception())
+            self.failed = True
+            self._stop.set()
+
+    async def _end(self) -> None:
+        """Take everything down, within `STOP_WITHIN` seconds."""
+        systemd.notify("STOPPING=1")
+        log.info("stopping")
+        end = time.monotonic() + STOP_WITHIN
+        for task in tuple(self._tasks):
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=STOP_WITHIN / 2)
+        for executor in (self._reader, self._judge):
+            executor.shutdown(wait=False, cancel_futures=True)
+        loop = asyncio.get_running_loop()
+        if not await loop.run_in_executor(None, self.store.close, max(0.5, end - time.monotonic())):
+            log.error("not everything that happened could be recorded")

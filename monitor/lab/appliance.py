@@ -1,0 +1,110 @@
+"""A small appliance on loopback: its own CA, four components on real servers where these are installed."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Final, Self
+
+from monitor.lab.ca import DAY, Authority, Issued, bundle
+from monitor.lab.process import find_command, free_address
+from monitor.lab.servers import Lighttpd, LocalServer, Nginx, Server, Site, write_site
+
+NAME: Final = "appliance.example.com"
+GRACE: Final = "0.3s"
+"""How long a new certificate may lie on disk unserved: short, so that the demonstration is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One component: its server, and the files it serves."""
+
+    server: Server
+    site: Site
+
+    def serve(self, issued: Issued) -> None:
+        """Install `issued` and have it served."""
+        self.site.install(issued)
+        self.server.reload()
+
+
+class Appliance:
+    """Web console, portal, engine and collector, in files below `directory`; they run inside the `with` block."""
+
+    def __init__(self, directory: str) -> None:
+        self.directory = directory
+        self.root = Authority.root("Corporate Root CA")
+        self.issuing = self.root.intermediate("Corporate Issuing CA 3")
+        self.federation = Authority.root("Appliance Federation CA")
+        self.parts: dict[str, Part] = {}
+        self._running = ExitStack()
+        host, port = free_address()
+        self.web = f"{host}:{port}"
+        self.config_file = os.path.join(directory, "certvigil.yaml")
+        self.socket = os.path.join(directory, "certvigil.sock")
+
+    def __enter__(self) -> Self:
+        self._write("corporate.pem", bundle([self.root]))
+        self._write("federation.pem", bundle([self.federation]))
+        for component, server in self._servers().items():
+            issued = self.federation.issue(NAME) if component == "collector" else self.issue()
+            separate = server is Lighttpd
+            site = write_site(os.path.join(self.directory, component), issued, separate_chain=separate)
+            self.parts[component] = Part(self._running.enter_context(self._server(server, component, site)), site)
+        self._write("certvigil.yaml", json.dumps(self.config(), indent=2).encode())
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._running.close()
+
+    def issue(self, lifetime: float = 90 * DAY) -> Issued:
+        """Return a new certificate that ends in `lifetime` seconds."""
+        return self.issuing.issue(NAME, not_after=int(time.time() + lifetime))
+
+    def config(self) -> dict[str, object]:
+        """Return the configuration under which all of it is watched, as it would be written in YAML."""
+        return {
+            "state_directory": os.path.join(self.directory, "state"),
+            "socket": self.socket,
+            "rescan": "30s",
+            "web": {"listen": [self.web]},
+            "trust_stores": {
+                "corporate": {"bundle": os.path.join(self.directory, "corporate.pem")},
+                "federation": {"bundle": os.path.join(self.directory, "federation.pem")},
+            },
+            "clients": {
+                "browser": {"trusts": "corporate", "verifier": "webpki"},
+                "finder": {"trusts": "corporate"},
+                "collector-client": {"trusts": "federation"},
+            },
+            "components": {name: self._component(name, part) for name, part in self.parts.items()},
+        }
+
+    def _component(self, name: str, part: Part) -> Mapping[str, object]:
+        artefacts = {"certificate": part.site.certificate, "key": part.site.key}
+        if part.site.chain:
+            artefacts["chain"] = part.site.chain
+        return {
+            "artefacts": artefacts,
+            "endpoints": [{"address": part.server.address, "name": NAME, "every": "0.5s"}],
+            "clients": ["collector-client"] if name == "collector" else ["browser", "finder"],
+            "not_served_after": GRACE,
+        }
+
+    def _servers(self) -> dict[str, type[Server]]:
+        nginx: type[Server] = Nginx if find_command("nginx") else LocalServer
+        lighttpd: type[Server] = Lighttpd if find_command("lighttpd") else LocalServer
+        return {"console": lighttpd, "portal": nginx, "engine": nginx, "collector": LocalServer}
+
+    def _server(self, server: type[Server], component: str, site: Site) -> Server:
+        if issubclass(server, Lighttpd | Nginx):
+            return server(os.path.join(self.directory, component, "server"), [site])
+        return server([site])
+
+    def _write(self, name: str, data: bytes) -> None:
+        with open(os.open(os.path.join(self.directory, name), os.O_WRONLY | os.O_CREAT, 0o644), "wb") as file:
+            file.write(data)
