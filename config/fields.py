@@ -140,7 +140,9 @@ PlainName = _text(
     lambda text: re.fullmatch(_PLAIN_NAME, text) is not None,
     _PLAIN_NAME,
 )
-TargetName = _text("a name of printable characters, at most 200, that does not begin with '/'", _is_target_name)
+TargetName = _text(
+    "a name of printable characters, at most 200, that is not 'certvigil' and does not begin with '/'", _is_target_name
+)
 Sentence = _text("some words", lambda text: bool(text.strip()))
 Host = _text("a DNS name or an IP address", _is_host)
 Address = _text("host:port, such as www.example.com:443 or [2001:db8::1]:443", lambda text: bool(_port_of(text)))

@@ -151,7 +151,7 @@ def _read_file(path: str) -> tuple[bytes, str]:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             return b"", "not a regular file, expected one"
-        problem = "" if _is_read_only(descriptor) else _unsafe(status, sticky_is_safe=False)
+        problem = "" if _is_read_only(descriptor) else unsafe(status, user=os.geteuid(), sticky_is_safe=False)
         if problem:
             return b"", problem
         data = file.read(SIZE_LIMIT + 1)
@@ -164,7 +164,8 @@ def _unsafe_directories(path: str, paths: Iterable[str]) -> Iterator[Mistake]:
         descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             # Where names are fixed, nobody can put another file in place of ours in a sticky directory.
-            problem = _unsafe(os.fstat(descriptor), sticky_is_safe=not os.path.isdir(path))
+            status = os.fstat(descriptor)
+            problem = unsafe(status, user=os.geteuid(), sticky_is_safe=not os.path.isdir(path))
             if problem and not _is_read_only(descriptor):
                 yield Mistake(printable(directory), 0, "", problem)
         finally:
@@ -176,10 +177,10 @@ def _is_read_only(descriptor: int) -> bool:
     return bool(os.fstatvfs(descriptor).f_flag & os.ST_RDONLY)
 
 
-def _unsafe(status: os.stat_result, *, sticky_is_safe: bool) -> str:
-    """Return why somebody else could change what has this status; empty where nobody could."""
-    if status.st_uid not in {0, os.geteuid()}:
-        return f"belongs to user {status.st_uid}, expected root or user {os.geteuid()}"
+def unsafe(status: os.stat_result, *, user: int, sticky_is_safe: bool) -> str:
+    """Return why somebody else than root and `user` could change what has this status; empty where nobody could."""
+    if status.st_uid not in {0, user}:
+        return f"belongs to user {status.st_uid}, expected root or user {user}"
     if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not (sticky_is_safe and status.st_mode & stat.S_ISVTX):
         return f"writable by group or others (mode {stat.S_IMODE(status.st_mode):04o}), expected its owner alone"
     return ""

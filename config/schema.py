@@ -416,7 +416,7 @@ class Root(Section):
     history_days: HistoryDays = _SETTINGS.history_days
     """How long history is kept."""
     web: Web = Web()
-    """Where and how the daemon answers HTTP."""
+    """The daemon's HTTP server."""
 
     def settings(self) -> model.Settings:
         """Return how the daemon runs."""

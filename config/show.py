@@ -164,7 +164,7 @@ def _thresholds(thresholds: Thresholds | None) -> dict[str, Any] | None:
     if thresholds is None:
         return None
     return {
-        name: {"share": share_text(level.share), "days": int(level.days) if level.days.is_integer() else level.days}
+        name: {"share": share_text(level.share), "days": level.days if level.days % 1 else int(level.days)}
         for name, level, default in (
             ("notice", thresholds.notice, _DEFAULT.notice),
             ("warning", thresholds.warning, _DEFAULT.warning),

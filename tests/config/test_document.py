@@ -116,7 +116,7 @@ def test_aliases_cannot_multiply() -> None:
 
 
 def test_hostile_text_in_a_mistake_is_harmless() -> None:
-    _, (mistake,) = parse('"a\\e[2J\\n": 1\n"a\\e[2J\\n": 2'.encode(), "evil\n.yaml")
+    _, (mistake,) = parse(b'"a\\e[2J\\n": 1\n"a\\e[2J\\n": 2', "evil\n.yaml")
     assert str(mistake).isprintable()
 
 

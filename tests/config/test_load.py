@@ -1,0 +1,316 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import jsonschema
+import pytest
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from config.document import DEPTH_LIMIT, Mistake, parse
+from config.load import load
+from config.model import (
+    Artefacts,
+    CertifiStore,
+    Client,
+    Component,
+    Config,
+    Endpoint,
+    FileTarget,
+    PemBundle,
+    Settings,
+    SystemStore,
+    Threshold,
+    Thresholds,
+    TrustStore,
+    Waiver,
+    Watch,
+    Web,
+)
+from config.schema import json_schema
+from config.vocabulary import Code, FileRole, TLSVersion, VerifierName
+from tests.config.conftest import Loaded, Write
+
+GOOD = """\
+watch:
+  - files: [/etc/ssl/private/**/*.pem, /etc/pki/tls/certs/*.crt]
+    exclude: [/etc/ssl/private/old]
+    trust_store: mozilla
+    thresholds: {notice: {share: 50%, days: 40}, warning: 21d, critical: {share: 10%}}
+endpoints:
+  - {name: mail, address: "mail.example.com:465", every: 90s, timeout: 2.5s, clients: [java]}
+  - {address: "[2001:db8::1]:8443", server_name: www.example.com, minimum_version: TLSv1.2, clients: []}
+  - {address: "www.example.com:443", protocol: tls, server_name: www.example.com, allowed_versions: [TLSv1.3]}
+components:
+  web:
+    artefacts: {certificate: /etc/nginx/tls/site.crt, key: /etc/nginx/tls/site.key, chain: /etc/nginx/tls/chain.pem}
+    endpoints:
+      - {address: "127.0.0.1:443", name: www.example.com}
+      - {address: "127.0.0.1:443", name: shop.example.com, clients: [java]}
+    clients: [browser, java]
+    not_served_after: 0s
+  proxy:
+    artefacts: {combined: /etc/haproxy/site.pem}
+trust_stores:
+  jdk: {bundle: /etc/ssl/java.pem}
+clients:
+  browser: {trusts: mozilla, verifier: webpki, names: [www.example.com]}
+  java: {trusts: jdk, intermediates: [/etc/ssl/intermediate.pem], validates: false}
+waivers:
+  - {target: mail, finding: weak_key, reason: "appliance replaced in Q1", until: 2027-03-31}
+  - {target: web/key, finding: key_exposed, reason: "read by the backup", until: "2027-12-31"}
+  - {target: /etc/ssl/private/a.pem, finding: expired, reason: "test data", until: 2026-12-31}
+state_directory: /srv/certvigil
+socket: /run/vigil.sock
+rescan: 1h
+concurrency: 5
+history_days: 30
+web: {listen: ["[::]:9790", "127.0.0.1:0"], config_file: /etc/certvigil/web.yaml, allowed_hosts: [vigil.example.com]}
+"""
+
+
+def test_the_good_example_is_understood_in_full(loaded: Loaded, tmp_path: Path) -> None:
+    config = loaded(GOOD)
+    jdk_only, none = ("java",), ()
+    assert config == Config(
+        settings=Settings(
+            "/srv/certvigil",
+            "/run/vigil.sock",
+            3600,
+            5,
+            30,
+            Web(("[::]:9790", "127.0.0.1:0"), "/etc/certvigil/web.yaml", ("vigil.example.com",)),
+        ),
+        watches=(
+            Watch(
+                ("/etc/ssl/private/**/*.pem", "/etc/pki/tls/certs/*.crt"),
+                ("/etc/ssl/private/old",),
+                "mozilla",
+                Thresholds(Threshold(0.5, 40), Threshold(0.25, 21), Threshold(0.1, 14)),
+            ),
+        ),
+        files=(
+            FileTarget("web/certificate", "/etc/nginx/tls/site.crt", FileRole.CERTIFICATE, "web"),
+            FileTarget("web/key", "/etc/nginx/tls/site.key", FileRole.KEY, "web"),
+            FileTarget("web/chain", "/etc/nginx/tls/chain.pem", FileRole.CHAIN, "web"),
+            FileTarget("proxy/combined", "/etc/haproxy/site.pem", FileRole.COMBINED, "proxy"),
+        ),
+        endpoints={
+            each.name: each
+            for each in (
+                Endpoint("mail", "mail.example.com", 465, every=90, timeout=2.5, clients=jdk_only),
+                Endpoint(
+                    "[2001:db8::1]:8443/www.example.com",
+                    "2001:db8::1",
+                    8443,
+                    "www.example.com",
+                    minimum_version=TLSVersion.TLS1_2,
+                    clients=none,
+                ),
+                Endpoint(
+                    "www.example.com:443",
+                    "www.example.com",
+                    443,
+                    "www.example.com",
+                    allowed_versions=frozenset({TLSVersion.TLS1_3}),
+                    clients=("default",),
+                ),
+                Endpoint(
+                    "web/127.0.0.1:443",
+                    "127.0.0.1",
+                    443,
+                    "www.example.com",
+                    clients=("browser", "java"),
+                    component="web",
+                ),
+                Endpoint(
+                    "web/127.0.0.1:443/shop.example.com",
+                    "127.0.0.1",
+                    443,
+                    "shop.example.com",
+                    clients=("java",),
+                    component="web",
+                ),
+            )
+        },
+        components={
+            "web": Component(
+                "web",
+                Artefacts("/etc/nginx/tls/site.crt", "/etc/nginx/tls/site.key", "/etc/nginx/tls/chain.pem"),
+                ("web/127.0.0.1:443", "web/127.0.0.1:443/shop.example.com"),
+                ("browser", "java"),
+                0,
+            ),
+            "proxy": Component("proxy", Artefacts(combined="/etc/haproxy/site.pem"), (), ("default",)),
+        },
+        trust_stores={
+            "system": TrustStore("system", SystemStore()),
+            "mozilla": TrustStore("mozilla", CertifiStore()),
+            "jdk": TrustStore("jdk", PemBundle("/etc/ssl/java.pem")),
+        },
+        clients={
+            "default": Client("default", "system"),
+            "browser": Client("browser", "mozilla", VerifierName.WEBPKI, names=("www.example.com",)),
+            "java": Client("java", "jdk", intermediates=("/etc/ssl/intermediate.pem",), validates=False),
+        },
+        waivers=(
+            # The last day counts.
+            Waiver("mail", Code.WEAK_KEY, "appliance replaced in Q1", 1_806_537_600),
+            Waiver("web/key", Code.KEY_EXPOSED, "read by the backup", 1_830_297_600),
+            Waiver("/etc/ssl/private/a.pem", Code.EXPIRED, "test data", 1_798_761_600),
+        ),
+        sources=(str(tmp_path / "certvigil.yaml"),),
+        digest=config.digest,
+    )
+
+
+def test_everything_has_a_default(loaded: Loaded) -> None:
+    config = loaded("endpoints: [{address: 'www.example.com:443'}]")
+    assert config.settings == Settings()
+    assert config.endpoints == {
+        "www.example.com:443": Endpoint("www.example.com:443", "www.example.com", 443, clients=("default",))
+    }
+
+
+def test_what_is_always_there_can_be_redefined(loaded: Loaded) -> None:
+    config = loaded(
+        """
+        trust_stores: {system: {bundle: /etc/corporate.pem}}
+        clients: {default: {trusts: mozilla, verifier: webpki}}
+        """
+    )
+    assert config.trust_stores["system"].source == PemBundle("/etc/corporate.pem")
+    assert config.clients["default"] == Client("default", "mozilla", VerifierName.WEBPKI)
+
+
+def test_numbers_may_come_from_the_environment(loaded: Loaded) -> None:
+    config = loaded("{concurrency: '${N}', endpoints: [{address: 'www.example.com:${PORT}'}]}", N="7", PORT="444")
+    assert config.settings.concurrency == 7
+    assert config.endpoints["www.example.com:444"].port == 444
+
+
+MISTAKES = yaml.load((Path(__file__).parent / "mistakes.yaml").read_bytes(), Loader=yaml.BaseLoader)
+
+
+@pytest.mark.parametrize("case", MISTAKES, ids=lambda case: case["name"])
+def test_a_mistake_says_where_it_is_and_what_was_expected(case: dict[str, str], write: Write) -> None:
+    path = write(case["document"])
+    found = load(path, {"SECRET": "hunter2"})
+    assert isinstance(found, tuple)
+    assert [str(mistake) for mistake in found] == [f"{path}:{case['says'].replace('{file}', path)}"]
+
+
+def test_all_mistakes_are_said_at_once(write: Write) -> None:
+    path = write(
+        """\
+        rescan: 5m
+        rescan: 6m
+        wach: []
+        endpoints:
+          - {address: nowhere, clients: [nobody]}
+          - address: a:1
+          - address: a:1
+        components:
+          a: {artefacts: {combined: /x}}
+          b: {artefacts: {combined: /x}}
+        waivers:
+          - {target: c, finding: weak_key, reason: x, until: never}
+        socket: ${MISSING}
+        """
+    )
+    found = load(path, {})
+    assert isinstance(found, tuple)
+    assert [(mistake.line, mistake.key) for mistake in found] == [
+        (2, "rescan"),
+        (3, "wach"),
+        (5, "endpoints[0].address"),
+        (5, "endpoints[0].clients[0]"),
+        (7, "endpoints[2]"),
+        (10, "components.b.artefacts.combined"),
+        (12, "waivers[0].until"),
+        (13, "socket"),
+    ]
+
+
+def test_a_missing_variable_is_not_a_mistake_twice(write: Write) -> None:
+    found = load(write("rescan: ${MISSING}"), {})
+    assert isinstance(found, tuple)
+    assert len(found) == 1
+
+
+def test_the_good_example_fits_the_json_schema() -> None:
+    schema = json_schema()
+    jsonschema.Draft202012Validator.check_schema(schema)
+    document, _ = parse(GOOD.encode(), "")
+    assert document is not None
+    jsonschema.validate(document.values, schema)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate({"rescan": "soon"}, schema)
+
+
+def test_every_key_is_described_to_an_editor() -> None:
+    schema = json_schema()
+    models = [schema, *(each for each in schema["$defs"].values() if each.get("type") == "object")]
+    models.append(schema["$defs"]["Level"]["anyOf"][0])
+    for each in models:
+        undescribed = [key for key, value in each["properties"].items() if not value.get("description")]
+        assert undescribed == []
+
+
+def test_a_default_is_described_as_people_write_it() -> None:
+    assert json_schema()["properties"]["rescan"]["default"] == "10m"
+
+
+def test_the_model_and_the_vocabulary_load_without_yaml_and_pydantic() -> None:
+    code = "import sys, config.model, config.address; print({'yaml', 'pydantic', '_yaml'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
+
+
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20)
+SECTIONS = (json_schema(), *json_schema()["$defs"].values())
+KEYS = st.sampled_from([*(key for section in SECTIONS for key in section.get("properties", ())), "role", "[key]"])
+WORDS = st.sampled_from(["nexthink-v6", "single", "primary", "a:1", "/a", "5m", "33%", "default", "${X}", "1e3", "{"])
+
+
+def nested(inner: st.SearchStrategy[object]) -> st.SearchStrategy[object]:
+    return st.lists(inner, max_size=3) | st.dictionaries(KEYS | st.text(max_size=3), inner, max_size=4)
+
+
+VALUES = st.recursive(SCALARS | WORDS, nested)
+FUZZ = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=150)
+
+
+def check(path: str, data: bytes) -> None:
+    Path(path).write_bytes(data)
+    found = load(path, {"X": "y"})
+    if isinstance(found, tuple):
+        assert found
+        assert all(isinstance(mistake, Mistake) and str(mistake).isprintable() for mistake in found)
+        assert all(mistake.line > 0 for mistake in found)
+
+
+@FUZZ
+@given(data=st.binary(max_size=200))
+def test_arbitrary_bytes_never_raise(data: bytes, write: Write) -> None:
+    check(write(""), data)
+
+
+@FUZZ
+@given(text=st.text(alphabet="ab:{}[]-&*!|>'\"%@`#?, \n\t\\\0\x85\ud7ff$", max_size=80))
+def test_arbitrary_punctuation_never_raises(text: str, write: Write) -> None:
+    check(write(""), text.encode())
+
+
+@FUZZ
+@given(values=st.dictionaries(KEYS, VALUES, max_size=6))
+def test_arbitrary_values_never_raise(values: dict[str, object], write: Write) -> None:
+    check(write(""), yaml.safe_dump(values).encode())
+
+
+def test_a_deep_document_is_a_mistake_and_no_crash(write: Write) -> None:
+    deep = "a: " + "[" * (DEPTH_LIMIT + 1) + "]" * (DEPTH_LIMIT + 1)
+    check(write(deep), deep.encode())

@@ -1,0 +1,178 @@
+from __future__ import annotations
+
+import pytest
+
+from config.document import parse
+from config.load import load
+from config.model import PemBundle
+from config.profile import expand, shipped
+from config.vocabulary import FileRole
+from tests.config.conftest import Loaded, Write
+
+CONSOLE = {"console/combined": "/var/nexthink/console/etc/certificate.pem"}
+PORTAL = {
+    "portal/certificate": "/var/nexthink/nxnginx/ssl/nginx.crt",
+    "portal/key": "/var/nexthink/nxnginx/ssl/nginx.key",
+}
+ENGINE = {
+    "engine/certificate": "/var/nexthink/engine/common/etc/certificate.pem",
+    "engine/key": "/var/nexthink/engine/common/etc/key.pem",
+}
+CONSOLE_FOUND = ("/var/nexthink/console/etc/intermediate.*",)
+ENGINE_FOUND = ("/var/nexthink/engine/common/etc/intermediate.*", "/var/nexthink/engine/common/etc/ca-bundle.*")
+
+
+@pytest.mark.parametrize(
+    ("role", "files", "ports", "found"),
+    [
+        ("primary", CONSOLE | PORTAL, {"console": [99], "portal": [443]}, CONSOLE_FOUND),
+        ("secondary", CONSOLE | ENGINE, {"console": [99], "engine": [443, 1671]}, CONSOLE_FOUND + ENGINE_FOUND),
+        (
+            "single",
+            CONSOLE | PORTAL | ENGINE,
+            {"console": [99], "portal": [443], "engine": [1671]},
+            CONSOLE_FOUND + ENGINE_FOUND,
+        ),
+    ],
+)
+def test_each_appliance_has_its_files_and_endpoints(
+    role: str, files: dict[str, str], ports: dict[str, list[int]], found: tuple[str, ...], loaded: Loaded
+) -> None:
+    config = loaded(f"profile: nexthink-v6\nappliance: {{role: {role}, external_name: nx.example.com}}")
+    assert {file.name: file.path for file in config.files} == files
+    assert {
+        name: [config.endpoints[each].port for each in component.endpoints]
+        for name, component in config.components.items()
+    } == ports
+    assert {(each.host, each.verified_name) for each in config.endpoints.values()} == {("127.0.0.1", "nx.example.com")}
+    assert tuple(pattern for watch in config.watches for pattern in watch.patterns) == found
+
+
+def test_an_appliance_is_looked_at_where_the_site_says_it_is(loaded: Loaded) -> None:
+    config = loaded(
+        """
+        profile: nexthink-v6
+        appliance:
+          role: secondary
+          external_name: engine.example.com
+          internal_name: engine.corp.local
+          finder_port: 999
+          collector_ports: [8443, 8444]
+          address: ::1
+          root: /srv/lab/
+        """
+    )
+    assert [name for name in config.endpoints if name.startswith("engine/")] == [
+        "engine/[::1]:443",
+        "engine/[::1]:1671",
+        "engine/[::1]:999",
+    ]
+    assert config.endpoints["engine/[::1]:999"].clients == ("finder",)
+    assert config.endpoints["collector-8443"].component is None
+    assert config.endpoints["collector-8444"].port == 8444
+    assert not config.clients["collector-custom"].validates
+    assert config.clients["portal"].names == ("engine.corp.local",)
+    assert all(file.path.startswith("/srv/lab/var/") for file in config.files)
+    assert all(watch.patterns[0].startswith("/srv/lab/var/") for watch in config.watches)
+
+
+def test_the_portal_connects_by_the_external_name_unless_there_is_another(loaded: Loaded) -> None:
+    config = loaded("profile: nexthink-v6\nappliance: {role: single, external_name: nx.example.com}")
+    assert config.clients["portal"].names == ("nx.example.com",)
+
+
+def test_the_sites_own_document_adds_to_the_profile_and_wins(loaded: Loaded) -> None:
+    config = loaded(
+        """
+        profile: nexthink-v6
+        appliance: {role: primary, external_name: nx.example.com}
+        trust_stores: {outsiders: {bundle: /etc/corporate-root.pem}}
+        clients: {browser: {trusts: mozilla, verifier: webpki}}
+        components:
+          portal: {artefacts: {combined: /srv/portal.pem}, clients: [finder]}
+        endpoints: [{address: "mail.example.com:465", clients: [browser]}]
+        watch: [{files: [/etc/ssl/site]}]
+        """
+    )
+    assert config.trust_stores["outsiders"].source == PemBundle("/etc/corporate-root.pem")
+    assert config.clients["browser"].trusts == "mozilla"
+    assert config.clients["finder"].trusts == "outsiders"
+    assert [(file.path, file.role) for file in config.files if file.component == "portal"] == [
+        ("/srv/portal.pem", FileRole.COMBINED)
+    ]
+    assert set(config.endpoints) == {"mail.example.com:465", "console/127.0.0.1:99"}
+    assert [watch.patterns[0] for watch in config.watches] == ["/etc/ssl/site", *CONSOLE_FOUND]
+
+
+@pytest.mark.parametrize(
+    ("appliance", "mistake"),
+    [
+        (
+            "{external_name: a.example.com}",
+            (
+                "2: appliance.role: missing, expected primary (Web Console and Portal), secondary (Web Console and "
+                "Engine) or single (all three)"
+            ),
+        ),
+        (
+            "{role: master, external_name: a.example.com}",
+            "2: appliance.role: found 'master', expected one of primary, secondary, single",
+        ),
+        (
+            "\n  role: single\n  external_name: a b",
+            "4: appliance.external_name: found 'a b', expected a DNS name or an IP address",
+        ),
+        (
+            "{role: single, external_name: a.example.com, finderport: 999}",
+            (
+                "2: appliance.finderport: unknown key (did you mean 'finder_port'?), expected one of address, "
+                "collector_ports, external_name, finder_port, internal_name, role, root"
+            ),
+        ),
+        (
+            "\n  role: primary\n  external_name: a.example.com\n  finder_port: 999",
+            "5: appliance.finder_port: given here, expected only where role is secondary or single",
+        ),
+        (
+            "{role: single, external_name: a.example.com, collector_ports: [8443, 84430]}",
+            "2: appliance.collector_ports[1]: found the number 84430, expected a whole number from 1 to 65535",
+        ),
+        (
+            "{role: single, external_name: a.example.com, root: lab}",
+            "2: appliance.root: found 'lab', expected an absolute path",
+        ),
+        ("[single]", "2: appliance: found a list, expected a mapping"),
+    ],
+)
+def test_a_mistake_about_the_appliance_is_like_any_other(appliance: str, mistake: str, write: Write) -> None:
+    path = write(f"profile: nexthink-v6\nappliance: {appliance}\nclients: {{x: {{trusts: outsiders}}}}")
+    found = load(path, {})
+    assert isinstance(found, tuple)
+    assert [str(each) for each in found] == [f"{path}:{mistake}"]
+
+
+def test_what_the_profile_and_the_site_both_claim_names_both_places(write: Write) -> None:
+    path = write(
+        """\
+        profile: nexthink-v6
+        appliance: {role: primary, external_name: nx.example.com}
+        components:
+          mine: {artefacts: {combined: /var/nexthink/console/etc/certificate.pem}}
+        """
+    )
+    found = load(path, {})
+    assert isinstance(found, tuple)
+    (mistake,) = found
+    assert mistake.file == "profile nexthink-v6"
+    assert mistake.key == "components.console.artefacts.combined"
+    assert "is 'mine/combined' already" in mistake.problem
+
+
+def test_every_shipped_profile_can_be_read() -> None:
+    nothing, _ = parse(b"appliance: {}", "a.yaml")
+    assert nothing is not None
+    assert shipped() == ("nexthink-v6",)
+    for name in shipped():
+        document, problems = expand(name, nothing)
+        assert document is None
+        assert all(": missing, expected" in f": {problem.text}" for problem in problems)
