@@ -1,0 +1,311 @@
+"""What the API answers with. Times are ISO 8601 in UTC; null where a fact is not known; text is printable."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Generic, Self, TypeVar
+
+from pydantic import BaseModel, ConfigDict
+
+from config.vocabulary import Code, Severity, TargetKind, Verdict
+from monitor import known as belief
+from monitor.http.view import Status as StatusView
+from monitor.store import HistoryEntry, What
+from probes import certificate as fact
+from probes.certificate import KeyKind
+
+Item = TypeVar("Item")
+
+
+def moment(at: float) -> datetime:
+    """Return Unix time `at` as the answers give it."""
+    return datetime.fromtimestamp(at, UTC)
+
+
+def _moment(at: float | None) -> datetime | None:
+    return None if at is None else moment(at)
+
+
+class Answer(BaseModel):
+    """Part of an answer."""
+
+    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
+
+
+class Listing(Answer, Generic[Item]):
+    """Some of many."""
+
+    total: int
+    """How many there are, on all pages."""
+    offset: int
+    """How many come before these."""
+    items: Sequence[Item]
+
+
+class Key(Answer):
+    """A public key."""
+
+    kind: KeyKind
+    bits: int
+    """0 where it is not known."""
+
+
+class Certificate(Answer):
+    """A certificate."""
+
+    subject: str
+    """RFC 4514, as is the issuer."""
+    issuer: str
+    serial: str
+    """Hexadecimal."""
+    not_before: datetime | None
+    not_after: datetime | None
+    sha256: str
+    """Of the DER, hexadecimal."""
+    names: Sequence[str]
+    """Subject alternative names."""
+    key: Key
+    signature_hash: str
+    is_ca: bool
+    failures: Sequence[str]
+    """A sentence for each field that could not be decoded."""
+
+    @classmethod
+    def of(cls, certificate: fact.Certificate, **more: object) -> Self:
+        """Return the facts of `certificate`."""
+        return cls.model_validate(
+            {
+                "subject": certificate.subject,
+                "issuer": certificate.issuer,
+                "serial": certificate.serial,
+                "not_before": _moment(certificate.not_before),
+                "not_after": _moment(certificate.not_after),
+                "sha256": certificate.sha256,
+                "names": certificate.names,
+                "key": Key(kind=certificate.key.kind, bits=certificate.key.bits),
+                "signature_hash": certificate.signature_hash,
+                "is_ca": certificate.is_ca,
+                "failures": certificate.failures,
+                **more,
+            }
+        )
+
+
+class PresentedCertificate(Certificate):
+    """A certificate, and where it is."""
+
+    targets: Sequence[str]
+    """Which present it."""
+
+
+class Finding(Answer):
+    """Something that is wrong."""
+
+    target: str
+    code: Code
+    severity: Severity
+    subject: str
+    """What it is about within the target; empty for all of it."""
+    detail: str
+    since: datetime
+
+    @classmethod
+    def of(cls, target: str, raised: belief.Raised) -> Finding:
+        """Return what is wrong with `target`."""
+        found = raised.finding
+        return cls(
+            target=target,
+            code=found.code,
+            severity=found.severity,
+            subject=found.subject,
+            detail=found.detail,
+            since=moment(raised.since),
+        )
+
+
+class Client(Answer):
+    """What a client makes of an endpoint."""
+
+    client: str
+    accepts: bool
+    why: str
+    """Where it does not: the cause, and what would cure it."""
+
+
+class Failure(Answer):
+    """Why the last look gave no facts."""
+
+    reason: str
+    detail: str
+
+
+class Target(Answer):
+    """Something that is looked at, and what is believed of it."""
+
+    target: str
+    kind: TargetKind
+    location: str
+    component: str | None
+    verdict: Verdict
+    up: bool | None
+    """Whether the last look gave facts; null before the first."""
+    failure: Failure | None
+    last_look: datetime | None
+    expiry: datetime | None
+    """Earliest end on the verified path, or of what is presented where nothing is verified."""
+    presented: Sequence[str]
+    """SHA-256 of each certificate, as last presented."""
+    findings: Sequence[Finding]
+    clients: Sequence[Client]
+
+    @classmethod
+    def of(cls, known: belief.Known, **more: object) -> Self:
+        """Return what is believed of a target."""
+        failure = known.failure and Failure(reason=known.failure[0], detail=known.failure[1])
+        return cls.model_validate(
+            {
+                "target": known.target,
+                "kind": known.kind,
+                "location": known.location,
+                "component": known.component,
+                "verdict": known.verdict,
+                "up": known.up,
+                "failure": failure,
+                "last_look": _moment(known.last_look),
+                "expiry": _moment(known.expiry),
+                "presented": [each.sha256 for each in known.presented],
+                "findings": [Finding.of(known.target, each) for each in known.findings.values()],
+                "clients": [Client(client=each.client, accepts=each.accepted, why=each.why) for each in known.edges],
+                **more,
+            }
+        )
+
+
+class TargetInFull(Target):
+    """A target with the certificates that it presents."""
+
+    since: datetime | None
+    """Since when it presents them."""
+    chain: Sequence[Certificate]
+
+    @classmethod
+    def of_known(cls, known: belief.Known) -> TargetInFull:
+        """Return everything believed of a target."""
+        since = moment(known.since) if known.presented else None
+        return cls.of(known, since=since, chain=list(map(Certificate.of, known.presented)))
+
+
+class Happened(Answer):
+    """Something that happened; which fields are given depends on what it was."""
+
+    at: datetime
+    target: str
+    what: What
+    sentence: str
+    certificates: Sequence[str]
+    """SHA-256 of each certificate presented."""
+    code: str | None
+    severity: str | None
+    subject: str
+    reason: str | None
+    detail: str
+
+    @classmethod
+    def of(cls, entry: HistoryEntry) -> Happened:
+        """Return the entry."""
+        return cls.model_validate({**asdict(entry), "at": moment(entry.at)})
+
+
+class History(Answer):
+    """What happened, newest first."""
+
+    items: Sequence[Happened]
+
+
+class Configuration(Answer):
+    """The configuration in force."""
+
+    sources: Sequence[str]
+    sha256: str
+    loaded: datetime
+    stale: bool
+    """Whether what lies on disk differs."""
+
+
+class Waiver(Answer):
+    """A finding that is silenced until a date."""
+
+    target: str
+    code: Code
+    reason: str
+    until: datetime
+
+
+class Watch(Answer):
+    """How changes of files are noticed."""
+
+    files_looked_at: int
+    """Of the first scan."""
+    files_to_look_at: int
+    directories_notified: int
+    directories_polled: int
+    polled_because: str
+
+
+class Status(Answer):
+    """What certvigil knows of itself."""
+
+    version: str
+    started: datetime
+    ready: bool
+    not_ready: Sequence[str]
+    """Why it is not."""
+    targets: dict[Verdict, int]
+    """How many, by verdict."""
+    configuration: Configuration
+    watch: Watch
+    waivers: Sequence[Waiver]
+    """In force."""
+    findings: Sequence[Finding]
+    """About certvigil itself."""
+
+    @classmethod
+    def of(
+        cls,
+        status: StatusView,
+        not_ready: Sequence[str],
+        targets: dict[Verdict, int],
+        itself: belief.Known | None,
+    ) -> Status:
+        """Return the status; `itself` is what is believed of the target `certvigil`."""
+        return cls(
+            version=status.version,
+            started=moment(status.started),
+            ready=not not_ready,
+            not_ready=not_ready,
+            targets=targets,
+            configuration=Configuration(
+                sources=status.sources, sha256=status.digest, loaded=moment(status.loaded), stale=status.stale
+            ),
+            watch=Watch(
+                files_looked_at=status.files_looked_at,
+                files_to_look_at=status.files_to_look_at,
+                directories_notified=status.directories_notified,
+                directories_polled=status.directories_polled,
+                polled_because=status.polled_because,
+            ),
+            waivers=[
+                Waiver(target=each.target, code=each.code, reason=each.reason, until=moment(each.until))
+                for each in status.waivers
+            ],
+            findings=[Finding.of(itself.target, each) for each in itself.findings.values()] if itself else [],
+        )
+
+
+class Reloaded(Answer):
+    """The configuration was read again, and is in force unless there are mistakes."""
+
+    mistakes: Sequence[str]
+    """With file, line, key and what was expected."""

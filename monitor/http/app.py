@@ -1,0 +1,234 @@
+"""The application: metrics, health, and the API that shows what is known."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Iterable, Sequence
+from datetime import datetime
+from typing import Annotated, Final, TypeVar
+
+from fastapi import FastAPI, HTTPException, Query, Request
+from fastapi.responses import HTMLResponse, PlainTextResponse, Response
+from pydantic import AwareDatetime, BaseModel
+from starlette.routing import Route
+
+from config.vocabulary import Code, Severity, Verdict
+from monitor.beliefs import SELF
+from monitor.http import answers
+from monitor.http.guard import Message, Receive, Scope, Send
+from monitor.http.view import View
+from monitor.known import Known
+from monitor.metrics import gzipped, plain
+from monitor.store import Degraded
+from probes.certificate import Certificate
+
+Item = TypeVar("Item")
+
+API: Final = "/api/v1"
+BREATH: Final = 500
+"""Targets gone through before others get their turn."""
+CONTENT_TYPE: Final = b"text/plain; version=0.0.4; charset=utf-8"
+
+LANDING: Final = """<!doctype html>
+<html lang="en"><meta charset="utf-8"><title>certvigil</title>
+<style>body{font-family:system-ui,sans-serif;margin:3em auto;max-width:40em;line-height:1.6}</style>
+<h1>certvigil</h1>
+<p>Keeps vigil over certificates.</p>
+<ul>
+<li><a href="/metrics">Metrics</a> for Prometheus</li>
+<li>API: <a href="/api/v1/status">status</a>, <a href="/api/v1/targets">targets</a>,
+<a href="/api/v1/certificates">certificates</a>, <a href="/api/v1/findings">findings</a>,
+<a href="/api/v1/history">history</a>, described by <a href="/api/v1/openapi.json">OpenAPI</a></li>
+<li><a href="/healthz">Alive?</a> <a href="/readyz">Ready?</a></li>
+</ul>
+</html>
+"""
+
+Limit = Annotated[int, Query(ge=1, le=500, description="At most so many.")]
+Offset = Annotated[int, Query(ge=0, description="Leave out so many before.")]
+
+
+class Metrics:
+    """`/metrics`: sent in chunks, between which the daemon goes on with its work."""
+
+    def __init__(self, view: View) -> None:
+        self._view = view
+
+    async def __call__(self, scope: Scope, _receive: Receive, send: Send) -> None:
+        """Answer one request (ASGI)."""
+        compressed = accepts_gzip(scope["headers"])
+        headers = [(b"content-type", CONTENT_TYPE), (b"vary", b"accept-encoding")]
+        if compressed:
+            headers.append((b"content-encoding", b"gzip"))
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        if scope["method"] != "HEAD":
+            for chunk in (gzipped if compressed else plain)(self._view.metrics()):
+                if chunk:
+                    part: Message = {"type": "http.response.body", "body": chunk, "more_body": True}
+                    await send(part)
+                await asyncio.sleep(0)
+        await send({"type": "http.response.body", "body": b""})
+
+
+def accepts_gzip(headers: Iterable[tuple[bytes, bytes]]) -> bool:
+    """Whether these request headers allow gzip (RFC 9110, 12.5.3)."""
+    for name, value in headers:
+        if name == b"accept-encoding":
+            for coding in value.decode("latin-1").lower().split(","):
+                word, _, weight = coding.replace(" ", "").partition(";q=")
+                if word == "gzip":
+                    return weight.rstrip("0.") != "" if weight else True
+    return False
+
+
+async def _unhurried(items: Sequence[Item]) -> AsyncIterator[Item]:
+    for number, item in enumerate(items, 1):
+        yield item
+        if number % BREATH == 0:
+            await asyncio.sleep(0)
+
+
+def _json(answer: BaseModel, status: int = 200) -> Response:
+    # Given as text: FastAPI would validate the whole answer once more.
+    return Response(answer.model_dump_json(), status, media_type="application/json")
+
+
+def create_app(view: View, version: str) -> FastAPI:
+    """Return the application that shows `view`."""
+    app = FastAPI(
+        title="certvigil",
+        version=version,
+        summary="What is known of certificates. Times are ISO 8601 in UTC; null is unknown.",
+        openapi_url=f"{API}/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+    )
+    app.router.routes.append(Route("/metrics", Metrics(view), methods=["GET"], include_in_schema=False))
+    _add_health(app, view)
+    _add_targets(app, view)
+    _add_certificates(app, view)
+    _add_status(app, view)
+    # Made now, since it takes longer than a request should hold up the rest.
+    app.openapi()
+    return app
+
+
+def _add_health(app: FastAPI, view: View) -> None:
+    @app.get("/", include_in_schema=False)
+    async def landing() -> HTMLResponse:
+        return HTMLResponse(LANDING)
+
+    @app.get("/healthz", include_in_schema=False)
+    async def healthz() -> PlainTextResponse:
+        return PlainTextResponse("ok\n")
+
+    @app.get("/readyz", include_in_schema=False)
+    async def readyz() -> PlainTextResponse:
+        reasons = view.not_ready()
+        if reasons:
+            return PlainTextResponse("".join(f"{reason}\n" for reason in reasons), 503)
+        return PlainTextResponse("ready\n")
+
+
+def _add_targets(app: FastAPI, view: View) -> None:
+    @app.get(f"{API}/targets", response_model=answers.Listing[answers.Target])
+    async def targets(verdict: Verdict | None = None, limit: Limit = 100, offset: Offset = 0) -> Response:
+        """List what is looked at, by name."""
+        chosen = [known async for known in _unhurried(tuple(view.known().values())) if verdict in {None, known.verdict}]
+        chosen.sort(key=lambda known: known.target)
+        shown = [answers.Target.of(known) for known in chosen[offset : offset + limit]]
+        return _json(answers.Listing(total=len(chosen), offset=offset, items=shown))
+
+    @app.get(f"{API}/targets/{{name:path}}", response_model=answers.TargetInFull)
+    async def target(name: str) -> Response:
+        """Tell everything believed of one target."""
+        known = view.known().get(name)
+        if known is None:
+            raise HTTPException(404, "there is no such target")
+        return _json(answers.TargetInFull.of_known(known))
+
+    @app.get(f"{API}/findings", response_model=answers.Listing[answers.Finding])
+    async def findings(
+        code: Code | None = None, severity: Severity | None = None, limit: Limit = 100, offset: Offset = 0
+    ) -> Response:
+        """List what is wrong, the worst first."""
+        found = [
+            (known.target, raised)
+            async for known in _unhurried(tuple(view.known().values()))
+            for raised in known.findings.values()
+            if code in {None, raised.finding.code} and severity in {None, raised.finding.severity}
+        ]
+        found.sort(key=lambda pair: (-pair[1].finding.severity.rank, pair[0], pair[1].finding.code))
+        shown = [answers.Finding.of(*pair) for pair in found[offset : offset + limit]]
+        return _json(answers.Listing(total=len(found), offset=offset, items=shown))
+
+
+def _add_certificates(app: FastAPI, view: View) -> None:
+    async def presented() -> dict[Certificate, list[str]]:
+        """Return every certificate with the targets that present it."""
+        where: dict[Certificate, list[str]] = {}
+        async for known in _unhurried(tuple(view.known().values())):
+            for each in dict.fromkeys(known.presented):
+                where.setdefault(each, []).append(known.target)
+        return where
+
+    @app.get(f"{API}/certificates", response_model=answers.Listing[answers.PresentedCertificate])
+    async def certificates(limit: Limit = 100, offset: Offset = 0) -> Response:
+        """List the certificates that are presented somewhere, the first to end first."""
+        where = await presented()
+        ordered = sorted(where, key=lambda each: (each.not_after or 0, each.sha256))
+        shown = [
+            answers.PresentedCertificate.of(each, targets=where[each]) for each in ordered[offset : offset + limit]
+        ]
+        return _json(answers.Listing(total=len(ordered), offset=offset, items=shown))
+
+    @app.get(f"{API}/certificates/{{sha256}}", response_model=answers.PresentedCertificate)
+    async def certificate(sha256: str) -> Response:
+        """Tell about one certificate, by the SHA-256 of its DER."""
+        for each, targets in (await presented()).items():
+            if each.sha256 == sha256.lower():
+                return _json(answers.PresentedCertificate.of(each, targets=targets))
+        raise HTTPException(404, "no target presents such a certificate")
+
+
+def _add_status(app: FastAPI, view: View) -> None:
+    @app.get(f"{API}/status", response_model=answers.Status)
+    async def status() -> Response:
+        """Tell what certvigil knows of itself."""
+        targets: Counter[Verdict] = Counter()
+        async for known in _unhurried(tuple(view.known().values())):
+            targets[known.verdict] += 1
+        by_verdict = {verdict: targets[verdict] for verdict in Verdict}
+        itself: Known | None = view.known().get(SELF)
+        return _json(answers.Status.of(view.status(), view.not_ready(), by_verdict, itself))
+
+    @app.get(f"{API}/history", response_model=answers.History, responses={503: {"description": "No database."}})
+    async def history(
+        target: str | None = None,
+        since: AwareDatetime | None = None,
+        until: AwareDatetime | None = None,
+        limit: Limit = 100,
+    ) -> Response:
+        """List what happened, newest first."""
+        found = await view.history(target, _unix(since) or 0.0, _unix(until), limit)
+        if isinstance(found, Degraded):
+            raise HTTPException(503, f"the history cannot be read: {found.detail}")
+        return _json(answers.History(items=[answers.Happened.of(entry) for entry in found]))
+
+    @app.post(
+        f"{API}/reload",
+        response_model=answers.Reloaded,
+        responses={403: {"description": "Asked over TCP."}, 422: {"model": answers.Reloaded}},
+    )
+    async def reload(request: Request) -> Response:
+        """Read the configuration again; only over the Unix socket."""
+        peer = request.state.peer
+        if peer is None:
+            raise HTTPException(403, "only over the Unix socket")
+        mistakes = await view.reload(str(peer))
+        return _json(answers.Reloaded(mistakes=list(map(str, mistakes))), 422 if mistakes else 200)
+
+
+def _unix(at: datetime | None) -> float | None:
+    return None if at is None else at.timestamp()

@@ -1,0 +1,116 @@
+"""What every request passes before it is answered: the Host header, the password, the headers of the answer."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+import threading
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from email.utils import formatdate
+from typing import Any, Final
+
+from config.address import split_address
+from monitor.http.passwords import Passwords
+from monitor.http.webconfig import WebConfig
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Application = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+SECURITY_HEADERS: Final = {
+    "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'",
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+    "referrer-policy": "no-referrer",
+    "cache-control": "no-store",
+}
+
+
+class HostNames:
+    """By which names this server may be asked for, so that no page rebinds its own name to our address."""
+
+    def __init__(self, listen: Iterable[str], allowed: Iterable[str]) -> None:
+        """Accept the hosts of `listen`, every IP address, localhost, this host's own names and `allowed`."""
+        own = socket.gethostname()
+        hosts = (split_address(address)[0] for address in listen)
+        self._names = {each.lower() for each in ("localhost", own, own.partition(".")[0], *hosts, *allowed)}
+        # Asking for the full name may wait for a name server that does not answer.
+        threading.Thread(target=self._learn_full_name, args=(own,), daemon=True).start()
+
+    def _learn_full_name(self, own: str) -> None:
+        self._names.add(socket.getfqdn(own).lower())
+
+    def accepts(self, host: str) -> bool:
+        """Whether the value of this `Host` header names us."""
+        name = host.lower()
+        if name in self._names:
+            return True
+        name = name[1:].partition("]")[0] if name.startswith("[") else name.partition(":")[0]
+        return name.removesuffix(".") in self._names or _is_address(name)
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
+class Guard:
+    """Lets requests pass to an application; over the Unix socket, where the kernel checked who asks, all of them."""
+
+    def __init__(self, application: Application, hosts: HostNames) -> None:
+        self._application = application
+        self._hosts = hosts
+        self._passwords = Passwords()
+        self._headers: list[tuple[bytes, bytes]] = []
+        self.protect(WebConfig())
+
+    def protect(self, web: WebConfig) -> None:
+        """Ask for the passwords, and give the headers, of `web` from now on."""
+        self._passwords.users = web.users
+        headers = SECURITY_HEADERS | {name.lower(): value for name, value in web.headers.items()}
+        self._headers = [(name.encode(), value.encode()) for name, value in headers.items()]
+
+    def close(self) -> None:
+        """Hash no more passwords."""
+        self._passwords.close()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request (ASGI)."""
+
+        async def send_guarded(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                date = (b"date", formatdate(usegmt=True).encode())
+                message["headers"] = [*message.get("headers", ()), date, *self._headers]
+            await send(message)
+
+        if scope["state"]["peer"] is not None:
+            await self._application(scope, receive, send_guarded)
+            return
+        headers = list(scope["headers"])
+        hosts = [value.decode("latin-1") for name, value in headers if name == b"host"]
+        if len(hosts) != 1:
+            await refuse(send_guarded, 400, "one Host header is needed")
+        elif not self._hosts.accepts(hosts[0]):
+            await refuse(send_guarded, 421, "this host is not known by that name; web.allowed_hosts may name more")
+        elif not self._passwords.users or await self._passwords.accepts(_authorization(headers)):
+            await self._application(scope, receive, send_guarded)
+        else:
+            challenge = (b"www-authenticate", b'Basic realm="certvigil", charset="UTF-8"')
+            await refuse(send_guarded, 401, "a user and a password are needed", challenge)
+
+
+def _authorization(headers: Iterable[tuple[bytes, bytes]]) -> str:
+    return next((value.decode("latin-1") for name, value in headers if name == b"authorization"), "")
+
+
+async def refuse(send: Send, status: int, why: str, *headers: tuple[bytes, bytes]) -> None:
+    """Answer with `status` and a line that says why."""
+    body = f"{why}\n".encode()
+    fixed = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": status, "headers": [*fixed, *headers]})
+    await send({"type": "http.response.body", "body": body})

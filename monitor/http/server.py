@@ -1,0 +1,160 @@
+"""Listeners, TCP and Unix, in the daemon's own event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import Sequence
+from contextlib import suppress
+from importlib.metadata import version
+
+from uvicorn import Config
+from uvicorn.server import ServerState
+
+from config.address import join_address
+from config.document import Mistake
+from config.model import Settings
+from monitor.http.app import create_app
+from monitor.http.guard import Guard, HostNames
+from monitor.http.listen import ListenError, listen_tcp, listen_unix
+from monitor.http.protocol import KEEP_ALIVE_SECONDS, MOST_REQUESTS, Connection
+from monitor.http.view import View
+from monitor.http.webconfig import WebConfig, read_web_config
+
+HANDSHAKE_SECONDS = 10.0
+
+
+class WebServer:
+    """Answers for a daemon at `settings.web.listen` and `settings.socket`."""
+
+    def __init__(self, view: View, settings: Settings) -> None:
+        self._settings = settings
+        self._guard = Guard(
+            create_app(view, version("certvigil")), HostNames(settings.web.listen, settings.web.allowed_hosts)
+        )
+        self._config = Config(
+            self._guard,
+            http=Connection,
+            interface="asgi3",
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            log_level="error",
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            date_header=False,
+            limit_concurrency=MOST_REQUESTS,
+            timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        )
+        self._config.load()
+        # Apart, so that a crowd at the ports leaves the administrator's way in free.
+        self._over_tcp, self._over_unix = ServerState(), ServerState()
+        self._tcp: list[socket.socket] = []
+        self._unix: socket.socket | None = None
+        self._tcp_servers: list[asyncio.Server] = []
+        self._unix_server: asyncio.Server | None = None
+        self._unix_inode = (0, 0)
+
+    @property
+    def addresses(self) -> Sequence[str]:
+        """Where TCP connections are accepted, `host:port` each."""
+        return [join_address(*each.getsockname()[:2]) for each in self._tcp]
+
+    async def start(self) -> tuple[str, ...]:
+        """Begin to answer; return a sentence for each listener that could not be brought up, and why.
+
+        Where the web configuration has mistakes, nothing listens on TCP: it is there to protect that.
+        """
+        problems: list[str] = []
+        try:
+            await self._start_unix()
+        except ListenError as error:
+            problems.append(str(error))
+        web = await self._read_web_config()
+        if not isinstance(web, WebConfig):
+            return (*problems, *map(str, web))
+        for address in self._settings.web.listen:
+            try:
+                self._tcp += await asyncio.to_thread(listen_tcp, address)
+            except ListenError as error:
+                problems.append(str(error))
+        await self._accept(web)
+        return tuple(problems)
+
+    async def reload_web_config(self) -> tuple[Mistake, ...]:
+        """Read the web configuration, its certificate and key again, for connections from now on.
+
+        Where there are mistakes, they are returned and what was read before stays.
+        """
+        web = await self._read_web_config()
+        if not isinstance(web, WebConfig):
+            return web
+        await self._accept(web)
+        return ()
+
+    async def stop(self, within: float = 1.0) -> None:
+        """Accept no more; end idle connections now, and busy ones when they are done or after `within` seconds."""
+        for server in (*self._tcp_servers, self._unix_server):
+            if server is not None:
+                server.close()
+        for listening in self._tcp:
+            listening.close()
+        self._end_unix()
+        states = (self._over_tcp, self._over_unix)
+        for connection in [each for state in states for each in state.connections]:
+            connection.shutdown()
+        end = asyncio.get_running_loop().time() + within
+        while any(state.connections for state in states) and asyncio.get_running_loop().time() < end:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        for connection in [each for state in states for each in state.connections]:
+            connection.transport.abort()
+        tasks = [task for state in states for task in state.tasks]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._guard.close()
+
+    async def _read_web_config(self) -> WebConfig | tuple[Mistake, ...]:
+        path = self._settings.web.config_file
+        return WebConfig() if path is None else await asyncio.to_thread(read_web_config, path)
+
+    async def _start_unix(self) -> None:
+        path = self._settings.socket
+        self._unix = await asyncio.to_thread(listen_unix, path)
+        status = os.stat(path)
+        self._unix_inode = (status.st_dev, status.st_ino)
+        self._unix_server = await asyncio.get_running_loop().create_unix_server(
+            lambda: self._connection(self._over_unix), sock=self._unix
+        )
+
+    def _end_unix(self) -> None:
+        """Remove the socket, unless another process has put its own in its place."""
+        if self._unix is None:
+            return
+        self._unix.close()
+        with suppress(OSError):
+            status = os.stat(self._settings.socket)
+            if (status.st_dev, status.st_ino) == self._unix_inode:
+                os.unlink(self._settings.socket)
+
+    async def _accept(self, web: WebConfig) -> None:
+        """Accept TCP connections as `web` says, in place of what was said before."""
+        before, self._tcp_servers = self._tcp_servers, []
+        for server in before:
+            server.close()
+        self._guard.protect(web)
+        loop = asyncio.get_running_loop()
+        for listening in self._tcp:
+            # Of a duplicate, so that connections queue at the socket itself while one takes another's place.
+            server = await loop.create_server(
+                lambda: self._connection(self._over_tcp),
+                sock=listening.dup(),
+                ssl=web.tls,
+                ssl_handshake_timeout=HANDSHAKE_SECONDS if web.tls else None,
+            )
+            self._tcp_servers.append(server)
+
+    def _connection(self, state: ServerState) -> Connection:
+        return Connection(config=self._config, server_state=state, app_state={})
