@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import sys
 from importlib.metadata import version
+from typing import Final
+
+UNUSABLE: Final = 3
+"""What monitoring plugins exit with when they were called wrongly: 2, as is usual elsewhere, would be an alarm."""
 
 
 def main() -> None:
@@ -11,9 +15,23 @@ def main() -> None:
     if sys.argv[1:] == ["--version"]:
         sys.stdout.write(f"certvigil {version('certvigil')}\n")
         return
-    from monitor.commands import app  # noqa: PLC0415 (what a command needs is loaded when it is asked for)
+    from config.text import printable  # noqa: PLC0415 (what a command needs is loaded when it is asked for)
+    from monitor.commands import app  # noqa: PLC0415
 
-    app()
+    # Not every locale has a character for whatever stands in a certificate.
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    try:
+        code = app(standalone_mode=False)
+    except Exception as error:
+        # Which package click's exceptions come from depends on the version of Typer.
+        if not hasattr(error, "format_message"):
+            raise
+        # Called with nothing at all, it has shown its help instead.
+        if message := error.format_message():
+            sys.stderr.write(f"certvigil: {printable(message)}\n")
+        code = UNUSABLE
+    sys.exit(code)
 
 
 if __name__ == "__main__":
