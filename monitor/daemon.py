@@ -9,7 +9,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from typing import Any, Final
@@ -25,9 +25,12 @@ from monitor.beliefs import Beliefs
 from monitor.bus import Bus
 from monitor.endpoints import EndpointVigil
 from monitor.files import FileVigil
+from monitor.http import Status, WebServer
+from monitor.known import Known
 from monitor.log import log_events
-from monitor.metrics import Counters, Page
-from monitor.store import Degraded, Store, database_path
+from monitor.metrics import Counters, Page, Piece, piece
+from monitor.store import Degraded, HistoryEntry, Store, database_path
+from monitor.store import history as read_history
 from monitor.surroundings import read_surroundings
 from probes.finding import Finding, finding
 
@@ -43,6 +46,7 @@ def run_daemon(path: str, config: Config) -> int:
     """Run until SIGTERM or SIGINT, and return the exit code."""
     # Certificates are many objects that live long: at the default thresholds the collector would walk them all day.
     gc.set_threshold(50_000, 20, 100)
+
     async def life() -> int:
         daemon = Daemon(path, config)
         await daemon.run()
@@ -72,7 +76,8 @@ class Daemon:
     def __init__(self, path: str, config: Config) -> None:
         now = time.time()
         self.path = path
-        self.started = now
+        self.started = self._loaded = now
+        self._stale = False
         self.counters = Counters(version("certvigil"), now)
         self.page = Page()
         self._own_findings: dict[str, tuple[Finding, ...]] = {}
@@ -101,6 +106,7 @@ class Daemon:
             component_changed=self._component_changed,
             surroundings_changed=lambda: self._spawn(self._read_surroundings_again()),
         )
+        self.web = WebServer(self, config.settings)
         self._tasks: set[asyncio.Task[Any]] = set()
 
     @property
@@ -116,6 +122,7 @@ class Daemon:
         loop.add_signal_handler(signal.SIGHUP, lambda: self._spawn(self.reload("SIGHUP")))
         for known in self.store.load().values():
             self.beliefs.remember(known)
+        self._own_findings["web"] = self._web_findings(await self.web.start())
         self._say_own()
         self.endpoints.reconfigure()
         for vigil in (self.files.run(), self.endpoints.run(), self._announce(), self._keep_house()):
@@ -126,6 +133,50 @@ class Daemon:
         await self._stop.wait()
         calendar.shutdown(wait=False)
         await self._end()
+
+    def known(self) -> Mapping[str, Known]:
+        """Return what is believed of every target, by name."""
+        return self.beliefs.known
+
+    def metrics(self) -> Iterator[Piece]:
+        """Return the metrics, made step by step."""
+        yield from self.page.pieces()
+        yield piece(self.counters.text())
+
+    def not_ready(self) -> Sequence[str]:
+        """Return why certvigil is not doing its work yet, or no longer; empty where it is."""
+        if self._stop.is_set():
+            return ["it is stopping"]
+        problems = [found.detail for found in self._own_findings.get("web", ())]
+        progress = self.files.progress
+        if not progress.finished:
+            problems.append(f"it has looked at {progress.done} of {progress.total} files")
+        return problems
+
+    def status(self) -> Status:
+        """Return what certvigil knows of itself."""
+        now, watching, progress = time.time(), self.files.watch_state, self.files.progress
+        return Status(
+            version=version("certvigil"),
+            started=self.started,
+            sources=self.config.sources,
+            digest=self.config.digest,
+            loaded=self._loaded,
+            stale=self._stale,
+            files_looked_at=progress.done,
+            files_to_look_at=progress.total,
+            directories_notified=watching.watched,
+            directories_polled=watching.polled,
+            polled_because=watching.reason,
+            waivers=tuple(waiver for waiver in self.config.waivers if now < waiver.until),
+        )
+
+    async def history(
+        self, target: str | None, since: float, until: float | None, limit: int
+    ) -> Sequence[HistoryEntry] | Degraded:
+        """Return what happened from Unix time `since` until just before `until`, newest first."""
+        path = database_path(self.config.settings.state_directory)
+        return await self._loop.run_in_executor(None, read_history, path, target, since, until, limit)
 
     async def _announce(self) -> None:
         """Tell the service manager once everything was looked at, and then that this goes on."""
@@ -151,11 +202,12 @@ class Daemon:
             now = time.time()
             self.counters.waivers(sum(now < waiver.until for waiver in self.config.waivers))
             digest = await loop.run_in_executor(self._judge, digest_on_disk, self.path)
-            self.counters.config_stale(stale=digest != self.config.digest)
+            self._stale = digest != self.config.digest
+            self.counters.config_stale(stale=self._stale)
             await asyncio.sleep(HOUSEKEEPING)
 
     async def reload(self, who: str) -> tuple[Mistake, ...]:
-        """Read the configuration again for `who`; where it has mistakes, return them and keep the old one."""
+        """Read the configuration again because `who` asked; where it has mistakes, return them and keep the old one."""
         async with self._reloading:
             systemd.reloading()
             loop = asyncio.get_running_loop()
@@ -163,7 +215,11 @@ class Daemon:
             if isinstance(config, Config):
                 log.info("read the configuration again, asked by %s", who)
                 self._own_findings.pop("config", None)
-                self.counters.config_loaded(time.time())
+                if config.settings != self.config.settings:
+                    log.warning("state_directory, socket and web.listen take effect at the next start")
+                self._own_findings["web"] = self._web_findings(map(str, await self.web.reload_web_config()))
+                self._loaded = time.time()
+                self.counters.config_loaded(self._loaded)
                 await self._surround(config)
                 mistakes: tuple[Mistake, ...] = ()
             else:
@@ -193,6 +249,15 @@ class Daemon:
         self.beliefs.reconsider()
         self.endpoints.reconfigure()
         self.files.rescan()
+
+    def _web_findings(self, problems: Iterable[str]) -> tuple[Finding, ...]:
+        found = tuple(
+            finding(Code.CONFIG_REJECTED, f"not everything is answered over HTTP: {problem}", f"web {number}")
+            for number, problem in enumerate(problems, start=1)
+        )
+        for each in found:
+            log.error("%s", each.detail)
+        return found
 
     def _component_changed(self, component: str) -> None:
         declared = self.config.components.get(component)
@@ -236,6 +301,7 @@ class Daemon:
         systemd.notify("STOPPING=1")
         log.info("stopping")
         end = time.monotonic() + STOP_WITHIN
+        await self.web.stop()
         for task in tuple(self._tasks):
             task.cancel()
         if self._tasks:

@@ -81,9 +81,7 @@ class EndpointVigil:
             if name in self._under_way:
                 self._agenda.schedule(name, time.monotonic() + endpoint.timeout)
                 continue
-            task = asyncio.create_task(self._look(endpoint, lag))
-            self._under_way[name] = task
-            task.add_done_callback(lambda _, name=name: self._under_way.pop(name))
+            self._under_way[name] = asyncio.create_task(self._look(endpoint, lag))
 
     async def _sleep(self) -> None:
         due = self._agenda.next()
@@ -101,6 +99,7 @@ class EndpointVigil:
         except Exception:
             log.exception("looking at %s failed for no reason that was foreseen", endpoint.name)
         finally:
+            del self._under_way[endpoint.name]
             if self._beliefs.surroundings.config.endpoints.get(endpoint.name) is endpoint:
                 self._agenda.hasten(endpoint.name, self._next_look(endpoint, started))
                 self._wake.set()

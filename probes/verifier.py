@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -21,6 +20,7 @@ from probes.certificate import Certificate, certificate
 from probes.trust import Trust
 
 WEBPKI_MAX_DEPTH: Final = 8
+_SMALL_STORE: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,24 +42,6 @@ class Refused:
 Verification = Accepted | Refused
 
 
-class _OpenSSLStore:
-    """Anchors in OpenSSL's form; its time is set before each use, hence the lock."""
-
-    def __init__(self, trust: Trust) -> None:
-        self.lock = threading.Lock()
-        self.store = crypto.X509Store()
-        for anchor in trust.anchors:
-            self.store.add_cert(crypto.X509.from_cryptography(anchor.x509()))
-        # pyOpenSSL has no public call for the purpose, without which any certificate could be a server's.
-        if openssl.X509_STORE_set_purpose(self.store._store, openssl.X509_PURPOSE_SSL_SERVER) != 1:
-            raise RuntimeError("OpenSSL does not take the purpose of a server")
-
-
-@lru_cache(maxsize=64)
-def _openssl_store(trust: Trust) -> _OpenSSLStore:
-    return _OpenSSLStore(trust)
-
-
 @lru_cache(maxsize=64)
 def _webpki_store(trust: Trust) -> verification.Store:
     return verification.Store([anchor.x509() for anchor in trust.anchors])
@@ -67,16 +49,38 @@ def _webpki_store(trust: Trust) -> verification.Store:
 
 def verify_openssl(leaf: Certificate, intermediates: Sequence[Certificate], trust: Trust, now: float) -> Verification:
     """Verify as OpenSSL does for a TLS server at Unix time `now`, the name left aside."""
-    store = _openssl_store(trust)
+    # A store of its own for each call: OpenSSL keeps the first time that a store is given.
+    store = crypto.X509Store()
+    for anchor in _reachable(trust, (leaf, *intermediates)):
+        store.add_cert(crypto.X509.from_cryptography(anchor.x509()))
+    store.set_time(datetime.fromtimestamp(now, UTC).replace(tzinfo=None))
+    # pyOpenSSL has no public call for the purpose, without which any certificate could be a server's.
+    if openssl.X509_STORE_set_purpose(store._store, openssl.X509_PURPOSE_SSL_SERVER) != 1:
+        raise RuntimeError("OpenSSL does not take the purpose of a server")
     untrusted = [crypto.X509.from_cryptography(each.x509()) for each in intermediates]
-    context = crypto.X509StoreContext(store.store, crypto.X509.from_cryptography(leaf.x509()), untrusted)
-    with store.lock:
-        store.store.set_time(datetime.fromtimestamp(now, UTC).replace(tzinfo=None))
-        try:
-            path = context.get_verified_chain()
-        except crypto.X509StoreContextError as error:
-            return Refused(printable(str(error)))
+    context = crypto.X509StoreContext(store, crypto.X509.from_cryptography(leaf.x509()), untrusted)
+    try:
+        path = context.get_verified_chain()
+    except crypto.X509StoreContextError as error:
+        return Refused(printable(str(error)))
     return Accepted(tuple(certificate(crypto.dump_certificate(crypto.FILETYPE_ASN1, each)) for each in path))
+
+
+def _reachable(trust: Trust, certificates: Sequence[Certificate]) -> Sequence[Certificate]:
+    """Return the anchors that a path from `certificates` may use: the others of a large store would only cost time."""
+    if len(trust.anchors) <= _SMALL_STORE:
+        return trust.anchors
+    reachable: dict[Certificate, None] = {}
+    names = {name for each in certificates for name in (_folded(each.issuer), _folded(each.subject))}
+    while found := [each for each in trust.anchors if each not in reachable and _folded(each.subject) in names]:
+        reachable.update(dict.fromkeys(found))
+        names = {_folded(each.issuer) for each in found}
+    return tuple(reachable)
+
+
+def _folded(name: str) -> str:
+    """Return a name such that names which OpenSSL takes for equal (RFC 5280, 7.1) are; a few others may be, too."""
+    return "".join(name.casefold().split())
 
 
 def verify_webpki(leaf: Certificate, intermediates: Sequence[Certificate], trust: Trust, now: float) -> Verification:

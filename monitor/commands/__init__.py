@@ -90,11 +90,17 @@ def demo(
 
 
 @app.command()
-def status(socket: Socket = DEFAULT_SOCKET, as_json: Json = False) -> None:
+def status(
+    socket: Socket = DEFAULT_SOCKET,
+    as_json: Json = False,
+    healthy: Annotated[
+        bool, typer.Option("--healthy", help="Print nothing; exit with 0 if the daemon is ready.")
+    ] = False,
+) -> None:
     """Show what the daemon knows now; exits like `check`."""
     from monitor.commands.status import status as show
 
-    raise typer.Exit(show(socket, as_json=as_json))
+    raise typer.Exit(show(socket, as_json=as_json, healthy=healthy))
 
 
 @app.command()

@@ -14,8 +14,8 @@ from contextlib import contextmanager
 from typing import IO, Any, Final
 
 from config.vocabulary import Code, Severity
-from monitor.client import NoAnswer, ask
 from monitor.commands.screen import Screen
+from monitor.commands.status import is_ready
 from monitor.lab.appliance import Appliance
 from monitor.lab.process import wait_for
 
@@ -101,7 +101,9 @@ class _Story:
         self._seen: list[Event] = []
 
     def act(self, text: str) -> None:
-        """Say what is about to be done."""
+        """Say what is about to be done; what happened before it has been shown, or is of no interest."""
+        while not self._events.empty():
+            self._events.get_nowait()
         self._screen.say(f"\n{text}", "bold")
         self._seen.clear()
         self._acted = time.monotonic()
@@ -148,18 +150,13 @@ def _daemon(appliance: Appliance) -> Iterator[queue.Queue[Event]]:
     assert process.stderr is not None  # noqa: S101 (it was asked for)
     threading.Thread(target=_read, args=(process.stderr, events.put), daemon=True).start()
     try:
-        wait_for(lambda: process.poll() is not None or _is_ready(appliance), 30.0, "the daemon's readiness")
+        wait_for(lambda: process.poll() is not None or is_ready(appliance.socket), 30.0, "the daemon's readiness")
         if process.poll() is not None:
             raise SystemExit(f"the daemon ended with status {process.returncode}")
         yield events
     finally:
         process.terminate()
         process.wait(10)
-
-
-def _is_ready(appliance: Appliance) -> bool:
-    answer = ask(appliance.socket, "/readyz")
-    return not isinstance(answer, NoAnswer)
 
 
 def _read(stream: IO[str], put: Callable[[Event], None]) -> None:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from config.model import Client, Endpoint
+from config.model import CertifiStore, Client, Endpoint, TrustStore
 from config.vocabulary import Code, Severity, TLSVersion, UnreachableReason, VerifierName
 from monitor.lab.ca import DAY, UNKNOWN_CRITICAL, Authority, Issued, KeyType, Knobs
 from probes.assess import EndpointContext, assess_endpoint
@@ -21,7 +21,7 @@ from probes.finding import Assessment
 from probes.judge.client import View
 from probes.judge.state import OnDisk
 from probes.observation import EndpointObservation, Presented, Unreachable
-from probes.trust import Trust
+from probes.trust import Trust, read_trust
 
 NOW = float(int(time.time()))
 ROOT = Authority.root("Root")
@@ -259,6 +259,27 @@ def test_a_certificate_on_disk_that_is_not_served_counts_after_the_grace() -> No
     assert early.until == NOW + 120
     assert codes(judge((served, ISSUING), on_disk=on_disk, now=NOW + 120)) == {Code.NOT_SERVED}
     assert codes(judge((renewed, ISSUING), on_disk=on_disk, now=NOW + 120)) == set()
+
+
+@pytest.mark.parametrize("verifier", VerifierName)
+def test_one_store_serves_verdicts_at_many_times(verifier: VerifierName) -> None:
+    """OpenSSL keeps the first time that a store is given: whoever shares a store judges the past."""
+    store = trust(ROOT)
+    for begin in (NOW - 3000, NOW - 2000, NOW - 1000):
+        chain = (ISSUING.issue(NAME, not_before=begin), ISSUING)
+        at = {moment: judge(chain, view(store, verifier), now=moment).edges[0].accepted for moment in (begin, NOW)}
+        assert at == {begin: True, NOW: True}
+        assert not judge(chain, view(store, verifier), now=begin - 1).edges[0].accepted
+
+
+@pytest.mark.parametrize("verifier", VerifierName)
+def test_an_anchor_among_many_is_found_by_its_name(verifier: VerifierName) -> None:
+    mozilla = read_trust(TrustStore("mozilla", CertifiStore()))
+    assert isinstance(mozilla, Trust)
+    store = Trust("many", (*mozilla.anchors, value(ROOT)))
+    chain = (ISSUING.issue(NAME), ISSUING)
+    assert judge(chain, view(store, verifier)).edges[0].accepted
+    assert not judge(chain, view(mozilla, verifier)).edges[0].accepted
 
 
 def test_an_old_protocol_is_told() -> None:
