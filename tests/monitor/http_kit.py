@@ -1,0 +1,120 @@
+"""A web server in a thread of its own, and a daemon that it may show."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Coroutine, Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import httpx
+import uvloop
+
+from config.document import Mistake
+from config.model import Settings
+from monitor.http import Status, WebServer
+from monitor.known import Known
+from monitor.metrics import Page, Piece
+from monitor.store import Degraded, HistoryEntry
+
+T = TypeVar("T")
+
+
+@dataclass
+class FakeView:
+    """A daemon that says what the test gave it."""
+
+    beliefs: dict[str, Known] = field(default_factory=dict)
+    reasons: Sequence[str] = ()
+    happened: Sequence[HistoryEntry] | Degraded = ()
+    mistakes: Sequence[Mistake] = ()
+    asked_by: list[str] = field(default_factory=list)
+    asked_for: list[tuple[str | None, float, float | None, int]] = field(default_factory=list)
+    page: Page = field(default_factory=Page)
+
+    def add(self, *believed: Known) -> None:
+        for each in believed:
+            self.beliefs[each.target] = each
+            self.page.update(each)
+
+    def known(self) -> Mapping[str, Known]:
+        return self.beliefs
+
+    def metrics(self) -> Iterator[Piece]:
+        return self.page.pieces()
+
+    def not_ready(self) -> Sequence[str]:
+        return self.reasons
+
+    def status(self) -> Status:
+        return Status(
+            version="0.1.0",
+            started=1_795_000_000.0,
+            sources=("/etc/certvigil/main.yaml",),
+            digest="ab" * 32,
+            loaded=1_795_000_000.0,
+            stale=False,
+            files_looked_at=1,
+            files_to_look_at=2,
+            directories_notified=3,
+            directories_polled=0,
+            polled_because="",
+            waivers=(),
+        )
+
+    async def history(
+        self, target: str | None, since: float, until: float | None, limit: int
+    ) -> Sequence[HistoryEntry] | Degraded:
+        self.asked_for.append((target, since, until, limit))
+        return self.happened
+
+    async def reload(self, who: str) -> Sequence[Mistake]:
+        self.asked_by.append(who)
+        return self.mistakes
+
+
+class Running:
+    """A server that answers."""
+
+    def __init__(self, server: WebServer, settings: Settings, loop: asyncio.AbstractEventLoop) -> None:
+        self.server = server
+        self.settings = settings
+        self.problems: tuple[str, ...] = ()
+        self.loop = loop
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Do `work` in the server's event loop."""
+        future: Future[T] = asyncio.run_coroutine_threadsafe(work, self.loop)
+        return future.result(10)
+
+    @property
+    def address(self) -> tuple[str, int]:
+        host, _, port = self.server.addresses[0].rpartition(":")
+        return host, int(port)
+
+    def tcp(self, **options: Any) -> httpx.Client:
+        scheme = "https" if "verify" in options else "http"
+        return httpx.Client(base_url=f"{scheme}://{self.server.addresses[0]}", **options)
+
+    def unix(self) -> httpx.Client:
+        return httpx.Client(transport=httpx.HTTPTransport(uds=self.settings.socket), base_url="http://certvigil")
+
+
+@contextmanager
+def running(view: FakeView, settings: Settings) -> Iterator[Running]:
+    """Run a server in the loop that the daemon uses, too."""
+    loop = uvloop.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    server = Running(WebServer(view, settings), settings, loop)
+    try:
+        server.problems = server.run(server.server.start())
+        yield server
+    finally:
+        server.run(server.server.stop())
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(10)
+        loop.close()
