@@ -18,9 +18,13 @@ from monitor.commands.screen import Screen
 from monitor.commands.status import is_ready
 from monitor.lab.appliance import Appliance
 from monitor.lab.process import wait_for
+from monitor.lab.servers import replace_file
 
 PATIENCE: Final = 10.0
 """Seconds to wait for what must happen; it takes well under one."""
+
+SETTLE: Final = 0.3
+"""Seconds without an event after which everything that comes of something has come."""
 
 Event = dict[str, Any]
 
@@ -32,6 +36,7 @@ def demo(seconds: float | None) -> int:
         screen.say("building a small appliance: its own CA, and four components on loopback")
         with Appliance(directory) as appliance, _daemon(appliance) as events:
             _say_addresses(screen, appliance)
+            screen.say("\nlooking at everything for the first time", "bold")
             story = _Story(screen, events)
             try:
                 _tell(story, appliance)
@@ -64,9 +69,8 @@ def _tell(story: _Story, appliance: Appliance) -> None:
 
     story.act("the engine presents its certificate without the intermediate")
     leaf = appliance.issue()
-    engine.serve(leaf)
-    with open(engine.site.certificate, "wb") as file:
-        file.write(leaf.pem())
+    engine.site.install(leaf)
+    replace_file(engine.site.certificate, leaf.pem())
     engine.server.reload()
     story.expect("raised", Code.INCOMPLETE_CHAIN, "engine/")
     story.expect("raised", Code.CLIENT_REJECTS, "engine/")
@@ -101,9 +105,9 @@ class _Story:
         self._seen: list[Event] = []
 
     def act(self, text: str) -> None:
-        """Say what is about to be done; what happened before it has been shown, or is of no interest."""
-        while not self._events.empty():
-            self._events.get_nowait()
+        """Show what else comes of what was done before, then say what is about to be done."""
+        while self.show_next(SETTLE):
+            pass
         self._screen.say(f"\n{text}", "bold")
         self._seen.clear()
         self._acted = time.monotonic()
@@ -122,12 +126,12 @@ class _Story:
                 return
             self.show_next(0.1)
 
-    def show_next(self, patience: float) -> None:
-        """Show the next event, where one comes within `patience` seconds."""
+    def show_next(self, patience: float) -> bool:
+        """Show the next event, where one comes within `patience` seconds, and return whether one did."""
         try:
             event = self._events.get(timeout=patience)
         except queue.Empty:
-            return
+            return False
         self._seen.append(event)
         after = f"{time.monotonic() - self._acted:6.2f} s"
         what = event["event"]
@@ -136,6 +140,7 @@ class _Story:
         elif what in {"raised", "changed", "cleared"}:
             style = "green" if what == "cleared" else _STYLE.get(event.get("severity", ""), "")
             self._screen.say(f"  {after}  {what:<8}  {event['target']}: {event['code']}: {event['detail']}", style)
+        return True
 
 
 _STYLE: Final = {Severity.NOTICE: "cyan", Severity.WARNING: "yellow", Severity.CRITICAL: "red"}
