@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from config.address import split_address
 from config.model import Client, Endpoint, FileTarget, PemBundle, SystemStore, TrustStore, Watch
 from config.text import printable
 from config.vocabulary import FileRole, Verdict, VerifierName
@@ -34,7 +35,6 @@ UNUSABLE: Final = 3
 
 _CONCURRENCY: Final = 20
 _URL: Final = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*)://(?P<rest>.+)", re.IGNORECASE)
-_HOST_AND_PORT: Final = re.compile(r"(?:\[(?P<six>[0-9A-Fa-f:.%]+)\]|(?P<host>[^:/\[\]]+)):(?P<port>\d{1,5})")
 
 
 class UsageError(Exception):
@@ -140,15 +140,13 @@ def _endpoint(target: str, name: str | None, timeout: float) -> Endpoint:
     if url and url["scheme"].lower() not in {"tls", "https"}:
         raise UsageError(f"{printable(target)}: the protocol {url['scheme']} is not spoken yet; tls and https are")
     address = url["rest"].rstrip("/") if url else target
-    if url and url["scheme"].lower() == "https" and not _HOST_AND_PORT.fullmatch(address):
+    if url and url["scheme"].lower() == "https" and not re.search(r":\d+$", address):
         address = f"{address}:443"
-    parts = _HOST_AND_PORT.fullmatch(address)
-    if parts is None:
-        raise UsageError(f"{printable(target)}: no such file or directory, and not HOST:PORT either")
-    port = int(parts["port"])
-    if not 0 < port < 65536:
-        raise UsageError(f"{printable(target)}: a port is a number from 1 to 65535")
-    return Endpoint(printable(target), parts["six"] or parts["host"], port, server_name=name, timeout=timeout)
+    try:
+        host, port = split_address(address)
+    except ValueError:
+        raise UsageError(f"{printable(target)}: no such file or directory, and not HOST:PORT either") from None
+    return Endpoint(printable(target), host, port, server_name=name, timeout=timeout)
 
 
 def _check_files(files: Iterable[FileTarget], view: View | None, now: float) -> Iterator[Checked]:

@@ -23,7 +23,6 @@ from probes.tls.handshake import Handshake
 MOST_ADDRESSES: Final = 16
 
 _CHUNK: Final = 65_536
-_LEAST_WAIT: Final = 0.001
 
 _REASONS: Final = MappingProxyType(
     {
@@ -132,49 +131,45 @@ def _lookup(host: str) -> Addresses:
 class _Conversation(asyncio.Protocol):
     """One handshake over one connection, which is closed as soon as it is over."""
 
-    def __init__(self, handshake: Handshake, over: asyncio.Future[None]) -> None:
-        self.transport: asyncio.Transport | None = None
+    _transport: asyncio.Transport
+
+    def __init__(self, handshake: Handshake, lost: asyncio.Future[Exception | None]) -> None:
         self._handshake = handshake
-        self._over = over
+        self._lost = lost
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # Not asserted: uvloop's transports are none of asyncio's by inheritance.
-        self.transport = cast("asyncio.Transport", transport)
-        self.transport.write(self._handshake.start())
+        self._transport = cast("asyncio.Transport", transport)
+        self._transport.write(self._handshake.start())
 
     def data_received(self, data: bytes) -> None:
-        assert self.transport is not None
-        self.transport.write(self._handshake.receive(data))
+        self._transport.write(self._handshake.receive(data))
         if self._handshake.outcome is not None:
-            self.transport.close()
+            self._transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if self._over.done():
-            return
-        if exc is not None:
-            self._over.set_exception(exc)
-            return
-        if self._handshake.outcome is None:
-            self._handshake.end()
-        self._over.set_result(None)
+        if not self._lost.done():
+            self._lost.set_result(exc)
 
 
 async def _look_at(address: str, endpoint: Endpoint, deadline: float) -> Outcome:
     loop = asyncio.get_running_loop()
     handshake = Handshake(address, endpoint.verified_name, endpoint.minimum_version)
-    over: asyncio.Future[None] = loop.create_future()
-    conversation = _Conversation(handshake, over)
+    lost: asyncio.Future[Exception | None] = loop.create_future()
     try:
         async with asyncio.timeout_at(deadline):
-            await loop.create_connection(lambda: conversation, address, endpoint.port)
-            await over
-    except OSError as error:
+            transport, _ = await loop.create_connection(lambda: _Conversation(handshake, lost), address, endpoint.port)
+            try:
+                error = await lost
+            finally:
+                transport.abort()
+    except OSError as failure:
+        error = failure
+    if error is None:
+        return handshake.end()
+    if isinstance(error, OSError):
         return handshake.outcome or _unreachable(address, endpoint, error)
-    finally:
-        if conversation.transport is not None:
-            conversation.transport.abort()
-    assert handshake.outcome is not None
-    return handshake.outcome
+    raise error
 
 
 def _look_at_blocking(address: str, endpoint: Endpoint, deadline: float) -> Outcome:
@@ -185,10 +180,12 @@ def _look_at_blocking(address: str, endpoint: Endpoint, deadline: float) -> Outc
             while handshake.outcome is None:
                 connection.settimeout(_time_left(deadline))
                 data = connection.recv(_CHUNK)
-                connection.sendall(handshake.receive(data) if data else handshake.end())
+                if not data:
+                    break
+                connection.sendall(handshake.receive(data))
     except OSError as error:
         return handshake.outcome or _unreachable(address, endpoint, error)
-    return handshake.outcome
+    return handshake.end()
 
 
 def _time_left(deadline: float) -> float:

@@ -128,9 +128,14 @@ class Handshake:
         self._connection.bio_write(data)
         return self._advance()
 
-    def end(self) -> bytes:
-        """Take note that the server has closed the connection."""
-        return self._fail(UnreachableReason.CONNECTION_CLOSED, "the server closed the connection in the handshake")
+    def end(self) -> Presented | Unreachable:
+        """Return the outcome, now that the connection is closed; where that came too early, it says so."""
+        self.outcome = self.outcome or Unreachable(
+            self._address,
+            UnreachableReason.CONNECTION_CLOSED,
+            "the server closed the connection in the middle of the handshake",
+        )
+        return self.outcome
 
     def _advance(self) -> bytes:
         try:
