@@ -7,16 +7,18 @@ import re
 from typing import Final
 
 _ADDRESS: Final = re.compile(r"(?:\[(?P<six>[^\[\]]+)\]|(?P<host>[^\[\]:]+)):(?P<port>[0-9]{1,5})")
-_LABEL: Final = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?", re.IGNORECASE)
+_LABEL: Final = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?", re.IGNORECASE | re.ASCII)
+_ZONE: Final = re.compile(r"[A-Za-z0-9_.-]{1,32}")
 
 
 def is_ip_address(host: str) -> bool:
-    """Whether `host` is an IPv4 or IPv6 address, the latter without brackets."""
+    """Whether `host` is an IPv4 or IPv6 address, the latter without brackets, perhaps with a zone."""
     try:
         ipaddress.ip_address(host)
     except ValueError:
         return False
-    return True
+    _, zoned, zone = host.partition("%")
+    return not zoned or _ZONE.fullmatch(zone) is not None
 
 
 def is_dns_name(host: str) -> bool:

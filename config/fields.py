@@ -121,6 +121,15 @@ def _is_target_name(text: str) -> bool:
     return 0 < len(text) <= 200 and printable(text) == text.strip() == text and not ours
 
 
+def _sentence(text: str) -> str:
+    """Return `text` on one line."""
+    words = " ".join(text.split())
+    unescaped = words.replace("\\", "")
+    if not words or printable(unescaped, len(text)) != unescaped:
+        raise ValueError("some words of printable characters")
+    return words
+
+
 def _is_host(text: str) -> bool:
     return is_ip_address(text) or is_dns_name(text)
 
@@ -143,7 +152,11 @@ PlainName = _text(
 TargetName = _text(
     "a name of printable characters, at most 200, that is not 'certvigil' and does not begin with '/'", _is_target_name
 )
-Sentence = _text("some words", lambda text: bool(text.strip()))
+Sentence = Annotated[
+    str,
+    AfterValidator(_sentence),
+    WithJsonSchema({"type": "string", "minLength": 1}),
+]
 Host = _text("a DNS name or an IP address", _is_host)
 Address = _text("host:port, such as www.example.com:443 or [2001:db8::1]:443", lambda text: bool(_port_of(text)))
 ListenAddress = _text("host:port, such as 127.0.0.1:9790 or [::]:9790", lambda text: _port_of(text) is not None)

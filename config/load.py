@@ -23,7 +23,7 @@ from config.model import (
     SystemStore,
     TrustStore,
 )
-from config.schema import DEFAULT_CLIENT, Names, Problem, Validated, unlike, validate
+from config.schema import DEFAULT_CLIENT, Names, Problem, Root, Validated, unlike, validate
 from config.text import printable
 from config.vocabulary import FileRole
 
@@ -49,21 +49,15 @@ def load(path: str, environ: Mapping[str, str]) -> Config | tuple[Mistake, ...]:
     from `environ`.
     """
     files, mistakes = _read(path)
-    is_whole = not mistakes
-    documents: list[Document] = []
-    for file in files:
-        document, wrong = parse(file.data, file.path)
-        mistakes.extend(wrong)
-        if document is not None:
-            document, wrong = substitute(document, environ)
-            mistakes.extend(wrong)
-            documents.append(document)
+    documents, wrong = _parse_all(files, environ)
+    is_whole = not mistakes and len(documents) == len(files)
+    mistakes.extend(wrong)
     if not documents:
         return _in_order(mistakes)
-    document, clashes = _join_all(documents)
+    joined, clashes = _join_all(documents)
     mistakes.extend(clashes)
-    document, found, is_added = _with_profile(document)
-    is_whole &= is_added and len(documents) == len(files)
+    document, found, is_added = _with_profile(joined)
+    is_whole &= is_added
     validated = validate(document, _names(document) if is_whole else Names(None, None))
     declared = _declare(document, validated)
     found = [*found, *validated.problems, *declared.problems]
@@ -72,21 +66,34 @@ def load(path: str, environ: Mapping[str, str]) -> Config | tuple[Mistake, ...]:
     told = {(mistake.file, mistake.line, mistake.key) for mistake in mistakes}
     more = (document.mistake(*problem) for problem in found)
     mistakes.extend(each for each in more if (each.file, each.line, each.key) not in told)
-    if mistakes:
-        return _in_order(mistakes)
+    return _in_order(mistakes) if mistakes else _config(validated.root, declared, files)
+
+
+def _parse_all(files: Iterable[_File], environ: Mapping[str, str]) -> tuple[list[Document], list[Mistake]]:
+    documents: list[Document] = []
+    mistakes: list[Mistake] = []
+    for file in files:
+        parsed, wrong = parse(file.data, file.path)
+        mistakes.extend(wrong)
+        if parsed is not None:
+            document, wrong = substitute(parsed, environ)
+            mistakes.extend(wrong)
+            documents.append(document)
+    return documents, mistakes
+
+
+def _config(root: Root, declared: _Declared, files: Iterable[_File]) -> Config:
+    stores = {name: each.build(name) for name, each in root.trust_stores.items()}
+    clients = {name: each.build(name) for name, each in root.clients.items()}
     return Config(
-        settings=validated.root.settings(),
-        watches=tuple(each.build() for each in validated.root.watch),
+        settings=root.settings(),
+        watches=tuple(each.build() for each in root.watch),
         files=tuple(declared.files),
         endpoints=MappingProxyType(declared.endpoints),
         components=MappingProxyType(declared.components),
-        trust_stores=MappingProxyType(
-            {**_IMPLICIT_STORES, **{name: each.build(name) for name, each in validated.root.trust_stores.items()}}
-        ),
-        clients=MappingProxyType(
-            {**_IMPLICIT_CLIENTS, **{name: each.build(name) for name, each in validated.root.clients.items()}}
-        ),
-        waivers=tuple(each.build() for each in validated.root.waivers),
+        trust_stores=MappingProxyType({**_IMPLICIT_STORES, **stores}),
+        clients=MappingProxyType({**_IMPLICIT_CLIENTS, **clients}),
+        waivers=tuple(each.build() for each in root.waivers),
         sources=tuple(file.path for file in files),
         digest=_digest(files),
     )
@@ -161,20 +168,15 @@ def _read_file(path: str) -> tuple[bytes, str]:
 def _unsafe_directories(path: str, paths: Iterable[str]) -> Iterator[Mistake]:
     directories = {os.path.dirname(resolve(each)) for each in paths for resolve in (os.path.abspath, os.path.realpath)}
     for directory in sorted(directories):
-        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            # Where names are fixed, nobody can put another file in place of ours in a sticky directory.
-            status = os.fstat(descriptor)
-            problem = unsafe(status, user=os.geteuid(), sticky_is_safe=not os.path.isdir(path))
-            if problem and not _is_read_only(descriptor):
-                yield Mistake(printable(directory), 0, "", problem)
-        finally:
-            os.close(descriptor)
+        # Where names are fixed, nobody can put another file in place of ours in a sticky directory.
+        problem = unsafe(os.stat(directory), user=os.geteuid(), sticky_is_safe=not os.path.isdir(path))
+        if problem and not _is_read_only(directory):
+            yield Mistake(printable(directory), 0, "", problem)
 
 
-def _is_read_only(descriptor: int) -> bool:
+def _is_read_only(where: str | int) -> bool:
     """Whether nobody on this host can write there, as where an orchestrator mounts configuration."""
-    return bool(os.fstatvfs(descriptor).f_flag & os.ST_RDONLY)
+    return bool(os.statvfs(where).f_flag & os.ST_RDONLY)
 
 
 def unsafe(status: os.stat_result, *, user: int, sticky_is_safe: bool) -> str:

@@ -19,7 +19,7 @@ class Threshold:
     days: float
 
     def seconds_left(self, lifetime: float) -> float:
-        """The remaining time, in seconds, at which a certificate of `lifetime` seconds crosses this threshold."""
+        """Return the seconds that are left of a `lifetime` in seconds when it crosses this threshold."""
         return min(self.share * lifetime, self.days * DAY)
 
 
@@ -84,7 +84,7 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True)
 class Artefacts:
-    """The files of a component: either `combined`, or `certificate` (and `key`, and `chain` where it is separate)."""
+    """The files of a component: either `combined`, or `certificate` (and `key`); and `chain` where it is separate."""
 
     certificate: str | None = None
     key: str | None = None

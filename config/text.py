@@ -11,10 +11,10 @@ _UNSAFE_CATEGORIES: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 
 
 def printable(text: str, limit: int = 1024) -> str:
-    """Return `text` without a character that moves a cursor, breaks a line or reverses reading order.
+    r"""Return `text` without a character that moves a cursor, breaks a line or reverses reading order.
 
-    Control, format (bidirectional overrides included), surrogate, private and unassigned characters become `\\xNN`,
-    `\\uNNNN` or `\\UNNNNNNNN`, a backslash becomes two. Longer text than `limit` characters is cut and ends in `…`.
+    Control, format (bidirectional overrides included), surrogate, private and unassigned characters become `\xNN`,
+    `\uNNNN` or `\UNNNNNNNN`, a backslash becomes two. Longer text than `limit` characters is cut and ends in `…`.
     """
     if len(text) > limit:
         text = text[: limit - 1] + "…"

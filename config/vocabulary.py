@@ -154,7 +154,7 @@ class FileRole(StrEnum):
     LISTED = "listed"
     """Named on its own: that it cannot be read, or holds no certificate, is a fault."""
     FOUND = "found"
-    """Matched by a pattern or met in a directory: it may be anything, so it is judged only if it holds a certificate."""
+    """Matched by a pattern or met in a directory: it may be anything, and is judged only if it holds a certificate."""
     CERTIFICATE = "certificate"
     KEY = "key"
     CHAIN = "chain"

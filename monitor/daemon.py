@@ -204,6 +204,7 @@ class Daemon:
             digest = await loop.run_in_executor(self._judge, digest_on_disk, self.path)
             self._stale = digest != self.config.digest
             self.counters.config_stale(stale=self._stale)
+            self._say_own()
             await asyncio.sleep(HOUSEKEEPING)
 
     async def reload(self, who: str) -> tuple[Mistake, ...]:

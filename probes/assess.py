@@ -118,8 +118,9 @@ def _judge_members(
 ) -> Iterator[Finding]:
     subject_of = subject_in(certificates)
     for each in path:
-        yield from judge_time(each, subject_of(each), now, context.target.thresholds)
-        yield from judge_strength(each, subject_of(each))
+        subject = subject_of(each)
+        yield from judge_time(each, subject, now, context.target.thresholds)
+        yield from judge_strength(each, subject)
 
 
 def assess_endpoint(observation: EndpointObservation, context: EndpointContext, now: float) -> Assessment:

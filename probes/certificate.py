@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, r
 from cryptography.utils import CryptographyDeprecationWarning
 
 from config.text import printable
-from probes.encoding import Outline, outline
+from probes.encoding import Outline, outline, plain_name
 
 # A serial number below 1 is a fact to report, not a reason to write to the log at every look.
 warnings.filterwarnings("ignore", category=CryptographyDeprecationWarning, message="Parsed a serial number")
@@ -135,6 +135,7 @@ class _Fields:
 
 
 _NO_EXTENSIONS: Final = x509.Extensions([])
+_Extensions = Mapping[type, x509.ExtensionType]
 _UNKNOWN_KEY: Final = Key(KeyKind.UNKNOWN, 0)
 
 
@@ -142,15 +143,16 @@ def _decode(der: bytes) -> Certificate:
     parts = outline(der)
     parsed = x509.load_der_x509_certificate(der)
     fields = _Fields()
-    extensions = fields.get("extensions", lambda: parsed.extensions, _NO_EXTENSIONS)
+    found = fields.get("extensions", lambda: parsed.extensions, _NO_EXTENSIONS)
+    extensions = {type(each.value): each.value for each in found}
     self_issued = parts.issuer == parts.subject
     no_time: int | None = None
     no_names: tuple[str, ...] = ()
     return Certificate(
         der=der,
         sha256=hashlib.sha256(der).hexdigest(),
-        subject=fields.get("subject", lambda: _name(parsed.subject), ""),
-        issuer=fields.get("issuer", lambda: _issuer(_ByIssuer(parts.issuer, parsed)), ""),
+        subject=fields.get("subject", lambda: plain_name(parts.subject) or _name(parsed.subject), ""),
+        issuer=fields.get("issuer", lambda: plain_name(parts.issuer) or _name(parsed.issuer), ""),
         serial=fields.get("serial number", lambda: f"{parsed.serial_number:x}", ""),
         not_before=fields.get("notBefore", lambda: int(parsed.not_valid_before_utc.timestamp()), no_time),
         not_after=fields.get("notAfter", lambda: int(parsed.not_valid_after_utc.timestamp()), no_time),
@@ -161,27 +163,6 @@ def _decode(der: bytes) -> Certificate:
         self_issued=self_issued,
         failures=tuple(fields.failures),
     )
-
-
-class _ByIssuer:
-    """A certificate as a cache key that is only its issuer: thousands share one, and decoding it is dear."""
-
-    __slots__ = ("_name", "parsed")
-
-    def __init__(self, name: bytes, parsed: x509.Certificate) -> None:
-        self._name = name
-        self.parsed = parsed
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _ByIssuer) and self._name == other._name
-
-    def __hash__(self) -> int:
-        return hash(self._name)
-
-
-@lru_cache(maxsize=1024)
-def _issuer(of: _ByIssuer) -> str:
-    return _name(of.parsed.issuer)
 
 
 def _name(name: x509.Name) -> str:
@@ -195,11 +176,9 @@ def _name(name: x509.Name) -> str:
     )
 
 
-def _names(extensions: x509.Extensions) -> tuple[str, ...]:
-    for extension in extensions:
-        if isinstance(extension.value, x509.SubjectAlternativeName):
-            return tuple(map(_general_name, extension.value))
-    return ()
+def _names(extensions: _Extensions) -> tuple[str, ...]:
+    names = extensions.get(x509.SubjectAlternativeName)
+    return tuple(map(_general_name, names)) if isinstance(names, x509.SubjectAlternativeName) else ()
 
 
 def _general_name(name: x509.GeneralName) -> str:
@@ -242,8 +221,8 @@ def _signature_hash(parsed: x509.Certificate) -> str:
     return algorithm.name if algorithm else ""
 
 
-def _is_ca(extensions: x509.Extensions, parsed: x509.Certificate, *, self_issued: bool) -> bool:
-    for extension in extensions:
-        if isinstance(extension.value, x509.BasicConstraints):
-            return extension.value.ca
+def _is_ca(extensions: _Extensions, parsed: x509.Certificate, *, self_issued: bool) -> bool:
+    constraints = extensions.get(x509.BasicConstraints)
+    if isinstance(constraints, x509.BasicConstraints):
+        return constraints.ca
     return self_issued and parsed.version is x509.Version.v1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import binascii
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from config.vocabulary import UnreadableReason
@@ -21,10 +22,17 @@ _BOUNDARY: Final = re.compile(rb"-----(BEGIN|END) ([A-Z0-9][A-Z0-9 ]{0,63})-----
 # Text may start with "0" too: so the length must be long, as every certificate's is, or a short key must follow.
 _DER: Final = re.compile(rb"\x30([\x81-\x84]|[\x20-\x7f]\x02\x01[\x00\x01][\x30\x04])", re.DOTALL)
 _SEQUENCE: Final = 0x30
+_SET: Final = 0x31
 _INTEGER: Final = 0x02
 _OCTET_STRING: Final = 0x04
 _OBJECT_IDENTIFIER: Final = 0x06
 _VERSION: Final = 0xA0
+_STRINGS: Final = {0x0C: "utf-8", 0x13: "ascii"}
+"""UTF8String and PrintableString."""
+_ATTRIBUTE_TYPE: Final = b"\x06\x03\x55\x04"
+"""What begins the identifiers of X.520's attribute types, whose last octet follows."""
+_ATTRIBUTES: Final = {3: "CN", 6: "C", 7: "L", 8: "ST", 10: "O", 11: "OU"}
+_ESCAPED: Final = re.compile(r'[ #]|.*[\\"+,;<>]|.* \Z')
 _KEY_VERSIONS: Final = frozenset({b"\x02\x01\x00", b"\x02\x01\x01"})
 _EC_KEY_VERSION: Final = b"\x02\x01\x01"
 
@@ -179,6 +187,45 @@ def outline(der: bytes) -> Outline:
     if rest > end or fields != (_SEQUENCE, _SEQUENCE, _SEQUENCE, _SEQUENCE):
         raise DERError("not a certificate: a field is missing")
     return Outline(der[issuer:validity], der[subject:public_key], der[public_key:rest])
+
+
+def plain_name(name: bytes) -> str | None:
+    """Return the RFC 4514 text of a DER Name; None where it is not made of common attributes and plain text alone.
+
+    Nearly every name is, and this takes a fifth of the time of the library's decoding, which knows all names.
+    """
+    try:
+        at, end = _enter(name, 0)
+        attributes: list[str] = []
+        while at < end:
+            next_at = at + 2 + name[at + 1]
+            attribute = _plain_attribute(name[at:next_at])
+            if attribute is None:
+                return None
+            attributes.append(attribute)
+            at = next_at
+    except (DERError, IndexError):
+        return None
+    return ",".join(reversed(attributes))
+
+
+@lru_cache(maxsize=4096)
+def _plain_attribute(rdn: bytes) -> str | None:
+    """Return `CN=…` and the like for a SET of one such attribute."""
+    size = len(rdn)
+    if size > 129 or size < 12 or rdn[4:8] != _ATTRIBUTE_TYPE:
+        return None
+    # All lengths fit, so that there is one value, and it reaches to the end.
+    if (rdn[0], rdn[1], rdn[2], rdn[3], rdn[10]) != (_SET, size - 2, _SEQUENCE, size - 4, size - 11):
+        return None
+    name, encoding = _ATTRIBUTES.get(rdn[8]), _STRINGS.get(rdn[9])
+    if name is None or encoding is None:
+        return None
+    try:
+        value = rdn[11:].decode(encoding)
+    except UnicodeDecodeError:
+        return None
+    return f"{name}={value}" if value.isprintable() and not _ESCAPED.match(value) else None
 
 
 def _enter(der: bytes, at: int) -> tuple[int, int]:

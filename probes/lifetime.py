@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from config.model import DAY, Threshold, Thresholds
@@ -46,6 +47,8 @@ def lifetime(certificate: Certificate) -> int:
     return max(0, certificate.not_after - certificate.not_before)
 
 
+# Asked for twice at each judgement: what holds now, and when that will change.
+@lru_cache(maxsize=64)
 def approaches(certificate: Certificate, thresholds: Thresholds | None) -> tuple[Approach, ...]:
     """Return when `certificate` reaches each level of expiring, earliest first; empty where its end is unknown."""
     if certificate.not_after is None:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from config.address import split_address
 from config.model import Client, Endpoint, FileTarget, PemBundle, SystemStore, TrustStore, Watch
 from config.text import printable
 from config.vocabulary import FileRole, Verdict, VerifierName
@@ -34,7 +35,6 @@ UNUSABLE: Final = 3
 
 _CONCURRENCY: Final = 20
 _URL: Final = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*)://(?P<rest>.+)", re.IGNORECASE)
-_HOST_AND_PORT: Final = re.compile(r"(?:\[(?P<six>[0-9A-Fa-f:.%]+)\]|(?P<host>[^:/\[\]]+)):(?P<port>\d{1,5})")
 
 
 class UsageError(Exception):
@@ -70,7 +70,9 @@ def check(
     """Look at `targets`, print what is found and return the exit code."""
     try:
         now = parse_time(at) if at else time.time()
-        files, endpoints = _sort(targets, name, timeout)
+        chosen = _targets(targets, name, timeout)
+        files = [each for each in chosen if isinstance(each, FileTarget)]
+        endpoints = [each for each in chosen if isinstance(each, Endpoint)]
         view = _view(ca_file, verifier) if ca_file or endpoints else None
     except UsageError as error:
         sys.stderr.write(f"certvigil check: {error}\n")
@@ -80,8 +82,8 @@ def check(
         *screen.progress(_check_files(files, view if ca_file else None, now), len(files), "looking at files"),
         *(asyncio.run(_check_endpoints(endpoints, view, now)) if view else ()),
     ]
-    given = {target: position for position, target in enumerate(map(printable, targets))}
-    checked = sorted(unordered, key=lambda each: given.get(each.target, len(given)))
+    place = {target.name: position for position, target in enumerate(chosen)}
+    checked = sorted(unordered, key=lambda each: place[each.target])
     if as_json:
         json.dump(document(checked, now), sys.stdout, indent=2)
         sys.stdout.write("\n")
@@ -114,20 +116,23 @@ def _view(ca_file: str | None, verifier: VerifierName) -> View:
     return View(Client(str(verifier), trust.name, verifier), trust)
 
 
-def _sort(targets: Sequence[str], name: str | None, timeout: float) -> tuple[list[FileTarget], list[Endpoint]]:
-    """Tell files, directories and endpoints apart: what exists is a file, what reads HOST:PORT an endpoint."""
-    files: dict[str, FileTarget] = {}
-    endpoints: dict[str, Endpoint] = {}
-    for target in targets:
-        path = os.path.abspath(target)
+def _targets(given: Iterable[str], name: str | None, timeout: float) -> list[FileTarget | Endpoint]:
+    """Return what is meant, each once: what exists is a file or all in a directory, what reads HOST:PORT an endpoint.
+
+    Raises UsageError for what is neither.
+    """
+    targets: dict[str, FileTarget | Endpoint] = {}
+    for each in given:
+        path = os.path.abspath(each)
         if os.path.isdir(path):
             found = find((Watch((glob.escape(path),)),))
-            files.update((each.path, each) for each in sorted(found.targets, key=lambda each: each.path))
+            for target in sorted(found.targets, key=lambda target: target.path):
+                targets.setdefault(target.path, target)
         elif os.path.lexists(path):
-            files[path] = FileTarget(printable(target), path, FileRole.LISTED)
+            targets[path] = FileTarget(printable(each), path, FileRole.LISTED)
         else:
-            endpoints[target] = _endpoint(target, name, timeout)
-    return list(files.values()), list(endpoints.values())
+            targets[each] = _endpoint(each, name, timeout)
+    return list(targets.values())
 
 
 def _endpoint(target: str, name: str | None, timeout: float) -> Endpoint:
@@ -135,15 +140,13 @@ def _endpoint(target: str, name: str | None, timeout: float) -> Endpoint:
     if url and url["scheme"].lower() not in {"tls", "https"}:
         raise UsageError(f"{printable(target)}: the protocol {url['scheme']} is not spoken yet; tls and https are")
     address = url["rest"].rstrip("/") if url else target
-    if url and url["scheme"].lower() == "https" and not _HOST_AND_PORT.fullmatch(address):
+    if url and url["scheme"].lower() == "https" and not re.search(r":\d+$", address):
         address = f"{address}:443"
-    parts = _HOST_AND_PORT.fullmatch(address)
-    if parts is None:
-        raise UsageError(f"{printable(target)}: no such file or directory, and not HOST:PORT either")
-    port = int(parts["port"])
-    if not 0 < port < 65536:
-        raise UsageError(f"{printable(target)}: a port is a number from 1 to 65535")
-    return Endpoint(printable(target), parts["six"] or parts["host"], port, server_name=name, timeout=timeout)
+    try:
+        host, port = split_address(address)
+    except ValueError:
+        raise UsageError(f"{printable(target)}: no such file or directory, and not HOST:PORT either") from None
+    return Endpoint(printable(target), host, port, server_name=name, timeout=timeout)
 
 
 def _check_files(files: Iterable[FileTarget], view: View | None, now: float) -> Iterator[Checked]:

@@ -64,7 +64,7 @@ def _show(own: dict[str, Any], targets: list[dict[str, Any]]) -> None:
     screen.table(
         ("verdict", "target", "expires", "last look", "what is wrong"),
         (
-            (each["verdict"], each["target"], each["expiry"] or "", each["last_look"] or "", _wrong(each))
+            (each["verdict"], each["target"], _second(each["expiry"]), _second(each["last_look"]), _wrong(each))
             for each in by_badness
         ),
         verdict_column=0,
@@ -80,6 +80,11 @@ def _show(own: dict[str, Any], targets: list[dict[str, Any]]) -> None:
         screen.say(f"{watch['directories_polled']} directories are polled: {watch['polled_because']}", "yellow")
     if own["configuration"]["stale"]:
         screen.say("the configuration on disk is not the one in force; certvigil reload reads it", "yellow")
+
+
+def _second(at: str | None) -> str:
+    """Return an ISO 8601 time cut to the second, empty for none."""
+    return f"{at[:19]}Z" if at else ""
 
 
 def _wrong(target: dict[str, Any]) -> str:

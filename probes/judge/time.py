@@ -29,14 +29,13 @@ def judge_time(
         )
     if certificate.not_after is None:
         return
-    end = moment(certificate.not_after)
     if now >= certificate.not_after + 1:
-        yield finding(Code.EXPIRED, f"{who} ended at {end}", subject, at_most)
+        yield finding(Code.EXPIRED, f"{who} ended at {moment(certificate.not_after)}", subject, at_most)
         return
     reached = [approach.severity for approach in approaches(certificate, thresholds) if now >= approach.at]
     if reached:
         worst = max(reached, key=lambda severity: severity.rank)
-        yield finding(Code.EXPIRING, f"{who} ends at {end}", subject, at_most or worst)
+        yield finding(Code.EXPIRING, f"{who} ends at {moment(certificate.not_after)}", subject, at_most or worst)
 
 
 def judge_validity(leaf: Certificate, subject: str) -> Iterator[Finding]:

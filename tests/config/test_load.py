@@ -31,6 +31,7 @@ from config.model import (
     Web,
 )
 from config.schema import json_schema
+from config.text import printable
 from config.vocabulary import Code, FileRole, TLSVersion, VerifierName
 from tests.config.conftest import Loaded, Write
 
@@ -186,6 +187,21 @@ def test_what_is_always_there_can_be_redefined(loaded: Loaded) -> None:
     assert config.clients["default"] == Client("default", "mozilla", VerifierName.WEBPKI)
 
 
+def test_a_reason_over_several_lines_is_one_sentence(loaded: Loaded) -> None:
+    (waiver,) = loaded(
+        """
+        waivers:
+          - target: /a
+            finding: expired
+            reason: |
+              test data,
+              never served
+            until: 2027-01-01
+        """
+    ).waivers
+    assert waiver.reason == "test data, never served"
+
+
 def test_numbers_may_come_from_the_environment(loaded: Loaded) -> None:
     config = loaded("{concurrency: '${N}', endpoints: [{address: 'www.example.com:${PORT}'}]}", N="7", PORT="444")
     assert config.settings.concurrency == 7
@@ -284,12 +300,17 @@ VALUES = st.recursive(SCALARS | WORDS, nested)
 FUZZ = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=150)
 
 
+def is_harmless(text: str) -> bool:
+    unescaped = text.replace("\\", "")
+    return printable(unescaped, len(text)) == unescaped
+
+
 def check(path: str, data: bytes) -> None:
     Path(path).write_bytes(data)
     found = load(path, {"X": "y"})
     if isinstance(found, tuple):
         assert found
-        assert all(isinstance(mistake, Mistake) and str(mistake).isprintable() for mistake in found)
+        assert all(isinstance(mistake, Mistake) and is_harmless(str(mistake)) for mistake in found)
         assert all(mistake.line > 0 for mistake in found)
 
 

@@ -1,0 +1,203 @@
+"""Looking at an endpoint over real sockets: in an event loop, or blocking; both see the same."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import socket
+import time
+from collections.abc import Iterable
+from concurrent.futures import Future
+from threading import Thread
+from types import MappingProxyType
+from typing import Final, cast
+
+from config.address import is_ip_address
+from config.model import Endpoint
+from config.text import printable
+from config.vocabulary import UnreachableReason
+from probes.observation import EndpointObservation, Presented, Unreachable
+from probes.tls.handshake import Handshake
+
+MOST_ADDRESSES: Final = 16
+
+_CHUNK: Final = 65_536
+
+_REASONS: Final = MappingProxyType(
+    {
+        errno.ECONNREFUSED: UnreachableReason.CONNECTION_REFUSED,
+        errno.ENETUNREACH: UnreachableReason.NO_ROUTE,
+        errno.EHOSTUNREACH: UnreachableReason.NO_ROUTE,
+        errno.ENETDOWN: UnreachableReason.NO_ROUTE,
+        errno.EADDRNOTAVAIL: UnreachableReason.NO_ROUTE,
+        errno.EAFNOSUPPORT: UnreachableReason.NO_ROUTE,
+        errno.ETIMEDOUT: UnreachableReason.TIMED_OUT,
+        errno.ECONNRESET: UnreachableReason.CONNECTION_RESET,
+        errno.EPIPE: UnreachableReason.CONNECTION_RESET,
+    }
+)
+
+Outcome = Presented | Unreachable
+
+
+async def look(endpoint: Endpoint, now: float) -> EndpointObservation:
+    """Return what every address of `endpoint` presents, or why it does not, within `endpoint.timeout` seconds in all.
+
+    Addresses are looked at at once; `now` is Unix time.
+    """
+    deadline = asyncio.get_running_loop().time() + endpoint.timeout
+    addresses = (endpoint.host,) if is_ip_address(endpoint.host) else await _resolve(endpoint, deadline)
+    if isinstance(addresses, Unreachable):
+        return EndpointObservation(endpoint.name, now, (), (addresses,))
+    looks = (_look_at(address, endpoint, deadline) for address in addresses[:MOST_ADDRESSES])
+    return _observation(endpoint, now, addresses, await asyncio.gather(*looks))
+
+
+def look_blocking(endpoint: Endpoint, now: float) -> EndpointObservation:
+    """Return what `look` does, without an event loop.
+
+    Addresses are looked at one after the other, each with an equal share of the time that is left.
+    """
+    deadline = time.monotonic() + endpoint.timeout
+    addresses = (endpoint.host,) if is_ip_address(endpoint.host) else _resolve_blocking(endpoint)
+    if isinstance(addresses, Unreachable):
+        return EndpointObservation(endpoint.name, now, (), (addresses,))
+    outcomes = []
+    for left, address in zip(range(min(len(addresses), MOST_ADDRESSES), 0, -1), addresses, strict=False):
+        share = (deadline - time.monotonic()) / left
+        outcomes.append(_look_at_blocking(address, endpoint, time.monotonic() + share))
+    return _observation(endpoint, now, addresses, outcomes)
+
+
+def _observation(
+    endpoint: Endpoint, now: float, addresses: tuple[str, ...], outcomes: Iterable[Outcome]
+) -> EndpointObservation:
+    presented = tuple(each for each in outcomes if isinstance(each, Presented))
+    failures = [each for each in outcomes if isinstance(each, Unreachable)]
+    if presented:
+        # Clients on a host without IPv6 pass over such addresses too: that is no fault of the server.
+        failures = [each for each in failures if ":" not in each.address or each.reason != UnreachableReason.NO_ROUTE]
+    if len(addresses) > MOST_ADDRESSES:
+        detail = f"has {len(addresses)} addresses, only {MOST_ADDRESSES} of them are looked at"
+        failures.append(Unreachable(printable(endpoint.host), UnreachableReason.TOO_MUCH_DATA, detail))
+    return EndpointObservation(endpoint.name, now, presented, tuple(failures))
+
+
+Addresses = tuple[str, ...] | Unreachable
+
+
+async def _resolve(endpoint: Endpoint, deadline: float) -> Addresses:
+    try:
+        async with asyncio.timeout_at(deadline):
+            return await asyncio.wrap_future(_lookup_aside(endpoint.host))
+    except TimeoutError:
+        return _unresolved(endpoint)
+
+
+def _resolve_blocking(endpoint: Endpoint) -> Addresses:
+    try:
+        return _lookup_aside(endpoint.host).result(endpoint.timeout)
+    except TimeoutError:
+        return _unresolved(endpoint)
+
+
+def _unresolved(endpoint: Endpoint) -> Unreachable:
+    detail = f"the name was not resolved within {endpoint.timeout:g} s"
+    return Unreachable(printable(endpoint.host), UnreachableReason.TIMED_OUT, detail)
+
+
+def _lookup_aside(host: str) -> Future[Addresses]:
+    """Look `host` up in a thread that nobody waits for at exit: a resolver cannot be interrupted."""
+    future: Future[Addresses] = Future()
+    future.set_running_or_notify_cancel()
+    Thread(target=lambda: future.set_result(_lookup(host)), name="resolver", daemon=True).start()
+    return future
+
+
+def _lookup(host: str) -> Addresses:
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except UnicodeError:
+        return Unreachable(printable(host), UnreachableReason.NAME_NOT_FOUND, "this is not a host name")
+    except socket.gaierror as error:
+        return Unreachable(printable(host), UnreachableReason.NAME_NOT_FOUND, str(error.strerror))
+    except OSError as error:
+        return Unreachable(printable(host), UnreachableReason.IO_ERROR, str(error.strerror))
+    # Name servers rotate their answers, and the same addresses must make the same observation.
+    return tuple(sorted({str(sockaddr[0]) for *_, sockaddr in found}))
+
+
+class _Conversation(asyncio.Protocol):
+    """One handshake over one connection, which is closed as soon as it is over."""
+
+    _transport: asyncio.Transport
+
+    def __init__(self, handshake: Handshake, lost: asyncio.Future[Exception | None]) -> None:
+        self._handshake = handshake
+        self._lost = lost
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        # Not asserted: uvloop's transports are none of asyncio's by inheritance.
+        self._transport = cast("asyncio.Transport", transport)
+        self._transport.write(self._handshake.start())
+
+    def data_received(self, data: bytes) -> None:
+        self._transport.write(self._handshake.receive(data))
+        if self._handshake.outcome is not None:
+            self._transport.close()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if not self._lost.done():
+            self._lost.set_result(exc)
+
+
+async def _look_at(address: str, endpoint: Endpoint, deadline: float) -> Outcome:
+    loop = asyncio.get_running_loop()
+    handshake = Handshake(address, endpoint.verified_name, endpoint.minimum_version)
+    lost: asyncio.Future[Exception | None] = loop.create_future()
+    try:
+        async with asyncio.timeout_at(deadline):
+            transport, _ = await loop.create_connection(lambda: _Conversation(handshake, lost), address, endpoint.port)
+            try:
+                error = await lost
+            finally:
+                transport.abort()
+    except OSError as failure:
+        error = failure
+    if error is None:
+        return handshake.end()
+    if isinstance(error, OSError):
+        return handshake.outcome or _unreachable(address, endpoint, error)
+    raise error
+
+
+def _look_at_blocking(address: str, endpoint: Endpoint, deadline: float) -> Outcome:
+    handshake = Handshake(address, endpoint.verified_name, endpoint.minimum_version)
+    try:
+        with socket.create_connection((address, endpoint.port), _time_left(deadline)) as connection:
+            connection.sendall(handshake.start())
+            while handshake.outcome is None:
+                connection.settimeout(_time_left(deadline))
+                data = connection.recv(_CHUNK)
+                if not data:
+                    break
+                connection.sendall(handshake.receive(data))
+    except OSError as error:
+        return handshake.outcome or _unreachable(address, endpoint, error)
+    return handshake.end()
+
+
+def _time_left(deadline: float) -> float:
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise TimeoutError
+    return left
+
+
+def _unreachable(address: str, endpoint: Endpoint, error: OSError) -> Unreachable:
+    if isinstance(error, TimeoutError) and error.errno is None:
+        detail = f"no complete handshake within {endpoint.timeout:g} s"
+        return Unreachable(address, UnreachableReason.TIMED_OUT, detail)
+    reason = _REASONS.get(error.errno or 0, UnreachableReason.IO_ERROR)
+    return Unreachable(address, reason, os.strerror(error.errno) if error.errno else type(error).__name__)

@@ -1,0 +1,219 @@
+"""The client's side of a TLS handshake without I/O: bytes in, bytes out, and facts or a typed failure at its end."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from types import MappingProxyType
+from typing import Final
+
+from cryptography import x509
+from OpenSSL import SSL, crypto
+
+from config.address import is_dns_name
+from config.text import printable
+from config.vocabulary import TLSVersion, UnreachableReason
+from probes.certificate import certificate
+from probes.observation import Presented, Unreachable
+
+MOST_BYTES: Final = 256 * 1024
+"""That are taken from one server; OpenSSL itself takes a certificate message of 100 KiB at most."""
+MOST_CERTIFICATES: Final = 32
+
+_VERSION: Final = MappingProxyType(
+    {
+        TLSVersion.TLS1_0: SSL.TLS1_VERSION,
+        TLSVersion.TLS1_1: SSL.TLS1_1_VERSION,
+        TLSVersion.TLS1_2: SSL.TLS1_2_VERSION,
+        TLSVersion.TLS1_3: SSL.TLS1_3_VERSION,
+    }
+)
+# What every client offers comes first, so that a server is seen to choose as it does for them; then all else that
+# comes with a certificate. Level 0 lets weak keys, signatures and TLS 1.0 be seen.
+_CIPHERS: Final = b"DEFAULT:ALL:COMPLEMENTOFALL:!aNULL:!PSK:!SRP:@SECLEVEL=0"
+_FLIGHT: Final = 65_536
+"""More than a client has to say at once."""
+
+_RECORD: Final = re.compile(rb"[\x14-\x17]\x03")
+_LAST_RECORD_IS_ALERT: Final = re.compile(rb"\x15\x03[\x00-\x04]\x00\x02[\x01\x02](.)\Z", re.DOTALL)
+_CLOSE_NOTIFY: Final = 0
+_PROTOCOL_VERSION: Final = 70
+_ALERTS: Final = MappingProxyType(
+    {
+        10: "unexpected_message",
+        20: "bad_record_mac",
+        21: "decryption_failed",
+        22: "record_overflow",
+        30: "decompression_failure",
+        40: "handshake_failure",
+        41: "no_certificate",
+        42: "bad_certificate",
+        43: "unsupported_certificate",
+        44: "certificate_revoked",
+        45: "certificate_expired",
+        46: "certificate_unknown",
+        47: "illegal_parameter",
+        48: "unknown_ca",
+        49: "access_denied",
+        50: "decode_error",
+        51: "decrypt_error",
+        60: "export_restriction",
+        _PROTOCOL_VERSION: "protocol_version",
+        71: "insufficient_security",
+        80: "internal_error",
+        86: "inappropriate_fallback",
+        90: "user_canceled",
+        100: "no_renegotiation",
+        109: "missing_extension",
+        110: "unsupported_extension",
+        112: "unrecognized_name",
+        116: "certificate_required",
+        120: "no_application_protocol",
+    }
+)
+"""RFC 8446, 6, and those that only older versions knew."""
+_WANTS_A_CERTIFICATE: Final = frozenset({40, 41, 42, 43, 46, 48, 49, 116})
+"""Alerts by which servers of TLS 1.2 and older turn a client away that shows no certificate of its own."""
+
+_PLAIN_PROTOCOLS: Final = (
+    (b"HTTP/", "HTTP"),
+    (b"SSH-", "SSH"),
+    (b"220", "SMTP or FTP"),
+    (b"+OK", "POP3"),
+    (b"* OK", "IMAP"),
+)
+
+
+@lru_cache
+def _context(minimum: TLSVersion) -> SSL.Context:
+    context = SSL.Context(SSL.TLS_CLIENT_METHOD)
+    context.set_min_proto_version(_VERSION[minimum])
+    context.set_cipher_list(_CIPHERS)
+    context.set_verify(SSL.VERIFY_NONE)
+    context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
+    # Appliances from before RFC 5746 are to be seen as well.
+    context.set_options(SSL.OP_NO_TICKET | SSL.OP_LEGACY_SERVER_CONNECT)
+    return context
+
+
+class Handshake:
+    """One handshake that verifies nothing and resumes nothing, so that whatever is presented is seen.
+
+    Send what each method returns; the handshake is over once `outcome` is set. It ends with close_notify, and does
+    not wait for the server's.
+    """
+
+    def __init__(self, address: str, server_name: str, minimum: TLSVersion) -> None:
+        """Ask for `server_name`, unless that is an address; `address` is only what the outcome is about."""
+        self.outcome: Presented | Unreachable | None = None
+        self._address = address
+        self._minimum = minimum
+        self._received = bytearray()
+        self._connection = SSL.Connection(_context(minimum), None)
+        self._connection.set_connect_state()
+        if is_dns_name(server_name):
+            self._connection.set_tlsext_host_name(server_name.encode("ascii"))
+
+    def start(self) -> bytes:
+        """Return the ClientHello."""
+        return self._advance()
+
+    def receive(self, data: bytes) -> bytes:
+        """Take bytes from the server, return those for it."""
+        self._received += data
+        if len(self._received) >= 2 and not _RECORD.match(self._received):
+            return self._fail(UnreachableReason.NOT_TLS, _what_is_spoken(self._received))
+        if len(self._received) > MOST_BYTES:
+            return self._fail(UnreachableReason.TOO_MUCH_DATA, f"no handshake within {MOST_BYTES} bytes")
+        self._connection.bio_write(data)
+        return self._advance()
+
+    def end(self) -> Presented | Unreachable:
+        """Return the outcome, now that the connection is closed; where that came too early, it says so."""
+        self.outcome = self.outcome or Unreachable(
+            self._address,
+            UnreachableReason.CONNECTION_CLOSED,
+            "the server closed the connection in the middle of the handshake",
+        )
+        return self.outcome
+
+    def _advance(self) -> bytes:
+        try:
+            self._connection.do_handshake()
+        except SSL.WantReadError:
+            return self._to_send()
+        except SSL.Error as error:
+            to_send = self._to_send()
+            self._end_with(error, to_send)
+            return to_send
+        self._connection.shutdown()
+        self.outcome = self._presented()
+        return self._to_send()
+
+    def _to_send(self) -> bytes:
+        try:
+            return self._connection.bio_read(_FLIGHT)
+        except SSL.WantReadError:
+            return b""
+
+    def _end_with(self, error: SSL.Error, sent: bytes) -> None:
+        """Tell failures apart by the alert that either side has sent (RFC 8446, 6)."""
+        theirs, ours = _alert(self._received), _alert(sent)
+        if theirs is None:
+            if ours == _PROTOCOL_VERSION:
+                self._fail(UnreachableReason.PROTOCOL_VERSION, f"the server does not speak {self._minimum} or newer")
+            else:
+                self._fail(UnreachableReason.HANDSHAKE_FAILED, _why(error))
+        elif theirs in _WANTS_A_CERTIFICATE and self._connection.get_peer_cert_chain():
+            self.outcome = self._presented()
+        elif theirs == _CLOSE_NOTIFY:
+            self.end()
+        else:
+            reason = UnreachableReason.HANDSHAKE_FAILED
+            if theirs == _PROTOCOL_VERSION:
+                reason = UnreachableReason.PROTOCOL_VERSION
+            self._fail(reason, f"the server refused with the alert {_ALERTS.get(theirs, theirs)}")
+
+    def _fail(self, reason: UnreachableReason, detail: str) -> bytes:
+        self.outcome = Unreachable(self._address, reason, detail)
+        return b""
+
+    def _presented(self) -> Presented | Unreachable:
+        stack = self._connection.get_peer_cert_chain() or []
+        if len(stack) > MOST_CERTIFICATES:
+            detail = f"presents {len(stack)} certificates, at most {MOST_CERTIFICATES} are looked at"
+            return Unreachable(self._address, UnreachableReason.TOO_MUCH_DATA, detail)
+        try:
+            chain = tuple(certificate(crypto.dump_certificate(crypto.FILETYPE_ASN1, each)) for each in stack)
+        except (ValueError, x509.InvalidVersion) as error:
+            detail = f"presents a certificate that cannot be decoded: {printable(str(error), 200)}"
+            return Unreachable(self._address, UnreachableReason.HANDSHAKE_FAILED, detail)
+        return Presented(
+            self._address,
+            chain,
+            self._connection.get_protocol_version_name(),
+            self._connection.get_cipher_name() or "",
+            self._connection.get_group_name() or "",
+        )
+
+
+def _alert(records: bytes | bytearray) -> int | None:
+    """Return the number of the alert that `records` end in; None where they do not, or it is encrypted."""
+    match = _LAST_RECORD_IS_ALERT.search(records, max(0, len(records) - 7))
+    return match[1][0] if match else None
+
+
+def _why(error: SSL.Error) -> str:
+    """Return OpenSSL's own words, for people only."""
+    queue = error.args[0] if error.args else None
+    if isinstance(queue, list) and queue:
+        return printable(f"OpenSSL says: {queue[-1][-1]}", 200)
+    return "the handshake failed"
+
+
+def _what_is_spoken(received: bytearray) -> str:
+    """Name the protocol, not what was said: that may have the time in it, and the same facts must read the same."""
+    for start, protocol in _PLAIN_PROTOCOLS:
+        if received.startswith(start):
+            return f"the server speaks {protocol} without TLS"
+    return "the server does not speak TLS"

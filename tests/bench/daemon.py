@@ -1,0 +1,101 @@
+"""The real daemon as a process of its own, and what can be seen of it from outside."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Final, Self
+
+from monitor.store import Counts, counts, database_path
+
+PATIENCE: Final = 120.0
+"""Seconds after which whatever is waited for has failed."""
+
+
+class Daemon:
+    """Runs `certvigil run` inside the block, which begins once it is ready; its log goes to `LOG` in `directory`."""
+
+    def __init__(
+        self, directory: str, configuration: str, *, command: Sequence[str] = ("-m", "monitor.main", "run", "--config")
+    ) -> None:
+        """Take the YAML of its configuration, and how Python is to start it."""
+        self.state = os.path.join(directory, "state")
+        self.log_file = os.path.join(directory, "log")
+        self.since_start = 0.0
+        """Seconds from the start of the process until it was ready."""
+        self.since_scan = 0.0
+        """Seconds from the start of the first scan until it was ready."""
+        self._directory = directory
+        self._config_file = os.path.join(directory, "config.yaml")
+        self._command = command
+        with open(self._config_file, "w", encoding="utf-8") as file:
+            file.write(configuration)
+
+    def __enter__(self) -> Self:
+        address = os.path.join(self._directory, "notify")
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notices, open(self.log_file, "ab") as log:
+            notices.bind(address)
+            notices.settimeout(PATIENCE)
+            started = time.monotonic()
+            self._process = subprocess.Popen(
+                [sys.executable, *self._command, self._config_file],
+                env={**os.environ, "NOTIFY_SOCKET": address},
+                stdout=log,
+                stderr=log,
+            )
+            try:
+                # The daemon's first word is how far it has come with looking, as it begins to.
+                notices.recv(4096)
+                scanning = time.monotonic()
+                while b"READY=1" not in notices.recv(4096):
+                    pass
+            except BaseException:
+                self._process.kill()
+                self._process.wait()
+                raise
+            finally:
+                os.unlink(address)
+        ready = time.monotonic()
+        self.since_start, self.since_scan = ready - started, ready - scanning
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._process.send_signal(signal.SIGTERM)
+        try:
+            status = self._process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            raise
+        if status and error is None:
+            raise RuntimeError(f"the daemon ended with status {status}, see {self.log_file}")
+
+    def resident_mb(self) -> float:
+        """Return the resident memory in MB of 2**20 bytes, shared pages included."""
+        with open(f"/proc/{self._process.pid}/status", encoding="ascii") as status:
+            lines = dict(line.split(":", 1) for line in status)
+        return int(lines["VmRSS"].split()[0]) / 1024
+
+    def recorded(self) -> Counts:
+        """Return how many rows the database has; none before it is there."""
+        found = counts(database_path(self.state))
+        return found if isinstance(found, Counts) else Counts(0, 0, 0, 0, 0)
+
+    def await_recorded(self, presentations: int) -> None:
+        """Return once what so many targets present was recorded, and nothing more comes."""
+        end = time.monotonic() + PATIENCE
+        before = self.recorded()
+        while time.monotonic() < end:
+            time.sleep(0.3)
+            now = self.recorded()
+            if now == before and now.presentations >= presentations:
+                return
+            before = now
+        raise TimeoutError(f"only {before.presentations} of {presentations} presentations were recorded")

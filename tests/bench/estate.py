@@ -1,0 +1,95 @@
+"""Ten thousand files with two certificates each, all different: what the daemon is measured against."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+from typing import Final
+
+from cryptography import x509
+from cryptography.x509.oid import NameOID
+
+from monitor.lab.ca import DAY, Authority, KeyType, new_key
+
+FILES: Final = 10_000
+DIRECTORIES: Final = 100
+_ENDS_SOON_EVERY: Final = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Estate:
+    """A directory of directories of PEM files."""
+
+    directory: str
+    files: tuple[str, ...]
+
+    def configuration(self, state: str, *, rescan: str = "10m", endpoints: Iterable[str] = ()) -> str:
+        """Return the YAML that watches everything here and keeps its state below `state`."""
+        return configuration(state, (f"{self.directory}/**/*.pem",), rescan=rescan, endpoints=endpoints)
+
+
+def configuration(
+    state: str, patterns: Iterable[str], *, rescan: str = "10m", endpoints: Iterable[str] = ()
+) -> str:
+    """Return the YAML of a daemon that keeps its state below `state` and answers HTTP at any free port."""
+    lines = [
+        f"state_directory: {state}/state",
+        f"socket: {state}/socket/certvigil.sock",
+        f"rescan: {rescan}",
+        'web: {listen: ["127.0.0.1:0"]}',
+    ]
+    lines += ["watch:", *(f"  - files: [{each}]" for each in patterns)]
+    if endpoints:
+        lines += ["endpoints:", *(f"  - {{address: '{each}', every: 1s, clients: []}}" for each in endpoints)]
+    return "\n".join(lines) + "\n"
+
+
+def build(directory: str, files: int = FILES) -> Estate:
+    """Make the estate below `directory`, on both cores."""
+    paths = tuple(
+        os.path.join(directory, f"{number % DIRECTORIES:03}", f"{number:05}.pem") for number in range(files)
+    )
+    for parent in {os.path.dirname(path) for path in paths}:
+        os.makedirs(parent)
+    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
+        for done in [pool.submit(_write, paths[half::2], half) for half in range(2)]:
+            done.result()
+    return Estate(directory, paths)
+
+
+def _write(paths: tuple[str, ...], first: int) -> None:
+    for number, path in enumerate(paths):
+        with open(path, "wb") as file:
+            file.write(chain(f"{first}-{number}", ends_soon=number % _ENDS_SOON_EVERY == 0))
+
+
+_KEYS: Final = tuple(new_key(kind) for kind in (KeyType.P256, KeyType.RSA2048, KeyType.P384, KeyType.RSA2048))
+_SIGNER: Final = new_key(KeyType.P256)
+_ROOT: Final = Authority.root(key=_SIGNER)
+
+
+def chain(name: str, *, ends_soon: bool = False) -> bytes:
+    """Return the PEM of a server's certificate and its intermediate, of which there are no others."""
+    issuer = _ROOT.intermediate(subject=_name(f"Bench Issuing CA {name}"), key=_SIGNER)
+    leaf = issuer.issue(
+        f"host-{name}.bench.example",
+        f"www.host-{name}.bench.example",
+        subject=_name(f"host-{name}.bench.example"),
+        key=_KEYS[hash(name) % len(_KEYS)],
+        not_after=time.time() + (10 if ends_soon else 89) * DAY,
+    )
+    return leaf.chain_pem()
+
+
+def _name(common: str) -> x509.Name:
+    return x509.Name(
+        [
+            x509.NameAttribute(NameOID.COUNTRY_NAME, "CH"),
+            x509.NameAttribute(NameOID.ORGANIZATION_NAME, "Bench"),
+            x509.NameAttribute(NameOID.COMMON_NAME, common),
+        ]
+    )

@@ -1,0 +1,179 @@
+"""CPU of a look at a live endpoint whose chain is unchanged, against blackbox_exporter probing the same servers.
+
+Ours is the whole of it: agenda, handshake, comparison with what was judged, page. Both are measured in turn, several
+times, and the median of the ratios counts, since other work on the machine slows both.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import statistics
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from http.client import HTTPConnection
+from threading import local
+from typing import Final
+
+import uvloop
+
+from config.model import Client, Config, Endpoint, PemBundle, Settings, TrustStore
+from config.vocabulary import LookOutcome
+from monitor.beliefs import Beliefs
+from monitor.bus import Bus
+from monitor.endpoints import EndpointVigil
+from monitor.events import Looked
+from monitor.lab.ca import Authority, KeyType, bundle
+from monitor.lab.process import Process, accepts, free_address
+from monitor.lab.servers import Nginx, replace_file, write_site
+from monitor.metrics import Page
+from monitor.surroundings import read_surroundings
+from tests.bench.report import Measurement
+
+LIMIT: Final = 1.0
+LOOKS: Final = 2_000
+ROUNDS: Final = 5
+CONCURRENCY: Final = 20
+_SERVER_NAME: Final = "www.lab.example"
+
+
+def measure() -> Iterator[Measurement]:
+    """Yield the ratio of CPU times for `LOOKS` looks, half of them at an RSA and half at an EC certificate."""
+    with tempfile.TemporaryDirectory() as directory:
+        issuing = (root := Authority.root()).intermediate()
+        ca_file = os.path.join(directory, "ca.pem")
+        replace_file(ca_file, bundle([root]))
+        sites = [
+            write_site(directory, issuing.issue(_SERVER_NAME, key=kind), stem=kind)
+            for kind in (KeyType.RSA2048, KeyType.P256)
+        ]
+        with (
+            Nginx(os.path.join(directory, "rsa"), sites[:1]) as rsa,
+            Nginx(os.path.join(directory, "ec"), sites[1:]) as ec,
+            Blackbox(directory, ca_file) as blackbox,
+            Vigil(ca_file, [(rsa.host, rsa.port), (ec.host, ec.port)]) as vigil,
+        ):
+            addresses = [rsa.address, ec.address]
+            ratios = []
+            # The first round is not counted: it learns the chains, and warms both up.
+            for each in range(ROUNDS + 1):
+                ours, theirs = vigil.look_at_all(), blackbox.probe_all(addresses)
+                print(f"ours {ours / LOOKS * 1e6:.0f} us, blackbox {theirs / LOOKS * 1e6:.0f} us", file=sys.stderr)
+                if each:
+                    ratios.append(ours / theirs)
+        yield Measurement("look_cpu_vs_blackbox", round(statistics.median(ratios), 3), "ratio", LIMIT)
+
+
+class Vigil:
+    """Our own vigil over as many endpoints as there are looks in a round."""
+
+    def __init__(self, ca_file: str, addresses: Sequence[tuple[str, int]]) -> None:
+        names = [str(number) for number in range(LOOKS)]
+        config = Config(
+            settings=Settings(concurrency=CONCURRENCY),
+            endpoints={
+                name: Endpoint(
+                    name, *addresses[number % len(addresses)], server_name=_SERVER_NAME, every=86_400, clients=("all",)
+                )
+                for number, name in enumerate(names)
+            },
+            trust_stores={"lab": TrustStore("lab", PemBundle(ca_file))},
+            clients={"all": Client("all", "lab")},
+        )
+        self._names = names
+        self._beliefs = Beliefs(read_surroundings(config)[0], Bus(), Page())
+        self._worker = ThreadPoolExecutor(1)
+        self._vigil = EndpointVigil(self._beliefs, self._worker, looked=self._looked)
+        self._runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)
+        self._outcomes: list[LookOutcome] = []
+        self._all_looked = asyncio.Event()
+
+    def __enter__(self) -> Vigil:
+        self._vigil.reconfigure()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._runner.close()
+        self._worker.shutdown()
+
+    def look_at_all(self) -> float:
+        """Look at each endpoint once and return the CPU time in seconds."""
+        known = bool(self._outcomes)
+        before = os.times()
+        self._runner.run(self._round())
+        after = os.times()
+        expected = {LookOutcome.UNCHANGED if known else LookOutcome.CHANGED}
+        if set(self._outcomes) != expected or any(each.findings for each in self._beliefs.known.values()):
+            raise RuntimeError(f"the looks went wrong: {set(self._outcomes)}")
+        return after.user - before.user + after.system - before.system
+
+    async def _round(self) -> None:
+        self._outcomes.clear()
+        self._all_looked.clear()
+        self._vigil.hasten(self._names)
+        task = asyncio.create_task(self._vigil.run())
+        await self._all_looked.wait()
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    def _looked(self, look: Looked) -> None:
+        self._outcomes.append(look.outcome)
+        if len(self._outcomes) == LOOKS:
+            self._all_looked.set()
+
+
+@dataclass
+class Blackbox:
+    """Debian's prometheus-blackbox-exporter, asked by clients whose own CPU time is not counted."""
+
+    directory: str
+    ca_file: str
+
+    def __enter__(self) -> Blackbox:
+        config = os.path.join(self.directory, "blackbox.yml")
+        tls = f"{{ca_file: {self.ca_file}, server_name: {_SERVER_NAME}}}"
+        replace_file(config, f"modules: {{tls: {{prober: tcp, tcp: {{tls: true, tls_config: {tls}}}}}}}\n".encode())
+        self._host, self._port = free_address()
+        command = (
+            "prometheus-blackbox-exporter",
+            f"--config.file={config}",
+            f"--web.listen-address={self._host}:{self._port}",
+            "--log.level=error",
+        )
+        self._process = Process(command, os.path.join(self.directory, "blackbox.log"))
+        self._process.wait_until(lambda: accepts(self._host, self._port), "listening")
+        self._connections = local()
+        self._clients = ThreadPoolExecutor(CONCURRENCY)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._clients.shutdown()
+        self._process.stop()
+
+    def probe_all(self, addresses: Sequence[str]) -> float:
+        """Have `addresses` probed in turn, `LOOKS` times in all, and return the CPU time in seconds."""
+        before = self._cpu()
+        targets = (addresses[number % len(addresses)] for number in range(LOOKS))
+        if not all(self._clients.map(self._probe, targets)):
+            raise RuntimeError("a probe of blackbox_exporter failed")
+        return self._cpu() - before
+
+    def _probe(self, address: str) -> bool:
+        if not hasattr(self._connections, "http"):
+            self._connections.http = HTTPConnection(self._host, self._port)
+        http: HTTPConnection = self._connections.http
+        http.request("GET", f"/probe?module=tls&target={address}")
+        return b"\nprobe_success 1\n" in http.getresponse().read()
+
+    def _cpu(self) -> float:
+        with open(f"/proc/{self._process.pid}/stat", encoding="ascii") as file:
+            fields = file.read().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+if __name__ == "__main__":
+    for measurement in measure():
+        print(measurement.line())

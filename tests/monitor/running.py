@@ -1,0 +1,281 @@
+"""The command line and the daemon as their user runs them: real processes, terminals, a service manager."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import urllib.request
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Final, Self
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from monitor.client import NoAnswer, ask
+from monitor.lab.process import find_command, free_address, wait_for
+
+CERTVIGIL: Final = (sys.executable, "-m", "monitor.main")
+PATIENCE: Final = 20.0
+"""Seconds for what takes well under one where the machine is not busy."""
+
+LogLine = dict[str, Any]
+Series = tuple[str, frozenset[tuple[str, str]]]
+
+
+def certvigil(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end, its output going into pipes."""
+    return subprocess.run(
+        [*CERTVIGIL, *arguments],
+        env=os.environ | environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What a command wrote to two terminals, and its exit code."""
+
+    code: int
+    output: str
+    errors: str
+
+
+def on_a_terminal(*arguments: str) -> Shown:
+    """Run a command to its end, its output and its errors going to a terminal each."""
+    (output, its_output), (errors, its_errors) = pty.openpty(), pty.openpty()
+    environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "200"}
+    for name in ("NO_COLOR", "FORCE_COLOR"):
+        environment.pop(name, None)
+    process = subprocess.Popen(
+        [*CERTVIGIL, *arguments], env=environment, stdin=subprocess.DEVNULL, stdout=its_output, stderr=its_errors
+    )
+    os.close(its_output)
+    os.close(its_errors)
+    with ThreadPoolExecutor(2) as readers:
+        read = [readers.submit(_read_terminal, each) for each in (output, errors)]
+        code = process.wait(60)
+        return Shown(code, *(each.result() for each in read))
+
+
+def _read_terminal(terminal: int) -> str:
+    data = b""
+    # A terminal whose last writer is gone gives EIO instead of an end.
+    with suppress(OSError):
+        while more := os.read(terminal, 65_536):
+            data += more
+    os.close(terminal)
+    return data.decode()
+
+
+def samples(page: str) -> dict[Series, float]:
+    """Return the value of each series of a page of metrics; fails where one stands there twice."""
+    values: dict[Series, float] = {}
+    for family in text_string_to_metric_families(page):
+        for sample in family.samples:
+            series = (sample.name, frozenset(sample.labels.items()))
+            assert series not in values, f"{series} stands there twice"
+            values[series] = sample.value
+    return values
+
+
+def series(name: str, **labels: str) -> Series:
+    """Return the series of that name with exactly these labels."""
+    return f"certvigil_{name}", frozenset(labels.items())
+
+
+class Manager:
+    """What systemd is to a service of `Type=notify`: a socket that takes note of what is said."""
+
+    def __init__(self, address: str) -> None:
+        """Listen at a path, or where it begins with `@`, in the abstract namespace."""
+        self.address = address
+        self._said: list[str] = []
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.bind(address.replace("@", "\0", 1))
+        threading.Thread(target=self._listen, daemon=True).start()
+
+    def _listen(self) -> None:
+        # Closing wakes nobody up who reads: an empty datagram does.
+        while data := self._socket.recv(4096):
+            self._said += data.decode().splitlines()
+
+    @property
+    def said(self) -> Sequence[str]:
+        """Every line so far."""
+        return tuple(self._said)
+
+    def close(self) -> None:
+        """Listen no more."""
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as last:
+            last.sendto(b"", self.address.replace("@", "\0", 1))
+        self._socket.close()
+
+
+class Running:
+    """A real daemon in a directory of its own; as a context manager it runs inside the block, and never after it."""
+
+    def __init__(
+        self,
+        config: Mapping[str, object],
+        *,
+        wrapper: Sequence[str] = (),
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        """Configure it: `config` is what is not as in every test; `wrapper` is the command that runs the command."""
+        # Short, since the path of a socket may have 107 characters only.
+        self._directory = tempfile.TemporaryDirectory(prefix="cv-")
+        self.directory = self._directory.name
+        self.config_file = os.path.join(self.directory, "certvigil.yaml")
+        self.socket = os.path.join(self.directory, "run", "certvigil.sock")
+        self.state = os.path.join(self.directory, "state")
+        self.log_file = os.path.join(self.directory, "log")
+        self.web = "{}:{}".format(*free_address())
+        self.manager = Manager(os.path.join(self.directory, "notify"))
+        self._wrapper = tuple(wrapper)
+        self._environment = dict(environment or {})
+        self._process: subprocess.Popen[bytes] | None = None
+        self.configure(config)
+
+    def configure(self, config: Mapping[str, object]) -> None:
+        """Write the configuration anew, as one whole file."""
+        own = {"state_directory": self.state, "socket": self.socket, "web": {"listen": [self.web]}}
+        # YAML, of which JSON is a part.
+        self.configure_with(json.dumps({**own, **config}, indent=1))
+
+    def configure_with(self, text: str) -> None:
+        """Write this as the configuration."""
+        new = f"{self.config_file}.new"
+        with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
+            file.write(text)
+        os.rename(new, self.config_file)
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End it however it can be ended, and leave nothing behind."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+        self.manager.close()
+        self._directory.cleanup()
+
+    @property
+    def pid(self) -> int:
+        """The process id."""
+        assert self._process is not None
+        return self._process.pid
+
+    def start(self, *, ready: bool = True) -> None:
+        """Start it; return once it says that it is ready, where that is wanted."""
+        setpriv = find_command("setpriv")
+        assert setpriv is not None
+        said = len(self.manager.said)
+        with open(self.log_file, "ab") as log:
+            self._process = subprocess.Popen(
+                [
+                    *(setpriv, "--pdeathsig", "KILL", *self._wrapper),
+                    *(*CERTVIGIL, "run", "--config", self.config_file, "--log-format", "json", "--log-level", "debug"),
+                ],
+                env={**os.environ, "NOTIFY_SOCKET": self.manager.address, **self._environment},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+        if ready:
+            self.wait_for(lambda: "READY=1" in self.manager.said[said:], "its readiness")
+
+    def wait_for(self, condition: Any, what: str, patience: float = PATIENCE) -> Any:
+        """Return the first true value of `condition`; fails, with its log, where it ends or takes too long."""
+
+        def come_about() -> Any:
+            value = condition()
+            assert value or self.code is None, f"{what}: it ended with status {self.code}:\n{self.text[-4000:]}"
+            return value
+
+        try:
+            return wait_for(come_about, patience, what)
+        except TimeoutError as error:
+            raise AssertionError(f"{error}:\n{self.text[-4000:]}") from None
+
+    @property
+    def code(self) -> int | None:
+        """Its exit code, None while it runs."""
+        assert self._process is not None
+        return self._process.poll()
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send it a signal."""
+        os.kill(self.pid, number)
+
+    def stop(self, patience: float = 5.0) -> int:
+        """End it as a service manager does, and return its exit code; fails where that takes longer."""
+        self.signal(signal.SIGTERM)
+        assert self._process is not None
+        return self._process.wait(patience)
+
+    @property
+    def text(self) -> str:
+        """Everything it wrote to standard output and error."""
+        with open(self.log_file, encoding="utf-8") as file:
+            return file.read()
+
+    @property
+    def log(self) -> list[LogLine]:
+        """Every whole line of its log; fails where one is not JSON."""
+        return [json.loads(line) for line in self.text.split("\n")[:-1]]
+
+    def happened(self, what: str, **facts: str) -> list[LogLine]:
+        """Return the events in its log that have these facts, oldest first."""
+        wanted = {"event": what, **facts}
+        return [line for line in self.log if all(line.get(key) == value for key, value in wanted.items())]
+
+    def wait_until(self, what: str, after: int = 0, **facts: str) -> LogLine:
+        """Return the first event with these facts that comes `after` so many others of the same."""
+        found: list[LogLine] = self.wait_for(lambda: self.happened(what, **facts)[after:], f"{what} {facts}")
+        return found[0]
+
+    def ask(self, resource: str) -> Any:
+        """Return what it answers over its Unix socket."""
+        answer = ask(self.socket, resource)
+        assert not isinstance(answer, NoAnswer), answer.why
+        return answer
+
+    def page(self) -> str:
+        """Return its metrics over HTTP."""
+        with urllib.request.urlopen(f"http://{self.web}/metrics", timeout=PATIENCE) as response:
+            text: str = response.read().decode()
+        return text
+
+    def metrics(self) -> dict[Series, float]:
+        """Return the value of each of its series."""
+        return samples(self.page())
+
+    def findings(self, target: str) -> set[str]:
+        """Return the codes of what is wrong with a target, by the metrics."""
+        return {
+            dict(labels)["code"]
+            for name, labels in self.metrics()
+            if name == "certvigil_findings" and ("target", target) in labels
+        }
