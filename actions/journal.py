@@ -139,7 +139,7 @@ class Journal:
         except FileNotFoundError:
             pass
         try:
-            descriptor = self._world.create(path, 0o600, os.geteuid(), os.getegid())
+            descriptor = self._world.create(path)
         except FileExistsError:
             return self._world.open(path)
         self._world.sync_directory(os.path.dirname(path))

@@ -61,6 +61,6 @@ def _open(world: World, path: str) -> int:
     except FileNotFoundError:
         pass
     try:
-        return world.create(path, 0o600, os.geteuid(), os.getegid())
+        return world.create(path)
     except FileExistsError:
         return world.open(path)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from actions.plan import Plan, Serving
+from actions.plan import Plan
 from actions.world import World
 from config.text import printable
+
+_Chains = tuple[tuple[str, ...], ...]
 
 
 class Acceptance(NamedTuple):
@@ -83,41 +85,42 @@ class Seen:
 
 def judge_new(plan: Plan, before: Sight, now: Sight, *, required: bool = False) -> Seen:
     """Say what is wrong after the change: who serves anything but the new chains, which client no longer accepts."""
+    chains = {each.endpoint: each.chains for each in plan.serves}
+    unserved = _unserved(lambda each: chains.get(each.endpoint), before, now, required=required)
     lost = sorted(each for each in before.accepted - now.accepted if each.client not in plan.expected_losses)
-    return Seen(now, _unserved(plan.serves, before, now, required=required), tuple(lost))
+    return Seen(now, unserved, tuple(lost))
 
 
 def judge_old(plan: Plan, before: Sight, now: Sight) -> Seen:
     """Say what is wrong after a rollback: who serves neither what it did before nor what the old files hold."""
-    seen = {(each.endpoint, each.how): each.chain for each in before.served}
+    seen = {(each.endpoint, each.how): each.chain for each in before.served if each.chain}
     of_files = {each.endpoint: each.chains for each in plan.served}
-    allowed = tuple(
-        Serving(f"{endpoint}\0{how}", (chain, *of_files.get(endpoint, ()))) for (endpoint, how), chain in seen.items()
-    )
 
-    def each_way(sight: Sight) -> Sight:
-        return Sight(tuple(Served(f"{s.endpoint}\0{s.how}", s.how, s.chain, s.why) for s in sight.served))
+    def allowed(each: Served) -> _Chains | None:
+        chain = seen.get((each.endpoint, each.how))
+        return None if chain is None else (chain, *of_files.get(each.endpoint, ()))
 
-    return Seen(now, _unserved(allowed, each_way(before), each_way(now), required=False))
+    return Seen(now, _unserved(allowed, before, now))
 
 
-def _unserved(allowed: Iterable[Serving], before: Sight, now: Sight, *, required: bool) -> tuple[str, ...]:
-    chains = {each.endpoint: each.chains for each in allowed}
+def _unserved(
+    allowed: Callable[[Served], _Chains | None], before: Sight, now: Sight, *, required: bool = False
+) -> tuple[str, ...]:
     answered = {(each.endpoint, each.how) for each in before.served if each.chain}
-    seen = {(each.endpoint, each.how): each for each in now.served}
     wrong: list[str] = []
-    for (endpoint, how), each in sorted(seen.items()):
-        name = printable(f"{endpoint.partition(chr(0))[0]} ({how})")
+    for each in now.served:
+        name, chains = _name(each.endpoint, each.how), allowed(each)
         if not each.chain:
-            if required or (endpoint, how) in answered:
+            if required or (each.endpoint, each.how) in answered:
                 wrong.append(f"{name} does not answer" + (f": {printable(each.why)}" if each.why else ""))
-        elif endpoint in chains and each.chain not in chains[endpoint]:
+        elif chains is not None and each.chain not in chains:
             wrong.append(f"{name} presents {each.chain[0][:16]}… in a chain of {len(each.chain)}, not what it should")
-    wrong += [
-        f"{printable(f'{endpoint.partition(chr(0))[0]} ({how})')} was not found again"
-        for endpoint, how in sorted(answered - seen.keys())
-    ]
-    return tuple(wrong)
+    missing = answered - {(each.endpoint, each.how) for each in now.served}
+    return (*wrong, *(f"{_name(endpoint, how)} was not seen again" for endpoint, how in sorted(missing)))
+
+
+def _name(endpoint: str, how: str) -> str:
+    return printable(f"{endpoint} ({how})")
 
 
 def watch(world: World, look: Callable[[], Sight], judge: Callable[[Sight], Seen], terms: Terms) -> Seen:

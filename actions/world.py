@@ -109,17 +109,9 @@ class World:
         except FileNotFoundError:
             return ()
 
-    def create(self, path: str, mode: int, owner: int, group: int) -> int:
-        """Open a file that did not exist, empty, with its owner and mode already right; returns the descriptor."""
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | _OPEN, 0o600)
-        try:
-            if (owner, group) != (os.geteuid(), os.getegid()):
-                os.fchown(descriptor, owner, group)
-            os.fchmod(descriptor, mode)
-        except OSError:
-            os.close(descriptor)
-            raise
-        return descriptor
+    def create(self, path: str) -> int:
+        """Open a file that did not exist, for us alone; returns the descriptor."""
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | _OPEN, 0o600)
 
     def open(self, path: str) -> int:
         """Open an existing regular file to read and write; returns the descriptor."""
@@ -137,6 +129,14 @@ class World:
         with suppress(OSError):
             if "system.posix_acl_access" not in attributes:
                 os.removexattr(descriptor, "system.posix_acl_access")
+
+    def set_owner(self, descriptor: int, owner: int, group: int) -> None:
+        """Give an open file away."""
+        os.fchown(descriptor, owner, group)
+
+    def set_mode(self, descriptor: int, mode: int) -> None:
+        """Set an open file's permission bits."""
+        os.fchmod(descriptor, mode)
 
     def set_times(self, descriptor: int, mtime_ns: int) -> None:
         """Set when an open file was last changed."""
@@ -252,30 +252,34 @@ def write_all(world: World, descriptor: int, offset: int, data: bytes) -> None:
         view, offset = view[written:], offset + written
 
 
-def write_new(
-    world: World,
-    path: str,
-    data: bytes,
-    *,
-    mode: int = 0o600,
-    owner: int | None = None,
-    group: int | None = None,
-    attributes: Mapping[str, bytes] | None = None,
-    mtime_ns: int | None = None,
-) -> None:
-    """Write a file that did not exist, whole and on the medium; owner, mode and attributes come before its bytes.
+@dataclass(frozen=True, slots=True)
+class Metadata:
+    """What a file has beside its bytes."""
 
-    Raises OSError; then an unfinished file may be left.
+    mode: int
+    owner: int
+    group: int
+    attributes: Mapping[str, bytes] | None = None
+    """None leaves them as the directory gives them."""
+    mtime_ns: int | None = None
+
+
+def write_new(world: World, path: str, data: bytes, metadata: Metadata | None = None) -> None:
+    """Write a file that did not exist, whole and on the medium; owner, attributes and mode come before its bytes.
+
+    Without metadata it is for us alone. Raises OSError; then an unfinished file may be left.
     """
-    descriptor = world.create(
-        path, mode, os.geteuid() if owner is None else owner, os.getegid() if group is None else group
-    )
+    descriptor = world.create(path)
     try:
-        if attributes is not None:
-            world.set_attributes(descriptor, attributes)
+        if metadata is not None:
+            world.set_owner(descriptor, metadata.owner, metadata.group)
+            if metadata.attributes is not None:
+                world.set_attributes(descriptor, metadata.attributes)
+            # After the access ACL, which brings a mode of its own.
+            world.set_mode(descriptor, metadata.mode)
         write_all(world, descriptor, 0, data)
-        if mtime_ns is not None:
-            world.set_times(descriptor, mtime_ns)
+        if metadata is not None and metadata.mtime_ns is not None:
+            world.set_times(descriptor, metadata.mtime_ns)
         world.sync(descriptor)
     finally:
         world.close(descriptor)
