@@ -5,6 +5,7 @@ from __future__ import annotations
 import binascii
 import hashlib
 import re
+import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -35,6 +36,9 @@ LibraryKey = (
     | ed448.Ed448PrivateKey
     | dsa.DSAPrivateKey
 )
+
+# Keystores of old tools are BER: that they are taken is the point here, and nothing to write to the log.
+warnings.filterwarnings("ignore", category=UserWarning, message=r"PKCS#\d+ .* could not be parsed as DER")
 
 MOST_BYTES: Final = 1024 * 1024
 """Of all files together."""

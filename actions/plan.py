@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -83,7 +83,7 @@ class Order:
     """A plan with the bytes it is about; these are never logged, journalled or shown."""
 
     plan: Plan
-    content: Mapping[str, bytes]
+    content: Mapping[str, bytes] = field(repr=False)
     """By path."""
 
 

@@ -46,6 +46,8 @@ class Ground(StrEnum):
     NO_CHAIN_TO_WRITE = "no_chain_to_write"
     KEY_WOULD_BE_EXPOSED = "key_would_be_exposed"
     UNREADABLE = "unreadable"
+    UNUSABLE = "unusable"
+    """What is on disk makes no candidate."""
     PATH_SHARED = "path_shared"
 
 

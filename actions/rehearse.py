@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from OpenSSL import SSL, crypto
+from OpenSSL import SSL
 
 from actions.candidate import Candidate
 from actions.precheck import roots_known
@@ -101,12 +101,12 @@ def serve(candidate: Candidate, version: TLSVersion) -> Presented | CannotBeServ
     context.set_min_proto_version(_VERSIONS[version])
     context.set_max_proto_version(_VERSIONS[version])
     try:
-        context.use_certificate(crypto.X509.from_cryptography(candidate.certificate.x509()))
-        context.use_privatekey(crypto.PKey.from_cryptography_key(candidate.key.library_key()))
+        context.use_certificate(candidate.certificate.x509())
+        context.use_privatekey(candidate.key.library_key())
         context.check_privatekey()
         for each in candidate.chain:
-            context.add_extra_chain_cert(crypto.X509.from_cryptography(each.x509()))
-    except (SSL.Error, crypto.Error, TypeError, ValueError) as error:
+            context.add_extra_chain_cert(each.x509())
+    except (SSL.Error, TypeError, ValueError) as error:
         return CannotBeServed(f"OpenSSL refuses to load it: {_said(error)}")
     server = SSL.Connection(context, None)
     server.set_accept_state()

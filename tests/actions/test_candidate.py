@@ -60,6 +60,11 @@ def signed_data(encoding: Encoding) -> bytes:
     return pkcs7.serialize_certificates([each.certificate for each in (UPPER, LEAF, ISSUING)], encoding)
 
 
+def indefinite(der: bytes) -> bytes:
+    """Return a SEQUENCE of 256 to 65535 octets with its length left open, as BER may."""
+    return b"\x30\x80" + der[4:] + b"\0\0"
+
+
 def candidate(*files: Given, password: bytes | None = None) -> Candidate:
     """Return what `files` make; it must be the one candidate that all of these tests are about."""
     made = read(files, password)
@@ -208,6 +213,12 @@ class TestAnEncryptedKey:
         flaw = refused(file, password=wrong)
         assert flaw.flaw is Flaw.WRONG_PASSWORD
         assert "staple" not in flaw.detail
+
+
+@pytest.mark.filterwarnings("ignore:PKCS#.* could not be parsed as DER:UserWarning")
+def test_keystores_of_indefinite_length_are_taken() -> None:
+    candidate(Given("old.p12", indefinite(keystore(None))))
+    candidate(Given("old.p7b", indefinite(signed_data(Encoding.DER))), given_pem(LEAF.key_pem()))
 
 
 def test_that_a_key_will_be_written_without_its_password_is_said() -> None:
