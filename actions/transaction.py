@@ -120,6 +120,7 @@ class Setting:
         """Make the directories; raises OSError."""
         for each in (self.backups, self.locks):
             self.world.make_directory(each)
+        self.world.sync_directory(self.directory)
 
 
 def candidate_of(plan: Plan) -> str:
