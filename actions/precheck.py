@@ -148,7 +148,7 @@ def _times(presented: Sequence[Certificate], demands: Demands, now: float) -> It
         return
     if end - now < demands.least_left:
         yield Objection(Ground.TOO_SHORT, f"it ends at {moment(end)}, within {demands.least_left:.0f} seconds")
-    if today is not None and now <= today and end < today and not demands.allow_shorter:
+    if today is not None and end < today and not demands.allow_shorter:
         yield Objection(
             Ground.TOO_SHORT,
             f"it ends at {moment(end)}, before the one that is installed, which ends at {moment(today)}",

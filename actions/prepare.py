@@ -124,9 +124,10 @@ def make_plan(
 def plan_activation(
     sites: Sequence[Site], reader: Reader, now: float, losses: Collection[str] = ()
 ) -> Prepared | Refused:
-    """Return the order that has `sites` serve what is on disk, at Unix time `now`; its changes change nothing.
+    """Return the order that has `sites` serve what is on disk, at Unix time `now`; it changes no file.
 
-    The whole set on disk is held to what a candidate is held to, in the order in which it lies there.
+    The whole set on disk is held to what a candidate is held to, in the order in which it lies there. The hash binds it
+    by what is to be served.
     """
     disk = _read_all(sites, reader)
     if isinstance(disk, Refused):
@@ -240,7 +241,7 @@ def _conclude(
     plan = Plan(
         kind,
         tuple(each.site.component.name for each in proposals),
-        tuple(change for each in proposals for change in _changes(each, reader)),
+        tuple(change for each in proposals for change in _changes(each, reader)) if kind is Kind.REPLACE else (),
         tuple(sorted(lost)),
         tuple(serving for each in proposals for serving in _serving(each, new=True)),
         tuple(serving for each in proposals for serving in _serving(each, new=False)),

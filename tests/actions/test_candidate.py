@@ -346,6 +346,27 @@ def test_both_ways_of_a_cross_signed_chain_are_kept() -> None:
     assert made.chain[0] == certificate(ISSUING.der())
 
 
+def test_the_longest_way_comes_first() -> None:
+    cross = Authority.root("New Root").cross_sign(UPPER)
+    made = read([given_pem(LEAF.pem(), cross.pem(), ROOT.pem(), UPPER.pem(), ISSUING.pem(), LEAF.key_pem())])
+    assert isinstance(made, Candidate)
+    assert made.chain == tuple(certificate(each.der()) for each in (ISSUING, UPPER, cross))
+
+
+def test_a_wrong_key_beside_a_certificate_for_one_of_the_hosts_is_left_out_and_said() -> None:
+    made = read([given_pem(LEAF.chain_pem(), OTHER.key_pem())], at_hand=[PrivateKey(LEAF.key)])
+    assert isinstance(made, Candidate)
+    assert "a private key that does not belong to the certificate was left out" in made.put_right
+
+
+def test_the_certificates_of_a_keystore_have_no_order_to_be_wrong() -> None:
+    for made in (
+        candidate(Given("a.p12", keystore(None))),
+        candidate(Given("a.p7b", signed_data(Encoding.DER)), given_pem(LEAF.key_pem())),
+    ):
+        assert not any("in order" in each for each in made.put_right)
+
+
 def test_the_root_that_was_given_is_known_but_not_presented() -> None:
     made = candidate(given_pem(ROOT.pem(), name="root.crt"), given_pem(LEAF.chain_pem(), LEAF.key_pem()))
     assert made.root == certificate(ROOT.der())

@@ -114,6 +114,12 @@ def test_an_expired_one_may_be_replaced_by_any() -> None:
     assert grounds(good(not_after=NOW + DAY), replace(DEMANDS, installed=expired)) == []
 
 
+def test_one_that_has_ended_is_only_said_to_have_ended() -> None:
+    expired = (value(ISSUING.issue(NAME, not_before=NOW - 9 * DAY, not_after=NOW - DAY)), value(ISSUING))
+    ended = good(not_before=NOW - 9 * DAY, not_after=NOW - 2 * DAY)
+    assert set(grounds(ended, replace(DEMANDS, installed=expired))) == {Ground.NOT_VALID_NOW, Ground.NO_CLIENT_ACCEPTS}
+
+
 @pytest.mark.parametrize(
     ("allowed", "fits"),
     [
@@ -149,6 +155,21 @@ def test_a_wildcard_that_is_dropped_is_told() -> None:
     old = value(ISSUING.issue("*.example.com", "example.com"))
     assert dropped_names(good("example.com", "www.example.com").certificate, (old,)) == ("DNS:*.example.com",)
     assert dropped_names(good("*.EXAMPLE.com", "example.com").certificate, (old,)) == ()
+
+
+def test_a_wildcard_in_use_is_covered_only_by_itself() -> None:
+    old = value(ISSUING.issue("*.example.com"))
+    assert dropped_names(good("*.example.com").certificate, (old,)) == ()
+    assert dropped_names(good("*.com", "any.example.com").certificate, (old,)) == ("DNS:*.example.com",)
+
+
+def test_a_validity_that_cannot_be_decoded_is_an_objection() -> None:
+    candidate = good()
+    blurred = replace(candidate.certificate, not_after=None)
+    found = precheck(replace(candidate, certificate=blurred), Demands(), NOW)
+    assert [(each.ground, each.detail) for each in found] == [
+        (Ground.NOT_VALID_NOW, f"the validity of CN={NAME} cannot be decoded")
+    ]
 
 
 def test_a_name_below_a_new_wildcard_is_covered() -> None:

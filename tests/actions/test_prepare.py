@@ -235,15 +235,41 @@ def test_where_nothing_is_served_the_files_show_who_accepts_today(disk: Disk) ->
     assert grounds(site(disk.pair(), stage=stage), candidate=candidate) == {Ground.CLIENT_LOST}
 
 
-def test_an_address_that_only_says_where_to_look_is_no_name_to_cover(disk: Disk) -> None:
-    stage = Stage(replace(ENDPOINT, server_name=None), (view(ROOT, names=(NAME,)),), SERVED)
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost"])
+def test_an_address_that_only_says_where_to_look_is_no_name_to_cover(disk: Disk, host: str) -> None:
+    stage = Stage(replace(ENDPOINT, host=host, server_name=None), (view(ROOT, names=(NAME,)),), SERVED)
     plan(site(disk.pair(), stage=stage))
+
+
+def test_the_host_is_a_name_to_cover_where_it_is_one(disk: Disk) -> None:
+    stage = Stage(replace(ENDPOINT, host="other.example.com", server_name=None), (view(ROOT),), SERVED)
+    assert Ground.NAMES_MISSING in grounds(site(disk.pair(), stage=stage))
 
 
 @pytest.mark.parametrize("mode", [0o644, 0o666, 0o660])
 def test_a_key_is_not_written_into_a_file_that_others_may_read(disk: Disk, mode: int) -> None:
     combined = disk.write("all.pem", OLD.chain_pem(), mode)
     assert grounds(site(Artefacts(combined=combined))) == {Ground.KEY_WOULD_BE_EXPOSED}
+
+
+def test_a_file_that_others_may_read_keeps_its_mode_where_it_holds_a_key_already(disk: Disk) -> None:
+    """Whoever made it so may have had a reason, and `key_exposed` tells of it."""
+    combined = disk.write("all.pem", OLD.key_pem() + OLD.chain_pem(), 0o644)
+    (change,) = plan(site(Artefacts(combined=combined))).order.plan.changes
+    assert change.after.mode == 0o644
+
+
+@pytest.mark.parametrize("in_place", [True, False])
+def test_a_plan_says_whether_files_are_written_over(disk: Disk, in_place: bool) -> None:
+    changes = plan(replace(site(disk.pair()), in_place=in_place)).order.plan.changes
+    assert {change.in_place for change in changes} == {in_place}
+
+
+def test_what_the_policy_allows_is_held_to_each_component(disk: Disk) -> None:
+    where = replace(site(disk.pair()), allowed_issuers=("CN=Nobody",))
+    shorter = good(not_after=NOW + 10 * DAY)
+    assert grounds(where, candidate=shorter) == {Ground.ISSUER_NOT_ALLOWED, Ground.TOO_SHORT}
+    assert grounds(replace(where, allow_shorter=True), candidate=shorter) == {Ground.ISSUER_NOT_ALLOWED}
 
 
 def test_a_chain_file_is_not_emptied(disk: Disk) -> None:
@@ -306,13 +332,30 @@ def activation(where: Site) -> Prepared | Refused:
     return plan_activation([where], World(), NOW)
 
 
-def test_what_is_on_disk_is_activated_by_changes_that_change_nothing(disk: Disk) -> None:
+def test_what_is_on_disk_is_activated_without_a_change(disk: Disk) -> None:
     prepared = activation(site(disk.pair(NEW)))
     assert isinstance(prepared, Prepared)
-    assert prepared.order.plan.kind is Kind.ACTIVATE
-    assert len(prepared.order.plan.changes) == 2
-    assert all(change.before == change.after for change in prepared.order.plan.changes)
-    assert prepared.order.plan.serves[0].chains == ((value(NEW).sha256, value(ISSUING).sha256),)
+    order = prepared.order
+    assert (order.plan.kind, order.plan.components, order.plan.changes) == (Kind.ACTIVATE, ("web",), ())
+    assert order.content == {}
+    assert order.plan.serves[0].chains == ((value(NEW).sha256, value(ISSUING).sha256),)
+
+
+def test_the_hash_of_an_activation_binds_what_is_to_be_served(disk: Disk) -> None:
+    hashes = set()
+    for leaf in (OLD, NEW):
+        prepared = activation(replace(site(disk.pair(leaf)), allow_shorter=True))
+        assert isinstance(prepared, Prepared)
+        hashes.add(prepared.order.plan.hash)
+    assert len(hashes) == 2
+
+
+def test_what_is_served_today_is_what_an_activation_takes_the_place_of(disk: Disk) -> None:
+    where = site(disk.pair(OLD), stage=Stage(ENDPOINT, (view(ROOT),), presented([NEW, ISSUING])))
+    refused = activation(where)
+    assert isinstance(refused, Refused)
+    assert [each.ground for each in refused.objections] == [Ground.TOO_SHORT]
+    assert isinstance(activation(replace(where, allow_shorter=True)), Prepared)
 
 
 @pytest.mark.parametrize(
