@@ -334,7 +334,7 @@ class Transaction:
         """End after the last step, or after the failure that kept it from being reached."""
         if failure is None:
             return self.commit()
-        if self._nobody_gains_by_the_old(failure):
+        if self.plan.changes and self._nobody_gains_by_the_old(failure):
             kept = f"{failure.sentence}; nobody would be better off with the old files, so the new ones stay"
             return self._end(Outcome.FAILED_FORWARD, Event.FAILED_FORWARD, Failure(failure.cause, kept))
         if not self.plan.changes:
@@ -346,11 +346,16 @@ class Transaction:
         return self._end(Outcome.COMMITTED, Event.COMMITTED, Failure(Cause.NONE, "the files are in use"))
 
     def _nobody_gains_by_the_old(self, failure: Failure) -> bool:
-        """Whether someone accepts what is served now, and everyone who would accept the old set does."""
-        if failure.cause not in (Cause.CLIENT_LOST, Cause.NOT_SERVED) or not self.plan.changes:
+        """Whether the new chains are served, someone accepts them, and the old set, judged now, would win nobody back.
+
+        Where the new chains are not served by all, the old set must even be worse.
+        """
+        new = {chain for each in self.plan.serves for chain in each.chains}
+        if failure.cause not in (Cause.CLIENT_LOST, Cause.NOT_SERVED) or not self.last.accepted:
             return False
-        answering = {(each.endpoint, each.how) for each in self.last.served if each.chain}
-        if not self.last.accepted or {(s.endpoint, s.how) for s in self.baseline.served if s.chain} - answering:
+        answering = {(each.endpoint, each.how): each.chain for each in self.last.served if each.chain}
+        answered = {(each.endpoint, each.how) for each in self.baseline.served if each.chain}
+        if answered - answering.keys() or not new & set(answering.values()):
             return False
         try:
             old = self._old_files()
@@ -359,8 +364,8 @@ class Transaction:
         except Exception as error:  # noqa: BLE001
             self.remarks.append(f"the old set could not be judged: {type(error).__name__}")
             return False
-        gains = would - self.last.accepted
-        return not any(each.client not in self.plan.expected_losses for each in gains)
+        gains = any(each.client not in self.plan.expected_losses for each in would - self.last.accepted)
+        return not gains and (failure.cause is Cause.CLIENT_LOST or would < self.last.accepted)
 
     def _old_files(self) -> dict[str, bytes]:
         world, root = self.setting.world, self.setting.backups

@@ -141,9 +141,10 @@ class Scene:
             return file.read()
 
     def replace(self, world: World | None = None, **services: Service) -> Ending:
+        order = self.order()
         setting = self.setting(world, **services)
         with closing(setting.journal):
-            return transact(setting, self.order())
+            return transact(setting, order)
 
     def recover(self, world: World | None = None, *, live: bool = True) -> tuple[Ending, ...]:
         setting = self.setting(world)
