@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from datetime import datetime
 from typing import Annotated, Final, TypeVar
 
@@ -26,8 +26,8 @@ from probes.certificate import Certificate
 Item = TypeVar("Item")
 
 API: Final = "/api/v1"
-BREATH: Final = 500
-"""Targets gone through before others get their turn."""
+BREATH: Final = 200
+"""Items gone through before others get their turn."""
 CONTENT_TYPE: Final = b"text/plain; version=0.0.4; charset=utf-8"
 
 LANDING: Final = """<!doctype html>
@@ -94,6 +94,11 @@ def _json(answer: BaseModel, status: int = 200) -> Response:
     return Response(answer.model_dump_json(), status, media_type="application/json")
 
 
+async def _listing(items: Sequence[Item], offset: int, limit: int, show: Callable[[Item], answers.Answer]) -> Response:
+    shown = [show(item) async for item in _unhurried(items[offset : offset + limit])]
+    return _json(answers.Listing(total=len(items), offset=offset, items=shown))
+
+
 def create_app(view: View, version: str) -> FastAPI:
     """Return the application that shows `view`."""
     app = FastAPI(
@@ -137,8 +142,7 @@ def _add_targets(app: FastAPI, view: View) -> None:
         """List what is looked at, by name."""
         chosen = [known async for known in _unhurried(tuple(view.known().values())) if verdict in {None, known.verdict}]
         chosen.sort(key=lambda known: known.target)
-        shown = [answers.Target.of(known) for known in chosen[offset : offset + limit]]
-        return _json(answers.Listing(total=len(chosen), offset=offset, items=shown))
+        return await _listing(chosen, offset, limit, answers.Target.of)
 
     @app.get(f"{API}/targets/{{name:path}}", response_model=answers.TargetInFull)
     async def target(name: str) -> Response:
@@ -160,8 +164,7 @@ def _add_targets(app: FastAPI, view: View) -> None:
             if code in {None, raised.finding.code} and severity in {None, raised.finding.severity}
         ]
         found.sort(key=lambda pair: (-pair[1].finding.severity.rank, pair[0], pair[1].finding.code))
-        shown = [answers.Finding.of(*pair) for pair in found[offset : offset + limit]]
-        return _json(answers.Listing(total=len(found), offset=offset, items=shown))
+        return await _listing(found, offset, limit, lambda pair: answers.Finding.of(*pair))
 
 
 def _add_certificates(app: FastAPI, view: View) -> None:
@@ -177,11 +180,10 @@ def _add_certificates(app: FastAPI, view: View) -> None:
     async def certificates(limit: Limit = 100, offset: Offset = 0) -> Response:
         """List the certificates that are presented somewhere, the first to end first."""
         where = await presented()
-        ordered = sorted(where, key=lambda each: (each.not_after or 0, each.sha256))
-        shown = [
-            answers.PresentedCertificate.of(each, targets=where[each]) for each in ordered[offset : offset + limit]
-        ]
-        return _json(answers.Listing(total=len(ordered), offset=offset, items=shown))
+        ordered = sorted(where, key=lambda each: each.not_after or 0)
+        return await _listing(
+            ordered, offset, limit, lambda each: answers.PresentedCertificate.of(each, targets=where[each])
+        )
 
     @app.get(f"{API}/certificates/{{sha256}}", response_model=answers.PresentedCertificate)
     async def certificate(sha256: str) -> Response:

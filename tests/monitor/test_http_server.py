@@ -238,6 +238,8 @@ def test_more_connections_than_are_served_are_cut_off(server: Running, monkeypat
     crowd = [raw(server) for _ in range(3)]
     try:
         with raw(server) as late:
+            # Sooner than a request that does not arrive is given up.
+            late.settimeout(protocol.REQUEST_SECONDS / 2)
             assert ended(late) == b""
         with server.unix() as local:
             assert local.get("/healthz").status_code == 200
