@@ -36,7 +36,13 @@ class EndpointVigil:
         self._wake = asyncio.Event()
 
     def reconfigure(self) -> None:
-        """Watch the endpoints that the configuration names, each looked at once soon."""
+        """Watch the endpoints that the configuration names, each looked at once soon.
+
+        Looks under way are given up: they may be at where an endpoint was, or be judged as it was to be judged.
+        """
+        for task in self._under_way.values():
+            task.cancel()
+        self._under_way.clear()
         endpoints = self._beliefs.surroundings.config.endpoints
         for known in tuple(self._beliefs.known.values()):
             if known.kind is TargetKind.ENDPOINT and known.target not in endpoints:
@@ -44,10 +50,9 @@ class EndpointVigil:
                 self._beliefs.remove(known.target, time.time())
         now = time.monotonic()
         for endpoint in endpoints.values():
-            if endpoint.name not in self._beliefs.known:
-                location = printable(f"{endpoint.host}:{endpoint.port}")
-                known = Known(endpoint.name, TargetKind.ENDPOINT, location, endpoint.component)
-                self._beliefs.add(known, time.time())
+            location = printable(f"{endpoint.host}:{endpoint.port}")
+            known = Known(endpoint.name, TargetKind.ENDPOINT, location, endpoint.component)
+            self._beliefs.watch(known, time.time())
             self._agenda.schedule(endpoint.name, now)
         self._wake.set()
 
@@ -99,7 +104,8 @@ class EndpointVigil:
         except Exception:
             log.exception("looking at %s failed for no reason that was foreseen", endpoint.name)
         finally:
-            del self._under_way[endpoint.name]
+            if self._under_way.get(endpoint.name) is asyncio.current_task():
+                del self._under_way[endpoint.name]
             if self._beliefs.surroundings.config.endpoints.get(endpoint.name) is endpoint:
                 self._agenda.hasten(endpoint.name, self._next_look(endpoint, started))
                 self._wake.set()
@@ -108,8 +114,6 @@ class EndpointVigil:
     async def _look_and_learn(self, endpoint: Endpoint) -> LookOutcome:
         now = time.time()
         observation = await look(endpoint, now)
-        if endpoint.name not in self._beliefs.known:
-            return LookOutcome.UNCHANGED
         context = self._beliefs.endpoint_context(endpoint, failed=failure_of(observation) is not None)
         if not self._beliefs.is_news(observation, context, now):
             self._beliefs.looked_again(endpoint.name, now)
@@ -117,8 +121,6 @@ class EndpointVigil:
         # A chain made to be costly to judge must not stall the loop.
         loop = asyncio.get_running_loop()
         assessment = await loop.run_in_executor(self._worker, assess_endpoint, observation, context, now)
-        if endpoint.name not in self._beliefs.known:
-            return LookOutcome.UNCHANGED
         return self._beliefs.learn(observation, context, assessment, now)
 
     def _next_look(self, endpoint: Endpoint, started: float) -> float:

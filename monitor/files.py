@@ -195,6 +195,9 @@ class FileVigil:
         return found
 
     def _add(self, target: FileTarget) -> None:
+        known = self._beliefs.known.get(target.name)
+        if known is not None and known.location != printable(target.path):
+            self._beliefs.remove(target.name, time.time())
         self._targets[target.path] = target
         self._paths[target.name] = target.path
 
