@@ -12,7 +12,6 @@ from typing import Final, TypeVar
 from weakref import WeakValueDictionary
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, rsa
 from cryptography.utils import CryptographyDeprecationWarning
 
@@ -100,6 +99,13 @@ class Certificate:
         """Return the library's object, parsed anew: values that live long do not hold it."""
         return x509.load_der_x509_certificate(self.der)
 
+    def extensions(self) -> x509.Extensions:
+        """Return the library's extensions, parsed anew; none where one of them cannot be decoded."""
+        try:
+            return self.x509().extensions
+        except Exception:  # noqa: BLE001 (as above; that it fails is already among the failures)
+            return _NO_EXTENSIONS
+
 
 _known: Final[WeakValueDictionary[bytes, Certificate]] = WeakValueDictionary()
 
@@ -129,7 +135,7 @@ class _Fields:
     def get(self, name: str, decode: Callable[[], Fact], otherwise: Fact) -> Fact:
         try:
             return decode()
-        except (ValueError, TypeError, UnsupportedAlgorithm, OverflowError, x509.DuplicateExtension) as error:
+        except Exception as error:  # noqa: BLE001 (the library raises KeyError and exceptions without a common base)
             self.failures.append(f"{name} cannot be decoded: {printable(str(error), 200)}")
             return otherwise
 
@@ -141,7 +147,10 @@ _UNKNOWN_KEY: Final = Key(KeyKind.UNKNOWN, 0)
 
 def _decode(der: bytes) -> Certificate:
     parts = outline(der)
-    parsed = x509.load_der_x509_certificate(der)
+    try:
+        parsed = x509.load_der_x509_certificate(der)
+    except x509.InvalidVersion as error:
+        raise ValueError(str(error)) from None
     fields = _Fields()
     found = fields.get("extensions", lambda: parsed.extensions, _NO_EXTENSIONS)
     extensions = {type(each.value): each.value for each in found}
