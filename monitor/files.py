@@ -15,7 +15,7 @@ from typing import Final
 
 from config.model import Config, FileTarget
 from config.text import printable
-from config.vocabulary import FileRole, LookOutcome, TargetKind
+from config.vocabulary import FileRole, LookOutcome, TargetKind, UnreadableReason
 from monitor.agenda import Agenda
 from monitor.beliefs import Beliefs
 from monitor.errand import Errand, Result, run
@@ -221,6 +221,10 @@ class FileVigil:
         for (target, noticed), errand, result in zip(due, errands, results, strict=True):
             if self._targets.get(target.path) is not target:
                 continue
+            if target.role is FileRole.FOUND and _is_gone(result):
+                # A pattern, not this path, is what was asked for: whether it still matches is for it to say.
+                self._places.setdefault(target.path, noticed)
+                continue
             outcome = self._learn(target, errand.context, result, now)
             self._looked(Looked(target.name, TargetKind.FILE, outcome, each, started - noticed))
             if urgent and outcome is not LookOutcome.UNCHANGED:
@@ -270,6 +274,11 @@ class FileVigil:
             if certificate in self._paths:
                 self.look_again([self._paths[certificate]])
         self._component_changed(component)
+
+
+def _is_gone(result: Result) -> bool:
+    failure = result[0].failure if result else None
+    return failure is not None and failure.reason is UnreadableReason.NOT_FOUND
 
 
 def _is_beneath(path: str, place: str) -> bool:
