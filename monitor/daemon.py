@@ -77,7 +77,8 @@ class Daemon:
         now = time.time()
         self.path = path
         self.started = self._loaded = now
-        self._stale = False
+        self._stale = self._announced = False
+        self._for_life = _for_life(config)
         self.counters = Counters(version("certvigil"), now)
         self.page = Page()
         self._own_findings: dict[str, tuple[Finding, ...]] = {}
@@ -90,8 +91,9 @@ class Daemon:
         self._judge = ThreadPoolExecutor(1, "judge")
         surroundings, findings = read_surroundings(config)
         self._own_findings["surroundings"] = findings
+        self._database = database_path(config.settings.state_directory)
         self.store = Store(
-            database_path(config.settings.state_directory),
+            self._database,
             snapshot=lambda: tuple(self.beliefs.known.values()),
             on_health=self._store_health,
         )
@@ -175,8 +177,7 @@ class Daemon:
         self, target: str | None, since: float, until: float | None, limit: int
     ) -> Sequence[HistoryEntry] | Degraded:
         """Return what happened from Unix time `since` until just before `until`, newest first."""
-        path = database_path(self.config.settings.state_directory)
-        return await self._loop.run_in_executor(None, read_history, path, target, since, until, limit)
+        return await self._loop.run_in_executor(None, read_history, self._database, target, since, until, limit)
 
     async def _announce(self) -> None:
         """Tell the service manager once everything was looked at, and then that this goes on."""
@@ -187,6 +188,7 @@ class Daemon:
         gc.collect()
         gc.freeze()
         self.store.start()
+        self._announced = True
         systemd.notify("READY=1", f"STATUS=keeping vigil over {len(self.beliefs.known)} targets")
         interval = systemd.watchdog_interval()
         while interval is not None:
@@ -210,17 +212,19 @@ class Daemon:
     async def reload(self, who: str) -> tuple[Mistake, ...]:
         """Read the configuration again because `who` asked; where it has mistakes, return them and keep the old one."""
         async with self._reloading:
-            systemd.reloading()
+            if self._announced:
+                systemd.reloading()
             loop = asyncio.get_running_loop()
             config = await loop.run_in_executor(self._judge, load, self.path, os.environ)
             if isinstance(config, Config):
                 log.info("read the configuration again, asked by %s", who)
                 self._own_findings.pop("config", None)
-                if config.settings != self.config.settings:
-                    log.warning("state_directory, socket and web.listen take effect at the next start")
+                if _for_life(config) != self._for_life:
+                    log.warning("state_directory, socket and web are those of the start until the next one")
                 self._own_findings["web"] = self._web_findings(map(str, await self.web.reload_web_config()))
-                self._loaded = time.time()
+                self._loaded, self._stale = time.time(), False
                 self.counters.config_loaded(self._loaded)
+                self.counters.config_stale(stale=False)
                 await self._surround(config)
                 mistakes: tuple[Mistake, ...] = ()
             else:
@@ -233,7 +237,8 @@ class Daemon:
                 )
                 self.counters.config_rejected()
             self._say_own()
-            systemd.notify("READY=1")
+            if self._announced:
+                systemd.notify("READY=1")
             return mistakes
 
     async def _read_surroundings_again(self) -> None:
@@ -312,3 +317,9 @@ class Daemon:
         loop = asyncio.get_running_loop()
         if not await loop.run_in_executor(None, self.store.close, max(0.5, end - time.monotonic())):
             log.error("not everything that happened could be recorded")
+
+
+def _for_life(config: Config) -> tuple[object, ...]:
+    """Return the settings that a reload does not change."""
+    settings = config.settings
+    return settings.state_directory, settings.socket, settings.web
