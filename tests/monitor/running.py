@@ -225,13 +225,13 @@ class Running:
         assert self._process is not None
         return self._process.poll()
 
-    def signal(self, number: signal.Signals) -> None:
+    def send(self, number: signal.Signals) -> None:
         """Send it a signal."""
         os.kill(self.pid, number)
 
-    def stop(self, patience: float = 5.0) -> int:
-        """End it as a service manager does, and return its exit code; fails where that takes longer."""
-        self.signal(signal.SIGTERM)
+    def stop(self, number: signal.Signals = signal.SIGTERM, patience: float = 5.0) -> int:
+        """Send the signal that is to end it, and return its exit code; fails where it takes longer."""
+        self.send(number)
         assert self._process is not None
         return self._process.wait(patience)
 
