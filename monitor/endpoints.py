@@ -16,10 +16,13 @@ from monitor.beliefs import Beliefs
 from monitor.events import Looked
 from monitor.known import Known, failure_of
 from probes.assess import assess_endpoint
+from probes.judge.source import UNREACHABLE_AFTER
 from probes.tls.drive import look
 
 log = logging.getLogger("certvigil.endpoints")
 
+LEAST_PAUSE = 1.0
+"""Seconds between looks at an endpoint that does not answer, at least."""
 SOON = 0.001
 """Seconds after a moment at which a verdict changes, to be on its far side."""
 
@@ -124,10 +127,16 @@ class EndpointVigil:
         return self._beliefs.learn(observation, context, assessment, now)
 
     def _next_look(self, endpoint: Endpoint, started: float) -> float:
-        """Return the monotonic time of the next look: on the endpoint's own beat, or when its verdict may change."""
+        """Return the monotonic time of the next look: on the endpoint's own beat, or when its verdict may change.
+
+        One that does not answer is looked at sooner until that is sure.
+        """
         beat = started - started % endpoint.every + spread(endpoint.name, endpoint.every)
         while beat <= started + endpoint.every / 2:
             beat += endpoint.every
+        known = self._beliefs.known.get(endpoint.name)
+        if known is not None and 0 < known.failures < UNREACHABLE_AFTER:
+            beat = min(beat, started + max(LEAST_PAUSE, endpoint.every / 5))
         until = self._beliefs.until(endpoint.name)
         if until is None:
             return beat

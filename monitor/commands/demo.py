@@ -36,7 +36,7 @@ def demo(seconds: float | None) -> int:
         screen.say("building a small appliance: its own CA, and four components on loopback")
         with Appliance(directory) as appliance, _daemon(appliance) as events:
             _say_addresses(screen, appliance)
-            screen.say("\nlooking at everything for the first time", "bold")
+            screen.say("\neverything was looked at once, and nothing is wrong yet", "bold")
             story = _Story(screen, events)
             try:
                 _tell(story, appliance)
