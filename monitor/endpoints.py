@@ -136,7 +136,8 @@ class EndpointVigil:
             beat += endpoint.every
         known = self._beliefs.known.get(endpoint.name)
         if known is not None and 0 < known.failures < UNREACHABLE_AFTER:
-            beat = min(beat, started + max(LEAST_PAUSE, endpoint.every / 5))
+            pause = max(LEAST_PAUSE, endpoint.every / 5)
+            beat = min(beat, started + pause / 2 + spread(endpoint.name, pause))
         until = self._beliefs.until(endpoint.name)
         if until is None:
             return beat
