@@ -219,6 +219,10 @@ def test_a_peer_that_never_comes_to_an_end_is_left_in_time(
     assert (found.reason, found.detail) == (UnreachableReason.TIMED_OUT, "no complete handshake within 0.3 s")
 
 
+def test_no_time_left_is_a_typed_failure(start_peer: Callable[[Behaviour], Peer], look_by: Look) -> None:
+    assert failure(look_by(at(start_peer(Behaviour.SILENT), timeout=0.0))).reason is UnreachableReason.TIMED_OUT
+
+
 def test_an_address_without_a_route_is_a_typed_failure(look_by: Look) -> None:
     # TCP to the broadcast address never leaves the host.
     assert failure(look_by(Endpoint("web", "255.255.255.255", 443))).reason is UnreachableReason.NO_ROUTE
@@ -283,6 +287,9 @@ def test_a_resolver_that_hangs_is_left_in_time(
     found = failure(look_by(Endpoint("web", NAME, 443, timeout=0.2)))
     assert (found.address, found.reason) == (NAME, UnreachableReason.TIMED_OUT)
     assert "not resolved" in found.detail
+    resolvers = [each for each in threading.enumerate() if each.name == "resolver"]
+    assert resolvers, "or nothing hangs here"
+    assert all(each.daemon for each in resolvers), "the interpreter waits for others at its exit"
 
 
 def test_every_address_of_a_name_is_looked_at_once(

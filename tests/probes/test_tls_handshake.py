@@ -190,6 +190,20 @@ def test_a_server_that_picks_a_version_below_the_floor_is_refused(leaf: Issued) 
     assert "TLSv1.2 or newer" in handshake.outcome.detail
 
 
+def test_a_server_from_before_secure_renegotiation_is_seen(leaf: Issued) -> None:
+    """RFC 5746, whose extension (65281) is cut out of the ServerHello here."""
+    handshake, server = new_handshake(), MemoryServer(leaf, maximum=SSL.TLS1_2_VERSION)
+    flight = server.answer(handshake.start())
+    hello = flight[: 5 + int.from_bytes(flight[3:5], "big")]
+    extensions = 46 + hello[43]  # after the headers, version, random, session, cipher and compression
+    old = bytearray(hello.replace(bytes.fromhex("ff01000100"), b""))
+    assert len(old) == len(hello) - 5
+    for start, end in ((3, 5), (6, 9), (extensions + 1, extensions + 3)):
+        old[start:end] = (int.from_bytes(old[start:end], "big") - 5).to_bytes(end - start, "big")
+    handshake.receive(bytes(old))
+    assert handshake.outcome is None, "it goes on"
+
+
 @pytest.mark.parametrize(
     ("said", "named"),
     [
