@@ -14,6 +14,7 @@ from weakref import WeakValueDictionary
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, rsa
 from cryptography.utils import CryptographyDeprecationWarning
+from cryptography.x509 import Extensions
 
 from config.text import printable
 from probes.encoding import Outline, outline, plain_name
@@ -22,6 +23,9 @@ from probes.encoding import Outline, outline, plain_name
 warnings.filterwarnings("ignore", category=CryptographyDeprecationWarning, message="Parsed a serial number")
 # Nor is an attribute with more characters than X.520 allows.
 warnings.filterwarnings("ignore", category=UserWarning, message="Attribute's length must be")
+
+MOST_BYTES: Final = 256 * 1024
+"""Of a certificate; clients take 100 KiB at most, and all that names and extensions cost grows with it."""
 
 Fact = TypeVar("Fact")
 
@@ -87,6 +91,16 @@ class Certificate:
     def __repr__(self) -> str:
         return f"<Certificate {self.subject!r} {self.sha256[:16]}>"
 
+    @property
+    def is_costly(self) -> bool:
+        """Whether to verify with its key would take longer than with any in use, by a huge modulus or exponent."""
+        usual = _USUAL_BITS.get(self.key.kind)
+        if usual is None:
+            return False
+        # An RSA key that is longer than its modulus is so by its exponent.
+        huge_exponent = self.key.kind is KeyKind.RSA and len(self.outline().public_key) > self.key.bits // 8 + 64
+        return self.key.bits > usual or huge_exponent
+
     def outline(self) -> Outline:
         """Return the parts that are compared as bytes."""
         return outline(self.der)
@@ -99,13 +113,13 @@ class Certificate:
         """Return the library's object, parsed anew: values that live long do not hold it."""
         return x509.load_der_x509_certificate(self.der)
 
-    def extensions(self) -> x509.Extensions:
-        """Return the library's extensions, parsed anew; none where one of them cannot be decoded."""
-        try:
-            return self.x509().extensions
-        except Exception:  # noqa: BLE001 (as above; that it fails is already among the failures)
-            return _NO_EXTENSIONS
+    def extensions(self) -> Extensions:
+        """Return the library's extensions; none where one of them cannot be decoded."""
+        return _extensions(self)
 
+
+_USUAL_BITS: Final = {KeyKind.RSA: 8192, KeyKind.DSA: 4096}
+"""At most, where the time to verify grows fast with the size."""
 
 _known: Final[WeakValueDictionary[bytes, Certificate]] = WeakValueDictionary()
 
@@ -113,8 +127,11 @@ _known: Final[WeakValueDictionary[bytes, Certificate]] = WeakValueDictionary()
 def certificate(der: bytes) -> Certificate:
     """Return the certificate with exactly these bytes, decoded once for as long as anyone holds it.
 
-    Raises ValueError where `der` is not a certificate at all; a single bad field is a failure inside the value.
+    Raises ValueError where `der` is not a certificate at all, or larger than `MOST_BYTES`; a single bad field is a
+    failure inside the value.
     """
+    if len(der) > MOST_BYTES:
+        raise ValueError(f"it is larger than {MOST_BYTES} bytes")
     known = _known.get(der)
     if known is None:
         known = _known[der] = _decode(der)
@@ -124,6 +141,15 @@ def certificate(der: bytes) -> Certificate:
 def remember(known: Certificate) -> Certificate:
     """Return the one value for these bytes: `known` itself, unless an equal one is already held."""
     return _known.setdefault(known.der, known)
+
+
+# As many as a path and what is compared with it: they take a hundred times the space of their DER.
+@lru_cache(maxsize=32)
+def _extensions(known: Certificate) -> Extensions:
+    try:
+        return known.x509().extensions
+    except Exception:  # noqa: BLE001 (why is among the failures already)
+        return _NO_EXTENSIONS
 
 
 class _Fields:
@@ -140,7 +166,7 @@ class _Fields:
             return otherwise
 
 
-_NO_EXTENSIONS: Final = x509.Extensions([])
+_NO_EXTENSIONS: Final = Extensions([])
 _Extensions = Mapping[type, x509.ExtensionType]
 _UNKNOWN_KEY: Final = Key(KeyKind.UNKNOWN, 0)
 
