@@ -10,13 +10,16 @@ from concurrent.futures import Executor
 
 from config.model import Endpoint
 from config.text import printable
-from config.vocabulary import LookOutcome, TargetKind
+from config.vocabulary import LookOutcome, TargetKind, UnreachableReason
 from monitor.agenda import Agenda, spread
 from monitor.beliefs import Beliefs
+from monitor.errand import UNFORESEEN
 from monitor.events import Looked
 from monitor.known import Known, failure_of
 from probes.assess import assess_endpoint
-from probes.judge.source import UNREACHABLE_AFTER
+from probes.finding import Assessment
+from probes.judge.source import UNREACHABLE_AFTER, judge_endpoint_source
+from probes.observation import EndpointObservation, Unreachable
 from probes.tls.drive import look
 
 log = logging.getLogger("certvigil.endpoints")
@@ -104,8 +107,11 @@ class EndpointVigil:
         outcome = LookOutcome.FAILED
         try:
             outcome = await self._look_and_learn(endpoint)
-        except Exception:
+        except (asyncio.CancelledError, KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException:  # a panic in Rust is no Exception
             log.exception("looking at %s failed for no reason that was foreseen", endpoint.name)
+            self._learn_of_failure(endpoint)
         finally:
             if self._under_way.get(endpoint.name) is asyncio.current_task():
                 del self._under_way[endpoint.name]
@@ -125,6 +131,15 @@ class EndpointVigil:
         loop = asyncio.get_running_loop()
         assessment = await loop.run_in_executor(self._worker, assess_endpoint, observation, context, now)
         return self._beliefs.learn(observation, context, assessment, now)
+
+    def _learn_of_failure(self, endpoint: Endpoint) -> None:
+        """Let nothing known stand as if it had been seen again."""
+        now = time.time()
+        why = Unreachable(printable(endpoint.host), UnreachableReason.UNFORESEEN, UNFORESEEN)
+        observation = EndpointObservation(endpoint.name, now, (), (why,))
+        context = self._beliefs.endpoint_context(endpoint, failed=True)
+        findings = judge_endpoint_source(observation, context.failures_in_a_row)
+        self._beliefs.learn(observation, context, Assessment(tuple(findings)), now)
 
     def _next_look(self, endpoint: Endpoint, started: float) -> float:
         """Return the monotonic time of the next look: on the endpoint's own beat, or when its verdict may change.

@@ -309,7 +309,8 @@ def test_a_look_that_fails_for_no_foreseen_reason_ends_nothing(
         async with keep_vigil(watching(*targets)) as kept:
             await until(lambda: bool(kept.page.shown["bad"].presented) and bool(kept.page.shown["good"].presented))
             assert kept.looked_at("bad")[:2] == [LookOutcome.FAILED] * 2
-            assert not any(isinstance(event, FindingRaised) for event in kept.events)
+            raised = [event.finding.code for event in kept.events if isinstance(event, FindingRaised)]
+            assert raised == [Code.UNREACHABLE]
 
     with caplog.at_level(logging.ERROR, "certvigil.endpoints"):
         asyncio.run(story())

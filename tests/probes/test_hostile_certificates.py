@@ -95,7 +95,7 @@ def mutants(draw: st.DrawFn, der: bytes) -> bytes:
 
 
 def elements(der: bytes, span: Span, other: Span) -> st.SearchStrategy[bytes]:
-    """Give what may take the place of the element at `span`: another content or kind, nothing, itself twice, `other`."""
+    """Give what may take the place of the element at `span`."""
     tag, content = der[span[0]], der[span[1] : span[2]]
     octets = st.tuples(st.integers(0, max(0, len(content) - 1)), st.binary(min_size=1, max_size=1))
     return st.one_of(
