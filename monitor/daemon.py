@@ -20,7 +20,8 @@ from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from config.document import Mistake
 from config.load import digest_on_disk, load
 from config.model import DAY, Config
-from config.vocabulary import Code
+from config.text import printable
+from config.vocabulary import Code, Severity
 from monitor import systemd
 from monitor.beliefs import Beliefs
 from monitor.bus import Bus
@@ -110,6 +111,7 @@ class Daemon:
             overflowed=self.counters.overflowed,
             component_changed=self._component_changed,
             surroundings_changed=lambda: self._spawn(self._read_surroundings_again()),
+            unsearched=self._unsearched,
         )
         self.web = WebServer(self, config.settings)
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -272,6 +274,13 @@ class Daemon:
         declared = self.config.components.get(component)
         if declared is not None:
             self.endpoints.hasten(declared.endpoints)
+
+    def _unsearched(self, places: Mapping[str, str]) -> None:
+        self._own_findings["files"] = tuple(
+            finding(Code.UNREADABLE, f"not every file is found: {why}", printable(place), Severity.WARNING)
+            for place, why in places.items()
+        )
+        self._say_own()
 
     def _store_health(self, health: Degraded | None) -> None:
         """Take the store's word, from whichever thread."""

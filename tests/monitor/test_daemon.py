@@ -209,7 +209,7 @@ def test_it_needs_no_rights_and_says_what_it_may_not_read(tmp_path: Path, cleanu
     (tmp_path / "web.crt").write_bytes(issued.pem())
     secret.write_bytes(issued.key_pem())
     hidden.mkdir()
-    write(hidden / "cert.pem")
+    inside = write(hidden / "cert.pem")
     artefacts = {"certificate": str(tmp_path / "web.crt"), "key": str(secret)}
     config = {**watch(readable, hidden / "*.pem"), "components": {"web": {"artefacts": artefacts}}}
     daemon = Running(config, wrapper=WITHOUT_RIGHTS)
@@ -217,7 +217,6 @@ def test_it_needs_no_rights_and_says_what_it_may_not_read(tmp_path: Path, cleanu
     os.mkdir(daemon.state, 0o500)
     cleanup.callback(os.chmod, hidden, 0o700)
     secret.chmod(0)
-    hidden.chmod(0)
     daemon.start()
     status = Path(f"/proc/{daemon.pid}/status").read_text()
     assert re.search(r"CapEff:\t0+\n", status)
@@ -225,7 +224,17 @@ def test_it_needs_no_rights_and_says_what_it_may_not_read(tmp_path: Path, cleanu
     (raised,) = daemon.happened("raised", target="web/key", code="unreadable")
     assert raised["detail"].startswith("permission_denied")
     assert expiry(readable) in daemon.metrics()
-    assert str(hidden) in daemon.text
+
+    # What cannot be searched any more has not gone.
+    hidden.chmod(0)
+    daemon.send(signal.SIGHUP)
+    assert daemon.wait_until("raised", target="certvigil", code="unreadable")["subject"] == str(hidden)
+    daemon.wait_until("raised", target=str(inside), code="unreadable")
+    assert expiry(inside) in daemon.metrics()
+    hidden.chmod(0o700)
+    daemon.wait_until("cleared", target="certvigil", code="unreadable")
+    daemon.wait_until("cleared", target=str(inside), code="unreadable")
+
     daemon.wait_until("raised", code="database_degraded")
     assert daemon.code is None
     os.chmod(daemon.state, 0o700)
