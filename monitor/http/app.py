@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Annotated, Final, TypeVar
 
@@ -54,6 +54,7 @@ class Metrics:
 
     def __init__(self, view: View) -> None:
         self._view = view
+        self._turn = asyncio.Lock()
 
     async def __call__(self, scope: Scope, _receive: Receive, send: Send) -> None:
         """Answer one request (ASGI)."""
@@ -63,12 +64,19 @@ class Metrics:
             headers.append((b"content-encoding", b"gzip"))
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         if scope["method"] != "HEAD":
-            for chunk in (gzipped if compressed else plain)(self._view.metrics()):
+            chunks = iter((gzipped if compressed else plain)(self._view.metrics()))
+            while (chunk := await self._next(chunks)) is not None:
                 if chunk:
                     part: Message = {"type": "http.response.body", "body": chunk, "more_body": True}
                     await send(part)
-                await asyncio.sleep(0)
         await send({"type": "http.response.body", "body": b""})
+
+    async def _next(self, chunks: Iterator[bytes]) -> bytes | None:
+        """Make one chunk in each round of the event loop, however many clients ask at once."""
+        async with self._turn:
+            chunk = next(chunks, None)
+            await asyncio.sleep(0)
+        return chunk
 
 
 def accepts_gzip(headers: Iterable[tuple[bytes, bytes]]) -> bool:
