@@ -327,7 +327,9 @@ class Daemon:
         for executor in (self._reader, self._judge):
             executor.shutdown(wait=False, cancel_futures=True)
         loop = asyncio.get_running_loop()
-        if not await loop.run_in_executor(None, self.store.close, max(0.5, end - time.monotonic())):
+        recorded = await loop.run_in_executor(None, self.store.close, max(0.5, end - time.monotonic()))
+        # Before the first scan is over nothing is written: it will be seen again.
+        if self._announced and not recorded:
             log.error("not everything that happened could be recorded")
 
 
