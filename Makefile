@@ -39,7 +39,8 @@ format: setup ## let ruff format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: setup servers ## measure; one JSON line per number
+bench: setup servers ## measure; one JSON line for each number
+	@./tests/lab/install bench
 	$(BIN)/python -m tests.bench
 
 clean: ## remove everything that is made

@@ -191,6 +191,8 @@ class UnreadableReason(StrEnum):
     BAD_DER = "bad_der"
     CHANGED_WHILE_READ = "changed_while_read"
     IO_ERROR = "io_error"
+    UNFORESEEN = "unforeseen"
+    """A fault of certvigil itself; its log tells where."""
 
 
 class UnreachableReason(StrEnum):
@@ -209,6 +211,8 @@ class UnreachableReason(StrEnum):
     HANDSHAKE_FAILED = "handshake_failed"
     TOO_MUCH_DATA = "too_much_data"
     IO_ERROR = "io_error"
+    UNFORESEEN = "unforeseen"
+    """A fault of certvigil itself; its log tells where."""
 
 
 class VerifierName(StrEnum):

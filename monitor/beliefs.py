@@ -52,7 +52,6 @@ class Beliefs:
         self.surroundings = surroundings
         self.known: dict[str, Known] = {}
         self._judged: dict[str, _Judged] = {}
-        self._last_presented: dict[str, tuple[Presented, ...]] = {}
         self._keys: dict[str, tuple[str, ...]] = {}
         self._bus = bus
         self._page = page
@@ -61,6 +60,13 @@ class Beliefs:
         """Watch a target that was not watched before."""
         self.remember(known)
         self._bus.publish([TargetAdded(known.target, now, known.kind, known.location, known.component)])
+
+    def watch(self, known: Known, now: float) -> None:
+        """Watch a target unless it is watched already; one of that name that was somewhere else is forgotten."""
+        before = self.known.get(known.target)
+        if before is None or (before.location, before.component) != (known.location, known.component):
+            self.remove(known.target, now)
+            self.add(known, now)
 
     def remember(self, known: Known) -> None:
         """Believe of a target what was believed before a restart."""
@@ -78,7 +84,7 @@ class Beliefs:
         """Watch a target no longer."""
         if self.known.pop(target, None) is None:
             return
-        for kept in (self._judged, self._last_presented, self._keys):
+        for kept in (self._judged, self._keys):
             kept.pop(target, None)
         self._page.remove(target)
         self._bus.publish([TargetRemoved(target, now)])
@@ -100,15 +106,15 @@ class Beliefs:
     def endpoint_context(self, endpoint: Endpoint, *, failed: bool) -> EndpointContext:
         """Return what is needed to judge that endpoint now, after a look that `failed` or not."""
         known = self.known[endpoint.name]
-        last = self._last_presented.get(endpoint.name)
-        if last is None and known.presented:
+        last = known.addresses
+        if not last and known.presented:
             last = (Presented(known.location, known.presented, "", "", ""),)
         return EndpointContext(
             endpoint,
             self.surroundings.views(endpoint.clients),
             elsewhere=tuple(self.surroundings.trusts.values()),
             on_disk=self._on_disk(endpoint.component),
-            last_known=(last or ()) if failed else (),
+            last_known=last if failed else (),
             failures_in_a_row=known.failures + 1 if failed else 0,
         )
 
@@ -157,16 +163,14 @@ class Beliefs:
         known = self.known[target]
         if isinstance(observation, EndpointObservation):
             presented = representative(observation.presented) or known.presented
-            identity = None
-            if observation.presented:
-                self._last_presented[target] = observation.presented
+            identity, addresses = None, observation.presented
         else:
             presented = file_facts(observation, known.presented)
-            identity = observation.identity
+            identity, addresses = observation.identity, ()
             self._keys[target] = observation.keys
         self._judged[target] = _Judged(observation, context, assessment.until)
         self.known[target], events = learn(
-            known, presented, assessment, failure_of(observation), identity=identity, now=now
+            known, presented, assessment, failure_of(observation), now=now, identity=identity, addresses=addresses
         )
         self._page.update(self.known[target])
         self._bus.publish(events)
@@ -188,7 +192,7 @@ class Beliefs:
         if SELF not in self.known:
             self.add(Known(SELF, TargetKind.SELF, SELF), now)
         assessment = Assessment(tuple(findings))
-        self.known[SELF], events = learn(self.known[SELF], (), assessment, None, identity=None, now=now)
+        self.known[SELF], events = learn(self.known[SELF], (), assessment, None, now=now)
         self._page.update(self.known[SELF])
         self._bus.publish(events)
 

@@ -7,6 +7,7 @@ import gc
 import logging
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
@@ -19,7 +20,8 @@ from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from config.document import Mistake
 from config.load import digest_on_disk, load
 from config.model import DAY, Config
-from config.vocabulary import Code
+from config.text import printable
+from config.vocabulary import Code, Severity
 from monitor import systemd
 from monitor.beliefs import Beliefs
 from monitor.bus import Bus
@@ -46,6 +48,8 @@ def run_daemon(path: str, config: Config) -> int:
     """Run until SIGTERM or SIGINT, and return the exit code."""
     # Certificates are many objects that live long: at the default thresholds the collector would walk them all day.
     gc.set_threshold(50_000, 20, 100)
+    # Threads that read and write beside the loop give way to it at once, rather than after 5 ms each time.
+    sys.setswitchinterval(0.0005)
 
     async def life() -> int:
         daemon = Daemon(path, config)
@@ -77,7 +81,8 @@ class Daemon:
         now = time.time()
         self.path = path
         self.started = self._loaded = now
-        self._stale = False
+        self._stale = self._announced = False
+        self._for_life = _for_life(config)
         self.counters = Counters(version("certvigil"), now)
         self.page = Page()
         self._own_findings: dict[str, tuple[Finding, ...]] = {}
@@ -90,8 +95,9 @@ class Daemon:
         self._judge = ThreadPoolExecutor(1, "judge")
         surroundings, findings = read_surroundings(config)
         self._own_findings["surroundings"] = findings
+        self._database = database_path(config.settings.state_directory)
         self.store = Store(
-            database_path(config.settings.state_directory),
+            self._database,
             snapshot=lambda: tuple(self.beliefs.known.values()),
             on_health=self._store_health,
         )
@@ -105,6 +111,7 @@ class Daemon:
             overflowed=self.counters.overflowed,
             component_changed=self._component_changed,
             surroundings_changed=lambda: self._spawn(self._read_surroundings_again()),
+            unsearched=self._unsearched,
         )
         self.web = WebServer(self, config.settings)
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -175,18 +182,18 @@ class Daemon:
         self, target: str | None, since: float, until: float | None, limit: int
     ) -> Sequence[HistoryEntry] | Degraded:
         """Return what happened from Unix time `since` until just before `until`, newest first."""
-        path = database_path(self.config.settings.state_directory)
-        return await self._loop.run_in_executor(None, read_history, path, target, since, until, limit)
+        return await self._loop.run_in_executor(None, read_history, self._database, target, since, until, limit)
 
     async def _announce(self) -> None:
         """Tell the service manager once everything was looked at, and then that this goes on."""
         while not self.files.progress.finished:
             systemd.notify(f"STATUS=looked at {self.files.progress.done} of {self.files.progress.total} files")
             await asyncio.sleep(0.05)
-        # What was read at the start stays: there is no use in walking it at every collection.
-        gc.collect()
+        # What was read at the start stays: there is no use in walking it at any collection. What comes is little.
         gc.freeze()
+        gc.set_threshold(10_000, 20, 100)
         self.store.start()
+        self._announced = True
         systemd.notify("READY=1", f"STATUS=keeping vigil over {len(self.beliefs.known)} targets")
         interval = systemd.watchdog_interval()
         while interval is not None:
@@ -210,17 +217,19 @@ class Daemon:
     async def reload(self, who: str) -> tuple[Mistake, ...]:
         """Read the configuration again because `who` asked; where it has mistakes, return them and keep the old one."""
         async with self._reloading:
-            systemd.reloading()
+            if self._announced:
+                systemd.reloading()
             loop = asyncio.get_running_loop()
             config = await loop.run_in_executor(self._judge, load, self.path, os.environ)
             if isinstance(config, Config):
                 log.info("read the configuration again, asked by %s", who)
                 self._own_findings.pop("config", None)
-                if config.settings != self.config.settings:
-                    log.warning("state_directory, socket and web.listen take effect at the next start")
+                if _for_life(config) != self._for_life:
+                    log.warning("state_directory, socket and web are those of the start until the next one")
                 self._own_findings["web"] = self._web_findings(map(str, await self.web.reload_web_config()))
-                self._loaded = time.time()
+                self._loaded, self._stale = time.time(), False
                 self.counters.config_loaded(self._loaded)
+                self.counters.config_stale(stale=False)
                 await self._surround(config)
                 mistakes: tuple[Mistake, ...] = ()
             else:
@@ -233,7 +242,8 @@ class Daemon:
                 )
                 self.counters.config_rejected()
             self._say_own()
-            systemd.notify("READY=1")
+            if self._announced:
+                systemd.notify("READY=1")
             return mistakes
 
     async def _read_surroundings_again(self) -> None:
@@ -264,6 +274,13 @@ class Daemon:
         declared = self.config.components.get(component)
         if declared is not None:
             self.endpoints.hasten(declared.endpoints)
+
+    def _unsearched(self, places: Mapping[str, str]) -> None:
+        self._own_findings["files"] = tuple(
+            finding(Code.UNREADABLE, f"not every file is found: {why}", printable(place), Severity.WARNING)
+            for place, why in places.items()
+        )
+        self._say_own()
 
     def _store_health(self, health: Degraded | None) -> None:
         """Take the store's word, from whichever thread."""
@@ -310,5 +327,13 @@ class Daemon:
         for executor in (self._reader, self._judge):
             executor.shutdown(wait=False, cancel_futures=True)
         loop = asyncio.get_running_loop()
-        if not await loop.run_in_executor(None, self.store.close, max(0.5, end - time.monotonic())):
+        recorded = await loop.run_in_executor(None, self.store.close, max(0.5, end - time.monotonic()))
+        # Before the first scan is over nothing is written: it will be seen again.
+        if self._announced and not recorded:
             log.error("not everything that happened could be recorded")
+
+
+def _for_life(config: Config) -> tuple[object, ...]:
+    """Return the settings that a reload does not change."""
+    settings = config.settings
+    return settings.state_directory, settings.socket, settings.web

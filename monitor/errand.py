@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
-from config.vocabulary import FileContent
+from config.vocabulary import FileContent, UnreadableReason
 from probes.assess import FileContext, assess_file
 from probes.file import identify, look_at_file
 from probes.finding import Assessment
-from probes.observation import FileIdentity, FileObservation
+from probes.judge.source import judge_file_source
+from probes.observation import FileIdentity, FileObservation, Unreadable
+
+log = logging.getLogger("certvigil.files")
+
+UNFORESEEN: Final = "certvigil failed at it, its log tells where"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +35,26 @@ Result = tuple[FileObservation, Assessment] | None
 
 
 def run(errands: Sequence[Errand], now: float) -> list[Result]:
-    """Return what each errand found at Unix time `now`, in order."""
+    """Return what each errand found at Unix time `now`, in order.
+
+    One that fails for no reason that was foreseen is logged and gives a file that cannot be read.
+    """
     return [_run(errand, now) for errand in errands]
 
 
 def _run(errand: Errand, now: float) -> Result:
+    try:
+        return _look(errand, now)
+    except BaseException:  # a panic in Rust is no Exception
+        log.exception("looking at %s failed for no reason that was foreseen", errand.context.target.name)
+    target = errand.context.target
+    why = Unreadable(UnreadableReason.UNFORESEEN, UNFORESEEN)
+    observation = FileObservation(target.name, now, None, FileContent.NOTHING, failure=why)
+    had_certificate = bool(errand.context.last_known)
+    return observation, Assessment(tuple(judge_file_source(observation, target.role, had_certificate=had_certificate)))
+
+
+def _look(errand: Errand, now: float) -> Result:
     target = errand.context.target
     if errand.identity is not None and identify(target.path) == errand.identity:
         if errand.judged:

@@ -7,7 +7,7 @@ import logging
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import partial
@@ -15,7 +15,7 @@ from typing import Final
 
 from config.model import Config, FileTarget
 from config.text import printable
-from config.vocabulary import FileRole, LookOutcome, TargetKind
+from config.vocabulary import FileRole, LookOutcome, TargetKind, UnreadableReason
 from monitor.agenda import Agenda
 from monitor.beliefs import Beliefs
 from monitor.errand import Errand, Result, run
@@ -54,7 +54,9 @@ class FileVigil:
         overflowed: Callable[[], None],
         component_changed: Callable[[str], None],
         surroundings_changed: Callable[[], None],
+        unsearched: Callable[[Mapping[str, str]], None],
     ) -> None:
+        """Call `unsearched` with each directory that cannot be searched, and why, where that changes."""
         self.progress = Progress()
         self._beliefs = beliefs
         self._worker = worker
@@ -63,6 +65,8 @@ class FileVigil:
         self._overflowed = overflowed
         self._component_changed = component_changed
         self._surroundings_changed = surroundings_changed
+        self._tell_unsearched = unsearched
+        self._unsearched: dict[str, str] = {}
         self._watcher = Watcher(asyncio.get_running_loop(), self._changed, self._lost)
         self._targets: dict[str, FileTarget] = {}
         """By path."""
@@ -159,24 +163,27 @@ class FileVigil:
     async def _find_all(self) -> None:
         found = await self._find("/")
         wanted = {target.path: target for target in (*found.targets, *self.config.files)}
-        names = {target.name for target in wanted.values()}
-        self._drop(path for path in tuple(self._targets) if path not in wanted)
-        for known in tuple(self._beliefs.known.values()):
-            if known.kind is TargetKind.FILE and known.target not in names:
-                self._beliefs.remove(known.target, time.time())
+        self._drop(path for path in tuple(self._targets) if path not in wanted and not _is_hidden(path, found))
         for target in wanted.values():
             self._add(target)
-        self._routine = deque(wanted)
+        for known in tuple(self._beliefs.known.values()):
+            if known.kind is TargetKind.FILE and known.target not in self._paths:
+                self._beliefs.remove(known.target, time.time())
+        self._routine = deque(self._targets)
         if not self.progress.finished:
-            self.progress.total, self.progress.done = len(wanted), 0
+            self.progress.total, self.progress.done = len(self._targets), 0
         self._surrounding_paths = self._beliefs.surroundings.paths()
-        await self._watcher.watch((*wanted, *self._surrounding_paths), found.directories)
+        await self._watcher.watch((*self._targets, *self._surrounding_paths), found.directories)
 
     async def _find_at(self, place: str, noticed: float) -> None:
         found = await self._find(place)
         matched = {target.path: target for target in found.targets}
         beneath = [place] if place in self._targets else [each for each in self._targets if _is_beneath(each, place)]
-        gone = [path for path in beneath if path not in matched and self._targets[path].role is FileRole.FOUND]
+        gone = [
+            path
+            for path in beneath
+            if path not in matched and self._targets[path].role is FileRole.FOUND and not _is_hidden(path, found)
+        ]
         self._drop(gone)
         self._watcher.discard(gone)
         new = [path for path in matched if path not in self._targets]
@@ -188,13 +195,19 @@ class FileVigil:
     async def _find(self, under: str) -> Found:
         loop = asyncio.get_running_loop()
         found = await loop.run_in_executor(self._worker, partial(find, self.config.watches, under))
-        for directory, failure in found.unreadable.items():
-            log.warning("cannot search %s: %s", printable(directory), failure.detail)
+        unsearched = {place: why for place, why in self._unsearched.items() if not _is_beneath(place, under)}
+        unsearched |= {place: f"{failure.reason}: {failure.detail}" for place, failure in found.unreadable.items()}
         if found.exceeded:
-            log.error("not everything is watched: %s", found.exceeded)
+            unsearched[under] = found.exceeded
+        if unsearched != self._unsearched:
+            self._unsearched = unsearched
+            self._tell_unsearched(unsearched)
         return found
 
     def _add(self, target: FileTarget) -> None:
+        known = self._beliefs.known.get(target.name)
+        if known is not None and known.location != printable(target.path):
+            self._beliefs.remove(target.name, time.time())
         self._targets[target.path] = target
         self._paths[target.name] = target.path
 
@@ -217,6 +230,10 @@ class FileVigil:
         each = (time.monotonic() - started) / max(1, len(due))
         for (target, noticed), errand, result in zip(due, errands, results, strict=True):
             if self._targets.get(target.path) is not target:
+                continue
+            if target.role is FileRole.FOUND and _is_gone(result):
+                # A pattern, not this path, is what was asked for: whether it still matches is for it to say.
+                self._places.setdefault(target.path, noticed)
                 continue
             outcome = self._learn(target, errand.context, result, now)
             self._looked(Looked(target.name, TargetKind.FILE, outcome, each, started - noticed))
@@ -267,6 +284,16 @@ class FileVigil:
             if certificate in self._paths:
                 self.look_again([self._paths[certificate]])
         self._component_changed(component)
+
+
+def _is_gone(result: Result) -> bool:
+    failure = result[0].failure if result else None
+    return failure is not None and failure.reason is UnreadableReason.NOT_FOUND
+
+
+def _is_hidden(path: str, found: Found) -> bool:
+    """Whether it cannot be told if a file is still there."""
+    return any(_is_beneath(path, directory) for directory in found.unreadable)
 
 
 def _is_beneath(path: str, place: str) -> bool:

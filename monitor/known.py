@@ -63,6 +63,8 @@ class Known:
     """Reason and detail of the last look, where it failed."""
     last_look: float | None = None
     """Unix time; None before the first look of this run."""
+    addresses: tuple[Presented, ...] = ()
+    """Of an endpoint: what each address presented when one last answered, in this run."""
 
     @property
     def up(self) -> bool | None:
@@ -96,8 +98,9 @@ def learn(
     assessment: Assessment,
     failure: tuple[str, str] | None,
     *,
-    identity: FileIdentity | None,
     now: float,
+    identity: FileIdentity | None = None,
+    addresses: tuple[Presented, ...] = (),
 ) -> tuple[Known, tuple[Event, ...]]:
     """Return what is believed after a look at Unix time `now`, and each change as an event.
 
@@ -108,6 +111,7 @@ def learn(
         known,
         presented=presented,
         since=known.since if presented == known.presented else now,
+        addresses=addresses or known.addresses,
         findings=findings,
         edges=assessment.edges,
         expiry=assessment.expiry,

@@ -58,6 +58,8 @@ class _Text(logging.Formatter):
 
 def _one_line(text: str) -> str:
     """Return text whose quotes and backslashes were escaped already, without a character that breaks a line."""
+    if text.isprintable():
+        return text
     return "".join(each if each.isprintable() else f"\\u{ord(each):04x}" for each in text)
 
 
@@ -94,10 +96,11 @@ def log_events(events: Sequence[Event]) -> None:
                 )
             case FindingCleared(finding=found):
                 _say(logging.INFO, "cleared", event, code=found.code, subject=found.subject, detail=found.detail)
-            case PresentedChanged(after=after):
+            case PresentedChanged(before=before, after=after):
                 leaf = after[0] if after else None
                 _say(
-                    logging.INFO,
+                    # What is there at first sight is no news: a first scan would say it of every file.
+                    logging.INFO if before else logging.DEBUG,
                     "presents",
                     event,
                     subject=leaf.subject if leaf else "",

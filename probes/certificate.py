@@ -12,9 +12,9 @@ from typing import Final, TypeVar
 from weakref import WeakValueDictionary
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, rsa
 from cryptography.utils import CryptographyDeprecationWarning
+from cryptography.x509 import Extensions
 
 from config.text import printable
 from probes.encoding import Outline, outline, plain_name
@@ -23,6 +23,9 @@ from probes.encoding import Outline, outline, plain_name
 warnings.filterwarnings("ignore", category=CryptographyDeprecationWarning, message="Parsed a serial number")
 # Nor is an attribute with more characters than X.520 allows.
 warnings.filterwarnings("ignore", category=UserWarning, message="Attribute's length must be")
+
+MOST_BYTES: Final = 256 * 1024
+"""Of a certificate; clients take 100 KiB at most, and all that names and extensions cost grows with it."""
 
 Fact = TypeVar("Fact")
 
@@ -88,6 +91,16 @@ class Certificate:
     def __repr__(self) -> str:
         return f"<Certificate {self.subject!r} {self.sha256[:16]}>"
 
+    @property
+    def is_costly(self) -> bool:
+        """Whether to verify with its key would take longer than with any in use, by a huge modulus or exponent."""
+        usual = _USUAL_BITS.get(self.key.kind)
+        if usual is None:
+            return False
+        # An RSA key that is longer than its modulus is so by its exponent.
+        huge_exponent = self.key.kind is KeyKind.RSA and len(self.outline().public_key) > self.key.bits // 8 + 64
+        return self.key.bits > usual or huge_exponent
+
     def outline(self) -> Outline:
         """Return the parts that are compared as bytes."""
         return outline(self.der)
@@ -100,6 +113,13 @@ class Certificate:
         """Return the library's object, parsed anew: values that live long do not hold it."""
         return x509.load_der_x509_certificate(self.der)
 
+    def extensions(self) -> Extensions:
+        """Return the library's extensions; none where one of them cannot be decoded."""
+        return _extensions(self)
+
+
+_USUAL_BITS: Final = {KeyKind.RSA: 8192, KeyKind.DSA: 4096}
+"""At most, where the time to verify grows fast with the size."""
 
 _known: Final[WeakValueDictionary[bytes, Certificate]] = WeakValueDictionary()
 
@@ -107,8 +127,11 @@ _known: Final[WeakValueDictionary[bytes, Certificate]] = WeakValueDictionary()
 def certificate(der: bytes) -> Certificate:
     """Return the certificate with exactly these bytes, decoded once for as long as anyone holds it.
 
-    Raises ValueError where `der` is not a certificate at all; a single bad field is a failure inside the value.
+    Raises ValueError where `der` is not a certificate at all, or larger than `MOST_BYTES`; a single bad field is a
+    failure inside the value.
     """
+    if len(der) > MOST_BYTES:
+        raise ValueError(f"it is larger than {MOST_BYTES} bytes")
     known = _known.get(der)
     if known is None:
         known = _known[der] = _decode(der)
@@ -120,6 +143,15 @@ def remember(known: Certificate) -> Certificate:
     return _known.setdefault(known.der, known)
 
 
+# As many as a path and what is compared with it: they take a hundred times the space of their DER.
+@lru_cache(maxsize=32)
+def _extensions(known: Certificate) -> Extensions:
+    try:
+        return known.x509().extensions
+    except Exception:  # noqa: BLE001 (why is among the failures already)
+        return _NO_EXTENSIONS
+
+
 class _Fields:
     """Decodes field by field, so that one bad field costs that field alone."""
 
@@ -129,19 +161,22 @@ class _Fields:
     def get(self, name: str, decode: Callable[[], Fact], otherwise: Fact) -> Fact:
         try:
             return decode()
-        except (ValueError, TypeError, UnsupportedAlgorithm, OverflowError, x509.DuplicateExtension) as error:
+        except Exception as error:  # noqa: BLE001 (the library raises KeyError and exceptions without a common base)
             self.failures.append(f"{name} cannot be decoded: {printable(str(error), 200)}")
             return otherwise
 
 
-_NO_EXTENSIONS: Final = x509.Extensions([])
+_NO_EXTENSIONS: Final = Extensions([])
 _Extensions = Mapping[type, x509.ExtensionType]
 _UNKNOWN_KEY: Final = Key(KeyKind.UNKNOWN, 0)
 
 
 def _decode(der: bytes) -> Certificate:
     parts = outline(der)
-    parsed = x509.load_der_x509_certificate(der)
+    try:
+        parsed = x509.load_der_x509_certificate(der)
+    except x509.InvalidVersion as error:
+        raise ValueError(str(error)) from None
     fields = _Fields()
     found = fields.get("extensions", lambda: parsed.extensions, _NO_EXTENSIONS)
     extensions = {type(each.value): each.value for each in found}

@@ -6,6 +6,7 @@ wrong, and lists what is wrong with it (RFC 5280, 6.1; RFC 4158 on building).
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -13,7 +14,7 @@ from functools import lru_cache
 from typing import Final
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.x509.oid import SignatureAlgorithmOID
 
@@ -55,7 +56,7 @@ class Path:
 def presented_path(presented: Sequence[Certificate]) -> tuple[Certificate, ...]:
     """Return the presented certificates in the order in which each is signed by the next, from the leaf on.
 
-    The leaf is the first certificate that signed none of the others; what does not lead on from it is left out.
+    What does not lead on from the leaf is left out.
     """
     if not presented:
         return ()
@@ -76,12 +77,13 @@ def named_path(presented: Sequence[Certificate]) -> tuple[Certificate, ...]:
 
 
 def find_leaf(presented: Sequence[Certificate]) -> Certificate:
-    """Return the end entity among `presented` (not empty): the first that is no CA, or else that signed no other."""
+    """Return the end entity among `presented` (not empty): the first that is no CA, or else that issued no other."""
     for candidate in presented:
         if not candidate.is_ca:
             return candidate
+    issuers = Counter(each.outline().issuer for each in dict.fromkeys(presented))
     for candidate in presented:
-        if not any(other is not candidate and signed(candidate, other) for other in presented):
+        if issuers[candidate.outline().subject] == candidate.self_issued:
             return candidate
     return presented[0]
 
@@ -115,17 +117,20 @@ def _extend(
     issuer = last.outline().issuer
     anchors = trust.by_subject.get(issuer, ()) if trust is not None else ()
     named = [each for each in dict.fromkeys((*anchors, *by_subject.get(issuer, ()))) if each not in so_far]
-    signers = [each for each in named if signed(each, last)]
-    for signer in signers:
-        yield from _extend((*so_far, signer), by_subject, trust)
+    signers = 0
+    # One by one: whoever has enough paths verifies no further signatures.
+    for signer in named:
+        if signed(signer, last):
+            signers += 1
+            yield from _extend((*so_far, signer), by_subject, trust)
     if not signers:
         yield Path(so_far, End.BAD_SIGNATURE if any(_same_key_named(each, last) for each in named) else End.MISSING)
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=1024)
 def signed(issuer: Certificate, subject: Certificate) -> bool:
-    """Whether the key of `issuer` made the signature of `subject`, and the names agree."""
-    if subject.outline().issuer != issuer.outline().subject:
+    """Whether the key of `issuer` made the signature of `subject`, and the names agree; no costly key is tried."""
+    if subject.outline().issuer != issuer.outline().subject or issuer.is_costly:
         return False
     child = subject.x509()
     try:
@@ -133,7 +138,7 @@ def signed(issuer: Certificate, subject: Certificate) -> bool:
             _verify_legacy(issuer.x509().public_key(), child)
         else:
             child.verify_directly_issued_by(issuer.x509())
-    except (InvalidSignature, ValueError, TypeError, UnsupportedAlgorithm):
+    except Exception:  # noqa: BLE001 (a hostile key can make the library raise what is documented nowhere)
         return False
     return True
 
@@ -152,8 +157,8 @@ def _verify_legacy(key: object, child: x509.Certificate) -> None:
 def _same_key_named(issuer: Certificate, subject: Certificate) -> bool:
     """Whether `subject` names the key of `issuer` as its signer, or names no key at all (RFC 5280, 4.2.1.1)."""
     try:
-        named = subject.x509().extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value.key_identifier
-        own = issuer.x509().extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value.digest
-    except (x509.ExtensionNotFound, ValueError, x509.DuplicateExtension):
+        named = subject.extensions().get_extension_for_class(x509.AuthorityKeyIdentifier).value.key_identifier
+        own = issuer.extensions().get_extension_for_class(x509.SubjectKeyIdentifier).value.digest
+    except x509.ExtensionNotFound:
         return True
     return named is None or named == own

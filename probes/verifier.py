@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -52,17 +53,20 @@ def verify_openssl(leaf: Certificate, intermediates: Sequence[Certificate], trus
     # A store of its own for each call: OpenSSL keeps the first time that a store is given.
     store = crypto.X509Store()
     for anchor in _reachable(trust, (leaf, *intermediates)):
-        store.add_cert(crypto.X509.from_cryptography(anchor.x509()))
+        # What OpenSSL cannot decode, it does not trust either.
+        with suppress(crypto.Error):
+            store.add_cert(crypto.X509.from_cryptography(anchor.x509()))
     store.set_time(datetime.fromtimestamp(now, UTC).replace(tzinfo=None))
     # pyOpenSSL has no public call for the purpose, without which any certificate could be a server's.
     if openssl.X509_STORE_set_purpose(store._store, openssl.X509_PURPOSE_SSL_SERVER) != 1:
         raise RuntimeError("OpenSSL does not take the purpose of a server")
-    untrusted = [crypto.X509.from_cryptography(each.x509()) for each in intermediates]
-    context = crypto.X509StoreContext(store, crypto.X509.from_cryptography(leaf.x509()), untrusted)
     try:
-        path = context.get_verified_chain()
+        first, *untrusted = (crypto.X509.from_cryptography(each.x509()) for each in (leaf, *intermediates))
+        path = crypto.X509StoreContext(store, first, untrusted).get_verified_chain()
     except crypto.X509StoreContextError as error:
         return Refused(printable(str(error)))
+    except crypto.Error:
+        return Refused("a certificate cannot be decoded")
     return Accepted(tuple(certificate(crypto.dump_certificate(crypto.FILETYPE_ASN1, each)) for each in path))
 
 
@@ -85,16 +89,16 @@ def _folded(name: str) -> str:
 
 def verify_webpki(leaf: Certificate, intermediates: Sequence[Certificate], trust: Trust, now: float) -> Verification:
     """Verify by the web PKI's profile (as cryptography implements it) at Unix time `now`, the name left aside."""
-    verifier = (
+    policy = (
         verification.PolicyBuilder()
         .store(_webpki_store(trust))
         .time(datetime.fromtimestamp(now, UTC).replace(tzinfo=None))
         .max_chain_depth(WEBPKI_MAX_DEPTH)
-        .build_server_verifier(_some_name_of(leaf))
     )
     try:
+        verifier = policy.build_server_verifier(_some_name_of(leaf))
         path = verifier.verify(leaf.x509(), [each.x509() for each in intermediates])
-    except (verification.VerificationError, ValueError, x509.DuplicateExtension) as error:
+    except Exception as error:  # noqa: BLE001 (which ones a certificate can make it raise is documented nowhere)
         return Refused(printable(str(error)))
     return Accepted(tuple(certificate(each.public_bytes(Encoding.DER)) for each in path))
 

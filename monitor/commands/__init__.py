@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import signal
 from importlib.metadata import version
 from typing import Annotated
 
@@ -71,6 +72,8 @@ def run(
     log_level: Annotated[LogLevel, typer.Option(help="From which level on.")] = LogLevel.INFO,
 ) -> None:
     """Run the daemon in the foreground, until SIGTERM; SIGHUP reads the configuration again."""
+    # Until the daemon can reload, to be asked to must not kill it.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     from monitor.commands.run import run as start
 
     raise typer.Exit(start(config, log_format, log_level))

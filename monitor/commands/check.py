@@ -26,7 +26,7 @@ from probes.find import find
 from probes.finding import Assessment, verdict
 from probes.judge.client import View
 from probes.judge.source import UNREACHABLE_AFTER
-from probes.observation import EndpointObservation
+from probes.observation import EndpointObservation, Presented
 from probes.trust import TrustUnreadable, read_trust
 
 EXIT_CODE: Final = {Verdict.OK: 0, Verdict.WARNING: 1, Verdict.CRITICAL: 2, Verdict.UNKNOWN: 3}
@@ -50,6 +50,8 @@ class Checked:
     chain: tuple[Certificate, ...]
     known: bool
     """Whether there was anything to judge."""
+    addresses: tuple[Presented, ...] = ()
+    """Of an endpoint that answered."""
 
     @property
     def verdict(self) -> Verdict:
@@ -90,6 +92,8 @@ def check(
     else:
         for each in checked:
             screen.target(each.target, each.verdict, each.assessment.findings, each.chain, now)
+            for one in each.addresses:
+                screen.say(f"         {one.address}: {one.version}, {one.cipher} {one.group}".rstrip(), "dim")
     return _exit_code(checked)
 
 
@@ -172,7 +176,7 @@ async def _check_endpoints(endpoints: Sequence[Endpoint], view: View, now: float
         context = EndpointContext(endpoint, (view,), failures_in_a_row=UNREACHABLE_AFTER)
         assessment = assess_endpoint(observation, context, now)
         chain = observation.presented[0].chain if observation.presented else ()
-        return Checked(endpoint.name, assessment, chain, bool(observation.presented))
+        return Checked(endpoint.name, assessment, chain, bool(observation.presented), observation.presented)
 
     return list(await asyncio.gather(*map(one, endpoints)))
 
@@ -191,6 +195,10 @@ def document(checked: Iterable[Checked], now: float) -> dict[str, Any]:
                     for found in each.assessment.findings
                 ],
                 "chain": list(map(certificate_document, each.chain)),
+                "addresses": [
+                    {"address": one.address, "version": one.version, "cipher": one.cipher, "group": one.group}
+                    for one in each.addresses
+                ],
             }
             for each in checked
         ],

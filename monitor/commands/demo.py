@@ -36,7 +36,7 @@ def demo(seconds: float | None) -> int:
         screen.say("building a small appliance: its own CA, and four components on loopback")
         with Appliance(directory) as appliance, _daemon(appliance) as events:
             _say_addresses(screen, appliance)
-            screen.say("\nlooking at everything for the first time", "bold")
+            screen.say("\neverything was looked at once, and nothing is wrong yet", "bold")
             story = _Story(screen, events)
             try:
                 _tell(story, appliance)
@@ -85,6 +85,7 @@ def _tell(story: _Story, appliance: Appliance) -> None:
     story.act("and a good one again")
     console.serve(appliance.issue())
     story.expect("cleared", Code.EXPIRED, "console/")
+    story.settle()
 
 
 def _follow(story: _Story, seconds: float | None) -> None:
@@ -105,12 +106,16 @@ class _Story:
         self._seen: list[Event] = []
 
     def act(self, text: str) -> None:
-        """Show what else comes of what was done before, then say what is about to be done."""
-        while self.show_next(SETTLE):
-            pass
+        """Say what is about to be done, once everything has come of what was done before."""
+        self.settle()
         self._screen.say(f"\n{text}", "bold")
         self._seen.clear()
         self._acted = time.monotonic()
+
+    def settle(self) -> None:
+        """Show what else comes of what was done."""
+        while self.show_next(SETTLE):
+            pass
 
     def expect(self, what: str, code: Code, target: str) -> None:
         """Show what happens until the expected thing does."""
@@ -139,7 +144,8 @@ class _Story:
             self._screen.say(f"  {after}  presents  {event['target']}: {event['sha256'][:16]}", "dim")
         elif what in {"raised", "changed", "cleared"}:
             style = "green" if what == "cleared" else _STYLE.get(event.get("severity", ""), "")
-            self._screen.say(f"  {after}  {what:<8}  {event['target']}: {event['code']}: {event['detail']}", style)
+            detail = "" if what == "cleared" else f": {event['detail']}"
+            self._screen.say(f"  {after}  {what:<8}  {event['target']}: {event['code']}{detail}", style)
         return True
 
 

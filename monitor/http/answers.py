@@ -183,18 +183,42 @@ class Target(Answer):
         )
 
 
+class Address(Answer):
+    """What one address of an endpoint presented and negotiated."""
+
+    address: str
+    presented: Sequence[str]
+    """SHA-256 of each certificate."""
+    version: str
+    cipher: str
+    group: str
+    """Of the key exchange; empty where it is not known."""
+
+
 class TargetInFull(Target):
     """A target with the certificates that it presents."""
 
     since: datetime | None
     """Since when it presents them."""
     chain: Sequence[Certificate]
+    addresses: Sequence[Address]
+    """Of an endpoint, when one last answered."""
 
     @classmethod
     def of_known(cls, known: belief.Known) -> TargetInFull:
         """Return everything believed of a target."""
         since = moment(known.since) if known.presented else None
-        return cls.of(known, since=since, chain=list(map(Certificate.of, known.presented)))
+        addresses = [
+            Address(
+                address=each.address,
+                presented=[certificate.sha256 for certificate in each.chain],
+                version=each.version,
+                cipher=each.cipher,
+                group=each.group,
+            )
+            for each in known.addresses
+        ]
+        return cls.of(known, since=since, chain=list(map(Certificate.of, known.presented)), addresses=addresses)
 
 
 class Happened(Answer):

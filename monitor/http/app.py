@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Annotated, Final, TypeVar
 
@@ -26,8 +26,8 @@ from probes.certificate import Certificate
 Item = TypeVar("Item")
 
 API: Final = "/api/v1"
-BREATH: Final = 500
-"""Targets gone through before others get their turn."""
+BREATH: Final = 200
+"""Items gone through before others get their turn."""
 CONTENT_TYPE: Final = b"text/plain; version=0.0.4; charset=utf-8"
 
 LANDING: Final = """<!doctype html>
@@ -54,6 +54,7 @@ class Metrics:
 
     def __init__(self, view: View) -> None:
         self._view = view
+        self._turn = asyncio.Lock()
 
     async def __call__(self, scope: Scope, _receive: Receive, send: Send) -> None:
         """Answer one request (ASGI)."""
@@ -63,12 +64,19 @@ class Metrics:
             headers.append((b"content-encoding", b"gzip"))
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         if scope["method"] != "HEAD":
-            for chunk in (gzipped if compressed else plain)(self._view.metrics()):
+            chunks = iter((gzipped if compressed else plain)(self._view.metrics()))
+            while (chunk := await self._next(chunks)) is not None:
                 if chunk:
                     part: Message = {"type": "http.response.body", "body": chunk, "more_body": True}
                     await send(part)
-                await asyncio.sleep(0)
         await send({"type": "http.response.body", "body": b""})
+
+    async def _next(self, chunks: Iterator[bytes]) -> bytes | None:
+        """Make one chunk in each round of the event loop, however many clients ask at once."""
+        async with self._turn:
+            chunk = next(chunks, None)
+            await asyncio.sleep(0)
+        return chunk
 
 
 def accepts_gzip(headers: Iterable[tuple[bytes, bytes]]) -> bool:
@@ -92,6 +100,11 @@ async def _unhurried(items: Sequence[Item]) -> AsyncIterator[Item]:
 def _json(answer: BaseModel, status: int = 200) -> Response:
     # Given as text: FastAPI would validate the whole answer once more.
     return Response(answer.model_dump_json(), status, media_type="application/json")
+
+
+async def _listing(items: Sequence[Item], offset: int, limit: int, show: Callable[[Item], answers.Answer]) -> Response:
+    shown = [show(item) async for item in _unhurried(items[offset : offset + limit])]
+    return _json(answers.Listing(total=len(items), offset=offset, items=shown))
 
 
 def create_app(view: View, version: str) -> FastAPI:
@@ -137,8 +150,7 @@ def _add_targets(app: FastAPI, view: View) -> None:
         """List what is looked at, by name."""
         chosen = [known async for known in _unhurried(tuple(view.known().values())) if verdict in {None, known.verdict}]
         chosen.sort(key=lambda known: known.target)
-        shown = [answers.Target.of(known) for known in chosen[offset : offset + limit]]
-        return _json(answers.Listing(total=len(chosen), offset=offset, items=shown))
+        return await _listing(chosen, offset, limit, answers.Target.of)
 
     @app.get(f"{API}/targets/{{name:path}}", response_model=answers.TargetInFull)
     async def target(name: str) -> Response:
@@ -160,8 +172,7 @@ def _add_targets(app: FastAPI, view: View) -> None:
             if code in {None, raised.finding.code} and severity in {None, raised.finding.severity}
         ]
         found.sort(key=lambda pair: (-pair[1].finding.severity.rank, pair[0], pair[1].finding.code))
-        shown = [answers.Finding.of(*pair) for pair in found[offset : offset + limit]]
-        return _json(answers.Listing(total=len(found), offset=offset, items=shown))
+        return await _listing(found, offset, limit, lambda pair: answers.Finding.of(*pair))
 
 
 def _add_certificates(app: FastAPI, view: View) -> None:
@@ -177,11 +188,10 @@ def _add_certificates(app: FastAPI, view: View) -> None:
     async def certificates(limit: Limit = 100, offset: Offset = 0) -> Response:
         """List the certificates that are presented somewhere, the first to end first."""
         where = await presented()
-        ordered = sorted(where, key=lambda each: (each.not_after or 0, each.sha256))
-        shown = [
-            answers.PresentedCertificate.of(each, targets=where[each]) for each in ordered[offset : offset + limit]
-        ]
-        return _json(answers.Listing(total=len(ordered), offset=offset, items=shown))
+        ordered = sorted(where, key=lambda each: each.not_after or 0)
+        return await _listing(
+            ordered, offset, limit, lambda each: answers.PresentedCertificate.of(each, targets=where[each])
+        )
 
     @app.get(f"{API}/certificates/{{sha256}}", response_model=answers.PresentedCertificate)
     async def certificate(sha256: str) -> Response:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
+import re
 import socket
 import threading
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
@@ -28,6 +30,9 @@ SECURITY_HEADERS: Final = {
 }
 
 
+_HOST: Final = re.compile(r"(?:\[([^\[\]]+)\]|([^:\[\]]+))(?::[0-9]{0,5})?")
+
+
 class HostNames:
     """By which names this server may be asked for, so that no page rebinds its own name to our address."""
 
@@ -44,10 +49,10 @@ class HostNames:
 
     def accepts(self, host: str) -> bool:
         """Whether the value of this `Host` header names us."""
-        name = host.lower()
-        if name in self._names:
-            return True
-        name = name[1:].partition("]")[0] if name.startswith("[") else name.partition(":")[0]
+        match = _HOST.fullmatch(host.lower())
+        if match is None:
+            return False
+        name = match[1] or match[2]
         return name.removesuffix(".") in self._names or _is_address(name)
 
 
@@ -66,6 +71,7 @@ class Guard:
         self._application = application
         self._hosts = hosts
         self._passwords = Passwords()
+        self._turn = asyncio.Lock()
         self._headers: list[tuple[bytes, bytes]] = []
         self.protect(WebConfig())
 
@@ -91,6 +97,9 @@ class Guard:
         if scope["state"]["peer"] is not None:
             await self._application(scope, receive, send_guarded)
             return
+        async with self._turn:
+            # One request begins in each round of the event loop, however many come at once.
+            await asyncio.sleep(0)
         headers = list(scope["headers"])
         hosts = [value.decode("latin-1") for name, value in headers if name == b"host"]
         if len(hosts) != 1:

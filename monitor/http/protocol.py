@@ -71,6 +71,13 @@ class Connection(HttpToolsProtocol):
         elif self._request_bytes and self._request_deadline is None:
             self._request_deadline = self.loop.call_later(REQUEST_SECONDS, self.transport.abort)
 
+    def on_headers_complete(self) -> None:
+        """Take a request, unless the one before is still being answered: no client in use asks on without waiting."""
+        if self.cycle is not None and not self.cycle.response_complete:
+            self.transport.abort()
+        else:
+            super().on_headers_complete()
+
     def on_message_complete(self) -> None:
         """Note that a request has arrived as a whole."""
         self._forget_request()

@@ -13,7 +13,6 @@ from uvicorn import Config
 from uvicorn.server import ServerState
 
 from config.address import join_address
-from config.document import Mistake
 from config.model import Settings
 from monitor.http.app import create_app
 from monitor.http.guard import Guard, HostNames
@@ -51,55 +50,55 @@ class WebServer:
         self._config.load()
         # Apart, so that a crowd at the ports leaves the administrator's way in free.
         self._over_tcp, self._over_unix = ServerState(), ServerState()
-        self._tcp: list[socket.socket] = []
+        self._tcp: dict[str, list[socket.socket]] = {}
         self._unix: socket.socket | None = None
         self._tcp_servers: list[asyncio.Server] = []
         self._unix_server: asyncio.Server | None = None
         self._unix_inode = (0, 0)
+        self._unix_problems: tuple[str, ...] = ()
 
     @property
     def addresses(self) -> Sequence[str]:
         """Where TCP connections are accepted, `host:port` each."""
-        return [join_address(*each.getsockname()[:2]) for each in self._tcp]
+        return [join_address(*each.getsockname()[:2]) for each in self._listening()]
 
     async def start(self) -> tuple[str, ...]:
         """Begin to answer; return a sentence for each listener that could not be brought up, and why.
 
         Where the web configuration has mistakes, nothing listens on TCP: it is there to protect that.
         """
-        problems: list[str] = []
         try:
             await self._start_unix()
         except ListenError as error:
-            problems.append(str(error))
-        web = await self._read_web_config()
-        if not isinstance(web, WebConfig):
-            return (*problems, *map(str, web))
-        for address in self._settings.web.listen:
-            try:
-                self._tcp += await asyncio.to_thread(listen_tcp, address)
-            except ListenError as error:
-                problems.append(str(error))
-        await self._accept(web)
-        return tuple(problems)
+            self._unix_problems = (str(error),)
+        return await self.reload_web_config()
 
-    async def reload_web_config(self) -> tuple[Mistake, ...]:
+    async def reload_web_config(self) -> tuple[str, ...]:
         """Read the web configuration, its certificate and key again, for connections from now on.
 
-        Where there are mistakes, they are returned and what was read before stays.
+        Return a sentence for each mistake, on which what was read before stays, and for each listener that is not up.
+        Those of TCP are tried again.
         """
-        web = await self._read_web_config()
+        path = self._settings.web.config_file
+        web = WebConfig() if path is None else await asyncio.to_thread(read_web_config, path)
         if not isinstance(web, WebConfig):
-            return web
+            return (*self._unix_problems, *map(str, web))
+        problems = list(self._unix_problems)
+        for address in self._settings.web.listen:
+            if address not in self._tcp:
+                try:
+                    self._tcp[address] = await asyncio.to_thread(listen_tcp, address)
+                except ListenError as error:
+                    problems.append(str(error))
         await self._accept(web)
-        return ()
+        return tuple(problems)
 
     async def stop(self, within: float = 1.0) -> None:
         """Accept no more; end idle connections now, and busy ones when they are done or after `within` seconds."""
         for server in (*self._tcp_servers, self._unix_server):
             if server is not None:
                 server.close()
-        for listening in self._tcp:
+        for listening in self._listening():
             listening.close()
         self._end_unix()
         states = (self._over_tcp, self._over_unix)
@@ -116,9 +115,8 @@ class WebServer:
         await asyncio.gather(*tasks, return_exceptions=True)
         self._guard.close()
 
-    async def _read_web_config(self) -> WebConfig | tuple[Mistake, ...]:
-        path = self._settings.web.config_file
-        return WebConfig() if path is None else await asyncio.to_thread(read_web_config, path)
+    def _listening(self) -> list[socket.socket]:
+        return [each for sockets in self._tcp.values() for each in sockets]
 
     async def _start_unix(self) -> None:
         path = self._settings.socket
@@ -146,7 +144,7 @@ class WebServer:
             server.close()
         self._guard.protect(web)
         loop = asyncio.get_running_loop()
-        for listening in self._tcp:
+        for listening in self._listening():
             # Of a duplicate, so that connections queue at the socket itself while one takes another's place.
             server = await loop.create_server(
                 lambda: self._connection(self._over_tcp),

@@ -123,9 +123,7 @@ class Watcher:
         for some in _slices(self._ways.listings - directories.keys()):
             self.discard((), some)
             await asyncio.sleep(0)
-        for some in _slices(self._ways.directories):
-            self._make_sure(some)
-            await asyncio.sleep(0)
+        await self._make_sure()
         for some in _slices(files - self._ways.files):
             self.add(some, {})
             await asyncio.sleep(0)
@@ -185,14 +183,17 @@ class Watcher:
             self._poller = self._loop.create_task(self._poll())
         return False
 
-    def _make_sure(self, directories: Iterable[str]) -> None:
+    async def _make_sure(self) -> None:
         """Find what no notice told: it may have been lost, or never given, as when a file system is mounted."""
-        for directory in directories:
+        for directory in tuple(self._ways.directories):
             if directory not in self._ways.directories:
                 continue
             if self._watch_directory(directory):
                 self._entries.add(directory)
-            self._entries |= self._ways.differing(self._ways.entries(directory))
+            await asyncio.sleep(0)
+            for some in _slices(self._ways.entries(directory)):
+                self._entries |= self._ways.differing(some)
+                await asyncio.sleep(0)
         if self._entries:
             self._flush_soon()
 

@@ -86,7 +86,8 @@ def _span(chain: Sequence[Certificate], view: View, now: float) -> float:
     return max((at for at in times if at <= now), default=times[0] - 1 if times else now)
 
 
-@lru_cache(maxsize=4096)
+# A server may present another 100 KiB at every look, so what is kept is bounded.
+@lru_cache(maxsize=512)
 def _judge_chain(  # noqa: PLR0917 (each argument is part of the key)
     chain: tuple[Certificate, ...],
     trust: Trust,
@@ -96,7 +97,8 @@ def _judge_chain(  # noqa: PLR0917 (each argument is part of the key)
     elsewhere: tuple[Trust, ...],
 ) -> ChainVerdict:
     leaf = chain[0]
-    pool = (*chain, *held)
+    issuers = (*chain[1:], *held)
+    pool = (leaf, *(each for each in issuers if not each.is_costly))
     strict = verify_webpki(leaf, pool[1:], trust, now)
     verification = strict if verifier is VerifierName.WEBPKI else verify_openssl(leaf, pool[1:], trust, now)
     subject_of = subject_in(chain)
@@ -108,12 +110,18 @@ def _judge_chain(  # noqa: PLR0917 (each argument is part of the key)
         return tuple(judge_path(path, trust.name, now, subject_of, elsewhere))
 
     best = min(paths(leaf, pool, trust), key=lambda path: _merit(path, faults(path)))
+    costly = tuple(_too_large(each, subject_of) for each in issuers if each.is_costly)
     unexplained = (
         judge_conformance(best.certificates, strict, subject_of)
         if verifier is VerifierName.WEBPKI
         else [finding(Code.PATH_REJECTED, f"OpenSSL refuses the path: {verification.said}")]
     )
-    return ChainVerdict(False, best.certificates, faults(best) or tuple(unexplained))
+    return ChainVerdict(False, best.certificates, costly or faults(best) or tuple(unexplained))
+
+
+def _too_large(certificate: Certificate, subject_of: SubjectOf) -> Finding:
+    detail = f"the key of {certificate.subject}, {certificate.key}, is too large to verify with"
+    return finding(Code.PATH_REJECTED, detail, subject_of(certificate))
 
 
 def _merit(path: Path, faults: Sequence[Finding]) -> tuple[bool, int, int]:
@@ -158,9 +166,11 @@ def judge_acceptance(edge: Edge, view: View, endpoint: str) -> Iterator[Finding]
 
 def subject_in(chain: Sequence[Certificate]) -> SubjectOf:
     """Return how findings name a certificate: by its position where it is presented, else by its subject."""
+    positions = {certificate: position for position, certificate in reversed(tuple(enumerate(chain)))}
 
     def subject(certificate: Certificate) -> str:
-        return f"position {chain.index(certificate)}" if certificate in chain else certificate.subject
+        position = positions.get(certificate)
+        return certificate.subject if position is None else f"position {position}"
 
     return subject
 

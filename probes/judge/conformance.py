@@ -47,8 +47,8 @@ def _names_criticality(certificate: Certificate, leaf: bool) -> bool:
     if not leaf:
         return False
     try:
-        names = certificate.x509().extensions.get_extension_for_class(x509.SubjectAlternativeName)
-    except (x509.ExtensionNotFound, x509.DuplicateExtension, ValueError):
+        names = certificate.extensions().get_extension_for_class(x509.SubjectAlternativeName)
+    except x509.ExtensionNotFound:
         return False
     return names.critical == bool(certificate.subject)
 

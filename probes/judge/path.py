@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
+from itertools import islice
 from typing import Final, TypeVar
 
 from cryptography import x509
@@ -35,6 +37,9 @@ _UNDERSTOOD: Final = frozenset(
         ExtensionOID.CRL_DISTRIBUTION_POINTS,
     }
 )
+MOST_COMPARED_NAMES: Final = 1 << 14
+"""Pairs of a name and a constraint on names; verifiers give up as well, if later."""
+
 _SERVER_USES: Final = frozenset({ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE})
 
 
@@ -133,7 +138,8 @@ def _judge_use(certificate: Certificate, subject: str, *, leaf: bool) -> Iterato
     serves = usage is None or usage.digital_signature or usage.key_encipherment or usage.key_agreement
     if leaf and not serves:
         yield finding(Code.PATH_REJECTED, f"the key usage of {certificate.subject} excludes TLS servers", subject)
-    for oid in _not_understood(certificate):
+    # One will do: an attacker may put in thousands.
+    for oid in islice(_not_understood(certificate), 1):
         yield finding(
             Code.PATH_REJECTED, f"{certificate.subject} has the critical extension {oid}, which is not known", subject
         )
@@ -141,20 +147,31 @@ def _judge_use(certificate: Certificate, subject: str, *, leaf: bool) -> Iterato
 
 def _judge_constraints(path: Sequence[Certificate], index: int, subject: str) -> Iterator[Finding]:
     """Yield the names of the leaf that the certificate at `index` does not allow (RFC 5280, 4.2.1.10)."""
-    constraints = extension_of(path[index], x509.NameConstraints) if index else None
-    names = extension_of(path[0], x509.SubjectAlternativeName) if constraints else None
+    if index and _excludes(path[index], path[0]):
+        yield finding(
+            Code.PATH_REJECTED,
+            f"the name constraints of {path[index].subject} exclude a name of {path[0].subject}",
+            subject,
+        )
+
+
+@lru_cache(maxsize=256)
+def _excludes(authority: Certificate, leaf: Certificate) -> bool:
+    """Whether the constraints of `authority` forbid a name of `leaf`; not, where they are too many to compare."""
+    constraints = extension_of(authority, x509.NameConstraints)
+    names = extension_of(leaf, x509.SubjectAlternativeName) if constraints else None
     if constraints is None or names is None:
-        return
+        return False
+    permitted, excluded = constraints.permitted_subtrees or (), constraints.excluded_subtrees or ()
+    if len(leaf.names) * (len(permitted) + len(excluded)) > MOST_COMPARED_NAMES:
+        return False
     for name in names:
-        permitted = [each for each in constraints.permitted_subtrees or () if type(each) is type(name)]
-        outside = bool(permitted) and not any(_within(name, tree) for tree in permitted)
-        if outside or any(_within(name, tree) for tree in constraints.excluded_subtrees or ()):
-            yield finding(
-                Code.PATH_REJECTED,
-                f"the name constraints of {path[index].subject} exclude a name of {path[0].subject}",
-                subject,
-            )
-            return
+        same_kind = [each for each in permitted if type(each) is type(name)]
+        if same_kind and not any(_within(name, tree) for tree in same_kind):
+            return True
+        if any(_within(name, tree) for tree in excluded):
+            return True
+    return False
 
 
 def _within(name: x509.GeneralName, tree: x509.GeneralName) -> bool:
@@ -173,11 +190,7 @@ def _within(name: x509.GeneralName, tree: x509.GeneralName) -> bool:
 
 
 def _not_understood(certificate: Certificate) -> Iterator[str]:
-    try:
-        extensions = certificate.x509().extensions
-    except (ValueError, x509.DuplicateExtension):
-        return
-    for extension in extensions:
+    for extension in certificate.extensions():
         if extension.critical and extension.oid not in _UNDERSTOOD:
             yield extension.oid.dotted_string
 
@@ -185,6 +198,6 @@ def _not_understood(certificate: Certificate) -> Iterator[str]:
 def extension_of(certificate: Certificate, kind: type[Value]) -> Value | None:
     """Return the value of the extension of that class, None where it is absent or cannot be decoded."""
     try:
-        return certificate.x509().extensions.get_extension_for_class(kind).value
-    except (x509.ExtensionNotFound, x509.DuplicateExtension, ValueError):
+        return certificate.extensions().get_extension_for_class(kind).value
+    except x509.ExtensionNotFound:
         return None

@@ -118,7 +118,7 @@ def _lookup_aside(host: str) -> Future[Addresses]:
 def _lookup(host: str) -> Addresses:
     try:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
-    except UnicodeError:
+    except ValueError:
         return Unreachable(printable(host), UnreachableReason.NAME_NOT_FOUND, "this is not a host name")
     except socket.gaierror as error:
         return Unreachable(printable(host), UnreachableReason.NAME_NOT_FOUND, str(error.strerror))

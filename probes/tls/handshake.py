@@ -7,7 +7,6 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import Final
 
-from cryptography import x509
 from OpenSSL import SSL, crypto
 
 from config.address import is_dns_name
@@ -28,9 +27,8 @@ _VERSION: Final = MappingProxyType(
         TLSVersion.TLS1_3: SSL.TLS1_3_VERSION,
     }
 )
-# What every client offers comes first, so that a server is seen to choose as it does for them; then all else that
-# comes with a certificate. Level 0 lets weak keys, signatures and TLS 1.0 be seen.
-_CIPHERS: Final = b"DEFAULT:ALL:COMPLEMENTOFALL:!aNULL:!PSK:!SRP:@SECLEVEL=0"
+_MORE_CIPHERS: Final = ":ALL:COMPLEMENTOFALL:!aNULL:!PSK:!SRP:@SECLEVEL=0"
+"""All that come with a certificate; at level 0 weak keys, weak signatures and TLS 1.0 are seen as well."""
 _FLIGHT: Final = 65_536
 """More than a client has to say at once."""
 
@@ -88,7 +86,9 @@ _PLAIN_PROTOCOLS: Final = (
 def _context(minimum: TLSVersion) -> SSL.Context:
     context = SSL.Context(SSL.TLS_CLIENT_METHOD)
     context.set_min_proto_version(_VERSION[minimum])
-    context.set_cipher_list(_CIPHERS)
+    # What every client offers stays in front, so that servers choose as they do for them.
+    default = SSL.Connection(SSL.Context(SSL.TLS_CLIENT_METHOD), None).get_cipher_list()
+    context.set_cipher_list((":".join(default) + _MORE_CIPHERS).encode())
     context.set_verify(SSL.VERIFY_NONE)
     context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
     # Appliances from before RFC 5746 are to be seen as well.
@@ -185,7 +185,7 @@ class Handshake:
             return Unreachable(self._address, UnreachableReason.TOO_MUCH_DATA, detail)
         try:
             chain = tuple(certificate(crypto.dump_certificate(crypto.FILETYPE_ASN1, each)) for each in stack)
-        except (ValueError, x509.InvalidVersion) as error:
+        except ValueError as error:
             detail = f"presents a certificate that cannot be decoded: {printable(str(error), 200)}"
             return Unreachable(self._address, UnreachableReason.HANDSHAKE_FAILED, detail)
         return Presented(

@@ -8,11 +8,15 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
-from types import TracebackType
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from http.client import HTTPConnection
+from types import MappingProxyType, TracebackType
 from typing import Final, Self
 
+from monitor.lab.process import free_address
 from monitor.store import Counts, counts, database_path
+from tests.bench.estate import configuration
 
 PATIENCE: Final = 120.0
 """Seconds after which whatever is waited for has failed."""
@@ -22,9 +26,15 @@ class Daemon:
     """Runs `certvigil run` inside the block, which begins once it is ready; its log goes to `LOG` in `directory`."""
 
     def __init__(
-        self, directory: str, configuration: str, *, command: Sequence[str] = ("-m", "monitor.main", "run", "--config")
+        self,
+        directory: str,
+        *patterns: str,
+        rescan: str = "10m",
+        endpoints: Mapping[str, str] = MappingProxyType({}),
+        command: Sequence[str] = ("-m", "monitor.main", "run", "--config"),
     ) -> None:
-        """Take the YAML of its configuration, and how Python is to start it."""
+        """Take what it is to watch, the directory for everything else, and how Python is to start it."""
+        self.listen = "{}:{}".format(*free_address())
         self.state = os.path.join(directory, "state")
         self.log_file = os.path.join(directory, "log")
         self.since_start = 0.0
@@ -32,29 +42,28 @@ class Daemon:
         self.since_scan = 0.0
         """Seconds from the start of the first scan until it was ready."""
         self._directory = directory
-        self._config_file = os.path.join(directory, "config.yaml")
+        self.config_file = os.path.join(directory, "config.yaml")
         self._command = command
-        with open(self._config_file, "w", encoding="utf-8") as file:
-            file.write(configuration)
+        with open(self.config_file, "w", encoding="utf-8") as file:
+            file.write(configuration(directory, *patterns, rescan=rescan, listen=self.listen, endpoints=endpoints))
 
     def __enter__(self) -> Self:
         address = os.path.join(self._directory, "notify")
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notices, open(self.log_file, "ab") as log:
             notices.bind(address)
-            notices.settimeout(PATIENCE)
+            notices.settimeout(0.5)
             started = time.monotonic()
             self._process = subprocess.Popen(
-                [sys.executable, *self._command, self._config_file],
+                [sys.executable, *self._command, self.config_file],
                 env={**os.environ, "NOTIFY_SOCKET": address},
                 stdout=log,
                 stderr=log,
             )
             try:
                 # The daemon's first word is how far it has come with looking, as it begins to.
-                notices.recv(4096)
+                self._await_notice(notices, b"STATUS=")
                 scanning = time.monotonic()
-                while b"READY=1" not in notices.recv(4096):
-                    pass
+                self._await_notice(notices, b"READY=1")
             except BaseException:
                 self._process.kill()
                 self._process.wait()
@@ -64,6 +73,17 @@ class Daemon:
         ready = time.monotonic()
         self.since_start, self.since_scan = ready - started, ready - scanning
         return self
+
+    def _await_notice(self, notices: socket.socket, what: bytes) -> None:
+        end = time.monotonic() + PATIENCE
+        while time.monotonic() < end:
+            try:
+                if what in notices.recv(4096):
+                    return
+            except TimeoutError:
+                if self._process.poll() is not None:
+                    raise RuntimeError(f"the daemon ended before it was ready, see {self.log_file}") from None
+        raise TimeoutError(f"the daemon did not say {what.decode()}, see {self.log_file}")
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -76,6 +96,23 @@ class Daemon:
             raise
         if status and error is None:
             raise RuntimeError(f"the daemon ended with status {status}, see {self.log_file}")
+
+    def scrape(self) -> tuple[float, int]:
+        """Ask for the metrics as Prometheus does; return the seconds that took, and the bytes that came."""
+        connection = HTTPConnection(self.listen, timeout=PATIENCE)
+        started = time.monotonic()
+        connection.request("GET", "/metrics", headers={"Accept-Encoding": "gzip"})
+        answer = connection.getresponse()
+        size = len(answer.read())
+        seconds = time.monotonic() - started
+        connection.close()
+        if answer.status != HTTPStatus.OK:
+            raise RuntimeError(f"/metrics answered {answer.status}")
+        return seconds, size
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send it a signal."""
+        self._process.send_signal(number)
 
     def resident_mb(self) -> float:
         """Return the resident memory in MB of 2**20 bytes, shared pages included."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
+from types import MappingProxyType
 from typing import Final
 
 from cryptography import x509
@@ -27,32 +29,38 @@ class Estate:
     directory: str
     files: tuple[str, ...]
 
-    def configuration(self, state: str, *, rescan: str = "10m", endpoints: Iterable[str] = ()) -> str:
-        """Return the YAML that watches everything here and keeps its state below `state`."""
-        return configuration(state, (f"{self.directory}/**/*.pem",), rescan=rescan, endpoints=endpoints)
+    @property
+    def pattern(self) -> str:
+        """What matches all of them."""
+        return f"{self.directory}/**/*.pem"
 
 
 def configuration(
-    state: str, patterns: Iterable[str], *, rescan: str = "10m", endpoints: Iterable[str] = ()
+    state: str,
+    *patterns: str,
+    rescan: str = "10m",
+    listen: str = "127.0.0.1:0",
+    endpoints: Mapping[str, str] = MappingProxyType({}),
 ) -> str:
-    """Return the YAML of a daemon that keeps its state below `state` and answers HTTP at any free port."""
-    lines = [
-        f"state_directory: {state}/state",
-        f"socket: {state}/socket/certvigil.sock",
-        f"rescan: {rescan}",
-        'web: {listen: ["127.0.0.1:0"]}',
-    ]
-    lines += ["watch:", *(f"  - files: [{each}]" for each in patterns)]
-    if endpoints:
-        lines += ["endpoints:", *(f"  - {{address: '{each}', every: 1s, clients: []}}" for each in endpoints)]
-    return "\n".join(lines) + "\n"
+    """Return the YAML of a daemon that keeps its state below `state`; `endpoints` gives addresses by name."""
+    return json.dumps(
+        {
+            "state_directory": f"{state}/state",
+            "socket": f"{state}/certvigil.sock",
+            "rescan": rescan,
+            "web": {"listen": [listen]},
+            "watch": [{"files": [each]} for each in patterns],
+            "endpoints": [
+                {"name": name, "address": address, "every": "0.5s", "clients": []}
+                for name, address in endpoints.items()
+            ],
+        }
+    )
 
 
 def build(directory: str, files: int = FILES) -> Estate:
     """Make the estate below `directory`, on both cores."""
-    paths = tuple(
-        os.path.join(directory, f"{number % DIRECTORIES:03}", f"{number:05}.pem") for number in range(files)
-    )
+    paths = tuple(os.path.join(directory, f"{number % DIRECTORIES:03}", f"{number:05}.pem") for number in range(files))
     for parent in {os.path.dirname(path) for path in paths}:
         os.makedirs(parent)
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:

@@ -61,7 +61,7 @@ def measure() -> Iterator[Measurement]:
             # The first round is not counted: it learns the chains, and warms both up.
             for each in range(ROUNDS + 1):
                 ours, theirs = vigil.look_at_all(), blackbox.probe_all(addresses)
-                print(f"ours {ours / LOOKS * 1e6:.0f} us, blackbox {theirs / LOOKS * 1e6:.0f} us", file=sys.stderr)
+                sys.stderr.write(f"ours {ours / LOOKS * 1e6:.0f} us, blackbox {theirs / LOOKS * 1e6:.0f} us a look\n")
                 if each:
                     ratios.append(ours / theirs)
         yield Measurement("look_cpu_vs_blackbox", round(statistics.median(ratios), 3), "ratio", LIMIT)
@@ -176,4 +176,4 @@ class Blackbox:
 
 if __name__ == "__main__":
     for measurement in measure():
-        print(measurement.line())
+        sys.stdout.write(f"{measurement.line()}\n")

@@ -8,6 +8,7 @@ import subprocess
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Final, Self
 
 from monitor.lab.process import Process, accepts, find_command, free_address, wait_for
@@ -20,11 +21,19 @@ _SCRAPE_INTERVAL: Final = "200ms"
 class Prometheus:
     """A Prometheus that scrapes `/metrics` of `targets` (`host:port`) five times a second."""
 
-    def __init__(self, directory: str, targets: Sequence[str], rules: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        directory: str,
+        targets: Sequence[str],
+        rules: Sequence[str] = (),
+        scrape: Mapping[str, object] = MappingProxyType({}),
+    ) -> None:
+        """Take from `scrape` what else the scrape configuration says."""
         self.directory = directory
         self.host, self.port = free_address()
         self._targets = list(targets)
         self._rules = list(rules)
+        self._scrape = dict(scrape)
         self._process: Process | None = None
 
     def start(self) -> None:
@@ -86,7 +95,9 @@ class Prometheus:
                 "evaluation_interval": _SCRAPE_INTERVAL,
             },
             "rule_files": self._rules,
-            "scrape_configs": [{"job_name": "certvigil", "static_configs": [{"targets": self._targets}]}],
+            "scrape_configs": [
+                {"job_name": "certvigil", "static_configs": [{"targets": self._targets}], **self._scrape}
+            ],
         }
 
     def _ready(self) -> bool:

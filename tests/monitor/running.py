@@ -20,6 +20,7 @@ from typing import Any, Final, Self
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from config.vocabulary import LogFormat
 from monitor.client import NoAnswer, ask
 from monitor.lab.process import find_command, free_address, wait_for
 
@@ -132,9 +133,9 @@ class Running:
         config: Mapping[str, object],
         *,
         wrapper: Sequence[str] = (),
-        environment: Mapping[str, str] | None = None,
+        log_format: LogFormat = LogFormat.JSON,
     ) -> None:
-        """Configure it: `config` is what is not as in every test; `wrapper` is the command that runs the command."""
+        """Configure it: `config` is what is not as in every test; `wrapper` is what setpriv takes away before."""
         # Short, since the path of a socket may have 107 characters only.
         self._directory = tempfile.TemporaryDirectory(prefix="cv-")
         self.directory = self._directory.name
@@ -145,7 +146,7 @@ class Running:
         self.web = "{}:{}".format(*free_address())
         self.manager = Manager(os.path.join(self.directory, "notify"))
         self._wrapper = tuple(wrapper)
-        self._environment = dict(environment or {})
+        self._log_format = log_format
         self._process: subprocess.Popen[bytes] | None = None
         self.configure(config)
 
@@ -196,9 +197,10 @@ class Running:
             self._process = subprocess.Popen(
                 [
                     *(setpriv, "--pdeathsig", "KILL", *self._wrapper),
-                    *(*CERTVIGIL, "run", "--config", self.config_file, "--log-format", "json", "--log-level", "debug"),
+                    *(*CERTVIGIL, "run", "--config", self.config_file),
+                    *("--log-format", self._log_format, "--log-level", "debug"),
                 ],
-                env={**os.environ, "NOTIFY_SOCKET": self.manager.address, **self._environment},
+                env={**os.environ, "NOTIFY_SOCKET": self.manager.address, "WATCHDOG_USEC": "500000"},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -225,13 +227,13 @@ class Running:
         assert self._process is not None
         return self._process.poll()
 
-    def signal(self, number: signal.Signals) -> None:
+    def send(self, number: signal.Signals) -> None:
         """Send it a signal."""
         os.kill(self.pid, number)
 
-    def stop(self, patience: float = 5.0) -> int:
-        """End it as a service manager does, and return its exit code; fails where that takes longer."""
-        self.signal(signal.SIGTERM)
+    def stop(self, number: signal.Signals = signal.SIGTERM, patience: float = 5.0) -> int:
+        """Send the signal that is to end it, and return its exit code; fails where it takes longer."""
+        self.send(number)
         assert self._process is not None
         return self._process.wait(patience)
 

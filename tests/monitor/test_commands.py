@@ -40,13 +40,25 @@ CHECK_SCHEMA = {
         "time": {"type": "string", "pattern": r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$"},
         "target": {
             "type": "object",
-            "required": ["target", "verdict", "findings", "chain"],
+            "required": ["target", "verdict", "findings", "chain", "addresses"],
             "additionalProperties": False,
             "properties": {
                 "target": {"type": "string"},
                 "verdict": {"enum": ["ok", "warning", "critical", "unknown"]},
                 "findings": {"type": "array", "items": {"$ref": "#/$defs/finding"}},
                 "chain": {"type": "array", "items": {"$ref": "#/$defs/certificate"}},
+                "addresses": {"type": "array", "items": {"$ref": "#/$defs/address"}},
+            },
+        },
+        "address": {
+            "type": "object",
+            "required": ["address", "version", "cipher", "group"],
+            "additionalProperties": False,
+            "properties": {
+                "address": {"type": "string", "format": "ipv4"},
+                "version": {"enum": ["TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3"]},
+                "cipher": {"type": "string"},
+                "group": {"type": "string"},
             },
         },
         "finding": {
@@ -262,7 +274,7 @@ def test_a_file_is_judged_as_a_chain_where_a_ca_file_is_given(run: Run, lab: dic
         ([], "TARGET"),
         (["/no/such/file"], "/no/such/file"),
         (["no.such.file"], "HOST:PORT"),
-        (["host:99999"], "65535"),
+        (["host:99999"], "host:99999"),
         (["smtp://host:25"], "smtp"),
         (["--at", "yesterday", "{ok.pem}"], "yesterday"),
         (["--ca-file", "/no/such/ca.pem", "{ok.pem}"], "/no/such/ca.pem"),

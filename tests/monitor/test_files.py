@@ -91,6 +91,32 @@ def test_a_new_file_that_matches_becomes_a_target_and_a_deleted_one_is_none(tmp_
     asyncio.run(story())
 
 
+def test_a_deleted_file_that_a_pattern_matched_is_no_finding(tmp_path: Path) -> None:
+    async def story() -> None:
+        path = tmp_path / "site.pem"
+        path.write_bytes(certificate())
+        async with file_vigil(config_with(watches=(watching(tmp_path / "*.pem"),))) as kept:
+            events = len(kept.events)
+            path.unlink()
+            await until(lambda: str(path) not in kept.page.shown)
+            assert [type(event) for event in kept.events[events:]] == [TargetRemoved]
+
+    asyncio.run(story())
+
+
+def test_a_link_that_leads_nowhere_any_more_is_unreadable(tmp_path: Path) -> None:
+    async def story() -> None:
+        real, link = tmp_path / "real", tmp_path / "link.pem"
+        real.write_bytes(certificate())
+        link.symlink_to(real)
+        async with file_vigil(config_with(watches=(watching(tmp_path / "*.pem"),))) as kept:
+            real.unlink()
+            await until(lambda: kept.codes(str(link)) == {Code.UNREADABLE})
+            assert kept.page.shown[str(link)].presented
+
+    asyncio.run(story())
+
+
 def test_a_file_named_on_its_own_that_is_gone_is_critical_and_stays_known(tmp_path: Path) -> None:
     async def story() -> None:
         path = tmp_path / "site.pem"

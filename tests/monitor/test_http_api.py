@@ -17,6 +17,7 @@ from monitor.http.app import accepts_gzip
 from monitor.known import Known, Raised
 from monitor.store import Degraded, DegradedReason, HistoryEntry, What
 from probes.finding import Edge, finding
+from probes.observation import Presented
 from tests.monitor.http_kit import FakeView, Running, running
 from tests.monitor.metrics_kit import series, some_certificate, some_file, text_of, value
 
@@ -128,6 +129,7 @@ def test_a_target_is_shown_with_everything_believed_of_it(view: FakeView, client
         expiry=1_800_000_000,
         since=1_700_000_000.5,
         failure=("bad_pem", "line 3"),
+        addresses=(Presented("192.0.2.7", (leaf,), "TLSv1.3", "TLS_AES_256_GCM_SHA384", "x25519"),),
     )
     view.add(known)
     assert client.get("/api/v1/targets//etc/ssl/a b.pem").json() == {
@@ -166,6 +168,15 @@ def test_a_target_is_shown_with_everything_believed_of_it(view: FakeView, client
                 "signature_hash": "sha256",
                 "is_ca": False,
                 "failures": [],
+            }
+        ],
+        "addresses": [
+            {
+                "address": "192.0.2.7",
+                "presented": [leaf.sha256],
+                "version": "TLSv1.3",
+                "cipher": "TLS_AES_256_GCM_SHA384",
+                "group": "x25519",
             }
         ],
     }

@@ -14,7 +14,9 @@ import pytest
 
 from config.model import Settings, Web
 from monitor.http import protocol
-from monitor.http.guard import HostNames
+from monitor.http.app import Metrics
+from monitor.http.guard import HostNames, Message
+from monitor.metrics.piece import PAUSE, Piece, piece
 from tests.monitor.http_kit import FakeView, Running, running
 from tests.monitor.metrics_kit import some_certificate, some_file
 
@@ -62,6 +64,9 @@ def ended(connection: socket.socket) -> bytes:
         ("evil.example", 421),
         ("vigil.example.com.evil.example", 421),
         ("127.0.0.1.evil.example", 421),
+        ("localhost:80.evil.example", 421),
+        ("[::1].evil.example", 421),
+        ("localhost:", 200),
         ("", 421),
     ],
 )
@@ -238,6 +243,8 @@ def test_more_connections_than_are_served_are_cut_off(server: Running, monkeypat
     crowd = [raw(server) for _ in range(3)]
     try:
         with raw(server) as late:
+            # Sooner than a request that does not arrive is given up.
+            late.settimeout(protocol.REQUEST_SECONDS / 2)
             assert ended(late) == b""
         with server.unix() as local:
             assert local.get("/healthz").status_code == 200
@@ -268,3 +275,48 @@ def test_the_loop_goes_on_while_metrics_are_sent(view: FakeView, server: Running
         return httpx.get(f"http://{server.server.addresses[0]}/metrics").status_code
 
     assert server.run(ticks()) > 100
+
+
+def test_a_client_that_asks_on_without_waiting_is_cut_off(
+    view: FakeView, server: Running, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Answers would pile up behind one that it does not take."""
+    view.add(*(some_file(f"/{number}.pem", some_certificate(str(number))) for number in range(500)))
+    with raw(server) as greedy:
+        with suppress(OSError):
+            greedy.sendall(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n" * 50)
+        assert ended(greedy).count(b"HTTP/1.1 200") <= 1
+    with server.tcp() as client:
+        assert client.get("/healthz").status_code == 200
+    assert "Exception" not in caplog.text
+
+
+def test_however_many_ask_for_metrics_one_chunk_is_made_in_each_round_of_the_loop(view: FakeView) -> None:
+    made = 0
+
+    def chunks() -> Iterator[Piece]:
+        nonlocal made
+        for _ in range(5):
+            made += 1
+            yield piece(b"certvigil_up 1\n")
+            yield PAUSE
+
+    async def receive() -> Message:
+        return {}
+
+    async def send(_: Message) -> None:
+        return
+
+    async def most_in_a_round() -> int:
+        metrics, scope = Metrics(view), {"type": "http", "method": "GET", "headers": []}
+        crowd = asyncio.gather(*(metrics(scope, receive, send) for _ in range(20)))
+        most = 0
+        while not crowd.done():
+            before = made
+            await asyncio.sleep(0)
+            most = max(most, made - before)
+        return most
+
+    view.metrics = chunks  # type: ignore[method-assign]
+    assert asyncio.run(most_in_a_round()) == 1
+    assert made == 100

@@ -61,7 +61,7 @@ def test_a_manager_that_cannot_be_told_is_no_failure(monkeypatch: pytest.MonkeyP
     ("limit", "pid", "interval"),
     [
         ("30000000", None, 15.0),
-        ("30000000", str(os.getpid()), 15.0),
+        ("30000000", "ours", 15.0),
         ("30000000", "1", None),
         ("0", None, None),
         ("soon", None, None),
@@ -71,6 +71,7 @@ def test_a_manager_that_cannot_be_told_is_no_failure(monkeypatch: pytest.MonkeyP
 def test_signs_of_life_come_twice_as_often_as_is_asked_for(
     monkeypatch: pytest.MonkeyPatch, limit: str | None, pid: str | None, interval: float | None
 ) -> None:
+    pid = str(os.getpid()) if pid == "ours" else pid
     for name, value in (("WATCHDOG_USEC", limit), ("WATCHDOG_PID", pid)):
         monkeypatch.delenv(name, raising=False)
         if value is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -38,6 +38,7 @@ class Kept:
     events: list[Event] = field(default_factory=list)
     looks: list[Looked] = field(default_factory=list)
     components: list[str] = field(default_factory=list)
+    unsearched: list[Mapping[str, str]] = field(default_factory=list)
     vigil: FileVigil | None = None
     beliefs: Beliefs | None = None
 
@@ -70,6 +71,7 @@ async def file_vigil(config: Config, remembered: Sequence[Known] = ()) -> AsyncI
             overflowed=lambda: None,
             component_changed=kept.components.append,
             surroundings_changed=lambda: None,
+            unsearched=kept.unsearched.append,
         )
         kept.vigil, kept.beliefs = vigil, beliefs
         running = asyncio.create_task(vigil.run())
