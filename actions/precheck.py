@@ -107,7 +107,7 @@ def _covers(leaf: Certificate, alternative_name: str) -> bool:
     kind, _, name = alternative_name.partition(":")
     if kind not in {"DNS", "IP"} or alternative_name.casefold() in map(str.casefold, leaf.names):
         return True
-    return not name.startswith("*.") and not any(judge_names(leaf, (name,)))
+    return not any(judge_names(leaf, (name,)))
 
 
 def roots_known(candidate: Candidate, views: Sequence[View]) -> tuple[Trust, ...]:
