@@ -15,13 +15,13 @@ from actions.candidate import Candidate, Given, NoCandidate, PrivateKey, read_ca
 from actions.plan import Change, FileState, Kind, Order, Plan, Serving
 from actions.precheck import Demands, Ground, Objection, dropped_names, precheck
 from actions.rehearse import CannotBeServed, Effect, Stage, rehearse
+from config.address import is_ip_address
 from config.model import Component
 from config.text import printable
 from config.vocabulary import FileRole
 from probes.certificate import Certificate
 from probes.judge.client import leaf_first
 from probes.judge.key import judge_exposure
-from probes.names import is_address
 from probes.observation import Presented
 
 _WITH_CERTIFICATES: Final = (FileRole.COMBINED, FileRole.CERTIFICATE, FileRole.CHAIN)
@@ -291,7 +291,7 @@ def _names(stage: Stage) -> Iterator[str]:
     endpoint = stage.endpoint
     for view in stage.views:
         yield from view.client.names
-    if endpoint.server_name is not None or not (is_address(endpoint.host) or endpoint.host == "localhost"):
+    if endpoint.server_name is not None or not (is_ip_address(endpoint.host) or endpoint.host == "localhost"):
         yield endpoint.verified_name
 
 
