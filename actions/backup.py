@@ -89,7 +89,7 @@ def sets(world: World, root: str, component: str) -> tuple[BackupSet, ...]:
             found.append(load(world, root, component, name))
         except BackupError:
             continue
-    return tuple(found)
+    return tuple(sorted(found, key=lambda each: each.at))
 
 
 def load(world: World, root: str, component: str, transaction: str) -> BackupSet:

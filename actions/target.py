@@ -234,6 +234,5 @@ def restore(world: World, root: str, change: Change, transaction: str) -> None:
 
 def clear(world: World, change: Change, transaction: str) -> None:
     """Remove whatever was put beside the target; raises OSError."""
-    removed = [remove(world, _beside(change.path, transaction, what)) for what in ("new", "old", "again")]
-    if any(removed):
-        world.sync_directory(os.path.dirname(change.path))
+    for what in ("new", "old", "again"):
+        remove(world, _beside(change.path, transaction, what))

@@ -241,7 +241,7 @@ class Transaction:
         try:
             self.clear(keep_backup=False)
         except OSError as error:
-            self.remarks.append(f"what was put beside the files could not be removed yet: {_said(error)}")
+            self._remark(f"what was put beside the files could not be removed yet: {_said(error)}")
         sentence = f"{_of(self.plan)}: {failure.sentence}; nothing was changed."
         return Ending(self.name, Outcome.REFUSED, failure.cause, sentence, tuple(self.remarks))
 
@@ -307,7 +307,7 @@ class Transaction:
         if (changed := self._changed()) is not None:
             return changed
         if not any(each.chain for each in seen.sight.served):
-            self.remarks.append("no endpoint answered before or after: the change was not seen live")
+            self._remark("no endpoint answered before or after: the change was not seen live")
         self.note(Event.VALIDATED)
         return None
 
@@ -362,7 +362,7 @@ class Transaction:
             # Looking and judging come from outside, and whatever is wrong with them, the old set is the safe one.
             would = self.setting.live.judge(self.plan.components, old)
         except Exception as error:  # noqa: BLE001
-            self.remarks.append(f"the old set could not be judged: {type(error).__name__}")
+            self._remark(f"the old set could not be judged: {type(error).__name__}")
             return False
         gains = any(each.client not in self.plan.expected_losses for each in would - self.last.accepted)
         return not gains and (failure.cause is Cause.CLIENT_LOST or would < self.last.accepted)
@@ -400,7 +400,7 @@ class Transaction:
         if problem is not None:
             return self.freeze(Failure(failure.cause, f"{failure.sentence}; and then {problem.sentence}"))
         if not live:
-            self.remarks.append("the old files are back; that they are served was not seen, the services being down")
+            self._remark("the old files are back; that they are served was not seen, the services being down")
         if failure.cause in _CANDIDATES_FAULT:
             self.note_if_possible(Event.QUARANTINED, candidate=candidate_of(self.plan), reason=failure.sentence)
         return self._end(Outcome.ROLLED_BACK, Event.ROLLED_BACK, failure)
@@ -466,7 +466,7 @@ class Transaction:
             try:
                 self.clear(keep_backup=True)
             except OSError as error:
-                self.remarks.append(f"what was put beside the files could not be removed yet: {_said(error)}")
+                self._remark(f"what was put beside the files could not be removed yet: {_said(error)}")
         ending = {
             Outcome.COMMITTED: "",
             Outcome.ROLLED_BACK: "; undone, the old files are in place",
@@ -480,6 +480,7 @@ class Transaction:
         world, root = self.setting.world, self.setting.backups
         for change in self.plan.changes:
             target.clear(world, change, self.name)
+        self._sync_directories()
         for component in sorted({change.component for change in self.plan.changes}):
             if not keep_backup and not self._pinned(component):
                 backup.discard(world, root, component, self.name)
@@ -515,8 +516,12 @@ class Transaction:
             return self.setting.live.look(self.plan.components)
         # Looking comes from outside; a look that fails in a new way sees nothing, and that undoes.
         except Exception as error:  # noqa: BLE001
-            self.remarks.append(f"a look failed: {type(error).__name__}")
+            self._remark(f"a look failed: {type(error).__name__}")
             return Sight()
+
+    def _remark(self, sentence: str) -> None:
+        if sentence not in self.remarks:
+            self.remarks.append(sentence)
 
     def note(self, event: Event, **data: Any) -> None:
         """Write one record; raises JournalError."""
@@ -527,7 +532,6 @@ class Transaction:
         try:
             self.note(event, **data)
         except JournalError as error:
-            if str(error) not in self.remarks:
-                self.remarks.append(str(error))
+            self._remark(str(error))
             return False
         return True

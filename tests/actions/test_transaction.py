@@ -448,6 +448,18 @@ def test_a_file_edited_at_any_step_is_never_overwritten(room: Path) -> None:
     assert outcomes == {Outcome.REFUSED, Outcome.ROLLED_BACK, Outcome.FROZEN, Outcome.COMMITTED}
 
 
+def test_a_file_edited_while_the_service_is_watched_freezes_and_is_not_committed_over(room: Path) -> None:
+    def edit(sight: Sight) -> Sight:
+        if any(each.chain != (OLD,) for each in sight.served):
+            Scene.write(f"{room}/s/web/site.key", b"of someone else")
+        return sight
+
+    ending = seeing(edit)(f"{room}/s").replace()
+    assert ended(ending) == (Outcome.FROZEN, Cause.CHANGED)
+    assert "site.key is neither the old nor the new file: it was left alone" in ending.sentence
+    assert Path(f"{room}/s/web/site.key").read_bytes() == b"of someone else"
+
+
 def test_a_link_retargeted_amid_the_transaction_stops_it(room: Path) -> None:
     scene = Scene(f"{room}/s")
     link = f"{room}/current"
