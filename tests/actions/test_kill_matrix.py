@@ -152,7 +152,7 @@ def test_no_pair_of_kills_leaves_anything_half_done(name: str, shard: int, room:
     rooms = Rooms(room, SCENES[name][0])
     trace = traced(rooms.scene(), replace)
     telling = [each for each in cells(trace) if each.step.name in ("rename", "run", "write_at", "link", "unlink")]
-    assert [each for first in telling[shard::_SHARDS] for each in _killed_again(rooms, first, 1)] == []
+    assert [each for first in telling[shard::_SHARDS] for each in _killed_again(rooms, first, 3)] == []
 
 
 def test_recovery_killed_at_every_attempt_freezes_rather_than_goes_on_for_ever(room: Path) -> None:

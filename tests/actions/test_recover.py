@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -132,6 +133,20 @@ def test_a_candidate_that_was_found_at_fault_is_in_quarantine_also_when_its_roll
     killed(scene, "rename", 2)
     scene.recover()
     assert scene.replace().cause is Cause.QUARANTINED
+
+
+def test_a_rollback_that_was_decided_goes_on_and_is_not_decided_anew(room: Path) -> None:
+    scene = Scene(f"{room}/s", new={"web": b"GOOD no java"})
+    killed(scene, "rename", 2, "before")
+    ran: list[str] = []
+
+    def note(step: Step, act: Callable[[], Any], given: tuple[Any, ...]) -> Any:
+        ran.extend([given[0][0]] if step.name == "run" else [])
+        return act()
+
+    (ending,) = scene.recover(StepWorld(note))
+    assert (ending.outcome, ending.cause) == (Outcome.ROLLED_BACK, Cause.CLIENT_LOST)
+    assert ran == ["/bin/cp"], "the new files are neither tested nor activated again"
 
 
 def test_one_transaction_that_cannot_be_undone_keeps_no_other_from_it(room: Path) -> None:
