@@ -634,9 +634,7 @@ def test_the_first_backup_set_is_pinned_and_the_others_are_pruned(room: Path, mo
 def test_a_rollback_without_its_sidecar_takes_the_backup(room: Path) -> None:
     scene = Scene(f"{room}/s", new={"web": b"GOOD no java"})
     order = scene.order()
-    first = next(
-        step for step in trace_of(Scene(f"{room}/trace", new=scene.new)) if step.name == "run" and step.number > 100
-    )
+    first = [step for step in trace_of(Scene(f"{room}/trace", new=scene.new)) if step.name == "run"][1]
 
     def lose() -> None:
         for name in scene.beside():
@@ -646,11 +644,24 @@ def test_a_rollback_without_its_sidecar_takes_the_backup(room: Path) -> None:
     assert broken(scene, order) == []
 
 
+def test_a_rollback_whose_sidecar_was_written_to_takes_the_backup(room: Path) -> None:
+    scene = Scene(f"{room}/s", new={"web": b"GOOD no java"})
+    order = scene.order()
+    trace = trace_of(Scene(f"{room}/trace", new=scene.new))
+    after_the_switch = [step for step in trace if step.name == "run"][1]
+
+    def spoil() -> None:
+        for name in scene.beside():
+            with open(f"{scene.root}/{name}", "ab") as file:
+                file.write(b"more")
+
+    assert scene.replace(StepWorld(intrude(after_the_switch.number, spoil))).outcome is Outcome.ROLLED_BACK
+    assert broken(scene, order) == []
+
+
 def test_a_rollback_with_neither_sidecar_nor_an_intact_backup_freezes(room: Path) -> None:
     scene = Scene(f"{room}/s", new={"web": b"GOOD no java"})
-    first = next(
-        step for step in trace_of(Scene(f"{room}/trace", new=scene.new)) if step.name == "run" and step.number > 100
-    )
+    first = [step for step in trace_of(Scene(f"{room}/trace", new=scene.new)) if step.name == "run"][1]
 
     def lose() -> None:
         for name in scene.beside():
