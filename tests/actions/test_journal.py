@@ -61,7 +61,7 @@ def test_a_torn_record_at_the_end_was_never_kept_and_the_next_takes_its_place(cu
 
 def test_a_record_whose_first_blocks_never_reached_the_medium_was_never_kept(room: Path) -> None:
     path = written(room, BEGIN)
-    line = encode(INTENT)
+    line = encode(Record(2.0, "a", Event.FROZEN, {"reason": "longer than what comes in its place" * 9}))
     change(path, len(encode(BEGIN)), bytes(10) + line[10:])
     journal = Journal(World(), path)
     journal.append(CLOSED)
