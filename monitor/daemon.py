@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from importlib.metadata import version
 from typing import Any, Final
 
@@ -27,6 +27,7 @@ from monitor.beliefs import Beliefs
 from monitor.bus import Bus
 from monitor.endpoints import EndpointVigil
 from monitor.files import FileVigil
+from monitor.helpers import dismiss, hire
 from monitor.http import Status, WebServer
 from monitor.known import Known
 from monitor.log import log_events
@@ -51,8 +52,12 @@ def run_daemon(path: str, config: Config) -> int:
     # Threads that read and write beside the loop give way to it at once, rather than after 5 ms each time.
     sys.setswitchinterval(0.0005)
 
+    # Before there are threads. What is remembered need not be decoded again.
+    first = config.watches and not os.path.exists(database_path(config.settings.state_directory))
+    helpers = hire() if first else None
+
     async def life() -> int:
-        daemon = Daemon(path, config)
+        daemon = Daemon(path, config, helpers)
         await daemon.run()
         return 1 if daemon.failed else 0
 
@@ -77,7 +82,7 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
 class Daemon:
     """One daemon: everything it consists of, and its life from start to stop."""
 
-    def __init__(self, path: str, config: Config) -> None:
+    def __init__(self, path: str, config: Config, helpers: Executor | None = None) -> None:
         now = time.time()
         self.path = path
         self.started = self._loaded = now
@@ -93,6 +98,7 @@ class Daemon:
         # Judging must not wait for a file on a file system that hangs.
         self._reader = ThreadPoolExecutor(1, "files")
         self._judge = ThreadPoolExecutor(1, "judge")
+        self._helpers = helpers
         surroundings, findings = read_surroundings(config)
         self._own_findings["surroundings"] = findings
         self._database = database_path(config.settings.state_directory)
@@ -112,6 +118,7 @@ class Daemon:
             component_changed=self._component_changed,
             surroundings_changed=lambda: self._spawn(self._read_surroundings_again()),
             unsearched=self._unsearched,
+            helpers=helpers,
         )
         self.web = WebServer(self, config.settings)
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -189,6 +196,7 @@ class Daemon:
         while not self.files.progress.finished:
             systemd.notify(f"STATUS=looked at {self.files.progress.done} of {self.files.progress.total} files")
             await asyncio.sleep(0.05)
+        self._dismiss_helpers()
         # What was read at the start stays: there is no use in walking it at any collection. What comes is little.
         gc.freeze()
         gc.set_threshold(10_000, 20, 100)
@@ -199,6 +207,11 @@ class Daemon:
         while interval is not None:
             systemd.notify("WATCHDOG=1")
             await asyncio.sleep(interval)
+
+    def _dismiss_helpers(self) -> None:
+        if self._helpers is not None:
+            dismiss(self._helpers)
+            self._helpers = None
 
     async def _keep_house(self) -> None:
         """Say now and then what only looking at certvigil itself can tell."""
@@ -324,6 +337,7 @@ class Daemon:
             task.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=STOP_WITHIN / 2)
+        self._dismiss_helpers()
         for executor in (self._reader, self._judge):
             executor.shutdown(wait=False, cancel_futures=True)
         loop = asyncio.get_running_loop()

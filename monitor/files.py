@@ -8,7 +8,7 @@ import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import Executor
+from concurrent.futures import BrokenExecutor, Executor
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -30,6 +30,8 @@ log = logging.getLogger("certvigil.files")
 
 BATCH: Final = 32
 """Files looked at in one go: few enough that learning from them does not stall the event loop."""
+AT_ONCE: Final = 16
+"""Batches given to helpers before a change that was noticed meanwhile gets its turn."""
 
 
 @dataclass(slots=True)
@@ -55,11 +57,16 @@ class FileVigil:
         component_changed: Callable[[str], None],
         surroundings_changed: Callable[[], None],
         unsearched: Callable[[Mapping[str, str]], None],
+        helpers: Executor | None = None,
     ) -> None:
-        """Call `unsearched` with each directory that cannot be searched, and why, where that changes."""
+        """Call `unsearched` with each directory that cannot be searched, and why, where that changes.
+
+        `helpers`, where given, take part in the first look at every file.
+        """
         self.progress = Progress()
         self._beliefs = beliefs
         self._worker = worker
+        self._helpers = helpers
         self._looked = looked
         self._event_latency = event_latency
         self._overflowed = overflowed
@@ -136,20 +143,26 @@ class FileVigil:
                 await self._find_at(place, self._places.pop(place))
             elif self._urgent:
                 urgent = [(path, self._urgent.pop(path)) for path in list(self._urgent)[:BATCH]]
-                await self._look(urgent, urgent=True)
+                await self._look(urgent, self._worker, urgent=True)
             elif now >= self._next_scan:
                 self._next_scan = now + self.config.settings.rescan
                 await self._find_all()
+            elif self._routine and self._helpers is not None:
+                batches = [self._next_batch(now) for _ in range(AT_ONCE)]
+                await asyncio.gather(*(self._look(batch, self._helpers) for batch in batches if batch))
             elif self._routine:
-                count = min(BATCH, len(self._routine))
-                await self._look([(self._routine.popleft(), now) for _ in range(count)])
+                await self._look(self._next_batch(now), self._worker)
             else:
                 self._finish_first_scan()
                 await self._sleep(now)
 
+    def _next_batch(self, now: float) -> list[tuple[str, float]]:
+        return [(self._routine.popleft(), now) for _ in range(min(BATCH, len(self._routine)))]
+
     def _finish_first_scan(self) -> None:
         if not self.progress.finished:
             self.progress.finished = True
+            self._helpers = None
             log.info("looked at every file once: %d are targets", len(self._targets) - len(self._not_targets))
 
     async def _sleep(self, now: float) -> None:
@@ -219,14 +232,19 @@ class FileVigil:
             self._agenda.forget(target.name)
             self._beliefs.remove(target.name, time.time())
 
-    async def _look(self, paths: Sequence[tuple[str, float]], *, urgent: bool = False) -> None:
-        """Look at files in the worker's thread, then learn in this one."""
+    async def _look(self, paths: Sequence[tuple[str, float]], worker: Executor, *, urgent: bool = False) -> None:
+        """Look at files elsewhere, then learn in this thread."""
         now = time.time()
         due = [(self._targets[path], noticed) for path, noticed in paths if path in self._targets]
         errands = [self._errand(target, now, urgent=urgent) for target, _ in due]
         started = time.monotonic()
         loop = asyncio.get_running_loop()
-        results = await loop.run_in_executor(self._worker, run, errands, now)
+        try:
+            results = await loop.run_in_executor(worker, run, errands, now)
+        except BrokenExecutor:
+            # Someone killed a helper.
+            self._helpers = None
+            results = await loop.run_in_executor(self._worker, run, errands, now)
         each = (time.monotonic() - started) / max(1, len(due))
         for (target, noticed), errand, result in zip(due, errands, results, strict=True):
             if self._targets.get(target.path) is not target:

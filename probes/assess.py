@@ -96,31 +96,25 @@ def assess_file(observation: FileObservation, context: FileContext, now: float) 
         chain = leaf_first(certificates)
         artefact = target.role in _ARTEFACTS
         path = presented_path(certificates) if artefact or context.view else named_path(certificates)
-        findings += _judge_members(path, certificates, now, context)
+        subject_of = subject_in(certificates)
+        for each in path:
+            subject = subject_of(each)
+            findings += judge_time(each, subject, now, target.thresholds)
+            findings += judge_strength(each, subject)
         if context.view is not None:
             times += chain_boundaries(chain, context.view)
             judged = judge_chain(chain, context.view, now)
             path = judged.path
             findings += judged.causes
         if context.view is not None or artefact:
-            findings += judge_presentation(certificates, path, now, subject_in(certificates))
+            findings += judge_presentation(certificates, path, now, subject_of)
         expiry = earliest_end(path)
-        findings += judge_common_name(chain[0], subject_in(certificates)(chain[0]))
+        findings += judge_common_name(chain[0], subject_of(chain[0]))
         findings += judge_match(chain[0], context.keys, context.keys_where)
     if observation.keys or observation.content is FileContent.KEY:
         findings += judge_exposure(observation.mode, "the file")
     times += boundaries(certificates, target.thresholds)
     return _assessment(findings, (), expiry, times, now)
-
-
-def _judge_members(
-    path: Iterable[Certificate], certificates: tuple[Certificate, ...], now: float, context: FileContext
-) -> Iterator[Finding]:
-    subject_of = subject_in(certificates)
-    for each in path:
-        subject = subject_of(each)
-        yield from judge_time(each, subject, now, context.target.thresholds)
-        yield from judge_strength(each, subject)
 
 
 def assess_endpoint(observation: EndpointObservation, context: EndpointContext, now: float) -> Assessment:

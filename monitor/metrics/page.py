@@ -192,7 +192,7 @@ class Page:
     def __init__(self) -> None:
         self._targets = _Shards(OF_TARGETS)
         self._certificates = _Shards(OF_CERTIFICATES)
-        self._presenters: Counter[str] = Counter()
+        self._presenters: dict[str, int] = {}
         self._look_head = OF_LOOKS.head()
 
     def update(self, known: Known) -> None:
@@ -216,8 +216,9 @@ class Page:
         if before == after:
             return
         for each in set(after):
-            self._presenters[each.sha256] += 1
-            if self._presenters[each.sha256] == 1:
+            presenters = self._presenters.get(each.sha256, 0)
+            self._presenters[each.sha256] = presenters + 1
+            if not presenters:
                 shard = self._certificates.of(each.sha256)
                 shard.members[each.sha256] = each
                 shard.pieces = None

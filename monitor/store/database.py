@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import logging
 import os
 import sqlite3
+import stat
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime
@@ -36,7 +38,9 @@ def reading(path: str) -> Iterator[sqlite3.Connection]:
 
     Raises OSError, sqlite3.Error, or UnusableError where its tables are not those that this version reads.
     """
-    os.stat(path)
+    if not stat.S_ISREG(os.stat(path).st_mode):
+        # SQLite would wait for a writer to a FIFO.
+        raise UnusableError(DegradedReason.UNAVAILABLE, "the database is not a regular file")
     uri = f"file:{quote(os.fsencode(os.path.abspath(path)))}?mode=ro"
     with closing(sqlite3.connect(uri, uri=True, timeout=_READER_WAITS, isolation_level=None)) as connection:
         connection.execute("BEGIN")
@@ -48,6 +52,24 @@ def reading(path: str) -> Iterator[sqlite3.Connection]:
                 DegradedReason.OTHER_REVISION, f"its tables are at revision {found}, this version reads {REVISIONS[-1]}"
             )
         yield connection
+
+
+def claim(path: str) -> int:
+    """Return a descriptor that, while it is open, keeps other daemons from writing to the database at `path`.
+
+    Raises UnusableError where another one does, and OSError.
+    """
+    directory = os.path.dirname(os.path.abspath(path))
+    os.makedirs(directory, mode=0o700, exist_ok=True)
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise UnusableError(DegradedReason.LOCKED, f"another certvigil records in {directory}") from None
+    except OSError as error:
+        _log.debug("%s is not claimed, its file system has no such locks: %s", directory, error.strerror)
+    return descriptor
 
 
 def writing(path: str) -> sqlite3.Connection:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from monitor.events import Event
 from monitor.known import Known
 from monitor.store.catchup import differences
-from monitor.store.database import prepare, reading, set_aside
+from monitor.store.database import claim, prepare, reading, set_aside
 from monitor.store.health import Degraded, DegradedReason, degraded
 from monitor.store.reader import current, load
 
@@ -57,6 +58,8 @@ class Store:
         self._limit = limit
         self._health: Degraded | None = None
         self._writer: Writer | None = None
+        self._claim: int | None = None
+        """A descriptor."""
         self._had_content = False
         self._thread = threading.Thread(target=self._run, name="store", daemon=True)
         # What follows is shared between threads, under this condition.
@@ -190,6 +193,7 @@ class Store:
             _log.warning("the database was removed or replaced; it is begun anew")
             self._disconnect()
         if self._writer is None:
+            self._claim = claim(self._path)
             created = prepare(self._path, self._clock())
             self._writer = Writer(self._path)
             if created and self._had_content:
@@ -216,12 +220,14 @@ class Store:
 
     def _disconnect(self) -> None:
         writer, self._writer = self._writer, None
-        if writer is None:
-            return
-        try:
-            writer.close()
-        except Exception as error:  # noqa: BLE001 (a connection that failed may fail to close as well)
-            _log.debug("closing the database failed: %s", degraded(error).detail)
+        if writer is not None:
+            try:
+                writer.close()
+            except Exception as error:  # noqa: BLE001 (a connection that failed may fail to close as well)
+                _log.debug("closing the database failed: %s", degraded(error).detail)
+        if self._claim is not None:
+            os.close(self._claim)
+            self._claim = None
 
     def _say(self, health: Degraded | None) -> None:
         if health == self._health:

@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 import time
+from concurrent.futures import Executor
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
@@ -61,8 +62,8 @@ class _Counters(Counters):
 
 
 class _Daemon(daemon.Daemon):
-    def __init__(self, path: str, config: Config) -> None:
-        super().__init__(path, config)
+    def __init__(self, path: str, config: Config, helpers: Executor | None = None) -> None:
+        super().__init__(path, config, helpers)
         self._work: list[asyncio.Task[Any]] = []
 
     async def run(self) -> None:

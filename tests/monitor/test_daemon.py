@@ -283,8 +283,8 @@ def test_whatever_befalls_the_database_looking_and_exporting_go_on(tmp_path: Pat
 
 def changed(daemon: Running, path: Path, days_left: float) -> None:
     """Replace a file, and wait until the metrics say so."""
-    write(path, days_left)
     before = daemon.metrics()[expiry(path)]
+    write(path, days_left)
     daemon.wait_for(lambda: daemon.metrics()[expiry(path)] != before, "a new expiry in the metrics")
 
 

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -90,6 +90,31 @@ def test_events_wait_while_another_process_holds_the_lock(path: str) -> None:
     entries = history(path, "web")
     assert isinstance(entries, list)
     assert len(entries) == 3, "nothing is lost by waiting"
+
+
+def test_of_two_daemons_with_one_state_directory_the_second_waits_and_says_so(path: str) -> None:
+    first, second = Owner(path), Owner(path)
+    first.store.start()
+    first.publish(added("web"))
+    wait_for(lambda: isinstance(recorded := load(path), Mapping) and "web" in recorded)
+    second.store.start()
+    second.publish(added("web"), presented("web", 3.0, LEAF))
+    second.wait_until_told(is_not_well)
+    health = second.told[-1]
+    assert health is not None
+    assert health.reason is DegradedReason.LOCKED
+    assert health.detail == f"another certvigil records in {os.path.dirname(path)}"
+    assert first.close()
+    second.wait_until_told(is_well)
+    assert second.close()
+    assert loaded(path) == second.beliefs
+
+
+def test_a_fifo_in_the_place_of_the_database_is_said_and_not_waited_for(path: str) -> None:
+    os.mkfifo(path)
+    owner = Owner(path)
+    assert owner.store.load() == {}
+    assert owner.reasons == [DegradedReason.UNAVAILABLE]
 
 
 def test_closing_gives_up_on_a_locked_database_in_time(path: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -56,7 +56,9 @@ def beliefs_of(config: Config, kept: Kept) -> Beliefs:
 
 
 @asynccontextmanager
-async def file_vigil(config: Config, remembered: Sequence[Known] = ()) -> AsyncIterator[Kept]:
+async def file_vigil(
+    config: Config, remembered: Sequence[Known] = (), helpers: Executor | None = None
+) -> AsyncIterator[Kept]:
     """Keep vigil over the files of `config`; the first look is over once this is entered."""
     kept = Kept()
     beliefs = beliefs_of(config, kept)
@@ -72,6 +74,7 @@ async def file_vigil(config: Config, remembered: Sequence[Known] = ()) -> AsyncI
             component_changed=kept.components.append,
             surroundings_changed=lambda: None,
             unsearched=kept.unsearched.append,
+            helpers=helpers,
         )
         kept.vigil, kept.beliefs = vigil, beliefs
         running = asyncio.create_task(vigil.run())
