@@ -155,6 +155,31 @@ def plan_activation(
     return _conclude(Kind.ACTIVATE, proposals, reader, now, losses)
 
 
+def plan_rollback(
+    site: Site, content: Mapping[str, bytes], reader: Reader, now: float, losses: Collection[str] = ()
+) -> Prepared | Refused:
+    """Return the order that gives `site` the files of a backup set back, byte for byte, at Unix time `now`.
+
+    `content` is by path, links followed. What was good enough before is held to what a candidate is held to all the
+    same, but for how long it lasts.
+    """
+    disk = _read_all([replace(site, allow_shorter=True)], reader)
+    if isinstance(disk, Refused):
+        return disk
+    ((lenient, files),) = disk
+    missing = [file.given for file in files.values() if file.path not in content]
+    if missing:
+        detail = f"the backup set does not hold {printable(', '.join(missing))}"
+        return Refused((Objection(Ground.UNREADABLE, detail),))
+    old = {role: content[file.path] for role, file in files.items()}
+    if old == _held(files):
+        return Refused((Objection(Ground.NOTHING_TO_DO, "the files are those of the backup set already"),))
+    made = read_candidate([Given(file.given, old[role]) for role, file in files.items()])
+    if isinstance(made, NoCandidate):
+        return Refused((Objection(Ground.UNUSABLE, f"{site.component.name}: {made.detail}"),))
+    return _conclude(Kind.ROLLBACK, [_Proposal(lenient, made, files, old)], reader, now, losses)
+
+
 def keys_at_hand(component: Component, reader: Reader) -> tuple[PrivateKey, ...]:
     """Return the private keys that a component has, for a certificate that comes without one."""
     paths = paths_of(component.artefacts)
@@ -241,7 +266,7 @@ def _conclude(
     plan = Plan(
         kind,
         tuple(each.site.component.name for each in proposals),
-        tuple(change for each in proposals for change in _changes(each, reader)) if kind is Kind.REPLACE else (),
+        tuple(change for each in proposals for change in _changes(each, reader)) if kind is not Kind.ACTIVATE else (),
         tuple(sorted(lost)),
         tuple(serving for each in proposals for serving in _serving(each, new=True)),
         tuple(serving for each in proposals for serving in _serving(each, new=False)),

@@ -17,10 +17,11 @@ from actions.backup import BackupError
 from actions.journal import Event, Journal, JournalError, Record, frozen, quarantined
 from actions.lock import Busy, acquire
 from actions.plan import Change, Kind, Order, Plan, plan_to_json
-from actions.service import Service, Trouble
+from actions.service import Trouble
 from actions.target import Condition, ThirdPartyError
 from actions.validate import Live, Seen, Sight, Terms, judge_new, judge_old, sight_to_json, watch
 from actions.world import World
+from config.service import Activation, Service
 from config.text import printable
 
 _KEEP: Final = 20
@@ -288,7 +289,7 @@ class Transaction:
 
     def _identities(self) -> dict[str, str | None]:
         world = self.setting.world
-        restarted = {n: s for n, s in self._services().items() if s.activate is service.Activation.RESTART}
+        restarted = {n: s for n, s in self._services().items() if s.activate is Activation.RESTART}
         return {name: service.identity(world, each) for name, each in restarted.items()}
 
     def _validate(self) -> Failure | None:

@@ -14,9 +14,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
+from config.service import Command
 from config.text import printable
 
-Command = tuple[str, ...]
 """An argument list whose first element is an absolute path; never given to a shell."""
 
 READ_LIMIT: Final = 16 * 2**20

@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 
 from actions.journal import Journal
 from actions.plan import Change, FileState, Kind, Order, Plan, Serving
-from actions.service import Activation, Service
 from actions.target import state
 from actions.transaction import Ending, Setting, transact
 from actions.validate import Acceptance, Live, Served, Sight, Terms
 from actions.world import World
+from config.service import Activation, Service
 from monitor.lab.ca import Authority, Issued
 from monitor.lab.process import find_command
 from monitor.lab.servers import Lighttpd, Nginx, Site

@@ -12,11 +12,11 @@ from typing import Final
 from actions.journal import Journal, Record, frozen
 from actions.plan import Change, FileState, Kind, Order, Plan, Serving
 from actions.recover import recover
-from actions.service import Service
 from actions.target import state
 from actions.transaction import Ending, Setting, transact
 from actions.validate import Acceptance, Live, Served, Sight, Terms
 from actions.world import World
+from config.service import Service
 
 FAST: Final = Terms(successes=2, interval=0.0, deadline=0.2)
 CLIENTS: Final = ("browser", "java")

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from actions import service
-from actions.service import Activation, Service, systemd
 from actions.transaction import Cause, Outcome
 from actions.world import World
+from config.service import Activation, Service, systemd
 from tests.actions.scene import Scene
 
 # As systemctl of systemd 252 answers; `show` leaves out what an older one does not know.

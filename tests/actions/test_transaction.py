@@ -21,11 +21,11 @@ from actions.journal import Event, JournalError, frozen
 from actions.lock import Locks, acquire
 from actions.plan import Change, Kind, Order, Plan, plan_from_json, plan_to_json
 from actions.recover import recover, thaw
-from actions.service import Service
 from actions.target import state
 from actions.transaction import Cause, Ending, Outcome, Setting, transact
 from actions.validate import Acceptance, Live, Served, Sight, Terms
 from actions.world import World
+from config.service import Service
 from tests.actions.scene import Scene, broken, sha, torn
 from tests.actions.worlds import Fault, Step, StepWorld, fail, in_a_process, intrude, short
 
