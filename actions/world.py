@@ -17,8 +17,6 @@ from typing import Final
 from config.service import Command
 from config.text import printable
 
-"""An argument list whose first element is an absolute path; never given to a shell."""
-
 READ_LIMIT: Final = 16 * 2**20
 _OUTPUT_LIMIT: Final = 16_384
 _KEPT_ATTRIBUTES: Final = ("user.", "system.posix_acl_access", "security.selinux")

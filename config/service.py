@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 Command = tuple[str, ...]
-"""An argument list that begins with an absolute path; never a shell's."""
+"""An argument list whose first element is an absolute path; never given to a shell."""
 
 
 class Activation(StrEnum):
