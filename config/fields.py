@@ -142,6 +142,7 @@ Days = Annotated[float, BeforeValidator(_days), WithJsonSchema({"type": "number"
 LastDay = Annotated[int, BeforeValidator(_last_day), WithJsonSchema({"type": "string", "format": "date"})]
 Concurrency = _whole_number(1, 1000)
 HistoryDays = _whole_number(1, 36_500)
+Successes = _whole_number(1, 100)
 Port = _whole_number(1, 65_535)
 
 PlainName = _text(

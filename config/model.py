@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
+from config.service import Service
 from config.vocabulary import Code, FileRole, TLSVersion, VerifierName
 
 DAY = 86_400
@@ -103,6 +104,10 @@ class Component:
     clients: tuple[str, ...] = ()
     not_served_after: float = 120.0
     """Seconds that a new certificate may lie on disk before not serving it is a finding."""
+    service: Service | None = None
+    """How it is put onto new files; None where that is not for certvigil to do."""
+    allowed_issuers: tuple[str, ...] = ()
+    """Issuers, by their RFC 4514 names, whose certificates may be installed; empty for any."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +176,17 @@ class Web:
 
 
 @dataclass(frozen=True, slots=True)
+class Validation:
+    """When a change counts as good: live looks in a row that find nothing wrong, before a deadline."""
+
+    successes: int = 3
+    interval: float = 1.0
+    """Seconds between two looks."""
+    deadline: float = 60.0
+    """Seconds after which it is too late, and the change is undone."""
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """How the daemon runs."""
 
@@ -182,6 +198,9 @@ class Settings:
     """Looks at endpoints under way at once."""
     history_days: int = 400
     web: Web = Web()
+    actor_directory: str = "/var/lib/certvigil-actor"
+    """Where the one with the rights to act keeps its journal, backups and locks; not the daemon's to write."""
+    validation: Validation = Validation()
 
 
 @dataclass(frozen=True, slots=True)

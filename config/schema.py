@@ -36,10 +36,12 @@ from config.fields import (
     PlainName,
     Sentence,
     Share,
+    Successes,
     TargetName,
     default_duration,
     duration,
 )
+from config.service import Activation, Service, systemd
 from config.text import printable
 from config.vocabulary import Code, TLSVersion, VerifierName
 
@@ -282,6 +284,66 @@ class Artefacts(Section):
         return model.Artefacts(self.certificate, self.key, self.chain, self.combined)
 
 
+def _command(words: list[str]) -> list[str]:
+    if not words or not words[0].startswith("/"):
+        raise ValueError("a list of arguments that begins with an absolute path")
+    return words
+
+
+CommandLine = Annotated[list[str], AfterValidator(_command)]
+
+
+class ComponentService(Section):
+    """The commands of a service, as argument lists; a `unit` of systemd brings its own."""
+
+    unit: str | None = None
+    """A unit of systemd, from which all commands but `test` follow."""
+    test: CommandLine | None = None
+    """Passes where the service would start on the files as they are, such as [/usr/sbin/nginx, -t]."""
+    activate: Annotated[Activation, Field(strict=False)] = Activation.RESTART
+    """How it takes up new files: `reload` where that fails safe, else `restart`."""
+    reload: CommandLine | None = None
+    """Takes up new files without an interruption."""
+    restart: CommandLine | None = None
+    """Ends it and starts it again."""
+    stop: CommandLine | None = None
+    """Ends it."""
+    start: CommandLine | None = None
+    """Starts it."""
+    timeout: Duration = default_duration(30.0)
+    """How long each command may take."""
+    quiesce: bool = False
+    """Whether it is stopped while its files are switched, because it might read them at any moment."""
+
+    @model_validator(mode="after")
+    def _check_commands(self) -> Self:
+        if self.unit is not None and (self.reload or self.restart or self.stop or self.start):
+            raise broken_rule("given with commands of its own, expected 'unit' or the commands")
+        try:
+            self.build()
+        except ValueError as error:
+            raise broken_rule(str(error)) from None
+        return self
+
+    def build(self) -> Service:
+        """Return the service; raises ValueError where a command that it needs is missing."""
+        test = tuple(self.test) if self.test else None
+        if self.unit is not None:
+            return systemd(self.unit, test=test, activate=self.activate, timeout=self.timeout, quiesce=self.quiesce)
+        if self.restart is None:
+            raise ValueError("given without 'restart', expected 'restart' or 'unit'")
+        return Service(
+            restart=tuple(self.restart),
+            test=test,
+            reload=tuple(self.reload) if self.reload else None,
+            stop=tuple(self.stop) if self.stop else None,
+            start=tuple(self.start) if self.start else None,
+            activate=self.activate,
+            timeout=self.timeout,
+            quiesce=self.quiesce,
+        )
+
+
 class Component(Section):
     """A service with its files, its own endpoints and the clients that must accept it."""
 
@@ -293,6 +355,10 @@ class Component(Section):
     """Who must accept it."""
     not_served_after: Duration = default_duration(_COMPONENT.not_served_after)
     """How long a new certificate may lie on disk before not serving it is a finding."""
+    service: ComponentService | None = None
+    """How the service is put onto new files; without it, certvigil only watches."""
+    allowed_issuers: list[str] = []
+    """Issuers, such as "CN=Corp Issuing CA 3,O=Corp", whose certificates may be installed; by default any."""
 
     def build(self, name: str) -> tuple[model.Component, tuple[model.Endpoint, ...]]:
         """Return the component called `name`, and its endpoints."""
@@ -301,7 +367,13 @@ class Component(Section):
         for each in self.endpoints:
             endpoints.append(each.build(name, clients, [built.name for built in endpoints]))
         component = model.Component(
-            name, self.artefacts.build(), tuple(each.name for each in endpoints), clients, self.not_served_after
+            name,
+            self.artefacts.build(),
+            tuple(each.name for each in endpoints),
+            clients,
+            self.not_served_after,
+            self.service.build() if self.service else None,
+            tuple(self.allowed_issuers),
         )
         return component, tuple(endpoints)
 
@@ -384,6 +456,21 @@ class Web(Section):
         return model.Web(tuple(self.listen), self.config_file, tuple(self.allowed_hosts))
 
 
+class Validation(Section):
+    """When a change counts as good."""
+
+    successes: Successes = _SETTINGS.validation.successes
+    """Live looks in a row that must find nothing wrong."""
+    interval: Interval = default_duration(_SETTINGS.validation.interval)
+    """The time between two looks."""
+    deadline: Interval = default_duration(_SETTINGS.validation.deadline)
+    """How long to wait for that before the change is undone."""
+
+    def build(self) -> model.Validation:
+        """Return the terms."""
+        return model.Validation(self.successes, self.interval, self.deadline)
+
+
 class Root(Section):
     """The configuration of certvigil."""
 
@@ -405,6 +492,10 @@ class Root(Section):
     """Who connects, by name; `default`, which trusts `system`, is always there."""
     waivers: list[Waiver] = []
     """Findings that are openly silenced until a date."""
+    validation: Validation = Validation()
+    """When a change counts as good, and when it is undone."""
+    actor_directory: AbsolutePath = _SETTINGS.actor_directory
+    """Where the one with the rights to act keeps journal, backups and locks."""
     state_directory: AbsolutePath = _SETTINGS.state_directory
     """Where the database lives."""
     socket: AbsolutePath = _SETTINGS.socket
@@ -421,7 +512,14 @@ class Root(Section):
     def settings(self) -> model.Settings:
         """Return how the daemon runs."""
         return model.Settings(
-            self.state_directory, self.socket, self.rescan, self.concurrency, self.history_days, self.web.build()
+            self.state_directory,
+            self.socket,
+            self.rescan,
+            self.concurrency,
+            self.history_days,
+            self.web.build(),
+            self.actor_directory,
+            self.validation.build(),
         )
 
 

@@ -25,6 +25,7 @@ from config.model import (
     Waiver,
     Watch,
 )
+from config.service import Service
 
 _DEFAULT: Final = Thresholds()
 
@@ -70,6 +71,12 @@ def _given(section: Mapping[str, Any]) -> dict[str, Any]:
 def _settings(settings: Settings) -> dict[str, Any]:
     return {
         "state_directory": settings.state_directory,
+        "actor_directory": settings.actor_directory,
+        "validation": {
+            "successes": settings.validation.successes,
+            "interval": duration_text(settings.validation.interval),
+            "deadline": duration_text(settings.validation.deadline),
+        },
         "socket": settings.socket,
         "rescan": duration_text(settings.rescan),
         "concurrency": settings.concurrency,
@@ -128,6 +135,22 @@ def _component(component: Component, endpoints: Mapping[str, Endpoint]) -> dict[
         ],
         "clients": list(component.clients),
         "not_served_after": duration_text(component.not_served_after),
+        **({"service": _service(component.service)} if component.service else {}),
+        "allowed_issuers": list(component.allowed_issuers),
+    }
+
+
+def _service(service: Service) -> dict[str, Any]:
+    if service.unit is not None:
+        commands: dict[str, Any] = {"unit": service.unit, "test": service.test}
+    else:
+        named = ("test", "reload", "restart", "stop", "start")
+        commands = {name: getattr(service, name) for name in named}
+    return {
+        **{name: list(each) if isinstance(each, tuple) else each for name, each in _given(commands).items()},
+        "activate": str(service.activate),
+        "timeout": duration_text(service.timeout),
+        "quiesce": service.quiesce,
     }
 
 

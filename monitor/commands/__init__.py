@@ -132,6 +132,99 @@ def reload(socket: Socket = DEFAULT_SOCKET) -> None:
     raise typer.Exit(ask(socket))
 
 
+Components = Annotated[list[str], typer.Argument(metavar="COMPONENT...", help="Changed as one, or not at all.")]
+Losses = Annotated[list[str], typer.Option("--lose", metavar="CLIENT", help="A client that may be lost; repeatable.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Show the plan and its hash; touch nothing.")]
+BoundTo = Annotated[str | None, typer.Option("--plan", metavar="HASH", help="Do it only if this still is the plan.")]
+
+
+@app.command()
+def replace(
+    components: Components,
+    files: Annotated[
+        list[str], typer.Option("--from", metavar="FILE", help="Certificate, chain, key: PEM, DER, PKCS#7, PKCS#12.")
+    ],
+    password_file: Annotated[str | None, typer.Option("--password-file", help="Opens an encrypted key.")] = None,
+    losses: Losses = [],  # noqa: B006 (typer copies it)
+    dry_run: DryRun = False,
+    plan: BoundTo = None,
+    config: ConfigPath = DEFAULT_CONFIG,
+    as_json: Json = False,
+) -> None:
+    """Replace the certificate of components in a transaction: verified live, undone by itself where it does not hold.
+
+    Exits with 0 committed, 1 refused (nothing was touched), 2 undone or failed forward, 3 frozen, 4 unusable.
+    """
+    from monitor.commands.act import Request
+    from monitor.commands.act import replace as act
+
+    request = Request(config, dry_run=dry_run, bound_to=plan, as_json=as_json)
+    raise typer.Exit(act(components, files, password_file, losses, request))
+
+
+@app.command()
+def activate(
+    components: Components,
+    losses: Losses = [],  # noqa: B006
+    dry_run: DryRun = False,
+    plan: BoundTo = None,
+    config: ConfigPath = DEFAULT_CONFIG,
+    as_json: Json = False,
+) -> None:
+    """Have services serve what is on disk, once the whole set there has passed the checks; exits like `replace`."""
+    from monitor.commands.act import Request
+    from monitor.commands.act import activate as act
+
+    raise typer.Exit(act(components, losses, Request(config, dry_run=dry_run, bound_to=plan, as_json=as_json)))
+
+
+@app.command()
+def rollback(
+    component: Annotated[str, typer.Argument()],
+    to: Annotated[str | None, typer.Option("--to", metavar="SET", help="A backup set; by default the last.")] = None,
+    losses: Losses = [],  # noqa: B006
+    dry_run: DryRun = False,
+    plan: BoundTo = None,
+    config: ConfigPath = DEFAULT_CONFIG,
+    as_json: Json = False,
+) -> None:
+    """Give a component the files of a backup set back, in a transaction; exits like `replace`."""
+    from monitor.commands.act import Request
+    from monitor.commands.act import rollback as act
+
+    raise typer.Exit(act(component, to, losses, Request(config, dry_run=dry_run, bound_to=plan, as_json=as_json)))
+
+
+@app.command()
+def recover(
+    thaw: Annotated[
+        list[str], typer.Option("--thaw", metavar="COMPONENT", help="A frozen one that is right now.")
+    ] = [],  # noqa: B006
+    live: Annotated[bool, typer.Option("--live/--no-live", help="Whether services run, to be put right, too.")] = True,
+    config: ConfigPath = DEFAULT_CONFIG,
+    as_json: Json = False,
+) -> None:
+    """Finish or undo what a crash left half done; doing so again changes nothing."""
+    from monitor.commands.act import Request
+    from monitor.commands.act import recover as act
+
+    request = Request(config, dry_run=False, bound_to=None, as_json=as_json)
+    raise typer.Exit(act(thaw, request, live=live))
+
+
+@app.command()
+def backups(
+    component: Annotated[str | None, typer.Argument()] = None,
+    config: ConfigPath = DEFAULT_CONFIG,
+    as_json: Json = False,
+) -> None:
+    """List what can be rolled back to."""
+    from monitor.commands.act import Request
+    from monitor.commands.act import backups as show
+
+    raise typer.Exit(show(component, Request(config, dry_run=False, bound_to=None, as_json=as_json)))
+
+
 @config_app.command("check")
 def config_check(path: Annotated[str, typer.Argument()] = DEFAULT_CONFIG) -> None:
     """Report every mistake in a configuration with its file, line and key; exits with 1 where there is one."""

@@ -31,6 +31,7 @@ from config.model import (
     Web,
 )
 from config.schema import json_schema
+from config.service import Activation, Service
 from config.text import printable
 from config.vocabulary import Code, FileRole, TLSVersion, VerifierName
 from tests.config.conftest import Loaded, Write
@@ -53,6 +54,8 @@ components:
       - {address: "127.0.0.1:443", name: shop.example.com, clients: [java]}
     clients: [browser, java]
     not_served_after: 0s
+    service: {test: [/usr/sbin/nginx, -t], activate: reload, reload: [/bin/r], restart: [/bin/s], timeout: 5s}
+    allowed_issuers: ["CN=Corp Issuing CA 3"]
   proxy:
     artefacts: {combined: /etc/haproxy/site.pem}
 trust_stores:
@@ -144,6 +147,14 @@ def test_the_good_example_is_understood_in_full(loaded: Loaded, tmp_path: Path) 
                 ("web/127.0.0.1:443", "web/127.0.0.1:443/shop.example.com"),
                 ("browser", "java"),
                 0,
+                Service(
+                    restart=("/bin/s",),
+                    test=("/usr/sbin/nginx", "-t"),
+                    reload=("/bin/r",),
+                    activate=Activation.RELOAD,
+                    timeout=5,
+                ),
+                ("CN=Corp Issuing CA 3",),
             ),
             "proxy": Component("proxy", Artefacts(combined="/etc/haproxy/site.pem"), (), ("default",)),
         },

@@ -1,0 +1,191 @@
+"""Backup sets: what a component's files were before a transaction, whole, with everything that belongs to them."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from actions.plan import FileState
+from actions.world import Metadata, World, remove, write_new
+
+_MANIFEST: Final = "manifest.json"
+
+
+class BackupError(Exception):
+    """A backup set is not what was written; the message is a sentence, printable."""
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """One file of a set."""
+
+    path: str
+    name: str | None
+    """Of the copy within the set; None where there was no file."""
+    state: FileState | None
+    metadata: Metadata | None
+
+
+@dataclass(frozen=True, slots=True)
+class BackupSet:
+    """What a component had before a transaction."""
+
+    component: str
+    transaction: str
+    at: float
+    """Unix time."""
+    pinned: bool
+    """The first one ever to hold some file: never pruned."""
+    copies: tuple[Copy, ...]
+
+
+def state_of(found: os.stat_result, data: bytes) -> FileState:
+    """Return the state of a file that was read."""
+    return FileState(hashlib.sha256(data).hexdigest(), found.st_mode & 0o7777, found.st_uid, found.st_gid)
+
+
+def take(world: World, root: str, component: str, transaction: str, paths: Iterable[str]) -> BackupSet:
+    """Copy the files, those that are missing as missing, below `root`, which exists; raises OSError.
+
+    The set counts once its manifest is there, which is written last and at once.
+    """
+    earlier = {copy.path for each in sets(world, root, component) if each.pinned for copy in each.copies}
+    directory = os.path.join(root, component, transaction)
+    world.make_directory(os.path.dirname(directory))
+    world.make_directory(directory)
+    copies = tuple(_copy(world, directory, number, path) for number, path in enumerate(paths))
+    pinned = any(copy.path not in earlier for copy in copies)
+    taken = BackupSet(component, transaction, world.now(), pinned, copies)
+    manifest = os.path.join(directory, _MANIFEST)
+    write_new(world, f"{manifest}.new", _encode(taken))
+    world.rename(f"{manifest}.new", manifest)
+    for each in (directory, os.path.dirname(directory), root):
+        world.sync_directory(each)
+    return taken
+
+
+def _copy(world: World, directory: str, number: int, path: str) -> Copy:
+    try:
+        found, data = world.read(path)
+    except FileNotFoundError:
+        return Copy(path, None, None, None)
+    state = state_of(found, data)
+    metadata = Metadata(state.mode, state.owner, state.group, world.attributes(path), found.st_mtime_ns)
+    name = f"{number:04}"
+    write_new(world, os.path.join(directory, name), data)
+    return Copy(path, name, state, metadata)
+
+
+def sets(world: World, root: str, component: str) -> tuple[BackupSet, ...]:
+    """Return the complete sets of a component, oldest first, without those that are damaged; raises OSError."""
+    found = []
+    for name in world.names(os.path.join(root, component)):
+        try:
+            found.append(load(world, root, component, name))
+        except BackupError:
+            continue
+    return tuple(sorted(found, key=lambda each: each.at))
+
+
+def load(world: World, root: str, component: str, transaction: str) -> BackupSet:
+    """Return one set; raises BackupError, OSError."""
+    try:
+        _, data = world.read(os.path.join(root, component, transaction, _MANIFEST))
+        return _decode(data)
+    except (FileNotFoundError, NotADirectoryError):
+        raise BackupError(f"there is no complete backup set {transaction} of {component}") from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise BackupError(f"the manifest of backup set {transaction} of {component} is damaged") from error
+
+
+def content(world: World, root: str, of: BackupSet) -> Mapping[str, bytes]:
+    """Return the bytes of a set's files by path; raises BackupError where one is not what was copied, OSError."""
+    return {copy.path: read_copy(world, root, of, copy) for copy in of.copies if copy.name is not None}
+
+
+def read_copy(world: World, root: str, of: BackupSet, copy: Copy) -> bytes:
+    """Return the bytes of one file of a set; raises BackupError where they are not what was copied, OSError."""
+    try:
+        _, data = world.read(os.path.join(root, of.component, of.transaction, copy.name or ""))
+    except FileNotFoundError:
+        data = b""
+    if copy.state is None or hashlib.sha256(data).hexdigest() != copy.state.sha256:
+        raise BackupError(f"the copy of {copy.path} in backup set {of.transaction} is damaged")
+    return data
+
+
+def discard(world: World, root: str, component: str, transaction: str) -> None:
+    """Remove a set, complete or not, its manifest first; raises OSError."""
+    directory = os.path.join(root, component, transaction)
+    if remove(world, os.path.join(directory, _MANIFEST)):
+        world.sync_directory(directory)
+    names = world.names(directory)
+    for name in names:
+        world.unlink(os.path.join(directory, name))
+    try:
+        world.remove_directory(directory)
+    except FileNotFoundError:
+        return
+
+
+def prune(world: World, root: str, component: str, keep: int) -> None:
+    """Remove all but the newest `keep` sets that are not pinned, and what an interruption left; raises OSError."""
+    for name in world.names(os.path.join(root, component)):
+        if _MANIFEST not in world.names(os.path.join(root, component, name)):
+            discard(world, root, component, name)
+    unpinned = [each for each in sets(world, root, component) if not each.pinned]
+    for each in unpinned[: max(0, len(unpinned) - keep)]:
+        discard(world, root, component, each.transaction)
+
+
+def _encode(of: BackupSet) -> bytes:
+    plain: dict[str, Any] = {
+        "component": of.component,
+        "transaction": of.transaction,
+        "at": of.at,
+        "pinned": of.pinned,
+        "files": [_copy_to_json(copy) for copy in of.copies],
+    }
+    return json.dumps({**plain, "sha256": _digest(plain)}, indent=1).encode()
+
+
+def _decode(data: bytes) -> BackupSet:
+    plain = json.loads(data)
+    if plain.pop("sha256") != _digest(plain):
+        raise ValueError("the checksum is wrong")
+    copies = tuple(map(_copy_from_json, plain["files"]))
+    return BackupSet(plain["component"], plain["transaction"], plain["at"], plain["pinned"], copies)
+
+
+def _digest(plain: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
+
+
+def _copy_to_json(copy: Copy) -> dict[str, Any]:
+    if copy.state is None or copy.metadata is None:
+        return {"path": copy.path, "copy": None}
+    attributes = copy.metadata.attributes or {}
+    return {
+        "path": copy.path,
+        "copy": copy.name,
+        "sha256": copy.state.sha256,
+        "mode": copy.state.mode,
+        "owner": copy.state.owner,
+        "group": copy.state.group,
+        "mtime_ns": copy.metadata.mtime_ns,
+        "attributes": {name: base64.b64encode(value).decode() for name, value in attributes.items()},
+    }
+
+
+def _copy_from_json(plain: Mapping[str, Any]) -> Copy:
+    if plain["copy"] is None:
+        return Copy(plain["path"], None, None, None)
+    state = FileState(plain["sha256"], plain["mode"], plain["owner"], plain["group"])
+    attributes = {name: base64.b64decode(value) for name, value in plain["attributes"].items()}
+    metadata = Metadata(state.mode, state.owner, state.group, attributes, plain["mtime_ns"])
+    return Copy(plain["path"], plain["copy"], state, metadata)

@@ -1,0 +1,439 @@
+"""A candidate: certificate, chain and key out of files in any disorder, or the reason why they make none."""
+
+from __future__ import annotations
+
+import binascii
+import hashlib
+import re
+import warnings
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Final, NoReturn
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, rsa
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+    load_der_private_key,
+    load_pem_private_key,
+    pkcs7,
+    pkcs12,
+)
+
+from config.text import printable
+from probes.certificate import Certificate, certificate
+from probes.chain import paths, signed
+from probes.encoding import DERError, element_end, split
+
+LibraryKey = (
+    rsa.RSAPrivateKey
+    | ec.EllipticCurvePrivateKey
+    | ed25519.Ed25519PrivateKey
+    | ed448.Ed448PrivateKey
+    | dsa.DSAPrivateKey
+)
+
+# Keystores of old tools are BER: that they are taken is the point here, and nothing to write to the log.
+warnings.filterwarnings("ignore", category=UserWarning, message=r"PKCS#\d+ .* could not be parsed as DER")
+
+MOST_BYTES: Final = 1024 * 1024
+"""Of all files together."""
+MOST_CERTIFICATES: Final = 64
+
+
+class PrivateKey:
+    """A private key that shows nothing of itself: neither printed nor pickled nor copied; equal by its public half."""
+
+    __slots__ = ("_key", "public_sha256")
+
+    def __init__(self, key: LibraryKey) -> None:
+        self._key = key
+        public = key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+        self.public_sha256: Final = hashlib.sha256(public).hexdigest()
+        """SHA-256 of the SubjectPublicKeyInfo, hexadecimal."""
+
+    def pem(self) -> bytes:
+        """Return the key itself, as unencrypted PKCS#8 PEM."""
+        return self._key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+
+    def library_key(self) -> LibraryKey:
+        """Return the key itself, as the library's object."""
+        return self._key
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, PrivateKey) and self.public_sha256 == other.public_sha256
+
+    def __hash__(self) -> int:
+        return hash(self.public_sha256)
+
+    def __repr__(self) -> str:
+        return f"<PrivateKey of public {self.public_sha256[:16]}>"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a private key is neither pickled nor copied")
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """A file that may hold a part of a candidate, whatever it is called."""
+
+    name: str
+    data: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """Certificate, key and chain that are proposed for components; the key is the certificate's own."""
+
+    certificate: Certificate
+    chain: tuple[Certificate, ...]
+    """What is to be presented after the certificate, each signed by the next, without a root."""
+    key: PrivateKey
+    root: Certificate | None = None
+    """Where one was given; clients must hold it themselves."""
+    put_right: tuple[str, ...] = ()
+    """What was in disorder: sentences, printable."""
+
+    @property
+    def presented(self) -> tuple[Certificate, ...]:
+        """The certificate and its chain."""
+        return (self.certificate, *self.chain)
+
+    @property
+    def sha256(self) -> str:
+        """Of what is to be presented, hexadecimal: the same candidate, in whatever files it comes."""
+        return hashlib.sha256(b"".join(each.der for each in self.presented)).hexdigest()
+
+
+class Flaw(StrEnum):
+    """Why files make no candidate."""
+
+    NO_CERTIFICATE = "no_certificate"
+    SEVERAL_LEAVES = "several_leaves"
+    NO_KEY = "no_key"
+    KEY_MISMATCH = "key_mismatch"
+    KEY_ENCRYPTED = "key_encrypted"
+    """No password was given."""
+    WRONG_PASSWORD = "wrong_password"  # noqa: S105 (a reason, not a secret)
+    UNDECODABLE = "undecodable"
+    TOO_LARGE = "too_large"
+
+
+@dataclass(frozen=True, slots=True)
+class NoCandidate:
+    """The files make no candidate."""
+
+    flaw: Flaw
+    detail: str
+    """A sentence for a person, printable."""
+
+
+def read_candidate(
+    files: Sequence[Given], password: bytes | None = None, at_hand: Sequence[PrivateKey] = ()
+) -> Candidate | NoCandidate:
+    """Return the candidate that `files` make together: PEM, DER, PKCS#7 or PKCS#12, told by content.
+
+    `password` opens encrypted keys and keystores; `at_hand` are keys that the host has already, for a certificate
+    that comes without one.
+    """
+    if sum(len(file.data) for file in files) > MOST_BYTES:
+        return NoCandidate(Flaw.TOO_LARGE, f"the files hold more than {MOST_BYTES} bytes together")
+    found = [_look_into(file, password) for file in files]
+    damage = [each for one in found for each in one.damage]
+    if damage:
+        return NoCandidate(Flaw.UNDECODABLE, damage[0])
+    every = [each for one in found for each in one.certificates]
+    if len(every) > MOST_CERTIFICATES:
+        return NoCandidate(
+            Flaw.TOO_LARGE, f"the files hold {len(every)} certificates: that is a trust store, not a candidate"
+        )
+    certificates = tuple(dict.fromkeys(every))
+    keys = tuple(dict.fromkeys(each for one in found for each in one.keys))
+    leaf = _leaf(certificates, {key.public_sha256 for key in (*keys, *at_hand)})
+    if isinstance(leaf, NoCandidate):
+        return _locked(found, password) or leaf if leaf.flaw is Flaw.NO_CERTIFICATE else leaf
+    key = next((each for each in (*keys, *at_hand) if each.public_sha256 == leaf.public_key_sha256()), None)
+    if key is None:
+        return _locked(found, password) or _without_key(leaf, keys)
+    chain, root = _chain(leaf, certificates)
+    put_right = [each for one in found for each in one.put_right]
+    put_right += [f"{each.subject} was given more than once" for each in certificates if every.count(each) > 1]
+    put_right += _order(found, (leaf, *chain))
+    put_right += _left_out(certificates, (leaf, *chain), root)
+    if key not in keys:
+        put_right.append("no key was given: the certificate belongs to one that this host has already")
+    if len(keys) > (key in keys):
+        put_right.append("a private key that does not belong to the certificate was left out")
+    return Candidate(leaf, chain, key, root, tuple(put_right))
+
+
+class _Form(StrEnum):
+    PEM = "PEM"
+    DER = "DER"
+    PKCS7 = "PKCS#7"
+    PKCS12 = "PKCS#12"
+
+
+_FORM_BY_EXTENSION: Final = {
+    "pem": _Form.PEM,
+    "der": _Form.DER,
+    "p7b": _Form.PKCS7,
+    "p7c": _Form.PKCS7,
+    "p12": _Form.PKCS12,
+    "pfx": _Form.PKCS12,
+}
+_BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
+_UTF16_MARKS: Final = (b"\xff\xfe", b"\xfe\xff")
+_DER: Final = re.compile(rb"\x30(?:[\x80-\x84]|[\x20-\x7f]\x02\x01)")
+_INDEFINITE: Final = b"\x30\x80"
+"""How a SEQUENCE starts in BER that was written before its length was known: old keystores are."""
+_KEYSTORE_VERSION: Final = b"\x02\x01\x03"  # RFC 7292, 4
+_SIGNED_DATA: Final = bytes.fromhex("06092a864886f70d010702")  # RFC 5652, 5.1
+_BLOCK: Final = re.compile(rb"-----BEGIN ([A-Z0-9#][A-Z0-9# ]{0,63})-----(.*?)-----END \1-----", re.DOTALL)
+_SIGNED_DATA_LABELS: Final = frozenset({b"PKCS7", b"CMS", b"PKCS #7 SIGNED DATA"})
+_UNDECODABLE: Final = (ValueError, TypeError, UnsupportedAlgorithm)
+
+
+class _Found:
+    """What one file was found to hold."""
+
+    def __init__(self, name: str, password: bytes | None) -> None:
+        self.name: Final = printable(name, 200)
+        self.certificates: list[Certificate] = []
+        self.keys: list[PrivateKey] = []
+        self.forms: set[_Form] = set()
+        self.locked = False
+        """Something in it was not opened for want of the right password."""
+        self.put_right: list[str] = []
+        self.damage: list[str] = []
+        self._password = password
+
+    def take_pem(self, data: bytes) -> None:
+        blocks = split(data)
+        self.damage += [f"{self.name}: {fault.detail}" for fault in blocks.faults]
+        if blocks.faults:
+            return
+        around, count = _BLOCK.subn(b"", data)
+        if not count:
+            if around.strip():
+                self.put_right.append(f"{self.name} was passed over: it holds neither certificate nor key")
+            return
+        if around.strip():
+            self.put_right.append(f"{self.name}: text around the PEM blocks was left out")
+        if b"\r" in data:
+            self.put_right.append(f"{self.name}: Windows line ends were removed")
+        self.forms.add(_Form.PEM)
+        for der in blocks.certificates:
+            if _starts_with(der, _SIGNED_DATA):
+                self._take_signed_data(der)
+            else:
+                self._take_certificate(der)
+        for key in blocks.keys:
+            self._take_key(key)
+        for block in _BLOCK.finditer(data):
+            if block[1] in _SIGNED_DATA_LABELS:
+                self._take_pem_signed_data(block[2])
+
+    def take_der(self, der: bytes) -> None:
+        if _starts_with(der, _KEYSTORE_VERSION):
+            self._take_keystore(der)
+        elif _starts_with(der, _SIGNED_DATA):
+            self._take_signed_data(der)
+        else:
+            blocks = split(der)
+            self.forms.add(_Form.DER)
+            for each in blocks.certificates:
+                self._take_certificate(each)
+            for each in blocks.keys:
+                self._take_key(each)
+            if blocks.certificates or blocks.keys:
+                self.put_right.append(f"{self.name}: DER was converted to PEM")
+            else:
+                self.damage.append(f"{self.name}: the DER data is neither a certificate nor a key nor a keystore")
+
+    def _take_certificate(self, der: bytes) -> None:
+        try:
+            self.certificates.append(certificate(der))
+        except ValueError as error:
+            self.damage.append(f"{self.name}: a certificate cannot be decoded: {printable(str(error), 200)}")
+
+    def _take_pem_signed_data(self, body: bytes) -> None:
+        try:
+            self._take_signed_data(binascii.a2b_base64(body))
+        except binascii.Error:
+            self.damage.append(f"{self.name}: the base64 of its PKCS#7 block cannot be decoded")
+
+    def _take_signed_data(self, der: bytes) -> None:
+        try:
+            inside = [each.public_bytes(Encoding.DER) for each in pkcs7.load_der_pkcs7_certificates(der)]
+        except _UNDECODABLE:
+            self.damage.append(f"{self.name}: the PKCS#7 data cannot be decoded")
+            return
+        self.forms.add(_Form.PKCS7)
+        self.put_right.append(f"{self.name}: PKCS#7 was converted to PEM")
+        for each in inside:
+            self._take_certificate(each)
+
+    def _take_keystore(self, der: bytes) -> None:
+        self.forms.add(_Form.PKCS12)
+        # Keystores without a password are written in two ways: with none, and with an empty one.
+        for password in dict.fromkeys((self._password, None, b"")):
+            try:
+                store = pkcs12.load_pkcs12(der, password)
+            except _UNDECODABLE:
+                continue
+            self.put_right.append(f"{self.name}: PKCS#12 was converted to PEM")
+            for each in (store.cert, *store.additional_certs):
+                if each is not None:
+                    self._take_certificate(each.certificate.public_bytes(Encoding.DER))
+            if store.key is not None:
+                self._keep(store.key)
+            return
+        self.locked = True
+
+    def _take_key(self, key: bytes) -> None:
+        load = load_pem_private_key if key.startswith(b"-----") else load_der_private_key
+        try:
+            opened = load(key, None)
+        except TypeError:
+            self._unlock(key)
+        except (ValueError, UnsupportedAlgorithm):
+            self.damage.append(f"{self.name}: the private key cannot be decoded")
+        else:
+            self._keep(opened)
+
+    def _unlock(self, key: bytes) -> None:
+        load = load_pem_private_key if key.startswith(b"-----") else load_der_private_key
+        try:
+            opened = load(key, self._password)
+        except _UNDECODABLE:
+            self.locked = True
+        else:
+            self.put_right.append(f"{self.name}: the private key was encrypted and will be written without a password")
+            self._keep(opened)
+
+    def _keep(self, key: object) -> None:
+        if isinstance(key, LibraryKey):
+            self.keys.append(PrivateKey(key))
+        else:
+            self.damage.append(f"{self.name}: the private key is of a kind that no TLS server uses")
+
+
+def _look_into(file: Given, password: bytes | None) -> _Found:
+    found = _Found(file.name, password)
+    data = _unmarked(file.data, found)
+    # Files that someone joined may hold DER after DER, or PEM after DER.
+    while data and not found.damage:
+        if not _DER.match(data):
+            found.take_pem(data)
+            break
+        try:
+            end = len(data) if data.startswith(_INDEFINITE) else element_end(data, 0)
+        except DERError:
+            found.damage.append(f"{found.name}: the DER data is cut short or damaged")
+            break
+        found.take_der(data[:end])
+        data = data[end:]
+    found.put_right += _misnamed(found)
+    return found
+
+
+def _unmarked(data: bytes, found: _Found) -> bytes:
+    if data.startswith(_BYTE_ORDER_MARK):
+        found.put_right.append(f"{found.name}: a byte order mark was removed")
+        return data.removeprefix(_BYTE_ORDER_MARK)
+    if data.startswith(_UTF16_MARKS):
+        found.put_right.append(f"{found.name}: text in UTF-16 was converted")
+        return data.decode("utf-16", "replace").encode("ascii", "replace")
+    return data
+
+
+def _misnamed(found: _Found) -> Iterable[str]:
+    """Yield how the extension of a file misleads about its content."""
+    extension = found.name.rpartition(".")[2].lower()
+    expected = _FORM_BY_EXTENSION.get(extension)
+    if expected and found.forms and expected not in found.forms:
+        yield f"{found.name} holds {' and '.join(sorted(found.forms))}, whatever its name says"
+    elif extension == "key" and found.certificates and not found.keys:
+        yield f"{found.name} holds no key but certificates, whatever its name says"
+    elif extension in {"crt", "cer"} and found.keys and not found.certificates:
+        yield f"{found.name} holds no certificate but a key, whatever its name says"
+
+
+def _starts_with(der: bytes, first: bytes) -> bool:
+    """Whether the SEQUENCE that `der` is has `first` as its first element."""
+    length = der[1] if len(der) > 1 else 0
+    return der.startswith(first, 2 + (length & 0x7F if length & 0x80 else 0))
+
+
+def _leaf(certificates: Sequence[Certificate], keys: set[str]) -> Certificate | NoCandidate:
+    if not certificates:
+        return NoCandidate(Flaw.NO_CERTIFICATE, "there is no certificate")
+    ends = [each for each in certificates if not each.is_ca and not any(_issued(each, other) for other in certificates)]
+    # A server's own certificate that says it is a CA's: appliances come with such ones.
+    ends = ends or [each for each in certificates if each.public_key_sha256() in keys]
+    if not ends:
+        shown = _subjects(certificates)
+        return NoCandidate(Flaw.NO_CERTIFICATE, f"there are only CA certificates: {shown}; the server's own is missing")
+    if len(ends) > 1:
+        return NoCandidate(Flaw.SEVERAL_LEAVES, f"there are {len(ends)} servers' certificates: {_subjects(ends)}")
+    return ends[0]
+
+
+def _issued(issuer: Certificate, other: Certificate) -> bool:
+    return issuer is not other and signed(issuer, other)
+
+
+def _subjects(certificates: Sequence[Certificate]) -> str:
+    shown = ", ".join(f"{each.subject} (sha256 {each.sha256[:16]})" for each in certificates[:3])
+    return shown + (f" and {len(certificates) - 3} more" if len(certificates) > 3 else "")
+
+
+def _locked(found: Iterable[_Found], password: bytes | None) -> NoCandidate | None:
+    where = ", ".join(one.name for one in found if one.locked)
+    if not where:
+        return None
+    if password is None:
+        return NoCandidate(Flaw.KEY_ENCRYPTED, f"the private key in {where} is encrypted, and no password was given")
+    return NoCandidate(
+        Flaw.WRONG_PASSWORD, f"the private key in {where} cannot be opened with this password, or is damaged"
+    )
+
+
+def _without_key(leaf: Certificate, keys: Sequence[PrivateKey]) -> NoCandidate:
+    if keys:
+        return NoCandidate(Flaw.KEY_MISMATCH, f"the private key does not belong to {leaf.subject}")
+    return NoCandidate(Flaw.NO_KEY, f"there is no private key for {leaf.subject}")
+
+
+def _chain(
+    leaf: Certificate, certificates: Sequence[Certificate]
+) -> tuple[tuple[Certificate, ...], Certificate | None]:
+    """Return what leads from `leaf` towards roots, the longest way first, and the first root that was met."""
+    ways = sorted(paths(leaf, certificates, None), key=lambda path: -len(path.certificates))
+    # What only another way needs comes after: some client may know no other root.
+    met = dict.fromkeys(each for way in ways for each in way.certificates[1:])
+    roots = [each for each in met if each.self_issued and signed(each, each)]
+    return tuple(each for each in met if each not in roots), roots[0] if roots else None
+
+
+def _order(found: Iterable[_Found], presented: Sequence[Certificate]) -> Iterable[str]:
+    for one in found:
+        places = [presented.index(each) for each in one.certificates if each in presented]
+        # The certificates of PKCS#7 and PKCS#12 are a set: these have no order to be wrong.
+        if places != sorted(places) and one.forms <= {_Form.PEM, _Form.DER}:
+            yield f"{one.name}: the certificates were put in order, from the server's to its issuers'"
+
+
+def _left_out(
+    certificates: Iterable[Certificate], presented: Sequence[Certificate], root: Certificate | None
+) -> Iterable[str]:
+    for each in certificates:
+        if each == root:
+            yield f"the root {each.subject} was left out: clients must hold it themselves"
+        elif each not in presented:
+            yield f"{each.subject} was left out: no path from the server's certificate needs it"

@@ -1,0 +1,201 @@
+"""Whether a candidate may be installed: every objection to it, before anything is touched; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from cryptography import x509
+
+from actions.candidate import Candidate
+from config.text import printable
+from config.vocabulary import Code
+from probes.assess import earliest_end
+from probes.certificate import Certificate
+from probes.chain import presented_path
+from probes.judge.chain import judge_presentation
+from probes.judge.client import CURES, View, judge_chain, leaf_first, subject_in
+from probes.judge.key import judge_match, judge_strength
+from probes.judge.name import judge_names
+from probes.judge.time import judge_time, moment
+from probes.trust import Trust
+
+HOUR: Final = 3_600
+
+
+class Ground(StrEnum):
+    """Why a candidate may not be installed."""
+
+    KEY_MISMATCH = "key_mismatch"
+    INCOMPLETE_CHAIN = "incomplete_chain"
+    WRONG_ORDER = "wrong_order"
+    NAMES_MISSING = "names_missing"
+    NOT_VALID_NOW = "not_valid_now"
+    TOO_SHORT = "too_short"
+    WEAK_KEY = "weak_key"
+    WEAK_SIGNATURE = "weak_signature"
+    ISSUER_NOT_ALLOWED = "issuer_not_allowed"
+    NO_CLIENT_ACCEPTS = "no_client_accepts"
+    CLIENT_LOST = "client_lost"
+    """A client accepts what is served today and would not accept the candidate."""
+    CANNOT_BE_SERVED = "cannot_be_served"
+    """A TLS library refuses to load it, or to complete a handshake with it."""
+    NOTHING_TO_DO = "nothing_to_do"
+    NO_CHAIN_TO_WRITE = "no_chain_to_write"
+    KEY_WOULD_BE_EXPOSED = "key_would_be_exposed"
+    UNREADABLE = "unreadable"
+    UNUSABLE = "unusable"
+    """What is on disk makes no candidate."""
+    PATH_SHARED = "path_shared"
+
+
+@dataclass(frozen=True, slots=True)
+class Objection:
+    """One reason against, with a sentence for a person, printable."""
+
+    ground: Ground
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Demands:
+    """What a component asks of a candidate."""
+
+    names: tuple[str, ...] = ()
+    """By which its clients connect; empty means the names of the certificate in use."""
+    views: tuple[View, ...] = ()
+    """Of the clients that must accept it."""
+    installed: tuple[Certificate, ...] = ()
+    """What it presents today, in that order; empty where there is nothing, or nothing that can be read."""
+    allowed_issuers: tuple[str, ...] = ()
+    """RFC 4514, each a part of a name, as `CN=Corp Issuing CA 3`; empty means any."""
+    allow_shorter: bool = False
+    """The candidate may end before what is installed does."""
+    least_left: float = HOUR
+    """Seconds for which it must remain valid."""
+
+
+_STRENGTH: Final = {Code.WEAK_KEY: Ground.WEAK_KEY, Code.WEAK_SIGNATURE: Ground.WEAK_SIGNATURE}
+_NOT_VALID: Final = frozenset({Code.EXPIRED, Code.NOT_YET_VALID})
+
+
+def precheck(candidate: Candidate, demands: Demands, now: float) -> tuple[Objection, ...]:
+    """Return every objection to installing `candidate` at Unix time `now`; none means that it may be rehearsed."""
+    presented = candidate.presented
+    objections = [
+        *_key(candidate),
+        *_order(presented, now),
+        *_names(candidate.certificate, demands),
+        *_times(presented, demands, now),
+        *_strength(presented),
+        *_issuer(candidate.certificate, demands.allowed_issuers),
+        *_clients(candidate, demands, now),
+    ]
+    return tuple(dict.fromkeys(objections))
+
+
+def dropped_names(leaf: Certificate, installed: Sequence[Certificate]) -> tuple[str, ...]:
+    """Return the names of the installed certificate, such as `DNS:www.example.com`, that `leaf` does not cover."""
+    if not installed:
+        return ()
+    return tuple(name for name in leaf_first(installed)[0].names if not _covers(leaf, name))
+
+
+def _covers(leaf: Certificate, alternative_name: str) -> bool:
+    kind, _, name = alternative_name.partition(":")
+    if kind not in {"DNS", "IP"} or alternative_name.casefold() in map(str.casefold, leaf.names):
+        return True
+    return not any(judge_names(leaf, (name,)))
+
+
+def roots_known(candidate: Candidate, views: Sequence[View]) -> tuple[Trust, ...]:
+    """Return the stores by which a root that a client lacks is told from an intermediate that the candidate lacks."""
+    stores = tuple(dict.fromkeys(view.trust for view in views))
+    return stores if candidate.root is None else (*stores, Trust("of the candidate", (candidate.root,)))
+
+
+def _key(candidate: Candidate) -> Iterator[Objection]:
+    for found in judge_match(candidate.certificate, (candidate.key.public_sha256,), "the candidate"):
+        yield Objection(Ground.KEY_MISMATCH, found.detail)
+
+
+def _order(presented: Sequence[Certificate], now: float) -> Iterator[Objection]:
+    for found in judge_presentation(presented, (), now, subject_in(presented)):
+        if found.code is Code.WRONG_ORDER:
+            yield Objection(Ground.WRONG_ORDER, found.detail)
+
+
+def _names(leaf: Certificate, demands: Demands) -> Iterator[Objection]:
+    for found in judge_names(leaf, demands.names):
+        yield Objection(Ground.NAMES_MISSING, found.detail)
+    if not demands.names:
+        for name in dropped_names(leaf, demands.installed):
+            yield Objection(Ground.NAMES_MISSING, f"{name}, a name of the certificate in use, is not among its names")
+
+
+def _times(presented: Sequence[Certificate], demands: Demands, now: float) -> Iterator[Objection]:
+    for each in presented:
+        for found in judge_time(each, "", now):
+            if found.code in _NOT_VALID:
+                yield Objection(Ground.NOT_VALID_NOW, found.detail)
+        if each.not_before is None or each.not_after is None:
+            yield Objection(Ground.NOT_VALID_NOW, f"the validity of {each.subject} cannot be decoded")
+    end = earliest_end(presented)
+    today = earliest_end(presented_path(demands.installed))
+    if end is None or end < now:
+        return
+    if end - now < demands.least_left:
+        yield Objection(Ground.TOO_SHORT, f"it ends at {moment(end)}, within {demands.least_left:.0f} seconds")
+    if today is not None and end < today and not demands.allow_shorter:
+        yield Objection(
+            Ground.TOO_SHORT,
+            f"it ends at {moment(end)}, before the one that is installed, which ends at {moment(today)}",
+        )
+
+
+def _strength(presented: Sequence[Certificate]) -> Iterator[Objection]:
+    for each in presented:
+        for found in judge_strength(each, ""):
+            yield Objection(_STRENGTH[found.code], found.detail)
+
+
+def _issuer(leaf: Certificate, allowed: Sequence[str]) -> Iterator[Objection]:
+    if allowed and not any(_is_part(each, leaf) for each in allowed):
+        shown = ", ".join(printable(each) for each in allowed)
+        yield Objection(Ground.ISSUER_NOT_ALLOWED, f"it is issued by {leaf.issuer}; allowed are {shown}")
+
+
+def _is_part(pattern: str, leaf: Certificate) -> bool:
+    """Whether the issuer has every attribute of `pattern`."""
+    try:
+        wanted = {(each.oid, each.value) for each in x509.Name.from_rfc4514_string(pattern)}
+        issuer = {(each.oid, each.value) for each in leaf.x509().issuer}
+    except ValueError:
+        return False
+    return bool(wanted) and wanted <= issuer
+
+
+def _clients(candidate: Candidate, demands: Demands, now: float) -> Iterator[Objection]:
+    """Yield what no client can overlook: an issuer is missing that was there, or nobody accepts the chain at all.
+
+    A client that has not accepted what is installed, and does not accept the candidate, is none of its faults.
+    """
+    views = [view for view in demands.views if view.client.validates]
+    elsewhere = roots_known(candidate, demands.views)
+    verdicts = {view.client.name: judge_chain(candidate.presented, view, now, elsewhere) for view in views}
+    for view in views:
+        for cause in verdicts[view.client.name].causes:
+            if cause.code is Code.INCOMPLETE_CHAIN and not _incomplete(demands.installed, view, now, elsewhere):
+                yield Objection(Ground.INCOMPLETE_CHAIN, f"{cause.detail}; to cure it, {CURES[cause.code]}")
+    if views and not any(verdict.accepted for verdict in verdicts.values()):
+        why = next((cause.detail for verdict in verdicts.values() for cause in verdict.causes), "")
+        yield Objection(Ground.NO_CLIENT_ACCEPTS, f"none of its clients accepts it: {why}")
+
+
+def _incomplete(installed: Sequence[Certificate], view: View, now: float, elsewhere: tuple[Trust, ...]) -> bool:
+    if not installed:
+        return False
+    causes = judge_chain(leaf_first(installed), view, now, elsewhere).causes
+    return any(cause.code is Code.INCOMPLETE_CHAIN for cause in causes)

@@ -1,0 +1,371 @@
+"""Making a plan: from a candidate, or from what an administrator put on disk, to what would be done, or why not."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final, Protocol
+
+from actions.artefact import carried_over, certificates_in, keys_in, paths_of, render, says_the_same
+from actions.backup import state_of
+from actions.candidate import Candidate, Given, NoCandidate, PrivateKey, read_candidate
+from actions.plan import Change, FileState, Kind, Order, Plan, Serving
+from actions.precheck import Demands, Ground, Objection, dropped_names, precheck
+from actions.rehearse import CannotBeServed, Effect, Stage, rehearse
+from config.address import is_ip_address
+from config.model import Component
+from config.text import printable
+from config.vocabulary import FileRole
+from probes.certificate import Certificate
+from probes.judge.client import leaf_first
+from probes.judge.key import judge_exposure
+from probes.observation import Presented
+
+_WITH_CERTIFICATES: Final = (FileRole.COMBINED, FileRole.CERTIFICATE, FileRole.CHAIN)
+_WITH_KEY: Final = (FileRole.COMBINED, FileRole.KEY)
+
+
+class Reader(Protocol):
+    """What is on disk; both raise OSError."""
+
+    def resolve(self, path: str) -> str:
+        """Return the absolute path with every symbolic link followed, of a missing file as well."""
+
+    def stat(self, path: str) -> os.stat_result:
+        """Return what the path itself is."""
+
+    def read(self, path: str) -> tuple[os.stat_result, bytes]:
+        """Return a regular file; links are not followed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """A component, and what its policy and its surroundings say of a candidate for it."""
+
+    component: Component
+    stages: tuple[Stage, ...] = ()
+    """Its own endpoints with their clients, and what they present today."""
+    allowed_issuers: tuple[str, ...] = ()
+    allow_shorter: bool = False
+    in_place: bool = False
+    """Its files are written over rather than renamed onto."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What would be done."""
+
+    order: Order = field(repr=False)
+    effects: tuple[Effect, ...]
+    """What becomes of each client at each endpoint."""
+    remarks: tuple[str, ...]
+    """What is worth knowing and no reason against it: sentences, printable."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Why nothing is done."""
+
+    objections: tuple[Objection, ...]
+    effects: tuple[Effect, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    """One artefact as it is."""
+
+    role: FileRole
+    given: str
+    path: str
+    state: FileState | None
+    data: bytes = field(repr=False)
+
+
+_Files = Mapping[FileRole, _File]
+
+
+@dataclass(frozen=True, slots=True)
+class _Proposal:
+    """A candidate for one component, with what its files are and are to be."""
+
+    site: Site
+    candidate: Candidate
+    files: _Files
+    content: Mapping[FileRole, bytes] = field(repr=False)
+    """What every file is to hold."""
+
+    @property
+    def installed(self) -> tuple[Certificate, ...]:
+        """What the files hold, in the order in which a server presents it."""
+        return _presented(_held(self.files))
+
+
+def make_plan(
+    sites: Sequence[Site], candidate: Candidate, reader: Reader, now: float, losses: Collection[str] = ()
+) -> Prepared | Refused:
+    """Return the order that puts `candidate` in place for all `sites` at once, at Unix time `now`.
+
+    `losses` names the clients that may be lost. Components whose files say the same already are left out; of the
+    others every file is part of the plan, so that the whole set is compared, backed up and bound by its hash.
+    """
+    disk = _read_all(sites, reader)
+    if isinstance(disk, Refused):
+        return disk
+    every = [_Proposal(site, candidate, files, _content(candidate, site, files)) for site, files in disk]
+    proposals = [each for each in every if each.content != _held(each.files)]
+    if not proposals:
+        return Refused((Objection(Ground.NOTHING_TO_DO, "the files hold this certificate, chain and key already"),))
+    return _conclude(Kind.REPLACE, proposals, reader, now, losses)
+
+
+def plan_activation(
+    sites: Sequence[Site], reader: Reader, now: float, losses: Collection[str] = ()
+) -> Prepared | Refused:
+    """Return the order that has `sites` serve what is on disk, at Unix time `now`; it changes no file.
+
+    The whole set on disk is held to what a candidate is held to, in the order in which it lies there. The hash binds it
+    by what is to be served.
+    """
+    disk = _read_all(sites, reader)
+    if isinstance(disk, Refused):
+        return disk
+    proposals: list[_Proposal] = []
+    objections: list[Objection] = []
+    for site, files in disk:
+        objections += (
+            Objection(Ground.UNREADABLE, f"{printable(file.given)}: there is no such file")
+            for file in files.values()
+            if file.state is None
+        )
+        made = read_candidate([Given(file.given, file.data) for file in files.values()])
+        if isinstance(made, NoCandidate):
+            objections.append(Objection(Ground.UNUSABLE, f"{site.component.name}: {made.detail}"))
+        elif as_it_lies := _presented(_held(files)):
+            candidate = Candidate(as_it_lies[0], as_it_lies[1:], made.key, made.root)
+            proposals.append(_Proposal(site, candidate, files, _held(files)))
+        else:
+            objections.append(
+                Objection(Ground.UNUSABLE, f"{site.component.name}: the certificate is in the key's file")
+            )
+    if objections:
+        return Refused(tuple(objections))
+    return _conclude(Kind.ACTIVATE, proposals, reader, now, losses)
+
+
+def plan_rollback(
+    site: Site, content: Mapping[str, bytes], reader: Reader, now: float, losses: Collection[str] = ()
+) -> Prepared | Refused:
+    """Return the order that gives `site` the files of a backup set back, byte for byte, at Unix time `now`.
+
+    `content` is by path, links followed. What was good enough before is held to what a candidate is held to all the
+    same, but for how long it lasts.
+    """
+    disk = _read_all([replace(site, allow_shorter=True)], reader)
+    if isinstance(disk, Refused):
+        return disk
+    ((lenient, files),) = disk
+    missing = [file.given for file in files.values() if file.path not in content]
+    if missing:
+        detail = f"the backup set does not hold {printable(', '.join(missing))}"
+        return Refused((Objection(Ground.UNREADABLE, detail),))
+    old = {role: content[file.path] for role, file in files.items()}
+    if old == _held(files):
+        return Refused((Objection(Ground.NOTHING_TO_DO, "the files are those of the backup set already"),))
+    made = read_candidate([Given(file.given, old[role]) for role, file in files.items()])
+    if isinstance(made, NoCandidate):
+        return Refused((Objection(Ground.UNUSABLE, f"{site.component.name}: {made.detail}"),))
+    return _conclude(Kind.ROLLBACK, [_Proposal(lenient, made, files, old)], reader, now, losses)
+
+
+def keys_at_hand(component: Component, reader: Reader) -> tuple[PrivateKey, ...]:
+    """Return the private keys that a component has, for a certificate that comes without one."""
+    paths = paths_of(component.artefacts)
+    found: list[PrivateKey] = []
+    for path in (paths[role] for role in _WITH_KEY if role in paths):
+        try:
+            data = reader.read(reader.resolve(path))[1]
+        except OSError:
+            continue
+        found += filter(None, keys_in(data))
+    return tuple(found)
+
+
+def _read_all(sites: Sequence[Site], reader: Reader) -> list[tuple[Site, _Files]] | Refused:
+    """Return the sites, sorted by name, with their files."""
+    objections: list[Objection] = []
+    disk: list[tuple[Site, _Files]] = []
+    for site in sorted(sites, key=lambda site: site.component.name):
+        files: dict[FileRole, _File] = {}
+        for role, given in paths_of(site.component.artefacts).items():
+            try:
+                files[role] = _read(role, given, reader)
+            except OSError as error:
+                why = error.strerror or "it cannot be read"
+                objections.append(Objection(Ground.UNREADABLE, f"{printable(given)}: {printable(why)}"))
+        disk.append((site, files))
+    uses = Counter(file.path for _, files in disk for file in files.values())
+    objections += (
+        Objection(Ground.PATH_SHARED, f"{printable(path)} is {count} artefacts at once, and can be only one")
+        for path, count in uses.items()
+        if count > 1
+    )
+    return Refused(tuple(objections)) if objections else disk
+
+
+def _read(role: FileRole, given: str, reader: Reader) -> _File:
+    path = reader.resolve(given)
+    try:
+        found, data = reader.read(path)
+    except FileNotFoundError:
+        return _File(role, given, path, None, b"")
+    return _File(role, given, path, state_of(found, data), data)
+
+
+def _content(candidate: Candidate, site: Site, files: _Files) -> dict[FileRole, bytes]:
+    """Return what each file is to hold, which is what it holds where that says the same."""
+    rendered = render(candidate, site.component.artefacts)
+    content: dict[FileRole, bytes] = {}
+    for role, file in files.items():
+        new = rendered.get(role, b"")
+        content[role] = file.data if says_the_same(file.data, new) else new + carried_over(file.data)
+    return content
+
+
+def _held(files: _Files) -> dict[FileRole, bytes]:
+    return {role: file.data for role, file in files.items()}
+
+
+def _presented(content: Mapping[FileRole, bytes]) -> tuple[Certificate, ...]:
+    """Return what a server presents that reads files with this content, in that order."""
+    return tuple(each for role in _WITH_CERTIFICATES if role in content for each in certificates_in(content[role]))
+
+
+def _conclude(
+    kind: Kind, proposals: Sequence[_Proposal], reader: Reader, now: float, losses: Collection[str]
+) -> Prepared | Refused:
+    objections: list[Objection] = []
+    effects: list[Effect] = []
+    for each in proposals:
+        objections += (*_unwritable(each), *precheck(each.candidate, _demands(each, kind), now))
+        shown = rehearse(each.candidate, [_staged(stage, each.installed) for stage in each.site.stages], now)
+        if isinstance(shown, CannotBeServed):
+            objections.append(Objection(Ground.CANNOT_BE_SERVED, shown.detail))
+        else:
+            effects += shown
+    lost = {effect.after.client: effect for effect in effects if effect.lost}
+    objections += (
+        Objection(Ground.CLIENT_LOST, f"{name} would no longer accept {effect.endpoint}: {effect.after.why}")
+        for name, effect in lost.items()
+        if name not in losses
+    )
+    if objections:
+        return Refused(tuple(dict.fromkeys(objections)), tuple(effects))
+    plan = Plan(
+        kind,
+        tuple(each.site.component.name for each in proposals),
+        tuple(change for each in proposals for change in _changes(each, reader)) if kind is not Kind.ACTIVATE else (),
+        tuple(sorted(lost)),
+        tuple(serving for each in proposals for serving in _serving(each, new=True)),
+        tuple(serving for each in proposals for serving in _serving(each, new=False)),
+    )
+    paths = {change.path for change in plan.changes}
+    content = {
+        file.path: each.content[role] for each in proposals for role, file in each.files.items() if file.path in paths
+    }
+    remarks = dict.fromkeys(remark for each in proposals for remark in _remarks(each))
+    return Prepared(Order(plan, content), tuple(effects), tuple(remarks))
+
+
+def _unwritable(proposal: _Proposal) -> Iterator[Objection]:
+    component = proposal.site.component.name
+    installed = proposal.installed
+    for role, file in proposal.files.items():
+        if not proposal.content[role] and file.state is not None:
+            detail = f"{file.given} would be empty: give the root of the candidate, too"
+            yield Objection(Ground.NO_CHAIN_TO_WRITE, printable(detail))
+        if role in _WITH_KEY and file.state is not None and not keys_in(file.data):
+            for found in judge_exposure(file.state.mode, printable(file.given)):
+                yield Objection(Ground.KEY_WOULD_BE_EXPOSED, found.detail)
+    if not proposal.files.keys() & set(_WITH_KEY) and installed:
+        key = leaf_first(installed)[0].public_key_sha256()
+        if key != proposal.candidate.key.public_sha256:
+            detail = (
+                f"the key of {component} is not among its files, so only a certificate for the same key can be used"
+            )
+            yield Objection(Ground.KEY_MISMATCH, detail)
+
+
+def _demands(proposal: _Proposal, kind: Kind) -> Demands:
+    site = proposal.site
+    # What is on disk is what is to be activated; what it takes the place of is what is served.
+    served = next((shown.chain for stage in site.stages for shown in stage.served if shown.chain), ())
+    return Demands(
+        tuple(dict.fromkeys(name for stage in site.stages for name in _names(stage))),
+        tuple(dict.fromkeys(view for stage in site.stages for view in stage.views)),
+        served if kind is Kind.ACTIVATE else proposal.installed,
+        site.allowed_issuers,
+        site.allow_shorter,
+    )
+
+
+def _names(stage: Stage) -> Iterator[str]:
+    """Yield the names by which clients connect; an address that only says where to look is none."""
+    endpoint = stage.endpoint
+    for view in stage.views:
+        yield from view.client.names
+    if endpoint.server_name is not None or not (is_ip_address(endpoint.host) or endpoint.host == "localhost"):
+        yield endpoint.verified_name
+
+
+def _staged(stage: Stage, installed: Sequence[Certificate]) -> Stage:
+    """Return the stage with what is on disk standing in for what is served, where that is not known."""
+    if stage.served or not installed:
+        return stage
+    return replace(stage, served=(Presented("on disk", leaf_first(installed), "", "", ""),))
+
+
+def _changes(proposal: _Proposal, reader: Reader) -> Iterator[Change]:
+    for role, file in proposal.files.items():
+        if file.state is None and not proposal.content[role]:
+            continue
+        before = file.state or _metadata(file, proposal.files, reader)
+        after = replace(before, sha256=hashlib.sha256(proposal.content[role]).hexdigest())
+        given = file.given if file.given != file.path else ""
+        yield Change(proposal.site.component.name, file.path, file.state, after, given, proposal.site.in_place)
+
+
+def _metadata(missing: _File, files: _Files, reader: Reader) -> FileState:
+    """Return owner and mode for a file that is not there yet: those of its neighbour, or of its directory."""
+    like = next((file.state for file in files.values() if file.state is not None), None)
+    if like is None:
+        directory = reader.stat(os.path.dirname(missing.path))
+        like = FileState("", 0o644, directory.st_uid, directory.st_gid)
+    return replace(like, mode=like.mode & 0o600 if missing.role in _WITH_KEY else like.mode | 0o044)
+
+
+def _serving(proposal: _Proposal, *, new: bool) -> Iterator[Serving]:
+    content = proposal.content if new else _held(proposal.files)
+    chain = _presented(content)
+    # A root is presented or not by the server's whim: some look for one themselves, some leave it out.
+    bare = tuple(each for each in chain if each is chain[0] or not each.self_issued)
+    root = proposal.candidate.root
+    chains = dict.fromkeys((chain, bare, (*bare, root) if root is not None and new else bare))
+    for endpoint in proposal.site.component.endpoints:
+        yield Serving(endpoint, tuple(tuple(each.sha256 for each in one) for one in chains if one))
+
+
+def _remarks(proposal: _Proposal) -> Iterator[str]:
+    candidate, component = proposal.candidate, proposal.site.component.name
+    yield from candidate.put_right
+    installed = proposal.installed
+    if dropped := dropped_names(candidate.certificate, installed):
+        yield f"{component}: names that are no longer covered: {', '.join(dropped)}"
+    if installed and (old := leaf_first(installed)[0].key).kind is not candidate.certificate.key.kind:
+        new = candidate.certificate.key
+        yield f"{component}: the key changes from {old} to {new}: who knows only the one kind no longer connects"
+    for role in _WITH_KEY:
+        if role in proposal.files and None in keys_in(proposal.files[role].data):
+            yield f"{component}: the private key on disk is encrypted, the new one will not be"

@@ -1,0 +1,139 @@
+"""After a crash: every transaction that did not end is finished or undone, by what the disk and the journal say."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Final
+
+from actions.journal import ENDED, Event, JournalError, Record, frozen, unfinished
+from actions.lock import Busy, acquire
+from actions.plan import plan_from_json
+from actions.target import Condition
+from actions.transaction import Cause, Ending, Failure, Outcome, Setting, Transaction
+from actions.validate import sight_from_json
+
+_ATTEMPTS: Final = 3
+
+
+def recover(setting: Setting, *, live: bool = True) -> tuple[Ending, ...]:
+    """Finish or undo every transaction that neither ended nor is under way elsewhere; again changes nothing.
+
+    Without `live`, as at boot before services are started, files are put right and services left alone.
+    Raises JournalError where the journal cannot be trusted or written, OSError where the state cannot be used: then
+    nothing may be started.
+    """
+    setting.prepare()
+    endings = (_recover(setting, name, live=live) for name in unfinished(setting.journal.records()))
+    return tuple(ending for ending in endings if ending is not None)
+
+
+def thaw(setting: Setting, component: str) -> Busy | None:
+    """Take an operator's word that a frozen component is right; removes what was kept beside its files.
+
+    Raises JournalError, OSError.
+    """
+    locks = acquire(setting.world, setting.locks, (component,))
+    if isinstance(locks, Busy):
+        return locks
+    try:
+        records = tuple(setting.journal.records())
+        if component in frozen(records):
+            for record in records:
+                if record.event is Event.FROZEN and component in record.data["components"]:
+                    under_way = _resume(setting, _records_of(setting, record.transaction))
+                    under_way.note(Event.THAWED, components=[component])
+                    under_way.clear(keep_backup=True)
+    finally:
+        locks.release()
+    return None
+
+
+def _recover(setting: Setting, name: str, *, live: bool) -> Ending | None:
+    records = _records_of(setting, name)
+    plan = _resume(setting, records).plan
+    locks = acquire(setting.world, setting.locks, plan.components)
+    if isinstance(locks, Busy):
+        return Ending(name, Outcome.REFUSED, Cause.BUSY, f"Process {locks.holder} is at work on {locks.component}.")
+    try:
+        # Whoever held the locks until now may have ended it.
+        if name not in unfinished(setting.journal.records()):
+            return None
+        records = _records_of(setting, name)
+        return _end(_resume(setting, records), records, live=live)
+    finally:
+        with suppress(OSError):
+            locks.release()
+
+
+def _records_of(setting: Setting, name: str) -> Sequence[Record]:
+    return [each for each in setting.journal.records() if each.transaction == name]
+
+
+def _resume(setting: Setting, records: Sequence[Record]) -> Transaction:
+    """Return the transaction as far as its records say that it may have come."""
+    begin = records[0].data
+    try:
+        plan, baseline = plan_from_json(begin["plan"]), sight_from_json(begin["baseline"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise JournalError(f"the plan of transaction {records[0].transaction} cannot be read") from error
+    events = {each.event for each in records}
+    switched = sum(each.event is Event.SWITCHED for each in records)
+    touched = min(len(plan.changes), switched + 1) if Event.INTENT in events else 0
+    for each in records:
+        if each.event is Event.ROLLING_BACK:
+            touched = min(touched, int(each.data["touched"]))
+    return Transaction(
+        setting,
+        records[0].transaction,
+        plan,
+        baseline,
+        touched=touched,
+        stopped=Event.INTENT in events
+        and any(setting.services[each].quiesce for each in plan.components if each in setting.services),
+        activated=Event.CONFIG_TESTED in events,
+    )
+
+
+def _end(under_way: Transaction, records: Sequence[Record], *, live: bool) -> Ending:
+    events = [each.event for each in records]
+    ended = next((each for each in records if each.event in ENDED), None)
+    if ended is not None:
+        return _tidy(under_way, ended)
+    if events.count(Event.RECOVERING) >= _ATTEMPTS:
+        return under_way.freeze(Failure(Cause.INTERRUPTED, f"recovery itself was interrupted {_ATTEMPTS} times"))
+    under_way.note(Event.RECOVERING)
+    if Event.INTENT not in events:
+        return under_way.abandon(Failure(Cause.INTERRUPTED, "it was interrupted before any file was switched"))
+    whole = under_way.touched == len(under_way.plan.changes)
+    if Event.ROLLING_BACK not in events and whole and _all_new(under_way):
+        if Event.VALIDATED in events:
+            return under_way.commit()
+        if live:
+            return under_way.conclude(under_way.forward())
+    return under_way.undo(_why(records), live=live)
+
+
+def _tidy(under_way: Transaction, ended: Record) -> Ending:
+    """Remove what was left after the end; raises OSError."""
+    under_way.clear(keep_backup=True)
+    outcome, cause = Outcome(ended.event.value), Cause(ended.data["cause"])
+    return Ending(under_way.name, outcome, cause, str(ended.data["reason"]) + "; interrupted while tidying up.")
+
+
+def _all_new(under_way: Transaction) -> bool:
+    try:
+        return all(
+            change.before == change.after or under_way.condition(change) is Condition.NEW
+            for change in under_way.plan.changes
+        )
+    except OSError:
+        # Undoing meets the same error and freezes.
+        return False
+
+
+def _why(records: Sequence[Record]) -> Failure:
+    for each in records:
+        if each.event is Event.ROLLING_BACK:
+            return Failure(Cause(each.data["cause"]), str(each.data["reason"]))
+    return Failure(Cause.INTERRUPTED, "it was interrupted")

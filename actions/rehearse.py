@@ -1,0 +1,151 @@
+"""The rehearsal: a candidate is served in this process, and each client's verifier judges what it would be shown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from OpenSSL import SSL
+
+from actions.candidate import Candidate
+from actions.precheck import roots_known
+from config.model import Endpoint
+from config.text import printable
+from config.vocabulary import TLSVersion
+from probes.assess import EndpointContext, assess_endpoint
+from probes.finding import Edge
+from probes.judge.client import View
+from probes.observation import EndpointObservation, Presented, Unreachable
+from probes.tls.handshake import Handshake
+from probes.trust import Trust
+
+_VERSIONS: Final = {TLSVersion.TLS1_2: SSL.TLS1_2_VERSION, TLSVersion.TLS1_3: SSL.TLS1_3_VERSION}
+_FLIGHTS: Final = 10
+"""Exchanges until a handshake is given up; TLS 1.2 needs two."""
+_FLIGHT: Final = 262_144
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """An endpoint on which a candidate is to be served."""
+
+    endpoint: Endpoint
+    views: tuple[View, ...]
+    """Of each client that must accept it."""
+    served: tuple[Presented, ...] = ()
+    """What it presents today, by address; empty where that is not known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """What becomes of one client at one endpoint."""
+
+    endpoint: str
+    before: Edge | None
+    """None where it is not known what is served today."""
+    after: Edge
+
+    @property
+    def lost(self) -> bool:
+        """Whether the client accepts today and would no longer."""
+        return self.before is not None and self.before.accepted and not self.after.accepted
+
+    @property
+    def gained(self) -> bool:
+        """Whether the client does not accept today and would."""
+        return self.before is not None and not self.before.accepted and self.after.accepted
+
+
+@dataclass(frozen=True, slots=True)
+class CannotBeServed:
+    """A TLS library refused the candidate."""
+
+    detail: str
+    """A sentence for a person, printable."""
+
+
+def rehearse(candidate: Candidate, stages: Sequence[Stage], now: float) -> tuple[Effect, ...] | CannotBeServed:
+    """Return each client's verdict before and after, at Unix time `now`, on what a server really presents.
+
+    The candidate is served by TLS 1.2 and by TLS 1.3, without a socket; the client's side is the probes' own.
+    """
+    presented: list[Presented] = []
+    for version in _VERSIONS:
+        shown = serve(candidate, version)
+        if isinstance(shown, CannotBeServed):
+            return shown
+        presented.append(shown)
+    elsewhere = roots_known(candidate, [view for stage in stages for view in stage.views])
+    effects: list[Effect] = []
+    for stage in stages:
+        before = {edge.client: edge for edge in _edges(stage, stage.served, elsewhere, now)}
+        after = _edges(stage, tuple(presented), elsewhere, now)
+        effects += (Effect(stage.endpoint.name, before.get(edge.client), edge) for edge in after)
+    return tuple(effects)
+
+
+def _edges(
+    stage: Stage, presented: tuple[Presented, ...], elsewhere: tuple[Trust, ...], now: float
+) -> tuple[Edge, ...]:
+    observation = EndpointObservation(stage.endpoint.name, now, presented)
+    return assess_endpoint(observation, EndpointContext(stage.endpoint, stage.views, elsewhere), now).edges
+
+
+def serve(candidate: Candidate, version: TLSVersion) -> Presented | CannotBeServed:
+    """Return what a client is presented by a server that was given `candidate`, by that version of TLS.
+
+    The server is OpenSSL as it comes: what it finds too weak to serve cannot be served.
+    """
+    context = SSL.Context(SSL.TLS_SERVER_METHOD)
+    context.set_min_proto_version(_VERSIONS[version])
+    context.set_max_proto_version(_VERSIONS[version])
+    try:
+        context.use_certificate(candidate.certificate.x509())
+        context.use_privatekey(candidate.key.library_key())
+        context.check_privatekey()
+        for each in candidate.chain:
+            context.add_extra_chain_cert(each.x509())
+    except (SSL.Error, TypeError, ValueError) as error:
+        return CannotBeServed(f"OpenSSL refuses to load it: {_said(error)}")
+    server = SSL.Connection(context, None)
+    server.set_accept_state()
+    return _handshake(server, version)
+
+
+def _handshake(server: SSL.Connection, version: TLSVersion) -> Presented | CannotBeServed:
+    client = Handshake("rehearsal", "", version)
+    to_server = client.start()
+    said = ""
+    for _ in range(_FLIGHTS):
+        if to_server:
+            server.bio_write(to_server)
+        try:
+            server.do_handshake()
+        except SSL.WantReadError:
+            pass
+        except SSL.Error as error:
+            said = _said(error)
+        to_server = client.receive(_sent(server))
+        if client.outcome is not None:
+            break
+    match client.end():
+        case Presented() as presented:
+            return presented
+        case Unreachable(_, _, detail):
+            return CannotBeServed(f"no handshake by {version}: {said or detail}")
+
+
+def _sent(server: SSL.Connection) -> bytes:
+    try:
+        return server.bio_read(_FLIGHT)
+    except SSL.WantReadError:
+        return b""
+
+
+def _said(error: Exception) -> str:
+    """Return OpenSSL's own words, for people only."""
+    queue = error.args[0] if error.args else None
+    if isinstance(queue, list) and queue:
+        return printable(str(queue[-1][-1]), 200)
+    return printable(str(error), 200) or "it says no more"

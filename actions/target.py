@@ -1,0 +1,238 @@
+"""One file that is changed: whether it may be, what it is now, how it is put in its place and taken out again."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import stat
+from enum import StrEnum
+from typing import Final
+
+from actions import backup
+from actions.plan import Change, FileState
+from actions.world import Metadata, World, remove, write_all, write_new
+from config.text import printable
+
+_NOT_A_FILE: Final = frozenset({errno.ELOOP, errno.EINVAL, errno.ENOTDIR, errno.EISDIR, errno.EFBIG})
+_NO_LINKS: Final = frozenset({errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.EXDEV})
+
+
+class Condition(StrEnum):
+    """What a file is, as a change sees it."""
+
+    OLD = "old"
+    NEW = "new"
+    TORN = "torn"
+    """Partly written over: only by us, and only where the change is in place."""
+    OTHER = "other"
+    """Someone else's."""
+
+
+class ThirdPartyError(Exception):
+    """Someone else has changed a file meanwhile; the message is a sentence, printable."""
+
+
+def staged(change: Change, transaction: str) -> str:
+    """Return where the new file waits."""
+    return _beside(change.path, transaction, "new")
+
+
+def sidecar(change: Change, transaction: str) -> str:
+    """Return where the old file is kept."""
+    return _beside(change.path, transaction, "old")
+
+
+def _beside(path: str, transaction: str, what: str) -> str:
+    directory, name = os.path.split(path)
+    # A leading dot: servers read whole directories.
+    return os.path.join(directory, f".{name}.{transaction}.{what}")
+
+
+def state(world: World, path: str) -> FileState | None:
+    """Return what a file is, None where there is none; raises OSError, also for what is no regular file."""
+    try:
+        return backup.state_of(*world.read(path))
+    except FileNotFoundError:
+        return None
+
+
+def moved(world: World, change: Change) -> bool:
+    """Whether symbolic links lead elsewhere than when the plan was made."""
+    return any(world.resolve(path) != change.path for path in {change.path, change.given or change.path})
+
+
+def obstacle(world: World, change: Change, trusted: frozenset[int]) -> str | None:
+    """Say why a file cannot or should not be changed, as a sentence; raises OSError. `trusted` are user ids."""
+    path, directory = change.path, os.path.dirname(change.path)
+    name = printable(path)
+    if moved(world, change):
+        return f"{name}: symbolic links now lead elsewhere"
+    for each in {path, change.given or path}:
+        if _is_certbots(world, each):
+            return f"{name} belongs to certbot, which would undo the change: give the service a copy by a deploy hook"
+    if (unsafe := _unsafe_directory(world, directory, trusted)) is not None:
+        return f"{name}: {printable(unsafe)} can be changed by a lesser user"
+    standing = world.standing(directory)
+    if standing.read_only or standing.immutable:
+        return f"{name}: its directory is {'read-only' if standing.read_only else 'immutable'}"
+    if change.before is None:
+        return None
+    standing, found = world.standing(path), world.stat(path)
+    if standing.read_only or standing.immutable:
+        return f"{name} is {'read-only' if standing.read_only else 'immutable'}"
+    if standing.mount_point and not change.in_place:
+        return f"{name} is a mount point, which nothing can be renamed onto: set `write_mode: in_place`"
+    if found.st_nlink > 1 and not change.in_place:
+        return f"{name} has {found.st_nlink} names: replacing one would leave the others with the old content"
+    return None
+
+
+def _is_certbots(world: World, path: str) -> bool:
+    lineage, kind = os.path.dirname(path), os.path.dirname(os.path.dirname(path))
+    return os.path.basename(kind) in ("live", "archive") and f"{os.path.basename(lineage)}.conf" in world.names(
+        os.path.join(os.path.dirname(kind), "renewal")
+    )
+
+
+def _unsafe_directory(world: World, directory: str, trusted: frozenset[int]) -> str | None:
+    """Return the first directory from the root on that someone else could put another in the place of."""
+    owners = {0, os.geteuid()} | trusted
+    parts = directory.split("/")
+    for depth in range(1, len(parts) + 1):
+        at = "/".join(parts[:depth]) or "/"
+        found = world.stat(at)
+        shared = found.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not found.st_mode & stat.S_ISVTX
+        if found.st_uid not in owners or shared:
+            return at
+    return None
+
+
+def stage(world: World, change: Change, transaction: str, data: bytes) -> None:
+    """Put the new file beside the target and give the old one a second name; raises OSError."""
+    if hashlib.sha256(data).hexdigest() != change.after.sha256:
+        raise OSError(errno.EINVAL, "the bytes are not those of the plan")
+    attributes = None if change.before is None else world.attributes(change.path)
+    after = change.after
+    write_new(world, staged(change, transaction), data, Metadata(after.mode, after.owner, after.group, attributes))
+    if change.before is None or change.in_place:
+        return
+    try:
+        world.link(change.path, sidecar(change, transaction))
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        # Rolling back then takes the copy of the backup set.
+
+
+def switch(world: World, change: Change, transaction: str) -> None:
+    """Put the new file in the old one's place; raises ThirdPartyError before anything is touched, OSError."""
+    if moved(world, change):
+        raise ThirdPartyError(f"{printable(change.path)}: symbolic links were changed meanwhile")
+    try:
+        unchanged = state(world, change.path) == change.before
+    except OSError as error:
+        if error.errno not in _NOT_A_FILE:
+            raise
+        unchanged = False
+    if not unchanged:
+        raise ThirdPartyError(f"{printable(change.path)} was changed by someone else meanwhile")
+    new = staged(change, transaction)
+    if change.in_place:
+        _write_over(world, change.path, world.read(new)[1], change.after)
+    elif change.before is None:
+        # A rename would take the place of a file that someone made just now.
+        try:
+            world.link(new, change.path)
+        except FileExistsError:
+            raise ThirdPartyError(f"{printable(change.path)} was made by someone else meanwhile") from None
+        world.unlink(new)
+    else:
+        world.rename(new, change.path)
+
+
+def _write_over(world: World, path: str, data: bytes, after: FileState) -> None:
+    descriptor = world.open(path)
+    try:
+        world.set_owner(descriptor, after.owner, after.group)
+        world.set_mode(descriptor, after.mode)
+        write_all(world, descriptor, 0, data)
+        world.truncate(descriptor, len(data))
+        world.sync(descriptor)
+    finally:
+        world.close(descriptor)
+
+
+def condition(world: World, change: Change, transaction: str, old: bytes | None) -> Condition:
+    """Say what the target is now; `old` are the bytes it had, needed for one that is changed in place. Raises OSError.
+
+    Where the change changes nothing, it is old.
+    """
+    if moved(world, change):
+        return Condition.OTHER
+    try:
+        found, data = world.read(change.path)
+    except FileNotFoundError:
+        return Condition.OLD if change.before is None else Condition.OTHER
+    except OSError as error:
+        if error.errno in _NOT_A_FILE:
+            return Condition.OTHER
+        raise
+    now = backup.state_of(found, data)
+    if now == change.before:
+        return Condition.OLD
+    if now == change.after:
+        return Condition.NEW
+    if change.in_place and old is not None and _torn(data, old, _staged_bytes(world, change, transaction)):
+        return Condition.TORN
+    return Condition.OTHER
+
+
+def _staged_bytes(world: World, change: Change, transaction: str) -> bytes:
+    try:
+        return world.read(staged(change, transaction))[1]
+    except FileNotFoundError:
+        return b""
+
+
+def _torn(data: bytes, old: bytes, new: bytes) -> bool:
+    """Whether each byte is the old one or the new one at its place, as writing over leaves it when interrupted."""
+    length = max(len(old), len(new))
+    return len(data) <= length and all(
+        byte in (before, after)
+        for byte, before, after in zip(data, old.ljust(length, b"\0"), new.ljust(length, b"\0"), strict=False)
+    )
+
+
+def restore(world: World, root: str, change: Change, transaction: str) -> None:
+    """Put the old file back where the new one is, or parts of it; raises BackupError, OSError.
+
+    The old inode by rename where it is what it was, else the copy of the backup set.
+    """
+    if change.before is None:
+        remove(world, change.path)
+        return
+    old = sidecar(change, transaction)
+    if not change.in_place:
+        try:
+            if state(world, old) == change.before:
+                world.rename(old, change.path)
+                return
+        except OSError:
+            pass
+    taken = backup.load(world, root, change.component, transaction)
+    copy = next(each for each in taken.copies if each.path == change.path)
+    data = backup.read_copy(world, root, taken, copy)
+    if change.in_place:
+        _write_over(world, change.path, data, change.before)
+        return
+    again = _beside(change.path, transaction, "again")
+    remove(world, again)
+    write_new(world, again, data, copy.metadata)
+    world.rename(again, change.path)
+
+
+def clear(world: World, change: Change, transaction: str) -> None:
+    """Remove whatever was put beside the target; raises OSError."""
+    for what in ("new", "old", "again"):
+        remove(world, _beside(change.path, transaction, what))

@@ -1,0 +1,304 @@
+"""The one way by which actions touch files, processes and the clock: a port that tests trace, kill and make fail."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import signal
+import stat
+import subprocess
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Final
+
+from config.service import Command
+from config.text import printable
+
+READ_LIMIT: Final = 16 * 2**20
+_OUTPUT_LIMIT: Final = 16_384
+_KEPT_ATTRIBUTES: Final = ("user.", "system.posix_acl_access", "security.selinux")
+_GET_FLAGS: Final = 0x80086601
+"""FS_IOC_GETFLAGS of linux/fs.h."""
+_IMMUTABLE_OR_APPEND_ONLY: Final = 0x10 | 0x20
+_OPEN: Final = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NOCTTY
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """How a command ended."""
+
+    command: Command
+    status: int | None
+    """The exit status, negative for a signal; None where it did not end in time and was killed."""
+    output: str
+    """The end of what it wrote, both streams, printable."""
+
+    @property
+    def ok(self) -> bool:
+        """Whether it ended by itself and said so with status 0."""
+        return self.status == 0
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What may keep a file from being replaced."""
+
+    read_only: bool
+    """Of the file system."""
+    immutable: bool
+    mount_point: bool
+    """Something is mounted on the file itself, so that a rename onto it fails with EBUSY."""
+
+
+class World:
+    """The real one. Each method is one primitive step: it is done, or raises OSError, and calls no other."""
+
+    def stat(self, path: str) -> os.stat_result:
+        """Return what the path itself is, a link not followed."""
+        return os.lstat(path)
+
+    def resolve(self, path: str) -> str:
+        """Return the absolute path with every symbolic link followed, of a missing file as well."""
+        return os.path.realpath(path)
+
+    def read(self, path: str) -> tuple[os.stat_result, bytes]:
+        """Return a regular file as it is, both from one opened file; links are not followed (ELOOP)."""
+        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | _OPEN), "rb") as file:
+            found = os.fstat(file.fileno())
+            if not stat.S_ISREG(found.st_mode):
+                raise OSError(errno.EINVAL, "not a regular file", path)
+            data = file.read(READ_LIMIT + 1)
+        if len(data) > READ_LIMIT:
+            raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), path)
+        return found, data
+
+    def attributes(self, path: str) -> dict[str, bytes]:
+        """Return the extended attributes that a replaced file keeps: the user's, the access ACL, the SELinux label."""
+        try:
+            names = os.listxattr(path, follow_symlinks=False)
+        except OSError as error:
+            if error.errno == errno.ENOTSUP:
+                return {}
+            raise
+        return {name: os.getxattr(path, name, follow_symlinks=False) for name in names if _kept(name)}
+
+    def standing(self, path: str) -> Standing:
+        """Return what may keep the existing file `path`, or a file in the existing directory `path`, from changing."""
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | _OPEN)
+        try:
+            flags = bytearray(8)
+            with suppress(OSError):
+                fcntl.ioctl(descriptor, _GET_FLAGS, flags)
+            immutable = bool(int.from_bytes(flags[:4], "little") & _IMMUTABLE_OR_APPEND_ONLY)
+            read_only = bool(os.fstatvfs(descriptor).f_flag & os.ST_RDONLY)
+        finally:
+            os.close(descriptor)
+        with open("/proc/self/mountinfo", "rb") as mounts:
+            points = {line.split()[4] for line in mounts}
+        return Standing(read_only, immutable, _as_mountinfo(path) in points)
+
+    def names(self, directory: str) -> tuple[str, ...]:
+        """Return the names in a directory, sorted; none where it does not exist."""
+        try:
+            return tuple(sorted(os.listdir(directory)))
+        except FileNotFoundError:
+            return ()
+
+    def create(self, path: str) -> int:
+        """Open a file that did not exist, for us alone; returns the descriptor."""
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | _OPEN, 0o600)
+
+    def open(self, path: str) -> int:
+        """Open an existing regular file to read and write; returns the descriptor."""
+        descriptor = os.open(path, os.O_RDWR | os.O_NONBLOCK | _OPEN)
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.close(descriptor)
+            raise OSError(errno.EINVAL, "not a regular file", path)
+        return descriptor
+
+    def set_attributes(self, descriptor: int, attributes: Mapping[str, bytes]) -> None:
+        """Give an open file exactly these extended attributes, those apart that no replaced file keeps."""
+        for name, value in attributes.items():
+            os.setxattr(descriptor, name, value)
+        # A directory's default ACL gives a new file an access ACL that the old one did not have.
+        with suppress(OSError):
+            if "system.posix_acl_access" not in attributes:
+                os.removexattr(descriptor, "system.posix_acl_access")
+
+    def set_owner(self, descriptor: int, owner: int, group: int) -> None:
+        """Give an open file away."""
+        os.fchown(descriptor, owner, group)
+
+    def set_mode(self, descriptor: int, mode: int) -> None:
+        """Set an open file's permission bits."""
+        os.fchmod(descriptor, mode)
+
+    def set_times(self, descriptor: int, mtime_ns: int) -> None:
+        """Set when an open file was last changed."""
+        os.utime(descriptor, ns=(mtime_ns, mtime_ns))
+
+    def read_at(self, descriptor: int, offset: int) -> bytes:
+        """Return everything from `offset` on."""
+        return os.pread(descriptor, max(0, os.fstat(descriptor).st_size - offset), offset)
+
+    def write_at(self, descriptor: int, offset: int, data: bytes) -> int:
+        """Write; returns how many bytes were, which may be fewer."""
+        return os.pwrite(descriptor, data, offset)
+
+    def reserve(self, descriptor: int, offset: int, length: int) -> None:
+        """Have the file system set blocks aside, so that writing there later cannot fail for want of space."""
+        os.posix_fallocate(descriptor, offset, length)
+
+    def truncate(self, descriptor: int, length: int) -> None:
+        """Cut an open file to `length` bytes."""
+        os.ftruncate(descriptor, length)
+
+    def sync(self, descriptor: int) -> None:
+        """Return once an open file is on the medium; after an error nothing is known about it, and no retry helps."""
+        os.fsync(descriptor)
+
+    def close(self, descriptor: int) -> None:
+        """Close a descriptor."""
+        os.close(descriptor)
+
+    def lock(self, descriptor: int, *, wait: bool) -> bool:
+        """Take the exclusive lock of an open file (flock); False where someone else has it and `wait` is not set."""
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+    def unlock(self, descriptor: int) -> None:
+        """Give the lock back."""
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
+
+    def sync_directory(self, path: str) -> None:
+        """Return once the names in a directory are on the medium."""
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def rename(self, old: str, new: str) -> None:
+        """Move a file over another, at once."""
+        os.rename(old, new)
+
+    def link(self, old: str, new: str) -> None:
+        """Give a file a second name, which must be free."""
+        os.link(old, new, follow_symlinks=False)
+
+    def unlink(self, path: str) -> None:
+        """Remove a name."""
+        os.unlink(path)
+
+    def make_directory(self, path: str) -> None:
+        """Make a directory for its owner only, unless it is there."""
+        with suppress(FileExistsError):
+            os.mkdir(path, 0o700)
+
+    def remove_directory(self, path: str) -> None:
+        """Remove an empty directory."""
+        os.rmdir(path)
+
+    def run(self, command: Command, timeout: float) -> Ran:
+        """Run a command in a process group of its own and return how it ended; that it cannot be run is status 127."""
+        # A file, not a pipe: what a service manager leaves in the background would hold a pipe open.
+        with open(os.memfd_create("output"), "r+b") as output:
+            try:
+                process = subprocess.Popen(
+                    command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd="/", start_new_session=True
+                )
+            except OSError as error:
+                return Ran(command, 127, printable(f"{command[0]}: {error.strerror}"))
+            try:
+                status: int | None = process.wait(timeout)
+            except subprocess.TimeoutExpired:
+                status = None
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+            size = output.seek(0, os.SEEK_END)
+            output.seek(max(0, size - _OUTPUT_LIMIT))
+            said = output.read(_OUTPUT_LIMIT).decode(errors="replace")
+        return Ran(command, status, " / ".join(printable(line) for line in said.splitlines() if line.strip()))
+
+    def now(self) -> float:
+        """Return the wall clock's time, Unix seconds."""
+        return time.time()
+
+    def monotonic(self) -> float:
+        """Return seconds on a clock that never jumps."""
+        return time.monotonic()
+
+    def sleep(self, seconds: float) -> None:
+        """Let time pass."""
+        time.sleep(seconds)
+
+
+def write_all(world: World, descriptor: int, offset: int, data: bytes) -> None:
+    """Write all of `data` at `offset`, however many writes that takes; raises OSError."""
+    view = memoryview(data)
+    while view:
+        written = world.write_at(descriptor, offset, bytes(view))
+        if written <= 0:
+            raise OSError(errno.EIO, "nothing was written")
+        view, offset = view[written:], offset + written
+
+
+@dataclass(frozen=True, slots=True)
+class Metadata:
+    """What a file has beside its bytes."""
+
+    mode: int
+    owner: int
+    group: int
+    attributes: Mapping[str, bytes] | None = None
+    """None leaves them as the directory gives them."""
+    mtime_ns: int | None = None
+
+
+def write_new(world: World, path: str, data: bytes, metadata: Metadata | None = None) -> None:
+    """Write a file that did not exist, whole and on the medium; owner, attributes and mode come before its bytes.
+
+    Without metadata it is for us alone. Raises OSError; then an unfinished file may be left.
+    """
+    descriptor = world.create(path)
+    try:
+        if metadata is not None:
+            world.set_owner(descriptor, metadata.owner, metadata.group)
+            if metadata.attributes is not None:
+                world.set_attributes(descriptor, metadata.attributes)
+            # After the access ACL, which brings a mode of its own.
+            world.set_mode(descriptor, metadata.mode)
+        write_all(world, descriptor, 0, data)
+        if metadata is not None and metadata.mtime_ns is not None:
+            world.set_times(descriptor, metadata.mtime_ns)
+        world.sync(descriptor)
+    finally:
+        world.close(descriptor)
+
+
+def remove(world: World, path: str) -> bool:
+    """Remove a name where it exists; returns whether it did. Raises OSError."""
+    try:
+        world.unlink(path)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _kept(name: str) -> bool:
+    return name.startswith(_KEPT_ATTRIBUTES)
+
+
+def _as_mountinfo(path: str) -> bytes:
+    """Spell a path as proc(5) does: space, tab, newline and backslash in octal."""
+    raw = os.fsencode(path)
+    for character in b"\\ \t\n":
+        raw = raw.replace(bytes([character]), b"\\%03o" % character)
+    return raw

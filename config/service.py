@@ -1,0 +1,75 @@
+"""A service as it is declared: the commands by which it is tested, put onto what is on disk, stopped and started."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+Command = tuple[str, ...]
+"""An argument list whose first element is an absolute path; never given to a shell."""
+
+
+class Activation(StrEnum):
+    """How a service takes up new files."""
+
+    RELOAD = "reload"
+    RESTART = "restart"
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """Commands, each None where there is none; raises ValueError where what it must do cannot be done with them."""
+
+    restart: Command
+    test: Command | None = None
+    """Passes where the service would start on the files as they are."""
+    reload: Command | None = None
+    stop: Command | None = None
+    start: Command | None = None
+    activate: Activation = Activation.RESTART
+    timeout: float = 30.0
+    """Seconds for each command."""
+    quiesce: bool = False
+    """Stopped while its files are switched, since it might read them at any moment."""
+    reset: Command | None = None
+    """Makes the supervisor forget that it gave up; run before a restart that undoes."""
+    unit: str | None = None
+    """The unit of systemd that it is, where it is one."""
+    identity: Command | None = None
+    """Prints what differs from one process of the service to the next."""
+
+    def __post_init__(self) -> None:
+        """Check that the commands that are needed are there."""
+        if self.activate is Activation.RELOAD and self.reload is None:
+            raise ValueError("a service that is activated by reload needs a reload command")
+        if self.quiesce and (self.stop is None or self.start is None):
+            raise ValueError("a service that is stopped for the switch needs a stop and a start command")
+        for command in (self.restart, self.test, self.reload, self.stop, self.start, self.reset, self.identity):
+            if command is not None and not (command and command[0].startswith("/")):
+                raise ValueError("a command is a list that begins with an absolute path")
+
+
+def systemd(
+    unit: str,
+    *,
+    systemctl: str = "/usr/bin/systemctl",
+    test: Command | None = None,
+    activate: Activation = Activation.RESTART,
+    timeout: float = 30.0,
+    quiesce: bool = False,
+) -> Service:
+    """Return the service that a unit of systemd is."""
+    return Service(
+        restart=(systemctl, "restart", unit),
+        test=test,
+        reload=(systemctl, "reload", unit),
+        stop=(systemctl, "stop", unit),
+        start=(systemctl, "start", unit),
+        activate=activate,
+        timeout=timeout,
+        quiesce=quiesce,
+        unit=unit,
+        reset=(systemctl, "reset-failed", unit),
+        # InvocationID is of systemd 232; an older one leaves the line out, and the other two still tell.
+        identity=(systemctl, "show", "-p", "InvocationID,MainPID,ExecMainStartTimestampMonotonic", unit),
+    )

@@ -1,0 +1,119 @@
+"""Acting on components: plans are made of what is on disk and live, and carried out under locks that all share."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import astuple, dataclass
+
+from actions import backup
+from actions.artefact import certificates_in, paths_of
+from actions.journal import Journal
+from actions.prepare import Site
+from actions.rehearse import Stage
+from actions.transaction import Setting
+from actions.validate import Acceptance, Live, Served, Sight, Terms
+from actions.world import World
+from config.model import Component, Config, Endpoint
+from config.vocabulary import FileRole
+from monitor.surroundings import Surroundings, read_surroundings
+from probes.assess import EndpointContext, assess_endpoint
+from probes.observation import EndpointObservation, Presented
+from probes.tls.drive import look_blocking
+
+_WITH_CERTIFICATES = (FileRole.COMBINED, FileRole.CERTIFICATE, FileRole.CHAIN)
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """What is needed to act under one configuration."""
+
+    surroundings: Surroundings
+    world: World
+    setting: Setting
+
+    @property
+    def config(self) -> Config:
+        """The configuration."""
+        return self.surroundings.config
+
+    def site(self, name: str) -> Site:
+        """Return the component called `name`, with what its endpoints present now."""
+        component = self.config.components[name]
+        stages = tuple(
+            Stage(endpoint, self.surroundings.views(endpoint.clients), look_blocking(endpoint, time.time()).presented)
+            for endpoint in _endpoints(self.config, component)
+        )
+        return Site(component, stages, component.allowed_issuers)
+
+    def backup_sets(self, name: str) -> Sequence[backup.BackupSet]:
+        """Return the backup sets of a component, oldest first; raises OSError, BackupError."""
+        return backup.sets(self.world, self.setting.backups, name)
+
+
+@contextmanager
+def actor(config: Config) -> Iterator[Actor]:
+    """Give what is needed to act; raises OSError or JournalError where the actor's directory cannot be used."""
+    surroundings, _ = read_surroundings(config)
+    directory = config.settings.actor_directory
+    os.makedirs(directory, mode=0o700, exist_ok=True)
+    world = World()
+    journal = Journal(world, os.path.join(directory, "journal.jsonl"))
+    try:
+        services = {name: each.service for name, each in config.components.items() if each.service is not None}
+        terms = Terms(*astuple(config.settings.validation))
+        live = Live(_looker(surroundings), _judge(surroundings, world))
+        yield Actor(surroundings, world, Setting(world, journal, directory, services, live, terms))
+    finally:
+        journal.close()
+
+
+def _endpoints(config: Config, component: Component) -> tuple[Endpoint, ...]:
+    return tuple(config.endpoints[name] for name in component.endpoints)
+
+
+def _looker(surroundings: Surroundings) -> Callable[[tuple[str, ...]], Sight]:
+    config = surroundings.config
+
+    def look(components: tuple[str, ...]) -> Sight:
+        served: list[Served] = []
+        accepted: set[Acceptance] = set()
+        for endpoint in (each for name in components for each in _endpoints(config, config.components[name])):
+            observation = look_blocking(endpoint, time.time())
+            served += (
+                Served(endpoint.name, each.address, tuple(one.sha256 for one in each.chain))
+                for each in observation.presented
+            )
+            served += (Served(endpoint.name, each.address, (), each.detail) for each in observation.failures)
+            accepted |= _acceptances(surroundings, endpoint, observation)
+        return Sight(tuple(served), frozenset(accepted))
+
+    return look
+
+
+def _judge(
+    surroundings: Surroundings, world: World
+) -> Callable[[tuple[str, ...], Mapping[str, bytes]], frozenset[Acceptance]]:
+    config = surroundings.config
+
+    def judge(components: tuple[str, ...], files: Mapping[str, bytes]) -> frozenset[Acceptance]:
+        accepted: set[Acceptance] = set()
+        for component in map(config.components.__getitem__, components):
+            paths = paths_of(component.artefacts)
+            given = (files.get(world.resolve(paths[role]), b"") for role in _WITH_CERTIFICATES if role in paths)
+            chain = tuple(each for data in given for each in certificates_in(data))
+            for endpoint in _endpoints(config, component):
+                presented = (Presented("on disk", chain, "", "", ""),) if chain else ()
+                observation = EndpointObservation(endpoint.name, time.time(), presented)
+                accepted |= _acceptances(surroundings, endpoint, observation)
+        return frozenset(accepted)
+
+    return judge
+
+
+def _acceptances(surroundings: Surroundings, endpoint: Endpoint, observation: EndpointObservation) -> set[Acceptance]:
+    context = EndpointContext(endpoint, surroundings.views(endpoint.clients))
+    assessment = assess_endpoint(observation, context, observation.at)
+    return {Acceptance(edge.client, endpoint.name) for edge in assessment.edges if edge.accepted}

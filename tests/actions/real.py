@@ -1,0 +1,109 @@
+"""Real servers as components: their files, the commands that drive them, and looks by handshake."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import socket
+import ssl
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import dataclass, field
+
+from actions.journal import Journal
+from actions.plan import Change, FileState, Kind, Order, Plan, Serving
+from actions.target import state
+from actions.transaction import Ending, Setting, transact
+from actions.validate import Acceptance, Live, Served, Sight, Terms
+from actions.world import World
+from config.service import Activation, Service
+from monitor.lab.ca import Authority, Issued
+from monitor.lab.process import find_command
+from monitor.lab.servers import Lighttpd, Nginx, Site
+
+
+@dataclass
+class Real:
+    """One nginx or lighttpd below a directory of its own, with one client that trusts one CA."""
+
+    server: Nginx | Lighttpd
+    site: Site
+    trusts: Authority
+    state: str
+    terms: Terms = field(default_factory=lambda: Terms(successes=3, interval=0.1, deadline=5.0))
+
+    def service(self) -> Service:
+        test = self.server.test_command
+        test = (find_command(test[0]) or test[0], *test[1:])
+        if isinstance(self.server, Nginx):
+            reload = (*test[:-1], "-s", "reload")
+            return Service(restart=reload, reload=reload, test=test, activate=Activation.RELOAD)
+        # lighttpd starts anew on this signal, in the same process.
+        return Service(restart=("/bin/kill", "-USR1", str(self.server.pid)), test=test)
+
+    def setting(self, world: World) -> Setting:
+        os.makedirs(self.state, mode=0o700, exist_ok=True)
+        journal = Journal(world, f"{self.state}/journal.jsonl")
+        return Setting(world, journal, self.state, {"web": self.service()}, Live(self.look, self.judge), self.terms)
+
+    def replace(self, world: World, order: Order) -> Ending:
+        setting = self.setting(world)
+        with closing(setting.journal):
+            return transact(setting, order)
+
+    def look(self, _components: tuple[str, ...]) -> Sight:
+        leaf, accepted = self.handshake()
+        return Sight((Served("web", "default", (leaf,) if leaf else ()),), self._edge(accepted))
+
+    def judge(self, _components: tuple[str, ...], files: Mapping[str, bytes]) -> frozenset[Acceptance]:
+        return self._edge(self.site.certificate in files)
+
+    @staticmethod
+    def _edge(accepted: bool) -> frozenset[Acceptance]:
+        return frozenset({Acceptance("browser", "web")} if accepted else ())
+
+    def handshake(self) -> tuple[str | None, bool]:
+        """Return the SHA-256 of the leaf that is served, and whether the client accepts it."""
+        context = ssl.create_default_context(cadata=self.trusts.pem().decode())
+        context.check_hostname = False
+        for mode in (ssl.CERT_REQUIRED, ssl.CERT_NONE):
+            context.verify_mode = mode
+            try:
+                raw = socket.create_connection((self.server.host, self.server.port), timeout=2.0)
+                with raw, context.wrap_socket(raw) as connection:
+                    der = connection.getpeercert(binary_form=True) or b""
+                    return hashlib.sha256(der).hexdigest(), mode is ssl.CERT_REQUIRED
+            except ssl.SSLCertVerificationError:
+                continue
+            except OSError:
+                break
+        return None, False
+
+    def order(self, issued: Issued) -> Order:
+        content = {self.site.key: issued.key_pem(), self.site.certificate: issued.chain_pem()}
+        changes = []
+        for path, data in content.items():
+            before = state(World(), path)
+            assert before is not None
+            digest = hashlib.sha256(data).hexdigest()
+            changes.append(Change("web", path, before, FileState(digest, before.mode, before.owner, before.group)))
+        leaf = hashlib.sha256(issued.der()).hexdigest()
+        old = self.handshake()[0]
+        assert old is not None
+        return Order(
+            Plan(
+                Kind.REPLACE,
+                ("web",),
+                tuple(changes),
+                (),
+                (Serving("web", ((leaf,),)),),
+                (Serving("web", ((old,),)),),
+            ),
+            content,
+        )
+
+    def on_disk(self) -> str:
+        """Return the SHA-256 of the leaf in the certificate's file."""
+        with open(self.site.certificate, encoding="ascii") as file:
+            first = file.read().partition("-----END CERTIFICATE-----\n")
+        return hashlib.sha256(ssl.PEM_cert_to_DER_cert(first[0] + first[1])).hexdigest()

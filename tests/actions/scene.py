@@ -1,0 +1,197 @@
+"""Components with files on disk and services that hold in memory, which is a file too, what they were started with."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import dataclass, field
+from typing import Final
+
+from actions.journal import Journal, Record, frozen
+from actions.plan import Change, FileState, Kind, Order, Plan, Serving
+from actions.recover import recover
+from actions.target import state
+from actions.transaction import Ending, Setting, transact
+from actions.validate import Acceptance, Live, Served, Sight, Terms
+from actions.world import World
+from config.service import Service
+
+FAST: Final = Terms(successes=2, interval=0.0, deadline=0.2)
+CLIENTS: Final = ("browser", "java")
+
+
+def sha(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+@dataclass
+class Scene:
+    """Components below one directory; each has a certificate, a key, a service and an endpoint of its name."""
+
+    root: str
+    components: tuple[str, ...] = ("web",)
+    new: Mapping[str, bytes] = field(default_factory=dict)
+    """By component: the certificate that replaces `GOOD old`."""
+    missing_chain: bool = False
+    """Whether the plan makes a file that was not there."""
+    in_place: bool = False
+    quiesce: bool = False
+    terms: Terms = FAST
+    expected_losses: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        os.makedirs(f"{self.root}/state", mode=0o700)
+        for each in self.components:
+            os.makedirs(f"{self.root}/{each}")
+            self.write(f"{self.root}/{each}/site.crt", b"GOOD old certificate\n" * 9, 0o644)
+            self.write(f"{self.root}/{each}/site.key", b"old key\n" * 9, 0o640)
+            self.write(f"{self.root}/{each}.memory", b"GOOD old certificate\n" * 9, 0o600)
+
+    @staticmethod
+    def write(path: str, data: bytes, mode: int = 0o644) -> None:
+        with open(path, "wb") as file:
+            file.write(data)
+        os.chmod(path, mode)
+
+    def certificate(self, component: str) -> str:
+        return f"{self.root}/{component}/site.crt"
+
+    def key(self, component: str) -> str:
+        return f"{self.root}/{component}/site.key"
+
+    def memory(self, component: str) -> bytes:
+        try:
+            with open(f"{self.root}/{component}.memory", "rb") as file:
+                return file.read()
+        except FileNotFoundError:
+            return b""
+
+    def service(self, component: str) -> Service:
+        up = ("/bin/cp", self.certificate(component), f"{self.root}/{component}.memory")
+        return Service(
+            restart=up,
+            test=("/bin/grep", "-q", "GOOD", self.certificate(component)),
+            stop=("/bin/rm", "-f", f"{self.root}/{component}.memory"),
+            start=up,
+            quiesce=self.quiesce,
+        )
+
+    def setting(self, world: World | None = None, **services: Service) -> Setting:
+        world = world or World()
+        return Setting(
+            world,
+            Journal(world, f"{self.root}/state/journal.jsonl"),
+            f"{self.root}/state",
+            {each: self.service(each) for each in self.components} | services,
+            Live(self.look, self.judge),
+            self.terms,
+        )
+
+    def look(self, components: tuple[str, ...]) -> Sight:
+        held = {each: self.memory(each) for each in components}
+        return Sight(
+            tuple(Served(each, "default", (sha(data),) if data else ()) for each, data in held.items()),
+            self._accepted(held),
+        )
+
+    def judge(self, components: tuple[str, ...], files: Mapping[str, bytes]) -> frozenset[Acceptance]:
+        return self._accepted({each: files.get(self.certificate(each), b"") for each in components})
+
+    @staticmethod
+    def _accepted(held: Mapping[str, bytes]) -> frozenset[Acceptance]:
+        return frozenset(
+            Acceptance(client, each)
+            for each, data in held.items()
+            for client in CLIENTS
+            if b"GOOD" in data and f"no {client}".encode() not in data
+        )
+
+    def order(self) -> Order:
+        """Return the order that replaces certificate and key of every component."""
+        content: dict[str, bytes] = {}
+        changes = []
+        for each in self.components:
+            content[self.key(each)] = b"the new key\n" * 7
+            content[self.certificate(each)] = self.new.get(each, b"GOOD new certificate\n" * 7)
+            if self.missing_chain:
+                content[f"{self.root}/{each}/site.chain"] = b"a chain\n"
+            changes += [
+                Change(each, path, before := state(World(), path), after(before, content[path]), "", self.in_place)
+                for path in content
+                if path.startswith(f"{self.root}/{each}/")
+            ]
+        old = {each: sha(self._now(self.certificate(each))) for each in self.components}
+        return Order(
+            Plan(
+                Kind.REPLACE,
+                tuple(sorted(self.components)),
+                tuple(changes),
+                self.expected_losses,
+                tuple(Serving(each, ((sha(content[self.certificate(each)]),),)) for each in self.components),
+                tuple(Serving(each, ((old[each],),)) for each in self.components),
+            ),
+            content,
+        )
+
+    @staticmethod
+    def _now(path: str) -> bytes:
+        with open(path, "rb") as file:
+            return file.read()
+
+    def replace(self, world: World | None = None, **services: Service) -> Ending:
+        order = self.order()
+        setting = self.setting(world, **services)
+        with closing(setting.journal):
+            return transact(setting, order)
+
+    def recover(self, world: World | None = None, *, live: bool = True) -> tuple[Ending, ...]:
+        setting = self.setting(world)
+        with closing(setting.journal):
+            return recover(setting, live=live)
+
+    def records(self) -> tuple[Record, ...]:
+        with closing(Journal(World(), f"{self.root}/state/journal.jsonl")) as journal:
+            return tuple(journal.records())
+
+    def beside(self) -> list[str]:
+        """Return what lies beside the targets and is none."""
+        return [
+            f"{each}/{name}"
+            for each in self.components
+            for name in os.listdir(f"{self.root}/{each}")
+            if name.startswith(".")
+        ]
+
+
+def after(before: FileState | None, data: bytes) -> FileState:
+    return FileState(
+        sha(data), before.mode if before else 0o600, before.owner if before else 0, before.group if before else 0
+    )
+
+
+def torn(scene: Scene, order: Order) -> list[str]:
+    """Return the targets that are neither the old nor the new file: at no instant may there be one."""
+    return [
+        change.path for change in order.plan.changes if state(World(), change.path) not in (change.before, change.after)
+    ]
+
+
+def broken(scene: Scene, order: Order, *, served: bool = True) -> list[str]:
+    """Return how the invariant does not hold after recovery, as sentences read off the disk."""
+    changes = order.plan.changes
+    now = [state(World(), change.path) for change in changes]
+    old = all(found == change.before for found, change in zip(now, changes, strict=True))
+    new = all(found == change.after for found, change in zip(now, changes, strict=True))
+    if frozen(scene.records()):
+        return [] if not torn(scene, order) else ["frozen with a torn file"]
+    wrong = [] if old or new else ["neither all old nor all new"]
+    wrong += [f"left beside: {name}" for name in scene.beside()]
+    if served:
+        wrong += [
+            f"{each} serves what is not on disk"
+            for each in scene.components
+            if scene.memory(each) != scene._now(scene.certificate(each))
+        ]
+    return wrong

@@ -1,0 +1,204 @@
+"""Each objection to a candidate, and no other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from actions.candidate import Candidate
+from actions.precheck import HOUR, Demands, Ground, dropped_names, precheck
+from config.vocabulary import VerifierName
+from monitor.lab.ca import DAY, Authority, KeyType, self_signed
+from tests.actions.kit import ISSUING, NAME, NOW, ROOT, good, made, value, view
+
+OTHER_ROOT = Authority.root("Other Root")
+INSTALLED = (value(ISSUING.issue(NAME, not_after=NOW + 20 * DAY)), value(ISSUING))
+DEMANDS = Demands((NAME,), (view(ROOT), view(ROOT, name="strict", verifier=VerifierName.WEBPKI)), INSTALLED)
+
+
+def grounds(candidate: Candidate, demands: Demands = DEMANDS) -> list[Ground]:
+    return [each.ground for each in precheck(candidate, demands, NOW)]
+
+
+def test_there_is_nothing_against_a_good_candidate() -> None:
+    assert grounds(good()) == []
+    assert grounds(good(), Demands()) == []
+
+
+def weak_intermediate() -> Candidate:
+    weak = ROOT.intermediate("Weak", key=KeyType.RSA1024)
+    return made(weak.issue(NAME), weak)
+
+
+def ends_with_its_issuer() -> Candidate:
+    brief = ROOT.intermediate("Brief", not_after=NOW + DAY)
+    return made(brief.issue(NAME), brief)
+
+
+@pytest.mark.parametrize(
+    ("candidate", "ground", "said"),
+    [
+        pytest.param(
+            made(ISSUING.issue(NAME), ISSUING, key=ISSUING),
+            Ground.KEY_MISMATCH,
+            "does not belong to CN=www.example.com",
+            id="another's key",
+        ),
+        pytest.param(
+            good("other.example.com"),
+            Ground.NAMES_MISSING,
+            "www.example.com is not among its names: DNS:other.example.com",
+            id="another name",
+        ),
+        pytest.param(good(not_before=NOW + DAY), Ground.NOT_VALID_NOW, "is valid only from", id="not yet valid"),
+        pytest.param(good(not_after=NOW - 10), Ground.NOT_VALID_NOW, "ended at", id="expired"),
+        pytest.param(
+            good(not_after=NOW + 10 * DAY),
+            Ground.TOO_SHORT,
+            "before the one that is installed",
+            id="shorter than today's",
+        ),
+        pytest.param(ends_with_its_issuer(), Ground.TOO_SHORT, "before the one", id="its issuer ends"),
+        pytest.param(good(key=KeyType.RSA1024), Ground.WEAK_KEY, "has a key of rsa 1024", id="weak key"),
+        pytest.param(weak_intermediate(), Ground.WEAK_KEY, "CN=Weak has a key of rsa 1024", id="weak issuer"),
+        pytest.param(good(signature_hash="sha1"), Ground.WEAK_SIGNATURE, "is signed with sha1", id="weak signature"),
+        pytest.param(
+            made(ISSUING.issue(NAME)), Ground.INCOMPLETE_CHAIN, "the certificate of CN=Issuing", id="no intermediate"
+        ),
+        pytest.param(
+            made(OTHER_ROOT.issue(NAME), root=OTHER_ROOT),
+            Ground.NO_CLIENT_ACCEPTS,
+            "CN=Other Root, a root in the store of the candidate",
+            id="nobody's root",
+        ),
+    ],
+)
+def test_what_is_against_a_candidate_is_said(candidate: Candidate, ground: Ground, said: str) -> None:
+    found = precheck(candidate, DEMANDS, NOW)
+    assert ground in [each.ground for each in found]
+    assert any(each.ground is ground and said in each.detail for each in found)
+    assert {each.ground for each in found} <= {ground, Ground.NO_CLIENT_ACCEPTS, Ground.WEAK_SIGNATURE}
+
+
+def test_the_wrong_order_is_an_objection() -> None:
+    """Of what lies on disk: a candidate that was read is in order."""
+    lower = ISSUING.intermediate("Lower")
+    assert Ground.WRONG_ORDER in grounds(made(lower.issue(NAME), ISSUING, lower))
+
+
+def test_every_objection_is_told_not_the_first() -> None:
+    found = grounds(good("other.example.com", key=KeyType.RSA1024, not_after=NOW + DAY))
+    assert {Ground.NAMES_MISSING, Ground.WEAK_KEY, Ground.TOO_SHORT} <= set(found)
+
+
+@pytest.mark.parametrize(
+    ("left", "fits"), [(HOUR - 1, False), (HOUR, True)], ids=["a second less than an hour", "an hour"]
+)
+def test_it_must_be_valid_for_an_hour_at_least(left: float, fits: bool) -> None:
+    demands = replace(DEMANDS, allow_shorter=True)
+    assert (Ground.TOO_SHORT not in grounds(good(not_after=NOW + left), demands)) is fits
+
+
+def test_a_shorter_one_may_be_allowed() -> None:
+    assert grounds(good(not_after=NOW + 10 * DAY), replace(DEMANDS, allow_shorter=True)) == []
+
+
+def test_one_that_ends_at_the_same_time_is_not_shorter() -> None:
+    assert grounds(good(not_after=NOW + 20 * DAY)) == []
+
+
+def test_an_expired_one_may_be_replaced_by_any() -> None:
+    expired = (value(ISSUING.issue(NAME, not_after=NOW - 1)), value(ISSUING))
+    assert grounds(good(not_after=NOW + DAY), replace(DEMANDS, installed=expired)) == []
+
+
+def test_one_that_has_ended_is_only_said_to_have_ended() -> None:
+    expired = (value(ISSUING.issue(NAME, not_before=NOW - 9 * DAY, not_after=NOW - DAY)), value(ISSUING))
+    ended = good(not_before=NOW - 9 * DAY, not_after=NOW - 2 * DAY)
+    assert set(grounds(ended, replace(DEMANDS, installed=expired))) == {Ground.NOT_VALID_NOW, Ground.NO_CLIENT_ACCEPTS}
+
+
+@pytest.mark.parametrize(
+    ("allowed", "fits"),
+    [
+        (["CN=Issuing"], True),
+        (["CN=Nobody", "CN=Issuing"], True),
+        (["CN=Root"], False),
+        (["CN=Issuing,O=Corp"], False),
+        (["Issuing"], False),
+        ([""], False),
+    ],
+)
+def test_only_allowed_issuers_may_have_issued_it(allowed: list[str], fits: bool) -> None:
+    demands = replace(DEMANDS, allowed_issuers=tuple(allowed))
+    assert (Ground.ISSUER_NOT_ALLOWED not in grounds(good(), demands)) is fits
+
+
+@pytest.mark.parametrize(
+    ("names", "missing"),
+    [
+        (("www.example.com", "api.example.com", "10.0.0.1"), False),
+        (("*.example.com", "10.0.0.1"), True),
+        (("WWW.example.com", "api.example.com", "*.example.com", "10.0.0.1"), False),
+        (("www.example.com", "api.example.com"), True),
+    ],
+)
+def test_without_declared_names_those_of_the_certificate_in_use_count(names: tuple[str, ...], missing: bool) -> None:
+    old = value(ISSUING.issue("www.example.com", "api.example.com", "10.0.0.1"))
+    found = grounds(good(*names), Demands(installed=(old,)))
+    assert (Ground.NAMES_MISSING in found) is (missing and "10.0.0.1" not in names)
+
+
+def test_a_wildcard_that_is_dropped_is_told() -> None:
+    old = value(ISSUING.issue("*.example.com", "example.com"))
+    assert dropped_names(good("example.com", "www.example.com").certificate, (old,)) == ("DNS:*.example.com",)
+    assert dropped_names(good("*.EXAMPLE.com", "example.com").certificate, (old,)) == ()
+
+
+def test_a_wildcard_in_use_is_covered_only_by_itself() -> None:
+    old = value(ISSUING.issue("*.example.com"))
+    assert dropped_names(good("*.example.com").certificate, (old,)) == ()
+    assert dropped_names(good("*.com", "any.example.com").certificate, (old,)) == ("DNS:*.example.com",)
+
+
+def test_a_validity_that_cannot_be_decoded_is_an_objection() -> None:
+    candidate = good()
+    blurred = replace(candidate.certificate, not_after=None)
+    found = precheck(replace(candidate, certificate=blurred), Demands(), NOW)
+    assert [(each.ground, each.detail) for each in found] == [
+        (Ground.NOT_VALID_NOW, f"the validity of CN={NAME} cannot be decoded")
+    ]
+
+
+def test_a_name_below_a_new_wildcard_is_covered() -> None:
+    old = value(ISSUING.issue("www.example.com"))
+    assert dropped_names(good("*.example.com").certificate, (old, value(ISSUING))) == ()
+
+
+def test_a_chain_that_is_as_incomplete_as_todays_is_no_objection() -> None:
+    """The client that finds it so is lost already, and another accepts."""
+    holder = replace(view(ROOT, name="holder"), held=(value(ISSUING),))
+    today = (value(ISSUING.issue(NAME)),)
+    assert grounds(made(ISSUING.issue(NAME)), Demands((NAME,), (view(ROOT), holder), today)) == []
+
+
+def test_a_client_that_does_not_validate_has_no_say() -> None:
+    demands = replace(DEMANDS, views=(view(OTHER_ROOT, validates=False),))
+    assert grounds(good(), demands) == []
+
+
+def test_one_client_that_accepts_is_enough_for_the_precheck() -> None:
+    assert grounds(good(), replace(DEMANDS, views=(view(OTHER_ROOT, name="old"), view(ROOT)))) == []
+
+
+def test_a_self_signed_certificate_is_accepted_by_who_trusts_it() -> None:
+    own = self_signed(NAME)
+    assert grounds(made(own), Demands((NAME,), (view(own),))) == []
+
+
+@pytest.mark.parametrize("knob", [dict, lambda: {"not_before": NOW + DAY}])
+def test_the_same_question_has_the_same_answer(knob: Callable[[], dict[str, object]]) -> None:
+    candidate = good(**knob())
+    assert precheck(candidate, DEMANDS, NOW) == precheck(candidate, DEMANDS, NOW)

@@ -1,0 +1,390 @@
+"""From a candidate, or from what lies on disk, to a plan, or to every reason why not."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, NoEncryption, PrivateFormat
+
+from actions.candidate import Candidate, PrivateKey
+from actions.plan import FileState, Kind
+from actions.precheck import Ground
+from actions.prepare import Prepared, Refused, Site, keys_at_hand, make_plan, plan_activation
+from actions.rehearse import Stage
+from actions.world import World
+from config.model import Artefacts, Component
+from monitor.lab.ca import DAY, Authority, Issued, KeyType, self_signed
+from tests.actions.kit import ENDPOINT, ISSUING, NAME, NOW, ROOT, good, made, presented, value, view
+
+OTHER_ROOT = Authority.root("Other Root")
+OLD = ISSUING.issue(NAME, not_after=NOW + 20 * DAY, key=KeyType.P256)
+NEW = ISSUING.issue(NAME, key=KeyType.P384)
+CANDIDATE = made(NEW, ISSUING)
+SERVED = presented([OLD, ISSUING])
+PARAMETERS = b"-----BEGIN DH PARAMETERS-----\nMIIBCAKCAQEA\n-----END DH PARAMETERS-----\n"
+
+
+class Disk:
+    """A component's directory, with the old set in it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        path.mkdir()
+
+    def write(self, name: str, data: bytes, mode: int = 0o640) -> str:
+        file = self.path / name
+        file.write_bytes(data)
+        file.chmod(mode)
+        return str(file)
+
+    def pair(self, leaf: Issued = OLD) -> Artefacts:
+        return Artefacts(
+            certificate=self.write("site.crt", leaf.chain_pem(), 0o644), key=self.write("site.key", leaf.key_pem())
+        )
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Disk:
+    return Disk(tmp_path / "web")
+
+
+def site(artefacts: Artefacts, name: str = "web", stage: Stage | None = None) -> Site:
+    stage = stage or Stage(ENDPOINT, (view(ROOT),), SERVED)
+    return Site(Component(name, artefacts, (stage.endpoint.name,)), (stage,))
+
+
+def plan(*sites: Site, candidate: Candidate = CANDIDATE, losses: tuple[str, ...] = ()) -> Prepared:
+    prepared = make_plan(sites, candidate, World(), NOW, losses)
+    assert isinstance(prepared, Prepared), prepared
+    return prepared
+
+
+def grounds(*sites: Site, candidate: Candidate = CANDIDATE) -> set[Ground]:
+    refused = make_plan(sites, candidate, World(), NOW)
+    assert isinstance(refused, Refused)
+    return {each.ground for each in refused.objections}
+
+
+def state(path: str, data: bytes | None = None) -> FileState:
+    found = os.stat(path)
+    content = Path(path).read_bytes() if data is None else data
+    return FileState(hashlib.sha256(content).hexdigest(), found.st_mode & 0o7777, found.st_uid, found.st_gid)
+
+
+def test_a_plan_says_of_every_file_what_it_is_and_what_it_is_to_be(disk: Disk) -> None:
+    artefacts = disk.pair()
+    assert artefacts.certificate
+    assert artefacts.key
+    order = plan(site(artefacts)).order
+    assert order.content == {artefacts.certificate: NEW.chain_pem(), artefacts.key: NEW.key_pem()}
+    assert order.plan.kind is Kind.REPLACE
+    assert order.plan.components == ("web",)
+    assert order.plan.expected_losses == ()
+    for change in order.plan.changes:
+        assert change.before == state(change.path)
+        assert change.after == state(change.path, order.content[change.path])
+
+
+def test_making_a_plan_touches_nothing(disk: Disk) -> None:
+    before = [(each.name, each.read_bytes(), each.stat().st_mtime_ns) for each in disk.path.iterdir()]
+    plan(site(disk.pair()))
+    assert {each[:2] for each in before} <= {(each.name, each.read_bytes()) for each in disk.path.iterdir()}
+    assert len(list(disk.path.iterdir())) == 2
+
+
+def test_the_hash_of_a_plan_is_the_same_for_the_same_disk(disk: Disk, tmp_path: Path) -> None:
+    portal = site(Disk(tmp_path / "portal").pair(), "portal")
+    web = site(disk.pair())
+    hashes = {plan(*sites).order.plan.hash for sites in [(web, portal), (portal, web), (web, portal)]}
+    assert len(hashes) == 1
+
+
+@pytest.mark.parametrize("edit", ["content", "mode"])
+def test_the_hash_of_a_plan_changes_with_what_is_on_disk(disk: Disk, edit: str) -> None:
+    artefacts = disk.pair()
+    first = plan(site(artefacts)).order.plan.hash
+    disk.write("site.crt", b"# edited\n" + OLD.chain_pem() if edit == "content" else OLD.chain_pem(), 0o600)
+    assert plan(site(artefacts)).order.plan.hash != first
+
+
+def test_nothing_shows_the_content_of_an_order(disk: Disk) -> None:
+    prepared = plan(site(disk.pair()))
+    secret = NEW.key_pem().decode().splitlines()[1]
+    assert secret not in repr(prepared) + repr(prepared.order)
+
+
+@pytest.mark.parametrize("form", [PrivateFormat.PKCS8, PrivateFormat.TraditionalOpenSSL])
+def test_there_is_nothing_to_do_where_the_files_say_so_already(disk: Disk, form: PrivateFormat) -> None:
+    disk.pair(NEW)
+    key = disk.write("site.key", NEW.key.private_bytes(Encoding.PEM, form, NoEncryption()))
+    certificate = disk.write("site.crt", b"# comment\n" + NEW.chain_pem())
+    assert grounds(site(Artefacts(certificate=certificate, key=key))) == {Ground.NOTHING_TO_DO}
+
+
+def test_a_file_that_says_the_same_stays_in_the_plan_as_it_is(disk: Disk) -> None:
+    """So it is compared and backed up with the others."""
+    renewed = ISSUING.issue(NAME, key=OLD.key)
+    artefacts = disk.pair()
+    key = disk.write("site.key", b"# ours\n" + OLD.key_pem())
+    order = plan(site(artefacts), candidate=made(renewed, ISSUING)).order
+    kept = next(change for change in order.plan.changes if change.path == key)
+    assert kept.before == kept.after == state(key)
+    assert order.content[key] == b"# ours\n" + OLD.key_pem()
+
+
+def test_a_component_that_has_the_candidate_already_is_left_out(disk: Disk, tmp_path: Path) -> None:
+    order = plan(site(disk.pair(NEW)), site(Disk(tmp_path / "portal").pair(), "portal")).order
+    assert order.plan.components == ("portal",)
+    assert {change.component for change in order.plan.changes} == {"portal"}
+
+
+def test_one_candidate_takes_its_form_in_each_of_several_components(disk: Disk, tmp_path: Path) -> None:
+    console = Disk(tmp_path / "console")
+    combined = console.write("certificate.pem", OLD.key_pem() + OLD.pem(), 0o600)
+    chain = console.write("intermediate.crt", ISSUING.pem(), 0o644)
+    web = disk.pair()
+    assert web.certificate
+    order = plan(site(web), site(Artefacts(combined=combined, chain=chain), "console")).order
+    assert order.plan.components == ("console", "web")
+    assert [change.component for change in order.plan.changes] == ["console", "console", "web", "web"]
+    assert order.content[combined] == NEW.key_pem() + NEW.pem()
+    assert order.content[chain] == ISSUING.pem()
+    assert order.content[web.certificate] == NEW.chain_pem()
+
+
+@pytest.mark.parametrize("link", [True, False], ids=["over a link", "as it stands"])
+def test_two_components_cannot_share_a_path(disk: Disk, link: bool) -> None:
+    artefacts = disk.pair()
+    assert artefacts.certificate
+    shared = artefacts.certificate
+    if link:
+        shared = str(disk.path / "link.crt")
+        os.symlink("site.crt", shared)
+    other = Artefacts(certificate=shared, key=disk.write("other.key", OLD.key_pem()))
+    assert grounds(site(artefacts), site(other, "portal")) == {Ground.PATH_SHARED}
+
+
+def test_a_symbolic_link_is_followed_and_both_ends_are_known(disk: Disk) -> None:
+    artefacts = disk.pair()
+    assert artefacts.certificate
+    link = str(disk.path / "current.crt")
+    os.symlink("site.crt", link)
+    order = plan(site(replace(artefacts, certificate=link))).order
+    assert (order.plan.changes[0].path, order.plan.changes[0].given) == (artefacts.certificate, link)
+    assert order.plan.changes[1].given == ""
+
+
+def test_files_that_are_missing_get_the_owner_of_their_neighbours_and_a_mode_that_fits(disk: Disk) -> None:
+    certificate = disk.write("site.crt", OLD.chain_pem(), 0o644)
+    order = plan(site(Artefacts(certificate=certificate, key=str(disk.path / "site.key")))).order
+    key = order.plan.changes[1]
+    assert key.before is None
+    assert (key.after.mode, key.after.owner) == (0o600, os.getuid())
+
+
+@pytest.mark.parametrize("stage", [None, Stage(ENDPOINT, (view(ROOT),))])
+def test_a_component_without_any_file_can_be_given_its_first(disk: Disk, stage: Stage | None) -> None:
+    paths = [str(disk.path / name) for name in ("site.crt", "site.key", "chain.crt")]
+    order = plan(site(Artefacts(*paths), stage=stage)).order
+    assert [change.after.mode for change in order.plan.changes] == [0o644, 0o600, 0o644]
+    assert order.plan.served == (replace(order.plan.served[0], chains=()),)
+
+
+def test_parameters_in_a_combined_file_are_kept(disk: Disk) -> None:
+    combined = disk.write("all.pem", OLD.key_pem() + OLD.chain_pem() + PARAMETERS)
+    assert plan(site(Artefacts(combined=combined))).order.content[combined].endswith(NEW.chain_pem() + PARAMETERS)
+
+
+def test_what_is_to_be_served_and_what_was_is_part_of_the_plan(disk: Disk) -> None:
+    order = plan(site(disk.pair()), candidate=made(NEW, ISSUING, root=ROOT)).order
+    new, old, issuing, root = (value(each).sha256 for each in (NEW, OLD, ISSUING, ROOT))
+    assert [(each.endpoint, each.chains) for each in order.plan.serves] == [
+        ("web", ((new, issuing), (new, issuing, root)))
+    ]
+    assert [(each.endpoint, each.chains) for each in order.plan.served] == [("web", ((old, issuing),))]
+
+
+def test_whatever_is_against_the_candidate_is_told_at_once(disk: Disk) -> None:
+    candidate = good("other.example.com", not_after=NOW + DAY, key=KeyType.RSA1024)
+    found = grounds(site(disk.pair()), candidate=candidate)
+    assert found == {Ground.NAMES_MISSING, Ground.TOO_SHORT, Ground.WEAK_KEY, Ground.CANNOT_BE_SERVED}
+
+
+def test_losing_a_client_blocks_unless_it_may_be_lost(disk: Disk) -> None:
+    candidate = made(OTHER_ROOT.issue(NAME), root=OTHER_ROOT)
+    stage = Stage(ENDPOINT, (view(ROOT, OTHER_ROOT), view(ROOT, name="java")), SERVED)
+    where = site(disk.pair(), stage=stage)
+    refused = make_plan([where], candidate, World(), NOW)
+    assert isinstance(refused, Refused)
+    (objection,) = refused.objections
+    assert objection.ground is Ground.CLIENT_LOST
+    assert objection.detail.startswith("java would no longer accept web: ")
+    assert [each.lost for each in refused.effects] == [False, True]
+    prepared = plan(where, candidate=candidate, losses=("java", "nobody"))
+    assert prepared.order.plan.expected_losses == ("java",)
+
+
+def test_where_nothing_is_served_the_files_show_who_accepts_today(disk: Disk) -> None:
+    stage = Stage(ENDPOINT, (view(ROOT), view(OTHER_ROOT, name="new")))
+    candidate = made(OTHER_ROOT.issue(NAME), root=OTHER_ROOT)
+    assert grounds(site(disk.pair(), stage=stage), candidate=candidate) == {Ground.CLIENT_LOST}
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost"])
+def test_an_address_that_only_says_where_to_look_is_no_name_to_cover(disk: Disk, host: str) -> None:
+    stage = Stage(replace(ENDPOINT, host=host, server_name=None), (view(ROOT, names=(NAME,)),), SERVED)
+    plan(site(disk.pair(), stage=stage))
+
+
+def test_the_host_is_a_name_to_cover_where_it_is_one(disk: Disk) -> None:
+    stage = Stage(replace(ENDPOINT, host="other.example.com", server_name=None), (view(ROOT),), SERVED)
+    assert Ground.NAMES_MISSING in grounds(site(disk.pair(), stage=stage))
+
+
+@pytest.mark.parametrize("mode", [0o644, 0o666, 0o660])
+def test_a_key_is_not_written_into_a_file_that_others_may_read(disk: Disk, mode: int) -> None:
+    combined = disk.write("all.pem", OLD.chain_pem(), mode)
+    assert grounds(site(Artefacts(combined=combined))) == {Ground.KEY_WOULD_BE_EXPOSED}
+
+
+def test_a_file_that_others_may_read_keeps_its_mode_where_it_holds_a_key_already(disk: Disk) -> None:
+    """Whoever made it so may have had a reason, and `key_exposed` tells of it."""
+    combined = disk.write("all.pem", OLD.key_pem() + OLD.chain_pem(), 0o644)
+    (change,) = plan(site(Artefacts(combined=combined))).order.plan.changes
+    assert change.after.mode == 0o644
+
+
+@pytest.mark.parametrize("in_place", [True, False])
+def test_a_plan_says_whether_files_are_written_over(disk: Disk, in_place: bool) -> None:
+    changes = plan(replace(site(disk.pair()), in_place=in_place)).order.plan.changes
+    assert {change.in_place for change in changes} == {in_place}
+
+
+def test_what_the_policy_allows_is_held_to_each_component(disk: Disk) -> None:
+    where = replace(site(disk.pair()), allowed_issuers=("CN=Nobody",))
+    shorter = good(not_after=NOW + 10 * DAY)
+    assert grounds(where, candidate=shorter) == {Ground.ISSUER_NOT_ALLOWED, Ground.TOO_SHORT}
+    assert grounds(replace(where, allow_shorter=True), candidate=shorter) == {Ground.ISSUER_NOT_ALLOWED}
+
+
+def test_a_chain_file_is_not_emptied(disk: Disk) -> None:
+    chain = disk.write("chain.crt", ISSUING.pem())
+    artefacts = replace(disk.pair(), chain=chain)
+    direct = ROOT.issue(NAME)
+    assert grounds(site(artefacts), candidate=made(direct)) == {Ground.NO_CHAIN_TO_WRITE}
+    assert plan(site(artefacts), candidate=made(direct, root=ROOT)).order.content[chain] == ROOT.pem()
+
+
+def test_a_chain_file_that_never_was_is_not_missed(disk: Disk) -> None:
+    artefacts = replace(disk.pair(), chain=str(disk.path / "chain.crt"))
+    assert artefacts.chain not in plan(site(artefacts), candidate=made(ROOT.issue(NAME))).order.content
+
+
+def test_without_a_key_file_only_a_certificate_for_the_same_key_fits(disk: Disk) -> None:
+    only = site(Artefacts(certificate=disk.write("site.crt", OLD.chain_pem())))
+    assert grounds(only) == {Ground.KEY_MISMATCH}
+    plan(only, candidate=made(ISSUING.issue(NAME, key=OLD.key), ISSUING))
+
+
+class Denied(World):
+    def read(self, path: str) -> tuple[os.stat_result, bytes]:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+
+
+def test_a_file_that_cannot_be_read_is_an_objection(disk: Disk) -> None:
+    refused = make_plan([site(disk.pair())], CANDIDATE, Denied(), NOW)
+    assert isinstance(refused, Refused)
+    assert [each.ground for each in refused.objections] == [Ground.UNREADABLE, Ground.UNREADABLE]
+    assert refused.objections[0].detail.endswith("site.crt: Permission denied")
+
+
+def test_a_damaged_file_can_be_replaced(disk: Disk) -> None:
+    artefacts = disk.pair()
+    disk.write("site.crt", b"\x00 -----BEGIN CERTIFICATE-----")
+    disk.write("site.key", b"")
+    plan(site(artefacts))
+
+
+def test_what_is_worth_knowing_is_remarked(disk: Disk) -> None:
+    old = ISSUING.issue(NAME, "legacy.example.com")
+    artefacts = disk.pair(old)
+    disk.write("site.key", old.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"x")))
+    new = replace(good(key=KeyType.RSA2048), put_right=("the root was left out",))
+    assert plan(site(artefacts), candidate=new).remarks == (
+        "the root was left out",
+        "web: names that are no longer covered: DNS:legacy.example.com",
+        "web: the key changes from ec 256 to rsa 2048: who knows only the one kind no longer connects",
+        "web: the private key on disk is encrypted, the new one will not be",
+    )
+
+
+def test_the_keys_that_a_component_has_are_at_hand(disk: Disk) -> None:
+    assert keys_at_hand(Component("web", disk.pair()), World()) == (PrivateKey(OLD.key),)
+    assert keys_at_hand(Component("web", Artefacts(key=str(disk.path / "none"))), World()) == ()
+
+
+def activation(where: Site) -> Prepared | Refused:
+    return plan_activation([where], World(), NOW)
+
+
+def test_what_is_on_disk_is_activated_without_a_change(disk: Disk) -> None:
+    prepared = activation(site(disk.pair(NEW)))
+    assert isinstance(prepared, Prepared)
+    order = prepared.order
+    assert (order.plan.kind, order.plan.components, order.plan.changes) == (Kind.ACTIVATE, ("web",), ())
+    assert order.content == {}
+    assert order.plan.serves[0].chains == ((value(NEW).sha256, value(ISSUING).sha256),)
+
+
+def test_the_hash_of_an_activation_binds_what_is_to_be_served(disk: Disk) -> None:
+    hashes = set()
+    for leaf in (OLD, NEW):
+        prepared = activation(replace(site(disk.pair(leaf)), allow_shorter=True))
+        assert isinstance(prepared, Prepared)
+        hashes.add(prepared.order.plan.hash)
+    assert len(hashes) == 2
+
+
+def test_what_is_served_today_is_what_an_activation_takes_the_place_of(disk: Disk) -> None:
+    where = site(disk.pair(OLD), stage=Stage(ENDPOINT, (view(ROOT),), presented([NEW, ISSUING])))
+    refused = activation(where)
+    assert isinstance(refused, Refused)
+    assert [each.ground for each in refused.objections] == [Ground.TOO_SHORT]
+    assert isinstance(activation(replace(where, allow_shorter=True)), Prepared)
+
+
+@pytest.mark.parametrize(
+    ("certificate", "key", "ground"),
+    [
+        pytest.param(NEW.chain_pem(), OLD.key_pem(), Ground.UNUSABLE, id="half-copied pair"),
+        pytest.param(NEW.chain_pem()[:500], NEW.key_pem(), Ground.UNUSABLE, id="half-copied file"),
+        pytest.param(NEW.pem(), NEW.key_pem(), Ground.INCOMPLETE_CHAIN, id="no intermediate"),
+        pytest.param(ISSUING.pem() + NEW.pem(), NEW.key_pem(), Ground.WRONG_ORDER, id="wrong order"),
+        pytest.param(b"", NEW.key_pem() + NEW.chain_pem(), Ground.UNUSABLE, id="all in the key's file"),
+        pytest.param(
+            self_signed(NAME, key=NEW.key).pem(), NEW.key_pem(), Ground.NO_CLIENT_ACCEPTS, id="nobody's certificate"
+        ),
+    ],
+)
+def test_a_service_is_never_restarted_onto_a_set_that_does_not_hold(
+    disk: Disk, certificate: bytes, key: bytes, ground: Ground
+) -> None:
+    artefacts = disk.pair()
+    disk.write("site.crt", certificate)
+    disk.write("site.key", key)
+    refused = activation(site(artefacts))
+    assert isinstance(refused, Refused)
+    assert ground in {each.ground for each in refused.objections}
+
+
+def test_a_missing_file_is_not_activated(disk: Disk) -> None:
+    artefacts = disk.pair(NEW)
+    (disk.path / "site.key").unlink()
+    refused = activation(site(artefacts))
+    assert isinstance(refused, Refused)
+    assert {each.ground for each in refused.objections} == {Ground.UNREADABLE, Ground.UNUSABLE}

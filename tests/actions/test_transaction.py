@@ -1,0 +1,699 @@
+"""Whatever fails, lies or interferes, a transaction has one expected end, and says it in a sentence."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import stat
+import struct
+import subprocess
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from actions import backup
+from actions.journal import Event, JournalError, frozen
+from actions.lock import Locks, acquire
+from actions.plan import Change, Kind, Order, Plan, plan_from_json, plan_to_json
+from actions.recover import recover, thaw
+from actions.target import state
+from actions.transaction import Cause, Ending, Outcome, Setting, transact
+from actions.validate import Acceptance, Live, Served, Sight, Terms
+from actions.world import World
+from config.service import Service
+from tests.actions.scene import Scene, broken, sha, torn
+from tests.actions.worlds import Fault, Step, StepWorld, fail, in_a_process, intrude, short
+
+_SHARDS: Final = 3
+_ERRORS: Final[Mapping[str, Sequence[int]]] = {
+    "create": (errno.ENOSPC, errno.EACCES, errno.EROFS),
+    "open": (errno.EACCES, errno.EIO),
+    "write_at": (errno.ENOSPC, errno.EIO),
+    "reserve": (errno.ENOSPC,),
+    "sync": (errno.EIO, errno.ENOSPC),
+    "sync_directory": (errno.EIO, errno.ENOENT),
+    "rename": (errno.EXDEV, errno.EBUSY, errno.EROFS),
+    "link": (errno.EXDEV, errno.EIO, errno.EMLINK),
+    "unlink": (errno.EROFS,),
+    "set_owner": (errno.EPERM,),
+    "set_attributes": (errno.ENOTSUP,),
+    "make_directory": (errno.ENOSPC,),
+    "truncate": (errno.EIO,),
+    "lock": (errno.EIO,),
+}
+_EVERYTHING_ELSE: Final = (errno.EIO,)
+_CANNOT_FAIL: Final = frozenset({"now", "monotonic", "sleep", "resolve", "run", "close", "unlock"})
+SCENES: Final[Mapping[str, Mapping[str, Any]]] = {
+    "commits": {"missing_chain": True, "components": ("mail", "web")},
+    "is stopped": {"quiesce": True},
+    "is written in place": {"in_place": True},
+    "rolls back": {"new": {"web": b"GOOD no java"}, "missing_chain": True},
+}
+
+
+def trace_of(scene: Scene) -> list[Step]:
+    world = StepWorld()
+    scene.replace(world)
+    return world.trace
+
+
+def consistent(scene: Scene, order: Order, ending: Ending) -> list[str]:
+    """Return how what the ending says differs from what is on disk."""
+    now = [state(World(), change.path) for change in order.plan.changes]
+    old = [change.before for change in order.plan.changes]
+    new = [change.after for change in order.plan.changes]
+    expected = {Outcome.COMMITTED: new, Outcome.ROLLED_BACK: old, Outcome.REFUSED: old}.get(ending.outcome, now)
+    wrong = [] if now == expected else [f"{ending.outcome} is not what is on disk"]
+    return wrong + ([] if ending.sentence.endswith(".") else [f"no sentence: {ending.sentence}"])
+
+
+def after_fault(scene: Scene, fault: Fault) -> list[str]:
+    order = scene.order()
+    try:
+        ending = scene.replace(StepWorld(fault))
+    except JournalError as error:
+        return [*broken(scene, order), *([] if "cannot be opened" in str(error) else [str(error)])]
+    wrong = consistent(scene, order, ending)
+    wrong += [f"torn: {path}" for path in torn(scene, order)] if not scene.in_place else []
+    scene.recover()
+    wrong += broken(scene, order)
+    return [f"{each} ({ending.sentence})" for each in wrong + ([] if scene.recover() == () else ["recovered twice"])]
+
+
+@pytest.mark.parametrize("shard", [0, *(pytest.param(each, marks=pytest.mark.slow) for each in range(1, _SHARDS))])
+@pytest.mark.parametrize("name", SCENES)
+def test_an_error_at_any_step_ends_whole_and_says_what_is_on_disk(name: str, shard: int, room: Path) -> None:
+    wrong: list[str] = []
+    steps = [each for each in trace_of(Scene(f"{room}/trace", **SCENES[name])) if each.name not in _CANNOT_FAIL]
+    for step in steps[shard::_SHARDS]:
+        for number in _ERRORS.get(step.name, _EVERYTHING_ELSE):
+            scene = Scene(f"{room}/{step.number}-{number}", **SCENES[name])
+            wrong += [
+                f"{errno.errorcode[number]} at {step}: {each}" for each in after_fault(scene, fail(step.number, number))
+            ]
+    assert wrong == []
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EIO])
+@pytest.mark.parametrize("name", SCENES)
+def test_a_disk_that_fails_for_good_at_any_step_is_recovered_from_once_it_works(
+    name: str, number: int, room: Path
+) -> None:
+    wrong: list[str] = []
+    steps = [each for each in trace_of(Scene(f"{room}/trace", **SCENES[name])) if each.changes]
+    for step in [each for each in steps if each.name not in _CANNOT_FAIL][number % 5 :: 5]:
+        scene = Scene(f"{room}/{step.number}", **SCENES[name])
+        order = scene.order()
+        try:
+            ending = scene.replace(StepWorld(fail(step.number, number, for_ever=True)))
+        except JournalError:
+            continue
+        wrong += [f"{step}: {each}" for each in consistent(scene, order, ending)]
+        scene.recover()
+        wrong += [f"{step}: {each} ({ending.sentence})" for each in broken(scene, order)]
+    assert wrong == []
+
+
+def test_a_write_that_takes_only_half_is_gone_on_with(room: Path) -> None:
+    for step in trace_of(Scene(f"{room}/trace")):
+        if step.name == "write_at":
+            scene = Scene(f"{room}/{step.number}")
+            order = scene.order()
+            assert scene.replace(StepWorld(short(step.number))).outcome is Outcome.COMMITTED
+            assert broken(scene, order) == []
+
+
+def test_an_order_replaces_bytes_mode_and_owner_and_leaves_a_backup(room: Path) -> None:
+    scene = Scene(f"{room}/s")
+    order = scene.order()
+    changes = tuple(replace(each, after=replace(each.after, mode=0o400, group=12)) for each in order.plan.changes)
+    setting = scene.setting()
+    ending = transact(setting, Order(replace(order.plan, changes=changes), order.content))
+    assert (ending.outcome, ending.sentence) == (Outcome.COMMITTED, "web: the files are in use.")
+    for change in changes:
+        assert state(World(), change.path) == change.after
+    (kept,) = Path(f"{room}/s/state/backups/web").iterdir()
+    assert stat.S_IMODE(kept.stat().st_mode) == 0o700
+    assert {(kept / name).read_bytes() for name in ("0000", "0001")} == {
+        b"old key\n" * 9,
+        b"GOOD old certificate\n" * 9,
+    }
+
+
+def test_a_file_keeps_its_access_list_and_a_rollback_gives_back_the_very_inode(room: Path) -> None:
+    scene = Scene(f"{room}/s", new={"web": b"GOOD no java"})
+    access = struct.pack("<I", 2) + b"".join(
+        struct.pack("<HHI", *each)
+        for each in ((1, 6, 2**32 - 1), (2, 4, 33), (4, 4, 2**32 - 1), (16, 4, 2**32 - 1), (32, 0, 2**32 - 1))
+    )
+    os.setxattr(scene.key("web"), "system.posix_acl_access", access)
+    before = os.stat(scene.key("web"))
+    assert scene.replace().outcome is Outcome.ROLLED_BACK
+    assert os.stat(scene.key("web")).st_ino == before.st_ino
+    assert os.stat(scene.key("web")).st_mtime_ns == before.st_mtime_ns
+    scene.new = {}
+    assert scene.replace().outcome is Outcome.COMMITTED
+    assert os.stat(scene.key("web")).st_ino != before.st_ino
+    assert os.getxattr(scene.key("web"), "system.posix_acl_access") == access
+
+
+def test_no_byte_of_a_key_is_journalled_or_said(room: Path) -> None:
+    for number, new in enumerate((b"GOOD new", b"BAD", b"GOOD no java")):
+        scene = Scene(f"{room}/{number}", new={"web": new})
+        ending = scene.replace()
+        journal = Path(f"{scene.root}/state/journal.jsonl").read_bytes()
+        for secret in (b"the new key", b"old key"):
+            assert secret not in journal
+            assert secret.decode() not in repr(ending)
+
+
+# What services and clients may lie about
+
+
+def nobody(_components: tuple[str, ...], _files: Mapping[str, bytes]) -> frozenset[Acceptance]:
+    return frozenset()
+
+
+def shell(line: str) -> tuple[str, ...]:
+    return ("/bin/sh", "-c", line)
+
+
+def ended(ending: Ending) -> tuple[Outcome, Cause]:
+    return ending.outcome, ending.cause
+
+
+def quarantine(scene: Scene) -> bool:
+    return any(each.event is Event.QUARANTINED for each in scene.records())
+
+
+def test_a_restart_that_succeeds_while_the_old_certificate_is_served_is_undone(room: Path) -> None:
+    scene = Scene(f"{room}/s")
+    order = scene.order()
+    ending = scene.replace(web=Service(restart=("/bin/true",)))
+    assert ended(ending) == (Outcome.ROLLED_BACK, Cause.NOT_SERVED)
+    assert "web (default) presents" in ending.sentence
+    assert broken(scene, order) == []
+    assert not quarantine(scene), "it was not the candidate's fault"
+
+
+def test_a_restart_that_fails_is_undone_and_the_candidate_put_in_quarantine(room: Path) -> None:
+    scene = Scene(f"{room}/s")
+    order = scene.order()
+    up = scene.service("web").restart
+    test = f"grep -q old {scene.certificate('web')} || {{ rm -f {scene.root}/web.memory; echo no; exit 1; }}"
+    service = Service(restart=shell(f"{test}; {' '.join(up)}"))
+    ending = scene.replace(web=service)
+    assert ended(ending) == (Outcome.ROLLED_BACK, Cause.ACTIVATION)
+    assert "ended with status 1: no; undone" in ending.sentence
+    assert broken(scene, order) == []
+    again = scene.replace(web=service)
+    assert ended(again) == (Outcome.REFUSED, Cause.QUARANTINED)
+
+
+def test_a_restart_that_hangs_is_ended_and_undone(room: Path) -> None:
+    scene = Scene(f"{room}/s")
+    order = scene.order()
+    up = " ".join(scene.service("web").restart)
+    hang = f"grep -q old {scene.certificate('web')} || {{ rm -f {scene.root}/web.memory; sleep 60; }}; {up}"
+    ending = scene.replace(web=Service(restart=shell(hang), timeout=0.3))
+    assert ended(ending) == (Outcome.ROLLED_BACK, Cause.ACTIVATION_TIMEOUT)
+    assert "did not end within 0.3 s" in ending.sentence
+    assert broken(scene, order) == []
+    assert not quarantine(scene), "a machine that is busy is no fault of the candidate"
+
+
+def test_a_port_that_never_opens_is_undone(room: Path) -> None:
+    scene = Scene(f"{room}/s")
+    order = scene.order()
+    up = " ".join(scene.service("web").restart)
+    restart = shell(f"rm -f {scene.root}/web.memory; ! grep -q old {scene.certificate('web')} || {up}")
+    ending = scene.replace(web=Service(restart=restart))
+    assert ended(ending) == (Outcome.ROLLED_BACK, Cause.NOT_SERVED)
+    assert "web (default) does not answer" in ending.sentence
+    assert broken(scene, order) == []
+
+
+def test_a_service_that_comes_back_with_neither_set_is_frozen_and_left_to_an_operator(room: Path) -> None:
+    scene = Scene(f"{room}/s")
+    order = scene.order()
+    ending = scene.replace(web=Service(restart=shell(f"rm -f {scene.root}/web.memory; exit 3")))
+    assert ended(ending) == (Outcome.FROZEN, Cause.ACTIVATION)
+    assert "the old set is not served again: " in ending.sentence
+    assert "FROZEN" in ending.sentence
+    assert [state(World(), each.path) for each in order.plan.changes] == [each.before for each in order.plan.changes]
+    assert "web" in frozen(scene.records())
+    assert ended(scene.replace()) == (Outcome.REFUSED, Cause.COMPONENT_FROZEN)
+    assert thaw(scene.setting(), "web") is None
+    assert scene.beside() == []
+    assert scene.replace().outcome is Outcome.COMMITTED
+
+
+def test_a_supervisor_that_gave_up_is_told_to_forget_before_the_restart_that_undoes(room: Path) -> None:
+    scene = Scene(f"{room}/s")
+    order = scene.order()
+    gave_up = f"{room}/gave-up"
+    up = " ".join(scene.service("web").restart)
+    restart = shell(
+        f"test ! -e {gave_up} || exit 1; grep -q old {scene.certificate('web')} || {{ touch {gave_up}; exit 1; }}; {up}"
+    )
+    ending = scene.replace(web=Service(restart=restart, reset=("/bin/rm", gave_up)))
+    assert ended(ending) == (Outcome.ROLLED_BACK, Cause.ACTIVATION)
+    assert broken(scene, order) == []
+
+
+def test_a_client_that_no_longer_accepts_undoes_and_is_named(room: Path) -> None:
+    scene = Scene(f"{room}/s", new={"web": b"GOOD no java"})
+    order = scene.order()
+    ending = scene.replace()
+    assert ended(ending) == (Outcome.ROLLED_BACK, Cause.CLIENT_LOST)
+    assert "refuse the new: java at web; undone" in ending.sentence
+    assert broken(scene, order) == []
+    assert quarantine(scene)
+
+
+def test_a_client_whose_loss_was_expected_undoes_nothing(room: Path) -> None:
+    scene = Scene(f"{room}/s", new={"web": b"GOOD no java"}, expected_losses=("java",))
+    assert scene.replace().outcome is Outcome.COMMITTED
+
+
+def test_one_component_that_fails_undoes_all_of_them(room: Path) -> None:
+    scene = Scene(f"{room}/s", components=("mail", "web"), new={"web": b"GOOD no browser"})
+    order = scene.order()
+    assert scene.replace().outcome is Outcome.ROLLED_BACK
+    assert broken(scene, order) == []
+
+
+def test_a_configuration_test_that_fails_before_means_that_nothing_is_touched(room: Path) -> None:
+    scene = Scene(f"{room}/s")
+    world = StepWorld()
+    ending = scene.replace(world, web=Service(restart=("/bin/false",), test=shell("echo line 7; exit 1")))
+    assert ended(ending) == (Outcome.REFUSED, Cause.CONFIG_TEST_BEFORE)
+    assert ending.sentence.endswith("ended with status 1: line 7; nothing was changed.")
+    assert not any("/web/" in each.about and each.changes for each in world.trace)
+
+
+def test_a_configuration_test_that_fails_with_the_new_files_costs_no_restart(room: Path) -> None:
+    scene = Scene(f"{room}/s", new={"web": b"BAD"})
+    order = scene.order()
+    world = StepWorld()
+    ran: list[str] = []
+
+    def note(step: Step, act: Callable[[], Any], given: tuple[Any, ...]) -> Any:
+        ran.extend([given[0][0]] if step.name == "run" else [])
+        return act()
+
+    world.fault = note
+    assert ended(scene.replace(world)) == (Outcome.ROLLED_BACK, Cause.CONFIG_TEST)
+    assert ran == ["/bin/grep", "/bin/grep"]
+    assert broken(scene, order) == []
+
+
+class Seeing(Scene):
+    """A scene whose looks are altered on the way."""
+
+    alter: Callable[[Sight], Sight] = staticmethod(lambda sight: sight)
+
+    def look(self, components: tuple[str, ...]) -> Sight:
+        return type(self).alter(super().look(components))
+
+
+def seeing(alter: Callable[[Sight], Sight]) -> type[Seeing]:
+    return type("Seeing", (Seeing,), {"alter": staticmethod(alter)})
+
+
+OLD = sha(b"GOOD old certificate\n" * 9)
+
+
+@pytest.mark.parametrize("how", ["[::1]:443", "worker 4", "default name", "EC"])
+def test_one_way_of_asking_that_still_gets_the_old_certificate_undoes(how: str, room: Path) -> None:
+    """IPv4 new and IPv6 old, three workers of four, the SNI name only, RSA new and EC old: all are one case here."""
+    scene = seeing(lambda sight: replace(sight, served=(*sight.served, Served("web", how, (OLD,)))))(f"{room}/s")
+    order = scene.order()
+    ending = scene.replace()
+    assert ended(ending) == (Outcome.ROLLED_BACK, Cause.NOT_SERVED)
+    assert f"web ({how}) presents" in ending.sentence
+    assert broken(scene, order) == []
+
+
+def test_what_did_not_answer_before_need_not_answer_after(room: Path) -> None:
+    def dead(sight: Sight) -> Sight:
+        return replace(sight, served=(*sight.served, Served("web", "[::1]:443", (), "refused")))
+
+    assert seeing(dead)(f"{room}/s").replace().outcome is Outcome.COMMITTED
+    ending = seeing(dead)(f"{room}/t", terms=Terms(2, 0.0, 0.2, required=True)).replace()
+    assert ended(ending) == (Outcome.ROLLED_BACK, Cause.NOT_SERVED)
+
+
+def test_a_look_that_raises_sees_nothing_and_undoes_what_it_cannot_see(room: Path) -> None:
+    looks: Iterator[bool] = iter([False, True])
+
+    def blind(sight: Sight) -> Sight:
+        if next(looks, False):
+            raise RuntimeError("secret")
+        return sight
+
+    scene = seeing(blind)(f"{room}/s", terms=Terms(1, 1.0, 0.0))
+    ending = scene.replace()
+    assert ending.outcome is Outcome.ROLLED_BACK
+    assert "a look failed: RuntimeError" in ending.remarks
+    assert "secret" not in repr(ending)
+
+
+def test_an_old_set_that_is_worse_is_not_brought_back_for_one_way_that_keeps_it(room: Path) -> None:
+    """One worker of four keeps an old certificate that has expired: three that serve are better than none."""
+    scene = seeing(lambda sight: replace(sight, served=(*sight.served, Served("web", "worker 4", (OLD,)))))(f"{room}/s")
+    ending = transact(replace(scene.setting(), live=Live(scene.look, nobody)), scene.order())
+    assert ended(ending) == (Outcome.FAILED_FORWARD, Cause.NOT_SERVED)
+
+
+def test_an_old_set_that_nobody_would_accept_any_more_is_not_brought_back(room: Path) -> None:
+    """Expired or revoked: the new one loses a client, but the old one, judged now, has none."""
+    scene = Scene(f"{room}/s", new={"web": b"GOOD no java"})
+    order = scene.order()
+    setting = replace(scene.setting(), live=Live(scene.look, nobody))
+    ending = transact(setting, order)
+    assert ended(ending) == (Outcome.FAILED_FORWARD, Cause.CLIENT_LOST)
+    assert "nobody would be better off with the old files" in ending.sentence
+    assert [state(World(), each.path) for each in order.plan.changes] == [each.after for each in order.plan.changes]
+    assert scene.beside() == []
+
+
+def test_the_old_set_is_judged_by_its_own_bytes(room: Path) -> None:
+    scene = Scene(f"{room}/s", new={"web": b"GOOD no java"})
+    judged: list[bytes] = []
+
+    def judge(components: tuple[str, ...], files: Mapping[str, bytes]) -> frozenset[Acceptance]:
+        judged.append(files[scene.certificate("web")])
+        return scene.judge(components, files)
+
+    assert (
+        transact(replace(scene.setting(), live=Live(scene.look, judge)), scene.order()).outcome is Outcome.ROLLED_BACK
+    )
+    assert judged == [b"GOOD old certificate\n" * 9]
+
+
+def test_a_dead_port_is_never_kept_for_the_sake_of_an_old_set_that_is_no_better(room: Path) -> None:
+    scene = Scene(f"{room}/s")
+    up = " ".join(scene.service("web").restart)
+    restart = shell(f"rm -f {scene.root}/web.memory; ! grep -q old {scene.certificate('web')} || {up}")
+    setting = replace(scene.setting(web=Service(restart=restart)), live=Live(scene.look, nobody))
+    assert ended(transact(setting, scene.order())) == (Outcome.ROLLED_BACK, Cause.NOT_SERVED)
+    assert scene.memory("web") != b""
+
+
+def test_a_service_that_claims_a_restart_and_is_the_same_process_is_found_out(room: Path) -> None:
+    """Where the certificate stays the same, only the process can tell."""
+    scene = Scene(f"{room}/s", new={"web": b"GOOD old certificate\n" * 9})
+    order = scene.order()
+    same = Service(restart=scene.service("web").restart, identity=("/bin/echo", "MainPID=7"))
+    ending = scene.replace(web=same)
+    assert ended(ending) == (Outcome.ROLLED_BACK, Cause.NOT_PROVEN)
+    assert broken(scene, order) == []
+
+
+# Others who write
+
+
+def test_a_file_edited_at_any_step_is_never_overwritten(room: Path) -> None:
+    """At each step someone else puts another certificate in place: it stays, or what was there before it was."""
+    wrong: list[str] = []
+    outcomes: set[Outcome] = set()
+    trace = trace_of(Scene(f"{room}/trace"))
+    last = max(step.number for step in trace if step.name == "run")
+    for step in [each for each in trace if each.changes or each.name == "read"]:
+        scene = Scene(f"{room}/{step.number}")
+        theirs = b"GOOD of someone else"
+
+        def edit(scene: Scene = scene, theirs: bytes = theirs) -> None:
+            Scene.write(scene.certificate("web") + ".theirs", theirs)
+            os.rename(scene.certificate("web") + ".theirs", scene.certificate("web"))
+
+        ending = scene.replace(StepWorld(intrude(step.number, edit)))
+        outcomes.add(ending.outcome)
+        kept = Path(scene.certificate("web")).read_bytes()
+        # Between the last comparison and the rename there is no time to notice.
+        if kept != theirs and step.name != "rename":
+            wrong.append(f"{step}: {ending.sentence}")
+        if ending.outcome is Outcome.COMMITTED and step.number < last and step.name != "rename":
+            wrong.append(f"{step}: committed over an edit")
+        if ending.outcome in (Outcome.ROLLED_BACK, Outcome.REFUSED):
+            wrong += [f"{step}: the key is not the old one"] * (Path(scene.key("web")).read_bytes() != b"old key\n" * 9)
+            wrong += [f"{step}: left {name}" for name in scene.beside()]
+    assert wrong == []
+    assert outcomes == {Outcome.REFUSED, Outcome.ROLLED_BACK, Outcome.FROZEN, Outcome.COMMITTED}
+
+
+def test_a_file_edited_while_the_service_is_watched_freezes_and_is_not_committed_over(room: Path) -> None:
+    def edit(sight: Sight) -> Sight:
+        if any(each.chain != (OLD,) for each in sight.served):
+            Scene.write(f"{room}/s/web/site.key", b"of someone else")
+        return sight
+
+    ending = seeing(edit)(f"{room}/s").replace()
+    assert ended(ending) == (Outcome.FROZEN, Cause.CHANGED)
+    assert "site.key is neither the old nor the new file: it was left alone" in ending.sentence
+    assert Path(f"{room}/s/web/site.key").read_bytes() == b"of someone else"
+
+
+def test_a_link_retargeted_amid_the_transaction_stops_it(room: Path) -> None:
+    scene = Scene(f"{room}/s")
+    link = f"{room}/current"
+    os.symlink(f"{room}/s/web", link)
+    order = scene.order()
+    plan = replace(
+        order.plan,
+        changes=tuple(replace(each, given=f"{link}/{os.path.basename(each.path)}") for each in order.plan.changes),
+    )
+
+    def retarget() -> None:
+        os.unlink(link)
+        os.symlink(f"{room}", link)
+
+    setting = scene.setting(world := StepWorld())
+    first = next(step for step in trace_of(Scene(f"{room}/trace")) if step.name == "link")
+    world.fault = intrude(first.number + 8, retarget)
+    ending = transact(setting, Order(plan, order.content))
+    assert ended(ending) == (Outcome.ROLLED_BACK, Cause.CHANGED)
+    assert "symbolic links were changed meanwhile" in ending.sentence
+    assert broken(scene, order) == []
+
+
+def test_a_plan_made_before_someone_elses_edit_is_out_of_date(room: Path) -> None:
+    scene = Scene(f"{room}/s")
+    order = scene.order()
+    os.chmod(scene.key("web"), 0o600)
+    ending = transact(scene.setting(), order)
+    assert ended(ending) == (Outcome.REFUSED, Cause.CHANGED)
+    assert "is not what it was when this was planned; nothing was changed." in ending.sentence
+
+
+def test_two_at_once_are_one_after_the_other(room: Path) -> None:
+    scene = Scene(f"{room}/s", components=("mail", "web"))
+    setting = scene.setting()
+    setting.prepare()
+    locks = acquire(World(), setting.locks, ["web"])
+    ending = scene.replace()
+    assert ended(ending) == (Outcome.REFUSED, Cause.BUSY)
+    assert f"process {os.getpid()} is at work on web" in ending.sentence
+    assert isinstance(locks, Locks)
+    locks.release()
+    assert scene.replace().outcome is Outcome.COMMITTED
+
+
+# Targets
+
+
+def refused(scene: Scene, order: Order | None = None, terms: Terms | None = None) -> str:
+    setting = scene.setting()
+    ending = transact(replace(setting, terms=terms or setting.terms), order or scene.order())
+    assert ended(ending) == (Outcome.REFUSED, Cause.TARGET), ending
+    return ending.sentence
+
+
+def test_a_file_with_a_second_name_is_refused(room: Path) -> None:
+    scene = Scene(f"{room}/s")
+    os.link(scene.key("web"), f"{room}/s/second")
+    assert "has 2 names" in refused(scene)
+
+
+def test_a_directory_that_others_may_write_is_refused(room: Path) -> None:
+    scene = Scene(f"{room}/s")
+    os.chmod(f"{room}/s/web", 0o777)
+    assert f"{room}/s/web can be changed by a lesser user" in refused(scene)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a directory away")
+def test_a_directory_of_a_lesser_user_is_refused_unless_that_user_is_trusted(room: Path) -> None:
+    scene = Scene(f"{room}/s")
+    os.chown(f"{room}/s/web", 33, 33)
+    assert "can be changed by a lesser user" in refused(scene)
+    scene.terms = replace(scene.terms, trusted_owners=frozenset({33}))
+    assert scene.replace().outcome is Outcome.COMMITTED
+
+
+def test_a_lineage_of_certbot_is_refused_with_advice(room: Path) -> None:
+    scene = Scene(f"{room}/live", components=("web",))
+    os.makedirs(f"{room}/renewal")
+    Path(f"{room}/renewal/web.conf").touch()
+    assert "belongs to certbot, which would undo the change: give the service a copy" in refused(scene)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root mounts")
+def test_a_mounted_file_is_refused_and_in_place_is_written_over(room: Path) -> None:
+    scene = Scene(f"{room}/s")
+    Scene.write(f"{room}/other", b"old key\n" * 9, 0o640)
+    if subprocess.run(["mount", "--bind", f"{room}/other", scene.key("web")], check=False).returncode:
+        pytest.skip("mounting is not allowed here")
+    try:
+        assert "is a mount point" in refused(scene)
+        scene.in_place = True
+        assert scene.replace().outcome is Outcome.COMMITTED
+        assert Path(f"{room}/other").read_bytes() == b"the new key\n" * 7
+        scene.new = {"web": b"GOOD no java"}
+        assert scene.replace().outcome is Outcome.ROLLED_BACK
+    finally:
+        subprocess.run(["umount", scene.key("web")], check=True)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root mounts")
+def test_a_disk_that_is_really_full_refuses_and_leaves_nothing(room: Path) -> None:
+    os.mkdir(f"{room}/small")
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "none", f"{room}/small"], check=False).returncode:
+        pytest.skip("mounting is not allowed here")
+    try:
+        scene = Scene(f"{room}/s")
+        Scene.write(f"{room}/small/site.pem", b"old")
+        large = os.urandom(128 * 1024)
+        before = state(World(), f"{room}/small/site.pem")
+        assert before is not None
+        change = Change("web", f"{room}/small/site.pem", before, replace(before, sha256=sha(large)))
+        ending = transact(scene.setting(), Order(Plan(Kind.REPLACE, ("web",), (change,)), {change.path: large}))
+        assert ended(ending) == (Outcome.REFUSED, Cause.STORAGE)
+        assert "No space left on device; nothing was changed." in ending.sentence
+        assert os.listdir(f"{room}/small") == ["site.pem"]
+        assert recover(scene.setting()) == ()
+    finally:
+        subprocess.run(["umount", f"{room}/small"], check=True)
+
+
+def test_bytes_other_than_those_of_the_plan_are_refused(room: Path) -> None:
+    scene = Scene(f"{room}/s")
+    order = scene.order()
+    ending = transact(scene.setting(), Order(order.plan, {**order.content, scene.key("web"): b"another"}))
+    assert ended(ending) == (Outcome.REFUSED, Cause.STORAGE)
+    assert broken(scene, order) == []
+
+
+# Activation, backups, plans
+
+
+def activation(scene: Scene) -> Order:
+    serving = scene.order().plan.served
+    return Order(Plan(Kind.ACTIVATE, ("web",), (), (), serving, serving), {})
+
+
+def test_an_activation_puts_the_service_onto_what_is_on_disk(room: Path) -> None:
+    scene = Scene(f"{room}/s")
+    scene.write(f"{scene.root}/web.memory", b"GOOD and older")
+    assert transact(scene.setting(), activation(scene)).outcome is Outcome.COMMITTED
+    assert scene.memory("web") == b"GOOD old certificate\n" * 9
+
+
+def test_an_activation_that_does_nothing_is_said_and_leaves_the_service_alone(room: Path) -> None:
+    scene = Scene(f"{room}/s")
+    scene.write(f"{scene.root}/web.memory", b"GOOD and older")
+    ending = transact(scene.setting(web=Service(restart=("/bin/true",))), activation(scene))
+    assert ended(ending) == (Outcome.FAILED_FORWARD, Cause.NOT_SERVED)
+
+
+def test_an_activation_that_leaves_the_port_dead_is_frozen(room: Path) -> None:
+    scene = Scene(f"{room}/s")
+    ending = transact(
+        scene.setting(web=Service(restart=shell(f"rm -f {scene.root}/web.memory; exit 1"))), activation(scene)
+    )
+    assert ended(ending) == (Outcome.FROZEN, Cause.ACTIVATION)
+
+
+def test_the_first_backup_set_is_pinned_and_the_others_are_pruned(room: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("actions.transaction._KEEP", 2)
+    scene = Scene(f"{room}/s")
+    for number in range(5):
+        scene.new = {"web": b"GOOD %d" % number}
+        assert scene.replace().outcome is Outcome.COMMITTED
+    kept = backup.sets(World(), f"{scene.root}/state/backups", "web")
+    assert [each.pinned for each in kept] == [True, False, False]
+    first = backup.content(World(), f"{scene.root}/state/backups", kept[0])
+    assert first[scene.certificate("web")] == b"GOOD old certificate\n" * 9
+
+
+def test_a_rollback_without_its_sidecar_takes_the_backup(room: Path) -> None:
+    scene = Scene(f"{room}/s", new={"web": b"GOOD no java"})
+    order = scene.order()
+    first = [step for step in trace_of(Scene(f"{room}/trace", new=scene.new)) if step.name == "run"][1]
+
+    def lose() -> None:
+        for name in scene.beside():
+            os.unlink(f"{scene.root}/{name}")
+
+    assert scene.replace(StepWorld(intrude(first.number, lose))).outcome is Outcome.ROLLED_BACK
+    assert broken(scene, order) == []
+
+
+def test_a_rollback_whose_sidecar_was_written_to_takes_the_backup(room: Path) -> None:
+    scene = Scene(f"{room}/s", new={"web": b"GOOD no java"})
+    order = scene.order()
+    trace = trace_of(Scene(f"{room}/trace", new=scene.new))
+    after_the_switch = [step for step in trace if step.name == "run"][1]
+
+    def spoil() -> None:
+        for name in scene.beside():
+            with open(f"{scene.root}/{name}", "ab") as file:
+                file.write(b"more")
+
+    assert scene.replace(StepWorld(intrude(after_the_switch.number, spoil))).outcome is Outcome.ROLLED_BACK
+    assert broken(scene, order) == []
+
+
+def test_a_rollback_with_neither_sidecar_nor_an_intact_backup_freezes(room: Path) -> None:
+    scene = Scene(f"{room}/s", new={"web": b"GOOD no java"})
+    first = [step for step in trace_of(Scene(f"{room}/trace", new=scene.new)) if step.name == "run"][1]
+
+    def lose() -> None:
+        for name in scene.beside():
+            os.unlink(f"{scene.root}/{name}")
+        (kept,) = Path(f"{scene.root}/state/backups/web").iterdir()
+        data = bytearray((kept / "0000").read_bytes())
+        data[3] ^= 1
+        (kept / "0000").write_bytes(data)
+
+    ending = scene.replace(StepWorld(intrude(first.number, lose)))
+    assert ended(ending) == (Outcome.FROZEN, Cause.CLIENT_LOST)
+    assert "is damaged. FROZEN" in ending.sentence
+
+
+def test_a_plan_comes_back_from_its_record_as_it_was(room: Path) -> None:
+    plan = Scene(f"{room}/s", missing_chain=True, expected_losses=("java",)).order().plan
+    assert plan_from_json(plan_to_json(plan)) == plan
+    assert plan_from_json(plan_to_json(plan)).hash == plan.hash
+
+
+def test_a_state_directory_that_cannot_be_used_is_said(room: Path) -> None:
+    scene = Scene(f"{room}/s")
+    setting = scene.setting()
+    unusable: Setting = replace(setting, directory=f"{room}/missing")
+    assert ended(transact(unusable, scene.order())) == (Outcome.REFUSED, Cause.STORAGE)
+
+
+def test_a_signal_to_end_at_any_rename_leaves_what_recovery_makes_whole(room: Path) -> None:
+    for step in [each for each in trace_of(Scene(f"{room}/trace")) if each.name == "rename"]:
+        scene = Scene(f"{room}/{step.number}")
+        order = scene.order()
+        world = StepWorld(intrude(step.number, lambda: os.kill(os.getpid(), signal.SIGTERM)))
+        assert in_a_process(partial(scene.replace, world)) == -signal.SIGTERM
+        scene.recover()
+        assert broken(scene, order) == []

@@ -1,0 +1,109 @@
+"""What is seen counts when it is seen several times in a row, and in time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from actions.plan import Kind, Plan, Serving
+from actions.validate import (
+    Acceptance,
+    Seen,
+    Served,
+    Sight,
+    Terms,
+    judge_new,
+    judge_old,
+    sight_from_json,
+    sight_to_json,
+    watch,
+)
+from actions.world import World
+
+BROWSER = Acceptance("browser", "web")
+OLD = Sight((Served("web", "v4", ("old",)),), frozenset({BROWSER}))
+NEW = Sight((Served("web", "v4", ("new", "ca")),), frozenset({BROWSER}))
+LOST = Sight(NEW.served)
+DEAD = Sight((Served("web", "v4", (), "refused"),))
+PLAN = Plan(Kind.REPLACE, ("web",), (), (), (Serving("web", (("new", "ca"),)),), (Serving("web", (("old",),)),))
+
+
+class Clock(World):
+    """Time passes only by sleeping."""
+
+    def __init__(self) -> None:
+        self.at = 0.0
+
+    def monotonic(self) -> float:
+        return self.at
+
+    def sleep(self, seconds: float) -> None:
+        self.at += seconds
+
+
+def watched(*sights: Sight) -> tuple[Seen, float]:
+    """Return the end of looks that see one thing after the other, the last for ever, and when it came."""
+    clock, coming = Clock(), iter(sights)
+
+    def look(last: list[Sight] = [sights[0]]) -> Sight:  # noqa: B006 (made anew with the function)
+        last[0] = next(coming, last[0])
+        return last[0]
+
+    seen = watch(clock, look, lambda sight: judge_new(PLAN, OLD, sight), Terms(3, 1.0, 10.0))
+    return seen, clock.at
+
+
+def test_three_looks_in_a_row_are_enough() -> None:
+    seen, at = watched(NEW)
+    assert (seen.steady, at) == (True, 2.0)
+
+
+def test_one_bad_look_begins_the_count_anew() -> None:
+    seen, at = watched(NEW, NEW, DEAD, NEW)
+    assert (seen.steady, at) == (True, 5.0)
+
+
+def test_a_service_that_flaps_is_not_steady_in_time() -> None:
+    flapping: Iterator[Sight] = (sight for _ in range(20) for sight in (NEW, DEAD))
+    seen, at = watched(*flapping)
+    assert (seen.steady, at) == (False, 10.0)
+
+
+def test_a_good_look_at_the_very_end_of_a_flapping_service_is_not_enough() -> None:
+    seen, _ = watched(*[DEAD] * 10, NEW)
+    assert seen.unserved == ("what is served was not steady in time",)
+
+
+def test_a_client_that_is_lost_to_the_new_chain_is_not_waited_for() -> None:
+    seen, at = watched(LOST)
+    assert (seen.lost, at) == ((BROWSER,), 2.0)
+
+
+def test_a_dead_port_has_until_the_deadline_to_open() -> None:
+    seen, at = watched(DEAD)
+    assert (seen.unserved, at) == (("web (v4) does not answer: refused",), 10.0)
+
+
+def test_a_missing_intermediate_is_not_what_should_be_presented() -> None:
+    (said,) = judge_new(PLAN, OLD, Sight((Served("web", "v4", ("new",)),))).unserved
+    assert said == "web (v4) presents new… in a chain of 1, not what it should"
+
+
+def test_a_way_of_asking_that_is_gone_is_missed() -> None:
+    assert judge_new(PLAN, OLD, Sight()).unserved == ("web (v4) was not seen again",)
+
+
+def test_what_an_endpoint_says_is_made_printable() -> None:
+    hostile = Sight((Served("web", "\x1b[31m", (), "\n"),))
+    before = Sight((Served("web", "\x1b[31m", ("old",)),))
+    assert judge_new(PLAN, before, hostile).unserved == ("web (\\x1b[31m) does not answer: \\x0a",)
+
+
+def test_the_old_set_is_served_again_as_it_was_seen_or_as_its_files_have_it() -> None:
+    older = Sight((Served("web", "v4", ("older",)),))
+    assert judge_old(PLAN, older, older).steady
+    assert judge_old(PLAN, older, OLD).steady
+    assert not judge_old(PLAN, older, NEW).steady
+
+
+def test_a_sight_comes_back_from_its_record_as_it_was() -> None:
+    assert sight_from_json(sight_to_json(NEW)) == NEW

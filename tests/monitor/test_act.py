@@ -1,0 +1,185 @@
+"""Replacing, rolling back and activating on a real nginx, from the command line."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from monitor.lab.ca import Authority, Issued, KeyType, bundle, new_key
+from monitor.lab.process import find_command
+from monitor.lab.servers import Nginx, Site, write_site
+from tests.lab.client import presented
+from tests.monitor.running import certvigil
+
+NAME = "www.example.com"
+ROOT = Authority.root()
+ISSUING = ROOT.intermediate()
+
+pytestmark = pytest.mark.server("nginx")
+
+
+@dataclass
+class Web:
+    """nginx as a component, whose client trusts one CA."""
+
+    directory: Path
+    server: Nginx
+    site: Site
+    old: Issued
+
+    @property
+    def config(self) -> str:
+        return str(self.directory / "certvigil.yaml")
+
+    def declare(self, **service: object) -> None:
+        nginx = [find_command("nginx"), *self.server.test_command[1:]]
+        commands = {
+            "test": nginx,
+            "activate": "reload",
+            "reload": [*nginx[:-1], "-s", "reload"],
+            "restart": ["/bin/false"],
+        }
+        component = {
+            "artefacts": {"certificate": self.site.certificate, "key": self.site.key},
+            "endpoints": [{"address": self.server.address, "name": NAME}],
+            "clients": ["browser"],
+            "service": commands | service,
+        }
+        document = {
+            "state_directory": str(self.directory / "state"),
+            "actor_directory": str(self.directory / "actor"),
+            "trust_stores": {"corporate": {"bundle": str(self.directory / "root.pem")}},
+            "clients": {"browser": {"trusts": "corporate"}},
+            "components": {"web": component},
+            "validation": {"successes": 2, "interval": "0.1s", "deadline": "2s"},
+        }
+        Path(self.config).write_text(json.dumps(document))
+
+    def candidate(self, issued: Issued) -> list[str]:
+        """Write a candidate in disorder, and return the options that name it."""
+        mess = self.directory / "mess.txt"
+        mess.write_bytes(b"\xef\xbb\xbfnew one\r\n" + bundle([ROOT, ISSUING, issued]).replace(b"\n", b"\r\n"))
+        key = self.directory / "new.key"
+        key.write_bytes(issued.key_pem())
+        return ["--from", str(mess), "--from", str(key)]
+
+    def act(self, *arguments: str) -> tuple[int, str]:
+        ran = certvigil(*arguments, "--config", self.config)
+        assert "PRIVATE KEY" not in ran.stdout + ran.stderr
+        return ran.returncode, ran.stdout + ran.stderr
+
+    def on_disk(self) -> dict[str, bytes]:
+        return {name: Path(name).read_bytes() for name in (self.site.certificate, self.site.key)}
+
+    def beside(self) -> set[str]:
+        return set(os.listdir(os.path.dirname(self.site.certificate))) - {"site.crt", "site.key"}
+
+
+def fresh() -> Issued:
+    return ISSUING.issue(NAME, key=new_key(KeyType.P256))
+
+
+@pytest.fixture
+def web(tmp_path: Path) -> Iterator[Web]:
+    old = fresh()
+    (tmp_path / "root.pem").write_bytes(ROOT.pem())
+    site = write_site(str(tmp_path / "tls"), old)
+    with Nginx(str(tmp_path / "nginx"), [site]) as server:
+        web = Web(tmp_path, server, site, old)
+        web.declare()
+        yield web
+
+
+def test_a_candidate_in_disorder_is_replaced_verified_and_rolled_back(web: Web) -> None:
+    before, new = web.on_disk(), fresh()
+    code, said = web.act("replace", "web", *web.candidate(new), "--dry-run")
+    assert code == 0, said
+    assert "browser at web/" in said
+    assert web.on_disk() == before
+
+    code, said = web.act("replace", "web", *web.candidate(new))
+    assert code == 0, said
+    assert "committed" in said
+    assert presented(web.server)[0] == new.der()
+    assert os.stat(web.site.key).st_mode & 0o777 == 0o600
+    assert web.beside() == set()
+
+    code, said = web.act("backups", "web")
+    assert code == 0, said
+    assert "default" in said
+    code, said = web.act("rollback", "web")
+    assert code == 0, said
+    assert web.on_disk() == before
+    assert presented(web.server)[0] == web.old.der()
+
+
+def test_an_approved_plan_is_carried_out_only_while_it_is_the_same(web: Web) -> None:
+    options = web.candidate(fresh())
+    code, said = web.act("replace", "web", *options, "--dry-run", "--json")
+    plan = json.loads(said)["plan"]["hash"]
+    before = web.on_disk()
+    web.candidate(fresh())
+    code, said = web.act("replace", "web", *options, "--plan", plan)
+    assert code == 4, said
+    assert web.on_disk() == before
+
+
+def test_a_candidate_that_a_client_would_reject_is_refused_before_anything_is_touched(web: Web) -> None:
+    before = web.on_disk()
+    stranger = Authority.root("Stranger").issue(NAME, key=new_key(KeyType.P256))
+    code, said = web.act("replace", "web", *web.candidate(stranger))
+    assert code == 1, said
+    assert "client_lost" in said
+    assert web.on_disk() == before
+
+
+def test_a_reload_that_lies_is_found_out_and_undone(web: Web) -> None:
+    """The command exits with 0, and the old certificate is still served: exit codes prove nothing."""
+    web.declare(reload=["/bin/true"], restart=["/bin/true"])
+    before = web.on_disk()
+    code, said = web.act("replace", "web", *web.candidate(fresh()))
+    assert code == 2, said
+    assert "rolled_back" in said
+    assert "not served" in said
+    assert web.on_disk() == before
+    assert presented(web.server)[0] == web.old.der()
+    assert web.beside() == set()
+
+
+def test_what_an_administrator_put_on_disk_is_activated_only_if_it_is_whole(web: Web) -> None:
+    new = fresh()
+    Path(web.site.certificate).write_bytes(new.chain_pem())
+    code, said = web.act("activate", "web")
+    assert code == 1, said
+    assert presented(web.server)[0] == web.old.der()
+    Path(web.site.key).write_bytes(new.key_pem())
+    code, said = web.act("activate", "web")
+    assert code == 0, said
+    assert presented(web.server)[0] == new.der()
+
+
+def test_recovering_when_nothing_is_left_to_do_changes_nothing(web: Web) -> None:
+    before = web.on_disk()
+    assert web.act("recover")[0] == 0
+    assert web.on_disk() == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (("replace", "nothing", "--from", "/etc/hostname"), "there is no component nothing; there are: web"),
+        (("replace", "web", "--from", "/nowhere.pem"), "/nowhere.pem cannot be read"),
+        (("replace", "web", "--from", "/etc/hostname"), "no candidate (no_certificate)"),
+        (("rollback", "web"), "there is no backup set of web"),
+    ],
+)
+def test_what_cannot_be_done_is_said_in_one_line(web: Web, arguments: tuple[str, ...], reason: str) -> None:
+    code, said = web.act(*arguments)
+    assert code == 4
+    assert reason in said
+    assert said.count("\n") == 1
