@@ -332,7 +332,7 @@ def test_a_restart_raises_nothing_twice_and_remembers_since_when(
         ("dead", "critical"),
     }
     # What is not written yet, SIGKILL loses.
-    daemon.wait_for(lambda: recorded(daemon) == len(before), "the record of all findings")
+    daemon.wait_for(lambda: recorded(daemon) == {each[:3] for each in before}, "the record of all findings")
     lines = len(daemon.log)
     assert daemon.stop(number) == code
     daemon.start()
@@ -347,6 +347,12 @@ def findings(daemon: Running) -> set[tuple[str, str, str, str]]:
     return {(each["target"], each["code"], each["severity"], each["since"]) for each in found}
 
 
-def recorded(daemon: Running) -> int:
+def recorded(daemon: Running) -> set[tuple[str, str, str]]:
     known = load(os.path.join(daemon.state, "certvigil.db"))
-    return 0 if isinstance(known, Degraded) else sum(len(each.findings) for each in known.values())
+    if isinstance(known, Degraded):
+        return set()
+    return {
+        (target, raised.finding.code, raised.finding.severity)
+        for target, each in known.items()
+        for raised in each.findings.values()
+    }
