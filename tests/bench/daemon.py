@@ -39,8 +39,8 @@ class Daemon:
         self.log_file = os.path.join(directory, "log")
         self.since_start = 0.0
         """Seconds from the start of the process until it was ready."""
-        self.since_scan = 0.0
-        """Seconds from the start of the first scan until it was ready."""
+        self.since_loaded = 0.0
+        """Seconds from when its code was loaded, what it remembers was not, until it was ready."""
         self._directory = directory
         self.config_file = os.path.join(directory, "config.yaml")
         self._command = command
@@ -60,9 +60,9 @@ class Daemon:
                 stderr=log,
             )
             try:
-                # The daemon's first word is how far it has come with looking, as it begins to.
+                # The daemon's first word, once its code is loaded, is that it reads what it remembers.
                 self._await_notice(notices, b"STATUS=")
-                scanning = time.monotonic()
+                working = time.monotonic()
                 self._await_notice(notices, b"READY=1")
             except BaseException:
                 self._process.kill()
@@ -71,7 +71,7 @@ class Daemon:
             finally:
                 os.unlink(address)
         ready = time.monotonic()
-        self.since_start, self.since_scan = ready - started, ready - scanning
+        self.since_start, self.since_loaded = ready - started, ready - working
         return self
 
     def _await_notice(self, notices: socket.socket, what: bytes) -> None:
