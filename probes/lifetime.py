@@ -33,13 +33,6 @@ class Approach(NamedTuple):
     severity: Severity
 
 
-def thresholds_of(certificate: Certificate) -> Thresholds:
-    """Return the thresholds that fit the kind and the lifetime of `certificate`."""
-    if certificate.is_ca:
-        return _CA
-    return _SHORT_LIVED_LEAF if lifetime(certificate) < SHORT_LIVED else _LONG_LIVED_LEAF
-
-
 def lifetime(certificate: Certificate) -> int:
     """Return the seconds between notBefore and notAfter, 0 where either is unknown or they are reversed."""
     if certificate.not_before is None or certificate.not_after is None:
@@ -53,8 +46,9 @@ def approaches(certificate: Certificate, thresholds: Thresholds | None) -> tuple
     """Return when `certificate` reaches each level of expiring, earliest first; empty where its end is unknown."""
     if certificate.not_after is None:
         return ()
-    chosen = thresholds or thresholds_of(certificate)
     whole = lifetime(certificate)
+    fitting = _CA if certificate.is_ca else _SHORT_LIVED_LEAF if whole < SHORT_LIVED else _LONG_LIVED_LEAF
+    chosen = thresholds or fitting
     return (
         Approach(certificate.not_after - chosen.notice.seconds_left(whole), Severity.NOTICE),
         Approach(certificate.not_after - chosen.warning.seconds_left(whole), Severity.WARNING),

@@ -15,7 +15,7 @@ from tests.bench.daemon import Daemon
 from tests.bench.estate import Estate
 from tests.bench.report import Measurement
 
-ROUNDS: Final = 3
+ROUNDS: Final = 5
 SETTLED: Final = 2.0
 """Seconds after which what an idle daemon holds no longer changes."""
 
@@ -25,7 +25,9 @@ def measure(directory: str, estate: Estate) -> Iterator[Measurement]:
     yield _idle(os.path.join(directory, "idle"))
     against_floor, against_first, against_first_with_start = [], [], []
     for _ in range(ROUNDS):
+        _warm(estate)
         floor = _floor(estate)
+        _warm(estate)
         shutil.rmtree(os.path.join(directory, "state"), ignore_errors=True)
         with Daemon(directory, estate.pattern) as first:
             first.await_recorded(len(estate.files))
@@ -52,6 +54,13 @@ def _idle(directory: str) -> Measurement:
         daemon.scrape()
         time.sleep(SETTLED)
         return Measurement("rss_idle_mb", round(daemon.resident_mb(), 1), "MB", 100)
+
+
+def _warm(estate: Estate) -> None:
+    """Have every file in the page cache: the disk is not what is measured."""
+    for path in estate.files:
+        with open(path, "rb") as file:
+            file.read()
 
 
 def _floor(estate: Estate) -> float:
