@@ -206,7 +206,7 @@ def plain_name(name: bytes) -> str | None:
             at = next_at
     except (DERError, IndexError):
         return None
-    return ",".join(reversed(attributes))
+    return ",".join(reversed(attributes)) if at == end == len(name) else None
 
 
 @lru_cache(maxsize=4096)
