@@ -13,9 +13,10 @@ from cryptography.hazmat.primitives.serialization import load_der_private_key, l
 from actions.candidate import Candidate, LibraryKey, PrivateKey
 from config.model import Artefacts
 from config.vocabulary import FileRole
-from probes.certificate import Certificate, certificate
+from probes.certificate import Certificate, certificates_in
 from probes.encoding import split
 
+_WITH_CERTIFICATES: Final = (FileRole.COMBINED, FileRole.CERTIFICATE, FileRole.CHAIN)
 _PARAMETERS: Final = re.compile(rb"-----BEGIN DH PARAMETERS-----[^-]*-----END DH PARAMETERS-----")
 
 
@@ -64,15 +65,9 @@ def carried_over(before: bytes) -> bytes:
     return b"".join(block + b"\n" for block in _PARAMETERS.findall(before))
 
 
-def certificates_in(data: bytes) -> tuple[Certificate, ...]:
-    """Return the certificates in a file, in its order; one that cannot be decoded is passed over."""
-    found: list[Certificate] = []
-    for der in split(data).certificates:
-        try:
-            found.append(certificate(der))
-        except ValueError:
-            continue
-    return tuple(found)
+def presented_by(content: Mapping[FileRole, bytes]) -> tuple[Certificate, ...]:
+    """Return what a server presents that reads files with this content, in that order."""
+    return tuple(each for role in _WITH_CERTIFICATES if role in content for each in certificates_in(content[role]))
 
 
 def keys_in(data: bytes) -> tuple[PrivateKey | None, ...]:

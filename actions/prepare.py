@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, Protocol
 
-from actions.artefact import carried_over, certificates_in, keys_in, paths_of, render, says_the_same
+from actions.artefact import carried_over, keys_in, paths_of, presented_by, render, says_the_same
 from actions.backup import state_of
 from actions.candidate import Candidate, Given, NoCandidate, PrivateKey, read_candidate
 from actions.plan import Change, FileState, Kind, Order, Plan, Serving
@@ -24,7 +24,6 @@ from probes.judge.client import leaf_first
 from probes.judge.key import judge_exposure
 from probes.observation import Presented
 
-_WITH_CERTIFICATES: Final = (FileRole.COMBINED, FileRole.CERTIFICATE, FileRole.CHAIN)
 _WITH_KEY: Final = (FileRole.COMBINED, FileRole.KEY)
 
 
@@ -100,7 +99,7 @@ class _Proposal:
     @property
     def installed(self) -> tuple[Certificate, ...]:
         """What the files hold, in the order in which a server presents it."""
-        return _presented(_held(self.files))
+        return presented_by(_held(self.files))
 
 
 def make_plan(
@@ -143,7 +142,7 @@ def plan_activation(
         made = read_candidate([Given(file.given, file.data) for file in files.values()])
         if isinstance(made, NoCandidate):
             objections.append(Objection(Ground.UNUSABLE, f"{site.component.name}: {made.detail}"))
-        elif as_it_lies := _presented(_held(files)):
+        elif as_it_lies := presented_by(_held(files)):
             candidate = Candidate(as_it_lies[0], as_it_lies[1:], made.key, made.root)
             proposals.append(_Proposal(site, candidate, files, _held(files)))
         else:
@@ -236,11 +235,6 @@ def _content(candidate: Candidate, site: Site, files: _Files) -> dict[FileRole, 
 
 def _held(files: _Files) -> dict[FileRole, bytes]:
     return {role: file.data for role, file in files.items()}
-
-
-def _presented(content: Mapping[FileRole, bytes]) -> tuple[Certificate, ...]:
-    """Return what a server presents that reads files with this content, in that order."""
-    return tuple(each for role in _WITH_CERTIFICATES if role in content for each in certificates_in(content[role]))
 
 
 def _conclude(
@@ -348,7 +342,7 @@ def _metadata(missing: _File, files: _Files, reader: Reader) -> FileState:
 
 def _serving(proposal: _Proposal, *, new: bool) -> Iterator[Serving]:
     content = proposal.content if new else _held(proposal.files)
-    chain = _presented(content)
+    chain = presented_by(content)
     # A root is presented or not by the server's whim: some look for one themselves, some leave it out.
     bare = tuple(each for each in chain if each is chain[0] or not each.self_issued)
     root = proposal.candidate.root

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import astuple, dataclass
 
 from actions import backup
-from actions.artefact import certificates_in, paths_of
+from actions.artefact import paths_of, presented_by
 from actions.journal import Journal
 from actions.prepare import Site
 from actions.rehearse import Stage
@@ -17,13 +17,10 @@ from actions.transaction import Setting
 from actions.validate import Acceptance, Live, Served, Sight, Terms
 from actions.world import World
 from config.model import Component, Config, Endpoint
-from config.vocabulary import FileRole
 from monitor.surroundings import Surroundings, read_surroundings
 from probes.assess import EndpointContext, assess_endpoint
 from probes.observation import EndpointObservation, Presented
 from probes.tls.drive import look_blocking
-
-_WITH_CERTIFICATES = (FileRole.COMBINED, FileRole.CERTIFICATE, FileRole.CHAIN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +99,7 @@ def _judge(
         accepted: set[Acceptance] = set()
         for component in map(config.components.__getitem__, components):
             paths = paths_of(component.artefacts)
-            given = (files.get(world.resolve(paths[role]), b"") for role in _WITH_CERTIFICATES if role in paths)
-            chain = tuple(each for data in given for each in certificates_in(data))
+            chain = presented_by({role: files.get(world.resolve(path), b"") for role, path in paths.items()})
             for endpoint in _endpoints(config, component):
                 presented = (Presented("on disk", chain, "", "", ""),) if chain else ()
                 observation = EndpointObservation(endpoint.name, time.time(), presented)

@@ -5,7 +5,7 @@ It lives on the event loop's thread and does no I/O.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -195,7 +195,3 @@ class Beliefs:
         self.known[SELF], events = learn(self.known[SELF], (), assessment, None, now=now)
         self._page.update(self.known[SELF])
         self._bus.publish(events)
-
-    def snapshot(self) -> Iterator[Known]:
-        """Return everything believed, for a database that must be written anew."""
-        return iter(tuple(self.known.values()))

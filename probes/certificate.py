@@ -17,7 +17,7 @@ from cryptography.utils import CryptographyDeprecationWarning
 from cryptography.x509 import Extensions
 
 from config.text import printable
-from probes.encoding import Outline, outline, plain_name
+from probes.encoding import Outline, outline, plain_name, split
 
 # A serial number below 1 is a fact to report, not a reason to write to the log at every look.
 warnings.filterwarnings("ignore", category=CryptographyDeprecationWarning, message="Parsed a serial number")
@@ -136,6 +136,17 @@ def certificate(der: bytes) -> Certificate:
     if known is None:
         known = _known[der] = _decode(der)
     return known
+
+
+def certificates_in(data: bytes) -> tuple[Certificate, ...]:
+    """Return the certificates in a file, in its order; one that cannot be decoded is passed over."""
+    found: list[Certificate] = []
+    for der in split(data).certificates:
+        try:
+            found.append(certificate(der))
+        except ValueError:
+            continue
+    return tuple(found)
 
 
 def remember(known: Certificate) -> Certificate:

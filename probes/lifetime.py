@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import lru_cache
 from typing import Final, NamedTuple
 
@@ -61,3 +62,16 @@ def longest_validity(certificate: Certificate) -> int | None:
     if certificate.not_before is None:
         return None
     return next((days for since, days in LONGEST_VALIDITY if certificate.not_before >= since), None)
+
+
+def has_ended(certificate: Certificate, now: float) -> bool:
+    """Whether Unix time `now` lies after notAfter, up to and including which it is valid (RFC 5280, 4.1.2.5)."""
+    return certificate.not_after is not None and now >= certificate.not_after + 1
+
+
+def turning_points(certificate: Certificate) -> Iterator[float]:
+    """Yield the Unix times at which the validity of `certificate` begins and ends, as far as they are known."""
+    if certificate.not_before is not None:
+        yield certificate.not_before
+    if certificate.not_after is not None:
+        yield certificate.not_after + 1

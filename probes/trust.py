@@ -11,8 +11,7 @@ from typing import Final
 import certifi
 
 from config.model import CertifiStore, PemBundle, SystemStore, TrustStore
-from probes.certificate import Certificate, certificate
-from probes.encoding import split
+from probes.certificate import Certificate, certificates_in
 
 _SYSTEM_BUNDLES: Final = (
     "/etc/ssl/certs/ca-certificates.crt",
@@ -84,11 +83,4 @@ def read_certificates(path: str) -> tuple[Certificate, ...]:
     Raises OSError where the file cannot be read.
     """
     with open(path, "rb") as file:
-        blocks = split(file.read())
-    found: dict[Certificate, None] = {}
-    for der in blocks.certificates:
-        try:
-            found[certificate(der)] = None
-        except ValueError:
-            continue
-    return tuple(found)
+        return tuple(dict.fromkeys(certificates_in(file.read())))

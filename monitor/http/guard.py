@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import re
 import socket
 import threading
@@ -11,7 +10,7 @@ from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from email.utils import formatdate
 from typing import Any, Final
 
-from config.address import split_address
+from config.address import is_ip_address, split_address
 from monitor.http.passwords import Passwords
 from monitor.http.webconfig import WebConfig
 
@@ -53,15 +52,7 @@ class HostNames:
         if match is None:
             return False
         name = match[1] or match[2]
-        return name.removesuffix(".") in self._names or _is_address(name)
-
-
-def _is_address(name: str) -> bool:
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        return False
-    return True
+        return name.removesuffix(".") in self._names or is_ip_address(name)
 
 
 class Guard:

@@ -10,6 +10,7 @@ from probes.chain import named_path, presented_path
 from probes.finding import Finding, finding
 from probes.judge.path import SubjectOf
 from probes.judge.time import moment
+from probes.lifetime import has_ended
 
 
 def judge_presentation(
@@ -35,14 +36,10 @@ def judge_presentation(
                 f"{certificate.subject} is a root, which clients must hold themselves",
                 subject_of(certificate),
             )
-        elif certificate not in used and (certificate not in linked or (used and _ended(certificate, now))):
+        elif certificate not in used and (certificate not in linked or (used and has_ended(certificate, now))):
             until = f", which ends at {moment(certificate.not_after)}" if certificate.not_after is not None else ""
             yield finding(
                 Code.UNNEEDED_CERTIFICATE, f"no path needs {certificate.subject}{until}", subject_of(certificate)
             )
     if len(set(presented)) < len(presented):
         yield finding(Code.UNNEEDED_CERTIFICATE, "a certificate is presented more than once")
-
-
-def _ended(certificate: Certificate, now: float) -> bool:
-    return certificate.not_after is not None and now >= certificate.not_after + 1

@@ -15,6 +15,7 @@ from probes.chain import End, Path, find_leaf, paths
 from probes.finding import Edge, Finding, finding
 from probes.judge.conformance import judge_conformance
 from probes.judge.path import SubjectOf, judge_path
+from probes.lifetime import turning_points
 from probes.trust import Trust
 from probes.verifier import Accepted, verify_openssl, verify_webpki
 
@@ -74,10 +75,7 @@ def chain_boundaries(chain: Sequence[Certificate], view: View) -> Iterator[float
     for issuer in issuers:
         concerned.extend(view.trust.by_subject.get(issuer, ()))
     for each in concerned:
-        if each.not_before is not None:
-            yield each.not_before
-        if each.not_after is not None:
-            yield each.not_after + 1
+        yield from turning_points(each)
 
 
 def _span(chain: Sequence[Certificate], view: View, now: float) -> float:

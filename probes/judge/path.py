@@ -15,7 +15,7 @@ from config.vocabulary import Code
 from probes.certificate import Certificate
 from probes.chain import End, Path
 from probes.finding import Finding, finding
-from probes.judge.time import moment
+from probes.judge.time import judge_period
 from probes.trust import Trust
 
 Value = TypeVar("Value", bound=x509.ExtensionType)
@@ -53,7 +53,7 @@ def judge_path(
     yield from _judge_end(path, store, subject_of, elsewhere)
     for index, certificate in enumerate(path.certificates):
         subject = subject_of(certificate)
-        yield from _judge_validity(certificate, subject, now)
+        yield from judge_period(certificate, subject, now)
         if index:
             yield from _judge_authority(path.certificates, index, subject)
         yield from _judge_use(certificate, subject, leaf=index == 0)
@@ -96,14 +96,6 @@ def _judge_end(path: Path, store: str, subject_of: SubjectOf, elsewhere: Sequenc
                 f"store {store}",
                 subject,
             )
-
-
-def _judge_validity(certificate: Certificate, subject: str, now: float) -> Iterator[Finding]:
-    if certificate.not_before is not None and now < certificate.not_before:
-        when = moment(certificate.not_before)
-        yield finding(Code.NOT_YET_VALID, f"{certificate.subject} is valid only from {when}", subject)
-    if certificate.not_after is not None and now >= certificate.not_after + 1:
-        yield finding(Code.EXPIRED, f"{certificate.subject} ended at {moment(certificate.not_after)}", subject)
 
 
 def _judge_authority(path: Sequence[Certificate], index: int, subject: str) -> Iterator[Finding]:

@@ -9,7 +9,7 @@ from config.model import DAY, Thresholds
 from config.vocabulary import Code, Severity
 from probes.certificate import Certificate
 from probes.finding import Finding, finding
-from probes.lifetime import approaches, lifetime, longest_validity
+from probes.lifetime import approaches, has_ended, lifetime, longest_validity, turning_points
 
 
 def moment(at: float) -> str:
@@ -22,20 +22,30 @@ def judge_time(
 ) -> Iterator[Finding]:
     """Yield what is wrong with the validity of `certificate` at Unix time `now`; for a mere `anchor` it is a notice."""
     at_most = Severity.NOTICE if anchor else None
-    who = certificate.subject or "a certificate without a subject"
-    if certificate.not_before is not None and now < certificate.not_before:
-        yield finding(
-            Code.NOT_YET_VALID, f"{who} is valid only from {moment(certificate.not_before)}", subject, at_most
-        )
-    if certificate.not_after is None:
-        return
-    if now >= certificate.not_after + 1:
-        yield finding(Code.EXPIRED, f"{who} ended at {moment(certificate.not_after)}", subject, at_most)
+    yield from judge_period(certificate, subject, now, at_most)
+    if certificate.not_after is None or has_ended(certificate, now):
         return
     reached = [approach.severity for approach in approaches(certificate, thresholds) if now >= approach.at]
     if reached:
         worst = max(reached, key=lambda severity: severity.rank)
-        yield finding(Code.EXPIRING, f"{who} ends at {moment(certificate.not_after)}", subject, at_most or worst)
+        detail = f"{_who(certificate)} ends at {moment(certificate.not_after)}"
+        yield finding(Code.EXPIRING, detail, subject, at_most or worst)
+
+
+def judge_period(
+    certificate: Certificate, subject: str, now: float, severity: Severity | None = None
+) -> Iterator[Finding]:
+    """Yield whether Unix time `now` lies before or after the validity of `certificate`."""
+    if certificate.not_before is not None and now < certificate.not_before:
+        detail = f"{_who(certificate)} is valid only from {moment(certificate.not_before)}"
+        yield finding(Code.NOT_YET_VALID, detail, subject, severity)
+    if certificate.not_after is not None and has_ended(certificate, now):
+        detail = f"{_who(certificate)} ended at {moment(certificate.not_after)}"
+        yield finding(Code.EXPIRED, detail, subject, severity)
+
+
+def _who(certificate: Certificate) -> str:
+    return certificate.subject or "a certificate without a subject"
 
 
 def judge_validity(leaf: Certificate, subject: str) -> Iterator[Finding]:
@@ -52,17 +62,6 @@ def judge_validity(leaf: Certificate, subject: str) -> Iterator[Finding]:
 def boundaries(certificates: Iterable[Certificate], thresholds: Thresholds | None = None) -> Iterator[float]:
     """Yield the Unix times at which the verdict on one of `certificates` may change by itself."""
     for certificate in certificates:
-        if certificate.not_before is not None:
-            yield certificate.not_before
-        if certificate.not_after is not None:
-            # Valid up to and including notAfter (RFC 5280, 4.1.2.5).
-            yield certificate.not_after + 1
+        yield from turning_points(certificate)
         for approach in approaches(certificate, thresholds):
             yield approach.at
-
-
-def next_boundary(
-    certificates: Iterable[Certificate], now: float, thresholds: Thresholds | None = None
-) -> float | None:
-    """Return the first of those times that is later than `now`, None where there is none."""
-    return min((at for at in boundaries(certificates, thresholds) if at > now), default=None)

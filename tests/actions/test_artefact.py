@@ -7,11 +7,12 @@ from cryptography.hazmat.primitives.serialization import BestAvailableEncryption
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actions.artefact import carried_over, certificates_in, keys_in, paths_of, pem, render, says_the_same
+from actions.artefact import carried_over, keys_in, paths_of, pem, render, says_the_same
 from actions.candidate import Candidate, PrivateKey
 from config.model import Artefacts
 from config.vocabulary import FileRole
 from monitor.lab.ca import Issued, KeyType, self_signed
+from probes.certificate import certificates_in
 from tests.actions.kit import ISSUING, NAME, ROOT, made, value
 
 UPPER = ROOT.intermediate("Upper")
