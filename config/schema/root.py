@@ -1,0 +1,133 @@
+"""The whole document, as it is written."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final
+
+from pydantic import ConfigDict, Field
+
+from config import model
+from config.fields import (
+    AbsolutePath,
+    Concurrency,
+    HistoryDays,
+    Host,
+    Interval,
+    LastDay,
+    ListenAddress,
+    PlainName,
+    Sentence,
+    Successes,
+    default_duration,
+)
+from config.schema.component import Component
+from config.schema.looking import Endpoint, Watch
+from config.schema.section import Section
+from config.schema.trust import Client, TrustStore
+from config.vocabulary import Code
+
+_SETTINGS: Final = model.Settings()
+
+
+class Waiver(Section):
+    """A finding that is openly silenced until a date."""
+
+    target: str
+    """The name of a target, or the path of a file that a watch finds."""
+    finding: Annotated[Code, Field(strict=False)]
+    """The code of a finding."""
+    reason: Sentence
+    """Why, for those who see the waiver in the status."""
+    until: LastDay
+    """The last day, in UTC, on which it holds, such as 2027-03-31."""
+
+    def build(self) -> model.Waiver:
+        """Return the waiver."""
+        return model.Waiver(self.target, self.finding, self.reason, self.until)
+
+
+class Web(Section):
+    """Where and how the daemon answers HTTP."""
+
+    listen: list[ListenAddress] = list(_SETTINGS.web.listen)
+    """Addresses to listen on, such as 127.0.0.1:9790 or "[::]:9790"; port 0 is any free one."""
+    config_file: AbsolutePath | None = None
+    """A file in the shape of Prometheus' web.config.file, for TLS and basic auth."""
+    allowed_hosts: list[Host] = []
+    """Host header values accepted beside the listening addresses and the host's own names."""
+
+    def build(self) -> model.Web:
+        """Return the settings of the web server."""
+        return model.Web(tuple(self.listen), self.config_file, tuple(self.allowed_hosts))
+
+
+class Validation(Section):
+    """When a change counts as good."""
+
+    successes: Successes = _SETTINGS.validation.successes
+    """Live looks in a row that must find nothing wrong."""
+    interval: Interval = default_duration(_SETTINGS.validation.interval)
+    """The time between two looks."""
+    deadline: Interval = default_duration(_SETTINGS.validation.deadline)
+    """How long to wait for that before the change is undone."""
+
+    def build(self) -> model.Validation:
+        """Return the terms."""
+        return model.Validation(self.successes, self.interval, self.deadline)
+
+
+class Root(Section):
+    """The configuration of certvigil."""
+
+    model_config = ConfigDict(title="certvigil")
+
+    profile: str | None = None
+    """The name of a shipped profile, to which this document adds; same names in this document win."""
+    appliance: dict[str, Any] = {}
+    """What the profile asks for."""
+    watch: list[Watch] = []
+    """Files to find and to look at."""
+    endpoints: list[Endpoint] = []
+    """Live TLS servers to look at."""
+    components: dict[PlainName, Component] = {}
+    """Services, by name."""
+    trust_stores: dict[PlainName, TrustStore] = {}
+    """Sets of anchors, by name; `system` and `mozilla` are always there."""
+    clients: dict[PlainName, Client] = {}
+    """Who connects, by name; `default`, which trusts `system`, is always there."""
+    waivers: list[Waiver] = []
+    """Findings that are openly silenced until a date."""
+    validation: Validation = Validation()
+    """When a change counts as good, and when it is undone."""
+    actor_directory: AbsolutePath = _SETTINGS.actor_directory
+    """Where the one with the rights to act keeps journal, backups and locks."""
+    state_directory: AbsolutePath = _SETTINGS.state_directory
+    """Where the database lives."""
+    socket: AbsolutePath = _SETTINGS.socket
+    """The Unix socket at which the daemon answers the command line."""
+    rescan: Interval = default_duration(_SETTINGS.rescan)
+    """How often to look at every file, whether or not an event was seen."""
+    concurrency: Concurrency = _SETTINGS.concurrency
+    """How many looks at endpoints may be under way at once."""
+    history_days: HistoryDays = _SETTINGS.history_days
+    """How long history is kept."""
+    web: Web = Web()
+    """The daemon's HTTP server."""
+
+    def settings(self) -> model.Settings:
+        """Return how the daemon runs."""
+        return model.Settings(
+            self.state_directory,
+            self.socket,
+            self.rescan,
+            self.concurrency,
+            self.history_days,
+            self.web.build(),
+            self.actor_directory,
+            self.validation.build(),
+        )
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the JSON Schema (2020-12) of the document, for editors."""
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **Root.model_json_schema()}
