@@ -220,3 +220,8 @@ class Config:
     """The files this was read from, to notice that the disk differs from what is loaded."""
     digest: str = ""
     """SHA-256 over those files, hexadecimal."""
+
+    @property
+    def longest_interval(self) -> float:
+        """Seconds within which every target is due to be looked at again."""
+        return max(self.settings.rescan, *(each.every for each in self.endpoints.values()), 0.0)

@@ -89,6 +89,7 @@ class Daemon:
         self._stale = self._announced = False
         self._for_life = _for_life(config)
         self.counters = Counters(version("certvigil"), now)
+        self.counters.look_interval(config.longest_interval)
         self.page = Page()
         self._own_findings: dict[str, tuple[Finding, ...]] = {}
         self.failed = False
@@ -276,6 +277,7 @@ class Daemon:
         loop = asyncio.get_running_loop()
         surroundings, findings = await loop.run_in_executor(self._judge, read_surroundings, config)
         self._own_findings["surroundings"] = findings
+        self.counters.look_interval(config.longest_interval)
         self.beliefs.surroundings = surroundings
         self.beliefs.reconsider()
         self.endpoints.reconfigure()
