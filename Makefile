@@ -40,7 +40,6 @@ format: setup ## let ruff format the code
 	$(BIN)/ruff format .
 
 bench: setup servers ## measure; one JSON line for each number
-	@./tests/lab/install bench
 	$(BIN)/python -m tests.bench
 
 clean: ## remove everything that is made

@@ -14,6 +14,7 @@ from config import profile
 from config.document import Document, Mistake, Path, join, parse, shown, substitute
 from config.fields import RESERVED_NAMES
 from config.model import (
+    DEFAULT_CLIENT,
     CertifiStore,
     Client,
     Component,
@@ -25,7 +26,7 @@ from config.model import (
 )
 from config.schema.problem import Problem
 from config.schema.root import Root
-from config.schema.section import DEFAULT_CLIENT, Names, unlike
+from config.schema.section import Names, unlike
 from config.schema.validate import Validated, validate
 from config.text import printable
 from config.vocabulary import FileRole

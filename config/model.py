@@ -6,10 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
+from config.reach import Reach
 from config.service import Service
 from config.vocabulary import Code, FileRole, TLSVersion, VerifierName
 
 DAY = 86_400
+
+DEFAULT_CLIENT = "default"
+"""The client that must accept an endpoint where none is named."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +205,10 @@ class Settings:
     actor_directory: str = "/var/lib/certvigil-actor"
     """Where the one with the rights to act keeps its journal, backups and locks; not the daemon's to write."""
     validation: Validation = Validation()
+    probe: tuple[Reach, ...] = ()
+    """Where `/probe` may look, beside the endpoints."""
+    x509_cert: bool = False
+    """Whether the certificates in files are exported as x509-certificate-exporter does, too."""
 
 
 @dataclass(frozen=True, slots=True)

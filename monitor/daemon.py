@@ -32,6 +32,8 @@ from monitor.http import Status, WebServer
 from monitor.known import Known
 from monitor.log import log_events
 from monitor.metrics import Counters, Page, Piece, piece
+from monitor.metrics.probed import Probed
+from monitor.prober import Module, Prober, Refused
 from monitor.store import Degraded, HistoryEntry, Store, database_path
 from monitor.store import history as read_history
 from monitor.surroundings import read_surroundings
@@ -90,7 +92,7 @@ class Daemon:
         self._for_life = _for_life(config)
         self.counters = Counters(version("certvigil"), now)
         self.counters.look_interval(config.longest_interval)
-        self.page = Page()
+        self.page = Page(x509_cert=config.settings.x509_cert)
         self._own_findings: dict[str, tuple[Finding, ...]] = {}
         self.failed = False
         self._stop = asyncio.Event()
@@ -121,6 +123,7 @@ class Daemon:
             unsearched=self._unsearched,
             helpers=helpers,
         )
+        self._prober = Prober(self._judge, config.settings.concurrency)
         self.web = WebServer(self, config.settings)
         self._tasks: set[asyncio.Task[Any]] = set()
 
@@ -194,6 +197,10 @@ class Daemon:
         """Return what happened from Unix time `since` until just before `until`, newest first."""
         return await self._loop.run_in_executor(None, read_history, self._database, target, since, until, limit)
 
+    async def probe(self, target: str, module: Module, seconds: float) -> Probed | Refused:
+        """Return what is seen at `target`, where it may be looked there, within `seconds`."""
+        return await self._prober.probe(target, module, self.beliefs.surroundings, seconds)
+
     async def _announce(self) -> None:
         """Tell the service manager once everything was looked at, and then that this goes on."""
         progress, done = self.files.progress, -1
@@ -246,7 +253,7 @@ class Daemon:
                 log.info("read the configuration again, asked by %s", who)
                 self._own_findings.pop("config", None)
                 if _for_life(config) != self._for_life:
-                    log.warning("state_directory, socket and web are those of the start until the next one")
+                    log.warning("state_directory, socket, web and metrics are those of the start until the next one")
                 self._own_findings["web"] = self._web_findings(map(str, await self.web.reload_web_config()))
                 self._loaded, self._stale = time.time(), False
                 self.counters.config_loaded(self._loaded)
@@ -359,4 +366,4 @@ class Daemon:
 def _for_life(config: Config) -> tuple[object, ...]:
     """Return the settings that a reload does not change."""
     settings = config.settings
-    return settings.state_directory, settings.socket, settings.web
+    return settings.state_directory, settings.socket, settings.web, settings.x509_cert
