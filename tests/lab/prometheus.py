@@ -27,13 +27,15 @@ class Prometheus:
         targets: Sequence[str],
         rules: Sequence[str] = (),
         scrape: Mapping[str, object] = MappingProxyType({}),
+        alertmanagers: Sequence[str] = (),
     ) -> None:
-        """Take from `scrape` what else the scrape configuration says."""
+        """Take from `scrape` what else the scrape configuration says; alerts go to `alertmanagers` (`host:port`)."""
         self.directory = directory
         self.host, self.port = free_address()
         self._targets = list(targets)
         self._rules = list(rules)
         self._scrape = dict(scrape)
+        self._alertmanagers = list(alertmanagers)
         self._process: Process | None = None
 
     def start(self) -> None:
@@ -70,9 +72,13 @@ class Prometheus:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
-    def query(self, expression: str) -> list[Sample]:
-        """Return the labels (`__name__` among them) and the value of each series of an instant vector, as of now."""
-        answer = self._get("/api/v1/query", query=expression)
+    def query(self, expression: str, at: float | None = None) -> list[Sample]:
+        """Return the labels (`__name__` among them) and the value of each series of an instant vector.
+
+        They are as of now, or of Unix time `at`.
+        """
+        moment = {} if at is None else {"time": str(at)}
+        answer = self._get("/api/v1/query", query=expression, **moment)
         return [(each["metric"], float(each["value"][1])) for each in answer["data"]["result"]]
 
     def wait_until(
@@ -95,6 +101,7 @@ class Prometheus:
                 "evaluation_interval": _SCRAPE_INTERVAL,
             },
             "rule_files": self._rules,
+            "alerting": {"alertmanagers": [{"static_configs": [{"targets": self._alertmanagers}]}]},
             "scrape_configs": [
                 {"job_name": "certvigil", "static_configs": [{"targets": self._targets}], **self._scrape}
             ],
