@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup servers demo test test-all lint format bench clean
+.PHONY: help setup servers demo test test-all lint format dashboards bench clean
 
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -38,6 +38,9 @@ lint: setup ## ruff, mypy (strict), import-linter
 format: setup ## let ruff format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+dashboards: setup ## write the dashboards' JSON from their source
+	$(BIN)/python -m grafana.source
 
 bench: setup servers ## measure; one JSON line for each number
 	$(BIN)/python -m tests.bench

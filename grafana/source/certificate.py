@@ -183,7 +183,7 @@ def _history() -> Iterator[Lines]:
     )
     yield (
         lines(
-            "Lifetime left",
+            "Lifetime left over time",
             "Of what these targets presented at that time.",
             query(f"certvigil:lifetime_left:ratio {AT} {now_here}", "{{target}} on {{instance}}"),
             unit="percentunit",

@@ -136,9 +136,9 @@ def _messages() -> Lines:
 
 def _waiting() -> Lines:
     waiting = f"sum by (instance, channel) (certvigil_notifications_pending{{{ON}}})"
-    return lines("Messages waiting", "For a channel to take them.", query(waiting, "{{channel}} of {{instance}}")).min(
-        0
-    )
+    return lines(
+        "Messages waiting over time", "For a channel to take them.", query(waiting, "{{channel}} of {{instance}}")
+    ).min(0)
 
 
 def _latency() -> Lines:

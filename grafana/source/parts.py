@@ -107,7 +107,8 @@ def states(title: str, about: str, *queries: prometheus.Dataquery) -> statetimel
     panel = statetimeline.Panel().title(title).description(about).datasource(SOURCE).height(8).span(12)
     for each in queries:
         panel = panel.with_target(each)
-    return panel.merge_values(True).show_value(common_model.VisibilityMode.AUTO).row_height(0.85).tooltip(_all())
+    panel = panel.merge_values(True).show_value(common_model.VisibilityMode.AUTO).row_height(0.85).tooltip(_all())
+    return panel.fill_opacity(80).line_width(0)
 
 
 def rows(title: str, about: str, *queries: prometheus.Dataquery) -> table.Panel:
