@@ -8,6 +8,7 @@ from grafana_foundation_sdk.builders.dashboard import Dashboard, TextBoxVariable
 from grafana_foundation_sdk.builders.stat import Panel as Stat
 from grafana_foundation_sdk.builders.table import Panel as Table
 from grafana_foundation_sdk.builders.timeseries import Panel as Lines
+from grafana_foundation_sdk.models.dashboard import VariableHide, VariableOption
 
 from grafana.source.parts import (
     BAD_FROM_ONE,
@@ -35,6 +36,7 @@ from grafana.source.parts import (
 HERE = 'certvigil_presented_info{instance=~"$instance", sha256="$sha256"}'
 """Where it is, at any position."""
 LEAF = 'certvigil_presented_info{instance=~"$instance", sha256="$sha256", position="0"}'
+"""Where it comes first. The variable `target` names these, so that what else is known of them is found by index."""
 AT = "and on (job, instance, target)"
 LISTED = 'certvigil_certificate_info{subject=~"(?i).*$contains.*"}'
 LIST = f"query_result(topk(500, max by (sha256, subject) ({LISTED})))"
@@ -43,11 +45,14 @@ LIST = f"query_result(topk(500, max by (sha256, subject) ({LISTED})))"
 def certificate() -> Dashboard:
     """Return the dashboard."""
     chosen = variable("sha256", "Certificate", LIST).regex(r'/sha256="(?<value>[^"]+)".*subject="(?<text>[^"]+)"/')
+    targets = variable("target", "Targets", f"label_values({LEAF}, target)").multi(True).include_all(True)
+    every = VariableOption(text="All", value="$__all")
     dashboard = (
         new("certificate", "certvigil: Certificate", "One certificate: where it is, who accepts it, what came before.")
         .time("now-7d", "now")
         .with_variable(TextBoxVariable("contains").label("Subject contains"))
         .with_variable(chosen)
+        .with_variable(targets.current(every).hide(VariableHide.HIDE_VARIABLE))
     )
     for panel in (*_numbers(), _facts(), _places(), _chain(), _clients(), _findings(), *_history()):
         dashboard = dashboard.with_panel(panel)
@@ -73,7 +78,7 @@ def _numbers() -> Iterator[Stat]:
     yield number("On hosts", f"count(count by (instance) ({HERE}))", "By the daemons that see it.", NEUTRAL)
     yield number(
         "Clients that are rejected",
-        f"count((certvigil_client_accepts == 0) {AT} {LEAF}) or vector(0)",
+        f'count((certvigil_client_accepts{{target=~"$target"}} == 0) {AT} {LEAF}) or vector(0)',
         "Pairs of a client and an endpoint that presents it.",
         BAD_FROM_ONE,
     )
@@ -124,8 +129,9 @@ def _places() -> Table:
 
 
 def _chain() -> Table:
-    ends = f"(certvigil_not_after_timestamp_seconds {AT} {LEAF})"
-    with_hash = f"{ends} * on (job, instance, target, position) group_left (sha256) certvigil_presented_info"
+    ends = f'(certvigil_not_after_timestamp_seconds{{target=~"$target"}} {AT} {LEAF})'
+    presented = 'certvigil_presented_info{target=~"$target"}'
+    with_hash = f"{ends} * on (job, instance, target, position) group_left (sha256) {presented}"
     facts = "max by (sha256, subject, issuer) (certvigil_certificate_info)"
     expression = (
         f"max by (position, sha256, subject, issuer) (\n  ({with_hash})\n"
@@ -146,7 +152,7 @@ def _chain() -> Table:
 
 
 def _clients() -> Table:
-    accepts = f"certvigil_client_accepts {AT} {LEAF}"
+    accepts = f'certvigil_client_accepts{{target=~"$target"}} {AT} {LEAF}'
     expression = f'min by (server, client) (label_join({accepts}, "server", " on ", "target", "instance"))'
     return (
         rows("Which client accepts it where", "Empty where no endpoint presents it as its own.", now(expression))
@@ -176,7 +182,7 @@ def _history() -> Iterator[Lines]:
         "End of what its targets present",
         "A step up is a renewal: of the targets that present it now, also what they presented before.",
         query(
-            f'certvigil_not_after_timestamp_seconds{{position="0"}} * 1000 {AT} {now_here}',
+            f'certvigil_not_after_timestamp_seconds{{target=~"$target", position="0"}} * 1000 {AT} {now_here}',
             "{{target}} on {{instance}}",
         ),
         unit="dateTimeAsIso",
@@ -185,7 +191,7 @@ def _history() -> Iterator[Lines]:
         lines(
             "Lifetime left over time",
             "Of what these targets presented at that time.",
-            query(f"certvigil:lifetime_left:ratio {AT} {now_here}", "{{target}} on {{instance}}"),
+            query(f'certvigil:lifetime_left:ratio{{target=~"$target"}} {AT} {now_here}', "{{target}} on {{instance}}"),
             unit="percentunit",
         )
         .thresholds(steps(SHARE_LEFT))

@@ -56,11 +56,12 @@ def _numbers() -> Iterator[Stat]:
         "Targets that nobody has looked at since their daemon started.",
         BAD_FROM_ONE,
     )
+    stale = f"certvigil_config_stale{{{ON}}} == 1"
+    rejected = f"certvigil_config_last_reload_successful{{{ON}}} == 0"
     yield number(
         "Configurations not in force",
-        f"sum(certvigil_config_stale{{{ON}}}) + count(certvigil_config_last_reload_successful{{{ON}}} == 0)"
-        f" or sum(certvigil_config_stale{{{ON}}})",
-        "On disk is another than runs, or it has mistakes.",
+        f"count({stale} or {rejected}) or vector(0)",
+        "What is on disk has mistakes, or was not read again.",
         POOR_FROM_ONE,
     )
     yield number("Waivers", f"sum(certvigil_waivers{{{ON}}})", "Findings that are openly silenced.", NEUTRAL)
@@ -72,28 +73,30 @@ def _daemons() -> Table:
     started = (
         f"max by (instance) (process_start_time_seconds{{{ON}}} and on (job, instance) certvigil_build_info) * 1000"
     )
-    healthy = {0: ("yes", GREEN), 1: ("no", RED)}
     return (
         rows(
             "Daemons",
-            "Those that answer now.",
-            now(version, "A"),
-            now(targets, "B"),
-            now(started, "C"),
-            now(f"max by (instance) (certvigil_database_degraded{{{ON}}})", "D"),
+            "Those that Prometheus knows.",
+            now(f'max by (instance) (up{{job="certvigil", {ON}}})', "A"),
+            now(version, "B"),
+            now(targets, "C"),
+            now(started, "D"),
+            now(f"max by (instance) (certvigil_database_degraded{{{ON}}})", "E"),
         )
         .transformations(
             [
-                transformation("joinByField", {"byField": "instance", "mode": "inner"}),
+                transformation("joinByField", {"byField": "instance", "mode": "outer"}),
                 *columns(
                     instance="Daemon",
+                    **{"Value #A": "Answers"},
                     version="Version",
-                    **{"Value #B": "Targets", "Value #C": "Runs since", "Value #D": "History recorded"},
+                    **{"Value #C": "Targets", "Value #D": "Runs since", "Value #E": "History recorded"},
                 ),
             ]
         )
         .override_by_name("Runs since", [prop("unit", "dateTimeAsIso")])
-        .override_by_name("History recorded", colored(healthy))
+        .override_by_name("Answers", colored({1: ("yes", GREEN), 0: ("no", RED)}))
+        .override_by_name("History recorded", colored({0: ("yes", GREEN), 1: ("no", RED)}))
         .height(7)
     )
 

@@ -92,7 +92,7 @@ def lines(title: str, about: str, *queries: prometheus.Dataquery, unit: str = "s
     panel = timeseries.Panel().title(title).description(about).datasource(SOURCE).unit(unit).height(8).span(12)
     for each in queries:
         panel = panel.with_target(each)
-    return panel.fill_opacity(8).show_points(common_model.VisibilityMode.NEVER).legend(_legend()).tooltip(_all())
+    return panel.fill_opacity(8).show_points(common_model.VisibilityMode.AUTO).legend(_legend()).tooltip(_all())
 
 
 def bars(title: str, about: str, *queries: prometheus.Dataquery, unit: str = "short") -> timeseries.Panel:

@@ -27,6 +27,8 @@ class Expression:
     text: str
     label: str | None = None
     """A label that each series of it must have."""
+    over_time: bool = False
+    """Whether Grafana asks for it over a range of time, not as of now."""
 
     def with_values(self, values: Mapping[str, str]) -> str:
         """Return it as Grafana sends it, with these values for its variables."""
@@ -48,7 +50,8 @@ def expressions_of_dashboards() -> Iterator[Expression]:
     for name, dashboard in dashboards().items():
         for panel in dashboard["panels"]:
             for target in panel["targets"]:
-                yield Expression(f"{name}: {panel['title']}: {target['refId']}", target["expr"])
+                where = f"{name}: {panel['title']}: {target['refId']}"
+                yield Expression(where, target["expr"], over_time=bool(target["range"]))
         for annotation in dashboard["annotations"]["list"]:
             yield Expression(f"{name}: annotation {annotation['name']}", annotation["expr"])
         for variable in dashboard["templating"]["list"]:

@@ -31,7 +31,7 @@ NOT_YET: Final = (
 )
 """What no daemon exports yet: an expression with one of these need not find anything."""
 
-VALUES: Final = {"instance": ".*", "contains": "www", "__rate_interval": "5s", "__range": "1m"}
+VALUES: Final = {"instance": ".*", "contains": "www", "target": ".*", "__rate_interval": "5s", "__range": "1m"}
 LATER: Final = 200.0
 """Seconds from now at which targets have not been looked at for longer than a rule allows; their series still stand."""
 
