@@ -29,6 +29,8 @@ from grafana.source.parts import (
 )
 
 ON = 'instance=~"$instance"'
+OURS = "and on (job, instance) certvigil_build_info"
+"""Of the families that other programs have, too."""
 
 
 def daemon() -> Dashboard:
@@ -70,9 +72,7 @@ def _numbers() -> Iterator[Stat]:
 def _daemons() -> Table:
     version = f"max by (instance, version) (certvigil_build_info{{{ON}}})"
     targets = f"count by (instance) (certvigil_target_info{{{ON}}})"
-    started = (
-        f"max by (instance) (process_start_time_seconds{{{ON}}} and on (job, instance) certvigil_build_info) * 1000"
-    )
+    started = f"max by (instance) (process_start_time_seconds{{{ON}}} {OURS}) * 1000"
     return (
         rows(
             "Daemons",
@@ -124,13 +124,12 @@ def _looks() -> Iterator[Lines]:
 
 
 def _resources() -> Iterator[Lines]:
-    ours = "and on (job, instance) certvigil_build_info"
     yield lines(
-        "Resident memory", "", query(f"process_resident_memory_bytes{{{ON}}} {ours}", "{{instance}}"), unit="bytes"
+        "Resident memory", "", query(f"process_resident_memory_bytes{{{ON}}} {OURS}", "{{instance}}"), unit="bytes"
     ).min(0)
-    cpu = f"rate(process_cpu_seconds_total{{{ON}}}[$__rate_interval]) {ours}"
+    cpu = f"rate(process_cpu_seconds_total{{{ON}}}[$__rate_interval]) {OURS}"
     yield lines("CPU", "Share of one core.", query(cpu, "{{instance}}"), unit="percentunit").min(0)
-    files = f"process_open_fds{{{ON}}} {ours}"
+    files = f"process_open_fds{{{ON}}} {OURS}"
     yield lines("Open file descriptors", "", query(files, "{{instance}}")).min(0)
     scrape = f'scrape_duration_seconds{{job="certvigil", {ON}}}'
     yield lines("Duration of a scrape", "As Prometheus sees it.", query(scrape, "{{instance}}"), unit="s").min(0)

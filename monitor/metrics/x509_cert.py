@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from typing import Final
 
 from config.vocabulary import TargetKind
@@ -25,11 +26,13 @@ def ended(known: Known) -> tuple[bool, ...]:
     return tuple(known.last_look is not None and has_ended(each, known.last_look) for each in known.presented)
 
 
-def _labels(known: Known, certificate: Certificate) -> str:
+# Each family asks for them: as many as a shard of the page has are kept until the next one does.
+@lru_cache(maxsize=1024)
+def _labels(path: str, certificate: Certificate) -> str:
     names = Names.of(certificate)
     pairs = [
-        ("filename", os.path.basename(known.location)),
-        ("filepath", known.location),
+        ("filename", os.path.basename(path)),
+        ("filepath", path),
         ("serial_number", decimal_serial(certificate)),
         *((f"issuer_{each}", value(names.issuer, each)) for each in ATTRIBUTES),
         *((f"subject_{each}", value(names.subject, each)) for each in ATTRIBUTES),
@@ -42,7 +45,7 @@ def _labelled(known: Known) -> Iterator[tuple[str, Certificate]]:
     """Yield the certificates of a file, each once; where several have the same labels, those with one more."""
     if known.kind is not TargetKind.FILE:
         return
-    labelled = [(_labels(known, each), each) for each in dict.fromkeys(known.presented)]
+    labelled = [(_labels(known.location, each), each) for each in dict.fromkeys(known.presented)]
     times = Counter(labels for labels, _ in labelled)
     for labels, each in labelled:
         yield f'{labels},discriminator="{each.sha256[:8]}"' if times[labels] > 1 else labels, each
