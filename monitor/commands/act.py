@@ -12,12 +12,14 @@ from typing import Any, Final
 from actions import backup
 from actions.backup import BackupError
 from actions.candidate import Given, NoCandidate, read_candidate
-from actions.journal import JournalError, frozen
+from actions.ending import Ending, Outcome
+from actions.journal import JournalError
 from actions.plan import Order, Plan
 from actions.prepare import Prepared, Refused, Site, keys_at_hand, make_plan, plan_activation, plan_rollback
 from actions.recover import recover as recover_all
 from actions.recover import thaw as take_word
-from actions.transaction import Ending, Outcome, transact
+from actions.standing import frozen
+from actions.transaction import transact
 from config.model import Config
 from config.text import printable
 from monitor.acting import Actor, actor

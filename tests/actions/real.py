@@ -10,10 +10,11 @@ from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 
+from actions.ending import Ending
 from actions.journal import Journal
 from actions.plan import Change, FileState, Kind, Order, Plan, Serving
 from actions.target import state
-from actions.transaction import Ending, Setting, transact
+from actions.transaction import Setting, transact
 from actions.validate import Acceptance, Live, Served, Sight, Terms
 from actions.world import World
 from config.service import Activation, Service

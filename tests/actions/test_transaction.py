@@ -17,12 +17,14 @@ from typing import Any, Final
 import pytest
 
 from actions import backup
-from actions.journal import Event, JournalError, Record, frozen
+from actions.ending import Cause, Ending, Outcome
+from actions.journal import Event, JournalError, Record
 from actions.lock import Locks, acquire
 from actions.plan import Change, Kind, Order, Plan, plan_from_json, plan_to_json
 from actions.recover import recover, thaw
+from actions.standing import frozen
 from actions.target import state
-from actions.transaction import Cause, Ending, Outcome, Setting, transact
+from actions.transaction import Setting, transact
 from actions.validate import Acceptance, Live, Served, Sight, Terms
 from actions.world import Ran, World
 from config.model import DAY
