@@ -95,7 +95,7 @@ class Standing:
     unfinished: dict[str, Record] = field(default_factory=dict)
     """The beginning of each transaction that neither closed nor froze, by its name, oldest first."""
     proposals: dict[str, Proposal] = field(default_factory=dict)
-    """By hash: those that no newer one of the same components, no word and no transaction has taken the place of."""
+    """By hash, approved or not: those that were neither rejected, nor begun, nor followed by a newer one."""
     approved: dict[str, Word] = field(default_factory=dict)
     """By hash: those that were not carried out yet."""
     rejected: dict[str, Word] = field(default_factory=dict)
@@ -159,11 +159,11 @@ class Standing:
             float(record.data.get("until", float("inf"))),
             str(record.data.get("reason", "")),
         )
-        self.proposals.pop(plan, None)
         if record.event is Event.APPROVED:
             self.approved[plan] = said
             self.rejected.pop(plan, None)
         else:
+            self.proposals.pop(plan, None)
             self.approved.pop(plan, None)
             self.rejected[plan] = said
 
