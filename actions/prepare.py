@@ -18,7 +18,7 @@ from actions.rehearse import CannotBeServed, Effect, Stage, rehearse
 from config.address import is_ip_address
 from config.model import Component
 from config.text import printable
-from config.vocabulary import FileRole
+from config.vocabulary import FileRole, WriteMode
 from probes.certificate import Certificate
 from probes.judge.client import leaf_first
 from probes.judge.key import judge_exposure
@@ -49,8 +49,6 @@ class Site:
     """Its own endpoints with their clients, and what they present today."""
     allowed_issuers: tuple[str, ...] = ()
     allow_shorter: bool = False
-    in_place: bool = False
-    """Its files are written over rather than renamed onto."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -322,13 +320,14 @@ def _staged(stage: Stage, installed: Sequence[Certificate]) -> Stage:
 
 
 def _changes(proposal: _Proposal, reader: Reader) -> Iterator[Change]:
+    component = proposal.site.component
     for role, file in proposal.files.items():
         if file.state is None and not proposal.content[role]:
             continue
         before = file.state or _metadata(file, proposal.files, reader)
         after = replace(before, sha256=hashlib.sha256(proposal.content[role]).hexdigest())
         given = file.given if file.given != file.path else ""
-        yield Change(proposal.site.component.name, file.path, file.state, after, given, proposal.site.in_place)
+        yield Change(component.name, file.path, file.state, after, given, component.write_mode is WriteMode.IN_PLACE)
 
 
 def _metadata(missing: _File, files: _Files, reader: Reader) -> FileState:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from config.service import Service
-from config.vocabulary import Code, FileRole, TLSVersion, VerifierName
+from config.vocabulary import Code, FileRole, TLSVersion, VerifierName, WriteMode
 
 DAY = 86_400
 
@@ -108,6 +108,8 @@ class Component:
     """How it is put onto new files; None where that is not for certvigil to do."""
     allowed_issuers: tuple[str, ...] = ()
     """Issuers, by their RFC 4514 names, whose certificates may be installed; empty for any."""
+    write_mode: WriteMode = WriteMode.RENAME
+    """Of all its files."""
 
 
 @dataclass(frozen=True, slots=True)

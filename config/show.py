@@ -137,6 +137,7 @@ def _component(component: Component, endpoints: Mapping[str, Endpoint]) -> dict[
         "not_served_after": duration_text(component.not_served_after),
         **({"service": _service(component.service)} if component.service else {}),
         "allowed_issuers": list(component.allowed_issuers),
+        "write_mode": str(component.write_mode),
     }
 
 

@@ -162,6 +162,15 @@ class FileRole(StrEnum):
     """A component's one file with certificate, key and perhaps chain."""
 
 
+class WriteMode(StrEnum):
+    """How new bytes get into a file."""
+
+    RENAME = "rename"
+    """A new file takes the place of the old one at once."""
+    IN_PLACE = "in_place"
+    """The old file is written over: for one that is a mount point, onto which nothing can be renamed."""
+
+
 class FileContent(StrEnum):
     """What a file turned out to hold."""
 

@@ -11,6 +11,7 @@ from config.fields import AbsolutePath, Duration, default_duration
 from config.schema.looking import ComponentEndpoint
 from config.schema.section import DEFAULT_CLIENT, ClientName, Section, broken_rule
 from config.service import Activation, Service, systemd
+from config.vocabulary import WriteMode
 
 _COMPONENT: Final = model.Component("", model.Artefacts())
 
@@ -115,6 +116,8 @@ class Component(Section):
     """How the service is put onto new files; without it, certvigil only watches."""
     allowed_issuers: list[str] = []
     """Issuers, such as "CN=Corp Issuing CA 3,O=Corp", whose certificates may be installed; by default any."""
+    write_mode: Annotated[WriteMode, Field(strict=False)] = _COMPONENT.write_mode
+    """How the files are replaced: `in_place` where one of them is itself a mount point, else `rename`."""
 
     def build(self, name: str) -> tuple[model.Component, tuple[model.Endpoint, ...]]:
         """Return the component called `name`, and its endpoints."""
@@ -130,5 +133,6 @@ class Component(Section):
             self.not_served_after,
             self.service.build() if self.service else None,
             tuple(self.allowed_issuers),
+            self.write_mode,
         )
         return component, tuple(endpoints)

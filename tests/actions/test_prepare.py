@@ -18,6 +18,7 @@ from actions.prepare import Prepared, Refused, Site, keys_at_hand, make_plan, pl
 from actions.rehearse import Stage
 from actions.world import World
 from config.model import Artefacts, Component
+from config.vocabulary import WriteMode
 from monitor.lab.ca import DAY, Authority, Issued, KeyType, self_signed
 from tests.actions.kit import ENDPOINT, ISSUING, NAME, NOW, ROOT, good, made, presented, value, view
 
@@ -259,10 +260,11 @@ def test_a_file_that_others_may_read_keeps_its_mode_where_it_holds_a_key_already
     assert change.after.mode == 0o644
 
 
-@pytest.mark.parametrize("in_place", [True, False])
-def test_a_plan_says_whether_files_are_written_over(disk: Disk, in_place: bool) -> None:
-    changes = plan(replace(site(disk.pair()), in_place=in_place)).order.plan.changes
-    assert {change.in_place for change in changes} == {in_place}
+@pytest.mark.parametrize("mode", WriteMode)
+def test_a_plan_says_whether_files_are_written_over(disk: Disk, mode: WriteMode) -> None:
+    where = site(disk.pair())
+    changes = plan(replace(where, component=replace(where.component, write_mode=mode))).order.plan.changes
+    assert {change.in_place for change in changes} == {mode is WriteMode.IN_PLACE}
 
 
 def test_what_the_policy_allows_is_held_to_each_component(disk: Disk) -> None:

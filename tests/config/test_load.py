@@ -33,7 +33,7 @@ from config.model import (
 from config.schema.root import json_schema
 from config.service import Activation, Service
 from config.text import printable
-from config.vocabulary import Code, FileRole, TLSVersion, VerifierName
+from config.vocabulary import Code, FileRole, TLSVersion, VerifierName, WriteMode
 from tests.config.conftest import Loaded, Write
 
 GOOD = """\
@@ -58,6 +58,7 @@ components:
     allowed_issuers: ["CN=Corp Issuing CA 3"]
   proxy:
     artefacts: {combined: /etc/haproxy/site.pem}
+    write_mode: in_place
 trust_stores:
   jdk: {bundle: /etc/ssl/java.pem}
 clients:
@@ -156,7 +157,13 @@ def test_the_good_example_is_understood_in_full(loaded: Loaded, tmp_path: Path) 
                 ),
                 ("CN=Corp Issuing CA 3",),
             ),
-            "proxy": Component("proxy", Artefacts(combined="/etc/haproxy/site.pem"), (), ("default",)),
+            "proxy": Component(
+                "proxy",
+                Artefacts(combined="/etc/haproxy/site.pem"),
+                (),
+                ("default",),
+                write_mode=WriteMode.IN_PLACE,
+            ),
         },
         trust_stores={
             "system": TrustStore("system", SystemStore()),
