@@ -115,6 +115,7 @@ def _looking(endpoint: Endpoint) -> dict[str, Any]:
         "allowed_versions": sorted(map(str, endpoint.allowed_versions)),
         "clients": list(endpoint.clients),
         "thresholds": _thresholds(endpoint.thresholds),
+        "key_type": str(endpoint.key_type) if endpoint.key_type else None,
     }
 
 

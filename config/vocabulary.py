@@ -231,6 +231,17 @@ class VerifierName(StrEnum):
     WEBPKI = "webpki"
 
 
+class KeyKind(StrEnum):
+    """The algorithm of a public key."""
+
+    RSA = "rsa"
+    EC = "ec"
+    ED25519 = "ed25519"
+    ED448 = "ed448"
+    DSA = "dsa"
+    UNKNOWN = "unknown"
+
+
 class TLSVersion(StrEnum):
     """A protocol version, spelled as OpenSSL reports it; members are declared from oldest to newest."""
 
