@@ -502,9 +502,12 @@ class Transaction:
         return {each: services[each] for each in self.plan.components if each in services}
 
     def _each_service(self, act: Callable[[World, Service], Trouble | None], *, go_on: bool = False) -> Trouble | None:
-        """Return the first trouble; with `go_on` the services after it have their turn all the same."""
+        """Return the first trouble; with `go_on` the services after it have their turn all the same.
+
+        Components that have the same service have it together, and once.
+        """
         first = None
-        for each in self._services().values():
+        for each in dict.fromkeys(self._services().values()):
             trouble = act(self.setting.world, each)
             first = first or trouble
             if trouble is not None and not go_on:

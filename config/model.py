@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from config.service import Service
-from config.vocabulary import Code, FileRole, Mode, TLSVersion, VerifierName
+from config.vocabulary import Code, FileRole, KeyKind, Mode, TLSVersion, VerifierName, WriteMode
 
 DAY = 86_400
 
@@ -76,6 +76,8 @@ class Endpoint:
     clients: tuple[str, ...] = ()
     component: str | None = None
     thresholds: Thresholds | None = None
+    key_type: KeyKind | None = None
+    """The kind of key to ask for, of a server that has an RSA and an EC pair; None leaves the choice to the server."""
 
     @property
     def verified_name(self) -> str:
@@ -110,6 +112,8 @@ class Component:
     """Issuers, by their RFC 4514 names, whose certificates may be installed; empty for any."""
     mode: Mode = Mode.APPROVE
     """How far a candidate in its inbox is taken without a person."""
+    write_mode: WriteMode = WriteMode.RENAME
+    """Of all its files."""
 
 
 @dataclass(frozen=True, slots=True)

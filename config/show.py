@@ -125,6 +125,7 @@ def _looking(endpoint: Endpoint) -> dict[str, Any]:
         "allowed_versions": sorted(map(str, endpoint.allowed_versions)),
         "clients": list(endpoint.clients),
         "thresholds": _thresholds(endpoint.thresholds),
+        "key_type": str(endpoint.key_type) if endpoint.key_type else None,
     }
 
 
@@ -148,6 +149,7 @@ def _component(component: Component, endpoints: Mapping[str, Endpoint]) -> dict[
         **({"service": _service(component.service)} if component.service else {}),
         "allowed_issuers": list(component.allowed_issuers),
         "mode": str(component.mode),
+        "write_mode": str(component.write_mode),
     }
 
 

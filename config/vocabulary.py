@@ -172,6 +172,15 @@ class FileRole(StrEnum):
     """A component's one file with certificate, key and perhaps chain."""
 
 
+class WriteMode(StrEnum):
+    """How new bytes get into a file."""
+
+    RENAME = "rename"
+    """A new file takes the place of the old one at once."""
+    IN_PLACE = "in_place"
+    """The old file is written over: for one that is a mount point, onto which nothing can be renamed."""
+
+
 class FileContent(StrEnum):
     """What a file turned out to hold."""
 
@@ -230,6 +239,17 @@ class VerifierName(StrEnum):
 
     OPENSSL = "openssl"
     WEBPKI = "webpki"
+
+
+class KeyKind(StrEnum):
+    """The algorithm of a public key."""
+
+    RSA = "rsa"
+    EC = "ec"
+    ED25519 = "ed25519"
+    ED448 = "ed448"
+    DSA = "dsa"
+    UNKNOWN = "unknown"
 
 
 class TLSVersion(StrEnum):

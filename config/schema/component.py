@@ -11,7 +11,7 @@ from config.fields import AbsolutePath, Duration, default_duration
 from config.schema.looking import ComponentEndpoint
 from config.schema.section import DEFAULT_CLIENT, ClientName, Section, broken_rule
 from config.service import Activation, Service, systemd
-from config.vocabulary import Mode
+from config.vocabulary import Mode, WriteMode
 
 _COMPONENT: Final = model.Component("", model.Artefacts())
 
@@ -128,6 +128,8 @@ class Component(Section):
     """Issuers, such as "CN=Corp Issuing CA 3,O=Corp", whose certificates may be installed; by default any."""
     mode: Annotated[Mode, Field(strict=False)] = _COMPONENT.mode
     """How far a candidate in the component's inbox is taken without a person: observe, plan, approve or auto."""
+    write_mode: Annotated[WriteMode, Field(strict=False)] = _COMPONENT.write_mode
+    """How the files are replaced: `in_place` where one of them is itself a mount point, else `rename`."""
 
     @model_validator(mode="after")
     def _check_mode(self) -> Self:
@@ -152,5 +154,6 @@ class Component(Section):
             self.service.build() if self.service else None,
             tuple(self.allowed_issuers),
             self.mode,
+            self.write_mode,
         )
         return component, tuple(endpoints)

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from actions import backup
 from actions.backup import BackupError
-from actions.candidate import Given, NoCandidate, read_candidate
+from actions.candidate import Given, NoCandidate, read_candidates
 from actions.ending import Ending, Outcome
 from actions.journal import JournalError
 from actions.plan import Order, Plan
@@ -63,10 +63,10 @@ def replace(
         except OSError as error:
             return f"{printable(str(error.filename))} cannot be read: {error.strerror}"
         at_hand = [key for name in components for key in keys_at_hand(acting.config.components[name], acting.world)]
-        candidate = read_candidate(given, password, at_hand)
-        if isinstance(candidate, NoCandidate):
-            return f"no candidate ({candidate.flaw}): {candidate.detail}"
-        return make_plan(_sites(acting, components), candidate, acting.world, time.time(), losses)
+        candidates = read_candidates(given, password, at_hand)
+        if isinstance(candidates, NoCandidate):
+            return f"no candidate ({candidates.flaw}): {candidates.detail}"
+        return make_plan(_sites(acting, components), candidates, acting.world, time.time(), losses)
 
     return _act(components, make, request)
 

@@ -292,6 +292,17 @@ def test_one_component_that_fails_undoes_all_of_them(room: Path) -> None:
     assert broken(scene, order) == []
 
 
+def test_components_that_share_a_service_have_it_restarted_once_and_undone_once(room: Path) -> None:
+    scene = Scene(f"{room}/s", components=("web-ec", "web-rsa"), new={"web-rsa": b"GOOD no java"})
+    order = scene.order()
+    up = "; ".join(" ".join(scene.service(each).restart) for each in scene.components)
+    both = Service(restart=shell(f"echo >> {room}/restarts; {up}"))
+    setting = replace(scene.setting(), services=dict.fromkeys(scene.components, both))
+    assert transact(setting, order).outcome is Outcome.ROLLED_BACK
+    assert Path(f"{room}/restarts").read_text() == "\n" * 2, "onto the new files, and back"
+    assert broken(scene, order) == []
+
+
 def test_a_configuration_test_that_fails_before_means_that_nothing_is_touched(room: Path) -> None:
     scene = Scene(f"{room}/s")
     world = StepWorld()
