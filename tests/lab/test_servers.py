@@ -16,7 +16,7 @@ import pytest
 from config.vocabulary import TLSVersion
 from monitor.lab.ca import Authority, Issued, KeyType
 from monitor.lab.process import LabError, accepts, wait_for
-from monitor.lab.servers import Lighttpd, LocalServer, Nginx, Server, TLSSettings, replace_file, write_site
+from monitor.lab.servers import Daemon, Lighttpd, LocalServer, Nginx, Server, TLSSettings, replace_file, write_site
 from tests.conftest import StartServer
 from tests.lab.client import presented
 from tests.lab.peers import Behaviour, Peer
@@ -29,6 +29,7 @@ EVERY_SERVER = [
     "start_local",
     "start_workers",
 ]
+EVERY_SERVER_OF_ONE_SITE = [*EVERY_SERVER, pytest.param("start_stunnel", marks=pytest.mark.server("stunnel4"))]
 OLD_TLS = TLSSettings(TLSVersion.TLS1_0, TLSVersion.TLS1_1)
 
 
@@ -56,7 +57,7 @@ def test_a_server_presents_the_files_of_the_name_asked_for(
 
 
 @pytest.mark.server("openssl")
-@pytest.mark.parametrize("start", EVERY_SERVER, indirect=True)
+@pytest.mark.parametrize("start", EVERY_SERVER_OF_ONE_SITE, indirect=True)
 def test_a_renewed_file_is_served_after_the_reload_and_not_before(
     start: StartServer[Server], issuing_ca: Authority, tmp_path: Path
 ) -> None:
@@ -70,7 +71,7 @@ def test_a_renewed_file_is_served_after_the_reload_and_not_before(
 
 
 @pytest.mark.server("openssl")
-@pytest.mark.parametrize("start", EVERY_SERVER, indirect=True)
+@pytest.mark.parametrize("start", EVERY_SERVER_OF_ONE_SITE, indirect=True)
 def test_a_reload_onto_a_broken_file_keeps_the_old_one_served(
     start: StartServer[Server], issuing_ca: Authority, tmp_path: Path
 ) -> None:
@@ -94,9 +95,9 @@ def test_weak_keys_and_old_versions_are_served_where_asked_for(
     assert presented(server, None, "-tls1_2") == []
 
 
-@pytest.mark.parametrize("start", EVERY_SERVER, indirect=True)
+@pytest.mark.parametrize("start", EVERY_SERVER_OF_ONE_SITE, indirect=True)
 def test_a_stopped_server_leaves_nothing(
-    start: StartServer[Nginx | Lighttpd | LocalServer | Workers], issuing_ca: Authority, tmp_path: Path
+    start: StartServer[Daemon | LocalServer], issuing_ca: Authority, tmp_path: Path
 ) -> None:
     server = start(write_site(str(tmp_path), issuing_ca.issue("www.example")))
     server.stop()

@@ -6,11 +6,12 @@ import json
 import os
 import signal
 import sys
+from collections.abc import Sequence
 from dataclasses import astuple
 from typing import Final
 
 from monitor.lab.process import Process, accepts
-from monitor.lab.servers import Daemon
+from monitor.lab.servers import Daemon, Site
 
 WORKERS: Final = 4
 _PROGRAM: Final = os.path.join(os.path.dirname(__file__), "pool.py")
@@ -20,6 +21,12 @@ import ssl, sys
 for pair in zip(sys.argv[1::2], sys.argv[2::2]):
     ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(*pair)
 """
+
+
+def loads(sites: Sequence[Site]) -> tuple[str, ...]:
+    """Return the command that tests a server's files by loading them as the server would."""
+    pairs = (path for site in sites for path in (site.certificate, site.key))
+    return (sys.executable, "-I", "-S", "-c", _LOADS, *pairs)
 
 
 class Workers(Daemon):
@@ -34,8 +41,7 @@ class Workers(Daemon):
     @property
     def test_command(self) -> tuple[str, ...]:
         """The command that loads the files as a worker would."""
-        pairs = (path for site in self.sites for path in (site.certificate, site.key))
-        return (sys.executable, "-I", "-S", "-c", _LOADS, *pairs)
+        return loads(self.sites)
 
     @property
     def reload_command(self) -> tuple[str, ...]:
