@@ -190,6 +190,8 @@ class Validation:
     """Seconds between two looks."""
     deadline: float = 60.0
     """Seconds after which it is too late, and the change is undone."""
+    handshakes: int = 16
+    """With each address in one look, since several workers may share a port."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -78,6 +78,7 @@ def _settings(settings: Settings) -> dict[str, Any]:
             "successes": settings.validation.successes,
             "interval": duration_text(settings.validation.interval),
             "deadline": duration_text(settings.validation.deadline),
+            "handshakes": settings.validation.handshakes,
         },
         "socket": settings.socket,
         "rescan": duration_text(settings.rescan),

@@ -6,7 +6,8 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
+from typing import Final
 
 from actions import backup
 from actions.artefact import paths_of, presented_by
@@ -21,6 +22,9 @@ from monitor.surroundings import Surroundings, read_surroundings
 from probes.assess import EndpointContext, assess_endpoint
 from probes.observation import EndpointObservation, Presented
 from probes.tls.drive import look_blocking
+
+_PATIENCE: Final = 1.0
+"""Seconds after which an address that is slow to answer is not asked again in the same look."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +65,7 @@ def actor(config: Config) -> Iterator[Actor]:
     try:
         services = {name: each.service for name, each in config.components.items() if each.service is not None}
         terms = Terms(*astuple(config.settings.validation))
-        live = Live(_looker(surroundings), _judge(surroundings, world))
+        live = Live(_looker(surroundings, terms.handshakes), _judge(surroundings, world))
         yield Actor(surroundings, world, Setting(world, journal, directory, services, live, terms))
     finally:
         journal.close()
@@ -71,14 +75,14 @@ def _endpoints(config: Config, component: Component) -> tuple[Endpoint, ...]:
     return tuple(config.endpoints[name] for name in component.endpoints)
 
 
-def _looker(surroundings: Surroundings) -> Callable[[tuple[str, ...], float], Sight]:
+def _looker(surroundings: Surroundings, handshakes: int) -> Callable[[tuple[str, ...], float], Sight]:
     config = surroundings.config
 
     def look(components: tuple[str, ...], now: float) -> Sight:
         served: list[Served] = []
         accepted: set[Acceptance] = set()
         for endpoint in (each for name in components for each in _endpoints(config, config.components[name])):
-            observation = look_blocking(endpoint, now)
+            observation = _look_often(endpoint, handshakes, now)
             served += (
                 Served(endpoint.name, each.address, tuple(one.sha256 for one in each.chain))
                 for each in observation.presented
@@ -88,6 +92,27 @@ def _looker(surroundings: Surroundings) -> Callable[[tuple[str, ...], float], Si
         return Sight(tuple(served), frozenset(accepted))
 
     return look
+
+
+def _look_often(endpoint: Endpoint, handshakes: int, now: float) -> EndpointObservation:
+    """Return what so many handshakes with each address presented, each different answer of an address once.
+
+    An address gets no more of them once it has failed, or has taken `_PATIENCE`.
+    """
+    first = look_blocking(endpoint, now)
+    presented = {(each.address, each.chain): each for each in first.presented}
+    failures = list(first.failures)
+    for address in [each.address for each in first.presented]:
+        # The name is not looked up again: a name server may answer otherwise every time.
+        there = replace(endpoint, host=address, server_name=endpoint.verified_name)
+        end = time.monotonic() + _PATIENCE
+        for _ in range(handshakes - 1):
+            again = look_blocking(there, now)
+            presented.update({(each.address, each.chain): each for each in again.presented})
+            failures += again.failures
+            if again.failures or time.monotonic() > end:
+                break
+    return EndpointObservation(endpoint.name, now, tuple(presented.values()), tuple(failures))
 
 
 def _judge(

@@ -11,6 +11,7 @@ from config.fields import (
     AbsolutePath,
     Concurrency,
     Duration,
+    Handshakes,
     HistoryDays,
     Host,
     Interval,
@@ -71,10 +72,12 @@ class Validation(Section):
     """The time between two looks."""
     deadline: Interval = default_duration(_SETTINGS.validation.deadline)
     """How long to wait for that before the change is undone."""
+    handshakes: Handshakes = _SETTINGS.validation.handshakes
+    """How many in one look with each address: more, where more than eight workers share a port by SO_REUSEPORT."""
 
     def build(self) -> model.Validation:
         """Return the terms."""
-        return model.Validation(self.successes, self.interval, self.deadline)
+        return model.Validation(self.successes, self.interval, self.deadline, self.handshakes)
 
 
 class Actor(Section):
