@@ -1,24 +1,17 @@
-"""Acting on components: plans are made of what is on disk and live, and carried out under locks that all share."""
+"""Looking on behalf of a transaction: real handshakes with a component's own endpoints, judged as each client would."""
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import astuple, dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Final
 
-from actions import backup
 from actions.artefact import paths_of, presented_by
-from actions.journal import Journal
-from actions.prepare import Site
-from actions.rehearse import Stage
-from actions.transaction import Setting
-from actions.validate import Acceptance, Live, Served, Sight, Terms
+from actions.validate import Acceptance, Live, Served, Sight
 from actions.world import World
 from config.model import Component, Config, Endpoint
-from monitor.surroundings import Surroundings, read_surroundings
+from monitor.surroundings import Surroundings
 from probes.assess import EndpointContext, assess_endpoint
 from probes.observation import EndpointObservation, Presented
 from probes.tls.drive import look_blocking
@@ -27,51 +20,13 @@ _PATIENCE: Final = 1.0
 """Seconds after which an address that is slow to answer is not asked again in the same look."""
 
 
-@dataclass(frozen=True, slots=True)
-class Actor:
-    """What is needed to act under one configuration."""
-
-    surroundings: Surroundings
-    world: World
-    setting: Setting
-
-    @property
-    def config(self) -> Config:
-        """The configuration."""
-        return self.surroundings.config
-
-    def site(self, name: str) -> Site:
-        """Return the component called `name`, with what its endpoints present now."""
-        component = self.config.components[name]
-        stages = tuple(
-            Stage(endpoint, self.surroundings.views(endpoint.clients), look_blocking(endpoint, time.time()).presented)
-            for endpoint in _endpoints(self.config, component)
-        )
-        return Site(component, stages, component.allowed_issuers)
-
-    def backup_sets(self, name: str) -> Sequence[backup.BackupSet]:
-        """Return the backup sets of a component, oldest first; raises OSError, BackupError."""
-        return backup.sets(self.world, self.setting.backups, name)
+def live(surroundings: Surroundings, world: World, handshakes: int) -> Live:
+    """Return how to look, with so many handshakes with each address at a time, and how to judge."""
+    return Live(_looker(surroundings, handshakes), _judge(surroundings, world))
 
 
-@contextmanager
-def actor(config: Config) -> Iterator[Actor]:
-    """Give what is needed to act; raises OSError or JournalError where the actor's directory cannot be used."""
-    surroundings, _ = read_surroundings(config)
-    directory = config.settings.actor.directory
-    os.makedirs(directory, mode=0o700, exist_ok=True)
-    world = World()
-    journal = Journal(world, os.path.join(directory, "journal.jsonl"))
-    try:
-        services = {name: each.service for name, each in config.components.items() if each.service is not None}
-        terms = Terms(*astuple(config.settings.validation))
-        live = Live(_looker(surroundings, terms.handshakes), _judge(surroundings, world))
-        yield Actor(surroundings, world, Setting(world, journal, directory, services, live, terms))
-    finally:
-        journal.close()
-
-
-def _endpoints(config: Config, component: Component) -> tuple[Endpoint, ...]:
+def endpoints_of(config: Config, component: Component) -> tuple[Endpoint, ...]:
+    """Return a component's own endpoints."""
     return tuple(config.endpoints[name] for name in component.endpoints)
 
 
@@ -81,7 +36,7 @@ def _looker(surroundings: Surroundings, handshakes: int) -> Callable[[tuple[str,
     def look(components: tuple[str, ...], now: float) -> Sight:
         served: list[Served] = []
         accepted: set[Acceptance] = set()
-        for endpoint in (each for name in components for each in _endpoints(config, config.components[name])):
+        for endpoint in (each for name in components for each in endpoints_of(config, config.components[name])):
             observation = _look_often(endpoint, handshakes, now)
             served += (
                 Served(endpoint.name, each.address, tuple(one.sha256 for one in each.chain))
@@ -125,7 +80,7 @@ def _judge(
         for component in map(config.components.__getitem__, components):
             paths = paths_of(component.artefacts)
             chain = presented_by({role: files.get(world.resolve(path), b"") for role, path in paths.items()})
-            for endpoint in _endpoints(config, component):
+            for endpoint in endpoints_of(config, component):
                 presented = (Presented("on disk", chain, "", "", ""),) if chain else ()
                 observation = EndpointObservation(endpoint.name, now, presented)
                 accepted |= _acceptances(surroundings, endpoint, observation)
