@@ -106,6 +106,10 @@ class Setting:
     """By component; one without needs no activation."""
     live: Live
     terms: Terms = field(default_factory=Terms)
+    stopping: Callable[[], bool] = lambda: False
+    """Whether this process was told to end: what has switched no file yet is given up."""
+    told: Callable[[Record], None] = lambda _record: None
+    """Hears of each step once it is in the journal."""
 
     @property
     def backups(self) -> str:
@@ -180,6 +184,17 @@ class Transaction:
     """Services may have been put onto the new files."""
     last: Sight = field(default_factory=Sight)
     remarks: list[str] = field(default_factory=list)
+    began: tuple[float, float] = (0.0, 0.0)
+    """By the wall clock and by the one that never jumps."""
+
+    def __post_init__(self) -> None:
+        """Take the time."""
+        self.began = (self.setting.world.now(), self.setting.world.monotonic())
+
+    def now(self) -> float:
+        """Return the Unix time by which this transaction judges, whatever becomes of the wall clock meanwhile."""
+        wall, steady = self.began
+        return wall + self.setting.world.monotonic() - steady
 
     def run(self, content: Mapping[str, bytes]) -> Ending:
         """Carry out the plan from the beginning."""
@@ -195,11 +210,13 @@ class Transaction:
             return _refusal(self.name, self.plan, refused)
         self.baseline = self._look()
         try:
-            self._prepare(content)
+            stopped = self._prepare(content)
         except OSError as error:
             return self.abandon(Failure(Cause.STORAGE, f"the change could not be prepared: {_said(error)}"))
         except JournalError as error:
             return self.abandon(Failure(Cause.JOURNAL, str(error)))
+        if stopped is not None:
+            return self.abandon(stopped)
         failure = self._attempt(self._switch) or self.forward()
         return self.conclude(failure)
 
@@ -222,8 +239,11 @@ class Transaction:
                 return Failure(Cause.CHANGED, f"{printable(change.path)} is not what it was when this was planned")
         return None
 
-    def _prepare(self, content: Mapping[str, bytes]) -> None:
-        """Do everything that may want for space or permission; raises OSError, JournalError."""
+    def _prepare(self, content: Mapping[str, bytes]) -> Failure | None:
+        """Do everything that may want for space or permission; raises OSError, JournalError.
+
+        The intent is the point after which being told to end no longer ends it: what is half switched is finished.
+        """
         world, plan = self.setting.world, self.plan
         self.note(Event.BEGIN, plan=plan_to_json(plan), hash=plan.hash, baseline=sight_to_json(self.baseline))
         for component in sorted({change.component for change in plan.changes}):
@@ -234,7 +254,10 @@ class Transaction:
             target.stage(world, change, self.name, content.get(change.path, b""))
         self._sync_directories()
         self.note(Event.STAGED)
+        if self.setting.stopping():
+            return Failure(Cause.INTERRUPTED, "certvigil was told to end")
         self.note(Event.INTENT)
+        return None
 
     def abandon(self, failure: Failure) -> Ending:
         """End before the first file was switched."""
@@ -276,11 +299,20 @@ class Transaction:
         if trouble := self._each_service(service.activate):
             cause = Cause.ACTIVATION_TIMEOUT if trouble.timed_out else Cause.ACTIVATION
             return Failure(cause, f"it could not be activated: {trouble.sentence}")
-        same = [each for each, now in self._identities().items() if now is not None and now == before[each]]
-        if same and not self._certificate_proves() and not self.stopped:
+        if not self._certificate_proves() and not self.stopped and (same := self._unchanged(before)):
             return Failure(Cause.NOT_PROVEN, f"{same[0]} says it restarted, but is the same process as before")
         self.note(Event.ACTIVATED)
         return None
+
+    def _unchanged(self, before: Mapping[str, str | None]) -> list[str]:
+        """Return whose process is still the same at the deadline: a restart may end before the new one is there."""
+        world = self.setting.world
+        end = world.monotonic() + self.setting.terms.deadline
+        while True:
+            same = [each for each, now in self._identities().items() if now is not None and now == before[each]]
+            if not same or world.monotonic() + self.setting.terms.interval > end:
+                return same
+            world.sleep(self.setting.terms.interval)
 
     def _certificate_proves(self) -> bool:
         """Whether serving the new chains shows that the files are in use."""
@@ -361,7 +393,7 @@ class Transaction:
         try:
             old = self._old_files()
             # Looking and judging come from outside, and whatever is wrong with them, the old set is the safe one.
-            would = self.setting.live.judge(self.plan.components, old)
+            would = self.setting.live.judge(self.plan.components, old, self.now())
         except Exception as error:  # noqa: BLE001
             self._remark(f"the old set could not be judged: {type(error).__name__}")
             return False
@@ -393,6 +425,8 @@ class Transaction:
         self.note_if_possible(Event.ROLLING_BACK, cause=failure.cause, reason=failure.sentence, touched=self.touched)
         try:
             problem = self._restore()
+        except ThirdPartyError as error:
+            problem = Failure(Cause.CHANGED, str(error))
         except (OSError, BackupError) as error:
             said = _said(error) if isinstance(error, OSError) else str(error)
             problem = Failure(Cause.STORAGE, f"an old file could not be put back: {said}")
@@ -514,7 +548,7 @@ class Transaction:
 
     def _look(self) -> Sight:
         try:
-            return self.setting.live.look(self.plan.components)
+            return self.setting.live.look(self.plan.components, self.now())
         # Looking comes from outside; a look that fails in a new way sees nothing, and that undoes.
         except Exception as error:  # noqa: BLE001
             self._remark(f"a look failed: {type(error).__name__}")
@@ -526,7 +560,9 @@ class Transaction:
 
     def note(self, event: Event, **data: Any) -> None:
         """Write one record; raises JournalError."""
-        self.setting.journal.append(Record(self.setting.world.now(), self.name, event, data))
+        record = Record(self.setting.world.now(), self.name, event, data)
+        self.setting.journal.append(record)
+        self.setting.told(record)
 
     def note_if_possible(self, event: Event, **data: Any) -> bool:
         """Write one record where that can be; what is on disk tells recovery as much."""

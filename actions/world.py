@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import fcntl
 import os
@@ -23,6 +24,10 @@ _KEPT_ATTRIBUTES: Final = ("user.", "system.posix_acl_access", "security.selinux
 _GET_FLAGS: Final = 0x80086601
 """FS_IOC_GETFLAGS of linux/fs.h."""
 _IMMUTABLE_OR_APPEND_ONLY: Final = 0x10 | 0x20
+_EXCHANGE: Final = 2
+"""RENAME_EXCHANGE of linux/fs.h."""
+_HERE: Final = -100
+"""AT_FDCWD of linux/fcntl.h."""
 _OPEN: Final = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NOCTTY
 
 
@@ -187,6 +192,16 @@ class World:
     def rename(self, old: str, new: str) -> None:
         """Move a file over another, at once."""
         os.rename(old, new)
+
+    def exchange(self, one: str, other: str) -> None:
+        """Give two files each other's name, at once (renameat2); raises OSError EINVAL where that cannot be done."""
+        try:
+            renameat2 = ctypes.CDLL(None, use_errno=True).renameat2
+        except AttributeError:
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL), one) from None
+        if renameat2(_HERE, os.fsencode(one), _HERE, os.fsencode(other), _EXCHANGE):
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number), one, None, other)
 
     def link(self, old: str, new: str) -> None:
         """Give a file a second name, which must be free."""

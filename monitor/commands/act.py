@@ -178,7 +178,7 @@ def _with_actor(components: Iterable[str], do: Callable[[Actor], int], request: 
     except (JournalError, BackupError) as error:
         return _cannot(str(error))
     except OSError as error:
-        return _cannot(f"{printable(str(error.filename or config.settings.actor_directory))}: {error.strerror}")
+        return _cannot(f"{printable(str(error.filename or config.settings.actor.directory))}: {error.strerror}")
 
 
 def _unusable(config: Config, components: Iterable[str]) -> str | None:

@@ -51,11 +51,11 @@ class Real:
         with closing(setting.journal):
             return transact(setting, order)
 
-    def look(self, _components: tuple[str, ...]) -> Sight:
+    def look(self, _components: tuple[str, ...], _now: float) -> Sight:
         leaf, accepted = self.handshake()
         return Sight((Served("web", "default", (leaf,) if leaf else ()),), self._edge(accepted))
 
-    def judge(self, _components: tuple[str, ...], files: Mapping[str, bytes]) -> frozenset[Acceptance]:
+    def judge(self, _components: tuple[str, ...], files: Mapping[str, bytes], _now: float) -> frozenset[Acceptance]:
         return self._edge(self.site.certificate in files)
 
     @staticmethod

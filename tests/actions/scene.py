@@ -89,14 +89,14 @@ class Scene:
             self.terms,
         )
 
-    def look(self, components: tuple[str, ...]) -> Sight:
+    def look(self, components: tuple[str, ...], _now: float) -> Sight:
         held = {each: self.memory(each) for each in components}
         return Sight(
             tuple(Served(each, "default", (sha(data),) if data else ()) for each, data in held.items()),
             self._accepted(held),
         )
 
-    def judge(self, components: tuple[str, ...], files: Mapping[str, bytes]) -> frozenset[Acceptance]:
+    def judge(self, components: tuple[str, ...], files: Mapping[str, bytes], _now: float) -> frozenset[Acceptance]:
         return self._accepted({each: files.get(self.certificate(each), b"") for each in components})
 
     @staticmethod

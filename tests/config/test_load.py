@@ -30,7 +30,7 @@ from config.model import (
     Watch,
     Web,
 )
-from config.schema import json_schema
+from config.schema.root import json_schema
 from config.service import Activation, Service
 from config.text import printable
 from config.vocabulary import Code, FileRole, TLSVersion, VerifierName
