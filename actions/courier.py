@@ -36,7 +36,7 @@ class Courier:
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
         self._lock = threading.Lock()
-        self._ended = False
+        self._busy = self._ended = False
 
     @property
     def pid(self) -> int | None:
@@ -65,10 +65,11 @@ class Courier:
         """End the process, for good."""
         with self._lock:
             self._ended = True
-            process = self._process
-        # Who waits for it sees that it has gone, and reaps it.
-        if process is not None:
-            process.kill()
+            if not self._busy:
+                self._kill()
+            elif self._process is not None:
+                # Who waits for its answer sees that it has gone, and reaps it.
+                self._process.kill()
 
     def _do(self, task: Mapping[str, Any], timeout: float) -> Receipt:
         end = time.monotonic() + timeout
@@ -78,17 +79,20 @@ class Courier:
             process = None
         if process is None:
             return Receipt(Outcome.FAILED)
+        receipt: Receipt | None = None
+        answer: bytes | None = b""
         try:
             answer = _exchange(process, json.dumps(task).encode() + b"\n", end)
-        except OSError:
-            answer = b""
-        if answer:
-            with suppress(ValueError, TypeError, KeyError):
-                said = json.loads(answer)
-                return Receipt(Outcome(said["outcome"]), said["status"])
+            said = json.loads(answer or b"null")
+            receipt = Receipt(Outcome(said["outcome"]), said["status"])
+        except (OSError, ValueError, TypeError, KeyError):
+            # It is not what it should be, or is no more.
+            receipt = None
         with self._lock:
-            self._kill()
-        return Receipt(Outcome.TIMED_OUT if answer is None else Outcome.FAILED)
+            self._busy = False
+            if receipt is None or self._ended:
+                self._kill()
+        return receipt or Receipt(Outcome.TIMED_OUT if answer is None else Outcome.FAILED)
 
     def _begun(self) -> subprocess.Popen[bytes] | None:
         """Return the process, None where there shall be none any more."""
@@ -108,6 +112,7 @@ class Courier:
                     start_new_session=True,
                 )
                 os.set_blocking(self._process.stdin.fileno(), False)  # type: ignore[union-attr]
+            self._busy = True
             return self._process
 
     def _kill(self) -> None:

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import logging
 import re
-import urllib.error
-import urllib.request
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
@@ -148,6 +146,9 @@ class _Noted(logging.Handler):
 
 def beat(url: str, timeout: float) -> Receipt:
     """Ask for an `http` or `https` URL, and return whether it was answered well; each step waits `timeout` seconds."""
+    import urllib.error  # noqa: PLC0415 (loads much, for this alone)
+    import urllib.request  # noqa: PLC0415
+
     request = urllib.request.Request(url, headers={"User-Agent": _AGENT})  # noqa: S310 (the configuration checks it)
     try:
         with urllib.request.urlopen(request, timeout=timeout) as answer:  # noqa: S310
