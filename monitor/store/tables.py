@@ -95,3 +95,37 @@ class FailedLookRow(SQLModel, table=True):
     superseded_at: float | None
     """When it failed for another reason."""
     recovered_at: float | None
+
+
+class AlertRow(SQLModel, table=True):
+    """What a channel was told of a problem that is not resolved."""
+
+    __tablename__ = "alerts"
+
+    channel: str = Field(primary_key=True)
+    """Its name: what its URLs are stands nowhere here."""
+    key: str = Field(primary_key=True)
+    content: str
+    """JSON, as in the tables below."""
+
+
+class LetterRow(SQLModel, table=True):
+    """A message to a channel, also once it was delivered."""
+
+    __tablename__ = "letters"
+
+    id: str = Field(primary_key=True)
+    channel: str
+    at: float
+    fate: str = Field(index=True)
+    ended_at: float | None
+    content: str
+
+
+class SilenceRow(SQLModel, table=True):
+    """A silence that was asked for while the daemon ran."""
+
+    __tablename__ = "silences"
+
+    id: str = Field(primary_key=True)
+    content: str

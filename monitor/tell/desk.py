@@ -46,10 +46,10 @@ class Kept:
 
 @dataclass(slots=True)
 class Changes:
-    """What became of alerts, letters and silences; None for what is no more."""
+    """What became of alerts, letters and silences; None for what is over."""
 
     alerts: dict[AlertKey, Alert | None]
-    letters: dict[str, Letter | None]
+    letters: dict[str, Letter]
     silences: dict[str, Held | None]
 
     def __bool__(self) -> bool:
@@ -109,7 +109,7 @@ class Desk:
                     self._set_alert(key, channel, None)
         for letter in tuple(self._letters.values()):
             if letter.channel not in channels:
-                self._set_letter(replace(letter, fate=Fate.DEAD), forget=True)
+                self._set_letter(replace(letter, fate=Fate.DROPPED, ended_at=letter.ended_at or letter.at))
         for target in tuple(self._keys.keys() | self._known().keys()):
             self.observe(target)
         self._touched.update(self._members, self._alerts)
@@ -251,7 +251,7 @@ class Desk:
     def amend(self, letter: Letter) -> None:
         """Put a letter back after an attempt to deliver it; one that is delivered is done with."""
         if letter.id in self._letters:
-            self._set_letter(letter, forget=letter.fate is Fate.DELIVERED)
+            self._set_letter(letter)
 
     def retry(self, channel: str | None) -> int:
         """Make the letters that were given up be delivered again, to `channel` or to all; return how many."""
@@ -264,7 +264,7 @@ class Desk:
         """Forget the letters that were given up, to `channel` or to all; return how many."""
         dead = [each for each in self._letters.values() if each.fate is Fate.DEAD and channel in {None, each.channel}]
         for letter in dead:
-            self._set_letter(letter, forget=True)
+            self._set_letter(replace(letter, fate=Fate.DROPPED))
         return len(dead)
 
     def acknowledge(self, problem: str, who: str, until: float | None, now: float) -> int:
@@ -298,7 +298,10 @@ class Desk:
 
     def everything(self) -> Kept:
         """Return all that must be kept; nobody changes it."""
-        alerts = {(channel, key): each for key, those in self._alerts.items() for channel, each in those.items()}
+        # Another thread asks, and each of these copies is made at once.
+        alerts = {
+            (channel, key): each for key, those in tuple(self._alerts.items()) for channel, each in tuple(those.items())
+        }
         return Kept(alerts, dict(self._letters), dict(self._silences))
 
     def _all_silences(self) -> Iterable[Silence]:
@@ -316,12 +319,12 @@ class Desk:
         if not by_channel:
             self._alerts.pop(key, None)
 
-    def _set_letter(self, letter: Letter, *, forget: bool = False) -> None:
-        if forget:
-            self._letters.pop(letter.id, None)
-        else:
+    def _set_letter(self, letter: Letter) -> None:
+        if letter.fate in {Fate.PENDING, Fate.DEAD}:
             self._letters[letter.id] = letter
-        self._changes.letters[letter.id] = None if forget else letter
+        else:
+            self._letters.pop(letter.id, None)
+        self._changes.letters[letter.id] = letter
 
     def _set_silence(self, identifier: str, held: Held | None) -> None:
         if held is None:

@@ -21,6 +21,8 @@ class Fate(StrEnum):
     DELIVERED = "delivered"
     DEAD = "dead"
     """Given up: there were too many attempts."""
+    DROPPED = "dropped"
+    """Given up, and somebody wants to hear no more of it."""
 
 
 @dataclass(frozen=True, slots=True)
