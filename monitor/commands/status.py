@@ -25,14 +25,17 @@ def status(socket: str, *, as_json: bool, healthy: bool) -> int:
         return 0 if is_ready(socket) else 1
     own = ask(socket, "/api/v1/status")
     targets = list(_targets(socket)) if not isinstance(own, NoAnswer) else []
-    if isinstance(own, NoAnswer):
+    told = ask(socket, "/api/v1/telling")
+    if isinstance(own, NoAnswer) or isinstance(told, NoAnswer):
+        own = own if isinstance(own, NoAnswer) else told
         sys.stderr.write(f"certvigil status: {own.why}\n")
         return _NOBODY
     if as_json:
-        json.dump({"schema": 1, "status": own, "targets": targets}, sys.stdout, indent=2)
+        json.dump({"schema": 1, "status": own, "targets": targets, "telling": told}, sys.stdout, indent=2)
         sys.stdout.write("\n")
     else:
         _show(own, targets)
+        show_undelivered(Screen(), told)
     worst = max((_ORDER.index(each["verdict"]) for each in targets), default=0)
     return EXIT_CODE[_ORDER[worst]]
 
@@ -80,6 +83,20 @@ def _show(own: dict[str, Any], targets: list[dict[str, Any]]) -> None:
         screen.say(f"{watch['directories_polled']} directories are polled: {watch['polled_because']}", "yellow")
     if own["configuration"]["stale"]:
         screen.say("the configuration on disk is not the one in force; certvigil reload reads it", "yellow")
+
+
+def show_undelivered(screen: Screen, told: dict[str, Any]) -> None:
+    """Print a line for each message that was not delivered, and for each silence."""
+    for letter in told["undelivered"]:
+        why = f": {letter['why']}" if letter["why"] else ""
+        given_up = letter["fate"] == "dead"
+        how = "given up" if given_up else f"tried {letter['attempts']} times"
+        screen.say(f"not told {letter['channel']}, {how}: {letter['title']}{why}", "bold red" if given_up else "yellow")
+    for silence in told["silences"]:
+        named = [*silence["targets"], *silence["components"], *silence["findings"]]
+        what = ", ".join(named) or "everything"
+        identifier = f" ({silence['id']})" if silence["id"] else ""
+        screen.say(f"silent until {silence['until']}{identifier}: {what}: {silence['reason']}", "cyan")
 
 
 def _second(at: str | None) -> str:

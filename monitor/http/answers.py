@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import Generic, Self, TypeVar
+from typing import Final, Generic, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
@@ -15,6 +15,8 @@ from monitor.http.view import Status as StatusView
 from monitor.store import HistoryEntry, What
 from probes import certificate as fact
 from probes.certificate import KeyKind
+
+API: Final = "/api/v1"
 
 Item = TypeVar("Item")
 

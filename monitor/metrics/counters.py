@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import product
 from typing import Final
 
@@ -16,7 +17,7 @@ from prometheus_client import (
 )
 from prometheus_client.exposition import generate_latest
 
-from config.vocabulary import LookOutcome, TargetKind
+from config.vocabulary import DeliveryOutcome, LookOutcome, TargetKind
 from monitor.events import Looked
 
 LOOKED_AT: Final = (TargetKind.FILE, TargetKind.ENDPOINT)
@@ -82,6 +83,15 @@ class Counters:
         self._degraded = Gauge(
             "certvigil_database_degraded", "Whether history is not being recorded.", registry=registry
         )
+        self._notifications = Counter(
+            "certvigil_notifications",
+            "Messages that were delivered or given up, and attempts that failed.",
+            ("channel", "outcome"),
+            registry=registry,
+        )
+        self._notifications_pending = Gauge(
+            "certvigil_notifications_pending", "Messages that are to be delivered.", ("channel",), registry=registry
+        )
         build = Gauge("certvigil_build_info", "The version that runs.", ("version",), registry=registry)
         build.labels(version).set(1)
         self.config_loaded(loaded_at)
@@ -125,6 +135,18 @@ class Counters:
     def database_degraded(self, *, degraded: bool) -> None:
         """Say whether history is not being recorded."""
         self._degraded.set(degraded)
+
+    def notified(self, channel: str, outcome: DeliveryOutcome) -> None:
+        """Count a message that was delivered or given up, or an attempt that failed."""
+        self._notifications.labels(channel, outcome).inc()
+
+    def notifications_pending(self, pending: Mapping[str, int]) -> None:
+        """Say how many messages to each channel are to be delivered; these are all channels that there are."""
+        self._notifications_pending.clear()
+        for channel, count in pending.items():
+            self._notifications_pending.labels(channel).set(count)
+            for outcome in DeliveryOutcome:
+                self._notifications.labels(channel, outcome)
 
     def text(self) -> bytes:
         """Return all of it in Prometheus text format 0.0.4."""

@@ -30,7 +30,7 @@ _LONGEST_BRIEF: Final = 150
 _SPECIAL: Final = re.compile(r"([\\`*_\[\]|~>])|^(?:([#+=-])|(\d{1,9})([.)]))")
 """What means something in Markdown anywhere, and what does at the begin of a line."""
 _EVERYBODY: Final = re.compile(r"@(?=everyone|here|channel|all\b)", re.IGNORECASE)
-_NOTHING: Final = "nothing: it needs somebody to act"
+_NOTHING: Final = "By itself nothing will change: somebody must act."
 
 
 def shown(text: str, limit: int = _LONGEST) -> str:
@@ -146,8 +146,8 @@ def _body(note: Note, outlook: Outlook, runbook: str | None, now: float) -> Iter
     yield from _targets(members)
     yield from _clients(members)
     sentences = list(dict.fromkeys(filter(None, map(outlook, members))))
-    happens = "; ".join(shown(each) for each in sentences[:3]) or _NOTHING
-    yield _Line(f"By itself will happen: {happens}.")
+    happens = "; ".join(shown(each) for each in sentences[:3])
+    yield _Line(f"By itself will happen: {happens}." if happens else _NOTHING)
     yield from (_Line(f"To act: {each}") for each in advice(members))
     if runbook is not None:
         yield _Line(f"Runbook: {runbook}{members[0].finding.code}")
