@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from itertools import chain
 from typing import Any, Final
 
 import yaml
 
 from config.address import join_address
+from config.channel import Channel, Heartbeat, Match, Telling
 from config.document import escape, resolve
 from config.fields import duration_text, last_day_text, share_text
 from config.model import (
+    ActorSettings,
     CertifiStore,
     Client,
     Component,
@@ -27,13 +30,15 @@ from config.model import (
 )
 from config.service import Service
 
+MASK: Final = "***"
+"""What stands in place of a secret."""
 _DEFAULT: Final = Thresholds()
 
 
 def show(config: Config) -> str:
     """Return `config` as YAML in ASCII that loads as an equal one, its sources and digest aside.
 
-    No section holds a secret so far, so nothing is masked.
+    Secrets that the configuration itself holds are masked: where there are any, what is shown does not load.
     """
     targets = chain.from_iterable(component.endpoints for component in config.components.values())
     owned = frozenset(targets)
@@ -45,6 +50,8 @@ def show(config: Config) -> str:
         "trust_stores": {name: _trust_store(each) for name, each in config.trust_stores.items()},
         "clients": {name: _client(each) for name, each in config.clients.items()},
         "waivers": [_waiver(each) for each in config.waivers],
+        "channels": {name: _channel(each) for name, each in config.channels.items()},
+        "telling": _telling(config.telling),
     }
     return yaml.dump(document, Dumper=_Dumper, sort_keys=False, allow_unicode=False, width=120)
 
@@ -71,11 +78,12 @@ def _given(section: Mapping[str, Any]) -> dict[str, Any]:
 def _settings(settings: Settings) -> dict[str, Any]:
     return {
         "state_directory": settings.state_directory,
-        "actor_directory": settings.actor_directory,
+        "actor": _actor(settings.actor),
         "validation": {
             "successes": settings.validation.successes,
             "interval": duration_text(settings.validation.interval),
             "deadline": duration_text(settings.validation.deadline),
+            "handshakes": settings.validation.handshakes,
         },
         "socket": settings.socket,
         "rescan": duration_text(settings.rescan),
@@ -94,6 +102,14 @@ def _settings(settings: Settings) -> dict[str, Any]:
             ]
         },
         "metrics": {"x509_cert": settings.x509_cert},
+    }
+
+
+def _actor(actor: ActorSettings) -> dict[str, Any]:
+    return {
+        **asdict(actor),
+        "operators": list(actor.operators),
+        "approval_lifetime": duration_text(actor.approval_lifetime),
     }
 
 
@@ -121,6 +137,7 @@ def _looking(endpoint: Endpoint) -> dict[str, Any]:
         "allowed_versions": sorted(map(str, endpoint.allowed_versions)),
         "clients": list(endpoint.clients),
         "thresholds": _thresholds(endpoint.thresholds),
+        "key_type": str(endpoint.key_type) if endpoint.key_type else None,
     }
 
 
@@ -143,6 +160,8 @@ def _component(component: Component, endpoints: Mapping[str, Endpoint]) -> dict[
         "not_served_after": duration_text(component.not_served_after),
         **({"service": _service(component.service)} if component.service else {}),
         "allowed_issuers": list(component.allowed_issuers),
+        "mode": str(component.mode),
+        "write_mode": str(component.write_mode),
     }
 
 
@@ -157,6 +176,7 @@ def _service(service: Service) -> dict[str, Any]:
         "activate": str(service.activate),
         "timeout": duration_text(service.timeout),
         "quiesce": service.quiesce,
+        "writes": list(service.writes),
     }
 
 
@@ -187,6 +207,51 @@ def _waiver(waiver: Waiver) -> dict[str, Any]:
         "reason": waiver.reason,
         "until": last_day_text(waiver.until),
     }
+
+
+def _channel(channel: Channel) -> dict[str, Any]:
+    if channel.urls_file is not None:
+        return {"urls_file": channel.urls_file}
+    return {"urls": [f"{url.partition('://')[0]}://{MASK}" for url in channel.urls]}
+
+
+def _telling(telling: Telling) -> dict[str, Any]:
+    beat = telling.heartbeat
+    return _given(
+        {
+            "enabled": telling.enabled,
+            "routes": [
+                {"channels": list(each.channels), "severity": str(each.severity), **_match(each.match)}
+                for each in telling.routes
+            ],
+            "remind": {
+                str(severity): "never" if seconds is None else duration_text(seconds)
+                for severity, seconds in telling.remind.items()
+            },
+            "resolved_after": duration_text(telling.resolved_after),
+            "attempts": telling.attempts,
+            "runbook": telling.runbook,
+            "silences": [
+                {**_match(each.match), "reason": each.reason, "until": last_day_text(int(each.until))}
+                for each in telling.silences
+            ],
+            "heartbeat": beat and {**_secret_url(beat), "every": duration_text(beat.every)},
+        }
+    )
+
+
+def _secret_url(beat: Heartbeat) -> dict[str, str]:
+    return {"url_file": beat.url_file} if beat.url_file is not None else {"url": MASK}
+
+
+def _match(match: Match) -> dict[str, Any]:
+    named = {
+        "targets": list(match.targets),
+        "components": list(match.components),
+        "kinds": list(map(str, match.kinds)),
+        "findings": list(map(str, match.codes)),
+    }
+    return {key: value for key, value in named.items() if value}
 
 
 def _thresholds(thresholds: Thresholds | None) -> dict[str, Any] | None:
