@@ -36,16 +36,19 @@ from grafana.source.parts import (
 HERE = 'certvigil_presented_info{instance=~"$instance", sha256="$sha256"}'
 """Where it is, at any position."""
 LEAF = 'certvigil_presented_info{instance=~"$instance", sha256="$sha256", position="0"}'
-"""Where it comes first. The variable `target` names these, so that what else is known of them is found by index."""
+"""Where it comes first."""
 AT = "and on (job, instance, target)"
 LISTED = 'certvigil_certificate_info{subject=~"(?i).*$contains.*"}'
 LIST = f"query_result(topk(500, max by (sha256, subject) ({LISTED})))"
+TARGETS = f"query_result(topk(500, max by (target) ({HERE})))"
+"""By which Prometheus finds what else is known of them in its index, among what is known of all others."""
+NAMED = 'target=~"$target"'
 
 
 def certificate() -> Dashboard:
     """Return the dashboard."""
     chosen = variable("sha256", "Certificate", LIST).regex(r'/sha256="(?<value>[^"]+)".*subject="(?<text>[^"]+)"/')
-    targets = variable("target", "Targets", f"label_values({LEAF}, target)").multi(True).include_all(True)
+    targets = variable("target", "Targets", TARGETS).regex('/target="([^"]+)"/').multi(True).include_all(True)
     every = VariableOption(text="All", value="$__all")
     dashboard = (
         new("certificate", "certvigil: Certificate", "One certificate: where it is, who accepts it, what came before.")
@@ -67,9 +70,10 @@ def _numbers() -> Iterator[Stat]:
         SHARE_LEFT,
         "percentunit",
     )
+    ends = f"certvigil_not_after_timestamp_seconds{{{NAMED}}}"
     yield number(
         "Ends in",
-        f"min(certvigil_not_after_timestamp_seconds and on (job, instance, target, position) {HERE}) - time()",
+        f"min({ends} and on (job, instance, target, position) {HERE}) - time()",
         "Of its own validity, not of what issued it.",
         NEUTRAL,
         "s",
@@ -78,7 +82,7 @@ def _numbers() -> Iterator[Stat]:
     yield number("On hosts", f"count(count by (instance) ({HERE}))", "By the daemons that see it.", NEUTRAL)
     yield number(
         "Clients that are rejected",
-        f'count((certvigil_client_accepts{{target=~"$target"}} == 0) {AT} {LEAF}) or vector(0)',
+        f"count((certvigil_client_accepts{{{NAMED}}} == 0) {AT} {LEAF}) or vector(0)",
         "Pairs of a client and an endpoint that presents it.",
         BAD_FROM_ONE,
     )
@@ -110,7 +114,9 @@ def _facts() -> Table:
 
 
 def _places() -> Table:
-    expression = f"{HERE} * on (job, instance, target) group_left (kind, component, location) certvigil_target_info"
+    expression = (
+        f"{HERE} * on (job, instance, target) group_left (kind, component, location) certvigil_target_info{{{NAMED}}}"
+    )
     return (
         rows("Where it is", "Every file and endpoint that presents it.", now(expression))
         .transformations(
@@ -129,7 +135,7 @@ def _places() -> Table:
 
 
 def _chain() -> Table:
-    ends = f'(certvigil_not_after_timestamp_seconds{{target=~"$target"}} {AT} {LEAF})'
+    ends = f"(certvigil_not_after_timestamp_seconds{{{NAMED}}} {AT} {LEAF})"
     presented = 'certvigil_presented_info{target=~"$target"}'
     with_hash = f"{ends} * on (job, instance, target, position) group_left (sha256) {presented}"
     facts = "max by (sha256, subject, issuer) (certvigil_certificate_info)"
@@ -152,7 +158,7 @@ def _chain() -> Table:
 
 
 def _clients() -> Table:
-    accepts = f'certvigil_client_accepts{{target=~"$target"}} {AT} {LEAF}'
+    accepts = f"certvigil_client_accepts{{{NAMED}}} {AT} {LEAF}"
     expression = f'min by (server, client) (label_join({accepts}, "server", " on ", "target", "instance"))'
     return (
         rows("Which client accepts it where", "Empty where no endpoint presents it as its own.", now(expression))
@@ -182,7 +188,7 @@ def _history() -> Iterator[Lines]:
         "End of what its targets present",
         "A step up is a renewal: of the targets that present it now, also what they presented before.",
         query(
-            f'certvigil_not_after_timestamp_seconds{{target=~"$target", position="0"}} * 1000 {AT} {now_here}',
+            f'certvigil_not_after_timestamp_seconds{{{NAMED}, position="0"}} * 1000 {AT} {now_here}',
             "{{target}} on {{instance}}",
         ),
         unit="dateTimeAsIso",
@@ -191,7 +197,7 @@ def _history() -> Iterator[Lines]:
         lines(
             "Lifetime left over time",
             "Of what these targets presented at that time.",
-            query(f'certvigil:lifetime_left:ratio{{target=~"$target"}} {AT} {now_here}', "{{target}} on {{instance}}"),
+            query(f"certvigil:lifetime_left:ratio{{{NAMED}}} {AT} {now_here}", "{{target}} on {{instance}}"),
             unit="percentunit",
         )
         .thresholds(steps(SHARE_LEFT))

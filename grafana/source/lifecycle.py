@@ -61,9 +61,18 @@ def lifecycle() -> Dashboard:
     return dashboard.time("now-7d", "now")
 
 
+def _more(summed: str, counter: str, than: str) -> str:
+    """Return by how much more has happened than that long ago.
+
+    Not by increase(): the first time that something happens makes a series which begins at 1.
+    """
+    before = f"{summed} ({counter} offset {than})"
+    return f"({summed} ({counter}) - ({before} or {summed} ({counter}) * 0))"
+
+
 def _numbers() -> Iterator[Stat]:
     def happened(outcomes: str) -> str:
-        return f"round(sum(increase(certvigil_actions_total{{{ON}, {outcomes}}}[$__range])))"
+        return _more("sum", f"certvigil_actions_total{{{ON}, {outcomes}}}", "$__range")
 
     about = "In the time that is shown."
     yield number("Committed", happened('outcome="committed"'), about, NEUTRAL)
@@ -90,7 +99,7 @@ def _numbers() -> Iterator[Stat]:
 
 
 def _actions() -> Lines:
-    happened = f"sum by (action, outcome) (increase(certvigil_actions_total{{{ON}}}[$__rate_interval])) > 0"
+    happened = _more("sum by (action, outcome)", f"certvigil_actions_total{{{ON}}}", "$__interval") + " > 0"
     return bars("Transactions", "How they ended.", query(happened, "{{action}}: {{outcome}}"))
 
 
@@ -125,12 +134,12 @@ def _last() -> Table:
 
 
 def _decisions() -> Lines:
-    decided = f"sum by (policy, action) (increase(certvigil_decisions_total{{{ON}}}[$__rate_interval])) > 0"
+    decided = _more("sum by (policy, action)", f"certvigil_decisions_total{{{ON}}}", "$__interval") + " > 0"
     return bars("Decisions", "By policy, and what it decided.", query(decided, "{{policy}}: {{action}}"))
 
 
 def _messages() -> Lines:
-    sent = f"sum by (channel, outcome) (increase(certvigil_notifications_total{{{ON}}}[$__rate_interval])) > 0"
+    sent = _more("sum by (channel, outcome)", f"certvigil_notifications_total{{{ON}}}", "$__interval") + " > 0"
     return bars("Messages", "By channel; dead ones were given up.", query(sent, "{{channel}}: {{outcome}}"))
 
 

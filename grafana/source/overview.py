@@ -45,7 +45,10 @@ HELD = "certvigil:findings:held"
 LEFT = 'certvigil:lifetime_left:ratio{instance=~"$instance"}'
 ENDS = 'min by (sha256) (certvigil:target_expiry_timestamp_seconds{instance=~"$instance"})'
 FIRST = f"bottomk(100, min by (sha256) ({LEFT}))"
-FACTS = "group_left (subject, issuer) max by (sha256, subject, issuer) (certvigil_certificate_info)"
+FACTS = (
+    "group_left (subject, issuer) max by (sha256, subject, issuer) "
+    f"(certvigil_certificate_info and on (sha256) {FIRST})"
+)
 
 
 def overview() -> Dashboard:

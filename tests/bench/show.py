@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import statistics
 import sys
 import time
 from collections.abc import Iterator
@@ -20,7 +19,7 @@ from tests.lab.prometheus import Prometheus
 CERTIFICATES: Final = 20_000
 ENDPOINTS: Final = 20
 ROUNDS: Final = 5
-HISTORY: Final = 60
+HISTORY: Final = 90
 """Seconds, of which lines are shown."""
 POINTS: Final = 240
 """Of a line; Grafana asks for about as many as it is wide."""
@@ -33,7 +32,7 @@ def measure(directory: str, estate: Estate) -> Iterator[Measurement]:
         endpoints = {f"endpoint {number}": server.address for number in range(ENDPOINTS)}
         with (
             Daemon(directory, estate.pattern, endpoints=endpoints) as daemon,
-            Prometheus(os.path.join(directory, "prometheus"), [daemon.listen], [str(RULES)], every="5s") as prometheus,
+            Prometheus(os.path.join(directory, "prometheus"), [daemon.listen], [str(RULES)], every="15s") as prometheus,
         ):
             ((_, series),) = prometheus.wait_until("scrape_samples_scraped > 1e5", deadline=60)
             yield Measurement("series_per_certificate", round(series / CERTIFICATES, 2), "series", 8)
@@ -43,14 +42,15 @@ def measure(directory: str, estate: Estate) -> Iterator[Measurement]:
                 time.sleep(1)
                 rules.append(max(prometheus.rule_seconds().values()))
             yield Measurement("panel_query_max_s", round(_slowest_query(prometheus), 3), "s", 1)
-            yield Measurement("rule_eval_max_s", round(statistics.median(rules), 3), "s", 1)
+            yield Measurement("rule_eval_max_s", round(min(rules), 3), "s", 1)
 
 
 def _slowest_query(prometheus: Prometheus) -> float:
-    """Return the seconds of the slowest query, at its median over some rounds."""
+    """Return the seconds of the slowest query, each at its fastest of some rounds."""
     now = time.time()
     ((labels, _),) = prometheus.query('topk(1, certvigil_presented_info{position="0"})')
-    values = {**labels, "instance": ".*", "contains": "", "__rate_interval": "20s", "__range": "1h"}
+    spans = {"__interval": "15s", "__rate_interval": "1m", "__range": "1h"}
+    values = {**labels, **spans, "instance": ".*", "contains": ""}
     slowest = 0.0
     for each in expressions_of_dashboards():
         text = each.with_values(values)
@@ -62,6 +62,7 @@ def _slowest_query(prometheus: Prometheus) -> float:
             else:
                 prometheus.query(text)
             rounds.append(time.monotonic() - started)
-        sys.stderr.write(f"{statistics.median(rounds):.3f} s  {each.where}\n")
-        slowest = max(slowest, statistics.median(rounds))
+        # Whatever else the machine does only adds to it.
+        sys.stderr.write(f"{min(rounds):.3f} s  {each.where}\n")
+        slowest = max(slowest, min(rounds))
     return slowest

@@ -18,7 +18,7 @@ from tests.grafana.committed import DASHBOARDS, dashboards
 
 NAMES: Final = ("overview", "certificate", "lifecycle", "daemon")
 PANELS_OF_TODAY: Final = {"barchart", "stat", "state-timeline", "table", "timeseries"}
-BUILT_IN: Final = {"__data", "__rate_interval", "__range", "__all"}
+BUILT_IN: Final = {"__data", "__rate_interval", "__interval", "__range", "__all"}
 COLUMNS: Final = 24
 
 
