@@ -69,7 +69,7 @@ class Cause(StrEnum):
     """A fault of certvigil itself."""
 
 
-_CANDIDATES_FAULT: Final = frozenset({Cause.CONFIG_TEST, Cause.ACTIVATION, Cause.CLIENT_LOST})
+CANDIDATES_FAULT: Final = frozenset({Cause.CONFIG_TEST, Cause.ACTIVATION, Cause.CLIENT_LOST})
 """What trying the same candidate again would only repeat, provided that the old set then works."""
 
 
@@ -402,7 +402,7 @@ class Transaction:
             return self.freeze(Failure(failure.cause, f"{failure.sentence}; and then {problem.sentence}"))
         if not live:
             self._remark("the old files are back; that they are served was not seen, the services being down")
-        if failure.cause in _CANDIDATES_FAULT:
+        if failure.cause in CANDIDATES_FAULT:
             self.note_if_possible(Event.QUARANTINED, candidate=candidate_of(self.plan), reason=failure.sentence)
         return self._end(Outcome.ROLLED_BACK, Event.ROLLED_BACK, failure)
 
