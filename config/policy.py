@@ -152,7 +152,7 @@ Action = Replace | Rollback | Activate
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """Where `when` holds for what `match` names, `action` is done in `windows`, as far as `mode` goes, and people told.
+    """Where `when` holds for what `match` names, `action` is done in `windows`, as far as `mode` lets, and people told.
 
     The first policy with an action that could be done wins; each that tells people does so.
     """
@@ -166,7 +166,8 @@ class Policy:
     """Without any it may be done at all times."""
     override_window_when: Check | None = None
     """Where this holds, windows are not waited for."""
-    mode: Mode = Mode.APPROVE
+    mode: Mode | None = None
+    """None means that of the component. One that is only observed stays so, whatever a policy says."""
 
 
 _LADDER: Final = (

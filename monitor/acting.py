@@ -54,7 +54,7 @@ class Actor:
 def actor(config: Config) -> Iterator[Actor]:
     """Give what is needed to act; raises OSError or JournalError where the actor's directory cannot be used."""
     surroundings, _ = read_surroundings(config)
-    directory = config.settings.actor_directory
+    directory = config.settings.actor.directory
     os.makedirs(directory, mode=0o700, exist_ok=True)
     world = World()
     journal = Journal(world, os.path.join(directory, "journal.jsonl"))
@@ -71,14 +71,14 @@ def _endpoints(config: Config, component: Component) -> tuple[Endpoint, ...]:
     return tuple(config.endpoints[name] for name in component.endpoints)
 
 
-def _looker(surroundings: Surroundings) -> Callable[[tuple[str, ...]], Sight]:
+def _looker(surroundings: Surroundings) -> Callable[[tuple[str, ...], float], Sight]:
     config = surroundings.config
 
-    def look(components: tuple[str, ...]) -> Sight:
+    def look(components: tuple[str, ...], now: float) -> Sight:
         served: list[Served] = []
         accepted: set[Acceptance] = set()
         for endpoint in (each for name in components for each in _endpoints(config, config.components[name])):
-            observation = look_blocking(endpoint, time.time())
+            observation = look_blocking(endpoint, now)
             served += (
                 Served(endpoint.name, each.address, tuple(one.sha256 for one in each.chain))
                 for each in observation.presented
@@ -92,17 +92,17 @@ def _looker(surroundings: Surroundings) -> Callable[[tuple[str, ...]], Sight]:
 
 def _judge(
     surroundings: Surroundings, world: World
-) -> Callable[[tuple[str, ...], Mapping[str, bytes]], frozenset[Acceptance]]:
+) -> Callable[[tuple[str, ...], Mapping[str, bytes], float], frozenset[Acceptance]]:
     config = surroundings.config
 
-    def judge(components: tuple[str, ...], files: Mapping[str, bytes]) -> frozenset[Acceptance]:
+    def judge(components: tuple[str, ...], files: Mapping[str, bytes], now: float) -> frozenset[Acceptance]:
         accepted: set[Acceptance] = set()
         for component in map(config.components.__getitem__, components):
             paths = paths_of(component.artefacts)
             chain = presented_by({role: files.get(world.resolve(path), b"") for role, path in paths.items()})
             for endpoint in _endpoints(config, component):
                 presented = (Presented("on disk", chain, "", "", ""),) if chain else ()
-                observation = EndpointObservation(endpoint.name, time.time(), presented)
+                observation = EndpointObservation(endpoint.name, now, presented)
                 accepted |= _acceptances(surroundings, endpoint, observation)
         return frozenset(accepted)
 

@@ -11,13 +11,15 @@ from typing import Any, Final
 
 from actions import backup
 from actions.backup import BackupError
-from actions.candidate import Given, NoCandidate, read_candidate
-from actions.journal import JournalError, frozen
+from actions.candidate import Given, NoCandidate, read_candidates
+from actions.ending import Ending, Outcome
+from actions.journal import JournalError
 from actions.plan import Order, Plan
 from actions.prepare import Prepared, Refused, Site, keys_at_hand, make_plan, plan_activation, plan_rollback
 from actions.recover import recover as recover_all
 from actions.recover import thaw as take_word
-from actions.transaction import Ending, Outcome, transact
+from actions.standing import frozen
+from actions.transaction import transact
 from config.model import Config
 from config.text import printable
 from monitor.acting import Actor, actor
@@ -61,10 +63,10 @@ def replace(
         except OSError as error:
             return f"{printable(str(error.filename))} cannot be read: {error.strerror}"
         at_hand = [key for name in components for key in keys_at_hand(acting.config.components[name], acting.world)]
-        candidate = read_candidate(given, password, at_hand)
-        if isinstance(candidate, NoCandidate):
-            return f"no candidate ({candidate.flaw}): {candidate.detail}"
-        return make_plan(_sites(acting, components), candidate, acting.world, time.time(), losses)
+        candidates = read_candidates(given, password, at_hand)
+        if isinstance(candidates, NoCandidate):
+            return f"no candidate ({candidates.flaw}): {candidates.detail}"
+        return make_plan(_sites(acting, components), candidates, acting.world, time.time(), losses)
 
     return _act(components, make, request)
 
@@ -178,7 +180,7 @@ def _with_actor(components: Iterable[str], do: Callable[[Actor], int], request: 
     except (JournalError, BackupError) as error:
         return _cannot(str(error))
     except OSError as error:
-        return _cannot(f"{printable(str(error.filename or config.settings.actor_directory))}: {error.strerror}")
+        return _cannot(f"{printable(str(error.filename or config.settings.actor.directory))}: {error.strerror}")
 
 
 def _unusable(config: Config, components: Iterable[str]) -> str | None:

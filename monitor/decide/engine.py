@@ -167,12 +167,12 @@ def _step(case: _Case, answer: Answer) -> _Step:
 
 
 def effective_mode(policy: Policy, situation: Situation) -> Mode:
-    """Return how far to go: as far as both the policy and the component let."""
-    mode = min((policy.mode, situation.mode or Mode.OBSERVE), key=lambda each: each.rank)
-    open_to_any = (
-        isinstance(policy.action, Replace) and not policy.action.allowed_issuers and not situation.allowed_issuers
-    )
-    return Mode.APPROVE if mode is Mode.AUTO and open_to_any else mode
+    """Return how far to go: where nobody says whose certificates may be installed, a person looks at the plan."""
+    if situation.mode is None or situation.mode is Mode.OBSERVE:
+        return Mode.OBSERVE
+    mode = policy.mode or situation.mode
+    installs = isinstance(policy.action, Replace) and not policy.action.allowed_issuers
+    return Mode.APPROVE if mode is Mode.AUTO and installs and not situation.allowed_issuers else mode
 
 
 def _approval(case: _Case) -> _Step:

@@ -8,8 +8,8 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Final
 
+from actions.ending import CANDIDATES_FAULT, Cause, Outcome
 from actions.plan import Kind
-from actions.transaction import CANDIDATES_FAULT, Cause, Outcome
 from config.model import Thresholds
 from config.vocabulary import Code, Mode, Severity
 from probes.lifetime import leaf_thresholds
@@ -135,7 +135,7 @@ class Situation:
     subject: str
     """The name of the component, or of the target."""
     mode: Mode | None = None
-    """How far certvigil may go with it; None where it cannot act on it at all, as on a mere target."""
+    """How far to go where a policy does not say; None where nothing can be done to it at all, as to a mere target."""
     targets: tuple[str, ...] = ()
     is_component: bool = False
     labels: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
