@@ -5,9 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from config.service import Service
 from config.vocabulary import Code, FileRole, KeyKind, Mode, TLSVersion, VerifierName, WriteMode
+
+if TYPE_CHECKING:
+    # Policies are made of thresholds, which are here.
+    from config.policy import Policy
 
 DAY = 86_400
 
@@ -239,6 +244,8 @@ class Config:
     components: Mapping[str, Component] = field(default_factory=lambda: MappingProxyType({}))
     trust_stores: Mapping[str, TrustStore] = field(default_factory=lambda: MappingProxyType({}))
     clients: Mapping[str, Client] = field(default_factory=lambda: MappingProxyType({}))
+    policies: tuple[Policy, ...] = ()
+    """In the order in which they are asked, the shipped ones last."""
     waivers: tuple[Waiver, ...] = ()
     sources: tuple[str, ...] = ()
     """The files this was read from, to notice that the disk differs from what is loaded."""

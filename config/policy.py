@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from itertools import pairwise
 from types import MappingProxyType
 from typing import Final
@@ -168,6 +169,11 @@ class Policy:
     """Where this holds, windows are not waited for."""
     mode: Mode | None = None
     """None means that of the component. One that is only observed stays so, whatever a policy says."""
+
+
+def is_one_of(name: str, patterns: Iterable[str]) -> bool:
+    """Whether one of the `patterns`, such as `web` or `web-*`, stands for `name`."""
+    return any(fnmatchcase(name, pattern) for pattern in patterns)
 
 
 _LADDER: Final = (

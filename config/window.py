@@ -8,18 +8,20 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from itertools import islice, pairwise
 from typing import Final
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from apscheduler.triggers.cron import CronTrigger
 
 from config.policy import Window
+from config.text import printable
 
 _DAYS: Final = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
 _END: Final = datetime(2200, 1, 1, tzinfo=UTC)
 """Where the search for a day that no month has gives up."""
 _SHIFT: Final = timedelta(hours=3)
 """More than a wall clock is ever put forward or back for daylight saving."""
-_COMPARED: Final = 2000
+_COMPARED: Final = 300
+"""Openings among which the closest two are sought: a day of any hours and minutes, a year of any days."""
 _REFERENCE: Final = datetime(2027, 1, 1, tzinfo=UTC)
 
 
@@ -51,14 +53,33 @@ def opening(window: Window, now: float) -> Opening:
     return Opening(None, None) if since is None else Opening(since, since + window.duration)
 
 
+def check_cron(cron: str) -> None:
+    """Raise ValueError with what was expected, where `cron` is no expression."""
+    _trigger(cron)
+
+
+def check_timezone(name: str) -> None:
+    """Raise ValueError with what was expected, where there is no time zone of that name."""
+    try:
+        ZoneInfo(name)
+    except (OSError, ValueError, ZoneInfoNotFoundError):
+        raise ValueError("a time zone such as Europe/Zurich") from None
+
+
 def check_window(window: Window) -> None:
-    """Raise ValueError with what was expected, where `window` never opens or opens before it has closed."""
-    openings = list(islice(_matches(window.cron, _REFERENCE), _COMPARED))
-    if not openings:
-        raise ValueError("a time that comes, not a day that no month has")
-    shortest = min((later - earlier).total_seconds() for earlier, later in pairwise(openings))
+    """Raise ValueError with what is wrong, where `window` never opens or opens before it has closed."""
+    shortest = _shortest_interval(window.cron)
+    if shortest is None:
+        raise ValueError(f"'{printable(window.cron)}' never comes, expected a day that a month has")
     if window.duration > shortest:
-        raise ValueError(f"at most {shortest / 60:g} minutes, after which it opens again")
+        raise ValueError(f"it opens again after {shortest / 60:g} minutes, expected a duration of at most that")
+
+
+@lru_cache(maxsize=256)
+def _shortest_interval(cron: str) -> float | None:
+    """Return the seconds between two times that match, None where none does."""
+    openings = list(islice(_matches(cron, _REFERENCE), _COMPARED))
+    return min(((later - earlier).total_seconds() for earlier, later in pairwise(openings)), default=None)
 
 
 def _wall(at: float, zone: ZoneInfo) -> datetime:
@@ -88,11 +109,7 @@ def _trigger(cron: str) -> CronTrigger:
             minute=minute, hour=hour, day=day, month=month, day_of_week=days, timezone=UTC, end_date=_END
         )
     except ValueError as error:
-        raise ValueError(f"a cron expression, but {_lower(str(error))}") from None
-
-
-def _lower(text: str) -> str:
-    return text[:1].lower() + text[1:]
+        raise ValueError(f"a cron expression such as '0 2 * * tue' ({printable(str(error))})") from None
 
 
 def _weekdays(text: str) -> str:

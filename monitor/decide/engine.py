@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from fnmatch import fnmatchcase
 
 from actions.plan import Kind
-from config.policy import Action, Match, Notify, Policy, Replace
+from config.policy import Action, Match, Notify, Policy, Replace, is_one_of
 from config.vocabulary import Mode
 from config.window import opening
 from monitor.decide.check import NEVER, Answer, evaluate
@@ -52,15 +51,11 @@ class _Case:
 def matches(match: Match, situation: Situation) -> bool:
     """Whether a policy with that `match` is for this subject."""
     return (
-        (not match.components or (situation.is_component and _is_one(situation.subject, match.components)))
-        and (not match.targets or any(_is_one(each, match.targets) for each in situation.targets))
-        and all(_is_one(situation.labels.get(name, ""), wanted) for name, wanted in match.labels.items())
-        and (not match.profiles or (situation.profile is not None and _is_one(situation.profile, match.profiles)))
+        (not match.components or (situation.is_component and is_one_of(situation.subject, match.components)))
+        and (not match.targets or any(is_one_of(each, match.targets) for each in situation.targets))
+        and all(is_one_of(situation.labels.get(name, ""), wanted) for name, wanted in match.labels.items())
+        and (not match.profiles or (situation.profile is not None and is_one_of(situation.profile, match.profiles)))
     )
-
-
-def _is_one(name: str, patterns: Iterable[str]) -> bool:
-    return any(fnmatchcase(name, pattern) for pattern in patterns)
 
 
 def decide(situation: Situation, policies: Iterable[Policy], now: float) -> Outlook:
