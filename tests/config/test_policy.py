@@ -14,7 +14,7 @@ from tests.config.conftest import Loaded, Write
 from tests.config.policy_kit import policies
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=100)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=40)
 @given(own=st.lists(policies(), max_size=4, unique_by=lambda policy: policy.name))
 def test_any_policy_that_is_shown_loads_as_the_same(own: list[Policy], write: Write) -> None:
     names = {each.name for each in own}
