@@ -68,6 +68,8 @@ class _Span:
     start: float = NEVER
     """Unix time."""
     end: float = NEVER
+    delay: float = 0.0
+    """Seconds that must have passed since `start`."""
     foreseen: bool = False
     """Computed from a certificate, so that a clock that was put back does not make it an event of the past."""
 
@@ -101,15 +103,16 @@ def _all(answers: list[Answer]) -> Answer:
 
 def _leaf(check: Leaf, situation: Situation, now: float) -> Answer:
     span = _span(check, situation, now)
-    start = span.start + check.lasting
+    start = span.start + span.delay + check.lasting
     # Put back by an hour, the clock must not make people wait for what was ripe already.
-    begun = now >= start or (not span.foreseen and now + STEPPED < span.start < NEVER)
-    holds = begun and now < span.end
+    put_back = not span.foreseen and now < span.start - STEPPED < NEVER
+    holds = (now >= start or put_back) and now < span.end
     because = span.because
     if check.lasting and span.start < NEVER:
-        because += f", for {duration_text(check.lasting)} from {moment(start)} on"
+        because += f", which lasts {duration_text(check.lasting)} at {moment(start)}"
     known = start if start < NEVER else None
-    until = min((at for at in (start, span.end) if at > now), default=NEVER)
+    turns = (start, span.end, span.start - STEPPED if put_back else NEVER)
+    until = min((at for at in turns if at > now), default=NEVER)
     return Answer(holds, (Reason(name_of(check), holds, because, known),), start if holds else 0.0, until)
 
 
@@ -200,8 +203,7 @@ def _drift(check: DriftOlderThan, situation: Situation) -> _Span:
     since = situation.drift_since
     if since is None:
         return _Span("what is on disk is served")
-    start = since + check.age
-    return _Span(f"what is on disk has not been served since {moment(since)}", start)
+    return _Span(f"what is on disk has not been served since {moment(since)}", since, delay=check.age)
 
 
 def _failures(check: FailedAttempts, situation: Situation) -> _Span:

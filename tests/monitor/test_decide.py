@@ -158,8 +158,10 @@ def test_all_any_and_not_mean_what_they_say() -> None:
 def test_a_debounce_ends_early_rather_than_late_where_the_clock_was_put_back() -> None:
     facts = situation(findings=(found(Code.NOT_SERVED, since=NOW + HOUR),))
     assert holds(has(Code.NOT_SERVED, lasting=900), facts)
-    just_now = situation(findings=(found(Code.NOT_SERVED, since=NOW + 1),))
+    assert evaluate(has(Code.NOT_SERVED, lasting=900), facts, NOW).until == NOW + HOUR - 60
+    just_now = situation(findings=(found(Code.NOT_SERVED, since=NOW + 1),), drift_since=NOW + 1)
     assert not holds(has(Code.NOT_SERVED, lasting=900), just_now)
+    assert not holds(DriftOlderThan(HOUR), just_now)
 
 
 def test_every_list_of_a_match_must_match_and_one_item_of_each_is_enough() -> None:
