@@ -349,9 +349,7 @@ class Transaction:
         new = {chain for each in self.plan.serves for chain in each.chains}
         if failure.cause not in (Cause.CLIENT_LOST, Cause.NOT_SERVED) or not self.last.accepted:
             return False
-        answering = {(each.endpoint, each.how): each.chain for each in self.last.served if each.chain}
-        answered = {(each.endpoint, each.how) for each in self.baseline.served if each.chain}
-        if answered - answering.keys() or not new & set(answering.values()):
+        if self.baseline.answering - self.last.reliable or not new & {each.chain for each in self.last.served}:
             return False
         try:
             old = self._old_files()

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from config.channel import Channel, Telling
 from config.service import Service
 from config.vocabulary import Code, FileRole, KeyKind, Mode, TLSVersion, VerifierName, WriteMode
 
@@ -195,6 +196,8 @@ class Validation:
     """Seconds between two looks."""
     deadline: float = 60.0
     """Seconds after which it is too late, and the change is undone."""
+    handshakes: int = 16
+    """With each address in one look, since several workers may share a port."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,6 +250,8 @@ class Config:
     policies: tuple[Policy, ...] = ()
     """In the order in which they are asked, the shipped ones last."""
     waivers: tuple[Waiver, ...] = ()
+    channels: Mapping[str, Channel] = field(default_factory=lambda: MappingProxyType({}))
+    telling: Telling = field(default_factory=Telling)
     sources: tuple[str, ...] = ()
     """The files this was read from, to notice that the disk differs from what is loaded."""
     digest: str = ""

@@ -20,5 +20,5 @@ def shipped_policies() -> tuple[Policy, ...]:
     document, mistakes = parse((files("config") / "policies" / _FILE).read_bytes(), _FILE)
     if document is None or mistakes:
         raise ValueError(f"{_FILE} is shipped with mistakes: {mistakes}")
-    section = Policies.model_validate(document.values, context=Names(None, None, None))
+    section = Policies.model_validate(document.values, context=Names(None, None, None, None))
     return tuple(each.build() for each in section.policies)

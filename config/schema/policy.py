@@ -9,8 +9,8 @@ from typing import Annotated, Any, Final, Literal, Self
 from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
 from config import model, policy
-from config.fields import AttemptCount, Days, Duration, Interval, PlainName, Share, duration
-from config.schema.section import ClientName, ComponentPattern, Section, broken_rule, unlike
+from config.fields import Attempts, Days, Duration, Interval, PlainName, Share, duration
+from config.schema.section import ChannelName, ClientName, ComponentPattern, Section, broken_rule, unlike
 from config.vocabulary import GROUP_MEMBERS, Code, Group, Mode, Severity
 from config.window import check_cron, check_timezone, check_window
 
@@ -144,7 +144,7 @@ class Check(Section):
     """What lies on disk has not been served for so long."""
     candidate_present: Literal[True] | None = None
     """The inbox holds a candidate that was not tried yet."""
-    failed_attempts: AttemptCount | None = None
+    failed_attempts: Attempts | None = None
     """So many attempts have failed since one succeeded."""
     regressed_within: Duration | None = None
     """A replacement, at most so long ago, made it worse: a client lost, the chain broken, another leaf served."""
@@ -229,7 +229,7 @@ class Step(Section):
     """Install the last backup set again."""
     activate: Nothing | None = None
     """Have the service serve what is on disk."""
-    notify: list[PlainName] | None = Field(None, min_length=1)
+    notify: list[ChannelName] | None = Field(None, min_length=1)
     """Tell people, by the names of channels."""
 
     @model_validator(mode="before")

@@ -11,6 +11,7 @@ from config.fields import (
     AbsolutePath,
     Concurrency,
     Duration,
+    Handshakes,
     HistoryDays,
     Host,
     Interval,
@@ -21,6 +22,7 @@ from config.fields import (
     Successes,
     default_duration,
 )
+from config.schema.channel import Channel, Telling
 from config.schema.component import Component
 from config.schema.looking import Endpoint, Watch
 from config.schema.policy import Policy
@@ -72,10 +74,12 @@ class Validation(Section):
     """The time between two looks."""
     deadline: Interval = default_duration(_SETTINGS.validation.deadline)
     """How long to wait for that before the change is undone."""
+    handshakes: Handshakes = _SETTINGS.validation.handshakes
+    """How many in one look with each address: more, where more than eight workers share a port by SO_REUSEPORT."""
 
     def build(self) -> model.Validation:
         """Return the terms."""
-        return model.Validation(self.successes, self.interval, self.deadline)
+        return model.Validation(self.successes, self.interval, self.deadline, self.handshakes)
 
 
 class Actor(Section):
@@ -132,6 +136,10 @@ class Root(Section):
     """What is to be done about what, in the order in which they are asked; those that are shipped come last."""
     waivers: list[Waiver] = []
     """Findings that are openly silenced until a date."""
+    channels: dict[PlainName, Channel] = {}
+    """Where messages go, by name."""
+    telling: Telling = Telling()
+    """Who is told what, when again, and how often that is tried."""
     validation: Validation = Validation()
     """When a change counts as good, and when it is undone."""
     actor: Actor = Actor()

@@ -22,6 +22,7 @@ class Names:
     trust_stores: Collection[str] | None
     clients: Collection[str] | None
     components: Collection[str] | None
+    channels: Collection[str] | None
 
 
 def broken_rule(problem: str) -> PydanticCustomError:
@@ -46,7 +47,7 @@ def is_pattern(text: str) -> bool:
 
 
 def _reference(
-    section: Literal["trust_stores", "clients", "components"], what: str, *, or_pattern: bool = False
+    section: Literal["trust_stores", "clients", "components", "channels"], what: str, *, or_pattern: bool = False
 ) -> AfterValidator:
     """Return the validator of a name that `section` declares, or of a pattern."""
 
@@ -62,6 +63,7 @@ def _reference(
 StoreName = Annotated[str, _reference("trust_stores", "trust store")]
 ClientName = Annotated[str, _reference("clients", "client")]
 ComponentPattern = Annotated[str, _reference("components", "component", or_pattern=True)]
+ChannelName = Annotated[str, _reference("channels", "channel")]
 
 
 class Section(BaseModel):

@@ -25,6 +25,8 @@ app = typer.Typer(
 )
 config_app = typer.Typer(no_args_is_help=True, help="Check, describe or show the configuration.")
 app.add_typer(config_app, name="config")
+notify_app = typer.Typer(no_args_is_help=True, help="Try channels; acknowledge, silence, and decide on messages.")
+app.add_typer(notify_app, name="notify")
 
 
 ConfigPath = Annotated[str, typer.Option("--config", "-c", help="The configuration: a file or a directory.")]
@@ -135,19 +137,49 @@ def reload(socket: Socket = DEFAULT_SOCKET) -> None:
 Components = Annotated[list[str], typer.Argument(metavar="COMPONENT...", help="Changed as one, or not at all.")]
 Losses = Annotated[list[str], typer.Option("--lose", metavar="CLIENT", help="A client that may be lost; repeatable.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show the plan and its hash; touch nothing.")]
-BoundTo = Annotated[str | None, typer.Option("--plan", metavar="HASH", help="Do it only if this still is the plan.")]
+BoundTo = Annotated[str, typer.Option("--plan", metavar="HASH", help="Do it only if this still is the plan.")]
+Waiting = Annotated[str, typer.Argument(metavar="PLAN", help="The hash of a plan that waits, or how it begins.")]
+
+
+@app.command()
+def actor(
+    config: ConfigPath = DEFAULT_CONFIG,
+    log_format: Annotated[LogFormat, typer.Option(help="How log lines are written.")] = LogFormat.TEXT,
+    log_level: Annotated[LogLevel, typer.Option(help="From which level on.")] = LogLevel.INFO,
+) -> None:
+    """Run the privileged helper in the foreground: it replaces and rolls back for those who may ask it to."""
+    from monitor.commands.run import run_actor as start
+
+    raise typer.Exit(start(config, log_format, log_level))
+
+
+@app.command()
+def plan(
+    components: Components,
+    losses: Losses = [],  # noqa: B006 (typer copies it)
+    config: ConfigPath = DEFAULT_CONFIG,
+    as_json: Json = False,
+) -> None:
+    """Show what the candidate in the inbox would lead to, or why it would not; exits like `replace`."""
+    from monitor.commands.act import Options
+    from monitor.commands.act import replace as act
+
+    raise typer.Exit(act(components, [], None, losses, Options(config, dry_run=True, as_json=as_json)))
 
 
 @app.command()
 def replace(
     components: Components,
     files: Annotated[
-        list[str], typer.Option("--from", metavar="FILE", help="Certificate, chain, key: PEM, DER, PKCS#7, PKCS#12.")
-    ],
+        list[str],
+        typer.Option(
+            "--from", metavar="FILE", help="Certificate, chain, key: PEM, DER, PKCS#7, PKCS#12; else the inbox."
+        ),
+    ] = [],  # noqa: B006
     password_file: Annotated[str | None, typer.Option("--password-file", help="Opens an encrypted key.")] = None,
-    losses: Losses = [],  # noqa: B006 (typer copies it)
+    losses: Losses = [],  # noqa: B006
     dry_run: DryRun = False,
-    plan: BoundTo = None,
+    plan: BoundTo = "",
     config: ConfigPath = DEFAULT_CONFIG,
     as_json: Json = False,
 ) -> None:
@@ -155,11 +187,10 @@ def replace(
 
     Exits with 0 committed, 1 refused (nothing was touched), 2 undone or failed forward, 3 frozen, 4 unusable.
     """
-    from monitor.commands.act import Request
+    from monitor.commands.act import Options
     from monitor.commands.act import replace as act
 
-    request = Request(config, dry_run=dry_run, bound_to=plan, as_json=as_json)
-    raise typer.Exit(act(components, files, password_file, losses, request))
+    raise typer.Exit(act(components, files, password_file, losses, Options(config, dry_run, plan, as_json)))
 
 
 @app.command()
@@ -167,15 +198,15 @@ def activate(
     components: Components,
     losses: Losses = [],  # noqa: B006
     dry_run: DryRun = False,
-    plan: BoundTo = None,
+    plan: BoundTo = "",
     config: ConfigPath = DEFAULT_CONFIG,
     as_json: Json = False,
 ) -> None:
     """Have services serve what is on disk, once the whole set there has passed the checks; exits like `replace`."""
-    from monitor.commands.act import Request
+    from monitor.commands.act import Options
     from monitor.commands.act import activate as act
 
-    raise typer.Exit(act(components, losses, Request(config, dry_run=dry_run, bound_to=plan, as_json=as_json)))
+    raise typer.Exit(act(components, losses, Options(config, dry_run, plan, as_json)))
 
 
 @app.command()
@@ -184,15 +215,54 @@ def rollback(
     to: Annotated[str | None, typer.Option("--to", metavar="SET", help="A backup set; by default the last.")] = None,
     losses: Losses = [],  # noqa: B006
     dry_run: DryRun = False,
-    plan: BoundTo = None,
+    plan: BoundTo = "",
     config: ConfigPath = DEFAULT_CONFIG,
     as_json: Json = False,
 ) -> None:
     """Give a component the files of a backup set back, in a transaction; exits like `replace`."""
-    from monitor.commands.act import Request
+    from monitor.commands.act import Options
     from monitor.commands.act import rollback as act
 
-    raise typer.Exit(act(component, to, losses, Request(config, dry_run=dry_run, bound_to=plan, as_json=as_json)))
+    raise typer.Exit(act(component, to, losses, Options(config, dry_run, plan, as_json)))
+
+
+@app.command("reset-to-default")
+def reset_to_default(
+    component: Annotated[str, typer.Argument()],
+    losses: Losses = [],  # noqa: B006
+    dry_run: DryRun = False,
+    plan: BoundTo = "",
+    config: ConfigPath = DEFAULT_CONFIG,
+    as_json: Json = False,
+) -> None:
+    """Give a component back the files that it had before certvigil first changed them; exits like `replace`."""
+    from monitor.commands.act import Options
+    from monitor.commands.act import reset_to_default as act
+
+    raise typer.Exit(act(component, losses, Options(config, dry_run, plan, as_json)))
+
+
+@app.command()
+def approve(plan: Waiting, config: ConfigPath = DEFAULT_CONFIG, as_json: Json = False) -> None:
+    """Have a plan that waits carried out: exactly this one, for as long as approvals hold."""
+    from monitor.commands.act import Options
+    from monitor.commands.act import approve as act
+
+    raise typer.Exit(act(plan, Options(config, as_json=as_json)))
+
+
+@app.command()
+def reject(
+    plan: Waiting,
+    why: Annotated[str, typer.Option("--why", help="For those who see it in the record.")] = "",
+    config: ConfigPath = DEFAULT_CONFIG,
+    as_json: Json = False,
+) -> None:
+    """Have a plan that waits not carried out, nor proposed again."""
+    from monitor.commands.act import Options
+    from monitor.commands.act import reject as act
+
+    raise typer.Exit(act(plan, why, Options(config, as_json=as_json)))
 
 
 @app.command()
@@ -200,16 +270,18 @@ def recover(
     thaw: Annotated[
         list[str], typer.Option("--thaw", metavar="COMPONENT", help="A frozen one that is right now.")
     ] = [],  # noqa: B006
+    release: Annotated[
+        str, typer.Option("--release", metavar="CANDIDATE", help="One in quarantine to try again.")
+    ] = "",
     live: Annotated[bool, typer.Option("--live/--no-live", help="Whether services run, to be put right, too.")] = True,
     config: ConfigPath = DEFAULT_CONFIG,
     as_json: Json = False,
 ) -> None:
     """Finish or undo what a crash left half done; doing so again changes nothing."""
-    from monitor.commands.act import Request
+    from monitor.commands.act import Options
     from monitor.commands.act import recover as act
 
-    request = Request(config, dry_run=False, bound_to=None, as_json=as_json)
-    raise typer.Exit(act(thaw, request, live=live))
+    raise typer.Exit(act(thaw, release, Options(config, as_json=as_json), live=live))
 
 
 @app.command()
@@ -219,10 +291,10 @@ def backups(
     as_json: Json = False,
 ) -> None:
     """List what can be rolled back to."""
-    from monitor.commands.act import Request
+    from monitor.commands.act import Options
     from monitor.commands.act import backups as show
 
-    raise typer.Exit(show(component, Request(config, dry_run=False, bound_to=None, as_json=as_json)))
+    raise typer.Exit(show(component, Options(config, as_json=as_json)))
 
 
 @config_app.command("check")
@@ -247,3 +319,75 @@ def config_show(path: Annotated[str, typer.Argument()] = DEFAULT_CONFIG) -> None
     from monitor.commands.config import show
 
     raise typer.Exit(show(path))
+
+
+@notify_app.command("test")
+def notify_test(
+    channels: Annotated[list[str], typer.Argument(metavar="[CHANNEL...]", show_default=False)] = [],  # noqa: B006
+    config: ConfigPath = DEFAULT_CONFIG,
+    as_json: Json = False,
+) -> None:
+    """Send a message to channels, by default to all, without a daemon; exits with 1 where a URL did not take it."""
+    from monitor.commands.notify import test
+
+    raise typer.Exit(test(channels, config, as_json=as_json))
+
+
+@notify_app.command("show")
+def notify_show(socket: Socket = DEFAULT_SOCKET, as_json: Json = False) -> None:
+    """Show the problems that were told, what was not delivered, and silences."""
+    from monitor.commands.notify import show
+
+    raise typer.Exit(show(socket, as_json=as_json))
+
+
+@notify_app.command("acknowledge")
+def notify_acknowledge(
+    problem: Annotated[str, typer.Argument(help="Its short name, as messages and `notify show` give it.")],
+    lasting: Annotated[str | None, typer.Option("--for", metavar="DURATION", help="Until it is told again.")] = None,
+    socket: Socket = DEFAULT_SOCKET,
+) -> None:
+    """Say that you know: a problem is not told again until it gets worse."""
+    from monitor.commands.notify import acknowledge
+
+    raise typer.Exit(acknowledge(problem, lasting, socket))
+
+
+@notify_app.command("silence")
+def notify_silence(
+    lasting: Annotated[str, typer.Option("--for", metavar="DURATION", help="How long, such as 2h.")],
+    reason: Annotated[str, typer.Option(help="Why, for those who see it.")],
+    target: Annotated[list[str], typer.Option(help="A name, or a pattern with * and ?.")] = [],  # noqa: B006
+    component: Annotated[list[str], typer.Option()] = [],  # noqa: B006
+    finding: Annotated[list[str], typer.Option(help="A code.")] = [],  # noqa: B006
+    socket: Socket = DEFAULT_SOCKET,
+) -> None:
+    """Have nobody told of some findings, or of all, for some time; they show everywhere else."""
+    from monitor.commands.notify import silence
+
+    wanted = {"target": target, "component": component, "finding": finding}
+    raise typer.Exit(silence(wanted, lasting, reason, socket))
+
+
+@notify_app.command("unsilence")
+def notify_unsilence(silence: Annotated[str, typer.Argument(help="Its id.")], socket: Socket = DEFAULT_SOCKET) -> None:
+    """End a silence."""
+    from monitor.commands.notify import unsilence
+
+    raise typer.Exit(unsilence(silence, socket))
+
+
+@notify_app.command("retry")
+def notify_retry(channel: Annotated[str | None, typer.Argument()] = None, socket: Socket = DEFAULT_SOCKET) -> None:
+    """Deliver messages that were given up again, to one channel or to all."""
+    from monitor.commands.notify import decide
+
+    raise typer.Exit(decide("retry", channel, socket))
+
+
+@notify_app.command("drop")
+def notify_drop(channel: Annotated[str | None, typer.Argument()] = None, socket: Socket = DEFAULT_SOCKET) -> None:
+    """Forget messages that were given up, to one channel or to all."""
+    from monitor.commands.notify import decide
+
+    raise typer.Exit(decide("drop", channel, socket))

@@ -35,7 +35,6 @@ from config.policy import (
     AnyOf,
     HasFinding,
     Match,
-    Notify,
     Policy,
     RemainingBelow,
     Replace,
@@ -86,7 +85,7 @@ policies:
     windows: [{cron: "0 2 * * 2", duration: 3h, timezone: Europe/Zurich}]
     override_window_when: {any: [{remaining_below: 8%}]}
     mode: auto
-    do: [{replace: {from: inbox, allowed_issuers: ["CN=Corp Issuing CA 3"]}}, {notify: [ops]}]
+    do: [{replace: {from: inbox, allowed_issuers: ["CN=Corp Issuing CA 3"]}}]
   - name: serve-what-is-on-disk
     match: {component: [web]}
     when: {finding: not_served, for: 15m}
@@ -230,7 +229,7 @@ def test_the_good_example_is_understood_in_full(loaded: Loaded, tmp_path: Path) 
                     )
                 ),
                 Replace(("CN=Corp Issuing CA 3",)),
-                Notify(("ops",)),
+                None,
                 Match(("web",)),
                 (Window("0 2 * * 2", 10_800, "Europe/Zurich"),),
                 AnyOf((RemainingBelow(share_of_lifetime(0.08)),)),

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from config.channel import Channel
 from config.load import load
 from config.model import DAY, Config, Threshold, Thresholds
 from config.policy import Activate, HasFinding, Policy, RemainingBelow, Replace, Rollback, days_left, share_of_lifetime
@@ -18,7 +19,10 @@ from tests.config.policy_kit import policies
 @given(own=st.lists(policies(), max_size=4, unique_by=lambda policy: policy.name))
 def test_any_policy_that_is_shown_loads_as_the_same(own: list[Policy], write: Write) -> None:
     names = {each.name for each in own}
-    config = Config(policies=(*own, *(each for each in shipped_policies() if each.name not in names)))
+    config = Config(
+        policies=(*own, *(each for each in shipped_policies() if each.name not in names)),
+        channels={"ops": Channel("ops", ("json://localhost",))},
+    )
     found = load(write(show(config)), {})
     assert isinstance(found, Config), found
     assert found.policies == config.policies
@@ -61,9 +65,7 @@ def test_days_alone_are_at_most_a_third_of_the_lifetime() -> None:
 
 
 def test_a_group_is_every_code_of_it(loaded: Loaded) -> None:
-    policy = loaded(
-        "policies: [{name: p, when: {group: revocation, severity: warning}, do: [{notify: [ops]}]}]"
-    ).policies[0]
+    policy = loaded("policies: [{name: p, when: {group: revocation, severity: warning}, do: [rollback]}]").policies[0]
     assert isinstance(policy.when, HasFinding)
     assert policy.when.codes == {Code.REVOKED, Code.REVOCATION_UNKNOWN, Code.CRL_STALE}
 
