@@ -107,6 +107,7 @@ def _config(root: Root, declared: _Declared, told: _Told, files: Iterable[_File]
         waivers=tuple(each.build() for each in root.waivers),
         channels=MappingProxyType(told.channels),
         telling=told.telling,
+        profile=root.profile,
         sources=tuple(file.path for file in files),
         digest=_digest(files),
     )

@@ -120,6 +120,8 @@ class Component:
     """How far a candidate in its inbox is taken without a person."""
     write_mode: WriteMode = WriteMode.RENAME
     """Of all its files."""
+    labels: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    """What policies match it by."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,6 +254,8 @@ class Config:
     waivers: tuple[Waiver, ...] = ()
     channels: Mapping[str, Channel] = field(default_factory=lambda: MappingProxyType({}))
     telling: Telling = field(default_factory=Telling)
+    profile: str | None = None
+    """The name of the shipped profile that the configuration adds to."""
     sources: tuple[str, ...] = ()
     """The files this was read from, to notice that the disk differs from what is loaded."""
     digest: str = ""

@@ -154,6 +154,7 @@ def _component(component: Component, endpoints: Mapping[str, Endpoint]) -> dict[
         "allowed_issuers": list(component.allowed_issuers),
         "mode": str(component.mode),
         "write_mode": str(component.write_mode),
+        "labels": dict(component.labels),
     }
 
 

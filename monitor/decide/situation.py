@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
@@ -148,7 +148,7 @@ class Situation:
     drift_since: float | None = None
     """Since when another leaf than that is served; None where it is served."""
     candidate: Candidate | None = None
-    attempts: Sequence[Attempt] = ()
+    attempts: tuple[Attempt, ...] = ()
     """In the order in which they ended."""
     approvals: tuple[Approval, ...] = ()
     allowed_issuers: bool = False
