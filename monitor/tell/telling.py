@@ -198,6 +198,7 @@ class Telling:
                 log.warning("people are told from now on, although not everything was looked at yet")
                 self._looked_at_everything.set()
         while True:
+            await self._gather()
             self._news.clear()
             touched, self._touched = self._touched, set()
             for target in touched:
@@ -214,6 +215,9 @@ class Telling:
                 await self._news.wait()
         except TimeoutError:
             return
+
+    async def _gather(self) -> None:
+        """Wait while more comes of what has come already."""
         while self._touched:
             now = time.monotonic()
             rest = gathering(now - self._first_news, now - self._last_news, len(self._touched))
