@@ -279,14 +279,14 @@ def test_a_channel_that_hangs_delays_neither_others_nor_the_end(
     start: Start, receiver: Receiver, cleanup: ExitStack, tmp_path: Path
 ) -> None:
     hanging = cleanup.enter_context(Receiver(manner=Manner.NOT_AT_ALL))
-    slow = hanging.url(f"{SECRET}?rto=60&cto=60")
-    channels = {"slow": {"urls": [slow] * 3}, "ops": {"urls": [receiver.url()]}}
+    slow = [hanging.url(f"{SECRET}{number}?rto=60&cto=60") for number in range(3)]
+    channels = {"slow": {"urls": slow}, "ops": {"urls": [receiver.url()]}}
     daemon = start(channels=channels)
     for number in range(4):
         fail(tmp_path, f"cert{number}")
         daemon.wait_for(lambda: len(receiver.accepted) > number, "the message")  # noqa: B023
         daemon.page()
-    assert len(hanging.seen) >= 3
+    daemon.wait_for(lambda: len(hanging.seen) == 3, "the message that hangs at each URL")
     assert daemon.stop() == 0
     assert len(recorded(daemon, "pending")) == 4
 
