@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import statistics
@@ -37,8 +38,11 @@ def measure(directory: str) -> Iterator[Measurement]:
     told: dict[str, float] = {}
     server = _receiver(told)
     daemon = Daemon(here, os.path.join(here, "*.pem"))
-    with open(daemon.config_file, "a", encoding="utf-8") as file:
-        file.write("channels: {{bench: {{urls: ['json://{}:{}/']}}}}\n".format(*server.server_address[:2]))
+    with open(daemon.config_file, "r+", encoding="utf-8") as file:
+        config = json.load(file)
+        config["channels"] = {"bench": {"urls": ["json://{}:{}/".format(*server.server_address[:2])]}}
+        file.seek(0)
+        json.dump(config, file)
     with daemon:
         time.sleep(SETTLED)
         for number, pem in enumerate(pems):
