@@ -124,8 +124,8 @@ class Silence(Answer):
         match = held.silence.match
         return cls(
             id=held.id,
-            targets=match.targets,
-            components=match.components,
+            targets=list(map(printable, match.targets)),
+            components=list(map(printable, match.components)),
             kinds=match.kinds,
             findings=match.codes,
             reason=printable(held.silence.reason),
