@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from itertools import chain
 from typing import Any, Final
 
@@ -120,16 +121,8 @@ def _looking(endpoint: Endpoint) -> dict[str, Any]:
 
 
 def _component(component: Component, endpoints: Mapping[str, Endpoint]) -> dict[str, Any]:
-    artefacts = component.artefacts
     return {
-        "artefacts": _given(
-            {
-                "certificate": artefacts.certificate,
-                "key": artefacts.key,
-                "chain": artefacts.chain,
-                "combined": artefacts.combined,
-            }
-        ),
+        "artefacts": _given(asdict(component.artefacts)),
         "endpoints": [
             _given({"name": endpoint.server_name, **_looking(endpoint)})
             for endpoint in map(endpoints.__getitem__, component.endpoints)

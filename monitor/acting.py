@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from dataclasses import astuple, dataclass
 
 from actions import backup
-from actions.artefact import paths_of, presented_by
+from actions.artefact import presented_by
 from actions.journal import Journal
-from actions.prepare import Site
+from actions.prepare import Site, read_password
 from actions.rehearse import Stage
 from actions.transaction import Setting
 from actions.validate import Acceptance, Live, Served, Sight, Terms
@@ -98,8 +98,10 @@ def _judge(
     def judge(components: tuple[str, ...], files: Mapping[str, bytes]) -> frozenset[Acceptance]:
         accepted: set[Acceptance] = set()
         for component in map(config.components.__getitem__, components):
-            paths = paths_of(component.artefacts)
-            chain = presented_by({role: files.get(world.resolve(path), b"") for role, path in paths.items()})
+            artefacts = component.artefacts
+            held = {role: files.get(world.resolve(path), b"") for role, path in artefacts.files.items()}
+            password = None if artefacts.password_file is None else read_password(artefacts.password_file, world)
+            chain = presented_by(held, password)
             for endpoint in _endpoints(config, component):
                 presented = (Presented("on disk", chain, "", "", ""),) if chain else ()
                 observation = EndpointObservation(endpoint.name, time.time(), presented)

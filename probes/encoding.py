@@ -237,6 +237,12 @@ def _enter(der: bytes, at: int) -> tuple[int, int]:
     return at + 2 + (length & 0x7F if length & 0x80 else 0), end
 
 
+def starts_with(der: bytes, first: bytes) -> bool:
+    """Whether `der` is a SEQUENCE that has `first` as its first element, whether or not its length was known (BER)."""
+    length = der[1] if len(der) > 1 else 0
+    return der[:1] == b"\x30" and der.startswith(first, 2 + (length & 0x7F if length & 0x80 else 0))
+
+
 def element_end(der: bytes, at: int) -> int:
     """Return the index just after the DER element that starts at `at`.
 

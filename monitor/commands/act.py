@@ -14,7 +14,16 @@ from actions.backup import BackupError
 from actions.candidate import Given, NoCandidate, read_candidates
 from actions.journal import JournalError, frozen
 from actions.plan import Order, Plan
-from actions.prepare import Prepared, Refused, Site, keys_at_hand, make_plan, plan_activation, plan_rollback
+from actions.prepare import (
+    Prepared,
+    Refused,
+    Site,
+    keys_at_hand,
+    make_plan,
+    plan_activation,
+    plan_rollback,
+    read_password,
+)
 from actions.recover import recover as recover_all
 from actions.recover import thaw as take_word
 from actions.transaction import Ending, Outcome, transact
@@ -57,7 +66,7 @@ def replace(
     def make(acting: Actor) -> Made:
         try:
             given = [Given(printable(path), acting.world.read(acting.world.resolve(path))[1]) for path in files]
-            password = _password(acting, password_file)
+            password = None if password_file is None else read_password(password_file, acting.world)
         except OSError as error:
             return f"{printable(str(error.filename))} cannot be read: {error.strerror}"
         at_hand = [key for name in components for key in keys_at_hand(acting.config.components[name], acting.world)]
@@ -193,12 +202,6 @@ def _unusable(config: Config, components: Iterable[str]) -> str | None:
 
 def _sites(acting: Actor, components: Sequence[str]) -> list[Site]:
     return [acting.site(name) for name in components]
-
-
-def _password(acting: Actor, path: str | None) -> bytes | None:
-    if path is None:
-        return None
-    return acting.world.read(acting.world.resolve(path))[1].rstrip(b"\r\n")
 
 
 def _show(made: Prepared | Refused) -> None:
