@@ -49,12 +49,12 @@ def seal(candidate: Candidate, like: bytes, password: bytes | None) -> bytes:
 
 def _encryption(like: bytes, password: bytes) -> KeySerializationEncryption:
     try:
-        algorithms = seal_of(like).algorithms if is_keystore(like) else ()
+        identifiers = seal_of(like).identifiers if is_keystore(like) else ()
     except DERError:
-        algorithms = ()
-    old = any(each.startswith(_OLD_ENCRYPTION) for each in algorithms)
+        identifiers = ()
+    old = any(each.startswith(_OLD_ENCRYPTION) for each in identifiers)
     way = pkcs12.PBES.PBESv1SHA1And3KeyTripleDESCBC if old else pkcs12.PBES.PBESv2SHA256AndAES256CBC
-    hashed = _HASHES.get(algorithms[-1], SHA256()) if algorithms else SHA256()
+    hashed = _HASHES.get(identifiers[-1], SHA256()) if identifiers else SHA256()
     return PrivateFormat.PKCS12.encryption_builder().key_cert_algorithm(way).hmac_hash(hashed).build(password)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import binascii
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Final
 
@@ -55,7 +55,7 @@ class Blocks:
 
     certificates: tuple[bytes, ...]
     """DER."""
-    keys: tuple[bytes, ...]
+    keys: tuple[bytes, ...] = field(repr=False)
     """PEM, boundaries included, or DER; never shown to anyone."""
     faults: tuple[Fault, ...]
     """The first `MOST_FAULTS`."""

@@ -37,8 +37,9 @@ _DEEPEST: Final = 2
 class Seal:
     """What a keystore says of itself before it is opened."""
 
-    algorithms: tuple[bytes, ...]
-    """Each object identifier in it, encoded, in its order: encryption, and last the MAC's hash where there is a MAC."""
+    identifiers: tuple[bytes, ...]
+    """Each object identifier in it, encoded, in its order: of what it holds, of how that is encrypted, and last of the
+    MAC's hash, where there is a MAC."""
     rounds: int
     """Of key derivation, all in all."""
     keys: int
@@ -57,16 +58,16 @@ def is_keystore(data: bytes) -> bool:
 
 def seal_of(data: bytes) -> Seal:
     """Return what a keystore says of itself; raises DERError where it is cut short."""
-    algorithms: list[bytes] = []
+    identifiers: list[bytes] = []
     rounds, before = 0, 0
     for tag, content in _elements(data, _DEEPEST):
         # Wherever a number follows octets here, it is how often a salt is to be used.
         if tag == _INTEGER and before == _OCTET_STRING:
             rounds += int.from_bytes(content, "big")
         elif tag == _OBJECT_IDENTIFIER:
-            algorithms.append(content)
+            identifiers.append(content)
         before = tag
-    return Seal(tuple(algorithms), rounds, sum(each in _KEY_BAGS for each in algorithms))
+    return Seal(tuple(identifiers), rounds, sum(each in _KEY_BAGS for each in identifiers))
 
 
 def open_keystore(data: bytes, password: bytes | None) -> pkcs12.PKCS12KeyAndCertificates | Fault:

@@ -214,8 +214,9 @@ def _show(made: Prepared | Refused) -> None:
         screen.say(f"plan       {plan.kind} of {', '.join(plan.components)}, {plan.hash}", "bold")
         for change in plan.changes:
             before = change.before.sha256[:16] if change.before else "(missing)"
-            kept = "  (stays as it is)" if change.before == change.after else ""
-            screen.say(f"file       {printable(change.path)}  {before} -> {change.after.sha256[:16]}{kept}")
+            unchanged = change.before == change.after
+            after = f"{before}  (stays as it is)" if unchanged else change.promise[:16]
+            screen.say(f"file       {printable(change.path)}  {before} -> {after}")
         for remark in made.remarks:
             screen.say(f"note       {remark}", "cyan")
     for effect in made.effects:
