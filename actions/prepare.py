@@ -339,7 +339,8 @@ def _unwritable(proposal: _Proposal, kind: Kind) -> Iterator[Objection]:
         if not proposal.content[role] and file.state is not None:
             detail = f"{file.given} would be empty: give the root of the candidate, too"
             yield Objection(Ground.NO_CHAIN_TO_WRITE, printable(detail))
-        if kind is Kind.REPLACE and file.data != proposal.content[role] and (why := loss(file.data, file.password)):
+        rewritten = kind is Kind.REPLACE and file.data != proposal.content[role]
+        if role is FileRole.KEYSTORE and rewritten and (why := loss(file.data, file.password)):
             yield Objection(Ground.KEYSTORE_WOULD_BE_LOST, f"{printable(file.given)} {why}")
         if role in _WITH_KEY and file.state is not None and not file.private_keys():
             for found in judge_exposure(file.state.mode, printable(file.given)):

@@ -19,13 +19,15 @@ from probes.encoding import Blocks, DERError, Fault, element_end, outline, start
 warnings.filterwarnings("ignore", category=UserWarning, message=r"PKCS#12 .* could not be parsed as DER")
 
 MOST_ROUNDS: Final = 10_000_000
-"""Of key derivation, over everything in a keystore: seconds of work. Tools write some 10,000 for each part."""
+"""Of key derivation, over all parts of a keystore that can be told apart before it is opened: seconds of work. Tools
+write some 10,000 for each part."""
 
 _VERSION: Final = b"\x02\x01\x03"  # RFC 7292, 4
 _INTEGER: Final = 0x02
 _OCTET_STRING: Final = 0x04
 _OBJECT_IDENTIFIER: Final = 0x06
 _CONSTRUCTED: Final = 0x20
+_LONG_TAG: Final = 0x1F
 _INDEFINITE: Final = 0x80
 _DATA: Final = bytes.fromhex("2a864886f70d010701")
 _KEY_BAGS: Final = frozenset({bytes.fromhex("2a864886f70d010c0a0101"), bytes.fromhex("2a864886f70d010c0a0102")})
@@ -63,7 +65,7 @@ def seal_of(data: bytes) -> Seal:
     for tag, content in _elements(data, _DEEPEST):
         # Wherever a number follows octets here, it is how often a salt is to be used.
         if tag == _INTEGER and before == _OCTET_STRING:
-            rounds += int.from_bytes(content, "big")
+            rounds += min(int.from_bytes(content, "big"), 2**32)
         elif tag == _OBJECT_IDENTIFIER:
             identifiers.append(content)
         before = tag
@@ -137,6 +139,8 @@ def _primitives(data: bytes) -> Iterator[tuple[int, bytes]]:
     while at < len(data):
         tag, length = data[at], data[at + 1] if at + 1 < len(data) else 0
         start = at + 2 + (length & 0x7F if length & 0x80 else 0)
+        if tag & _LONG_TAG == _LONG_TAG:
+            raise DERError("a tag of several octets, which nothing in a keystore has")
         if tag & _CONSTRUCTED and length == _INDEFINITE:
             at = start
             continue

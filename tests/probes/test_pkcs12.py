@@ -160,6 +160,17 @@ def test_a_keystore_made_to_keep_us_busy_is_not_opened(tmp_path: Path, monkeypat
         assert f"takes {rounds} rounds of work" in failure.detail
 
 
+@pytest.mark.parametrize("number", [b"\x02\x04\x7f\xff\xff\xff", b"\x02\x82\x13\x88" + b"\x7f" * 5000])
+def test_an_absurd_number_of_rounds_is_refused_and_said(number: bytes) -> None:
+    blocks = unlock(b"\x30\x80\x02\x01\x03\x04\x01s" + number, PASSWORD)
+    assert [each.reason for each in blocks.faults] == [UnreadableReason.TOO_LARGE]
+
+
+def test_a_tag_by_which_rounds_could_be_hidden_is_damage() -> None:
+    blocks = unlock(b"\x30\x80\x02\x01\x03\x1f\x81\x07\x04\x01s\x02\x02\x7f\xff", PASSWORD)
+    assert [each.reason for each in blocks.faults] == [UnreadableReason.BAD_DER]
+
+
 def test_what_tools_write_is_far_from_too_much_work() -> None:
     assert seal_of(keystore(LEAF, rounds=600_000)).rounds < MOST_ROUNDS / 5
 
