@@ -63,6 +63,8 @@ class Prepared:
     """What becomes of each client at each endpoint."""
     remarks: tuple[str, ...]
     """What is worth knowing and no reason against it: sentences, printable."""
+    leaves: Mapping[str, tuple[Certificate | None, Certificate]]
+    """By component: the server's certificate that its files hold, and the one that they are to hold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -329,7 +331,14 @@ def _conclude(
         file.path: each.content[role] for each in proposals for role, file in each.files.items() if file.path in paths
     }
     remarks = dict.fromkeys(remark for each in proposals for remark in _remarks(each))
-    return Prepared(Order(plan, content), tuple(effects), tuple(remarks))
+    leaves = {
+        each.site.component.name: (
+            leaf_first(each.installed)[0] if each.installed else None,
+            leaf_first(each.candidate.presented)[0],
+        )
+        for each in proposals
+    }
+    return Prepared(Order(plan, content), tuple(effects), tuple(remarks), leaves)
 
 
 def _unwritable(proposal: _Proposal, kind: Kind) -> Iterator[Objection]:

@@ -13,6 +13,7 @@ from config.address import join_address
 from config.document import escape, resolve
 from config.fields import duration_text, last_day_text, share_text
 from config.model import (
+    ActorSettings,
     CertifiStore,
     Client,
     Component,
@@ -72,11 +73,12 @@ def _given(section: Mapping[str, Any]) -> dict[str, Any]:
 def _settings(settings: Settings) -> dict[str, Any]:
     return {
         "state_directory": settings.state_directory,
-        "actor_directory": settings.actor_directory,
+        "actor": _actor(settings.actor),
         "validation": {
             "successes": settings.validation.successes,
             "interval": duration_text(settings.validation.interval),
             "deadline": duration_text(settings.validation.deadline),
+            "handshakes": settings.validation.handshakes,
         },
         "socket": settings.socket,
         "rescan": duration_text(settings.rescan),
@@ -89,6 +91,14 @@ def _settings(settings: Settings) -> dict[str, Any]:
                 "allowed_hosts": list(settings.web.allowed_hosts),
             }
         ),
+    }
+
+
+def _actor(actor: ActorSettings) -> dict[str, Any]:
+    return {
+        **asdict(actor),
+        "operators": list(actor.operators),
+        "approval_lifetime": duration_text(actor.approval_lifetime),
     }
 
 
@@ -131,6 +141,7 @@ def _component(component: Component, endpoints: Mapping[str, Endpoint]) -> dict[
         "not_served_after": duration_text(component.not_served_after),
         **({"service": _service(component.service)} if component.service else {}),
         "allowed_issuers": list(component.allowed_issuers),
+        "mode": str(component.mode),
         "write_mode": str(component.write_mode),
     }
 
@@ -146,6 +157,7 @@ def _service(service: Service) -> dict[str, Any]:
         "activate": str(service.activate),
         "timeout": duration_text(service.timeout),
         "quiesce": service.quiesce,
+        "writes": list(service.writes),
     }
 
 

@@ -11,7 +11,7 @@ from config.fields import AbsolutePath, Duration, default_duration
 from config.schema.looking import ComponentEndpoint
 from config.schema.section import DEFAULT_CLIENT, ClientName, Section, broken_rule
 from config.service import Activation, Service, systemd
-from config.vocabulary import WriteMode
+from config.vocabulary import Mode, WriteMode
 
 _COMPONENT: Final = model.Component("", model.Artefacts())
 
@@ -77,6 +77,8 @@ class ComponentService(Section):
     """Starts it."""
     timeout: Duration = default_duration(30.0)
     """How long each command may take."""
+    writes: list[AbsolutePath] = []
+    """Directories, beside those of its artefacts, to which these commands write, such as /var/log/nginx."""
     quiesce: bool = False
     """Whether it is stopped while its files are switched, because it might read them at any moment."""
 
@@ -94,7 +96,14 @@ class ComponentService(Section):
         """Return the service; raises ValueError where a command that it needs is missing."""
         test = tuple(self.test) if self.test else None
         if self.unit is not None:
-            return systemd(self.unit, test=test, activate=self.activate, timeout=self.timeout, quiesce=self.quiesce)
+            return systemd(
+                self.unit,
+                test=test,
+                activate=self.activate,
+                timeout=self.timeout,
+                quiesce=self.quiesce,
+                writes=tuple(self.writes),
+            )
         if self.restart is None:
             raise ValueError("given without 'restart', expected 'restart' or 'unit'")
         return Service(
@@ -106,6 +115,7 @@ class ComponentService(Section):
             activate=self.activate,
             timeout=self.timeout,
             quiesce=self.quiesce,
+            writes=tuple(self.writes),
         )
 
 
@@ -124,8 +134,18 @@ class Component(Section):
     """How the service is put onto new files; without it, certvigil only watches."""
     allowed_issuers: list[str] = []
     """Issuers, such as "CN=Corp Issuing CA 3,O=Corp", whose certificates may be installed; by default any."""
+    mode: Annotated[Mode, Field(strict=False)] = _COMPONENT.mode
+    """How far a candidate in the component's inbox is taken without a person: observe, plan, approve or auto."""
     write_mode: Annotated[WriteMode, Field(strict=False)] = _COMPONENT.write_mode
     """How the files are replaced: `in_place` where one of them is itself a mount point, else `rename`."""
+
+    @model_validator(mode="after")
+    def _check_mode(self) -> Self:
+        if self.mode is Mode.AUTO and not self.allowed_issuers:
+            raise broken_rule("'mode: auto' without 'allowed_issuers', expected the issuers that are trusted with that")
+        if self.mode is Mode.AUTO and self.service is None:
+            raise broken_rule("'mode: auto' without 'service', expected how the service is put onto new files")
+        return self
 
     def build(self, name: str) -> tuple[model.Component, tuple[model.Endpoint, ...]]:
         """Return the component called `name`, and its endpoints."""
@@ -141,6 +161,7 @@ class Component(Section):
             self.not_served_after,
             self.service.build() if self.service else None,
             tuple(self.allowed_issuers),
+            self.mode,
             self.write_mode,
         )
         return component, tuple(endpoints)

@@ -10,6 +10,8 @@ from config import model
 from config.fields import (
     AbsolutePath,
     Concurrency,
+    Duration,
+    Handshakes,
     HistoryDays,
     Host,
     Interval,
@@ -70,10 +72,43 @@ class Validation(Section):
     """The time between two looks."""
     deadline: Interval = default_duration(_SETTINGS.validation.deadline)
     """How long to wait for that before the change is undone."""
+    handshakes: Handshakes = _SETTINGS.validation.handshakes
+    """How many in one look with each address: more, where more than eight workers share a port by SO_REUSEPORT."""
 
     def build(self) -> model.Validation:
         """Return the terms."""
-        return model.Validation(self.successes, self.interval, self.deadline)
+        return model.Validation(self.successes, self.interval, self.deadline, self.handshakes)
+
+
+class Actor(Section):
+    """The one with the rights to act: where it is asked, where it keeps what it needs, and who may ask for what."""
+
+    socket: AbsolutePath = _SETTINGS.actor.socket
+    """The Unix socket at which it is asked."""
+    directory: AbsolutePath = _SETTINGS.actor.directory
+    """Where it keeps journal, backups and locks; nobody else may write there."""
+    inbox_directory: AbsolutePath = _SETTINGS.actor.inbox_directory
+    """Holds a directory for each component, in which candidates are put."""
+    operators: list[PlainName] = []
+    """Users, beside root and the actor's own, who may ask it for anything."""
+    daemon_user: PlainName = _SETTINGS.actor.daemon_user
+    """The user of the daemon, who may ask for what modes and approvals allow."""
+    approval_lifetime: Duration = default_duration(_SETTINGS.actor.approval_lifetime)
+    """How long an approval holds."""
+    require_synchronised_clock: bool = _SETTINGS.actor.require_synchronised_clock
+    """Whether nothing is done unattended while the kernel does not count the clock as synchronised."""
+
+    def build(self) -> model.ActorSettings:
+        """Return the settings of the actor."""
+        return model.ActorSettings(
+            self.socket,
+            self.directory,
+            self.inbox_directory,
+            tuple(self.operators),
+            self.daemon_user,
+            self.approval_lifetime,
+            self.require_synchronised_clock,
+        )
 
 
 class Root(Section):
@@ -99,8 +134,8 @@ class Root(Section):
     """Findings that are openly silenced until a date."""
     validation: Validation = Validation()
     """When a change counts as good, and when it is undone."""
-    actor_directory: AbsolutePath = _SETTINGS.actor_directory
-    """Where the one with the rights to act keeps journal, backups and locks."""
+    actor: Actor = Actor()
+    """The one with the rights to act."""
     state_directory: AbsolutePath = _SETTINGS.state_directory
     """Where the database lives."""
     socket: AbsolutePath = _SETTINGS.socket
@@ -123,7 +158,7 @@ class Root(Section):
             self.concurrency,
             self.history_days,
             self.web.build(),
-            self.actor_directory,
+            self.actor.build(),
             self.validation.build(),
         )
 

@@ -12,7 +12,7 @@ from typing import Final
 
 import pytest
 
-from actions.transaction import Outcome
+from actions.ending import Outcome
 from actions.world import World
 from tests.actions.scene import Scene
 from tests.actions.worlds import StepWorld, in_a_process, intrude
