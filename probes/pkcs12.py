@@ -13,7 +13,17 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, pkcs12
 
 from config.vocabulary import UnreadableReason
-from probes.encoding import Blocks, DERError, Fault, element_end, outline, starts_with
+from probes.encoding import (
+    INTEGER,
+    OBJECT_IDENTIFIER,
+    OCTET_STRING,
+    Blocks,
+    DERError,
+    Fault,
+    element_end,
+    outline,
+    starts_with,
+)
 
 # Keystores of old tools are BER, which is nothing to write to the log.
 warnings.filterwarnings("ignore", category=UserWarning, message=r"PKCS#12 .* could not be parsed as DER")
@@ -23,9 +33,6 @@ MOST_ROUNDS: Final = 10_000_000
 write some 10,000 for each part."""
 
 _VERSION: Final = b"\x02\x01\x03"  # RFC 7292, 4
-_INTEGER: Final = 0x02
-_OCTET_STRING: Final = 0x04
-_OBJECT_IDENTIFIER: Final = 0x06
 _CONSTRUCTED: Final = 0x20
 _LONG_TAG: Final = 0x1F
 _INDEFINITE: Final = 0x80
@@ -64,9 +71,9 @@ def seal_of(data: bytes) -> Seal:
     rounds, before = 0, 0
     for tag, content in _elements(data, _DEEPEST):
         # Wherever a number follows octets here, it is how often a salt is to be used.
-        if tag == _INTEGER and before == _OCTET_STRING:
+        if tag == INTEGER and before == OCTET_STRING:
             rounds += min(int.from_bytes(content, "big"), 2**32)
-        elif tag == _OBJECT_IDENTIFIER:
+        elif tag == OBJECT_IDENTIFIER:
             identifiers.append(content)
         before = tag
     return Seal(tuple(identifiers), rounds, sum(each in _KEY_BAGS for each in identifiers))
@@ -126,9 +133,9 @@ def _elements(data: bytes, deepest: int) -> Iterator[tuple[int, bytes]]:
     for tag, group in groupby(_primitives(data), key=itemgetter(0)):
         contents = [content for _, content in group]
         # BER may cut octets into parts.
-        contents = [b"".join(contents)] if tag == _OCTET_STRING else contents
+        contents = [b"".join(contents)] if tag == OCTET_STRING else contents
         yield from ((tag, content) for content in contents)
-        if tag == _OCTET_STRING and before == _DATA and deepest:
+        if tag == OCTET_STRING and before == _DATA and deepest:
             yield from _elements(contents[0], deepest - 1)
         before = contents[-1]
 
