@@ -66,7 +66,7 @@ class Setting:
 
 def candidate_of(plan: Plan) -> str:
     """Return what identifies a candidate in quarantine: the SHA-256 over what it would write where, hexadecimal."""
-    what = sorted((each.path, each.after.sha256) for each in plan.changes)
+    what = sorted((each.path, each.promise) for each in plan.changes)
     return hashlib.sha256(repr(what).encode()).hexdigest()
 
 

@@ -134,16 +134,8 @@ def _looking(endpoint: Endpoint) -> dict[str, Any]:
 
 
 def _component(component: Component, endpoints: Mapping[str, Endpoint]) -> dict[str, Any]:
-    artefacts = component.artefacts
     return {
-        "artefacts": given(
-            {
-                "certificate": artefacts.certificate,
-                "key": artefacts.key,
-                "chain": artefacts.chain,
-                "combined": artefacts.combined,
-            }
-        ),
+        "artefacts": given(asdict(component.artefacts)),
         "endpoints": [
             given({"name": endpoint.server_name, **_looking(endpoint)})
             for endpoint in map(endpoints.__getitem__, component.endpoints)

@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Final
 
-from actions.artefact import paths_of, presented_by
+from actions.artefact import presented_by
+from actions.prepare import read_password
 from actions.validate import Acceptance, Live, Served, Sight
 from actions.world import World
 from config.model import Component, Config, Endpoint
@@ -78,8 +79,10 @@ def _judge(
     def judge(components: tuple[str, ...], files: Mapping[str, bytes], now: float) -> frozenset[Acceptance]:
         accepted: set[Acceptance] = set()
         for component in map(config.components.__getitem__, components):
-            paths = paths_of(component.artefacts)
-            chain = presented_by({role: files.get(world.resolve(path), b"") for role, path in paths.items()})
+            artefacts = component.artefacts
+            held = {role: files.get(world.resolve(path), b"") for role, path in artefacts.files.items()}
+            password = None if artefacts.password_file is None else read_password(artefacts.password_file, world)
+            chain = presented_by(held, password)
             for endpoint in endpoints_of(config, component):
                 presented = (Presented("on disk", chain, "", "", ""),) if chain else ()
                 observation = EndpointObservation(endpoint.name, now, presented)
