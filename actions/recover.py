@@ -123,6 +123,7 @@ def _tidy(under_way: Transaction, ended: Record) -> Ending:
 
 def _all_new(under_way: Transaction) -> bool:
     try:
+        under_way.settle()
         return all(
             change.before == change.after or under_way.condition(change) is Condition.NEW
             for change in under_way.plan.changes
