@@ -129,6 +129,8 @@ class Journal:
             self._descriptor = self._open(path)
             self._records: list[Record] = []
             self._end = 0
+            # What lies before it is known to be on the medium.
+            self._synced = 0
             self.records()
         except OSError as error:
             raise JournalError(f"the journal cannot be opened: {error.strerror}") from error
@@ -174,9 +176,13 @@ class Journal:
             raise
         self._records.append(record)
         self._end += len(line)
+        self._synced = self._end
 
     def _append(self, line: bytes, reserve: int) -> None:
         behind = self._read_on()
+        if self._synced < self._end:
+            # Whoever wrote it may have been killed before the fsync: what comes now could be left behind a hole.
+            self._world.sync(self._descriptor)
         if torn := behind.rstrip(b"\0"):
             # Blanked, not cut off: cutting would give back the space that was set aside.
             write_all(self._world, self._descriptor, self._end, bytes(len(torn)))
