@@ -10,6 +10,7 @@ from config.document import Mistake
 from config.model import Waiver
 from monitor.known import Known
 from monitor.metrics import Piece
+from monitor.steward import Charge
 from monitor.store import Degraded, HistoryEntry
 
 
@@ -38,6 +39,8 @@ class Status:
     """A sentence; empty where none is polled."""
     waivers: tuple[Waiver, ...]
     """In force."""
+    no_actor: str
+    """Why none is there, a sentence; empty where one is."""
 
 
 class View(Protocol):
@@ -45,6 +48,9 @@ class View(Protocol):
 
     def known(self) -> Mapping[str, Known]:
         """Return what is believed of every target, by name."""
+
+    def charges(self) -> Sequence[Charge]:
+        """Return what is known of each component that certvigil may change."""
 
     def metrics(self) -> Iterator[Piece]:
         """Return the metrics, made step by step."""
