@@ -2,7 +2,8 @@
 
 A journalling file system seen pessimistically, as fsync(2) promises and no more (Pillai et al., "All File Systems Are
 Not Created Equal", OSDI 2014): what lies between two fsyncs reaches the medium in any order, in part, or not at all.
-Each sector of a write, each growth, each mode, each name is kept or lost by itself; a rename is kept or lost whole.
+Each sector of a write, each growth, each mode, each name is kept or lost by itself; a rename or an exchange is kept or
+lost whole.
 An fsync of a file says nothing about its name, one of a directory nothing about the files that it names.
 """
 
@@ -111,11 +112,14 @@ class Disk:
     files: dict[int, Node[Content]] = field(default_factory=dict)
     directories: dict[int, Node[Names]] = field(default_factory=lambda: {_ROOT: _directory()})
     time: float = 1_800_000_000.0
+    exchanges: bool = True
+    """Whether two names can be exchanged at once."""
 
     def copy(self) -> Disk:
         """Return another disk in the same state."""
         files = {number: each.copy() for number, each in self.files.items()}
-        return Disk(files, {number: each.copy() for number, each in self.directories.items()}, self.time)
+        directories = {number: each.copy() for number, each in self.directories.items()}
+        return Disk(files, directories, self.time, self.exchanges)
 
     @property
     def _nodes(self) -> tuple[Node[Any], ...]:
@@ -288,6 +292,15 @@ class ModelWorld(World):
         if directory.now.get(posixpath.basename(new)) != number:
             directory.do(partial(_rename, {posixpath.basename(old): None, posixpath.basename(new): number}))
 
+    def exchange(self, one: str, other: str) -> None:
+        if not self._disk.exchanges:
+            raise _error(errno.EINVAL, one)
+        directory = self._parent(one)
+        if directory is not self._parent(other):
+            raise _error(errno.EXDEV, other)
+        names = {posixpath.basename(one): self._find(other), posixpath.basename(other): self._find(one)}
+        directory.do(partial(_rename, names))
+
     def link(self, old: str, new: str) -> None:
         self._file(old)
         self._name(new, self._find(old))
@@ -296,7 +309,9 @@ class ModelWorld(World):
         self._file(path)
         self._parent(path).do(partial(_rename, {posixpath.basename(path): None}))
 
-    def make_directory(self, path: str) -> None:
+    def make_directory(self, path: str, mode: int = 0o700) -> None:
+        if mode & 0o077:
+            raise _error(errno.ENOTSUP, path)
         number = next(self._numbers)
         try:
             self._name(path, number)
@@ -333,6 +348,9 @@ class ModelWorld(World):
         number = next(self._numbers)
         self._disk.files[number] = Node(content := Content(self._file(source).now.data), content)
         self._parent(memory).do(partial(_rename, {posixpath.basename(memory): number}))
+
+    def synchronised(self) -> bool | None:
+        return None
 
     def now(self) -> float:
         return self.monotonic()

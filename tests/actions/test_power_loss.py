@@ -17,14 +17,18 @@ from hypothesis import strategies as st
 
 from actions import backup
 from actions.backup import BackupError
-from actions.journal import Event, Journal, Record, frozen
+from actions.ending import Outcome
+from actions.journal import Event, Journal, Record
 from actions.plan import Kind, Order
+from actions.standing import frozen
 from actions.target import state
-from actions.transaction import Outcome, transact
+from actions.transaction import transact
 from tests.actions.power_loss import Disk, FilmedWorld, Kept, ModelWorld, Moment
 from tests.actions.scene import Scene, broken
 
 ROOT: Final = "/scene"
+_RENAMES: Final = "is undone where names cannot be exchanged"
+_GOES_BACK: Final = "goes back"
 SCENES: Final[Mapping[str, Mapping[str, Any]]] = {
     "commits": {},
     "commits two components": {"components": ("mail", "web")},
@@ -34,7 +38,8 @@ SCENES: Final[Mapping[str, Mapping[str, Any]]] = {
     "fails its test": {"new": {"web": b"BAD"}},
     "is undone": {"new": {"web": b"GOOD no java" * 30}, "missing_chain": True},
     "is undone in place": {"new": {"web": b"GOOD no java" * 30}, "in_place": True},
-    "goes back": {},
+    _RENAMES: {"new": {"web": b"GOOD no java"}},
+    _GOES_BACK: {},
 }
 
 
@@ -53,10 +58,10 @@ class Film(NamedTuple):
 
 @cache
 def film(name: str) -> Film:
-    disk = Disk()
+    disk = Disk(exchanges=name != _RENAMES)
     scene = Scene(ROOT, **SCENES[name], disk=ModelWorld(disk))
     order = scene.order()
-    if name == "goes back":
+    if name == _GOES_BACK:
         order = _back_again(scene)
     disk.sync()
     world = FilmedWorld(disk)

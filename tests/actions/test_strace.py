@@ -39,6 +39,7 @@ _FAULTS: Final[Mapping[str, Sequence[str]]] = {
     "fsync": ("error=EIO", "error=ENOSPC"),
     "mkdir": ("error=ENOSPC", "error=EACCES"),
     "rename": ("error=EXDEV", "error=EBUSY", "error=EROFS"),
+    "renameat2": ("error=EXDEV", "error=EBUSY", "error=EROFS", "error=EINVAL"),
     "linkat": ("error=EXDEV", "error=EACCES"),
     "unlink": ("error=EROFS", "error=EBUSY"),
     "flock": ("error=EIO",),
@@ -184,8 +185,8 @@ def test_a_call_that_fails_or_kills_ends_with_the_one_set_or_the_other_served(tm
             Fault(_first(calls, "openat", r"tls/\.site.*O_CREAT", 1), "error=EACCES"),
             Fault(_first(calls, "pwrite64", r"tls/\.site", 0), "error=ENOSPC"),
             Fault(_first(calls, "fsync", r"/tls>", 1), "error=EIO"),
-            Fault(_first(calls, "rename", r"/tls/site", 1), "error=EROFS"),
-            Fault(_first(calls, "rename", r"/tls/site", 1), _KILL),
+            Fault(_first(calls, "renameat2", r"/tls/site", 1), "error=EROFS"),
+            Fault(_first(calls, "renameat2", r"/tls/site", 1), _KILL),
             Fault(_first(calls, "unlink", r"/tls/\.site", 0), _KILL),
         ]
         assert [each for fault in telling for each in act.with_fault(fault)] == []
@@ -203,6 +204,6 @@ def test_any_call_that_fails_or_kills_ends_with_the_one_set_or_the_other_served(
         code, calls = act.replace()
         assert code == (2 if fails else 0)
         if fails:
-            calls = calls[calls.index(_first(calls, "rename", r"/tls/site")) :]
+            calls = calls[calls.index(_first(calls, "renameat2", r"/tls/site")) :]
         faults = [Fault(call, what) for call in calls for what in (*_FAULTS[call.name], _KILL)]
         assert [each for fault in faults[shard::_SHARDS] for each in act.with_fault(fault)] == []
