@@ -19,6 +19,7 @@ from actions.transaction import Setting, transact
 from actions.validate import Acceptance, Live, Served, Sight, Terms
 from actions.world import Metadata, World, write_new
 from config.service import Service
+from tests.actions.worlds import Step, StepWorld
 
 FAST: Final = Terms(successes=2, interval=0.0, deadline=0.2)
 CLIENTS: Final = ("browser", "java")
@@ -175,6 +176,12 @@ def after(before: FileState | None, data: bytes) -> FileState:
     if before is None:
         return FileState(sha(data), 0o600, os.geteuid(), os.getegid())
     return replace(before, sha256=sha(data))
+
+
+def trace_of(scene: Scene) -> list[Step]:
+    world = StepWorld()
+    scene.replace(world)
+    return world.trace
 
 
 def torn(scene: Scene, order: Order) -> list[str]:
