@@ -5,14 +5,15 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final
 
 from config import profile
+from config.channel import Channel, Telling
 from config.document import Document, Mistake, Path, join, parse, shown, substitute
-from config.fields import RESERVED_NAMES
+from config.fields import RESERVED_NAMES, channel_url, heartbeat_url
 from config.model import (
     CertifiStore,
     Client,
@@ -28,6 +29,7 @@ from config.schema.root import Root
 from config.schema.section import DEFAULT_CLIENT, Names, unlike
 from config.schema.validate import Validated, validate
 from config.text import printable
+from config.trusted import is_read_only, read_secrets, unsafe
 from config.vocabulary import FileRole
 
 SIZE_LIMIT: Final = 16 * 1024 * 1024
@@ -61,15 +63,16 @@ def load(path: str, environ: Mapping[str, str]) -> Config | tuple[Mistake, ...]:
     mistakes.extend(clashes)
     document, found, is_added = _with_profile(joined)
     is_whole &= is_added
-    validated = validate(document, _names(document) if is_whole else Names(None, None))
+    validated = validate(document, _names(document) if is_whole else Names(None, None, None))
     declared = _declare(document, validated)
-    found = [*found, *validated.problems, *declared.problems]
+    told = _tell(validated)
+    found = [*found, *validated.problems, *declared.problems, *told.problems]
     if is_whole:
         found.extend(_check_waivers(validated, declared))
-    told = {(mistake.file, mistake.line, mistake.key) for mistake in mistakes}
+    known = {(mistake.file, mistake.line, mistake.key) for mistake in mistakes}
     more = (document.mistake(*problem) for problem in found)
-    mistakes.extend(each for each in more if (each.file, each.line, each.key) not in told)
-    return _in_order(mistakes) if mistakes else _config(validated.root, declared, files)
+    mistakes.extend(each for each in more if (each.file, each.line, each.key) not in known)
+    return _in_order(mistakes) if mistakes else _config(validated.root, declared, told, files)
 
 
 def _parse_all(files: Iterable[_File], environ: Mapping[str, str]) -> tuple[list[Document], list[Mistake]]:
@@ -85,7 +88,7 @@ def _parse_all(files: Iterable[_File], environ: Mapping[str, str]) -> tuple[list
     return documents, mistakes
 
 
-def _config(root: Root, declared: _Declared, files: Iterable[_File]) -> Config:
+def _config(root: Root, declared: _Declared, told: _Told, files: Iterable[_File]) -> Config:
     stores = {name: each.build(name) for name, each in root.trust_stores.items()}
     clients = {name: each.build(name) for name, each in root.clients.items()}
     return Config(
@@ -97,6 +100,8 @@ def _config(root: Root, declared: _Declared, files: Iterable[_File]) -> Config:
         trust_stores=MappingProxyType({**_IMPLICIT_STORES, **stores}),
         clients=MappingProxyType({**_IMPLICIT_CLIENTS, **clients}),
         waivers=tuple(each.build() for each in root.waivers),
+        channels=MappingProxyType(told.channels),
+        telling=told.telling,
         sources=tuple(file.path for file in files),
         digest=_digest(files),
     )
@@ -161,7 +166,7 @@ def _read_file(path: str) -> tuple[bytes, str]:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             return b"", "not a regular file, expected one"
-        problem = "" if _is_read_only(descriptor) else unsafe(status, user=os.geteuid(), sticky_is_safe=False)
+        problem = "" if is_read_only(descriptor) else unsafe(status, user=os.geteuid(), sticky_is_safe=False)
         if problem:
             return b"", problem
         data = file.read(SIZE_LIMIT + 1)
@@ -173,22 +178,8 @@ def _unsafe_directories(path: str, paths: Iterable[str]) -> Iterator[Mistake]:
     for directory in sorted(directories):
         # Where names are fixed, nobody can put another file in place of ours in a sticky directory.
         problem = unsafe(os.stat(directory), user=os.geteuid(), sticky_is_safe=not os.path.isdir(path))
-        if problem and not _is_read_only(directory):
+        if problem and not is_read_only(directory):
             yield Mistake(printable(directory), 0, "", problem)
-
-
-def _is_read_only(where: str | int) -> bool:
-    """Whether nobody on this host can write there, as where an orchestrator mounts configuration."""
-    return bool(os.statvfs(where).f_flag & os.ST_RDONLY)
-
-
-def unsafe(status: os.stat_result, *, user: int, sticky_is_safe: bool) -> str:
-    """Return why somebody else than root and `user` could change what has this status; empty where nobody could."""
-    if status.st_uid not in {0, user}:
-        return f"belongs to user {status.st_uid}, expected root or user {user}"
-    if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not (sticky_is_safe and status.st_mode & stat.S_ISVTX):
-        return f"writable by group or others (mode {stat.S_IMODE(status.st_mode):04o}), expected its owner alone"
-    return ""
 
 
 def _join_all(documents: Iterable[Document]) -> tuple[Document, list[Mistake]]:
@@ -227,7 +218,9 @@ def _names(document: Document) -> Names:
         items = document.values.get(section)
         return frozenset(implicit).union(items if isinstance(items, dict) else ())
 
-    return Names(declared("trust_stores", _IMPLICIT_STORES), declared("clients", _IMPLICIT_CLIENTS))
+    return Names(
+        declared("trust_stores", _IMPLICIT_STORES), declared("clients", _IMPLICIT_CLIENTS), declared("channels", ())
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,6 +276,40 @@ def _declare(document: Document, validated: Validated) -> _Declared:
         for index, built in enumerate(endpoints):
             declared.add_endpoint(built, ("components", name, "endpoints", index))
     return declared
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """Who is told what, with the secrets that lie in files of their own."""
+
+    channels: dict[str, Channel]
+    telling: Telling
+    problems: list[Problem]
+
+
+def _tell(validated: Validated) -> _Told:
+    """Return what the sound parts of the document say about telling, and what is wrong with the files they name."""
+    problems: list[Problem] = []
+
+    def secrets(file: str | None, check: Callable[[str], object], path: Path) -> tuple[str, ...]:
+        if file is None:
+            return ()
+        try:
+            return read_secrets(file, check)
+        except ValueError as error:
+            problems.append(Problem(path, f"{printable(file)}: {error}"))
+            return ("",)
+
+    channels = {
+        name: section.build(name, secrets(section.urls_file, channel_url, ("channels", name, "urls_file")))
+        for name, section in validated.root.channels.items()
+    }
+    section = validated.root.telling
+    beat = section.heartbeat.url_file if section.heartbeat else None
+    url, *others = secrets(beat, heartbeat_url, ("telling", "heartbeat", "url_file")) or ("",)
+    if others:
+        problems.append(Problem(("telling", "heartbeat", "url_file"), "holds several lines, expected one URL"))
+    return _Told(channels, section.build(url), problems)
 
 
 def _check_waivers(validated: Validated, declared: _Declared) -> Iterator[Problem]:

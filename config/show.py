@@ -10,6 +10,7 @@ from typing import Any, Final
 import yaml
 
 from config.address import join_address
+from config.channel import Channel, Heartbeat, Match, Telling
 from config.document import escape, resolve
 from config.fields import duration_text, last_day_text, share_text
 from config.model import (
@@ -29,13 +30,15 @@ from config.model import (
 )
 from config.service import Service
 
+MASK: Final = "***"
+"""What stands in place of a secret."""
 _DEFAULT: Final = Thresholds()
 
 
 def show(config: Config) -> str:
     """Return `config` as YAML in ASCII that loads as an equal one, its sources and digest aside.
 
-    No section holds a secret so far, so nothing is masked.
+    Secrets that the configuration itself holds are masked: where there are any, what is shown does not load.
     """
     targets = chain.from_iterable(component.endpoints for component in config.components.values())
     owned = frozenset(targets)
@@ -47,6 +50,8 @@ def show(config: Config) -> str:
         "trust_stores": {name: _trust_store(each) for name, each in config.trust_stores.items()},
         "clients": {name: _client(each) for name, each in config.clients.items()},
         "waivers": [_waiver(each) for each in config.waivers],
+        "channels": {name: _channel(each) for name, each in config.channels.items()},
+        "telling": _telling(config.telling),
     }
     return yaml.dump(document, Dumper=_Dumper, sort_keys=False, allow_unicode=False, width=120)
 
@@ -196,6 +201,51 @@ def _waiver(waiver: Waiver) -> dict[str, Any]:
         "reason": waiver.reason,
         "until": last_day_text(waiver.until),
     }
+
+
+def _channel(channel: Channel) -> dict[str, Any]:
+    if channel.urls_file is not None:
+        return {"urls_file": channel.urls_file}
+    return {"urls": [f"{url.partition('://')[0]}://{MASK}" for url in channel.urls]}
+
+
+def _telling(telling: Telling) -> dict[str, Any]:
+    beat = telling.heartbeat
+    return _given(
+        {
+            "enabled": telling.enabled,
+            "routes": [
+                {"channels": list(each.channels), "severity": str(each.severity), **_match(each.match)}
+                for each in telling.routes
+            ],
+            "remind": {
+                str(severity): "never" if seconds is None else duration_text(seconds)
+                for severity, seconds in telling.remind.items()
+            },
+            "resolved_after": duration_text(telling.resolved_after),
+            "attempts": telling.attempts,
+            "runbook": telling.runbook,
+            "silences": [
+                {**_match(each.match), "reason": each.reason, "until": last_day_text(int(each.until))}
+                for each in telling.silences
+            ],
+            "heartbeat": beat and {**_secret_url(beat), "every": duration_text(beat.every)},
+        }
+    )
+
+
+def _secret_url(beat: Heartbeat) -> dict[str, str]:
+    return {"url_file": beat.url_file} if beat.url_file is not None else {"url": MASK}
+
+
+def _match(match: Match) -> dict[str, Any]:
+    named = {
+        "targets": list(match.targets),
+        "components": list(match.components),
+        "kinds": list(map(str, match.kinds)),
+        "findings": list(map(str, match.codes)),
+    }
+    return {key: value for key, value in named.items() if value}
 
 
 def _thresholds(thresholds: Thresholds | None) -> dict[str, Any] | None:

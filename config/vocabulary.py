@@ -303,6 +303,16 @@ class LookOutcome(StrEnum):
     FAILED = "failed"
 
 
+class DeliveryOutcome(StrEnum):
+    """What became of a message to a channel, or of one attempt to deliver it."""
+
+    DELIVERED = "delivered"
+    FAILED = "failed"
+    """An attempt did."""
+    DEAD = "dead"
+    """There were too many of them."""
+
+
 class LogFormat(StrEnum):
     """How log lines are written."""
 

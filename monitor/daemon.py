@@ -26,6 +26,7 @@ from monitor import systemd
 from monitor.beliefs import Beliefs
 from monitor.bus import Bus
 from monitor.endpoints import EndpointVigil
+from monitor.events import Looked
 from monitor.files import FileVigil
 from monitor.helpers import dismiss, hire
 from monitor.http import Status, WebServer
@@ -36,6 +37,8 @@ from monitor.steward import Charge, Steward
 from monitor.store import Degraded, HistoryEntry, Store, database_path
 from monitor.store import history as read_history
 from monitor.surroundings import read_surroundings
+from monitor.tell.desk import Kept
+from monitor.tell.telling import Telling
 from probes.finding import Finding, finding
 
 log = logging.getLogger("certvigil.daemon")
@@ -64,7 +67,7 @@ def run_daemon(path: str, config: Config) -> int:
 
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         code = runner.run(life())
-    if any(thread.name.startswith(("files", "judge", "store")) for thread in threading.enumerate()):
+    if any(thread.name.startswith(("files", "judge", "store", "deliver")) for thread in threading.enumerate()):
         # A file system that hangs holds its reader; the interpreter would wait for it for ever.
         logging.shutdown()
         os._exit(code)
@@ -107,13 +110,15 @@ class Daemon:
             self._database,
             snapshot=lambda: tuple(self.beliefs.known.values()),
             on_health=self._store_health,
+            kept=self._kept,
         )
-        self.beliefs = Beliefs(surroundings, Bus(log_events, self.store.record), self.page)
-        self.endpoints = EndpointVigil(self.beliefs, self._judge, looked=self.counters.looked)
+        self.telling = Telling(config, lambda: self.beliefs.known, self.store, self.counters, self._telling_fails)
+        self.beliefs = Beliefs(surroundings, Bus(log_events, self.store.record, self.telling.take), self.page)
+        self.endpoints = EndpointVigil(self.beliefs, self._judge, looked=self._looked)
         self.files = FileVigil(
             self.beliefs,
             self._reader,
-            looked=self.counters.looked,
+            looked=self._looked,
             event_latency=self.counters.event_latency,
             overflowed=self.counters.overflowed,
             component_changed=self._component_changed,
@@ -139,13 +144,14 @@ class Daemon:
         systemd.notify("STATUS=reading what is remembered")
         for known in self.store.load().values():
             self.beliefs.remember(known)
+        self.telling.restore(self.store.load_kept())
         gc.freeze()
         self._own_findings["web"] = self._web_findings(await self.web.start())
         self._say_own()
         self.endpoints.reconfigure()
         self.steward.recorded_until = self.store.newest_action()
-        vigils = (self.files.run(), self.endpoints.run(), self.steward.run(), self._announce(), self._keep_house())
-        for vigil in vigils:
+        vigils = (self.files, self.endpoints, self.steward, self.telling)
+        for vigil in (*(each.run() for each in vigils), self._announce(), self._keep_house()):
             self._spawn(vigil)
         calendar = AsyncIOScheduler(timezone="UTC")
         calendar.add_job(self._prune, "cron", hour=3, minute=17, coalesce=True, misfire_grace_time=DAY)
@@ -217,6 +223,7 @@ class Daemon:
         # What comes is little.
         gc.set_threshold(10_000, 20, 100)
         self.store.start()
+        self.telling.looked_at_everything()
         self._announced = True
         systemd.notify("READY=1", f"STATUS=keeping vigil over {len(self.beliefs.known)} targets")
         interval = systemd.watchdog_interval()
@@ -288,6 +295,7 @@ class Daemon:
         self.beliefs.surroundings = surroundings
         self.beliefs.reconsider()
         self.endpoints.reconfigure()
+        self.telling.reconfigure(config)
         self.files.rescan()
         self.steward.reconfigure()
 
@@ -299,6 +307,17 @@ class Daemon:
         for each in found:
             log.error("%s", each.detail)
         return found
+
+    def _looked(self, look: Looked) -> None:
+        self.counters.looked(look)
+        self.telling.looked(look)
+
+    def _kept(self) -> Kept:
+        return self.telling.everything()
+
+    def _telling_fails(self, findings: tuple[Finding, ...]) -> None:
+        self._own_findings["telling"] = findings
+        self._say_own()
 
     def _component_changed(self, component: str) -> None:
         declared = self.config.components.get(component)
@@ -359,6 +378,7 @@ class Daemon:
             task.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=STOP_WITHIN / 2)
+        self.telling.end()
         self._dismiss_helpers()
         for executor in (self._reader, self._judge):
             executor.shutdown(wait=False, cancel_futures=True)

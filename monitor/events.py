@@ -99,6 +99,10 @@ class LookRecovered:
     at: float
 
 
+Action = tuple[str, Kind, Outcome]
+"""Component, what was done to it, and how that ended."""
+
+
 @dataclass(frozen=True, slots=True)
 class ActionEnded:
     """A transaction ended, or was refused, as the actor's journal has it."""

@@ -29,7 +29,7 @@ from monitor.actor.documents import Document
 from monitor.actor.request import Request, Verb, encode
 from monitor.agenda import Agenda
 from monitor.beliefs import Beliefs
-from monitor.events import ActionEnded
+from monitor.events import Action, ActionEnded
 from monitor.known import Known
 from monitor.watch.watcher import Change, Watcher
 from probes.finding import Finding, finding
@@ -52,9 +52,6 @@ _NONE_YET: Final = frozenset({Ground.EMPTY_INBOX, Ground.NOTHING_TO_DO})
 
 _NEWS: Final = frozenset({Step.APPROVED, Step.REJECTED, Step.THAWED, Step.RELEASED})
 """Records after which an answer of the actor may be another."""
-
-Action = tuple[str, Kind, Outcome]
-"""Component, what was done, and how it ended."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ from config.fields import (
     Successes,
     default_duration,
 )
+from config.schema.channel import Channel, Telling
 from config.schema.component import Component
 from config.schema.looking import Endpoint, Watch
 from config.schema.section import Section
@@ -132,6 +133,10 @@ class Root(Section):
     """Who connects, by name; `default`, which trusts `system`, is always there."""
     waivers: list[Waiver] = []
     """Findings that are openly silenced until a date."""
+    channels: dict[PlainName, Channel] = {}
+    """Where messages go, by name."""
+    telling: Telling = Telling()
+    """Who is told what, when again, and how often that is tried."""
     validation: Validation = Validation()
     """When a change counts as good, and when it is undone."""
     actor: Actor = Actor()

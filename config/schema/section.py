@@ -21,6 +21,7 @@ class Names:
 
     trust_stores: Collection[str] | None
     clients: Collection[str] | None
+    channels: Collection[str] | None
 
 
 def broken_rule(problem: str) -> PydanticCustomError:
@@ -39,7 +40,7 @@ def unlike(word: str, known: Iterable[str]) -> str:
     return f"{guess}, expected {'one of ' if len(names) > 1 else ''}{printable(', '.join(names[:50]), 4096)}{more}"
 
 
-def _reference(section: Literal["trust_stores", "clients"], what: str) -> AfterValidator:
+def _reference(section: Literal["trust_stores", "clients", "channels"], what: str) -> AfterValidator:
     """Return the validator of a name that `section` declares."""
 
     def read(name: str, info: ValidationInfo) -> str:
@@ -53,6 +54,7 @@ def _reference(section: Literal["trust_stores", "clients"], what: str) -> AfterV
 
 StoreName = Annotated[str, _reference("trust_stores", "trust store")]
 ClientName = Annotated[str, _reference("clients", "client")]
+ChannelName = Annotated[str, _reference("channels", "channel")]
 
 
 class Section(BaseModel):
