@@ -44,8 +44,9 @@ def thaw(setting: Setting, component: str) -> Busy | None:
             for record in records:
                 if record.event is Event.FROZEN and component in record.data["components"]:
                     under_way = _resume(setting, _records_of(setting, record.transaction))
-                    under_way.note(Event.THAWED, components=[component])
+                    # Cleared first: whoever is killed amid it leaves the component frozen, to be thawed again.
                     under_way.clear(keep_backup=True)
+                    under_way.note(Event.THAWED, components=[component])
     finally:
         locks.release()
     return None
