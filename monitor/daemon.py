@@ -25,6 +25,7 @@ from config.vocabulary import Code, Severity
 from monitor import systemd
 from monitor.beliefs import Beliefs
 from monitor.bus import Bus
+from monitor.decide.situation import Situation
 from monitor.endpoints import EndpointVigil
 from monitor.events import Looked
 from monitor.files import FileVigil
@@ -33,6 +34,7 @@ from monitor.http import Status, WebServer
 from monitor.known import Known
 from monitor.log import log_events
 from monitor.metrics import Counters, Page, Piece, piece
+from monitor.situations import situations
 from monitor.steward import Charge, Steward
 from monitor.store import Degraded, HistoryEntry, Store, database_path
 from monitor.store import history as read_history
@@ -167,6 +169,10 @@ class Daemon:
     def charges(self) -> Sequence[Charge]:
         """Return what is known of each component that certvigil may change."""
         return self.steward.charges(time.time())
+
+    def situations(self) -> Sequence[Situation]:
+        """Return what decisions rest on."""
+        return situations(self.config, self.known(), time.time())
 
     def metrics(self) -> Iterator[Piece]:
         """Return the metrics, made step by step."""
@@ -344,6 +350,8 @@ class Daemon:
             self._own_findings["database"] = (
                 () if health is None else (finding(Code.DATABASE_DEGRADED, f"{health.reason}: {health.detail}"),)
             )
+            if health is not None:
+                self.telling.keeper_fails()
             self._say_own()
 
         self._loop.call_soon_threadsafe(say)

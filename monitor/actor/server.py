@@ -117,6 +117,8 @@ class ActorProcess:
         # What has switched a file already is finished, however long that takes: nothing is worse than half of it.
         with self._turn:
             end = time.monotonic() + STOP_WITHIN
+        with self._news:
+            self._news.notify_all()
         for each in tuple(self._conversations):
             each.join(max(0.0, end - time.monotonic()))
         log.info("stopped")

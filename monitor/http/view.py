@@ -9,6 +9,7 @@ from typing import Protocol
 from config.channel import Match
 from config.document import Mistake
 from config.model import Waiver
+from monitor.decide.situation import Situation
 from monitor.known import Known
 from monitor.metrics import Piece
 from monitor.steward import Charge
@@ -87,6 +88,9 @@ class View(Protocol):
 
     def charges(self) -> Sequence[Charge]:
         """Return what is known of each component that certvigil may change."""
+
+    def situations(self) -> Sequence[Situation]:
+        """Return what decisions rest on."""
 
     def metrics(self) -> Iterator[Piece]:
         """Return the metrics, made step by step."""

@@ -16,6 +16,7 @@ import uvloop
 from config.channel import Match, Silence
 from config.document import Mistake
 from config.model import Settings
+from monitor.decide.situation import Situation
 from monitor.http import Status, WebServer
 from monitor.known import Known
 from monitor.metrics import Page, Piece
@@ -76,6 +77,7 @@ class FakeView:
     reasons: Sequence[str] = ()
     happened: Sequence[HistoryEntry] | Degraded = ()
     mistakes: Sequence[Mistake] = ()
+    decided_by: Sequence[Situation] = ()
     asked_by: list[str] = field(default_factory=list)
     asked_for: list[tuple[str | None, float, float | None, int]] = field(default_factory=list)
     page: Page = field(default_factory=Page)
@@ -89,6 +91,9 @@ class FakeView:
 
     def known(self) -> Mapping[str, Known]:
         return self.beliefs
+
+    def situations(self) -> Sequence[Situation]:
+        return self.decided_by
 
     def charges(self) -> Sequence[Charge]:
         return self.charged
