@@ -192,6 +192,22 @@ def _write_over(world: World, path: str, data: bytes, after: FileState, mtime_ns
         world.close(descriptor)
 
 
+def settle(world: World, change: Change) -> None:
+    """Have a file that is written over reach the medium, where a process that wrote it was killed; raises OSError."""
+    if not change.in_place:
+        return
+    try:
+        descriptor = world.open(change.path)
+    except OSError as error:
+        if error.errno in {*_NOT_A_FILE, errno.ENOENT}:
+            return
+        raise
+    try:
+        world.sync(descriptor)
+    finally:
+        world.close(descriptor)
+
+
 def condition(world: World, change: Change, transaction: str, old: bytes | None) -> Condition:
     """Say what the target is now; `old` are the bytes it had, needed for one that is changed in place. Raises OSError.
 

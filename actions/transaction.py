@@ -414,11 +414,20 @@ class Transaction:
         for change, condition in reversed(found):
             if condition is not Condition.OLD:
                 target.restore(self.setting.world, self.setting.backups, change, self.name)
-        self._sync_directories()
+        self.settle()
         for change in self.plan.changes[: self.touched]:
             if self.condition(change) is not Condition.OLD:
                 return Failure(Cause.STORAGE, f"{printable(change.path)} is not what it was, though it was put back")
         return None
+
+    def settle(self) -> None:
+        """Have what the targets are now reach the medium: a process that changed them may have been killed before.
+
+        Raises OSError.
+        """
+        for change in self.plan.changes:
+            target.settle(self.setting.world, change)
+        self._sync_directories()
 
     def condition(self, change: Change) -> Condition:
         """Say what one file is now; raises OSError."""
