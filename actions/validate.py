@@ -48,6 +48,9 @@ class Sight:
 
     served: tuple[Served, ...] = ()
     accepted: frozenset[Acceptance] = frozenset()
+    """Of everything that an endpoint presents."""
+    partly: frozenset[Acceptance] = frozenset()
+    """Of some of what an endpoint presents, not of all of it; no part of the record of a sight."""
 
     @property
     def answering(self) -> frozenset[tuple[str, str]]:

@@ -81,6 +81,7 @@ def _looker(surroundings: Surroundings, handshakes: int) -> Callable[[tuple[str,
     def look(components: tuple[str, ...]) -> Sight:
         served: list[Served] = []
         accepted: set[Acceptance] = set()
+        partly: set[Acceptance] = set()
         for endpoint in (each for name in components for each in _endpoints(config, config.components[name])):
             observation = _look_often(endpoint, handshakes)
             served += (
@@ -89,7 +90,9 @@ def _looker(surroundings: Surroundings, handshakes: int) -> Callable[[tuple[str,
             )
             served += (Served(endpoint.name, each.address, (), each.detail) for each in observation.failures)
             accepted |= _acceptances(surroundings, endpoint, observation)
-        return Sight(tuple(served), frozenset(accepted))
+            for each in observation.presented:
+                partly |= _acceptances(surroundings, endpoint, replace(observation, presented=(each,)))
+        return Sight(tuple(served), frozenset(accepted), frozenset(partly - accepted))
 
     return look
 
