@@ -90,8 +90,9 @@ def _looker(surroundings: Surroundings, handshakes: int) -> Callable[[tuple[str,
             )
             served += (Served(endpoint.name, each.address, (), each.detail) for each in observation.failures)
             accepted |= _acceptances(surroundings, endpoint, observation)
-            for each in observation.presented:
-                partly |= _acceptances(surroundings, endpoint, replace(observation, presented=(each,)))
+            if len(observation.presented) > 1:
+                for each in observation.presented:
+                    partly |= _acceptances(surroundings, endpoint, replace(observation, presented=(each,)))
         return Sight(tuple(served), frozenset(accepted), frozenset(partly - accepted))
 
     return look
