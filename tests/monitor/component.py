@@ -96,10 +96,7 @@ class Component:
     def order(self, issued: Issued, at: float | None = None) -> Order:
         """Return the order that replaces the files by `issued`, planned now or at Unix time `at`."""
         with self.acting() as (acting, _):
-            site = replace(acting.site("web"), allow_shorter=True)
-            made = make_plan([site], _candidate(issued), acting.world, time.time() if at is None else at)
-        assert isinstance(made, Prepared), made
-        return made.order
+            return order_of(acting, issued, at)
 
     def carry_out(self, order: Order) -> Ending:
         """Carry out an order."""
@@ -180,10 +177,14 @@ class Machine:
         return f"cmp -s {site.certificate} {self.directory}/kept.crt || {{ {then}; }}; "
 
 
-def _candidate(issued: Issued) -> Candidate:
-    made = read_candidate([Given("new", issued.chain_pem() + issued.key_pem())])
-    assert isinstance(made, Candidate), made
-    return made
+def order_of(acting: Actor, issued: Issued, at: float | None = None) -> Order:
+    """Return the order that replaces the files of `web` by `issued`, planned now or at Unix time `at`."""
+    candidate = read_candidate([Given("new", issued.chain_pem() + issued.key_pem())])
+    assert isinstance(candidate, Candidate), candidate
+    site = replace(acting.site("web"), allow_shorter=True)
+    made = make_plan([site], candidate, acting.world, time.time() if at is None else at)
+    assert isinstance(made, Prepared), made
+    return made.order
 
 
 def _declared(service: Service) -> dict[str, object]:
