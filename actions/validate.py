@@ -165,8 +165,10 @@ def watch(world: World, look: Callable[[], Sight], judge: Callable[[Sight], Seen
     end = world.monotonic() + terms.deadline
     good = only_lost = 0
     soon = _SOON
+    unserved: tuple[str, ...] = ()
     while True:
         seen = judge(look())
+        unserved = seen.unserved or unserved
         good = good + 1 if seen.steady else 0
         # A client that is lost to the very chain it is to accept is not won back by waiting.
         only_lost = only_lost + 1 if seen.lost and not seen.unserved else 0
@@ -175,7 +177,7 @@ def watch(world: World, look: Callable[[], Sight], judge: Callable[[Sight], Seen
         wait = min(soon, terms.interval) if seen.unserved else terms.interval
         soon = 2 * soon if seen.unserved else _SOON
         if world.monotonic() + wait > end:
-            return seen if not seen.steady else Seen(seen.sight, ("what is served was not steady in time",))
+            return seen if not seen.steady else Seen(seen.sight, (*unserved, "this was not steady in time"))
         world.sleep(wait)
 
 

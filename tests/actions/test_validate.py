@@ -80,7 +80,7 @@ def test_a_service_that_flaps_is_not_steady_in_time() -> None:
 def test_a_good_look_at_the_very_end_of_a_flapping_service_is_not_enough() -> None:
     seen, at = watched(*[DEAD] * 13, NEW)
     assert at > 9.0
-    assert seen.unserved == ("what is served was not steady in time",)
+    assert seen.unserved == ("web (v4) does not answer: refused", "this was not steady in time")
 
 
 def test_a_client_that_is_lost_to_the_new_chain_is_not_waited_for() -> None:
