@@ -62,7 +62,7 @@ def measure(directory: str) -> Iterator[Measurement]:
         shown = {name: [round(each, 2) for each in some] for name, some in seconds.items()}
         sys.stderr.write(f"{what}, seconds: {shown}\n")
     yield Measurement("rollback_s", _worst(rolling_back), "s", 3)
-    yield Measurement("dry_run_s", _dry_run(Path(directory, "acting", "dry run")), "s", 1.5)
+    yield Measurement("dry_run_s", _dry_run(Path(directory, "acting", "dry-run")), "s", 1.5)
     yield Measurement("replace_overhead_s", _worst(replacing), "s", 1)
     failed = _failed_under_load(Path(directory, "acting", "load"))
     yield Measurement("failed_handshakes_reload", failed, "handshakes", 0)
