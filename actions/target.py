@@ -15,6 +15,7 @@ from actions.world import Metadata, World, remove, write_all, write_new
 from config.text import printable
 
 _NOT_A_FILE: Final = frozenset({errno.ELOOP, errno.EINVAL, errno.ENOTDIR, errno.EISDIR, errno.EFBIG})
+_NO_EXCHANGE: Final = frozenset({errno.EINVAL, errno.ENOSYS, errno.ENOTSUP})
 _NO_LINKS: Final = frozenset({errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.EXDEV})
 
 
@@ -71,7 +72,7 @@ def obstacle(world: World, change: Change, trusted: frozenset[int]) -> str | Non
     for each in {path, change.given or path}:
         if _is_certbots(world, each):
             return f"{name} belongs to certbot, which would undo the change: give the service a copy by a deploy hook"
-    if (unsafe := _unsafe_directory(world, directory, trusted)) is not None:
+    if (unsafe := unsafe_directory(world, directory, trusted)) is not None:
         return f"{name}: {printable(unsafe)} can be changed by a lesser user"
     standing = world.standing(directory)
     if standing.read_only or standing.immutable:
@@ -95,8 +96,11 @@ def _is_certbots(world: World, path: str) -> bool:
     )
 
 
-def _unsafe_directory(world: World, directory: str, trusted: frozenset[int]) -> str | None:
-    """Return the first directory from the root on that someone else could put another in the place of."""
+def unsafe_directory(world: World, directory: str, trusted: frozenset[int] = frozenset()) -> str | None:
+    """Return the first directory from the root on in which someone else could put another in the place of the next.
+
+    `trusted` are user ids that may own one, beside root and our own. Raises OSError.
+    """
     owners = {0, os.geteuid()} | trusted
     parts = directory.split("/")
     for depth in range(1, len(parts) + 1):
@@ -148,7 +152,24 @@ def switch(world: World, change: Change, transaction: str) -> None:
             raise ThirdPartyError(f"{printable(change.path)} was made by someone else meanwhile") from None
         world.unlink(new)
     else:
-        world.rename(new, change.path)
+        _take_place(world, new, change.path, change.before)
+
+
+def _take_place(world: World, ours: str, path: str, expected: FileState) -> None:
+    """Put `ours` at `path`, in the place of what is `expected` there; raises ThirdPartyError, OSError.
+
+    What was there is looked at once more when it is out of the way: nobody's edit of the last instant is lost.
+    """
+    try:
+        world.exchange(ours, path)
+    except OSError as error:
+        if error.errno not in _NO_EXCHANGE:
+            raise
+        world.rename(ours, path)
+        return
+    if state(world, ours) != expected:
+        world.exchange(ours, path)
+        raise ThirdPartyError(f"{printable(path)} was changed by someone else at the last instant")
 
 
 def _write_over(world: World, path: str, data: bytes, after: FileState) -> None:
@@ -182,10 +203,22 @@ def condition(world: World, change: Change, transaction: str, old: bytes | None)
     if now == change.before:
         return Condition.OLD
     if now == change.after:
-        return Condition.NEW
+        return Condition.NEW if change.in_place or _old_is_aside(world, change, transaction) else Condition.OTHER
     if change.in_place and old is not None and _torn(data, old, _staged_bytes(world, change, transaction)):
         return Condition.TORN
     return Condition.OTHER
+
+
+def _old_is_aside(world: World, change: Change, transaction: str) -> bool:
+    """Whether what was exchanged for the new file is the old one, and no edit of the last instant."""
+    aside = staged(change, transaction)
+    if state(world, aside) in {None, change.before, change.after}:
+        return True
+    try:
+        # The old one all the same, to which whoever has it open still writes.
+        return world.stat(aside).st_ino == world.stat(sidecar(change, transaction)).st_ino
+    except FileNotFoundError:
+        return False
 
 
 def _staged_bytes(world: World, change: Change, transaction: str) -> bytes:
@@ -205,9 +238,9 @@ def _torn(data: bytes, old: bytes, new: bytes) -> bool:
 
 
 def restore(world: World, root: str, change: Change, transaction: str) -> None:
-    """Put the old file back where the new one is, or parts of it; raises BackupError, OSError.
+    """Put the old file back where the new one is, or parts of it; raises BackupError, ThirdPartyError, OSError.
 
-    The old inode by rename where it is what it was, else the copy of the backup set.
+    The old inode where it is what it was, else the copy of the backup set.
     """
     if change.before is None:
         remove(world, change.path)
@@ -215,11 +248,12 @@ def restore(world: World, root: str, change: Change, transaction: str) -> None:
     old = sidecar(change, transaction)
     if not change.in_place:
         try:
-            if state(world, old) == change.before:
-                world.rename(old, change.path)
-                return
+            intact = state(world, old) == change.before
         except OSError:
-            pass
+            intact = False
+        if intact:
+            _take_place(world, old, change.path, change.after)
+            return
     taken = backup.load(world, root, change.component, transaction)
     copy = next(each for each in taken.copies if each.path == change.path)
     data = backup.read_copy(world, root, taken, copy)
@@ -229,7 +263,7 @@ def restore(world: World, root: str, change: Change, transaction: str) -> None:
     again = _beside(change.path, transaction, "again")
     remove(world, again)
     write_new(world, again, data, copy.metadata)
-    world.rename(again, change.path)
+    _take_place(world, again, change.path, change.after)
 
 
 def clear(world: World, change: Change, transaction: str) -> None:

@@ -9,15 +9,16 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import Any, Final
 
 from actions import backup, service, target
 from actions.backup import BackupError
-from actions.journal import Event, Journal, JournalError, Record, frozen, quarantined
+from actions.ending import Cause, Ending, Failure, Outcome
+from actions.journal import Event, Journal, JournalError, Record
 from actions.lock import Busy, acquire
 from actions.plan import Change, Kind, Order, Plan, plan_to_json
 from actions.service import Trouble
+from actions.standing import frozen, quarantined
 from actions.target import Condition, ThirdPartyError
 from actions.validate import Live, Seen, Sight, Terms, judge_new, judge_old, sight_to_json, watch
 from actions.world import World
@@ -27,71 +28,8 @@ from config.text import printable
 _KEEP: Final = 20
 
 
-class Outcome(StrEnum):
-    """How a transaction ended."""
-
-    COMMITTED = "committed"
-    REFUSED = "refused"
-    """Nothing was touched."""
-    ROLLED_BACK = "rolled_back"
-    FAILED_FORWARD = "failed_forward"
-    """Something is wrong with the new, but nobody would be better off with the old."""
-    FROZEN = "frozen"
-    """Neither the one nor the other: an operator must look."""
-
-
-class Cause(StrEnum):
-    """Why a transaction did not simply commit."""
-
-    NONE = "none"
-    BUSY = "busy"
-    COMPONENT_FROZEN = "component_frozen"
-    QUARANTINED = "quarantined"
-    TARGET = "target"
-    """A file cannot or should not be changed."""
-    CHANGED = "changed"
-    """Someone else changed a file."""
-    STORAGE = "storage"
-    """A file operation failed."""
-    JOURNAL = "journal"
-    STOP = "stop"
-    """A service could not be stopped for the switch."""
-    CONFIG_TEST_BEFORE = "config_test_before"
-    CONFIG_TEST = "config_test"
-    ACTIVATION = "activation"
-    ACTIVATION_TIMEOUT = "activation_timeout"
-    NOT_PROVEN = "not_proven"
-    """The service says that it restarted, and is the same process."""
-    NOT_SERVED = "not_served"
-    CLIENT_LOST = "client_lost"
-    INTERRUPTED = "interrupted"
-    INTERNAL = "internal"
-    """A fault of certvigil itself."""
-
-
 _CANDIDATES_FAULT: Final = frozenset({Cause.CONFIG_TEST, Cause.ACTIVATION, Cause.CLIENT_LOST})
 """What trying the same candidate again would only repeat, provided that the old set then works."""
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """Why it does not go on."""
-
-    cause: Cause
-    sentence: str
-
-
-@dataclass(frozen=True, slots=True)
-class Ending:
-    """How a transaction ended, for the one who asked and for the operator."""
-
-    transaction: str
-    outcome: Outcome
-    cause: Cause
-    sentence: str
-    """What happened and what is so now; printable."""
-    remarks: tuple[str, ...] = ()
-    """What else an operator should know; printable."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +44,12 @@ class Setting:
     """By component; one without needs no activation."""
     live: Live
     terms: Terms = field(default_factory=Terms)
+    stopping: Callable[[], bool] = lambda: False
+    """Whether this process was told to end: what has switched no file yet is given up."""
+    by: str = ""
+    """On whose behalf, for the record; printable."""
+    told: Callable[[Record], None] = lambda _record: None
+    """Hears of each step once it is in the journal."""
 
     @property
     def backups(self) -> str:
@@ -140,10 +84,12 @@ def transact(setting: Setting, order: Order) -> Ending:
         setting.prepare()
         locks = acquire(setting.world, setting.locks, order.plan.components)
     except OSError as error:
-        return _refusal(name, order.plan, Failure(Cause.STORAGE, f"the state directory cannot be used: {_said(error)}"))
+        return _refuse(
+            setting, name, order.plan, Failure(Cause.STORAGE, f"the state directory cannot be used: {_said(error)}")
+        )
     if isinstance(locks, Busy):
         who = f"process {locks.holder} is at work on {locks.component}"
-        return _refusal(name, order.plan, Failure(Cause.BUSY, who))
+        return _refuse(setting, name, order.plan, Failure(Cause.BUSY, who))
     try:
         return Transaction(setting, name, order.plan).run(order.content)
     finally:
@@ -152,8 +98,27 @@ def transact(setting: Setting, order: Order) -> Ending:
             locks.release()
 
 
-def _refusal(name: str, plan: Plan, failure: Failure) -> Ending:
+def _refuse(setting: Setting, name: str, plan: Plan, failure: Failure) -> Ending:
+    record = Record(
+        setting.world.now(),
+        name,
+        Event.REFUSED,
+        {
+            "kind": plan.kind,
+            "components": plan.components,
+            "hash": plan.hash,
+            "by": setting.by,
+            **_recorded(Outcome.REFUSED, failure),
+        },
+    )
+    # A journal that takes no record is among the reasons to refuse.
+    with suppress(JournalError):
+        setting.journal.append(record)
     return Ending(name, Outcome.REFUSED, failure.cause, f"{_of(plan)}: {failure.sentence}; nothing was changed.")
+
+
+def _recorded(outcome: Outcome, failure: Failure) -> dict[str, str]:
+    return {"outcome": outcome, "cause": failure.cause, "reason": failure.sentence}
 
 
 def _of(plan: Plan) -> str:
@@ -180,6 +145,17 @@ class Transaction:
     """Services may have been put onto the new files."""
     last: Sight = field(default_factory=Sight)
     remarks: list[str] = field(default_factory=list)
+    began: tuple[float, float] = (0.0, 0.0)
+    """By the wall clock and by the one that never jumps."""
+
+    def __post_init__(self) -> None:
+        """Take the time."""
+        self.began = (self.setting.world.now(), self.setting.world.monotonic())
+
+    def now(self) -> float:
+        """Return the Unix time by which this transaction judges, whatever becomes of the wall clock meanwhile."""
+        wall, steady = self.began
+        return wall + self.setting.world.monotonic() - steady
 
     def run(self, content: Mapping[str, bytes]) -> Ending:
         """Carry out the plan from the beginning."""
@@ -192,14 +168,16 @@ class Transaction:
         if refused is None and (trouble := self._each_service(service.test)):
             refused = Failure(Cause.CONFIG_TEST_BEFORE, f"its configuration is not good as it is: {trouble.sentence}")
         if refused is not None:
-            return _refusal(self.name, self.plan, refused)
+            return _refuse(self.setting, self.name, self.plan, refused)
         self.baseline = self._look()
         try:
-            self._prepare(content)
+            stopped = self._prepare(content)
         except OSError as error:
             return self.abandon(Failure(Cause.STORAGE, f"the change could not be prepared: {_said(error)}"))
         except JournalError as error:
             return self.abandon(Failure(Cause.JOURNAL, str(error)))
+        if stopped is not None:
+            return self.abandon(stopped)
         failure = self._attempt(self._switch) or self.forward()
         return self.conclude(failure)
 
@@ -222,10 +200,19 @@ class Transaction:
                 return Failure(Cause.CHANGED, f"{printable(change.path)} is not what it was when this was planned")
         return None
 
-    def _prepare(self, content: Mapping[str, bytes]) -> None:
-        """Do everything that may want for space or permission; raises OSError, JournalError."""
+    def _prepare(self, content: Mapping[str, bytes]) -> Failure | None:
+        """Do everything that may want for space or permission; raises OSError, JournalError.
+
+        The intent is the point after which being told to end no longer ends it: what is half switched is finished.
+        """
         world, plan = self.setting.world, self.plan
-        self.note(Event.BEGIN, plan=plan_to_json(plan), hash=plan.hash, baseline=sight_to_json(self.baseline))
+        self.note(
+            Event.BEGIN,
+            plan=plan_to_json(plan),
+            hash=plan.hash,
+            by=self.setting.by,
+            baseline=sight_to_json(self.baseline),
+        )
         for component in sorted({change.component for change in plan.changes}):
             paths = [change.path for change in plan.changes if change.component == component]
             backup.take(world, self.setting.backups, component, self.name, paths)
@@ -234,11 +221,14 @@ class Transaction:
             target.stage(world, change, self.name, content.get(change.path, b""))
         self._sync_directories()
         self.note(Event.STAGED)
+        if self.setting.stopping():
+            return Failure(Cause.INTERRUPTED, "certvigil was told to end")
         self.note(Event.INTENT)
+        return None
 
     def abandon(self, failure: Failure) -> Ending:
         """End before the first file was switched."""
-        self.note_if_possible(Event.ROLLED_BACK, cause=failure.cause, reason=failure.sentence)
+        self.note_if_possible(Event.ROLLED_BACK, **_recorded(Outcome.REFUSED, failure))
         try:
             self.clear(keep_backup=False)
         except OSError as error:
@@ -276,11 +266,20 @@ class Transaction:
         if trouble := self._each_service(service.activate):
             cause = Cause.ACTIVATION_TIMEOUT if trouble.timed_out else Cause.ACTIVATION
             return Failure(cause, f"it could not be activated: {trouble.sentence}")
-        same = [each for each, now in self._identities().items() if now is not None and now == before[each]]
-        if same and not self._certificate_proves() and not self.stopped:
+        if not self._certificate_proves() and not self.stopped and (same := self._unchanged(before)):
             return Failure(Cause.NOT_PROVEN, f"{same[0]} says it restarted, but is the same process as before")
         self.note(Event.ACTIVATED)
         return None
+
+    def _unchanged(self, before: Mapping[str, str | None]) -> list[str]:
+        """Return whose process is still the same at the deadline: a restart may end before the new one is there."""
+        world = self.setting.world
+        end = world.monotonic() + self.setting.terms.deadline
+        while True:
+            same = [each for each, now in self._identities().items() if now is not None and now == before[each]]
+            if not same or world.monotonic() + self.setting.terms.interval > end:
+                return same
+            world.sleep(self.setting.terms.interval)
 
     def _certificate_proves(self) -> bool:
         """Whether serving the new chains shows that the files are in use."""
@@ -360,7 +359,7 @@ class Transaction:
         try:
             old = self._old_files()
             # Looking and judging come from outside, and whatever is wrong with them, the old set is the safe one.
-            would = self.setting.live.judge(self.plan.components, old)
+            would = self.setting.live.judge(self.plan.components, old, self.now())
         except Exception as error:  # noqa: BLE001
             self._remark(f"the old set could not be judged: {type(error).__name__}")
             return False
@@ -392,6 +391,8 @@ class Transaction:
         self.note_if_possible(Event.ROLLING_BACK, cause=failure.cause, reason=failure.sentence, touched=self.touched)
         try:
             problem = self._restore()
+        except ThirdPartyError as error:
+            problem = Failure(Cause.CHANGED, str(error))
         except (OSError, BackupError) as error:
             said = _said(error) if isinstance(error, OSError) else str(error)
             problem = Failure(Cause.STORAGE, f"an old file could not be put back: {said}")
@@ -452,16 +453,14 @@ class Transaction:
 
     def freeze(self, failure: Failure) -> Ending:
         """End with neither: nothing is removed, and nothing is done to these components until an operator says so."""
-        self.note_if_possible(
-            Event.FROZEN, components=self.plan.components, cause=failure.cause, reason=failure.sentence
-        )
+        self.note_if_possible(Event.FROZEN, components=self.plan.components, **_recorded(Outcome.FROZEN, failure))
         sentence = (
             f"{_of(self.plan)}: {failure.sentence}. FROZEN: nothing more is done here until an operator clears it."
         )
         return Ending(self.name, Outcome.FROZEN, failure.cause, sentence, tuple(self.remarks))
 
     def _end(self, outcome: Outcome, event: Event, failure: Failure) -> Ending:
-        if self.note_if_possible(event, cause=failure.cause, reason=failure.sentence):
+        if self.note_if_possible(event, **_recorded(outcome, failure)):
             # Without that record recovery has to find what it needs beside the targets.
             try:
                 self.clear(keep_backup=True)
@@ -502,9 +501,12 @@ class Transaction:
         return {each: services[each] for each in self.plan.components if each in services}
 
     def _each_service(self, act: Callable[[World, Service], Trouble | None], *, go_on: bool = False) -> Trouble | None:
-        """Return the first trouble; with `go_on` the services after it have their turn all the same."""
+        """Return the first trouble; with `go_on` the services after it have their turn all the same.
+
+        Components that have the same service have it together, and once.
+        """
         first = None
-        for each in self._services().values():
+        for each in dict.fromkeys(self._services().values()):
             trouble = act(self.setting.world, each)
             first = first or trouble
             if trouble is not None and not go_on:
@@ -513,7 +515,7 @@ class Transaction:
 
     def _look(self) -> Sight:
         try:
-            return self.setting.live.look(self.plan.components)
+            return self.setting.live.look(self.plan.components, self.now())
         # Looking comes from outside; a look that fails in a new way sees nothing, and that undoes.
         except Exception as error:  # noqa: BLE001
             self._remark(f"a look failed: {type(error).__name__}")
@@ -525,7 +527,9 @@ class Transaction:
 
     def note(self, event: Event, **data: Any) -> None:
         """Write one record; raises JournalError."""
-        self.setting.journal.append(Record(self.setting.world.now(), self.name, event, data))
+        record = Record(self.setting.world.now(), self.name, event, data)
+        self.setting.journal.append(record)
+        self.setting.told(record)
 
     def note_if_possible(self, event: Event, **data: Any) -> bool:
         """Write one record where that can be; what is on disk tells recovery as much."""

@@ -70,10 +70,10 @@ class Sight:
 class Live:
     """How to look and to judge; given from outside, since looking is another room's work."""
 
-    look: Callable[[tuple[str, ...]], Sight]
-    """Look at the local endpoints of these components, now."""
-    judge: Callable[[tuple[str, ...], Mapping[str, bytes]], frozenset[Acceptance]]
-    """Say who would accept these components' endpoints now if the files, by path, were these."""
+    look: Callable[[tuple[str, ...], float], Sight]
+    """Look at the local endpoints of these components, and judge as of that Unix time."""
+    judge: Callable[[tuple[str, ...], Mapping[str, bytes], float], frozenset[Acceptance]]
+    """Say who would accept these components' endpoints at that Unix time if the files, by path, were these."""
 
 
 @dataclass(frozen=True, slots=True)

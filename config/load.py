@@ -23,7 +23,10 @@ from config.model import (
     SystemStore,
     TrustStore,
 )
-from config.schema import DEFAULT_CLIENT, Names, Problem, Root, Validated, unlike, validate
+from config.schema.problem import Problem
+from config.schema.root import Root
+from config.schema.section import DEFAULT_CLIENT, Names, unlike
+from config.schema.validate import Validated, validate
 from config.text import printable
 from config.vocabulary import FileRole
 

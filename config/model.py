@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from config.service import Service
-from config.vocabulary import Code, FileRole, TLSVersion, VerifierName
+from config.vocabulary import Code, FileRole, KeyKind, Mode, TLSVersion, VerifierName, WriteMode
 
 DAY = 86_400
 
@@ -76,6 +76,8 @@ class Endpoint:
     clients: tuple[str, ...] = ()
     component: str | None = None
     thresholds: Thresholds | None = None
+    key_type: KeyKind | None = None
+    """The kind of key to ask for, of a server that has an RSA and an EC pair; None leaves the choice to the server."""
 
     @property
     def verified_name(self) -> str:
@@ -108,6 +110,10 @@ class Component:
     """How it is put onto new files; None where that is not for certvigil to do."""
     allowed_issuers: tuple[str, ...] = ()
     """Issuers, by their RFC 4514 names, whose certificates may be installed; empty for any."""
+    mode: Mode = Mode.APPROVE
+    """How far a candidate in its inbox is taken without a person."""
+    write_mode: WriteMode = WriteMode.RENAME
+    """Of all its files."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +195,25 @@ class Validation:
 
 
 @dataclass(frozen=True, slots=True)
+class ActorSettings:
+    """The one with the rights to act: where it is asked, where it keeps what it needs, and who may ask for what."""
+
+    socket: str = "/run/certvigil-actor/actor.sock"
+    directory: str = "/var/lib/certvigil-actor"
+    """Journal, backups and locks; not the daemon's to write."""
+    inbox_directory: str = "/var/lib/certvigil-inbox"
+    """Holds a directory for each component, in which candidates are put."""
+    operators: tuple[str, ...] = ()
+    """Users, beside root and its own, who may ask for anything."""
+    daemon_user: str = "certvigil"
+    """The user of the daemon, who may ask for what modes and approvals allow."""
+    approval_lifetime: float = 7 * DAY
+    """Seconds for which an approval holds."""
+    require_synchronised_clock: bool = True
+    """Nothing is done unattended while the kernel does not count the clock as synchronised."""
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """How the daemon runs."""
 
@@ -200,8 +225,7 @@ class Settings:
     """Looks at endpoints under way at once."""
     history_days: int = 400
     web: Web = Web()
-    actor_directory: str = "/var/lib/certvigil-actor"
-    """Where the one with the rights to act keeps its journal, backups and locks; not the daemon's to write."""
+    actor: ActorSettings = ActorSettings()
     validation: Validation = Validation()
 
 

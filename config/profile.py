@@ -19,7 +19,8 @@ from pydantic import AfterValidator, BaseModel, Field, ValidationError, create_m
 
 from config.document import Document, Mark, Path, Value, fill, parse
 from config.fields import AbsolutePath, Host, Port
-from config.schema import Problem, Section, problems
+from config.schema.problem import Problem, problems
+from config.schema.section import Section
 
 SECTION: Final = "appliance"
 """The section of the user's document that holds the parameters."""

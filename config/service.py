@@ -37,6 +37,8 @@ class Service:
     """The unit of systemd that it is, where it is one."""
     identity: Command | None = None
     """Prints what differs from one process of the service to the next."""
+    writes: tuple[str, ...] = ()
+    """Directories, beside those of its artefacts, to which its commands write."""
 
     def __post_init__(self) -> None:
         """Check that the commands that are needed are there."""
@@ -57,6 +59,7 @@ def systemd(
     activate: Activation = Activation.RESTART,
     timeout: float = 30.0,
     quiesce: bool = False,
+    writes: tuple[str, ...] = (),
 ) -> Service:
     """Return the service that a unit of systemd is."""
     return Service(
@@ -69,6 +72,7 @@ def systemd(
         timeout=timeout,
         quiesce=quiesce,
         unit=unit,
+        writes=writes,
         reset=(systemctl, "reset-failed", unit),
         # InvocationID is of systemd 232; an older one leaves the line out, and the other two still tell.
         identity=(systemctl, "show", "-p", "InvocationID,MainPID,ExecMainStartTimestampMonotonic", unit),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from itertools import chain
 from typing import Any, Final
 
@@ -12,6 +13,7 @@ from config.address import join_address
 from config.document import escape, resolve
 from config.fields import duration_text, last_day_text, share_text
 from config.model import (
+    ActorSettings,
     CertifiStore,
     Client,
     Component,
@@ -71,7 +73,7 @@ def _given(section: Mapping[str, Any]) -> dict[str, Any]:
 def _settings(settings: Settings) -> dict[str, Any]:
     return {
         "state_directory": settings.state_directory,
-        "actor_directory": settings.actor_directory,
+        "actor": _actor(settings.actor),
         "validation": {
             "successes": settings.validation.successes,
             "interval": duration_text(settings.validation.interval),
@@ -89,6 +91,14 @@ def _settings(settings: Settings) -> dict[str, Any]:
                 "allowed_hosts": list(settings.web.allowed_hosts),
             }
         ),
+    }
+
+
+def _actor(actor: ActorSettings) -> dict[str, Any]:
+    return {
+        **asdict(actor),
+        "operators": list(actor.operators),
+        "approval_lifetime": duration_text(actor.approval_lifetime),
     }
 
 
@@ -116,6 +126,7 @@ def _looking(endpoint: Endpoint) -> dict[str, Any]:
         "allowed_versions": sorted(map(str, endpoint.allowed_versions)),
         "clients": list(endpoint.clients),
         "thresholds": _thresholds(endpoint.thresholds),
+        "key_type": str(endpoint.key_type) if endpoint.key_type else None,
     }
 
 
@@ -138,6 +149,8 @@ def _component(component: Component, endpoints: Mapping[str, Endpoint]) -> dict[
         "not_served_after": duration_text(component.not_served_after),
         **({"service": _service(component.service)} if component.service else {}),
         "allowed_issuers": list(component.allowed_issuers),
+        "mode": str(component.mode),
+        "write_mode": str(component.write_mode),
     }
 
 
@@ -152,6 +165,7 @@ def _service(service: Service) -> dict[str, Any]:
         "activate": str(service.activate),
         "timeout": duration_text(service.timeout),
         "quiesce": service.quiesce,
+        "writes": list(service.writes),
     }
 
 

@@ -82,6 +82,11 @@ class Code(StrEnum):
     VALIDATION_DISABLED = "validation_disabled"
     DEFAULT_STORE_PASSWORD = "default_store_password"  # noqa: S105 (a finding code, not a secret)
     CONFIG_LINE_MISSING = "config_line_missing"
+    # action
+    CANDIDATE_REFUSED = "candidate_refused"
+    APPROVAL_PENDING = "approval_pending"
+    ACTION_FAILED = "action_failed"
+    COMPONENT_FROZEN = "component_frozen"
     # self
     CLOCK_SUSPECT = "clock_suspect"
     INBOX_UNSAFE = "inbox_unsafe"
@@ -106,6 +111,7 @@ _CRITICAL: Final = frozenset(
         Code.CLIENT_REJECTS,
         Code.NO_CERTIFICATE,
         Code.UNREADABLE,
+        Code.COMPONENT_FROZEN,
     }
 )
 _WARNING: Final = frozenset(
@@ -124,6 +130,8 @@ _WARNING: Final = frozenset(
         Code.CRL_STALE,
         Code.DEFAULT_CERTIFICATE,
         Code.UNREACHABLE,
+        Code.CANDIDATE_REFUSED,
+        Code.ACTION_FAILED,
         Code.CLOCK_SUSPECT,
         Code.INBOX_UNSAFE,
         Code.DATABASE_DEGRADED,
@@ -144,6 +152,8 @@ class TargetKind(StrEnum):
 
     FILE = "file"
     ENDPOINT = "endpoint"
+    COMPONENT = "component"
+    """What is done, or waits to be done, to a component: its inbox and its transactions."""
     SELF = "self"
     """certvigil itself: its configuration, its database, its clock."""
 
@@ -160,6 +170,15 @@ class FileRole(StrEnum):
     CHAIN = "chain"
     COMBINED = "combined"
     """A component's one file with certificate, key and perhaps chain."""
+
+
+class WriteMode(StrEnum):
+    """How new bytes get into a file."""
+
+    RENAME = "rename"
+    """A new file takes the place of the old one at once."""
+    IN_PLACE = "in_place"
+    """The old file is written over: for one that is a mount point, onto which nothing can be renamed."""
 
 
 class FileContent(StrEnum):
@@ -222,6 +241,17 @@ class VerifierName(StrEnum):
     WEBPKI = "webpki"
 
 
+class KeyKind(StrEnum):
+    """The algorithm of a public key."""
+
+    RSA = "rsa"
+    EC = "ec"
+    ED25519 = "ed25519"
+    ED448 = "ed448"
+    DSA = "dsa"
+    UNKNOWN = "unknown"
+
+
 class TLSVersion(StrEnum):
     """A protocol version, spelled as OpenSSL reports it; members are declared from oldest to newest."""
 
@@ -237,6 +267,32 @@ class TLSVersion(StrEnum):
 
 
 _TLS_RANK: Final = {version: rank for rank, version in enumerate(TLSVersion)}
+
+
+class Mode(StrEnum):
+    """How far a component's candidate is taken without a person; members are declared from least to most."""
+
+    OBSERVE = "observe"
+    """It is left alone."""
+    PLAN = "plan"
+    """What it would lead to is shown."""
+    APPROVE = "approve"
+    """It is carried out once a person has approved it."""
+    AUTO = "auto"
+    """It is carried out."""
+
+
+class ComponentState(StrEnum):
+    """What is the matter with a component that certvigil may change."""
+
+    OBSERVED = "observed"
+    """Nothing is done to it."""
+    IDLE = "idle"
+    WAITING = "waiting"
+    """Its inbox holds something that cannot be used, or not yet."""
+    PENDING = "pending"
+    """A plan waits for approval, or to be carried out."""
+    FROZEN = "frozen"
 
 
 class LookOutcome(StrEnum):

@@ -8,7 +8,7 @@ import sys
 
 from config.load import load
 from config.model import Config
-from config.schema import json_schema
+from config.schema.root import json_schema
 from config.show import show as render
 
 

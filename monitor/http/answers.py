@@ -9,12 +9,11 @@ from typing import Generic, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
-from config.vocabulary import Code, Severity, TargetKind, Verdict
+from config.vocabulary import Code, KeyKind, Severity, TargetKind, Verdict
 from monitor import known as belief
 from monitor.http.view import Status as StatusView
 from monitor.store import HistoryEntry, What
 from probes import certificate as fact
-from probes.certificate import KeyKind
 
 Item = TypeVar("Item")
 

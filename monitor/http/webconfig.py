@@ -12,7 +12,8 @@ from typing import Annotated, Final, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
 
 from config.document import Document, Mistake, Path, parse
-from config.schema import Section, broken_rule, problems
+from config.schema.problem import problems
+from config.schema.section import Section, broken_rule
 from config.text import printable
 
 _MAX_BYTES: Final = 1 << 20

@@ -14,12 +14,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
-from config.vocabulary import Code, Severity, TargetKind
+from config.vocabulary import Code, KeyKind, Severity, TargetKind
 from monitor.known import NO_FINDINGS, FindingKey, Known, Raised
 from monitor.store.database import reading
 from monitor.store.health import Degraded, DegradedReason, UnusableError, degraded
 from monitor.store.text import restored
-from probes.certificate import Certificate, Key, KeyKind, remember
+from probes.certificate import Certificate, Key, remember
 from probes.finding import Finding
 from probes.observation import FileIdentity
 

@@ -10,10 +10,11 @@ from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 
+from actions.ending import Ending
 from actions.journal import Journal
 from actions.plan import Change, FileState, Kind, Order, Plan, Serving
 from actions.target import state
-from actions.transaction import Ending, Setting, transact
+from actions.transaction import Setting, transact
 from actions.validate import Acceptance, Live, Served, Sight, Terms
 from actions.world import World
 from config.service import Activation, Service
@@ -57,11 +58,11 @@ class Real:
         with closing(setting.journal):
             return transact(setting, order)
 
-    def look(self, _components: tuple[str, ...]) -> Sight:
+    def look(self, _components: tuple[str, ...], _now: float) -> Sight:
         leaf, accepted = self.handshake()
         return Sight((Served("web", "default", (leaf,) if leaf else ()),), self._edge(accepted))
 
-    def judge(self, _components: tuple[str, ...], files: Mapping[str, bytes]) -> frozenset[Acceptance]:
+    def judge(self, _components: tuple[str, ...], files: Mapping[str, bytes], _now: float) -> frozenset[Acceptance]:
         return self._edge(self.site.certificate in files)
 
     @staticmethod

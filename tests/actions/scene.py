@@ -9,11 +9,13 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Final
 
-from actions.journal import Journal, Record, frozen
+from actions.ending import Ending
+from actions.journal import Journal, Record
 from actions.plan import Change, FileState, Kind, Order, Plan, Serving
 from actions.recover import recover
+from actions.standing import frozen
 from actions.target import state
-from actions.transaction import Ending, Setting, transact
+from actions.transaction import Setting, transact
 from actions.validate import Acceptance, Live, Served, Sight, Terms
 from actions.world import World
 from config.service import Service
@@ -89,14 +91,14 @@ class Scene:
             self.terms,
         )
 
-    def look(self, components: tuple[str, ...]) -> Sight:
+    def look(self, components: tuple[str, ...], _now: float) -> Sight:
         held = {each: self.memory(each) for each in components}
         return Sight(
             tuple(Served(each, "default", (sha(data),) if data else ()) for each, data in held.items()),
             self._accepted(held),
         )
 
-    def judge(self, components: tuple[str, ...], files: Mapping[str, bytes]) -> frozenset[Acceptance]:
+    def judge(self, components: tuple[str, ...], files: Mapping[str, bytes], _now: float) -> frozenset[Acceptance]:
         return self._accepted({each: files.get(self.certificate(each), b"") for each in components})
 
     @staticmethod

@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 
 import pytest
 
-from actions.transaction import Outcome
+from actions.ending import Outcome
 from tests.actions.scene import Scene, broken, torn
 from tests.actions.worlds import KILLED, Step, StepWorld, in_a_process, kill
 
@@ -128,7 +128,7 @@ def _killed_again(rooms: Rooms, first: Cell, stride: int) -> list[str]:
 
 def _telling(trace: Sequence[Step]) -> list[Cell]:
     """Return a kill in each phase: amid the switch, the activation, the validation, the rollback, tidying up."""
-    renames = [each for each in trace if each.name == "rename" and "manifest" not in each.about]
+    renames = [each for each in trace if each.name in ("rename", "exchange") and "manifest" not in each.about]
     runs = [each for each in trace if each.name == "run"]
     return [
         Cell(renames[0], "after"),
@@ -151,14 +151,16 @@ def test_a_recovery_that_is_killed_as_well_is_finished_by_the_next(name: str, ro
 def test_no_pair_of_kills_leaves_anything_half_done(name: str, shard: int, room: Path) -> None:
     rooms = Rooms(room, SCENES[name][0])
     trace = traced(rooms.scene(), replace)
-    telling = [each for each in cells(trace) if each.step.name in ("rename", "run", "write_at", "link", "unlink")]
+    telling = [
+        each for each in cells(trace) if each.step.name in ("rename", "exchange", "run", "write_at", "link", "unlink")
+    ]
     assert [each for first in telling[shard::_SHARDS] for each in _killed_again(rooms, first, 3)] == []
 
 
 def test_recovery_killed_at_every_attempt_freezes_rather_than_goes_on_for_ever(room: Path) -> None:
     scene = Scene(f"{room}/scene")
     clean = Scene(f"{room}/clean")
-    switched = [each for each in traced(clean, replace) if each.name == "rename"][-1]
+    switched = [each for each in traced(clean, replace) if each.name == "exchange"][-1]
     killed_while(replace, scene, Cell(switched, "after"))
     for _ in range(3):
         test = next(each for each in traced(_copy(scene, room), recover) if each.name == "run")
@@ -175,7 +177,7 @@ def _copy(scene: Scene, parent: Path) -> Scene:
     attempts = sum(each.event.value == "recovering" for each in scene.records())
     copy = Scene(f"{parent}/copy{attempts}")
     clean = Scene(f"{parent}/clean{attempts}")
-    switched = [each for each in traced(clean, replace) if each.name == "rename"][-1]
+    switched = [each for each in traced(clean, replace) if each.name == "exchange"][-1]
     killed_while(replace, copy, Cell(switched, "after"))
     return copy
 
@@ -185,7 +187,9 @@ def test_before_services_are_started_files_are_put_right_and_services_left_alone
     rooms = Rooms(room, SCENES[name][0])
     trace = traced(rooms.scene(), replace)
     wrong = []
-    for cell in [each for each in cells(trace) if each.step.name in ("rename", "run", "link", "sync_directory")]:
+    for cell in [
+        each for each in cells(trace) if each.step.name in ("rename", "exchange", "run", "link", "sync_directory")
+    ]:
         scene = rooms.scene()
         order = scene.order()
         killed_while(replace, scene, cell)

@@ -11,11 +11,12 @@ from typing import Any
 
 import pytest
 
-from actions.journal import JournalError, frozen
+from actions.ending import Cause, Outcome
+from actions.journal import JournalError
 from actions.lock import Locks, acquire
 from actions.recover import recover, thaw
+from actions.standing import frozen
 from actions.target import state
-from actions.transaction import Cause, Outcome
 from actions.world import World
 from monitor.lab.ca import Authority
 from monitor.lab.process import wait_for
@@ -38,7 +39,7 @@ def killed(scene: Scene, name: str, which: int, when: str = "after") -> None:
 def test_a_change_interrupted_amid_the_switch_is_undone(room: Path) -> None:
     scene = Scene(f"{room}/s")
     order = scene.order()
-    killed(scene, "rename", 0)
+    killed(scene, "exchange", 0)
     (ending,) = scene.recover()
     assert (ending.outcome, ending.cause) == (Outcome.ROLLED_BACK, Cause.INTERRUPTED)
     assert ending.sentence == "web: it was interrupted; undone, the old files are in place."
@@ -48,7 +49,7 @@ def test_a_change_interrupted_amid_the_switch_is_undone(room: Path) -> None:
 def test_a_change_that_was_wholly_switched_is_finished(room: Path) -> None:
     scene = Scene(f"{room}/s")
     order = scene.order()
-    killed(scene, "rename", 1)
+    killed(scene, "exchange", 1)
     (ending,) = scene.recover()
     assert ending.outcome is Outcome.COMMITTED
     assert broken(scene, order) == []
@@ -58,7 +59,7 @@ def test_a_change_that_was_wholly_switched_is_finished(room: Path) -> None:
 def test_a_change_that_was_wholly_switched_and_does_not_hold_is_undone(room: Path) -> None:
     scene = Scene(f"{room}/s", new={"web": b"GOOD no java"})
     order = scene.order()
-    killed(scene, "rename", 1)
+    killed(scene, "exchange", 1)
     (ending,) = scene.recover()
     assert (ending.outcome, ending.cause) == (Outcome.ROLLED_BACK, Cause.CLIENT_LOST)
     assert broken(scene, order) == []
@@ -67,7 +68,7 @@ def test_a_change_that_was_wholly_switched_and_does_not_hold_is_undone(room: Pat
 @pytest.mark.parametrize("live", [True, False])
 def test_a_file_that_is_neither_the_old_nor_the_new_one_freezes_and_is_left_alone(room: Path, live: bool) -> None:
     scene = Scene(f"{room}/s")
-    killed(scene, "rename", 1)
+    killed(scene, "exchange", 1)
     Scene.write(scene.certificate("web"), b"GOOD of someone else")
     (ending,) = scene.recover(live=live)
     assert ending.outcome is Outcome.FROZEN
@@ -80,7 +81,7 @@ def test_a_file_that_is_neither_the_old_nor_the_new_one_freezes_and_is_left_alon
 
 def test_an_operator_who_put_things_right_thaws_the_component_and_nothing_is_left_beside(room: Path) -> None:
     scene = Scene(f"{room}/s")
-    killed(scene, "rename", 1)
+    killed(scene, "exchange", 1)
     Scene.write(scene.certificate("web"), b"GOOD of someone else")
     scene.recover()
     assert scene.beside()
@@ -105,7 +106,7 @@ def test_a_torn_file_that_was_written_over_is_made_whole_from_the_backup(room: P
 
 def test_what_is_still_under_way_elsewhere_is_left_to_who_does_it(room: Path) -> None:
     scene = Scene(f"{room}/s")
-    killed(scene, "rename", 0)
+    killed(scene, "exchange", 0)
     setting = scene.setting()
     locks = acquire(World(), setting.locks, ["web"])
     assert isinstance(locks, Locks)
@@ -118,7 +119,7 @@ def test_what_is_still_under_way_elsewhere_is_left_to_who_does_it(room: Path) ->
 
 def test_a_damaged_journal_stops_recovery_and_says_so(room: Path) -> None:
     scene = Scene(f"{room}/s")
-    killed(scene, "rename", 0)
+    killed(scene, "exchange", 0)
     path = Path(f"{scene.root}/state/journal.jsonl")
     data = bytearray(path.read_bytes())
     data[40] ^= 1
@@ -131,14 +132,14 @@ def test_a_candidate_that_was_found_at_fault_is_in_quarantine_also_when_its_roll
     room: Path,
 ) -> None:
     scene = Scene(f"{room}/s", new={"web": b"GOOD no java"})
-    killed(scene, "rename", 2)
+    killed(scene, "exchange", 2)
     scene.recover()
     assert scene.replace().cause is Cause.QUARANTINED
 
 
 def test_a_rollback_that_was_decided_goes_on_and_is_not_decided_anew(room: Path) -> None:
     scene = Scene(f"{room}/s", new={"web": b"GOOD no java"})
-    killed(scene, "rename", 2, "before")
+    killed(scene, "exchange", 2, "before")
     ran: list[str] = []
 
     def note(step: Step, act: Callable[[], Any], given: tuple[Any, ...]) -> Any:
@@ -152,9 +153,9 @@ def test_a_rollback_that_was_decided_goes_on_and_is_not_decided_anew(room: Path)
 
 def test_one_transaction_that_cannot_be_undone_keeps_no_other_from_it(room: Path) -> None:
     scene = Scene(f"{room}/s")
-    killed(scene, "rename", 0)
+    killed(scene, "exchange", 0)
     other = Scene(f"{room}/other", ("mail",))
-    killed(other, "rename", 0)
+    killed(other, "exchange", 0)
     # Two components share one state directory.
     journal = Path(f"{scene.root}/state/journal.jsonl")
     lines = Path(f"{other.root}/state/journal.jsonl").read_bytes().rstrip(b"\0")
@@ -241,7 +242,7 @@ def _sample(trace: list[Step]) -> Iterator[tuple[Step, str]]:
     """From the first rename of a target on: around each rename and each command."""
     first = next(each for each in trace if each.name == "link")
     for step in trace:
-        if step.number > first.number and step.name in ("rename", "run"):
+        if step.number > first.number and step.name in ("exchange", "run"):
             yield step, "before"
             yield step, "after"
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from actions import service
-from actions.transaction import Cause, Outcome
+from actions.ending import Cause, Outcome
 from actions.world import World
 from config.service import Activation, Service, systemd
 from tests.actions.scene import Scene
@@ -70,11 +70,11 @@ def make(room: Path) -> Callable[..., tuple[Scene, Unit]]:
     return make
 
 
-def test_a_unit_is_restarted_and_the_new_process_is_the_proof(make: Callable[..., tuple[Scene, Unit]]) -> None:
+def test_a_unit_is_restarted_and_the_new_certificate_is_the_proof(make: Callable[..., tuple[Scene, Unit]]) -> None:
     scene, unit = make()
     ending = scene.replace(web=systemd("demo.service", systemctl=unit.systemctl))
     assert ending.outcome is Outcome.COMMITTED
-    assert unit.calls() == ["show", "restart", "show"]
+    assert unit.calls() == ["show", "restart"]
 
 
 def test_a_unit_that_its_supervisor_gave_up_on_is_reset_before_it_is_brought_back(

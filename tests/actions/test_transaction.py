@@ -17,15 +17,18 @@ from typing import Any, Final
 import pytest
 
 from actions import backup
-from actions.journal import Event, JournalError, frozen
+from actions.ending import Cause, Ending, Outcome
+from actions.journal import Event, JournalError, Record
 from actions.lock import Locks, acquire
 from actions.plan import Change, Kind, Order, Plan, plan_from_json, plan_to_json
 from actions.recover import recover, thaw
+from actions.standing import frozen
 from actions.target import state
-from actions.transaction import Cause, Ending, Outcome, Setting, transact
+from actions.transaction import Setting, transact
 from actions.validate import Acceptance, Live, Served, Sight, Terms
-from actions.world import World
-from config.service import Service
+from actions.world import Ran, World
+from config.model import DAY
+from config.service import Command, Service
 from tests.actions.scene import Scene, broken, sha, torn
 from tests.actions.worlds import Fault, Step, StepWorld, fail, in_a_process, intrude, short
 
@@ -38,6 +41,7 @@ _ERRORS: Final[Mapping[str, Sequence[int]]] = {
     "sync": (errno.EIO, errno.ENOSPC),
     "sync_directory": (errno.EIO, errno.ENOENT),
     "rename": (errno.EXDEV, errno.EBUSY, errno.EROFS),
+    "exchange": (errno.EXDEV, errno.EBUSY, errno.EROFS, errno.EINVAL),
     "link": (errno.EXDEV, errno.EIO, errno.EMLINK),
     "unlink": (errno.EROFS,),
     "set_owner": (errno.EPERM,),
@@ -175,7 +179,7 @@ def test_no_byte_of_a_key_is_journalled_or_said(room: Path) -> None:
 # What services and clients may lie about
 
 
-def nobody(_components: tuple[str, ...], _files: Mapping[str, bytes]) -> frozenset[Acceptance]:
+def nobody(_components: tuple[str, ...], _files: Mapping[str, bytes], _now: float) -> frozenset[Acceptance]:
     return frozenset()
 
 
@@ -288,6 +292,17 @@ def test_one_component_that_fails_undoes_all_of_them(room: Path) -> None:
     assert broken(scene, order) == []
 
 
+def test_components_that_share_a_service_have_it_restarted_once_and_undone_once(room: Path) -> None:
+    scene = Scene(f"{room}/s", components=("web-ec", "web-rsa"), new={"web-rsa": b"GOOD no java"})
+    order = scene.order()
+    up = "; ".join(" ".join(scene.service(each).restart) for each in scene.components)
+    both = Service(restart=shell(f"echo >> {room}/restarts; {up}"))
+    setting = replace(scene.setting(), services=dict.fromkeys(scene.components, both))
+    assert transact(setting, order).outcome is Outcome.ROLLED_BACK
+    assert Path(f"{room}/restarts").read_text() == "\n" * 2, "onto the new files, and back"
+    assert broken(scene, order) == []
+
+
 def test_a_configuration_test_that_fails_before_means_that_nothing_is_touched(room: Path) -> None:
     scene = Scene(f"{room}/s")
     world = StepWorld()
@@ -318,8 +333,8 @@ class Seeing(Scene):
 
     alter: Callable[[Sight], Sight] = staticmethod(lambda sight: sight)
 
-    def look(self, components: tuple[str, ...]) -> Sight:
-        return type(self).alter(super().look(components))
+    def look(self, components: tuple[str, ...], _now: float) -> Sight:
+        return type(self).alter(super().look(components, _now))
 
 
 def seeing(alter: Callable[[Sight], Sight]) -> type[Seeing]:
@@ -387,9 +402,9 @@ def test_the_old_set_is_judged_by_its_own_bytes(room: Path) -> None:
     scene = Scene(f"{room}/s", new={"web": b"GOOD no java"})
     judged: list[bytes] = []
 
-    def judge(components: tuple[str, ...], files: Mapping[str, bytes]) -> frozenset[Acceptance]:
+    def judge(components: tuple[str, ...], files: Mapping[str, bytes], now: float) -> frozenset[Acceptance]:
         judged.append(files[scene.certificate("web")])
-        return scene.judge(components, files)
+        return scene.judge(components, files, now)
 
     assert (
         transact(replace(scene.setting(), live=Live(scene.look, judge)), scene.order()).outcome is Outcome.ROLLED_BACK
@@ -436,16 +451,77 @@ def test_a_file_edited_at_any_step_is_never_overwritten(room: Path) -> None:
         ending = scene.replace(StepWorld(intrude(step.number, edit)))
         outcomes.add(ending.outcome)
         kept = Path(scene.certificate("web")).read_bytes()
-        # Between the last comparison and the rename there is no time to notice.
-        if kept != theirs and step.name != "rename":
+        if kept != theirs:
             wrong.append(f"{step}: {ending.sentence}")
-        if ending.outcome is Outcome.COMMITTED and step.number < last and step.name != "rename":
+        if ending.outcome is Outcome.COMMITTED and step.number < last:
             wrong.append(f"{step}: committed over an edit")
         if ending.outcome in (Outcome.ROLLED_BACK, Outcome.REFUSED):
             wrong += [f"{step}: the key is not the old one"] * (Path(scene.key("web")).read_bytes() != b"old key\n" * 9)
             wrong += [f"{step}: left {name}" for name in scene.beside()]
     assert wrong == []
     assert outcomes == {Outcome.REFUSED, Outcome.ROLLED_BACK, Outcome.FROZEN, Outcome.COMMITTED}
+
+
+def test_where_names_cannot_be_exchanged_a_rename_takes_the_place(room: Path) -> None:
+    for new, outcome in ((b"GOOD new", Outcome.COMMITTED), (b"GOOD no java", Outcome.ROLLED_BACK)):
+        scene = Scene(f"{room}/{outcome}", new={"web": new})
+        order = scene.order()
+
+        def refuse(step: Step, act: Callable[[], Any], _given: tuple[Any, ...]) -> Any:
+            if step.name == "exchange":
+                raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+            return act()
+
+        assert scene.replace(StepWorld(refuse)).outcome is outcome
+        assert broken(scene, order) == []
+
+
+def test_being_told_to_end_ends_what_has_switched_nothing_and_nothing_later(room: Path) -> None:
+    outcomes = []
+    for after in range(12):
+        scene = Scene(f"{room}/{after}")
+        order = scene.order()
+        heard: list[Record] = []
+        # All that the loop changes is read before its next round.
+        setting = replace(scene.setting(), told=heard.append, stopping=lambda: len(heard) > after)  # noqa: B023
+        outcomes.append(transact(setting, order).outcome)
+        assert broken(scene, order) == []
+    assert outcomes == [Outcome.REFUSED] * 3 + [Outcome.COMMITTED] * 9
+
+
+@pytest.mark.parametrize("jump", [-400 * DAY, 400 * DAY])
+def test_a_clock_that_jumps_amid_the_transaction_changes_no_verdict(jump: float, room: Path) -> None:
+    moments: list[float] = []
+
+    class Jumping(World):
+        jumped = 0.0
+
+        def now(self) -> float:
+            return super().now() + self.jumped
+
+        def run(self, command: Command, timeout: float) -> Ran:
+            self.jumped = jump
+            return super().run(command, timeout)
+
+    scene = Scene(f"{room}/s")
+
+    def look(components: tuple[str, ...], now: float) -> Sight:
+        moments.append(now)
+        return scene.look(components, now)
+
+    setting = replace(scene.setting(Jumping()), live=Live(look, scene.judge))
+    assert transact(setting, scene.order()).outcome is Outcome.COMMITTED
+    assert max(moments) - min(moments) < DAY
+
+
+def test_a_service_whose_new_process_is_slow_to_show_is_waited_for(room: Path) -> None:
+    scene = Scene(f"{room}/s", new={"web": b"GOOD old certificate\n" * 9}, terms=Terms(1, 0.01, 5.0))
+    scene.write(scene.key("web"), b"another key", 0o640)
+    shown = f"{room}/asked"
+    identity = ("/bin/sh", "-c", f"echo x >>{shown}; test $(wc -l <{shown}) -gt 3 && echo new || echo old")
+    ending = scene.replace(web=replace(scene.service("web"), identity=identity))
+    assert ending.outcome is Outcome.COMMITTED
+    assert Path(shown).read_text().count("x") == 4
 
 
 def test_a_file_edited_while_the_service_is_watched_freezes_and_is_not_committed_over(room: Path) -> None:
@@ -690,7 +766,7 @@ def test_a_state_directory_that_cannot_be_used_is_said(room: Path) -> None:
 
 
 def test_a_signal_to_end_at_any_rename_leaves_what_recovery_makes_whole(room: Path) -> None:
-    for step in [each for each in trace_of(Scene(f"{room}/trace")) if each.name == "rename"]:
+    for step in [each for each in trace_of(Scene(f"{room}/trace")) if each.name in ("rename", "exchange")]:
         scene = Scene(f"{room}/{step.number}")
         order = scene.order()
         world = StepWorld(intrude(step.number, lambda: os.kill(os.getpid(), signal.SIGTERM)))

@@ -12,12 +12,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
+from actions.ending import Ending, Outcome
 from actions.journal import Event
-from actions.transaction import Ending, Outcome, transact
+from actions.transaction import transact
 from actions.world import Ran, World
 from config.service import Command, Service
-from monitor.acting import actor
+from monitor.actor.workbench import workbench
 from monitor.lab.servers import Daemon, Lighttpd, Nginx
+from monitor.surroundings import read_surroundings
 from tests.bench.commands import median_seconds
 from tests.bench.report import Measurement
 from tests.lab.load import Load
@@ -97,8 +99,8 @@ def _replace(component: Component) -> float:
     """Return the seconds of a whole replacement, from the candidate on, without what the service and the terms take."""
     issued, config, world = fresh(_OTHER_NAME), component.declare(), Timed(component.service)
     started = time.monotonic()
-    with actor(config) as acting:
-        ending = transact(replace(acting.setting, world=world), order_of(acting, issued))
+    with workbench(read_surroundings(config)[0]) as bench:
+        ending = transact(replace(bench.setting, world=world), order_of(bench, issued))
     seconds = time.monotonic() - started
     _expect(ending, Outcome.COMMITTED)
     terms = config.settings.validation

@@ -30,10 +30,10 @@ from config.model import (
     Watch,
     Web,
 )
-from config.schema import json_schema
+from config.schema.root import json_schema
 from config.service import Activation, Service
 from config.text import printable
-from config.vocabulary import Code, FileRole, TLSVersion, VerifierName
+from config.vocabulary import Code, FileRole, KeyKind, TLSVersion, VerifierName, WriteMode
 from tests.config.conftest import Loaded, Write
 
 GOOD = """\
@@ -52,12 +52,15 @@ components:
     endpoints:
       - {address: "127.0.0.1:443", name: www.example.com}
       - {address: "127.0.0.1:443", name: shop.example.com, clients: [java]}
+      - {address: "127.0.0.1:443", name: www.example.com, key_type: rsa}
+      - {address: "127.0.0.1:443", name: www.example.com, key_type: ec}
     clients: [browser, java]
     not_served_after: 0s
     service: {test: [/usr/sbin/nginx, -t], activate: reload, reload: [/bin/r], restart: [/bin/s], timeout: 5s}
     allowed_issuers: ["CN=Corp Issuing CA 3"]
   proxy:
     artefacts: {combined: /etc/haproxy/site.pem}
+    write_mode: in_place
 trust_stores:
   jdk: {bundle: /etc/ssl/java.pem}
 clients:
@@ -138,13 +141,30 @@ def test_the_good_example_is_understood_in_full(loaded: Loaded, tmp_path: Path) 
                     clients=("java",),
                     component="web",
                 ),
+                *(
+                    Endpoint(
+                        f"web/127.0.0.1:443/{kind}",
+                        "127.0.0.1",
+                        443,
+                        "www.example.com",
+                        clients=("browser", "java"),
+                        component="web",
+                        key_type=kind,
+                    )
+                    for kind in (KeyKind.RSA, KeyKind.EC)
+                ),
             )
         },
         components={
             "web": Component(
                 "web",
                 Artefacts("/etc/nginx/tls/site.crt", "/etc/nginx/tls/site.key", "/etc/nginx/tls/chain.pem"),
-                ("web/127.0.0.1:443", "web/127.0.0.1:443/shop.example.com"),
+                (
+                    "web/127.0.0.1:443",
+                    "web/127.0.0.1:443/shop.example.com",
+                    "web/127.0.0.1:443/rsa",
+                    "web/127.0.0.1:443/ec",
+                ),
                 ("browser", "java"),
                 0,
                 Service(
@@ -156,7 +176,13 @@ def test_the_good_example_is_understood_in_full(loaded: Loaded, tmp_path: Path) 
                 ),
                 ("CN=Corp Issuing CA 3",),
             ),
-            "proxy": Component("proxy", Artefacts(combined="/etc/haproxy/site.pem"), (), ("default",)),
+            "proxy": Component(
+                "proxy",
+                Artefacts(combined="/etc/haproxy/site.pem"),
+                (),
+                ("default",),
+                write_mode=WriteMode.IN_PLACE,
+            ),
         },
         trust_stores={
             "system": TrustStore("system", SystemStore()),
@@ -184,6 +210,17 @@ def test_everything_has_a_default(loaded: Loaded) -> None:
     assert config.settings == Settings()
     assert config.endpoints == {
         "www.example.com:443": Endpoint("www.example.com:443", "www.example.com", 443, clients=("default",))
+    }
+
+
+def test_endpoints_that_differ_in_the_type_of_key_alone_have_names_of_their_own(loaded: Loaded) -> None:
+    where = "address: 'www.example.com:443', server_name: a.example.com"
+    config = loaded(f"endpoints: [{{{where}}}, {{{where}, key_type: rsa}}, {{{where}, key_type: ec}}]")
+    name = "www.example.com:443/a.example.com"
+    assert {each.name: each.key_type for each in config.endpoints.values()} == {
+        name: None,
+        f"{name}/rsa": KeyKind.RSA,
+        f"{name}/ec": KeyKind.EC,
     }
 
 

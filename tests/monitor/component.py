@@ -12,17 +12,19 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from actions import backup
-from actions.candidate import Candidate, Given, read_candidate
+from actions.candidate import Given, NoCandidate, read_candidates
+from actions.ending import Ending
 from actions.plan import Order
 from actions.prepare import Prepared, Refused, make_plan, plan_activation, plan_rollback
-from actions.transaction import Ending, Setting, transact
+from actions.transaction import Setting, transact
 from config.load import load
 from config.model import Config
 from config.service import Service, systemd
-from monitor.acting import Actor, actor
+from monitor.actor.workbench import Workbench, workbench
 from monitor.lab.ca import Authority, Issued, KeyType, new_key
 from monitor.lab.process import find_command
 from monitor.lab.servers import Daemon, Lighttpd, Site, replace_file, write_site
+from monitor.surroundings import read_surroundings
 from tests.actions.real import service_of
 from tests.lab.supervisor import Supervisor
 
@@ -65,7 +67,10 @@ class Component:
         replace_file(root, ROOT.pem())
         document = {
             "state_directory": os.path.join(self.directory, "state"),
-            "actor_directory": os.path.join(self.directory, "actor"),
+            "actor": {
+                "directory": os.path.join(self.directory, "actor"),
+                "socket": os.path.join(self.directory, "actor.sock"),
+            },
             "trust_stores": {"root": {"bundle": root}},
             "clients": {name: {"trusts": "root", **more} for name, more in self.clients.items()},
             "components": {
@@ -88,15 +93,15 @@ class Component:
         return config
 
     @contextmanager
-    def acting(self) -> Iterator[tuple[Actor, Setting]]:
+    def acting(self) -> Iterator[tuple[Workbench, Setting]]:
         """Give what acts on it, with the service as it is here: the configuration cannot say all of it."""
-        with actor(self.declare()) as acting:
-            yield acting, replace(acting.setting, services={"web": self.service})
+        with workbench(read_surroundings(self.declare())[0]) as bench:
+            yield bench, replace(bench.setting, services={"web": self.service})
 
     def order(self, issued: Issued, at: float | None = None) -> Order:
         """Return the order that replaces the files by `issued`, planned now or at Unix time `at`."""
-        with self.acting() as (acting, _):
-            return order_of(acting, issued, at)
+        with self.acting() as (bench, _):
+            return order_of(bench, issued, at)
 
     def carry_out(self, order: Order) -> Ending:
         """Carry out an order."""
@@ -109,20 +114,20 @@ class Component:
 
     def activate(self) -> Ending:
         """Have the service serve what is on disk."""
-        return self._act(lambda acting: plan_activation([acting.site("web")], acting.world, time.time()))
+        return self._act(lambda bench: plan_activation([bench.site("web")], bench.world, time.time()))
 
     def rollback(self) -> Ending:
         """Give the files before the last change back."""
 
-        def plan(acting: Actor) -> Prepared | Refused:
-            content = backup.content(acting.world, acting.setting.backups, acting.backup_sets("web")[-1])
-            return plan_rollback(acting.site("web"), content, acting.world, time.time())
+        def plan(bench: Workbench) -> Prepared | Refused:
+            content = backup.content(bench.world, bench.setting.backups, bench.backup_sets("web")[-1])
+            return plan_rollback(bench.site("web"), content, bench.world, time.time())
 
         return self._act(plan)
 
-    def _act(self, plan: Callable[[Actor], Prepared | Refused]) -> Ending:
-        with self.acting() as (acting, setting):
-            made = plan(acting)
+    def _act(self, plan: Callable[[Workbench], Prepared | Refused]) -> Ending:
+        with self.acting() as (bench, setting):
+            made = plan(bench)
             assert isinstance(made, Prepared), made
             return transact(setting, made.order)
 
@@ -177,12 +182,12 @@ class Machine:
         return f"cmp -s {site.certificate} {self.directory}/kept.crt || {{ {then}; }}; "
 
 
-def order_of(acting: Actor, issued: Issued, at: float | None = None) -> Order:
+def order_of(bench: Workbench, issued: Issued, at: float | None = None) -> Order:
     """Return the order that replaces the files of `web` by `issued`, planned now or at Unix time `at`."""
-    candidate = read_candidate([Given("new", issued.chain_pem() + issued.key_pem())])
-    assert isinstance(candidate, Candidate), candidate
-    site = replace(acting.site("web"), allow_shorter=True)
-    made = make_plan([site], candidate, acting.world, time.time() if at is None else at)
+    candidates = read_candidates([Given("new", issued.chain_pem() + issued.key_pem())])
+    assert not isinstance(candidates, NoCandidate), candidates
+    site = replace(bench.site("web"), allow_shorter=True)
+    made = make_plan([site], candidates, bench.world, time.time() if at is None else at)
     assert isinstance(made, Prepared), made
     return made.order
 

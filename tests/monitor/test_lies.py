@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, PrivateFormat
 
-from actions.transaction import Cause, Ending, Outcome
+from actions.ending import Cause, Ending, Outcome
 from config.service import Service
 from monitor.lab.ca import DAY, HOUR, Issued
 from monitor.lab.process import free_address, wait_for
@@ -385,8 +385,8 @@ def test_an_encrypted_key_is_asked_a_password_for(machine: Machine, component: C
     options = candidate(machine, new, locked)
     component.declare()
     code, said = act(component, "replace", "web", *options)
-    assert code == 4, said
-    assert "password" in said
+    assert code == 1, said
+    assert "is encrypted, and no password was given" in said
     assert component.on_disk() == before
     (machine.directory / "password").write_bytes(b"secret\n")
     code, said = act(component, "replace", "web", *options, "--password-file", str(machine.directory / "password"))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from actions.transaction import Ending, Outcome
+from actions.ending import Ending, Outcome
 from monitor.lab.ca import Issued
 from monitor.lab.servers import Daemon, Lighttpd, Nginx, Server
 from tests.lab.load import Load, chain_of

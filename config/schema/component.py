@@ -1,0 +1,159 @@
+"""A component, as it is written: a service with its files, its endpoints and its clients."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final, Self
+
+from pydantic import AfterValidator, Field, model_validator
+
+from config import model
+from config.fields import AbsolutePath, Duration, default_duration
+from config.schema.looking import ComponentEndpoint
+from config.schema.section import DEFAULT_CLIENT, ClientName, Section, broken_rule
+from config.service import Activation, Service, systemd
+from config.vocabulary import Mode, WriteMode
+
+_COMPONENT: Final = model.Component("", model.Artefacts())
+
+
+class Artefacts(Section):
+    """The files of a component: a combined one, or a certificate and its key; and the chain where it is separate."""
+
+    certificate: AbsolutePath | None = None
+    """The file with the certificate, perhaps with its chain appended."""
+    key: AbsolutePath | None = None
+    """The file with the private key."""
+    chain: AbsolutePath | None = None
+    """The file with the intermediate certificates, where it is separate."""
+    combined: AbsolutePath | None = None
+    """The one file with certificate and private key, perhaps with the chain."""
+
+    @model_validator(mode="after")
+    def _check_choice(self) -> Self:
+        if self.combined is not None and (self.certificate is not None or self.key is not None):
+            raise broken_rule("'combined' beside 'certificate' or 'key', expected the one or the others")
+        if self.combined is None and self.certificate is None:
+            raise broken_rule("no certificate, expected 'certificate', perhaps with 'key', or 'combined'")
+        return self
+
+    def build(self) -> model.Artefacts:
+        """Return the artefacts."""
+        return model.Artefacts(self.certificate, self.key, self.chain, self.combined)
+
+
+def _command(words: list[str]) -> list[str]:
+    if not words or not words[0].startswith("/"):
+        raise ValueError("a list of arguments that begins with an absolute path")
+    return words
+
+
+CommandLine = Annotated[list[str], AfterValidator(_command)]
+
+
+class ComponentService(Section):
+    """The commands of a service, as argument lists; a `unit` of systemd brings its own."""
+
+    unit: str | None = None
+    """A unit of systemd, from which all commands but `test` follow."""
+    test: CommandLine | None = None
+    """Passes where the service would start on the files as they are, such as [/usr/sbin/nginx, -t]."""
+    activate: Annotated[Activation, Field(strict=False)] = Activation.RESTART
+    """How it takes up new files: `reload` where that fails safe, else `restart`."""
+    reload: CommandLine | None = None
+    """Takes up new files without an interruption."""
+    restart: CommandLine | None = None
+    """Ends it and starts it again."""
+    stop: CommandLine | None = None
+    """Ends it."""
+    start: CommandLine | None = None
+    """Starts it."""
+    timeout: Duration = default_duration(30.0)
+    """How long each command may take."""
+    writes: list[AbsolutePath] = []
+    """Directories, beside those of its artefacts, to which these commands write, such as /var/log/nginx."""
+    quiesce: bool = False
+    """Whether it is stopped while its files are switched, because it might read them at any moment."""
+
+    @model_validator(mode="after")
+    def _check_commands(self) -> Self:
+        if self.unit is not None and (self.reload or self.restart or self.stop or self.start):
+            raise broken_rule("given with commands of its own, expected 'unit' or the commands")
+        try:
+            self.build()
+        except ValueError as error:
+            raise broken_rule(str(error)) from None
+        return self
+
+    def build(self) -> Service:
+        """Return the service; raises ValueError where a command that it needs is missing."""
+        test = tuple(self.test) if self.test else None
+        if self.unit is not None:
+            return systemd(
+                self.unit,
+                test=test,
+                activate=self.activate,
+                timeout=self.timeout,
+                quiesce=self.quiesce,
+                writes=tuple(self.writes),
+            )
+        if self.restart is None:
+            raise ValueError("given without 'restart', expected 'restart' or 'unit'")
+        return Service(
+            restart=tuple(self.restart),
+            test=test,
+            reload=tuple(self.reload) if self.reload else None,
+            stop=tuple(self.stop) if self.stop else None,
+            start=tuple(self.start) if self.start else None,
+            activate=self.activate,
+            timeout=self.timeout,
+            quiesce=self.quiesce,
+            writes=tuple(self.writes),
+        )
+
+
+class Component(Section):
+    """A service with its files, its own endpoints and the clients that must accept it."""
+
+    artefacts: Artefacts
+    """The files that the service reads: certificate, key, chain, or combined."""
+    endpoints: list[ComponentEndpoint] = []
+    """Where the service serves that certificate."""
+    clients: list[ClientName] = [DEFAULT_CLIENT]
+    """Who must accept it."""
+    not_served_after: Duration = default_duration(_COMPONENT.not_served_after)
+    """How long a new certificate may lie on disk before not serving it is a finding."""
+    service: ComponentService | None = None
+    """How the service is put onto new files; without it, certvigil only watches."""
+    allowed_issuers: list[str] = []
+    """Issuers, such as "CN=Corp Issuing CA 3,O=Corp", whose certificates may be installed; by default any."""
+    mode: Annotated[Mode, Field(strict=False)] = _COMPONENT.mode
+    """How far a candidate in the component's inbox is taken without a person: observe, plan, approve or auto."""
+    write_mode: Annotated[WriteMode, Field(strict=False)] = _COMPONENT.write_mode
+    """How the files are replaced: `in_place` where one of them is itself a mount point, else `rename`."""
+
+    @model_validator(mode="after")
+    def _check_mode(self) -> Self:
+        if self.mode is Mode.AUTO and not self.allowed_issuers:
+            raise broken_rule("'mode: auto' without 'allowed_issuers', expected the issuers that are trusted with that")
+        if self.mode is Mode.AUTO and self.service is None:
+            raise broken_rule("'mode: auto' without 'service', expected how the service is put onto new files")
+        return self
+
+    def build(self, name: str) -> tuple[model.Component, tuple[model.Endpoint, ...]]:
+        """Return the component called `name`, and its endpoints."""
+        clients = tuple(self.clients)
+        endpoints: list[model.Endpoint] = []
+        for each in self.endpoints:
+            endpoints.append(each.build(name, clients, [built.name for built in endpoints]))
+        component = model.Component(
+            name,
+            self.artefacts.build(),
+            tuple(each.name for each in endpoints),
+            clients,
+            self.not_served_after,
+            self.service.build() if self.service else None,
+            tuple(self.allowed_issuers),
+            self.mode,
+            self.write_mode,
+        )
+        return component, tuple(endpoints)

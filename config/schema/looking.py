@@ -1,0 +1,113 @@
+"""What is looked at, as it is written: files to find, and live TLS servers."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Annotated, Final, Literal
+
+from pydantic import Field
+
+from config import model
+from config.address import join_address, split_address
+from config.fields import AbsolutePath, Address, Host, Interval, TargetName, default_duration
+from config.schema.section import DEFAULT_CLIENT, ClientName, Section, StoreName
+from config.schema.threshold import Thresholds, built
+from config.vocabulary import KeyKind, TLSVersion
+
+_ENDPOINT: Final = model.Endpoint("", "", 0)
+
+Version = Annotated[TLSVersion, Field(strict=False)]
+
+
+class Watch(Section):
+    """Files to find."""
+
+    files: list[AbsolutePath] = Field(min_length=1)
+    """A list of files, directories (recursive) and patterns with `*`, `?`, `[...]` and `**`, absolute."""
+    exclude: list[AbsolutePath] = []
+    """What to leave out, with everything beneath it."""
+    trust_store: StoreName | None = None
+    """Judge the chains in these files against this trust store."""
+    thresholds: Thresholds | None = None
+    """When a certificate in these files counts as expiring."""
+
+    def build(self) -> model.Watch:
+        """Return the watch."""
+        return model.Watch(tuple(self.files), tuple(self.exclude), self.trust_store, built(self.thresholds))
+
+
+class _Looking(Section):
+    """What every endpoint takes."""
+
+    address: Address
+    """Host and port, such as www.example.com:443 or "[2001:db8::1]:443"; every address of the host is looked at."""
+    protocol: Literal["tls"] = "tls"
+    """What is spoken from the first byte on."""
+    every: Interval = default_duration(_ENDPOINT.every)
+    """How often to look."""
+    timeout: Interval = default_duration(_ENDPOINT.timeout)
+    """How long a look may take."""
+    minimum_version: Version = _ENDPOINT.minimum_version
+    """The lowest TLS version that certvigil itself accepts: low, since it wants to see what is there."""
+    allowed_versions: list[Version] = Field(default=sorted(_ENDPOINT.allowed_versions), min_length=1)
+    """The TLS versions that may be negotiated without a finding."""
+    clients: list[ClientName] | None = None
+    """Who must accept what is presented; an empty list means nobody."""
+    thresholds: Thresholds | None = None
+    """When a certificate presented here counts as expiring."""
+    key_type: Literal["rsa", "ec"] | None = None
+    """Ask for a certificate with that type of key, of a server that has one of each; by default the server chooses."""
+
+    def _build(
+        self, name: str, server_name: str | None, clients: tuple[str, ...], component: str | None
+    ) -> model.Endpoint:
+        host, port = split_address(self.address)
+        return model.Endpoint(
+            name,
+            host,
+            port,
+            server_name,
+            self.every,
+            self.timeout,
+            self.minimum_version,
+            frozenset(self.allowed_versions),
+            clients if self.clients is None else tuple(self.clients),
+            component,
+            built(self.thresholds),
+            KeyKind(self.key_type) if self.key_type else None,
+        )
+
+    def _typed(self, name: str) -> str:
+        """Return `name` with the type of key, where that is given."""
+        return name if self.key_type is None else f"{name}/{self.key_type}"
+
+
+class Endpoint(_Looking):
+    """A live TLS server."""
+
+    name: TargetName | None = None
+    """What to call this target; by default its address, its server_name where that is not the host, its key_type."""
+    server_name: Host | None = None
+    """The name to ask for (SNI) and to verify; by default the host."""
+
+    def build(self) -> model.Endpoint:
+        """Return the endpoint."""
+        host, port = split_address(self.address)
+        derived = join_address(host, port)
+        if self.server_name not in {None, host}:
+            derived += f"/{self.server_name}"
+        return self._build(self.name or self._typed(derived), self.server_name, (DEFAULT_CLIENT,), None)
+
+
+class ComponentEndpoint(_Looking):
+    """A port at which a component serves its certificate."""
+
+    name: Host | None = None
+    """The name to ask for (SNI) and to verify; by default the host."""
+
+    def build(self, component: str, clients: tuple[str, ...], taken: Collection[str]) -> model.Endpoint:
+        """Return the endpoint of `component`, called by its address, and by its name too where that is `taken`."""
+        target = self._typed(f"{component}/{join_address(*split_address(self.address))}")
+        if target in taken and self.name is not None:
+            target += f"/{self.name}"
+        return self._build(target, self.name, clients, component)

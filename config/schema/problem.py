@@ -1,0 +1,87 @@
+"""What is wrong with a document, in the words of the JSON Schema of its model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final, NamedTuple
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from config.document import Document, Path, shown
+from config.schema.section import unlike
+
+
+class Problem(NamedTuple):
+    """What is wrong with the value at `path`, and what was expected."""
+
+    path: Path
+    text: str
+
+
+def problems(
+    error: ValidationError, schema: Mapping[str, Any], document: Document, base: Path = ()
+) -> Iterator[Problem]:
+    """Yield what `error` found wrong with the value at `base`, in the words of the JSON Schema of its model."""
+    for each in error.errors(include_url=False):
+        path = each["loc"]
+        if path[-1:] == ("[key]",) and each["type"] != "extra_forbidden":
+            path = path[:-1]
+        whole = (*base, *path)
+        mark = document.marks.get(whole)
+        found = shown(each["input"] if mark is None or mark.text is None else mark.text)
+        yield Problem(whole, _problem_text(each, found, path, schema))
+
+
+_TYPES: Final = {
+    "string_type": "text",
+    "list_type": "a list",
+    "dict_type": "a mapping",
+    "model_type": "a mapping",
+    "bool_type": "true or false",
+    "too_short": "at least one item",
+}
+
+
+def _problem_text(error: ErrorDetails, found: str, path: Path, schema: Mapping[str, Any]) -> str:
+    word = str(error["input"])
+    match error["type"]:
+        case "rule":
+            return error["msg"]
+        case "reference":
+            return f"there is no {error['ctx']['what']} {found}{unlike(word, error['ctx']['known'])}"
+        case "value_error":
+            return f"found {found}, expected {error['ctx']['error']}"
+        case "missing":
+            description = _schema_at(path, schema)["description"].removesuffix(".")
+            return f"missing, expected {description[0].lower()}{description[1:]}"
+        case "extra_forbidden":
+            return f"unknown key{unlike(str(path[-1]), _resolved(_schema_at(path[:-1], schema), schema)['properties'])}"
+        case "enum" | "literal_error":
+            node = _resolved(_schema_at(path, schema), schema)
+            allowed = node["enum"] if "enum" in node else [node["const"]]
+            return f"found {found}{unlike(word, (each if isinstance(each, str) else shown(each) for each in allowed))}"
+        case "string_type" if isinstance(error["input"], bool | int | float):
+            return f"found {found}, expected text: put it in quotes"
+        case kind:
+            return f"found {found}, expected {_TYPES.get(kind, error['msg'])}"
+
+
+def _schema_at(path: Path, schema: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the part of `schema` that the value at `path` must fit."""
+    node = schema
+    for part in path:
+        node = _resolved(node, schema)
+        if isinstance(part, int):
+            node = node["items"]
+        elif part in node.get("properties", {}):
+            node = node["properties"][part]
+        else:
+            (node,) = node["patternProperties"].values()
+    return node
+
+
+def _resolved(node: Mapping[str, Any], schema: Mapping[str, Any]) -> Mapping[str, Any]:
+    while "$ref" in node or "anyOf" in node:
+        node = node["anyOf"][0] if "anyOf" in node else schema["$defs"][node["$ref"].rpartition("/")[2]]
+    return node

@@ -1,0 +1,168 @@
+"""The whole document, as it is written."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final
+
+from pydantic import ConfigDict, Field
+
+from config import model
+from config.fields import (
+    AbsolutePath,
+    Concurrency,
+    Duration,
+    Handshakes,
+    HistoryDays,
+    Host,
+    Interval,
+    LastDay,
+    ListenAddress,
+    PlainName,
+    Sentence,
+    Successes,
+    default_duration,
+)
+from config.schema.component import Component
+from config.schema.looking import Endpoint, Watch
+from config.schema.section import Section
+from config.schema.trust import Client, TrustStore
+from config.vocabulary import Code
+
+_SETTINGS: Final = model.Settings()
+
+
+class Waiver(Section):
+    """A finding that is openly silenced until a date."""
+
+    target: str
+    """The name of a target, or the path of a file that a watch finds."""
+    finding: Annotated[Code, Field(strict=False)]
+    """The code of a finding."""
+    reason: Sentence
+    """Why, for those who see the waiver in the status."""
+    until: LastDay
+    """The last day, in UTC, on which it holds, such as 2027-03-31."""
+
+    def build(self) -> model.Waiver:
+        """Return the waiver."""
+        return model.Waiver(self.target, self.finding, self.reason, self.until)
+
+
+class Web(Section):
+    """Where and how the daemon answers HTTP."""
+
+    listen: list[ListenAddress] = list(_SETTINGS.web.listen)
+    """Addresses to listen on, such as 127.0.0.1:9790 or "[::]:9790"; port 0 is any free one."""
+    config_file: AbsolutePath | None = None
+    """A file in the shape of Prometheus' web.config.file, for TLS and basic auth."""
+    allowed_hosts: list[Host] = []
+    """Host header values accepted beside the listening addresses and the host's own names."""
+
+    def build(self) -> model.Web:
+        """Return the settings of the web server."""
+        return model.Web(tuple(self.listen), self.config_file, tuple(self.allowed_hosts))
+
+
+class Validation(Section):
+    """When a change counts as good."""
+
+    successes: Successes = _SETTINGS.validation.successes
+    """Live looks in a row that must find nothing wrong."""
+    interval: Interval = default_duration(_SETTINGS.validation.interval)
+    """The time between two looks."""
+    deadline: Interval = default_duration(_SETTINGS.validation.deadline)
+    """How long to wait for that before the change is undone."""
+    handshakes: Handshakes = _SETTINGS.validation.handshakes
+    """How many in one look with each address: more, where more than eight workers share a port by SO_REUSEPORT."""
+
+    def build(self) -> model.Validation:
+        """Return the terms."""
+        return model.Validation(self.successes, self.interval, self.deadline, self.handshakes)
+
+
+class Actor(Section):
+    """The one with the rights to act: where it is asked, where it keeps what it needs, and who may ask for what."""
+
+    socket: AbsolutePath = _SETTINGS.actor.socket
+    """The Unix socket at which it is asked."""
+    directory: AbsolutePath = _SETTINGS.actor.directory
+    """Where it keeps journal, backups and locks; nobody else may write there."""
+    inbox_directory: AbsolutePath = _SETTINGS.actor.inbox_directory
+    """Holds a directory for each component, in which candidates are put."""
+    operators: list[PlainName] = []
+    """Users, beside root and the actor's own, who may ask it for anything."""
+    daemon_user: PlainName = _SETTINGS.actor.daemon_user
+    """The user of the daemon, who may ask for what modes and approvals allow."""
+    approval_lifetime: Duration = default_duration(_SETTINGS.actor.approval_lifetime)
+    """How long an approval holds."""
+    require_synchronised_clock: bool = _SETTINGS.actor.require_synchronised_clock
+    """Whether nothing is done unattended while the kernel does not count the clock as synchronised."""
+
+    def build(self) -> model.ActorSettings:
+        """Return the settings of the actor."""
+        return model.ActorSettings(
+            self.socket,
+            self.directory,
+            self.inbox_directory,
+            tuple(self.operators),
+            self.daemon_user,
+            self.approval_lifetime,
+            self.require_synchronised_clock,
+        )
+
+
+class Root(Section):
+    """The configuration of certvigil."""
+
+    model_config = ConfigDict(title="certvigil")
+
+    profile: str | None = None
+    """The name of a shipped profile, to which this document adds; same names in this document win."""
+    appliance: dict[str, Any] = {}
+    """What the profile asks for."""
+    watch: list[Watch] = []
+    """Files to find and to look at."""
+    endpoints: list[Endpoint] = []
+    """Live TLS servers to look at."""
+    components: dict[PlainName, Component] = {}
+    """Services, by name."""
+    trust_stores: dict[PlainName, TrustStore] = {}
+    """Sets of anchors, by name; `system` and `mozilla` are always there."""
+    clients: dict[PlainName, Client] = {}
+    """Who connects, by name; `default`, which trusts `system`, is always there."""
+    waivers: list[Waiver] = []
+    """Findings that are openly silenced until a date."""
+    validation: Validation = Validation()
+    """When a change counts as good, and when it is undone."""
+    actor: Actor = Actor()
+    """The one with the rights to act."""
+    state_directory: AbsolutePath = _SETTINGS.state_directory
+    """Where the database lives."""
+    socket: AbsolutePath = _SETTINGS.socket
+    """The Unix socket at which the daemon answers the command line."""
+    rescan: Interval = default_duration(_SETTINGS.rescan)
+    """How often to look at every file, whether or not an event was seen."""
+    concurrency: Concurrency = _SETTINGS.concurrency
+    """How many looks at endpoints may be under way at once."""
+    history_days: HistoryDays = _SETTINGS.history_days
+    """How long history is kept."""
+    web: Web = Web()
+    """The daemon's HTTP server."""
+
+    def settings(self) -> model.Settings:
+        """Return how the daemon runs."""
+        return model.Settings(
+            self.state_directory,
+            self.socket,
+            self.rescan,
+            self.concurrency,
+            self.history_days,
+            self.web.build(),
+            self.actor.build(),
+            self.validation.build(),
+        )
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the JSON Schema (2020-12) of the document, for editors."""
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **Root.model_json_schema()}

@@ -1,0 +1,63 @@
+"""What every section of the document has in common: its strictness, its references, its words for mistakes."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from typing import Annotated, Final, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationInfo
+from pydantic_core import PydanticCustomError
+
+from config.text import printable
+
+DEFAULT_CLIENT: Final = "default"
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """What a reference may name, by section; None where that cannot be known."""
+
+    trust_stores: Collection[str] | None
+    clients: Collection[str] | None
+
+
+def broken_rule(problem: str) -> PydanticCustomError:
+    """Return the error that a validator raises to say `problem` as it is."""
+    return PydanticCustomError("rule", "{problem}", {"problem": problem})
+
+
+def unlike(word: str, known: Iterable[str]) -> str:
+    """Return the end of a sentence that says of `word` that it is none of `known`."""
+    names = sorted(known)
+    if not names:
+        return ", expected none"
+    close = difflib.get_close_matches(word, names, 1)
+    guess = f" (did you mean '{printable(close[0], 60)}'?)" if close else ""
+    more = f" and {len(names) - 50} more" if len(names) > 50 else ""
+    return f"{guess}, expected {'one of ' if len(names) > 1 else ''}{printable(', '.join(names[:50]), 4096)}{more}"
+
+
+def _reference(section: Literal["trust_stores", "clients"], what: str) -> AfterValidator:
+    """Return the validator of a name that `section` declares."""
+
+    def read(name: str, info: ValidationInfo) -> str:
+        known = getattr(info.context, section)
+        if known is not None and name not in known:
+            raise PydanticCustomError("reference", "", {"what": what, "known": known})
+        return name
+
+    return AfterValidator(read)
+
+
+StoreName = Annotated[str, _reference("trust_stores", "trust store")]
+ClientName = Annotated[str, _reference("clients", "client")]
+
+
+class Section(BaseModel):
+    """A mapping in the document, with no other keys than its fields."""
+
+    model_config = ConfigDict(
+        extra="forbid", strict=True, frozen=True, use_attribute_docstrings=True, hide_input_in_errors=True
+    )

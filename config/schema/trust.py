@@ -1,0 +1,58 @@
+"""Who connects and whom they trust, as it is written."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import ConfigDict, Field, model_validator
+
+from config import model
+from config.fields import AbsolutePath, Host
+from config.schema.section import Section, StoreName, broken_rule
+from config.vocabulary import VerifierName
+
+
+class TrustStore(Section):
+    """A set of anchors, from one source."""
+
+    model_config = ConfigDict(json_schema_extra={"minProperties": 1, "maxProperties": 1})
+
+    certifi: Literal[True] | None = None
+    """Mozilla's anchors, as the certifi package ships them."""
+    system: Literal[True] | None = None
+    """The operating system's anchors."""
+    bundle: AbsolutePath | None = None
+    """A file of PEM certificates, or one DER certificate."""
+
+    @model_validator(mode="after")
+    def _check_choice(self) -> Self:
+        if len([each for each in (self.certifi, self.system, self.bundle) if each is not None]) != 1:
+            raise broken_rule("not one source, expected exactly one of 'certifi: true', 'system: true', 'bundle: PATH'")
+        return self
+
+    def build(self, name: str) -> model.TrustStore:
+        """Return the trust store called `name`."""
+        if self.bundle is not None:
+            return model.TrustStore(name, model.PemBundle(self.bundle))
+        return model.TrustStore(name, model.CertifiStore() if self.certifi else model.SystemStore())
+
+
+class Client(Section):
+    """Someone who connects."""
+
+    trusts: StoreName
+    """The name of a trust store."""
+    verifier: Annotated[VerifierName, Field(strict=False)] = VerifierName.OPENSSL
+    """Whose rules it follows."""
+    intermediates: list[AbsolutePath] = []
+    """Files with intermediate certificates that it holds itself."""
+    names: list[Host] = []
+    """The names it connects by; by default the endpoint's own."""
+    validates: bool = True
+    """Whether it validates at all; where it does not, what it would refuse is a notice."""
+
+    def build(self, name: str) -> model.Client:
+        """Return the client called `name`."""
+        return model.Client(
+            name, self.trusts, self.verifier, tuple(self.intermediates), tuple(self.names), self.validates
+        )

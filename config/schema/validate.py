@@ -1,0 +1,57 @@
+"""Holding a document to its shape: what is sound in it, and everything that is wrong with it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import NamedTuple
+
+from pydantic import ValidationError
+
+from config.document import Document, Path, Value
+from config.schema.problem import Problem, problems
+from config.schema.root import Root, json_schema
+from config.schema.section import Names
+
+
+class Validated(NamedTuple):
+    """What a document holds."""
+
+    root: Root
+    """Made of its sound parts only."""
+    positions: Mapping[str, Sequence[int]]
+    """For each list in `root`, the positions in the document that its items come from."""
+    problems: tuple[Problem, ...]
+
+
+def validate(document: Document, names: Names) -> Validated:
+    """Return what is in `document`, whose references may name `names`, and everything that is wrong with it."""
+    values = document.values
+    found: tuple[Problem, ...] = ()
+    try:
+        root = Root.model_validate(values, context=names)
+    except ValidationError as error:
+        found = tuple(problems(error, json_schema(), document))
+        values = _without({problem.path[:2] for problem in found}, values)
+        root = Root.model_validate(values, context=names)
+    faulty = {problem.path[:2] for problem in found}
+    positions = {
+        key: [index for index in range(len(value)) if (key, index) not in faulty]
+        for key, value in document.values.items()
+        if isinstance(value, list)
+    }
+    return Validated(root, positions, found)
+
+
+def _without(faulty: Collection[Path], values: Mapping[str, Value]) -> dict[str, Value]:
+    """Return `values` without the sections and the items of sections at these paths."""
+    sound: dict[str, Value] = {}
+    for key, value in values.items():
+        if (key,) in faulty:
+            continue
+        if isinstance(value, dict):
+            sound[key] = {name: item for name, item in value.items() if (key, name) not in faulty}
+        elif isinstance(value, list):
+            sound[key] = [item for index, item in enumerate(value) if (key, index) not in faulty]
+        else:
+            sound[key] = value
+    return sound
