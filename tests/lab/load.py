@@ -42,13 +42,17 @@ class Load:
         self._ending = threading.Event()
         self._completed = [0] * _CLIENTS
         self._threads = [threading.Thread(target=self._run, args=(number,)) for number in range(_CLIENTS)]
-        self.seen: Counter[Chain] = Counter()
+        self._chains: list[Chain] = []
         self.failures: list[str] = []
 
     def __enter__(self) -> Self:
         for thread in self._threads:
             thread.start()
-        self._await_all()
+        try:
+            self._await_all()
+        except BaseException:
+            self._end()
+            raise
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
@@ -56,14 +60,22 @@ class Load:
             if kind is None:
                 self._await_all()
         finally:
-            self._ending.set()
-            for thread in self._threads:
-                thread.join()
+            self._end()
+
+    @property
+    def seen(self) -> Counter[Chain]:
+        """How often each chain was presented."""
+        return Counter(self._chains)
 
     def strange(self, *known: Issued) -> dict[Chain, int]:
         """Return what was seen and is none of the sets `known`, whole."""
         whole = set(map(chain_of, known))
         return {chain: times for chain, times in self.seen.items() if chain not in whole}
+
+    def _end(self) -> None:
+        self._ending.set()
+        for thread in self._threads:
+            thread.join()
 
     def _await_all(self) -> None:
         before = list(self._completed)
@@ -79,7 +91,7 @@ class Load:
             except (SSL.Error, OSError) as error:
                 self.failures.append(f"{type(error).__name__}: {error}")
             else:
-                self.seen[chain] += 1
+                self._chains.append(chain)
                 self._completed[number] += 1
             time.sleep(_PAUSE)
 
