@@ -48,6 +48,7 @@ class Ground(StrEnum):
     UNREADABLE = "unreadable"
     NO_CANDIDATE = "no_candidate"
     """What was given makes none, or not yet."""
+    EMPTY_INBOX = "empty_inbox"
     INBOX_UNSAFE = "inbox_unsafe"
     QUARANTINED = "quarantined"
     """It was tried, and failed by its own fault."""

@@ -101,6 +101,8 @@ class Standing:
     rejected: dict[str, Word] = field(default_factory=dict)
     last: dict[str, Ended] = field(default_factory=dict)
     """What ended last, by component."""
+    failed: dict[str, tuple[int, float]] = field(default_factory=dict)
+    """How often in a row a plan failed, and the Unix time at which it last did, by hash."""
     _begun: dict[str, Record] = field(default_factory=dict)
 
     @classmethod
@@ -184,6 +186,10 @@ class Standing:
         )
         for component in ended.components:
             self.last[component] = ended
+        if ended.outcome is Outcome.COMMITTED:
+            self.failed.pop(ended.plan, None)
+        else:
+            self.failed[ended.plan] = (self.failed.get(ended.plan, (0, 0.0))[0] + 1, ended.at)
         return ended
 
 

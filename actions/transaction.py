@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from actions import backup, service, target
 from actions.backup import BackupError
-from actions.ending import Cause, Ending, Failure, Outcome
+from actions.ending import CANDIDATES_FAULT, Cause, Ending, Failure, Outcome
 from actions.journal import Event, Journal, JournalError, Record
 from actions.lock import Busy, acquire
 from actions.plan import Change, Kind, Order, Plan, plan_to_json
@@ -26,10 +26,6 @@ from config.service import Activation, Service
 from config.text import printable
 
 _KEEP: Final = 20
-
-
-_CANDIDATES_FAULT: Final = frozenset({Cause.CONFIG_TEST, Cause.ACTIVATION, Cause.CLIENT_LOST})
-"""What trying the same candidate again would only repeat, provided that the old set then works."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -402,7 +398,7 @@ class Transaction:
             return self.freeze(Failure(failure.cause, f"{failure.sentence}; and then {problem.sentence}"))
         if not live:
             self._remark("the old files are back; that they are served was not seen, the services being down")
-        if failure.cause in _CANDIDATES_FAULT:
+        if failure.cause in CANDIDATES_FAULT:
             self.note_if_possible(Event.QUARANTINED, candidate=candidate_of(self.plan), reason=failure.sentence)
         return self._end(Outcome.ROLLED_BACK, Event.ROLLED_BACK, failure)
 

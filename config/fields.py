@@ -23,6 +23,8 @@ _SECONDS: Final = {"d": DAY, "h": 3600, "m": 60, "s": 1}
 _DURATION: Final = r"([0-9]{1,9}(?:\.[0-9]{1,3})?)([smhd])"
 _SHARE: Final = r"([0-9]{1,3}(?:\.[0-9]{1,6})?)%"
 _DATE: Final = r"2[0-9]{3}-[0-9]{2}-[0-9]{2}"
+_CHANNEL_URL: Final = r"[A-Za-z][A-Za-z0-9+.-]{0,39}://\S{0,4000}"
+_WEB_URL: Final = r"https?://[^\s/?#]+\S{0,4000}"
 _PLAIN_NAME: Final = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}"
 
 
@@ -130,6 +132,20 @@ def _sentence(text: str) -> str:
     return words
 
 
+def channel_url(text: str) -> str:
+    """Return `text` where it may be a URL that apprise takes; whether it is one, only apprise knows."""
+    if not re.fullmatch(_CHANNEL_URL, text) or not text.isprintable():
+        raise ValueError("a URL such as slack://...")
+    return text
+
+
+def heartbeat_url(text: str) -> str:
+    """Return `text` where it is an `http` or `https` URL with a host."""
+    if not re.fullmatch(_WEB_URL, text) or not text.isprintable():
+        raise ValueError("an http or https URL")
+    return text
+
+
 def _is_host(text: str) -> bool:
     return is_ip_address(text) or is_dns_name(text)
 
@@ -144,6 +160,7 @@ Concurrency = _whole_number(1, 1000)
 HistoryDays = _whole_number(1, 36_500)
 Successes = _whole_number(1, 100)
 Handshakes = _whole_number(1, 1000)
+Attempts = _whole_number(1, 1000)
 Port = _whole_number(1, 65_535)
 
 PlainName = _text(
@@ -162,6 +179,9 @@ Sentence = Annotated[
 Host = _text("a DNS name or an IP address", _is_host)
 Address = _text("host:port, such as www.example.com:443 or [2001:db8::1]:443", lambda text: bool(_port_of(text)))
 ListenAddress = _text("host:port, such as 127.0.0.1:9790 or [::]:9790", lambda text: _port_of(text) is not None)
+ChannelURL = Annotated[str, AfterValidator(channel_url), WithJsonSchema({"type": "string", "format": "uri"})]
+HeartbeatURL = Annotated[str, AfterValidator(heartbeat_url), WithJsonSchema({"type": "string", "format": "uri"})]
+RunbookURL = HeartbeatURL
 AbsolutePath = _text(
     "an absolute path", lambda text: text.startswith("/") and "\0" not in text and len(text) <= 4096, "/.*"
 )

@@ -5,14 +5,15 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final
 
 from config import profile
+from config.channel import Channel, Telling
 from config.document import Document, Mistake, Path, join, parse, shown, substitute
-from config.fields import RESERVED_NAMES
+from config.fields import RESERVED_NAMES, channel_url, heartbeat_url
 from config.model import (
     CertifiStore,
     Client,
@@ -23,12 +24,15 @@ from config.model import (
     SystemStore,
     TrustStore,
 )
+from config.policy import Policy, Replace, is_one_of
 from config.schema.problem import Problem
 from config.schema.root import Root
-from config.schema.section import DEFAULT_CLIENT, Names, unlike
+from config.schema.section import DEFAULT_CLIENT, Names, is_pattern, unlike
 from config.schema.validate import Validated, validate
+from config.shipped import shipped_policies
 from config.text import printable
-from config.vocabulary import FileRole
+from config.trusted import is_read_only, read_secrets, unsafe
+from config.vocabulary import FileRole, Mode
 
 SIZE_LIMIT: Final = 16 * 1024 * 1024
 """Bytes of one configuration file."""
@@ -61,15 +65,18 @@ def load(path: str, environ: Mapping[str, str]) -> Config | tuple[Mistake, ...]:
     mistakes.extend(clashes)
     document, found, is_added = _with_profile(joined)
     is_whole &= is_added
-    validated = validate(document, _names(document) if is_whole else Names(None, None))
+    validated = validate(document, _names(document) if is_whole else Names(None, None, None, None))
     declared = _declare(document, validated)
-    found = [*found, *validated.problems, *declared.problems]
-    if is_whole:
+    told = _tell(validated)
+    found = [*found, *validated.problems, *declared.problems, *told.problems]
+    found.extend(_check_policy_names(document, validated))
+    if is_whole and not any(problem.path[0] in {"endpoints", "components"} for problem in validated.problems):
         found.extend(_check_waivers(validated, declared))
-    told = {(mistake.file, mistake.line, mistake.key) for mistake in mistakes}
+        found.extend(_check_policies(validated, declared))
+    known = {(mistake.file, mistake.line, mistake.key) for mistake in mistakes}
     more = (document.mistake(*problem) for problem in found)
-    mistakes.extend(each for each in more if (each.file, each.line, each.key) not in told)
-    return _in_order(mistakes) if mistakes else _config(validated.root, declared, files)
+    mistakes.extend(each for each in more if (each.file, each.line, each.key) not in known)
+    return _in_order(mistakes) if mistakes else _config(validated.root, declared, told, files)
 
 
 def _parse_all(files: Iterable[_File], environ: Mapping[str, str]) -> tuple[list[Document], list[Mistake]]:
@@ -85,7 +92,7 @@ def _parse_all(files: Iterable[_File], environ: Mapping[str, str]) -> tuple[list
     return documents, mistakes
 
 
-def _config(root: Root, declared: _Declared, files: Iterable[_File]) -> Config:
+def _config(root: Root, declared: _Declared, told: _Told, files: Iterable[_File]) -> Config:
     stores = {name: each.build(name) for name, each in root.trust_stores.items()}
     clients = {name: each.build(name) for name, each in root.clients.items()}
     return Config(
@@ -96,10 +103,20 @@ def _config(root: Root, declared: _Declared, files: Iterable[_File]) -> Config:
         components=MappingProxyType(declared.components),
         trust_stores=MappingProxyType({**_IMPLICIT_STORES, **stores}),
         clients=MappingProxyType({**_IMPLICIT_CLIENTS, **clients}),
+        policies=_policies(root),
         waivers=tuple(each.build() for each in root.waivers),
+        channels=MappingProxyType(told.channels),
+        telling=told.telling,
+        profile=root.profile,
         sources=tuple(file.path for file in files),
         digest=_digest(files),
     )
+
+
+def _policies(root: Root) -> tuple[Policy, ...]:
+    own = tuple(each.build() for each in root.policies)
+    names = {each.name for each in own}
+    return (*own, *(each for each in shipped_policies() if each.name not in names))
 
 
 def digest_on_disk(path: str) -> str:
@@ -161,7 +178,7 @@ def _read_file(path: str) -> tuple[bytes, str]:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             return b"", "not a regular file, expected one"
-        problem = "" if _is_read_only(descriptor) else unsafe(status, user=os.geteuid(), sticky_is_safe=False)
+        problem = "" if is_read_only(descriptor) else unsafe(status, user=os.geteuid(), sticky_is_safe=False)
         if problem:
             return b"", problem
         data = file.read(SIZE_LIMIT + 1)
@@ -173,22 +190,8 @@ def _unsafe_directories(path: str, paths: Iterable[str]) -> Iterator[Mistake]:
     for directory in sorted(directories):
         # Where names are fixed, nobody can put another file in place of ours in a sticky directory.
         problem = unsafe(os.stat(directory), user=os.geteuid(), sticky_is_safe=not os.path.isdir(path))
-        if problem and not _is_read_only(directory):
+        if problem and not is_read_only(directory):
             yield Mistake(printable(directory), 0, "", problem)
-
-
-def _is_read_only(where: str | int) -> bool:
-    """Whether nobody on this host can write there, as where an orchestrator mounts configuration."""
-    return bool(os.statvfs(where).f_flag & os.ST_RDONLY)
-
-
-def unsafe(status: os.stat_result, *, user: int, sticky_is_safe: bool) -> str:
-    """Return why somebody else than root and `user` could change what has this status; empty where nobody could."""
-    if status.st_uid not in {0, user}:
-        return f"belongs to user {status.st_uid}, expected root or user {user}"
-    if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not (sticky_is_safe and status.st_mode & stat.S_ISVTX):
-        return f"writable by group or others (mode {stat.S_IMODE(status.st_mode):04o}), expected its owner alone"
-    return ""
 
 
 def _join_all(documents: Iterable[Document]) -> tuple[Document, list[Mistake]]:
@@ -227,7 +230,12 @@ def _names(document: Document) -> Names:
         items = document.values.get(section)
         return frozenset(implicit).union(items if isinstance(items, dict) else ())
 
-    return Names(declared("trust_stores", _IMPLICIT_STORES), declared("clients", _IMPLICIT_CLIENTS))
+    return Names(
+        declared("trust_stores", _IMPLICIT_STORES),
+        declared("clients", _IMPLICIT_CLIENTS),
+        declared("components", ()),
+        declared("channels", ()),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,12 +293,79 @@ def _declare(document: Document, validated: Validated) -> _Declared:
     return declared
 
 
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """Who is told what, with the secrets that lie in files of their own."""
+
+    channels: dict[str, Channel]
+    telling: Telling
+    problems: list[Problem]
+
+
+def _tell(validated: Validated) -> _Told:
+    """Return what the sound parts of the document say about telling, and what is wrong with the files they name."""
+    problems: list[Problem] = []
+
+    def secrets(file: str | None, check: Callable[[str], object], path: Path) -> tuple[str, ...]:
+        if file is None:
+            return ()
+        try:
+            return read_secrets(file, check)
+        except ValueError as error:
+            problems.append(Problem(path, f"{printable(file)}: {error}"))
+            return ("",)
+
+    channels = {
+        name: section.build(name, secrets(section.urls_file, channel_url, ("channels", name, "urls_file")))
+        for name, section in validated.root.channels.items()
+    }
+    section = validated.root.telling
+    beat = section.heartbeat.url_file if section.heartbeat else None
+    url, *others = secrets(beat, heartbeat_url, ("telling", "heartbeat", "url_file")) or ("",)
+    if others:
+        problems.append(Problem(("telling", "heartbeat", "url_file"), "holds several lines, expected one URL"))
+    return _Told(channels, section.build(url), problems)
+
+
 def _check_waivers(validated: Validated, declared: _Declared) -> Iterator[Problem]:
     """Yield each waiver for a target that there is not; what a watch finds, called by its path, cannot be known."""
-    if any(problem.path[0] in {"endpoints", "components"} for problem in validated.problems):
-        return
-    known = declared.targets.keys() | RESERVED_NAMES
     for index, waiver in zip(validated.positions.get("waivers", ()), validated.root.waivers, strict=True):
-        if waiver.target not in known and not waiver.target.startswith("/"):
-            problem = f"there is no target {shown(waiver.target)}{unlike(waiver.target, known)}"
-            yield Problem(("waivers", index, "target"), problem)
+        yield from _check_target(waiver.target, ("waivers", index, "target"), declared)
+
+
+def _check_target(name: str, path: Path, declared: _Declared) -> Iterator[Problem]:
+    known = declared.targets.keys() | RESERVED_NAMES
+    if name not in known and not name.startswith("/"):
+        yield Problem(path, f"there is no target {shown(name)}{unlike(name, known)}")
+
+
+def _check_policy_names(document: Document, validated: Validated) -> Iterator[Problem]:
+    first: dict[str, Path] = {}
+    for index, policy in zip(validated.positions.get("policies", ()), validated.root.policies, strict=True):
+        path = ("policies", index, "name")
+        if policy.name in first:
+            where = document.mark(first[policy.name])
+            yield Problem(path, f"there is a policy {shown(policy.name)} at {where} already, expected another name")
+        first.setdefault(policy.name, path)
+
+
+def _check_policies(validated: Validated, declared: _Declared) -> Iterator[Problem]:
+    """Yield where a policy is for a target that there is not, or would install what nobody vouches for."""
+    for index, section in zip(validated.positions.get("policies", ()), validated.root.policies, strict=True):
+        policy = section.build()
+        for position, target in enumerate(policy.match.targets):
+            if not is_pattern(target):
+                yield from _check_target(target, ("policies", index, "match", "target", position), declared)
+        if policy.mode is not Mode.AUTO or not isinstance(policy.action, Replace) or policy.action.allowed_issuers:
+            continue
+        open_to_any = [
+            name
+            for name, component in declared.components.items()
+            if not component.allowed_issuers and is_one_of(name, policy.match.components or ("*",))
+        ]
+        if open_to_any:
+            problem = (
+                f"found 'auto', but nobody says whose certificates '{open_to_any[0]}' may be given; expected "
+                "'allowed_issuers' in 'replace', or in that component"
+            )
+            yield Problem(("policies", index, "mode"), problem)

@@ -10,6 +10,7 @@ from typing import Any, Final
 import yaml
 
 from config.address import join_address
+from config.channel import Channel, Heartbeat, Match, Telling
 from config.document import escape, resolve
 from config.fields import duration_text, last_day_text, share_text
 from config.model import (
@@ -28,14 +29,17 @@ from config.model import (
     Watch,
 )
 from config.service import Service
+from config.show_policy import given, show_policy
 
+MASK: Final = "***"
+"""What stands in place of a secret."""
 _DEFAULT: Final = Thresholds()
 
 
 def show(config: Config) -> str:
     """Return `config` as YAML in ASCII that loads as an equal one, its sources and digest aside.
 
-    No section holds a secret so far, so nothing is masked.
+    Secrets that the configuration itself holds are masked: where there are any, what is shown does not load.
     """
     targets = chain.from_iterable(component.endpoints for component in config.components.values())
     owned = frozenset(targets)
@@ -46,7 +50,10 @@ def show(config: Config) -> str:
         "components": {name: _component(each, config.endpoints) for name, each in config.components.items()},
         "trust_stores": {name: _trust_store(each) for name, each in config.trust_stores.items()},
         "clients": {name: _client(each) for name, each in config.clients.items()},
+        "policies": [show_policy(each) for each in config.policies],
         "waivers": [_waiver(each) for each in config.waivers],
+        "channels": {name: _channel(each) for name, each in config.channels.items()},
+        "telling": _telling(config.telling),
     }
     return yaml.dump(document, Dumper=_Dumper, sort_keys=False, allow_unicode=False, width=120)
 
@@ -66,10 +73,6 @@ def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
 _Dumper.add_representer(str, _represent_text)
 
 
-def _given(section: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in section.items() if value is not None}
-
-
 def _settings(settings: Settings) -> dict[str, Any]:
     return {
         "state_directory": settings.state_directory,
@@ -84,7 +87,7 @@ def _settings(settings: Settings) -> dict[str, Any]:
         "rescan": duration_text(settings.rescan),
         "concurrency": settings.concurrency,
         "history_days": settings.history_days,
-        "web": _given(
+        "web": given(
             {
                 "listen": list(settings.web.listen),
                 "config_file": settings.web.config_file,
@@ -103,7 +106,7 @@ def _actor(actor: ActorSettings) -> dict[str, Any]:
 
 
 def _watch(watch: Watch) -> dict[str, Any]:
-    return _given(
+    return given(
         {
             "files": list(watch.patterns),
             "exclude": list(watch.exclude),
@@ -114,7 +117,7 @@ def _watch(watch: Watch) -> dict[str, Any]:
 
 
 def _endpoint(endpoint: Endpoint) -> dict[str, Any]:
-    return _given({"name": endpoint.name, "server_name": endpoint.server_name, **_looking(endpoint)})
+    return given({"name": endpoint.name, "server_name": endpoint.server_name, **_looking(endpoint)})
 
 
 def _looking(endpoint: Endpoint) -> dict[str, Any]:
@@ -133,7 +136,7 @@ def _looking(endpoint: Endpoint) -> dict[str, Any]:
 def _component(component: Component, endpoints: Mapping[str, Endpoint]) -> dict[str, Any]:
     artefacts = component.artefacts
     return {
-        "artefacts": _given(
+        "artefacts": given(
             {
                 "certificate": artefacts.certificate,
                 "key": artefacts.key,
@@ -142,7 +145,7 @@ def _component(component: Component, endpoints: Mapping[str, Endpoint]) -> dict[
             }
         ),
         "endpoints": [
-            _given({"name": endpoint.server_name, **_looking(endpoint)})
+            given({"name": endpoint.server_name, **_looking(endpoint)})
             for endpoint in map(endpoints.__getitem__, component.endpoints)
         ],
         "clients": list(component.clients),
@@ -151,6 +154,7 @@ def _component(component: Component, endpoints: Mapping[str, Endpoint]) -> dict[
         "allowed_issuers": list(component.allowed_issuers),
         "mode": str(component.mode),
         "write_mode": str(component.write_mode),
+        "labels": dict(component.labels),
     }
 
 
@@ -161,7 +165,7 @@ def _service(service: Service) -> dict[str, Any]:
         named = ("test", "reload", "restart", "stop", "start")
         commands = {name: getattr(service, name) for name in named}
     return {
-        **{name: list(each) if isinstance(each, tuple) else each for name, each in _given(commands).items()},
+        **{name: list(each) if isinstance(each, tuple) else each for name, each in given(commands).items()},
         "activate": str(service.activate),
         "timeout": duration_text(service.timeout),
         "quiesce": service.quiesce,
@@ -196,6 +200,51 @@ def _waiver(waiver: Waiver) -> dict[str, Any]:
         "reason": waiver.reason,
         "until": last_day_text(waiver.until),
     }
+
+
+def _channel(channel: Channel) -> dict[str, Any]:
+    if channel.urls_file is not None:
+        return {"urls_file": channel.urls_file}
+    return {"urls": [f"{url.partition('://')[0]}://{MASK}" for url in channel.urls]}
+
+
+def _telling(telling: Telling) -> dict[str, Any]:
+    beat = telling.heartbeat
+    return given(
+        {
+            "enabled": telling.enabled,
+            "routes": [
+                {"channels": list(each.channels), "severity": str(each.severity), **_match(each.match)}
+                for each in telling.routes
+            ],
+            "remind": {
+                str(severity): "never" if seconds is None else duration_text(seconds)
+                for severity, seconds in telling.remind.items()
+            },
+            "resolved_after": duration_text(telling.resolved_after),
+            "attempts": telling.attempts,
+            "runbook": telling.runbook,
+            "silences": [
+                {**_match(each.match), "reason": each.reason, "until": last_day_text(int(each.until))}
+                for each in telling.silences
+            ],
+            "heartbeat": beat and {**_secret_url(beat), "every": duration_text(beat.every)},
+        }
+    )
+
+
+def _secret_url(beat: Heartbeat) -> dict[str, str]:
+    return {"url_file": beat.url_file} if beat.url_file is not None else {"url": MASK}
+
+
+def _match(match: Match) -> dict[str, Any]:
+    named = {
+        "targets": list(match.targets),
+        "components": list(match.components),
+        "kinds": list(map(str, match.kinds)),
+        "findings": list(map(str, match.codes)),
+    }
+    return {key: value for key, value in named.items() if value}
 
 
 def _thresholds(thresholds: Thresholds | None) -> dict[str, Any] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Final
 
@@ -145,6 +146,51 @@ DEFAULT_SEVERITY: Final = {
     for code in Code
 }
 """Each code's severity where the circumstances say nothing else."""
+
+
+class Group(StrEnum):
+    """What a finding is about, in the coarse."""
+
+    TIME = "time"
+    CHAIN = "chain"
+    NAME = "name"
+    KEY = "key"
+    STATE = "state"
+    SOURCE = "source"
+    TLS = "tls"
+    REVOCATION = "revocation"
+    CLIENT = "client"
+    APPLIANCE = "appliance"
+    SELF = "self"
+
+
+_FIRST_OF_GROUP: Final = {
+    Code.EXPIRED: Group.TIME,
+    Code.INCOMPLETE_CHAIN: Group.CHAIN,
+    Code.HOSTNAME_MISMATCH: Group.NAME,
+    Code.KEY_MISMATCH: Group.KEY,
+    Code.NOT_SERVED: Group.STATE,
+    Code.UNREADABLE: Group.SOURCE,
+    Code.OBSOLETE_PROTOCOL: Group.TLS,
+    Code.REVOKED: Group.REVOCATION,
+    Code.CLIENT_REJECTS: Group.CLIENT,
+    Code.DEFAULT_CERTIFICATE: Group.APPLIANCE,
+    Code.CLOCK_SUSPECT: Group.SELF,
+}
+
+
+def _members() -> Mapping[Group, frozenset[Code]]:
+    """Return the codes of each group: they are declared one group after the other."""
+    members: dict[Group, set[Code]] = {group: set() for group in Group}
+    group = Group.TIME
+    for code in Code:
+        group = _FIRST_OF_GROUP.get(code, group)
+        members[group].add(code)
+    return {each: frozenset(codes) for each, codes in members.items()}
+
+
+GROUP_MEMBERS: Final = _members()
+"""The codes of each group; each code is in one."""
 
 
 class TargetKind(StrEnum):
@@ -301,6 +347,16 @@ class LookOutcome(StrEnum):
     CHANGED = "changed"
     UNCHANGED = "unchanged"
     FAILED = "failed"
+
+
+class DeliveryOutcome(StrEnum):
+    """What became of a message to a channel, or of one attempt to deliver it."""
+
+    DELIVERED = "delivered"
+    FAILED = "failed"
+    """An attempt did."""
+    DEAD = "dead"
+    """There were too many of them."""
 
 
 class LogFormat(StrEnum):

@@ -25,16 +25,22 @@ from config.vocabulary import Code, Severity
 from monitor import systemd
 from monitor.beliefs import Beliefs
 from monitor.bus import Bus
+from monitor.decide.situation import Situation
 from monitor.endpoints import EndpointVigil
+from monitor.events import Looked
 from monitor.files import FileVigil
 from monitor.helpers import dismiss, hire
 from monitor.http import Status, WebServer
 from monitor.known import Known
 from monitor.log import log_events
 from monitor.metrics import Counters, Page, Piece, piece
+from monitor.situations import situations
+from monitor.steward import Charge, Steward
 from monitor.store import Degraded, HistoryEntry, Store, database_path
 from monitor.store import history as read_history
 from monitor.surroundings import read_surroundings
+from monitor.tell.desk import Kept
+from monitor.tell.telling import Telling
 from probes.finding import Finding, finding
 
 log = logging.getLogger("certvigil.daemon")
@@ -63,7 +69,7 @@ def run_daemon(path: str, config: Config) -> int:
 
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         code = runner.run(life())
-    if any(thread.name.startswith(("files", "judge", "store")) for thread in threading.enumerate()):
+    if any(thread.name.startswith(("files", "judge", "store", "deliver")) for thread in threading.enumerate()):
         # A file system that hangs holds its reader; the interpreter would wait for it for ever.
         logging.shutdown()
         os._exit(code)
@@ -106,13 +112,15 @@ class Daemon:
             self._database,
             snapshot=lambda: tuple(self.beliefs.known.values()),
             on_health=self._store_health,
+            kept=self._kept,
         )
-        self.beliefs = Beliefs(surroundings, Bus(log_events, self.store.record), self.page)
-        self.endpoints = EndpointVigil(self.beliefs, self._judge, looked=self.counters.looked)
+        self.telling = Telling(config, lambda: self.beliefs.known, self.store, self.counters, self._telling_fails)
+        self.beliefs = Beliefs(surroundings, Bus(log_events, self.store.record, self.telling.take), self.page)
+        self.endpoints = EndpointVigil(self.beliefs, self._judge, looked=self._looked)
         self.files = FileVigil(
             self.beliefs,
             self._reader,
-            looked=self.counters.looked,
+            looked=self._looked,
             event_latency=self.counters.event_latency,
             overflowed=self.counters.overflowed,
             component_changed=self._component_changed,
@@ -120,6 +128,7 @@ class Daemon:
             unsearched=self._unsearched,
             helpers=helpers,
         )
+        self.steward = Steward(self.beliefs, on_change=self._steward_changed)
         self.web = WebServer(self, config.settings)
         self._tasks: set[asyncio.Task[Any]] = set()
 
@@ -137,11 +146,14 @@ class Daemon:
         systemd.notify("STATUS=reading what is remembered")
         for known in self.store.load().values():
             self.beliefs.remember(known)
+        self.telling.restore(self.store.load_kept())
         gc.freeze()
         self._own_findings["web"] = self._web_findings(await self.web.start())
         self._say_own()
         self.endpoints.reconfigure()
-        for vigil in (self.files.run(), self.endpoints.run(), self._announce(), self._keep_house()):
+        self.steward.recorded_until = self.store.newest_action()
+        vigils = (self.files, self.endpoints, self.steward, self.telling)
+        for vigil in (*(each.run() for each in vigils), self._announce(), self._keep_house()):
             self._spawn(vigil)
         calendar = AsyncIOScheduler(timezone="UTC")
         calendar.add_job(self._prune, "cron", hour=3, minute=17, coalesce=True, misfire_grace_time=DAY)
@@ -153,6 +165,14 @@ class Daemon:
     def known(self) -> Mapping[str, Known]:
         """Return what is believed of every target, by name."""
         return self.beliefs.known
+
+    def charges(self) -> Sequence[Charge]:
+        """Return what is known of each component that certvigil may change."""
+        return self.steward.charges(time.time())
+
+    def situations(self) -> Sequence[Situation]:
+        """Return what decisions rest on."""
+        return situations(self.config, self.known(), time.time())
 
     def metrics(self) -> Iterator[Piece]:
         """Return the metrics, made step by step."""
@@ -185,6 +205,7 @@ class Daemon:
             directories_polled=watching.polled,
             polled_because=watching.reason,
             waivers=tuple(waiver for waiver in self.config.waivers if now < waiver.until),
+            no_actor=self.steward.actor or "",
         )
 
     async def history(
@@ -208,6 +229,7 @@ class Daemon:
         # What comes is little.
         gc.set_threshold(10_000, 20, 100)
         self.store.start()
+        self.telling.looked_at_everything()
         self._announced = True
         systemd.notify("READY=1", f"STATUS=keeping vigil over {len(self.beliefs.known)} targets")
         interval = systemd.watchdog_interval()
@@ -279,7 +301,9 @@ class Daemon:
         self.beliefs.surroundings = surroundings
         self.beliefs.reconsider()
         self.endpoints.reconfigure()
+        self.telling.reconfigure(config)
         self.files.rescan()
+        self.steward.reconfigure()
 
     def _web_findings(self, problems: Iterable[str]) -> tuple[Finding, ...]:
         found = tuple(
@@ -290,10 +314,26 @@ class Daemon:
             log.error("%s", each.detail)
         return found
 
+    def _looked(self, look: Looked) -> None:
+        self.counters.looked(look)
+        self.telling.looked(look)
+
+    def _kept(self) -> Kept:
+        return self.telling.everything()
+
+    def _telling_fails(self, findings: tuple[Finding, ...]) -> None:
+        self._own_findings["telling"] = findings
+        self._say_own()
+
     def _component_changed(self, component: str) -> None:
         declared = self.config.components.get(component)
         if declared is not None:
             self.endpoints.hasten(declared.endpoints)
+
+    def _steward_changed(self, steward: Steward) -> None:
+        charges = steward.charges(time.time())
+        self.counters.components({each.name: each.state for each in charges}, actor=steward.actor is None)
+        self.counters.actions(steward.ended, steward.newest())
 
     def _unsearched(self, places: Mapping[str, str]) -> None:
         self._own_findings["files"] = tuple(
@@ -344,6 +384,7 @@ class Daemon:
             task.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=STOP_WITHIN / 2)
+        self.telling.end()
         self._dismiss_helpers()
         for executor in (self._reader, self._judge):
             executor.shutdown(wait=False, cancel_futures=True)

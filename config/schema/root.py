@@ -22,8 +22,10 @@ from config.fields import (
     Successes,
     default_duration,
 )
+from config.schema.channel import Channel, Telling
 from config.schema.component import Component
 from config.schema.looking import Endpoint, Watch
+from config.schema.policy import Policy
 from config.schema.section import Section
 from config.schema.trust import Client, TrustStore
 from config.vocabulary import Code
@@ -130,8 +132,14 @@ class Root(Section):
     """Sets of anchors, by name; `system` and `mozilla` are always there."""
     clients: dict[PlainName, Client] = {}
     """Who connects, by name; `default`, which trusts `system`, is always there."""
+    policies: list[Policy] = []
+    """What is to be done about what, in the order in which they are asked; those that are shipped come last."""
     waivers: list[Waiver] = []
     """Findings that are openly silenced until a date."""
+    channels: dict[PlainName, Channel] = {}
+    """Where messages go, by name."""
+    telling: Telling = Telling()
+    """Who is told what, when again, and how often that is tried."""
     validation: Validation = Validation()
     """When a change counts as good, and when it is undone."""
     actor: Actor = Actor()

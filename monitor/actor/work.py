@@ -106,7 +106,7 @@ class Work:
             hand = Hand(tuple({each.data: each for inbox in inboxes for each in inbox.given()}.values()))
             if not hand.files:
                 where = ", ".join(printable(bench.inbox(name)) for name in wish.components)
-                return f"there is no candidate in {where}", ()
+                return Refused((Objection(Ground.EMPTY_INBOX, f"there is no candidate in {where}"),)), inboxes
         at_hand = [key for name in wish.components for key in keys_at_hand(bench.config.components[name], bench.world)]
         candidates = read_candidates(hand.files, hand.password, at_hand)
         if isinstance(candidates, NoCandidate):

@@ -25,6 +25,10 @@ app = typer.Typer(
 )
 config_app = typer.Typer(no_args_is_help=True, help="Check, describe or show the configuration.")
 app.add_typer(config_app, name="config")
+policy_app = typer.Typer(no_args_is_help=True, help="Explain what policies decide, and simulate what they will.")
+app.add_typer(policy_app, name="policy")
+notify_app = typer.Typer(no_args_is_help=True, help="Try channels; acknowledge, silence, and decide on messages.")
+app.add_typer(notify_app, name="notify")
 
 
 ConfigPath = Annotated[str, typer.Option("--config", "-c", help="The configuration: a file or a directory.")]
@@ -317,3 +321,121 @@ def config_show(path: Annotated[str, typer.Argument()] = DEFAULT_CONFIG) -> None
     from monitor.commands.config import show
 
     raise typer.Exit(show(path))
+
+
+@notify_app.command("test")
+def notify_test(
+    channels: Annotated[list[str], typer.Argument(metavar="[CHANNEL...]", show_default=False)] = [],  # noqa: B006
+    config: ConfigPath = DEFAULT_CONFIG,
+    as_json: Json = False,
+) -> None:
+    """Send a message to channels, by default to all, without a daemon; exits with 1 where a URL did not take it."""
+    from monitor.commands.notify import test
+
+    raise typer.Exit(test(channels, config, as_json=as_json))
+
+
+@notify_app.command("show")
+def notify_show(socket: Socket = DEFAULT_SOCKET, as_json: Json = False) -> None:
+    """Show the problems that were told, what was not delivered, and silences."""
+    from monitor.commands.notify import show
+
+    raise typer.Exit(show(socket, as_json=as_json))
+
+
+@notify_app.command("acknowledge")
+def notify_acknowledge(
+    problem: Annotated[str, typer.Argument(help="Its short name, as messages and `notify show` give it.")],
+    lasting: Annotated[str | None, typer.Option("--for", metavar="DURATION", help="Until it is told again.")] = None,
+    socket: Socket = DEFAULT_SOCKET,
+) -> None:
+    """Say that you know: a problem is not told again until it gets worse."""
+    from monitor.commands.notify import acknowledge
+
+    raise typer.Exit(acknowledge(problem, lasting, socket))
+
+
+@notify_app.command("silence")
+def notify_silence(
+    lasting: Annotated[str, typer.Option("--for", metavar="DURATION", help="How long, such as 2h.")],
+    reason: Annotated[str, typer.Option(help="Why, for those who see it.")],
+    target: Annotated[list[str], typer.Option(help="A name, or a pattern with * and ?.")] = [],  # noqa: B006
+    component: Annotated[list[str], typer.Option()] = [],  # noqa: B006
+    finding: Annotated[list[str], typer.Option(help="A code.")] = [],  # noqa: B006
+    socket: Socket = DEFAULT_SOCKET,
+) -> None:
+    """Have nobody told of some findings, or of all, for some time; they show everywhere else."""
+    from monitor.commands.notify import silence
+
+    wanted = {"target": target, "component": component, "finding": finding}
+    raise typer.Exit(silence(wanted, lasting, reason, socket))
+
+
+@notify_app.command("unsilence")
+def notify_unsilence(silence: Annotated[str, typer.Argument(help="Its id.")], socket: Socket = DEFAULT_SOCKET) -> None:
+    """End a silence."""
+    from monitor.commands.notify import unsilence
+
+    raise typer.Exit(unsilence(silence, socket))
+
+
+@notify_app.command("retry")
+def notify_retry(channel: Annotated[str | None, typer.Argument()] = None, socket: Socket = DEFAULT_SOCKET) -> None:
+    """Deliver messages that were given up again, to one channel or to all."""
+    from monitor.commands.notify import decide
+
+    raise typer.Exit(decide("retry", channel, socket))
+
+
+@notify_app.command("drop")
+def notify_drop(channel: Annotated[str | None, typer.Argument()] = None, socket: Socket = DEFAULT_SOCKET) -> None:
+    """Forget messages that were given up, to one channel or to all."""
+    from monitor.commands.notify import decide
+
+    raise typer.Exit(decide("drop", channel, socket))
+
+
+State = Annotated[
+    str | None,
+    typer.Option("--state", metavar="FILE", help="Decide by this file, as --json prints it, not the daemon."),
+]
+
+
+@policy_app.command("explain")
+def policy_explain(
+    target: Annotated[str, typer.Argument(help="A component, or a target.")],
+    at: Annotated[str | None, typer.Option("--at", metavar="TIME", help="As of this time, such as 2027-03-20.")] = None,
+    state: State = None,
+    config: ConfigPath = DEFAULT_CONFIG,
+    socket: Socket = DEFAULT_SOCKET,
+    as_json: Json = False,
+) -> None:
+    """Show what each policy makes of a target: what holds since when, what it waits for, and why."""
+    from monitor.commands.policy import Source, explain
+
+    raise typer.Exit(explain(target, at, Source(config, state, socket), as_json=as_json))
+
+
+@policy_app.command("test")
+def policy_test(
+    at: Annotated[
+        str | None, typer.Option("--at", metavar="TIME", help="From this time on, such as 2027-03-20; by default now.")
+    ] = None,
+    days: Annotated[int, typer.Option(min=1, max=3660, help="For so many days.")] = 90,
+    state: State = None,
+    candidates: Annotated[
+        bool, typer.Option("--assume-candidates", help="As if each candidate came when it is waited for.")
+    ] = False,
+    approvals: Annotated[
+        bool, typer.Option("--assume-approvals", help="As if each plan was approved when it waits for that.")
+    ] = False,
+    config: ConfigPath = DEFAULT_CONFIG,
+    socket: Socket = DEFAULT_SOCKET,
+    as_json: Json = False,
+) -> None:
+    """Show on a timeline what would be decided if things stayed as they are, and what is done succeeded."""
+    from monitor.commands.policy import Source, test
+    from monitor.decide.simulate import Assumptions
+
+    assumptions = Assumptions(candidates, approvals)
+    raise typer.Exit(test(at, days, assumptions, Source(config, state, socket), as_json=as_json))

@@ -16,7 +16,10 @@ from starlette.routing import Route
 from config.vocabulary import Code, Severity, Verdict
 from monitor.beliefs import SELF
 from monitor.http import answers
+from monitor.http.answers import API
 from monitor.http.guard import Message, Receive, Scope, Send
+from monitor.http.situations import add_situations
+from monitor.http.telling import add_telling, who_asks
 from monitor.http.view import View
 from monitor.known import Known
 from monitor.metrics import gzipped, plain
@@ -25,7 +28,6 @@ from probes.certificate import Certificate
 
 Item = TypeVar("Item")
 
-API: Final = "/api/v1"
 BREATH: Final = 200
 """Items gone through before others get their turn."""
 CONTENT_TYPE: Final = b"text/plain; version=0.0.4; charset=utf-8"
@@ -122,6 +124,8 @@ def create_app(view: View, version: str) -> FastAPI:
     _add_targets(app, view)
     _add_certificates(app, view)
     _add_status(app, view)
+    add_telling(app, view.telling)
+    add_situations(app, view)
     # Made now, since it takes longer than a request should hold up the rest.
     app.openapi()
     return app
@@ -213,6 +217,11 @@ def _add_status(app: FastAPI, view: View) -> None:
         itself: Known | None = view.known().get(SELF)
         return _json(answers.Status.of(view.status(), view.not_ready(), by_verdict, itself))
 
+    @app.get(f"{API}/components", response_model=answers.Listing[answers.Component])
+    async def components(limit: Limit = 100, offset: Offset = 0) -> Response:
+        """List the components that certvigil may change, and what waits to be done to each."""
+        return await _listing(view.charges(), offset, limit, answers.Component.of)
+
     @app.get(f"{API}/history", response_model=answers.History, responses={503: {"description": "No database."}})
     async def history(
         target: str | None = None,
@@ -233,10 +242,7 @@ def _add_status(app: FastAPI, view: View) -> None:
     )
     async def reload(request: Request) -> Response:
         """Read the configuration again; only over the Unix socket."""
-        peer = request.state.peer
-        if peer is None:
-            raise HTTPException(403, "only over the Unix socket")
-        mistakes = await view.reload(str(peer))
+        mistakes = await view.reload(who_asks(request))
         return _json(answers.Reloaded(mistakes=list(map(str, mistakes))), 422 if mistakes else 200)
 
 

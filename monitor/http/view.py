@@ -6,11 +6,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from config.channel import Match
 from config.document import Mistake
 from config.model import Waiver
+from monitor.decide.situation import Situation
 from monitor.known import Known
 from monitor.metrics import Piece
+from monitor.steward import Charge
 from monitor.store import Degraded, HistoryEntry
+from monitor.tell.desk import Held
+from monitor.tell.letter import Letter
+from monitor.tell.lifecycle import Alert
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,13 +44,53 @@ class Status:
     """A sentence; empty where none is polled."""
     waivers: tuple[Waiver, ...]
     """In force."""
+    no_actor: str
+    """Why none is there, a sentence; empty where one is."""
+
+
+class TellingView(Protocol):
+    """Those who tell people, as the HTTP interface sees them."""
+
+    def alerts(self) -> Sequence[Alert]:
+        """Return every problem that a channel was told of, and that is not resolved."""
+
+    def undelivered(self) -> Sequence[Letter]:
+        """Return the letters that are to be delivered or were given up, oldest first."""
+
+    def silences(self) -> Sequence[Held]:
+        """Return the silences in force."""
+
+    def acknowledge(self, problem: str, who: str, until: float | None) -> int:
+        """Note that `who` knows of a problem; return how many channels were told of it."""
+
+    def silence(self, match: Match, reason: str, until: float, who: str) -> Held:
+        """Tell nobody of what `match` means until Unix time `until`."""
+
+    def unsilence(self, identifier: str, who: str) -> bool:
+        """End a silence; return whether there was one."""
+
+    def retry(self, channel: str | None) -> int:
+        """Deliver what was given up again, to `channel` or to all; return how many messages that are."""
+
+    def drop(self, channel: str | None) -> int:
+        """Forget what was given up, to `channel` or to all; return how many messages that are."""
 
 
 class View(Protocol):
     """The daemon, as the HTTP interface sees it; every method is called on the event loop's thread."""
 
+    @property
+    def telling(self) -> TellingView:
+        """Those who tell people."""
+
     def known(self) -> Mapping[str, Known]:
         """Return what is believed of every target, by name."""
+
+    def charges(self) -> Sequence[Charge]:
+        """Return what is known of each component that certvigil may change."""
+
+    def situations(self) -> Sequence[Situation]:
+        """Return what decisions rest on."""
 
     def metrics(self) -> Iterator[Piece]:
         """Return the metrics, made step by step."""

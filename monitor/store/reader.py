@@ -41,6 +41,9 @@ _COUNTS: Final = """
 _CODES: Final = {str(code): code for code in Code}
 
 
+_NEWEST_ACTION: Final = "SELECT max(ended_at) FROM actions"
+
+
 @dataclass(frozen=True, slots=True)
 class Counts:
     """How many rows each table has."""
@@ -50,6 +53,15 @@ class Counts:
     presentations: int
     findings: int
     failed_looks: int
+
+
+def newest_action(path: str) -> float | Degraded:
+    """Return the Unix time of the last transaction that is recorded, 0 where none is."""
+    try:
+        with reading(path) as connection:
+            return float(connection.execute(_NEWEST_ACTION).fetchone()[0] or 0.0)
+    except (OSError, sqlite3.Error, UnusableError) as error:
+        return degraded(error)
 
 
 def load(path: str) -> Mapping[str, Known] | Degraded:

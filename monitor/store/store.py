@@ -14,7 +14,9 @@ from monitor.known import Known
 from monitor.store.catchup import differences
 from monitor.store.database import claim, prepare, reading, set_aside
 from monitor.store.health import Degraded, DegradedReason, degraded
-from monitor.store.reader import current, load
+from monitor.store.kept import load_kept
+from monitor.store.reader import current, load, newest_action
+from monitor.tell.desk import Changes, Kept, no_changes
 
 if TYPE_CHECKING:
     from monitor.store.writer import Writer
@@ -37,8 +39,11 @@ class Store:
     Nothing that befalls the database reaches the caller: events wait, at most `limit` of them; when there are more, or
     the database had to be begun anew, `snapshot` is asked for everything believed and the database is made to say that.
 
-    `snapshot` and `on_health` are called in the writer's thread (`on_health` also by `load`): the one returns a copy
-    that nobody changes, the other is told each time that the database cannot be used, and None when it can again.
+    What telling must not forget is kept in the same way: `kept` returns all of it, for a database begun anew.
+
+    `snapshot`, `kept` and `on_health` are called in the writer's thread (`on_health` also by `load`): the first two
+    return a copy that nobody changes, the last is told each time that the database cannot be used, and None when it can
+    again.
     Beliefs must be changed before the events that say so are recorded, so that no snapshot lacks what came before it.
     """
 
@@ -48,11 +53,13 @@ class Store:
         *,
         snapshot: Callable[[], Iterable[Known]],
         on_health: Callable[[Degraded | None], None],
+        kept: Callable[[], Kept] = lambda: Kept({}, {}, {}),
         clock: Callable[[], float] = time.time,
         limit: int = 100_000,
     ) -> None:
         self._path = path
         self._snapshot = snapshot
+        self._everything_kept = kept
         self._on_health = on_health
         self._clock = clock
         self._limit = limit
@@ -66,6 +73,10 @@ class Store:
         self._changed = threading.Condition()
         self._events: list[Event] = []
         self._behind = False
+        self._changes = no_changes()
+        self._forgotten = False
+        """What was kept is not in the database."""
+        self._wait_for_changes: list[Callable[[], None]] = []
         self._prune_before: float | None = None
         self._closing = False
 
@@ -92,6 +103,26 @@ class Store:
         self._had_content = bool(result)
         return result
 
+    def load_kept(self) -> Kept:
+        """Return what telling must not forget; to be called after `load`."""
+        result = load_kept(self._path)
+        return Kept({}, {}, {}) if isinstance(result, Degraded) else result
+
+    @property
+    def usable(self) -> bool:
+        """Whether what is recorded now is likely to be written soon."""
+        return self._thread.is_alive() and self._health is None and not self._closing
+
+    def newest_action(self) -> float:
+        """Return the Unix time of the last transaction that is recorded; to be called after `load`.
+
+        Where nothing is recorded, all that the actor's journal has is news; where that cannot be read, nothing is.
+        """
+        newest = newest_action(self._path)
+        if isinstance(newest, Degraded):
+            return 0.0 if newest.reason is DegradedReason.MISSING else self._clock()
+        return newest
+
     def start(self) -> None:
         """Begin to write; best once everything was looked at, since importing SQLModel takes half a second of CPU."""
         self._thread.start()
@@ -104,6 +135,13 @@ class Store:
                 return
             self._events.extend(events)
             self._bound()
+            self._changed.notify()
+
+    def keep(self, changes: Changes, done: Callable[[], None] = lambda: None) -> None:
+        """Take `changes` to be written soon, then call `done` in the writer's thread; waits no more than `record`."""
+        with self._changed:
+            self._changes.add(changes)
+            self._wait_for_changes.append(done)
             self._changed.notify()
 
     def prune(self, before: float) -> None:
@@ -153,11 +191,12 @@ class Store:
             return self._has_work()
 
     def _has_work(self) -> bool:
-        return bool(self._events) or self._behind or self._prune_before is not None
+        return bool(self._events or self._changes) or self._behind or self._prune_before is not None
 
     def _work(self) -> None:
         """Write what waits; what could not be written waits again. Raises whatever the database raises."""
         writer = self._connect()
+        self._keep(writer)
         with self._changed:
             events, self._events = self._events, []
             behind, self._behind = self._behind, False
@@ -186,6 +225,27 @@ class Store:
                 if self._prune_before == before:
                     self._prune_before = None
 
+    def _keep(self, writer: Writer) -> None:
+        """Write what telling must not forget; what could not be written waits again."""
+        with self._changed:
+            changes, self._changes = self._changes, no_changes()
+            done, self._wait_for_changes = self._wait_for_changes, []
+            forgotten, self._forgotten = self._forgotten, False
+        if forgotten:
+            whole = self._everything_kept()
+            changes.add(Changes(dict(whole.alerts), dict(whole.letters), dict(whole.silences)))
+        try:
+            if changes:
+                writer.keep(changes)
+        except Exception:
+            with self._changed:
+                changes.add(self._changes)
+                self._changes = changes
+                self._wait_for_changes = [*done, *self._wait_for_changes]
+            raise
+        for each in done:
+            each()
+
     def _connect(self) -> Writer:
         from monitor.store.writer import Writer  # noqa: PLC0415 (loads SQLModel)
 
@@ -196,8 +256,10 @@ class Store:
             self._claim = claim(self._path)
             created = prepare(self._path, self._clock())
             self._writer = Writer(self._path)
-            if created and self._had_content:
-                self._miss()
+            if created:
+                self._forgotten = True
+                if self._had_content:
+                    self._miss()
         return self._writer
 
     def _miss(self) -> None:

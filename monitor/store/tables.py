@@ -82,6 +82,22 @@ class FindingRow(SQLModel, table=True):
     cleared_at: float | None
 
 
+class ActionRow(SQLModel, table=True):
+    """How a transaction ended for one component, as the actor's journal has it."""
+
+    __tablename__ = "actions"
+
+    id: int = Field(primary_key=True)
+    target: int = Field(foreign_key="targets.id", ondelete="CASCADE", index=True)
+    ended_at: float = Field(index=True)
+    transaction_name: str
+    action: str
+    outcome: str
+    cause: str
+    reason: str
+    on_behalf_of: str
+
+
 class FailedLookRow(SQLModel, table=True):
     """A time in which a target could not be looked at, for one reason."""
 
@@ -95,3 +111,37 @@ class FailedLookRow(SQLModel, table=True):
     superseded_at: float | None
     """When it failed for another reason."""
     recovered_at: float | None
+
+
+class AlertRow(SQLModel, table=True):
+    """What a channel was told of a problem that is not resolved."""
+
+    __tablename__ = "alerts"
+
+    channel: str = Field(primary_key=True)
+    """Its name: what its URLs are stands nowhere here."""
+    key: str = Field(primary_key=True)
+    content: str
+    """JSON, as in the tables below."""
+
+
+class LetterRow(SQLModel, table=True):
+    """A message to a channel, also once it was delivered."""
+
+    __tablename__ = "letters"
+
+    id: str = Field(primary_key=True)
+    channel: str
+    at: float
+    fate: str = Field(index=True)
+    ended_at: float | None
+    content: str
+
+
+class SilenceRow(SQLModel, table=True):
+    """A silence that was asked for while the daemon ran."""
+
+    __tablename__ = "silences"
+
+    id: str = Field(primary_key=True)
+    content: str

@@ -14,9 +14,11 @@ from sqlmodel import SQLModel
 
 from monitor.events import Event, PresentedChanged
 from monitor.store import tables  # noqa: F401 (declares the tables)
+from monitor.store.kept import alert_row, letter_row, silence_row
 from monitor.store.rows import Ledger, Row, Rows
 from monitor.store.schema import engine
 from monitor.store.text import stored
+from monitor.tell.desk import Changes
 
 _TABLES: Final = SQLModel.metadata.tables
 _CERTIFICATES: Final = _TABLES["certificates"]
@@ -24,6 +26,11 @@ _TARGETS: Final = _TABLES["targets"]
 _PRESENTATIONS: Final = _TABLES["presentations"]
 _FINDINGS: Final = _TABLES["findings"]
 _FAILED_LOOKS: Final = _TABLES["failed_looks"]
+_ACTIONS: Final = _TABLES["actions"]
+
+_ALERTS: Final = _TABLES["alerts"]
+_LETTERS: Final = _TABLES["letters"]
+_SILENCES: Final = _TABLES["silences"]
 
 _VARIABLES: Final = 10_000
 """Values in one statement: SQLite takes three times as many."""
@@ -42,7 +49,7 @@ _ENDS: Final = {
 
 _DIALECT: Final = sqlite.dialect(paramstyle="named")
 # Compiled once and handed to the driver: where Core executes many rows, most of the time goes into their parameters.
-_INSERT: Final = {table: str(insert(table).compile(dialect=_DIALECT)) for table in (_CERTIFICATES, *_ENDS)}
+_INSERT: Final = {table: str(insert(table).compile(dialect=_DIALECT)) for table in (_CERTIFICATES, _ACTIONS, *_ENDS)}
 _UPDATE: Final = {
     table: str(
         update(table)
@@ -51,6 +58,19 @@ _UPDATE: Final = {
         .compile(dialect=_DIALECT)
     )
     for table in _ENDS
+}
+
+_KEEP: Final = {
+    table: str(insert(table).prefix_with("OR REPLACE").compile(dialect=_DIALECT))
+    for table in (_ALERTS, _LETTERS, _SILENCES)
+}
+_FORGET: Final = {
+    table: str(
+        delete(table)
+        .where(*(column == bindparam(column.name) for column in table.primary_key))
+        .compile(dialect=_DIALECT)
+    )
+    for table in (_ALERTS, _SILENCES)
 }
 
 
@@ -76,11 +96,33 @@ class Writer:
             _save(self._connection, rows)
         return rows.strangers
 
+    def keep(self, changes: Changes) -> None:
+        """Keep what became of alerts, letters and silences, all or nothing."""
+        rows = {
+            _ALERTS: [alert_row(about, alert) for about, alert in changes.alerts.items()],
+            _LETTERS: [letter_row(letter) for letter in changes.letters.values()],
+            _SILENCES: [silence_row(identifier, held) for identifier, held in changes.silences.items()],
+        }
+        with self._connection.begin():
+            for table, those in rows.items():
+                kept = [row for row in those if row["content"] is not None]
+                gone = [
+                    {column.name: row[column.name] for column in table.primary_key}
+                    for row in those
+                    if row["content"] is None
+                ]
+                if kept:
+                    self._connection.exec_driver_sql(_KEEP[table], kept)
+                if gone:
+                    self._connection.exec_driver_sql(_FORGET[table], gone)
+
     def prune(self, before: float) -> None:
         """Forget what ended before that Unix time, and the certificates that nothing refers to any more."""
         with self._connection.begin():
             for table, ends in _ENDS.items():
                 self._connection.execute(delete(table).where(or_(*(end < before for end in ends))))
+            self._connection.execute(delete(_LETTERS).where(_LETTERS.c.ended_at < before))
+            self._connection.execute(delete(_ACTIONS).where(_ACTIONS.c.ended_at < before))
             self._connection.execute(delete(_CERTIFICATES).where(_UNREFERRED))
 
     def close(self) -> None:
@@ -104,6 +146,7 @@ def _recorded(connection: Connection, events: Iterable[Event]) -> Rows:
         _ledger(connection, _PRESENTATIONS, {row["target"]: row for row in presentations}),
         _ledger(connection, _FINDINGS, {(row["target"], row["code"], row["subject"]): row for row in findings}),
         _ledger(connection, _FAILED_LOOKS, {row["target"]: row for row in failed_looks}),
+        _ledger(connection, _ACTIONS, {}),
     )
 
 
@@ -128,6 +171,7 @@ def _save(connection: Connection, rows: Rows) -> None:
         (_PRESENTATIONS, rows.presentations),
         (_FINDINGS, rows.findings),
         (_FAILED_LOOKS, rows.failed_looks),
+        (_ACTIONS, rows.actions),
     ):
         # First what ends, since its name may be taken by what begins.
         if ledger.changed:

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from config.load import digest_on_disk, load, unsafe
+from config.load import digest_on_disk, load
 from config.model import Config
+from config.trusted import unsafe
 from tests.config.conftest import Loaded, Write
 
 

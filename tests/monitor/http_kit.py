@@ -13,14 +13,60 @@ from typing import Any, TypeVar
 import httpx
 import uvloop
 
+from config.channel import Match, Silence
 from config.document import Mistake
 from config.model import Settings
+from monitor.decide.situation import Situation
 from monitor.http import Status, WebServer
 from monitor.known import Known
 from monitor.metrics import Page, Piece
+from monitor.steward import Charge
 from monitor.store import Degraded, HistoryEntry
+from monitor.tell.desk import Held
+from monitor.tell.letter import Letter
+from monitor.tell.lifecycle import Alert
 
 T = TypeVar("T")
+
+
+@dataclass
+class FakeTelling:
+    """Tells nobody, and remembers what it was asked."""
+
+    told: list[Alert] = field(default_factory=list)
+    letters: list[Letter] = field(default_factory=list)
+    held: list[Held] = field(default_factory=list)
+    asked: list[tuple[object, ...]] = field(default_factory=list)
+
+    def alerts(self) -> Sequence[Alert]:
+        return self.told
+
+    def undelivered(self) -> Sequence[Letter]:
+        return self.letters
+
+    def silences(self) -> Sequence[Held]:
+        return self.held
+
+    def acknowledge(self, problem: str, who: str, until: float | None) -> int:
+        self.asked.append(("acknowledge", problem, who, until))
+        return sum(alert.problem == problem for alert in self.told)
+
+    def silence(self, match: Match, reason: str, until: float, who: str) -> Held:
+        held = Held("abcd", Silence(match, reason, until), who, 0.0)
+        self.held.append(held)
+        return held
+
+    def unsilence(self, identifier: str, who: str) -> bool:
+        self.asked.append(("unsilence", identifier, who))
+        return any(held.id == identifier for held in self.held)
+
+    def retry(self, channel: str | None) -> int:
+        self.asked.append(("retry", channel))
+        return len(self.letters)
+
+    def drop(self, channel: str | None) -> int:
+        self.asked.append(("drop", channel))
+        return len(self.letters)
 
 
 @dataclass
@@ -31,9 +77,12 @@ class FakeView:
     reasons: Sequence[str] = ()
     happened: Sequence[HistoryEntry] | Degraded = ()
     mistakes: Sequence[Mistake] = ()
+    decided_by: Sequence[Situation] = ()
     asked_by: list[str] = field(default_factory=list)
     asked_for: list[tuple[str | None, float, float | None, int]] = field(default_factory=list)
     page: Page = field(default_factory=Page)
+    charged: Sequence[Charge] = ()
+    telling: FakeTelling = field(default_factory=FakeTelling)
 
     def add(self, *believed: Known) -> None:
         for each in believed:
@@ -42,6 +91,12 @@ class FakeView:
 
     def known(self) -> Mapping[str, Known]:
         return self.beliefs
+
+    def situations(self) -> Sequence[Situation]:
+        return self.decided_by
+
+    def charges(self) -> Sequence[Charge]:
+        return self.charged
 
     def metrics(self) -> Iterator[Piece]:
         return self.page.pieces()
@@ -63,6 +118,7 @@ class FakeView:
             directories_polled=0,
             polled_because="",
             waivers=(),
+            no_actor="nobody answers",
         )
 
     async def history(

@@ -1,0 +1,165 @@
+"""Delivery of one message to one URL through apprise.
+
+A plug-in may wait for as long as it likes, print what it likes and raise what it likes: `actions.courier` has it do so
+in a process of its own.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Final
+
+_STATUS: Final = re.compile(r"error=(\d{3})\b")
+_UNREACHABLE: Final = re.compile(r"connection error|connect", re.IGNORECASE)
+_AGENT: Final = "certvigil"
+
+
+class Outcome(StrEnum):
+    """How an attempt to deliver ended."""
+
+    DELIVERED = "delivered"
+    """The service took it."""
+    REFUSED = "refused"
+    """The service did not, or nobody knows whether it did."""
+    UNREACHABLE = "unreachable"
+    TIMED_OUT = "timed_out"
+    UNSUPPORTED = "unsupported"
+    """Apprise knows no such URL."""
+    FAILED = "failed"
+    """The plug-in failed, or its process ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What became of one attempt; nothing in it comes from the URL."""
+
+    outcome: Outcome
+    status: int | None = None
+    """What an HTTP service answered with, where that is known."""
+
+    @property
+    def why(self) -> str:
+        """What happened, to follow the name of a URL in a sentence."""
+        return _WHY[self.outcome] if self.status is None else f"answered with status {self.status}"
+
+
+_WHY: Final = {
+    Outcome.DELIVERED: "took the message",
+    Outcome.REFUSED: "did not take the message",
+    Outcome.UNREACHABLE: "could not be reached",
+    Outcome.TIMED_OUT: "did not answer in time",
+    Outcome.UNSUPPORTED: "is nothing that apprise can deliver to",
+    Outcome.FAILED: "failed within apprise",
+}
+
+
+class Tone(StrEnum):
+    """How a message is marked, in the words of apprise."""
+
+    INFO = "info"
+    SUCCESS = "success"
+    WARNING = "warning"
+    FAILURE = "failure"
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A message in the forms that services take; all text is printable, and what is hostile in it was escaped."""
+
+    title: str
+    text: str
+    """Plain text, with line breaks."""
+    markdown: str
+    brief: str
+    """One line, for services that take no more."""
+    tone: Tone = Tone.INFO
+
+
+def deliver(message: Message, url: str) -> Receipt:
+    """Have apprise deliver `message` to `url`, and return what became of that; takes as long as the plug-in does.
+
+    Never raises but what is no Exception.
+    """
+    import apprise  # noqa: PLC0415 (takes a second, and most of a daemon's life it is not needed)
+
+    noted = _Noted()
+    with_noted = logging.getLogger("apprise")
+    # From DEBUG on it prints URLs, with the tokens in them.
+    with_noted.setLevel(logging.WARNING)
+    with_noted.propagate = False
+    with_noted.handlers[:] = [noted]
+    try:
+        asset = apprise.AppriseAsset(app_id=_AGENT, app_desc="certvigil", async_mode=False)
+        plugin = apprise.Apprise.instantiate(url, asset=asset, suppress_exceptions=True)
+        if plugin is None:
+            return Receipt(Outcome.UNSUPPORTED)
+        service = apprise.Apprise(asset=asset)
+        service.add(plugin)
+        body, form = _form(message, plugin)
+        if service.notify(body=body, title=message.title, body_format=form, notify_type=str(message.tone)):
+            return Receipt(Outcome.DELIVERED)
+    except Exception:  # noqa: BLE001 (a plug-in may raise anything, and its words may hold the URL)
+        return Receipt(Outcome.FAILED)
+    return noted.receipt()
+
+
+def _form(message: Message, plugin: Any) -> tuple[str, str]:
+    """Return the body, and its format, that suit a service: where it wants HTML, apprise escapes plain text."""
+    formats = plugin.notify_format
+    first = formats[0] if isinstance(formats, list | tuple) else formats
+    body, form = (
+        (message.markdown, "markdown")
+        if str(getattr(first, "value", first)) == "markdown"
+        else (
+            message.text,
+            "text",
+        )
+    )
+    room = plugin.body_maxlen - len(message.title)
+    return (body, form) if len(body) <= room else (message.brief, "text")
+
+
+class _Noted(logging.Handler):
+    """Takes from what apprise says only what no URL can hide in."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self._status: int | None = None
+        self._unreachable = False
+
+    def emit(self, record: logging.LogRecord) -> None:
+        said = record.getMessage()
+        status = _STATUS.search(said)
+        if status:
+            self._status = int(status[1])
+        self._unreachable |= _UNREACHABLE.search(said) is not None
+
+    def receipt(self) -> Receipt:
+        """Return why a message was not delivered."""
+        if self._status is not None:
+            return Receipt(Outcome.REFUSED, self._status)
+        return Receipt(Outcome.UNREACHABLE if self._unreachable else Outcome.REFUSED)
+
+
+def beat(url: str, timeout: float) -> Receipt:
+    """Ask for an `http` or `https` URL, and return whether it was answered well; each step waits `timeout` seconds."""
+    import urllib.error  # noqa: PLC0415 (loads much, for this alone)
+    import urllib.request  # noqa: PLC0415
+
+    request = urllib.request.Request(url, headers={"User-Agent": _AGENT})  # noqa: S310 (the configuration checks it)
+    try:
+        with urllib.request.urlopen(request, timeout=timeout) as answer:  # noqa: S310
+            answer.read(1024)
+    except urllib.error.HTTPError as error:
+        error.close()
+        return Receipt(Outcome.REFUSED, error.code)
+    except TimeoutError:
+        return Receipt(Outcome.TIMED_OUT)
+    except OSError:
+        return Receipt(Outcome.UNREACHABLE)
+    except Exception:  # noqa: BLE001 (its words may hold the URL)
+        return Receipt(Outcome.FAILED)
+    return Receipt(Outcome.DELIVERED)

@@ -1,0 +1,98 @@
+"""Who is told what: channels, routes, silences and the heartbeat, as frozen values that are valid once built."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from types import MappingProxyType
+
+from config.vocabulary import Code, Severity, TargetKind
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """Where messages go: URLs as apprise takes them, each a secret, known to everybody else by its place in line."""
+
+    name: str
+    urls: tuple[str, ...] = field(repr=False)
+    urls_file: str | None = None
+    """Where they were read from; None where they stand in the configuration itself."""
+
+    def url_name(self, position: int) -> str:
+        """Return what a URL is called wherever people read of it, such as `ops, URL 1 (slack)`."""
+        return f"{self.name}, URL {position + 1} ({self.urls[position].partition('://')[0]})"
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """Which findings are meant: all that agree with every field; an empty field agrees with everything."""
+
+    targets: tuple[str, ...] = ()
+    """Names, or patterns with `*` and `?`."""
+    components: tuple[str, ...] = ()
+    kinds: tuple[TargetKind, ...] = ()
+    codes: tuple[Code, ...] = ()
+
+    def holds(self, target: str, component: str | None, kind: TargetKind, code: Code) -> bool:
+        """Whether a finding with these labels is meant."""
+        return (
+            (not self.targets or any(fnmatchcase(target, each) for each in self.targets))
+            and (not self.components or component in self.components)
+            and (not self.kinds or kind in self.kinds)
+            and (not self.codes or code in self.codes)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """What a channel is told."""
+
+    channels: tuple[str, ...]
+    severity: Severity = Severity.WARNING
+    """From which one up."""
+    match: Match = Match()
+
+
+@dataclass(frozen=True, slots=True)
+class Silence:
+    """Findings that nobody is told of until a time."""
+
+    match: Match
+    reason: str
+    until: float
+    """Unix time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Heartbeat:
+    """A URL that is called for as long as the daemon looks: who waits there for it notices when it does not."""
+
+    url: str = field(repr=False)
+    every: float = 60.0
+    url_file: str | None = None
+
+
+REMIND: Mapping[Severity, float | None] = MappingProxyType(
+    {Severity.NOTICE: None, Severity.WARNING: 7 * 86_400.0, Severity.CRITICAL: 86_400.0}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Telling:
+    """How people are told."""
+
+    enabled: bool = True
+    """False where the site pages otherwise, as through Alertmanager."""
+    routes: tuple[Route, ...] = ()
+    """Each that matches applies."""
+    remind: Mapping[Severity, float | None] = field(default_factory=lambda: REMIND)
+    """Seconds after which a problem of that severity is told again, None for never."""
+    resolved_after: float = 30.0
+    """Seconds for which a problem must be gone before that is told."""
+    attempts: int = 50
+    """To deliver a message before it is given up; these last about a day."""
+    runbook: str | None = None
+    """The begin of a URL to which the code of a finding is appended."""
+    silences: tuple[Silence, ...] = ()
+    heartbeat: Heartbeat | None = None

@@ -1,0 +1,175 @@
+"""Who is told what, as it is written: channels, and the section `telling`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final, Self
+
+from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
+
+from config import channel as model
+from config.fields import (
+    AbsolutePath,
+    Attempts,
+    ChannelURL,
+    Duration,
+    HeartbeatURL,
+    Interval,
+    LastDay,
+    RunbookURL,
+    Sentence,
+    default_duration,
+    duration,
+)
+from config.schema.section import ChannelName, Section, broken_rule
+from config.vocabulary import Code, Severity, TargetKind
+
+_TELLING: Final = model.Telling()
+_HEARTBEAT: Final = model.Heartbeat("")
+
+
+class Channel(Section):
+    """Where messages go."""
+
+    urls: list[ChannelURL] | None = Field(default=None, min_length=1)
+    """A list of URLs as apprise takes them, each a secret: write "${VARIABLE}", or use urls_file."""
+    urls_file: AbsolutePath | None = None
+    """A file with one such URL on each line, that others may neither read nor write."""
+
+    @model_validator(mode="after")
+    def _check_choice(self) -> Self:
+        if (self.urls is None) == (self.urls_file is None):
+            raise broken_rule("not one source, expected exactly one of 'urls' and 'urls_file'")
+        return self
+
+    def build(self, name: str, read: tuple[str, ...]) -> model.Channel:
+        """Return the channel called `name`, whose file was `read` where it has one."""
+        return model.Channel(name, tuple(self.urls or read), self.urls_file)
+
+
+class Matching(Section):
+    """Which findings are meant: those that agree with all that is given."""
+
+    targets: list[str] = []
+    """Names of targets, or patterns with `*` and `?`; any where none is given."""
+    components: list[str] = []
+    """Names of components."""
+    kinds: list[Annotated[TargetKind, Field(strict=False)]] = []
+    """What sort of thing the target is: file, endpoint or self."""
+    findings: list[Annotated[Code, Field(strict=False)]] = []
+    """Codes of findings."""
+
+    def match(self) -> model.Match:
+        """Return what is meant."""
+        return model.Match(tuple(self.targets), tuple(self.components), tuple(self.kinds), tuple(self.findings))
+
+
+class Route(Matching):
+    """What some channels are told; where several routes match, each applies."""
+
+    channels: list[ChannelName] = Field(min_length=1)
+    """A list of names of channels."""
+    severity: Annotated[Severity, Field(strict=False)] = Severity.WARNING
+    """Findings of this severity, and worse ones."""
+
+    def build(self) -> model.Route:
+        """Return the route."""
+        return model.Route(tuple(self.channels), self.severity, self.match())
+
+
+class Silence(Matching):
+    """Findings that nobody is told of until a date; they show everywhere else."""
+
+    reason: Sentence
+    """Why, for those who see the silence in the status."""
+    until: LastDay
+    """The last day, in UTC, on which it holds, such as 2027-03-31."""
+
+    def build(self) -> model.Silence:
+        """Return the silence."""
+        return model.Silence(self.match(), self.reason, self.until)
+
+
+def _reminder(value: object) -> float | None:
+    if value == "never":
+        return None
+    try:
+        seconds = duration(value)
+    except ValueError:
+        seconds = 0.0
+    if seconds < 1:
+        raise ValueError("a duration of at least 1s, or never")
+    return seconds
+
+
+Reminder = Annotated[float | None, BeforeValidator(_reminder), WithJsonSchema({"type": "string"})]
+
+
+class Remind(Section):
+    """After which time a problem that lasts is told again, by its severity."""
+
+    notice: Reminder = Field(default="never", validate_default=True)
+    """A duration such as 30d, or never."""
+    warning: Reminder = Field(default="7d", validate_default=True)
+    """A duration such as 7d, or never."""
+    critical: Reminder = Field(default="1d", validate_default=True)
+    """A duration such as 4h, or never."""
+
+
+class Heartbeat(Section):
+    """A URL that is called for as long as the daemon looks: a service that waits there notices when it does not."""
+
+    url: HeartbeatURL | None = None
+    """An http or https URL, which may be a secret: write "${VARIABLE}", or use url_file."""
+    url_file: AbsolutePath | None = None
+    """A file with that URL, that others may neither read nor write."""
+    every: Interval = default_duration(_HEARTBEAT.every)
+    """How often to call it."""
+
+    @model_validator(mode="after")
+    def _check_choice(self) -> Self:
+        if (self.url is None) == (self.url_file is None):
+            raise broken_rule("not one source, expected exactly one of 'url' and 'url_file'")
+        return self
+
+    def build(self, read: str) -> model.Heartbeat:
+        """Return the heartbeat, whose file was `read` where it has one."""
+        return model.Heartbeat(self.url or read, self.every, self.url_file)
+
+
+class Telling(Section):
+    """How people are told what is wrong."""
+
+    enabled: bool = _TELLING.enabled
+    """Whether certvigil tells people itself; false where the site pages by Prometheus' Alertmanager."""
+    routes: list[Route] = []
+    """Who is told what; without any, each channel is told everything from a warning up."""
+    remind: Remind = Remind()
+    """After which time a problem that lasts is told again."""
+    resolved_after: Duration = default_duration(_TELLING.resolved_after)
+    """How long a problem must be gone before that is told."""
+    attempts: Attempts = _TELLING.attempts
+    """How often a message is tried before it is given up; fifty times take about a day."""
+    runbook: RunbookURL | None = None
+    """The begin of a URL, to which the code of a finding is appended, for those who are told."""
+    silences: list[Silence] = []
+    """Findings that nobody is told of until a date."""
+    heartbeat: Heartbeat | None = None
+    """What is called for as long as the daemon looks."""
+
+    def build(self, heartbeat: str) -> model.Telling:
+        """Return how people are told; `heartbeat` is what its file was read to hold, where it has one."""
+        remind = {
+            Severity.NOTICE: self.remind.notice,
+            Severity.WARNING: self.remind.warning,
+            Severity.CRITICAL: self.remind.critical,
+        }
+        return model.Telling(
+            self.enabled,
+            tuple(each.build() for each in self.routes),
+            remind,
+            self.resolved_after,
+            self.attempts,
+            self.runbook,
+            tuple(each.build() for each in self.silences),
+            self.heartbeat.build(heartbeat) if self.heartbeat else None,
+        )

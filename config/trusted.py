@@ -1,0 +1,66 @@
+"""Which files may be believed, and which may hold a secret."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable
+from typing import Final
+
+_SECRET_LIMIT: Final = 64 * 1024
+"""Bytes of a file with secrets."""
+
+
+def is_read_only(where: str | int) -> bool:
+    """Whether nobody on this host can write there, as where an orchestrator mounts configuration."""
+    return bool(os.statvfs(where).f_flag & os.ST_RDONLY)
+
+
+def unsafe(status: os.stat_result, *, user: int, sticky_is_safe: bool) -> str:
+    """Return why somebody else than root and `user` could change what has this status; empty where nobody could."""
+    if status.st_uid not in {0, user}:
+        return f"belongs to user {status.st_uid}, expected root or user {user}"
+    if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not (sticky_is_safe and status.st_mode & stat.S_ISVTX):
+        return f"writable by group or others (mode {stat.S_IMODE(status.st_mode):04o}), expected its owner alone"
+    return ""
+
+
+def read_secrets(path: str, check: Callable[[str], object]) -> tuple[str, ...]:
+    """Return the lines of a file with secrets, comments and empty ones aside: at least one, each as `check` wants it.
+
+    Raises ValueError, from which no secret can be read, where there is none, one is otherwise, the file cannot be
+    read, or others could read or change it.
+    """
+    try:
+        # A FIFO must not block.
+        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+            problem = _exposed(file.fileno())
+            data = b"" if problem else file.read(_SECRET_LIMIT + 1)
+    except OSError as error:
+        raise ValueError(f"{error.strerror or 'cannot be read'}, expected a file that can be read") from None
+    if problem:
+        raise ValueError(problem)
+    if len(data) > _SECRET_LIMIT:
+        raise ValueError(f"too large, expected at most {_SECRET_LIMIT} bytes")
+    secrets = []
+    for number, line in enumerate(data.decode(errors="replace").splitlines(), 1):
+        secret = line.strip()
+        if secret and not secret.startswith("#"):
+            try:
+                check(secret)
+            except ValueError as error:
+                raise ValueError(f"line {number} is not as it must be, expected {error}") from None
+            secrets.append(secret)
+    if not secrets:
+        raise ValueError("holds nothing, expected one on each line")
+    return tuple(secrets)
+
+
+def _exposed(descriptor: int) -> str:
+    """Return why an open file is no place for a secret; empty where it is one."""
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode):
+        return "not a regular file, expected one"
+    if status.st_mode & stat.S_IROTH:
+        return f"readable by everybody (mode {stat.S_IMODE(status.st_mode):04o}), expected its owner and group alone"
+    return "" if is_read_only(descriptor) else unsafe(status, user=os.geteuid(), sticky_is_safe=False)

@@ -1,0 +1,165 @@
+"""`certvigil notify`: channels are tried; what people were told, know, and want to hear no more of."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final
+from urllib.parse import quote, urlencode
+
+from actions.courier import Courier
+from actions.deliver import Outcome, Receipt
+from config.channel import Channel
+from config.fields import duration
+from config.schema.section import unlike
+from config.text import printable
+from monitor.client import NoAnswer, ask
+from monitor.commands.config import loaded
+from monitor.commands.screen import Screen
+from monitor.commands.status import show_undelivered
+from monitor.tell.text import test_message
+
+_TIMEOUT: Final = 40.0
+"""Seconds for each URL, the time to load apprise included."""
+_AT_ONCE: Final = 4
+_FAILED: Final = 1
+_UNUSABLE: Final = 3
+
+
+def test(names: Sequence[str], path: str, *, as_json: bool) -> int:
+    """Send a message to each URL of the channels called `names`, or of all, and print what became of it.
+
+    Returns 0 where each took it, 1 where one did not, 3 where there is nothing to try.
+    """
+    config = loaded(path)
+    if config is None:
+        return _UNUSABLE
+    unknown = [name for name in names if name not in config.channels]
+    if unknown or not config.channels:
+        problem = "no channel is configured" if not config.channels else _no_channel(unknown[0], config.channels)
+        sys.stderr.write(f"certvigil notify test: {problem}\n")
+        return _UNUSABLE
+    chosen = [config.channels[name] for name in dict.fromkeys(names or config.channels)]
+    jobs = [(channel, position) for channel in chosen for position in range(len(channel.urls))]
+    with ThreadPoolExecutor(_AT_ONCE) as threads:
+        receipts = list(threads.map(_try, jobs))
+    tried = [(channel.url_name(position), receipt) for (channel, position), receipt in zip(jobs, receipts, strict=True)]
+    if as_json:
+        rows = [{"url": name, "outcome": receipt.outcome, "status": receipt.status} for name, receipt in tried]
+        json.dump({"schema": 1, "tried": rows}, sys.stdout, indent=2)
+        sys.stdout.write("\n")
+    else:
+        screen = Screen()
+        for name, receipt in tried:
+            screen.say(f"{name} {receipt.why}", "green" if receipt.outcome is Outcome.DELIVERED else "bold red")
+    return 0 if all(receipt.outcome is Outcome.DELIVERED for _, receipt in tried) else _FAILED
+
+
+def _no_channel(name: str, channels: Mapping[str, Channel]) -> str:
+    return f"there is no channel '{printable(name, 60)}'{unlike(name, channels)}"
+
+
+def _try(job: tuple[Channel, int]) -> Receipt:
+    channel, position = job
+    courier = Courier()
+    try:
+        message = test_message(channel.name, secrets.token_hex(8), time.time())
+        return courier.deliver(message, channel.urls[position], _TIMEOUT)
+    finally:
+        courier.rest()
+
+
+def show(socket: str, *, as_json: bool) -> int:
+    """Print the problems that were told, what was not delivered, and silences; return 3 where nobody answers."""
+    told = _ask(socket, "show", "/api/v1/telling", "GET")
+    if told is None:
+        return _UNUSABLE
+    if as_json:
+        json.dump({"schema": 1, **told}, sys.stdout, indent=2)
+        sys.stdout.write("\n")
+        return 0
+    screen = Screen()
+    screen.table(
+        ("problem", "channel", "severity", "since", "what", "who knows"),
+        (
+            (
+                alert["problem"],
+                alert["channel"],
+                alert["severity"],
+                f"{alert['since'][:19]}Z",
+                alert["headline"],
+                alert["acknowledged"]["who"] if alert["acknowledged"] else "",
+            )
+            for alert in told["alerts"]
+        ),
+        verdict_column=2,
+    )
+    show_undelivered(screen, told)
+    return 0
+
+
+def acknowledge(problem: str, lasting: str | None, socket: str) -> int:
+    """Say that somebody knows of a problem; return 1 where there is none of that name, 3 where nobody answers."""
+    seconds = None if lasting is None else _seconds("acknowledge", lasting)
+    if lasting is not None and seconds is None:
+        return _UNUSABLE
+    query = f"?{urlencode({'for': seconds})}" if seconds is not None else ""
+    done = _ask(socket, "acknowledge", f"/api/v1/telling/acknowledge/{quote(problem, safe='')}{query}", "POST")
+    return _said(done, "acknowledged")
+
+
+def silence(wanted: Mapping[str, Sequence[str]], lasting: str, reason: str, socket: str) -> int:
+    """Have nobody told of what is `wanted`; return 1 where that is refused, 3 where nobody answers."""
+    seconds = _seconds("silence", lasting)
+    if seconds is None:
+        return _UNUSABLE
+    query = urlencode({"for": seconds, "reason": reason, **wanted}, doseq=True)
+    done = _ask(socket, "silence", f"/api/v1/telling/silences?{query}", "POST")
+    return _said(done, f"silent until {done['until']}: {done['id']}" if done and "id" in done else "")
+
+
+def unsilence(identifier: str, socket: str) -> int:
+    """End a silence; return 1 where there is none of that id, 3 where nobody answers."""
+    done = _ask(socket, "unsilence", f"/api/v1/telling/silences/{quote(identifier, safe='')}", "DELETE")
+    return _said(done, "the silence has ended")
+
+
+def decide(what: str, channel: str | None, socket: str) -> int:
+    """Have messages that were given up delivered again (`retry`) or forgotten (`drop`); return 3 if nobody answers."""
+    query = "" if channel is None else f"?{urlencode({'channel': channel})}"
+    done = _ask(socket, what, f"/api/v1/telling/{what}{query}", "POST")
+    return _said(done, f"{done['count']} messages" if done and "count" in done else "")
+
+
+def _seconds(command: str, text: str) -> float | None:
+    try:
+        return duration(text)
+    except ValueError as error:
+        sys.stderr.write(f"certvigil notify {command}: --for {printable(text, 60)}: write {error}\n")
+        return None
+
+
+def _ask(socket: str, command: str, resource: str, method: str) -> dict[str, Any] | None:
+    answer = ask(socket, resource, method=method)
+    if isinstance(answer, NoAnswer):
+        sys.stderr.write(f"certvigil notify {command}: {answer.why}\n")
+        return None
+    if "detail" in answer:
+        why = answer["detail"]
+        shown = why if isinstance(why, str) else "; ".join(f"{each['loc'][-1]}: {each['msg']}" for each in why)
+        sys.stderr.write(f"certvigil notify {command}: {printable(shown)}\n")
+        return {}
+    found: dict[str, Any] = answer
+    return found
+
+
+def _said(done: dict[str, Any] | None, what: str) -> int:
+    """Say what was done, and return the exit code."""
+    if not done:
+        return _UNUSABLE if done is None else _FAILED
+    sys.stdout.write(f"{what}\n")
+    return 0

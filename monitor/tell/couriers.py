@@ -1,0 +1,85 @@
+"""A bounded number of couriers: what hangs holds one of them for a while, and never all."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final
+
+from actions.courier import Courier
+from actions.deliver import Message, Outcome, Receipt
+
+MOST: Final = 6
+"""Deliveries under way at once."""
+_DOUBTFUL: Final = 3
+"""Of these, to URLs that did not take what they were given last."""
+TIMEOUT: Final = 30.0
+"""Seconds for a delivery, and for a heartbeat."""
+_STARTING: Final = 60.0
+"""Seconds for a courier to load what it needs, on a busy host."""
+_IDLE: Final = 60.0
+"""Seconds after which all couriers but one are let go."""
+
+
+class Couriers:
+    """Delivers beside the event loop, on which its methods are called."""
+
+    def __init__(self) -> None:
+        self._threads = ThreadPoolExecutor(MOST + 1, "deliver")
+        self._idle: list[Courier] = []
+        self._all: list[Courier] = []
+        self._places = asyncio.Semaphore(MOST)
+        self._places_for_doubtful = asyncio.Semaphore(_DOUBTFUL)
+        self._doubtful: set[str] = set()
+        self._pacemaker = Courier()
+        self._tidying: asyncio.TimerHandle | None = None
+
+    async def deliver(self, message: Message, url: str) -> Receipt:
+        """Deliver `message` to `url`, and return what became of that."""
+        if url not in self._doubtful:
+            receipt = await self._deliver(message, url)
+        else:
+            async with self._places_for_doubtful:
+                receipt = await self._deliver(message, url)
+        (self._doubtful.discard if receipt.outcome is Outcome.DELIVERED else self._doubtful.add)(url)
+        return receipt
+
+    async def prepare(self) -> None:
+        """Have one courier ready before it is needed."""
+        await self._send(lambda courier: courier.prepare(_STARTING))
+
+    async def beat(self, url: str) -> Receipt:
+        """Call the URL of a heartbeat, whatever else goes on."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, self._pacemaker.beat, url, TIMEOUT)
+
+    def end(self) -> None:
+        """End every delivery, and begin none any more."""
+        if self._tidying is not None:
+            self._tidying.cancel()
+        for each in (*self._all, self._pacemaker):
+            each.end()
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def _deliver(self, message: Message, url: str) -> Receipt:
+        receipts: list[Receipt] = []
+        await self._send(lambda courier: receipts.append(courier.deliver(message, url, TIMEOUT)))
+        return receipts[0]
+
+    async def _send(self, work: Callable[[Courier], object]) -> None:
+        async with self._places:
+            if not self._idle:
+                self._idle.append(Courier())
+                self._all.append(self._idle[-1])
+            courier = self._idle.pop()
+            # A courier whose work nobody waits for any more is not idle.
+            await asyncio.get_running_loop().run_in_executor(self._threads, work, courier)
+            self._idle.append(courier)
+        if self._tidying is not None:
+            self._tidying.cancel()
+        self._tidying = asyncio.get_running_loop().call_later(_IDLE, self._tidy)
+
+    def _tidy(self) -> None:
+        for each in self._idle[:-1]:
+            each.rest()

@@ -1,0 +1,184 @@
+"""Delivery through the real apprise, in a real process, to real receivers."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from actions.courier import Courier
+from actions.deliver import Message, Outcome, Receipt, Tone
+from monitor.lab.process import free_address, wait_for
+from tests.lab.receivers import MailServer, Manner, Receiver
+
+PATIENCE = 60.0
+HOSTILE = "CN=<script>alert(1)</script> *bold* [x](http://evil) & Zürich 🔒"
+MESSAGE = Message(
+    "[critical] expired: web", f"{HOSTILE}\nmessage 0123456789abcdef", "**x**", "web (message 0123456789abcdef)"
+)
+
+
+@pytest.fixture
+def courier(cleanup: ExitStack) -> Courier:
+    courier = Courier()
+    cleanup.callback(courier.end)
+    return courier
+
+
+@pytest.fixture
+def receiver(cleanup: ExitStack) -> Receiver:
+    return cleanup.enter_context(Receiver())
+
+
+@pytest.fixture(autouse=True)
+def _reaped() -> Iterator[None]:
+    """Leave no process behind."""
+    yield
+    while True:
+        try:
+            pid, _ = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return
+        if not pid:
+            return
+
+
+def test_a_message_arrives_as_it_was_written(courier: Courier, receiver: Receiver) -> None:
+    assert courier.deliver(MESSAGE, receiver.url(), PATIENCE) == Receipt(Outcome.DELIVERED)
+    (got,) = receiver.accepted
+    assert (got.title, got.text, got.id) == (MESSAGE.title, MESSAGE.text, "0123456789abcdef")
+
+
+@pytest.mark.parametrize("form", ["text", "html"])
+def test_mail_arrives_and_what_is_hostile_in_it_means_nothing(form: str, courier: Courier, cleanup: ExitStack) -> None:
+    server = cleanup.enter_context(MailServer())
+    assert courier.deliver(MESSAGE, f"{server.url}&format={form}", PATIENCE) == Receipt(Outcome.DELIVERED)
+    (got,) = server.mails
+    assert got.title == MESSAGE.title
+    assert got.id == "0123456789abcdef"
+    # The other part of a mail in HTML is plain text.
+    assert (got.text.count("<script>"), got.text.count("&lt;script&gt;")) == (1, int(form == "html"))
+    assert "Zürich 🔒" in got.text
+
+
+def test_a_text_that_is_too_long_for_a_service_gives_way_to_the_brief_one(courier: Courier, receiver: Receiver) -> None:
+    long = Message("t", "x" * 100_000, "", "the brief one (message 0123456789abcdef)")
+    assert courier.deliver(long, receiver.url(), PATIENCE).outcome is Outcome.DELIVERED
+    assert receiver.accepted[0].text == long.brief
+
+
+def test_what_becomes_of_a_message_is_said_without_the_url(courier: Courier, receiver: Receiver) -> None:
+    nobody = "json://{}:{}/T0KEN".format(*free_address())
+    assert courier.deliver(MESSAGE, nobody, PATIENCE) == Receipt(Outcome.UNREACHABLE)
+    receiver.manner = Manner.WITH_AN_ERROR
+    receipt = courier.deliver(MESSAGE, receiver.url("T0KEN"), PATIENCE)
+    assert receipt == Receipt(Outcome.REFUSED, 500)
+    assert receipt.why == "answered with status 500"
+    for manner in (Manner.CLOSING, Manner.TOO_LATE):
+        receiver.manner = manner
+        assert courier.deliver(MESSAGE, receiver.url("T0KEN"), PATIENCE).outcome is Outcome.UNREACHABLE
+    for nonsense in ("nonsense://T0KEN", "slack://", "T0KEN", ""):
+        assert courier.deliver(MESSAGE, nonsense, PATIENCE) == Receipt(Outcome.UNSUPPORTED)
+
+
+def test_one_that_hangs_is_killed_and_the_next_delivery_goes_through(courier: Courier, receiver: Receiver) -> None:
+    assert courier.prepare(PATIENCE)
+    before = courier.pid
+    receiver.manner = Manner.NOT_AT_ALL
+    # Longer than apprise waits is not needed: only the first of both limits matters.
+    url = receiver.url("?rto=120&cto=120")
+    assert courier.deliver(MESSAGE, url, 0.5) == Receipt(Outcome.TIMED_OUT)
+    receiver.manner = Manner.WELL
+    assert courier.deliver(MESSAGE, url, PATIENCE) == Receipt(Outcome.DELIVERED)
+    assert courier.pid != before
+
+
+def test_a_process_that_is_killed_costs_one_attempt(courier: Courier, receiver: Receiver) -> None:
+    assert courier.prepare(PATIENCE)
+    assert courier.pid is not None
+    receiver.manner = Manner.NOT_AT_ALL
+    receipts: list[Receipt] = []
+    thread = threading.Thread(target=lambda: receipts.append(courier.deliver(MESSAGE, receiver.url(), PATIENCE)))
+    thread.start()
+    wait_for(lambda: receiver.seen)
+    os.kill(courier.pid, signal.SIGKILL)
+    thread.join(PATIENCE)
+    assert receipts == [Receipt(Outcome.FAILED)]
+    receiver.manner = Manner.WELL
+    assert courier.deliver(MESSAGE, receiver.url(), PATIENCE) == Receipt(Outcome.DELIVERED)
+
+
+def test_ending_ends_what_hangs_and_nothing_begins_after_it(courier: Courier, receiver: Receiver) -> None:
+    assert courier.prepare(PATIENCE)
+    receiver.manner = Manner.NOT_AT_ALL
+    receipts: list[Receipt] = []
+    thread = threading.Thread(target=lambda: receipts.append(courier.deliver(MESSAGE, receiver.url(), PATIENCE)))
+    thread.start()
+    wait_for(lambda: receiver.seen)
+    courier.end()
+    thread.join(PATIENCE)
+    assert receipts == [Receipt(Outcome.FAILED)]
+    assert courier.deliver(MESSAGE, receiver.url(), PATIENCE) == Receipt(Outcome.FAILED)
+    assert courier.pid is None
+
+
+def test_no_url_is_in_an_argument_list_or_on_a_terminal(
+    courier: Courier, receiver: Receiver, capfd: pytest.CaptureFixture[str]
+) -> None:
+    courier.deliver(MESSAGE, receiver.url("T0KEN"), PATIENCE)
+    courier.deliver(MESSAGE, "json://{}:{}/T0KEN".format(*free_address()), PATIENCE)
+    assert b"T0KEN" not in Path(f"/proc/{courier.pid}/cmdline").read_bytes()
+    assert capfd.readouterr() == ("", "")
+
+
+def test_it_ends_with_whoever_started_it(receiver: Receiver) -> None:
+    """Even while it hangs, and however that one ended."""
+    receiver.manner = Manner.NOT_AT_ALL
+    child = os.fork()
+    if not child:
+        Courier().deliver(MESSAGE, receiver.url("?rto=120&cto=120"), PATIENCE)
+        os._exit(0)
+    wait_for(lambda: receiver.seen, PATIENCE)
+    (courier,) = _children(child)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    wait_for(lambda: not _lives(courier))
+
+
+def _children(pid: int) -> list[int]:
+    return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def _lives(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def test_a_heartbeat_is_called(courier: Courier, receiver: Receiver) -> None:
+    host, port = receiver.address
+    assert courier.beat(f"http://{host}:{port}/T0KEN", 5.0) == Receipt(Outcome.DELIVERED)
+    assert receiver.beats == 1
+    receiver.stop()
+    started = time.monotonic()
+    assert courier.beat(f"http://{host}:{port}/T0KEN", 5.0) == Receipt(Outcome.UNREACHABLE)
+    assert time.monotonic() >= started
+
+
+def test_the_words_of_a_receipt_follow_the_name_of_a_url() -> None:
+    assert {Receipt(outcome).why for outcome in Outcome} == {
+        "took the message",
+        "did not take the message",
+        "could not be reached",
+        "did not answer in time",
+        "is nothing that apprise can deliver to",
+        "failed within apprise",
+    }
+    assert Message("a", "b", "c", "d").tone is Tone.INFO

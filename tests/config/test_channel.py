@@ -1,0 +1,132 @@
+"""Who is told what, as it is declared; and that no URL shows anywhere."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import yaml
+
+from config.channel import Channel, Heartbeat, Match, Route, Silence, Telling
+from config.load import load
+from config.show import show
+from config.vocabulary import Code, Severity, TargetKind
+from tests.config.conftest import Loaded, Write
+
+SECRET = "T0KEN-hunter2"
+GOOD = """
+channels:
+  ops: {{urls_file: {urls}}}
+telling:
+  enabled: false
+  routes:
+    - {{channels: [ops], severity: critical, components: [web], targets: ["mail*"], kinds: [file], findings: [expired]}}
+  remind: {{critical: 4h, warning: never}}
+  resolved_after: 1m
+  attempts: 7
+  runbook: https://wiki.example.com/certvigil/
+  silences:
+    - {{targets: [mail], reason: "moved in Q1", until: 2027-03-31}}
+  heartbeat: {{url_file: {beat}, every: 5m}}
+"""
+
+
+@pytest.fixture
+def secrets(tmp_path: Path) -> tuple[str, str]:
+    """Write a file of URLs, and one with the URL of the heartbeat."""
+    urls, beat = tmp_path / "ops.urls", tmp_path / "beat.url"
+    urls.write_text(f"# the chat\n  slack://{SECRET}/a  \n\njson://example.com/{SECRET}\n")
+    beat.write_text(f"https://example.com/{SECRET}\n")
+    for each in (urls, beat):
+        each.chmod(0o640)
+    return str(urls), str(beat)
+
+
+def test_telling_is_understood_in_full(loaded: Loaded, secrets: tuple[str, str]) -> None:
+    urls, beat = secrets
+    config = loaded(GOOD.format(urls=urls, beat=beat))
+    assert config.channels == {"ops": Channel("ops", (f"slack://{SECRET}/a", f"json://example.com/{SECRET}"), urls)}
+    match = Match(("mail*",), ("web",), (TargetKind.FILE,), (Code.EXPIRED,))
+    assert config.telling == Telling(
+        enabled=False,
+        routes=(Route(("ops",), Severity.CRITICAL, match),),
+        remind={Severity.NOTICE: None, Severity.WARNING: None, Severity.CRITICAL: 14_400},
+        resolved_after=60,
+        attempts=7,
+        runbook="https://wiki.example.com/certvigil/",
+        silences=(Silence(Match(("mail",)), "moved in Q1", 1_806_537_600),),
+        heartbeat=Heartbeat(f"https://example.com/{SECRET}", 300, beat),
+    )
+    shown = loaded(show(config))
+    assert replace(shown, sources=(), digest="") == replace(config, sources=(), digest="")
+
+
+def test_no_secret_is_shown(loaded: Loaded, secrets: tuple[str, str]) -> None:
+    urls, beat = secrets
+    own = f"channels: {{ops: {{urls: ['${{CHAT}}', 'json://{SECRET}']}}}}\ntelling: {{heartbeat: {{url: '${{BEAT}}'}}}}"
+    for text in (GOOD.format(urls=urls, beat=beat), own):
+        config = loaded(text, CHAT=f"slack://{SECRET}/a", BEAT=f"https://example.com/{SECRET}")
+        assert SECRET not in show(config)
+        assert SECRET not in repr(config)
+    masked = yaml.safe_load(show(config))
+    assert masked["channels"] == {"ops": {"urls": ["slack://***", "json://***"]}}
+    assert masked["telling"]["heartbeat"]["url"] == "***"
+
+
+def test_a_url_is_called_by_its_place_and_kind() -> None:
+    channel = Channel("ops", (f"slack://{SECRET}", f"mailto://{SECRET}"))
+    assert [channel.url_name(position) for position in (0, 1)] == ["ops, URL 1 (slack)", "ops, URL 2 (mailto)"]
+
+
+@pytest.mark.parametrize(
+    ("text", "mode", "says"),
+    [
+        (f"json://{SECRET}", 0o644, "readable by everybody (mode 0644), expected its owner and group alone"),
+        (f"json://{SECRET}", 0o660, "writable by group or others (mode 0660), expected its owner alone"),
+        (f"# chat\njson://a\n{SECRET}", 0o600, "line 3 is not as it must be, expected a URL such as slack://..."),
+        ("# nobody\n\n", 0o600, "holds nothing, expected one on each line"),
+        ("json://a\n" * 10_000, 0o600, "too large, expected at most 65536 bytes"),
+        (None, 0o600, "not a regular file, expected one"),
+    ],
+)
+def test_a_file_of_urls_that_is_no_good_is_a_mistake_where_it_is_named(
+    text: str | None, mode: int, says: str, write: Write, tmp_path: Path
+) -> None:
+    path = tmp_path / "ops.urls"
+    if text is None:
+        os.mkfifo(path)
+    else:
+        path.write_text(text)
+    path.chmod(mode)
+    config = write(f"channels:\n  ops:\n    urls_file: {path}\n")
+    found = load(config, {})
+    assert isinstance(found, tuple)
+    assert list(map(str, found)) == [f"{config}:3: channels.ops.urls_file: {path}: {says}"]
+
+
+def test_a_heartbeat_is_one_url(write: Write, tmp_path: Path) -> None:
+    path = tmp_path / "beat.url"
+    path.write_text("https://a\nhttps://b\n")
+    path.chmod(0o600)
+    config = write(f"telling:\n  heartbeat: {{url_file: {path}}}\n")
+    (mistake,) = map(str, load(config, {}))  # type: ignore[arg-type]
+    assert mistake == f"{config}:2: telling.heartbeat.url_file: holds several lines, expected one URL"
+
+
+@pytest.mark.parametrize(
+    ("match", "holds"),
+    [
+        (Match(), True),
+        (Match(targets=("mail*",)), True),
+        (Match(targets=("web", "mail.example.com:465")), True),
+        (Match(targets=("MAIL*",)), False),
+        (Match(components=("web",)), False),
+        (Match(kinds=(TargetKind.ENDPOINT,), codes=(Code.EXPIRED,)), True),
+        (Match(kinds=(TargetKind.FILE,)), False),
+        (Match(codes=(Code.EXPIRING,)), False),
+    ],
+)
+def test_a_match_holds_where_everything_given_agrees(match: Match, holds: bool) -> None:
+    assert match.holds("mail.example.com:465", None, TargetKind.ENDPOINT, Code.EXPIRED) is holds
