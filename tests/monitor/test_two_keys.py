@@ -58,7 +58,7 @@ class Dual:
         }
         document: dict[str, object] = {
             "state_directory": str(self.directory / "state"),
-            "actor_directory": str(self.directory / "actor"),
+            "actor": {"directory": str(self.directory / "actor")},
             "trust_stores": {"corporate": {"bundle": str(self.directory / "root.pem")}},
             "clients": {"browser": {"trusts": "corporate"}},
             "components": {
