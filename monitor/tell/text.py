@@ -35,9 +35,13 @@ _NOTHING: Final = "By itself nothing will change: somebody must act."
 
 def shown(text: str, limit: int = _LONGEST) -> str:
     """Return hostile `text` as it may stand in a plain message: on one line, and calling nobody."""
-    # What was made printable before keeps the backslashes that it was given then.
-    safe = text if text.isprintable() and len(text) <= limit else printable(text, limit)
-    return _EVERYBODY.sub("@ ", safe)
+    bare = text.replace("\\", "")
+    if printable(bare, len(bare)) != bare:
+        text = printable(text, limit)
+    elif len(text) > limit:
+        # What was made printable before keeps the backslashes that it was given then.
+        text = f"{text[: limit - 1]}…"
+    return _EVERYBODY.sub("@ ", text)
 
 
 def escaped(text: str) -> str:
@@ -99,6 +103,13 @@ def test_message(channel: str, name: str, now: float) -> Message:
     title = f"[test] certvigil: a message to {channel}"
     text = f"Somebody had certvigil try the channel {channel} at {moment(now)}. Nothing is wrong."
     return _message(title, [_Line(title, heading=True), _Line(text), _Line(f"message {name}")], name, Tone.INFO)
+
+
+def announcement(subject: str, policy: str, reasons: Iterable[str], name: str) -> Message:
+    """Return a message that a policy asked for."""
+    title = f"[policy] {shown(policy)}: {shown(subject, 200)}"
+    lines = [_Line(title, heading=True), *(_Line(shown(each)) for each in reasons), _Line(f"message {name}")]
+    return _message(title, lines, name, Tone.WARNING)
 
 
 def _message(title: str, lines: Sequence[_Line], name: str, tone: Tone) -> Message:
