@@ -349,7 +349,8 @@ class Transaction:
         Where the new chains are not served by all, the old set must even be worse.
         """
         new = {chain for each in self.plan.serves for chain in each.chains}
-        if failure.cause not in (Cause.CLIENT_LOST, Cause.NOT_SERVED) or not self.last.accepted:
+        served = self.last.accepted | self.last.partly
+        if failure.cause not in (Cause.CLIENT_LOST, Cause.NOT_SERVED) or not served:
             return False
         if self.baseline.answering - self.last.reliable or not new & {each.chain for each in self.last.served}:
             return False
@@ -361,7 +362,7 @@ class Transaction:
             self._remark(f"the old set could not be judged: {type(error).__name__}")
             return False
         gains = any(each.client not in self.plan.expected_losses for each in would - self.last.accepted)
-        return not gains and (failure.cause is Cause.CLIENT_LOST or would < self.last.accepted)
+        return not gains and (failure.cause is Cause.CLIENT_LOST or would < served)
 
     def _old_files(self) -> dict[str, bytes]:
         world, root = self.setting.world, self.setting.backups

@@ -37,6 +37,7 @@ def _looker(surroundings: Surroundings, handshakes: int) -> Callable[[tuple[str,
     def look(components: tuple[str, ...], now: float) -> Sight:
         served: list[Served] = []
         accepted: set[Acceptance] = set()
+        partly: set[Acceptance] = set()
         for endpoint in (each for name in components for each in endpoints_of(config, config.components[name])):
             observation = _look_often(endpoint, handshakes, now)
             served += (
@@ -45,7 +46,10 @@ def _looker(surroundings: Surroundings, handshakes: int) -> Callable[[tuple[str,
             )
             served += (Served(endpoint.name, each.address, (), each.detail) for each in observation.failures)
             accepted |= _acceptances(surroundings, endpoint, observation)
-        return Sight(tuple(served), frozenset(accepted))
+            if len(observation.presented) > 1:
+                for each in observation.presented:
+                    partly |= _acceptances(surroundings, endpoint, replace(observation, presented=(each,)))
+        return Sight(tuple(served), frozenset(accepted), frozenset(partly - accepted))
 
     return look
 

@@ -7,13 +7,14 @@ import sys
 import tempfile
 from collections.abc import Iterator
 
-from tests.bench import commands, events, look_cpu, scan, steady, tell
+from tests.bench import acting, commands, events, look_cpu, scan, steady, tell
 from tests.bench.estate import build
 from tests.bench.report import Measurement
 
 
 def measurements(directory: str) -> Iterator[Measurement]:
     """Yield every number; all that is needed is made below `directory`."""
+    yield from acting.measure(directory)
     estate = build(os.path.join(directory, "files"))
     yield from commands.measure(estate.files[0])
     yield from scan.measure(directory, estate)
