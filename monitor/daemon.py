@@ -350,6 +350,8 @@ class Daemon:
             self._own_findings["database"] = (
                 () if health is None else (finding(Code.DATABASE_DEGRADED, f"{health.reason}: {health.detail}"),)
             )
+            if health is not None:
+                self.telling.keeper_fails()
             self._say_own()
 
         self._loop.call_soon_threadsafe(say)

@@ -25,7 +25,7 @@ from config.load import digest_on_disk, load
 from config.model import Config
 from config.text import printable
 from monitor import systemd
-from monitor.actor.authority import STRANGER, Peer, Role, objection, ourselves, peer_of, role_of
+from monitor.actor.authority import Peer, Role, objection, ourselves, peer_of, role_of
 from monitor.actor.documents import Document, cannot, ended_document
 from monitor.actor.request import LONGEST, Request, Verb, decode
 from monitor.actor.work import Work, unusable
@@ -37,8 +37,8 @@ log = logging.getLogger("certvigil.actor")
 
 Signature = tuple[tuple[str, int, int, int], ...]
 
-MOST_CONNECTIONS: Final = 16
-"""At once, of operators and of the daemon each."""
+MOST_CONNECTIONS: Final = {Role.OPERATOR: 16, Role.DAEMON: 16, Role.STRANGER: 4}
+"""At once, so that nobody can keep the others from asking."""
 PATIENCE: Final = 10.0
 """Seconds for a peer to say what it wants, and to take what it is told."""
 BREATH: Final = 1.0
@@ -78,7 +78,7 @@ class ActorProcess:
         self._turn = threading.Lock()
         """Held by whoever acts."""
         self._news = threading.Condition()
-        self._places = {role: threading.BoundedSemaphore(MOST_CONNECTIONS) for role in (Role.OPERATOR, Role.DAEMON)}
+        self._places = {role: threading.BoundedSemaphore(most) for role, most in MOST_CONNECTIONS.items()}
         self._conversations: set[threading.Thread] = set()
         self._stopping = threading.Event()
         self._wake, self._awake = socket.socketpair()
@@ -117,6 +117,8 @@ class ActorProcess:
         # What has switched a file already is finished, however long that takes: nothing is worse than half of it.
         with self._turn:
             end = time.monotonic() + STOP_WITHIN
+        with self._news:
+            self._news.notify_all()
         for each in tuple(self._conversations):
             each.join(max(0.0, end - time.monotonic()))
         log.info("stopped")
@@ -127,12 +129,10 @@ class ActorProcess:
             connection, _ = listening.accept()
             connection.settimeout(PATIENCE)
             peer = peer_of(connection)
-            place = self._places.get(role_of(peer, self._config.settings.actor))
-            if place is None or not place.acquire(blocking=False):
-                why = STRANGER if place is None else "the actor is asked too much at once: ask again"
-                log.warning("refused %s: %s", peer.name, why)
+            place = self._places[role_of(peer, self._config.settings.actor)]
+            if not place.acquire(blocking=False):
                 with connection:
-                    _send(connection, cannot(why))
+                    log.warning("%s asks too much at once", peer.name)
                 return
             each = threading.Thread(target=self._converse, args=(connection, peer, place), daemon=True)
             self._conversations.add(each)
@@ -160,7 +160,7 @@ class ActorProcess:
             tell(cannot(request))
             return
         try:
-            if request.verb is Verb.FOLLOW:
+            if request.verb is Verb.FOLLOW and role_of(peer, self._config.settings.actor) is not Role.STRANGER:
                 self._follow(connection, request.after)
             else:
                 tell(self._do(request, peer, lambda record: tell({"step": _step(record)})))

@@ -191,7 +191,11 @@ class Store:
             return self._has_work()
 
     def _has_work(self) -> bool:
-        return bool(self._events or self._changes) or self._behind or self._prune_before is not None
+        return (
+            bool(self._events or self._changes or self._wait_for_changes)
+            or self._behind
+            or self._prune_before is not None
+        )
 
     def _work(self) -> None:
         """Write what waits; what could not be written waits again. Raises whatever the database raises."""
@@ -211,6 +215,7 @@ class Store:
                 strangers = writer.write(events[:_AT_ONCE])
                 del events[:_AT_ONCE]
                 self._had_content = True
+                self._keep(writer)
                 if strangers:
                     _log.warning("%d events were about targets that are not watched", strangers)
         except Exception:

@@ -5,6 +5,7 @@ It lives on the event loop's thread and does no I/O.
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -17,6 +18,8 @@ from monitor.tell.letter import Fate, Letter
 from monitor.tell.lifecycle import Acknowledgement, Alert, AlertKey, Note, review
 from monitor.tell.problem import Member, members
 from monitor.tell.text import Outlook, compose, digest
+
+log = logging.getLogger("certvigil.tell")
 
 APART: Final = 5
 """So many problems that come up at once are a message each; of more, there is one message about all."""
@@ -219,8 +222,16 @@ class Desk:
             yield self._post(Letter(name, channel, tuple(note.alert.problem for note in notes), message, now))
             return
         for note in notes:
-            message = compose(note, self._outlook, self._terms.runbook, now)
+            message = compose(note, self._says, self._terms.runbook, now)
             yield self._post(Letter(note.alert.message_id, channel, (note.alert.problem,), message, now))
+
+    def _says(self, member: Member) -> str:
+        """Return what will happen by itself; that this fails must not keep anybody from being told."""
+        try:
+            return self._outlook(member)
+        except Exception:
+            log.exception("what will happen to %s by itself cannot be said", member.target)
+            return ""
 
     def _post(self, letter: Letter) -> Letter:
         self._set_letter(letter)

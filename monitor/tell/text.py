@@ -35,9 +35,13 @@ _NOTHING: Final = "By itself nothing will change: somebody must act."
 
 def shown(text: str, limit: int = _LONGEST) -> str:
     """Return hostile `text` as it may stand in a plain message: on one line, and calling nobody."""
-    # What was made printable before keeps the backslashes that it was given then.
-    safe = text if text.isprintable() and len(text) <= limit else printable(text, limit)
-    return _EVERYBODY.sub("@ ", safe)
+    bare = text.replace("\\", "")
+    if printable(bare, len(bare)) != bare:
+        text = printable(text, limit)
+    elif len(text) > limit:
+        # What was made printable before keeps the backslashes that it was given then.
+        text = f"{text[: limit - 1]}…"
+    return _EVERYBODY.sub("@ ", text)
 
 
 def escaped(text: str) -> str:

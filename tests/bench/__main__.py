@@ -7,7 +7,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 
-from tests.bench import commands, deciding, events, look_cpu, scan, steady
+from tests.bench import commands, deciding, events, look_cpu, scan, steady, tell
 from tests.bench.estate import build
 from tests.bench.report import Measurement
 
@@ -23,6 +23,7 @@ def measurements(directory: str) -> Iterator[Measurement]:
     # From here on, the estate is another.
     yield from events.measure(directory, estate)
     yield from look_cpu.measure()
+    yield from tell.measure(directory)
 
 
 def main() -> int:
