@@ -42,8 +42,8 @@ class Setting:
     terms: Terms = field(default_factory=Terms)
     stopping: Callable[[], bool] = lambda: False
     """Whether this process was told to end: what has switched no file yet is given up."""
-    by: str = ""
-    """On whose behalf, for the record; printable."""
+    asked: Mapping[str, Any] = field(default_factory=dict)
+    """Who asked for it, for what and why, for the record: `by`, `why` and `wish`, plain values."""
     told: Callable[[Record], None] = lambda _record: None
     """Hears of each step once it is in the journal."""
 
@@ -103,7 +103,7 @@ def _refuse(setting: Setting, name: str, plan: Plan, failure: Failure) -> Ending
             "kind": plan.kind,
             "components": plan.components,
             "hash": plan.hash,
-            "by": setting.by,
+            **setting.asked,
             **_recorded(Outcome.REFUSED, failure),
         },
     )
@@ -206,7 +206,9 @@ class Transaction:
             Event.BEGIN,
             plan=plan_to_json(plan),
             hash=plan.hash,
-            by=self.setting.by,
+            candidate=candidate_of(plan),
+            leaf=next((chain[0] for each in plan.serves for chain in each.chains if chain), ""),
+            **self.setting.asked,
             baseline=sight_to_json(self.baseline),
         )
         for component in sorted({change.component for change in plan.changes}):
@@ -304,7 +306,7 @@ class Transaction:
             return changed
         if not any(each.chain for each in seen.sight.served):
             self._remark("no endpoint answered before or after: the change was not seen live")
-        self.note(Event.VALIDATED)
+        self.note(Event.VALIDATED, accepted=sorted(seen.sight.accepted))
         return None
 
     def _changed(self) -> Failure | None:

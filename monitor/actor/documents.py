@@ -13,6 +13,7 @@ from actions.prepare import Prepared, Refused
 from actions.rehearse import Effect
 from actions.service import steps
 from actions.standing import Ended
+from actions.transaction import candidate_of
 from config.service import Service
 from config.text import printable
 from probes.certificate import Certificate
@@ -34,6 +35,7 @@ def made_document(made: Prepared | Refused, services: Mapping[str, Service]) -> 
     return {
         "plan": {
             "hash": plan.hash,
+            "candidate": candidate_of(plan),
             "kind": plan.kind,
             "components": list(plan.components),
             "changes": _changes(plan),
