@@ -25,7 +25,7 @@ from actions.world import World
 from monitor.lab.ca import Authority
 from monitor.lab.process import wait_for
 from monitor.lab.servers import Lighttpd, Nginx, write_site
-from tests.actions.real import Real
+from tests.actions.real import Real, service_of
 from tests.actions.worlds import KILLED, Cell, Step, StepWorld, cells, in_a_process, kill
 from tests.lab.workers import WORKERS, Workers
 
@@ -56,7 +56,7 @@ class Estate:
         return f"{self.room}/state-{self.number}"
 
     def setting(self, world: World) -> Setting:
-        services = {name: each.service() for name, each in self.webs.items()}
+        services = {name: service_of(each.server) for name, each in self.webs.items()}
         journal = Journal(world, f"{self._state}/journal.jsonl")
         return Setting(world, journal, self._state, services, Live(self.look, self.judge), _TERMS)
 

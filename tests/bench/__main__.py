@@ -7,7 +7,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 
-from tests.bench import acting, commands, events, look_cpu, scan, steady, tell
+from tests.bench import acting, commands, deciding, events, look_cpu, scan, steady, tell
 from tests.bench.estate import build
 from tests.bench.report import Measurement
 
@@ -17,6 +17,7 @@ def measurements(directory: str) -> Iterator[Measurement]:
     yield from acting.measure(directory)
     estate = build(os.path.join(directory, "files"))
     yield from commands.measure(estate.files[0])
+    yield from deciding.measure()
     yield from scan.measure(directory, estate)
     yield from steady.measure_rows(directory, estate)
     yield from steady.measure_scrapes(directory, estate)

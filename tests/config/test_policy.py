@@ -35,6 +35,10 @@ def test_shipped_policies_come_last_and_give_way_to_one_of_their_name(loaded: Lo
     assert [each.name for each in others] == ["undo-regression", "serve-what-is-on-disk"]
 
 
+def test_what_is_shipped_gives_way_to_what_a_site_does_itself() -> None:
+    assert all(each.fallback for each in shipped_policies())
+
+
 def test_nothing_shipped_installs_unattended_unless_the_component_says_so() -> None:
     modes = {type(each.action): each.mode for each in shipped_policies()}
     assert modes == {Rollback: Mode.AUTO, Activate: None, Replace: None}

@@ -423,6 +423,15 @@ def test_what_is_shipped_replaces_each_lifetime_in_its_own_time(days: int, due: 
         assert [each.standing for each in decide(facts, shipped_policies(), NOW).decisions] == expected
 
 
+def test_what_is_shipped_does_not_forestall_the_window_of_a_site() -> None:
+    own = replace(RENEW, windows=(NIGHT,))
+    facts = as_of(situation(certificate=validity(90, 29.9), candidate=candidate()), NOW)
+    assert one(facts, *shipped_policies()).standing is Standing.ACT
+    assert decide(facts, (own, *shipped_policies()), NOW).decisions == ()
+    elsewhere = replace(own, match=Match(components=("mail",)))
+    assert one(facts, elsewhere, *shipped_policies()).policy == "replace-in-time"
+
+
 def test_what_is_shipped_undoes_a_regression_even_where_a_person_approves_replacements() -> None:
     lost = replace(WATCHED, mode=Mode.APPROVE, edges=(Accepts("java", "web/443", False, NOW - 60),))
     decision = one(lost, *shipped_policies())

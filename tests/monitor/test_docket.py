@@ -14,7 +14,7 @@ from config.vocabulary import Code, Mode
 from monitor.decide.check import NEVER, evaluate
 from monitor.decide.decision import Decision, Standing, kind_of
 from monitor.decide.docket import Docket
-from monitor.decide.engine import decide
+from monitor.decide.engine import applicable, decide
 from monitor.decide.situation import Attempt, Result, Situation
 from tests.config.policy_kit import checks, policies
 from tests.monitor.decide_kit import (
@@ -158,7 +158,7 @@ def test_at_most_one_action_wins_and_none_before_it_could_act(facts: Situation, 
     assert all(each.standing in passed_over for each in decisions[:-1])
     alone = [
         decision
-        for each in own
+        for each in applicable(own, facts)
         for decision in decide(facts, [replace(each, notify=None)], NOW).decisions
         if each.action is not None and decision.standing not in passed_over
     ]
