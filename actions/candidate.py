@@ -6,8 +6,8 @@ import binascii
 import hashlib
 import re
 import warnings
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final, NoReturn
 
@@ -135,10 +135,21 @@ class NoCandidate:
 def read_candidate(
     files: Sequence[Given], password: bytes | None = None, at_hand: Sequence[PrivateKey] = ()
 ) -> Candidate | NoCandidate:
+    """Return the one candidate that `files` make together, as `read_candidates` does."""
+    made = read_candidates(files, password, at_hand)
+    if isinstance(made, NoCandidate):
+        return made
+    return made[0] if len(made) == 1 else _several([each.certificate for each in made])
+
+
+def read_candidates(
+    files: Sequence[Given], password: bytes | None = None, at_hand: Sequence[PrivateKey] = ()
+) -> tuple[Candidate, ...] | NoCandidate:
     """Return the candidate that `files` make together: PEM, DER, PKCS#7 or PKCS#12, told by content.
 
-    `password` opens encrypted keys and keystores; `at_hand` are keys that the host has already, for a certificate
-    that comes without one.
+    There are several where they hold servers' certificates for keys of different kinds, an RSA and an EC one, say:
+    then all have the same to say of what was put right. `password` opens encrypted keys and keystores; `at_hand` are
+    keys that the host has already, for a certificate that comes without one.
     """
     if sum(len(file.data) for file in files) > MOST_BYTES:
         return NoCandidate(Flaw.TOO_LARGE, f"the files hold more than {MOST_BYTES} bytes together")
@@ -153,22 +164,27 @@ def read_candidate(
         )
     certificates = tuple(dict.fromkeys(every))
     keys = tuple(dict.fromkeys(each for one in found for each in one.keys))
-    leaf = _leaf(certificates, {key.public_sha256 for key in (*keys, *at_hand)})
-    if isinstance(leaf, NoCandidate):
-        return _locked(found, password) or leaf if leaf.flaw is Flaw.NO_CERTIFICATE else leaf
-    key = next((each for each in (*keys, *at_hand) if each.public_sha256 == leaf.public_key_sha256()), None)
-    if key is None:
-        return _locked(found, password) or _without_key(leaf, keys)
-    chain, root = _chain(leaf, certificates)
+    by_public_half = {key.public_sha256: key for key in (*at_hand, *keys)}
+    leaves = _leaves(certificates, by_public_half.keys())
+    if isinstance(leaves, NoCandidate):
+        return _locked(found, password) or leaves if leaves.flaw is Flaw.NO_CERTIFICATE else leaves
+    made: list[Candidate] = []
+    for leaf in leaves:
+        key = by_public_half.get(leaf.public_key_sha256())
+        if key is None:
+            return _locked(found, password) or _without_key(leaf, keys)
+        chain, root = _chain(leaf, certificates)
+        made.append(Candidate(leaf, chain, key, root))
     put_right = [each for one in found for each in one.put_right]
     put_right += [f"{each.subject} was given more than once" for each in certificates if every.count(each) > 1]
-    put_right += _order(found, (leaf, *chain))
-    put_right += _left_out(certificates, (leaf, *chain), root)
-    if key not in keys:
+    put_right += [each for one in made for each in _order(found, one.presented)]
+    put_right += _left_out(certificates, made)
+    used = {one.key for one in made}
+    if not used <= set(keys):
         put_right.append("no key was given: the certificate belongs to one that this host has already")
-    if len(keys) > (key in keys):
+    if set(keys) - used:
         put_right.append("a private key that does not belong to the certificate was left out")
-    return Candidate(leaf, chain, key, root, tuple(put_right))
+    return tuple(replace(one, put_right=tuple(dict.fromkeys(put_right))) for one in made)
 
 
 class _Form(StrEnum):
@@ -370,7 +386,8 @@ def _starts_with(der: bytes, first: bytes) -> bool:
     return der.startswith(first, 2 + (length & 0x7F if length & 0x80 else 0))
 
 
-def _leaf(certificates: Sequence[Certificate], keys: set[str]) -> Certificate | NoCandidate:
+def _leaves(certificates: Sequence[Certificate], keys: Collection[str]) -> Sequence[Certificate] | NoCandidate:
+    """Return the servers' own certificates, each for another kind of key."""
     if not certificates:
         return NoCandidate(Flaw.NO_CERTIFICATE, "there is no certificate")
     ends = [each for each in certificates if not each.is_ca and not any(_issued(each, other) for other in certificates)]
@@ -379,9 +396,11 @@ def _leaf(certificates: Sequence[Certificate], keys: set[str]) -> Certificate | 
     if not ends:
         shown = _subjects(certificates)
         return NoCandidate(Flaw.NO_CERTIFICATE, f"there are only CA certificates: {shown}; the server's own is missing")
-    if len(ends) > 1:
-        return NoCandidate(Flaw.SEVERAL_LEAVES, f"there are {len(ends)} servers' certificates: {_subjects(ends)}")
-    return ends[0]
+    return ends if len({each.key.kind for each in ends}) == len(ends) else _several(ends)
+
+
+def _several(leaves: Sequence[Certificate]) -> NoCandidate:
+    return NoCandidate(Flaw.SEVERAL_LEAVES, f"there are {len(leaves)} servers' certificates: {_subjects(leaves)}")
 
 
 def _issued(issuer: Certificate, other: Certificate) -> bool:
@@ -429,11 +448,11 @@ def _order(found: Iterable[_Found], presented: Sequence[Certificate]) -> Iterabl
             yield f"{one.name}: the certificates were put in order, from the server's to its issuers'"
 
 
-def _left_out(
-    certificates: Iterable[Certificate], presented: Sequence[Certificate], root: Certificate | None
-) -> Iterable[str]:
+def _left_out(certificates: Iterable[Certificate], made: Sequence[Candidate]) -> Iterable[str]:
+    presented = {each for one in made for each in one.presented}
+    roots = {one.root for one in made}
     for each in certificates:
-        if each == root:
+        if each in roots:
             yield f"the root {each.subject} was left out: clients must hold it themselves"
         elif each not in presented:
             yield f"{each.subject} was left out: no path from the server's certificate needs it"

@@ -44,6 +44,12 @@ class Event(StrEnum):
     """An operator has put the component right."""
     QUARANTINED = "quarantined"
     RELEASED = "released"
+    REFUSED = "refused"
+    """A transaction that was asked for did not begin."""
+    PROPOSED = "proposed"
+    """A plan waits for approval."""
+    APPROVED = "approved"
+    REJECTED = "rejected"
 
 
 ENDED: Final = frozenset({Event.COMMITTED, Event.ROLLED_BACK, Event.FAILED_FORWARD})
@@ -197,37 +203,3 @@ class Journal:
     def close(self) -> None:
         """Close the file."""
         self._world.close(self._descriptor)
-
-
-def unfinished(records: Sequence[Record]) -> tuple[str, ...]:
-    """Return the transactions that began and neither closed nor froze, oldest first."""
-    found: dict[str, None] = {}
-    for record in records:
-        if record.event is Event.BEGIN:
-            found[record.transaction] = None
-        elif record.event in (Event.CLOSED, Event.FROZEN):
-            found.pop(record.transaction, None)
-    return tuple(found)
-
-
-def frozen(records: Sequence[Record]) -> Mapping[str, str]:
-    """Return why each component that is frozen is so, by component."""
-    found: dict[str, str] = {}
-    for record in records:
-        for component in record.data.get("components", ()):
-            if record.event is Event.FROZEN:
-                found[component] = str(record.data.get("reason", ""))
-            elif record.event is Event.THAWED:
-                found.pop(component, None)
-    return found
-
-
-def quarantined(records: Sequence[Record]) -> Mapping[str, str]:
-    """Return why each candidate that is in quarantine is so, by what identifies it."""
-    found: dict[str, str] = {}
-    for record in records:
-        if record.event is Event.QUARANTINED:
-            found[str(record.data["candidate"])] = str(record.data.get("reason", ""))
-        elif record.event is Event.RELEASED:
-            found.pop(str(record.data["candidate"]), None)
-    return found

@@ -18,7 +18,7 @@ from actions.rehearse import CannotBeServed, Effect, Stage, rehearse
 from config.address import is_ip_address
 from config.model import Component
 from config.text import printable
-from config.vocabulary import FileRole
+from config.vocabulary import FileRole, WriteMode
 from probes.certificate import Certificate
 from probes.judge.client import leaf_first
 from probes.judge.key import judge_exposure
@@ -49,8 +49,6 @@ class Site:
     """Its own endpoints with their clients, and what they present today."""
     allowed_issuers: tuple[str, ...] = ()
     allow_shorter: bool = False
-    in_place: bool = False
-    """Its files are written over rather than renamed onto."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +60,8 @@ class Prepared:
     """What becomes of each client at each endpoint."""
     remarks: tuple[str, ...]
     """What is worth knowing and no reason against it: sentences, printable."""
+    leaves: Mapping[str, tuple[Certificate | None, Certificate]]
+    """By component: the server's certificate that its files hold, and the one that they are to hold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,21 +103,36 @@ class _Proposal:
 
 
 def make_plan(
-    sites: Sequence[Site], candidate: Candidate, reader: Reader, now: float, losses: Collection[str] = ()
+    sites: Sequence[Site], candidates: Sequence[Candidate], reader: Reader, now: float, losses: Collection[str] = ()
 ) -> Prepared | Refused:
-    """Return the order that puts `candidate` in place for all `sites` at once, at Unix time `now`.
+    """Return the order that puts `candidates` in place for all `sites` at once, at Unix time `now`.
 
+    Of several, a component takes the one whose key is of the kind that it has today; a single one is for all.
     `losses` names the clients that may be lost. Components whose files say the same already are left out; of the
     others every file is part of the plan, so that the whole set is compared, backed up and bound by its hash.
     """
     disk = _read_all(sites, reader)
     if isinstance(disk, Refused):
         return disk
-    every = [_Proposal(site, candidate, files, _content(candidate, site, files)) for site, files in disk]
+    every: list[_Proposal] = []
+    objections: list[Objection] = []
+    for site, files in disk:
+        candidate = _fitting(candidates, site, presented_by(_held(files)))
+        if isinstance(candidate, Objection):
+            objections.append(candidate)
+        else:
+            every.append(_Proposal(site, candidate, files, _content(candidate, site, files)))
+    if objections:
+        return Refused(tuple(objections))
     proposals = [each for each in every if each.content != _held(each.files)]
     if not proposals:
         return Refused((Objection(Ground.NOTHING_TO_DO, "the files hold this certificate, chain and key already"),))
-    return _conclude(Kind.REPLACE, proposals, reader, now, losses)
+    made = _conclude(Kind.REPLACE, proposals, reader, now, losses)
+    if isinstance(made, Refused):
+        return made
+    unused = [each.certificate for each in candidates if each not in {one.candidate for one in every}]
+    remarks = (f"{each.subject}, for a key of {each.key.kind}, is none of these components'" for each in unused)
+    return replace(made, remarks=(*made.remarks, *remarks))
 
 
 def plan_activation(
@@ -223,6 +238,21 @@ def _read(role: FileRole, given: str, reader: Reader) -> _File:
     return _File(role, given, path, state_of(found, data), data)
 
 
+def _fitting(candidates: Sequence[Candidate], site: Site, installed: Sequence[Certificate]) -> Candidate | Objection:
+    """Return the candidate for a component, which has its kind of key, or else that which its endpoints ask for."""
+    if len(candidates) == 1:
+        return candidates[0]
+    asked = {stage.endpoint.key_type for stage in site.stages} - {None}
+    kinds = {leaf_first(installed)[0].key.kind} if installed else asked
+    fitting = [each for each in candidates if each.certificate.key.kind in kinds]
+    if len(fitting) == 1:
+        return fitting[0]
+    found = ", ".join(each.certificate.key.kind for each in candidates)
+    wanted = " or ".join(sorted(filter(None, kinds))) or "unknown"
+    which = f"which of the certificates, for keys of {found}, {site.component.name} is to have cannot be told"
+    return Objection(Ground.KEY_MISMATCH, f"{which}: its own kind is {wanted}")
+
+
 def _content(candidate: Candidate, site: Site, files: _Files) -> dict[FileRole, bytes]:
     """Return what each file is to hold, which is what it holds where that says the same."""
     rendered = render(candidate, site.component.artefacts)
@@ -270,7 +300,14 @@ def _conclude(
         file.path: each.content[role] for each in proposals for role, file in each.files.items() if file.path in paths
     }
     remarks = dict.fromkeys(remark for each in proposals for remark in _remarks(each))
-    return Prepared(Order(plan, content), tuple(effects), tuple(remarks))
+    leaves = {
+        each.site.component.name: (
+            leaf_first(each.installed)[0] if each.installed else None,
+            leaf_first(each.candidate.presented)[0],
+        )
+        for each in proposals
+    }
+    return Prepared(Order(plan, content), tuple(effects), tuple(remarks), leaves)
 
 
 def _unwritable(proposal: _Proposal) -> Iterator[Objection]:
@@ -322,13 +359,14 @@ def _staged(stage: Stage, installed: Sequence[Certificate]) -> Stage:
 
 
 def _changes(proposal: _Proposal, reader: Reader) -> Iterator[Change]:
+    component = proposal.site.component
     for role, file in proposal.files.items():
         if file.state is None and not proposal.content[role]:
             continue
         before = file.state or _metadata(file, proposal.files, reader)
         after = replace(before, sha256=hashlib.sha256(proposal.content[role]).hexdigest())
         given = file.given if file.given != file.path else ""
-        yield Change(proposal.site.component.name, file.path, file.state, after, given, proposal.site.in_place)
+        yield Change(component.name, file.path, file.state, after, given, component.write_mode is WriteMode.IN_PLACE)
 
 
 def _metadata(missing: _File, files: _Files, reader: Reader) -> FileState:

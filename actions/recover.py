@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Final
 
-from actions.journal import ENDED, Event, JournalError, Record, frozen, unfinished
+from actions.ending import Cause, Ending, Failure, Outcome
+from actions.journal import ENDED, Event, JournalError, Record
 from actions.lock import Busy, acquire
 from actions.plan import plan_from_json
+from actions.standing import frozen, unfinished
 from actions.target import Condition
-from actions.transaction import Cause, Ending, Failure, Outcome, Setting, Transaction
+from actions.transaction import Setting, Transaction
 from actions.validate import sight_from_json
 
 _ATTEMPTS: Final = 3
@@ -117,7 +119,7 @@ def _end(under_way: Transaction, records: Sequence[Record], *, live: bool) -> En
 def _tidy(under_way: Transaction, ended: Record) -> Ending:
     """Remove what was left after the end; raises OSError."""
     under_way.clear(keep_backup=True)
-    outcome, cause = Outcome(ended.event.value), Cause(ended.data["cause"])
+    outcome, cause = Outcome(ended.data["outcome"]), Cause(ended.data["cause"])
     return Ending(under_way.name, outcome, cause, str(ended.data["reason"]) + "; interrupted while tidying up.")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Final
 
 from OpenSSL import SSL
@@ -12,7 +13,7 @@ from actions.candidate import Candidate
 from actions.precheck import roots_known
 from config.model import Endpoint
 from config.text import printable
-from config.vocabulary import TLSVersion
+from config.vocabulary import KeyKind, TLSVersion
 from probes.assess import EndpointContext, assess_endpoint
 from probes.finding import Edge
 from probes.judge.client import View
@@ -70,17 +71,17 @@ def rehearse(candidate: Candidate, stages: Sequence[Stage], now: float) -> tuple
 
     The candidate is served by TLS 1.2 and by TLS 1.3, without a socket; the client's side is the probes' own.
     """
-    presented: list[Presented] = []
-    for version in _VERSIONS:
-        shown = serve(candidate, version)
+    presented: dict[KeyKind | None, list[Presented]] = {stage.endpoint.key_type: [] for stage in stages} or {None: []}
+    for (key_type, by_version), version in product(presented.items(), _VERSIONS):
+        shown = serve(candidate, version, key_type)
         if isinstance(shown, CannotBeServed):
             return shown
-        presented.append(shown)
+        by_version.append(shown)
     elsewhere = roots_known(candidate, [view for stage in stages for view in stage.views])
     effects: list[Effect] = []
     for stage in stages:
         before = {edge.client: edge for edge in _edges(stage, stage.served, elsewhere, now)}
-        after = _edges(stage, tuple(presented), elsewhere, now)
+        after = _edges(stage, tuple(presented[stage.endpoint.key_type]), elsewhere, now)
         effects += (Effect(stage.endpoint.name, before.get(edge.client), edge) for edge in after)
     return tuple(effects)
 
@@ -92,9 +93,10 @@ def _edges(
     return assess_endpoint(observation, EndpointContext(stage.endpoint, stage.views, elsewhere), now).edges
 
 
-def serve(candidate: Candidate, version: TLSVersion) -> Presented | CannotBeServed:
+def serve(candidate: Candidate, version: TLSVersion, key_type: KeyKind | None = None) -> Presented | CannotBeServed:
     """Return what a client is presented by a server that was given `candidate`, by that version of TLS.
 
+    Where `key_type` is given, the client takes only keys of that type.
     The server is OpenSSL as it comes: what it finds too weak to serve cannot be served.
     """
     context = SSL.Context(SSL.TLS_SERVER_METHOD)
@@ -110,11 +112,11 @@ def serve(candidate: Candidate, version: TLSVersion) -> Presented | CannotBeServ
         return CannotBeServed(f"OpenSSL refuses to load it: {_said(error)}")
     server = SSL.Connection(context, None)
     server.set_accept_state()
-    return _handshake(server, version)
+    return _handshake(server, version, key_type)
 
 
-def _handshake(server: SSL.Connection, version: TLSVersion) -> Presented | CannotBeServed:
-    client = Handshake("rehearsal", "", version)
+def _handshake(server: SSL.Connection, version: TLSVersion, key_type: KeyKind | None) -> Presented | CannotBeServed:
+    client = Handshake("rehearsal", "", version, key_type)
     to_server = client.start()
     said = ""
     for _ in range(_FLIGHTS):
@@ -133,7 +135,8 @@ def _handshake(server: SSL.Connection, version: TLSVersion) -> Presented | Canno
         case Presented() as presented:
             return presented
         case Unreachable(_, _, detail):
-            return CannotBeServed(f"no handshake by {version}: {said or detail}")
+            asking = f" that takes {key_type} keys only" if key_type else ""
+            return CannotBeServed(f"no handshake by {version} with a client{asking}: {said or detail}")
 
 
 def _sent(server: SSL.Connection) -> bytes:

@@ -29,6 +29,12 @@ class Trouble:
         return f"`{command}` {how}" + (f": {self.ran.output[-400:]}" if self.ran.output else "")
 
 
+def steps(service: Service) -> tuple[Command, ...]:
+    """Return the commands that a transaction runs where nothing goes wrong, in that order."""
+    stopped = (service.stop, service.test, service.start) if service.quiesce else (service.test, _activation(service))
+    return tuple(each for each in (service.test, *stopped) if each is not None)
+
+
 def test(world: World, service: Service) -> Trouble | None:
     """Run the service's own test of its configuration; None where it passes or there is none."""
     return _first_trouble(world, service, (service.test,))
@@ -41,10 +47,11 @@ def stop(world: World, service: Service) -> Trouble | None:
 
 def activate(world: World, service: Service) -> Trouble | None:
     """Put the service onto what is on disk, as it is declared to."""
-    if service.quiesce:
-        return _first_trouble(world, service, (service.start,))
-    reloads = service.activate is Activation.RELOAD
-    return _first_trouble(world, service, (service.reload if reloads else service.restart,))
+    return _first_trouble(world, service, (service.start if service.quiesce else _activation(service),))
+
+
+def _activation(service: Service) -> Command | None:
+    return service.reload if service.activate is Activation.RELOAD else service.restart
 
 
 def activate_again(world: World, service: Service) -> Trouble | None:

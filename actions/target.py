@@ -72,7 +72,7 @@ def obstacle(world: World, change: Change, trusted: frozenset[int]) -> str | Non
     for each in {path, change.given or path}:
         if _is_certbots(world, each):
             return f"{name} belongs to certbot, which would undo the change: give the service a copy by a deploy hook"
-    if (unsafe := _unsafe_directory(world, directory, trusted)) is not None:
+    if (unsafe := unsafe_directory(world, directory, trusted)) is not None:
         return f"{name}: {printable(unsafe)} can be changed by a lesser user"
     standing = world.standing(directory)
     if standing.read_only or standing.immutable:
@@ -96,8 +96,11 @@ def _is_certbots(world: World, path: str) -> bool:
     )
 
 
-def _unsafe_directory(world: World, directory: str, trusted: frozenset[int]) -> str | None:
-    """Return the first directory from the root on that someone else could put another in the place of."""
+def unsafe_directory(world: World, directory: str, trusted: frozenset[int] = frozenset()) -> str | None:
+    """Return the first directory from the root on in which someone else could put another in the place of the next.
+
+    `trusted` are user ids that may own one, beside root and our own. Raises OSError.
+    """
     owners = {0, os.geteuid()} | trusted
     parts = directory.split("/")
     for depth in range(1, len(parts) + 1):

@@ -9,15 +9,16 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import Any, Final
 
 from actions import backup, service, target
 from actions.backup import BackupError
-from actions.journal import Event, Journal, JournalError, Record, frozen, quarantined
+from actions.ending import CANDIDATES_FAULT, Cause, Ending, Failure, Outcome
+from actions.journal import Event, Journal, JournalError, Record
 from actions.lock import Busy, acquire
 from actions.plan import Change, Kind, Order, Plan, plan_to_json
 from actions.service import Trouble
+from actions.standing import frozen, quarantined
 from actions.target import Condition, ThirdPartyError
 from actions.validate import Live, Seen, Sight, Terms, judge_new, judge_old, sight_to_json, watch
 from actions.world import World
@@ -25,73 +26,6 @@ from config.service import Activation, Service
 from config.text import printable
 
 _KEEP: Final = 20
-
-
-class Outcome(StrEnum):
-    """How a transaction ended."""
-
-    COMMITTED = "committed"
-    REFUSED = "refused"
-    """Nothing was touched."""
-    ROLLED_BACK = "rolled_back"
-    FAILED_FORWARD = "failed_forward"
-    """Something is wrong with the new, but nobody would be better off with the old."""
-    FROZEN = "frozen"
-    """Neither the one nor the other: an operator must look."""
-
-
-class Cause(StrEnum):
-    """Why a transaction did not simply commit."""
-
-    NONE = "none"
-    BUSY = "busy"
-    COMPONENT_FROZEN = "component_frozen"
-    QUARANTINED = "quarantined"
-    TARGET = "target"
-    """A file cannot or should not be changed."""
-    CHANGED = "changed"
-    """Someone else changed a file."""
-    STORAGE = "storage"
-    """A file operation failed."""
-    JOURNAL = "journal"
-    STOP = "stop"
-    """A service could not be stopped for the switch."""
-    CONFIG_TEST_BEFORE = "config_test_before"
-    CONFIG_TEST = "config_test"
-    ACTIVATION = "activation"
-    ACTIVATION_TIMEOUT = "activation_timeout"
-    NOT_PROVEN = "not_proven"
-    """The service says that it restarted, and is the same process."""
-    NOT_SERVED = "not_served"
-    CLIENT_LOST = "client_lost"
-    INTERRUPTED = "interrupted"
-    INTERNAL = "internal"
-    """A fault of certvigil itself."""
-
-
-_CANDIDATES_FAULT: Final = frozenset({Cause.CONFIG_TEST, Cause.ACTIVATION, Cause.CLIENT_LOST})
-"""What trying the same candidate again would only repeat, provided that the old set then works."""
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """Why it does not go on."""
-
-    cause: Cause
-    sentence: str
-
-
-@dataclass(frozen=True, slots=True)
-class Ending:
-    """How a transaction ended, for the one who asked and for the operator."""
-
-    transaction: str
-    outcome: Outcome
-    cause: Cause
-    sentence: str
-    """What happened and what is so now; printable."""
-    remarks: tuple[str, ...] = ()
-    """What else an operator should know; printable."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +42,8 @@ class Setting:
     terms: Terms = field(default_factory=Terms)
     stopping: Callable[[], bool] = lambda: False
     """Whether this process was told to end: what has switched no file yet is given up."""
+    by: str = ""
+    """On whose behalf, for the record; printable."""
     told: Callable[[Record], None] = lambda _record: None
     """Hears of each step once it is in the journal."""
 
@@ -144,10 +80,12 @@ def transact(setting: Setting, order: Order) -> Ending:
         setting.prepare()
         locks = acquire(setting.world, setting.locks, order.plan.components)
     except OSError as error:
-        return _refusal(name, order.plan, Failure(Cause.STORAGE, f"the state directory cannot be used: {_said(error)}"))
+        return _refuse(
+            setting, name, order.plan, Failure(Cause.STORAGE, f"the state directory cannot be used: {_said(error)}")
+        )
     if isinstance(locks, Busy):
         who = f"process {locks.holder} is at work on {locks.component}"
-        return _refusal(name, order.plan, Failure(Cause.BUSY, who))
+        return _refuse(setting, name, order.plan, Failure(Cause.BUSY, who))
     try:
         return Transaction(setting, name, order.plan).run(order.content)
     finally:
@@ -156,8 +94,27 @@ def transact(setting: Setting, order: Order) -> Ending:
             locks.release()
 
 
-def _refusal(name: str, plan: Plan, failure: Failure) -> Ending:
+def _refuse(setting: Setting, name: str, plan: Plan, failure: Failure) -> Ending:
+    record = Record(
+        setting.world.now(),
+        name,
+        Event.REFUSED,
+        {
+            "kind": plan.kind,
+            "components": plan.components,
+            "hash": plan.hash,
+            "by": setting.by,
+            **_recorded(Outcome.REFUSED, failure),
+        },
+    )
+    # A journal that takes no record is among the reasons to refuse.
+    with suppress(JournalError):
+        setting.journal.append(record)
     return Ending(name, Outcome.REFUSED, failure.cause, f"{_of(plan)}: {failure.sentence}; nothing was changed.")
+
+
+def _recorded(outcome: Outcome, failure: Failure) -> dict[str, str]:
+    return {"outcome": outcome, "cause": failure.cause, "reason": failure.sentence}
 
 
 def _of(plan: Plan) -> str:
@@ -207,7 +164,7 @@ class Transaction:
         if refused is None and (trouble := self._each_service(service.test)):
             refused = Failure(Cause.CONFIG_TEST_BEFORE, f"its configuration is not good as it is: {trouble.sentence}")
         if refused is not None:
-            return _refusal(self.name, self.plan, refused)
+            return _refuse(self.setting, self.name, self.plan, refused)
         self.baseline = self._look()
         try:
             stopped = self._prepare(content)
@@ -245,7 +202,13 @@ class Transaction:
         The intent is the point after which being told to end no longer ends it: what is half switched is finished.
         """
         world, plan = self.setting.world, self.plan
-        self.note(Event.BEGIN, plan=plan_to_json(plan), hash=plan.hash, baseline=sight_to_json(self.baseline))
+        self.note(
+            Event.BEGIN,
+            plan=plan_to_json(plan),
+            hash=plan.hash,
+            by=self.setting.by,
+            baseline=sight_to_json(self.baseline),
+        )
         for component in sorted({change.component for change in plan.changes}):
             paths = [change.path for change in plan.changes if change.component == component]
             backup.take(world, self.setting.backups, component, self.name, paths)
@@ -261,7 +224,7 @@ class Transaction:
 
     def abandon(self, failure: Failure) -> Ending:
         """End before the first file was switched."""
-        self.note_if_possible(Event.ROLLED_BACK, cause=failure.cause, reason=failure.sentence)
+        self.note_if_possible(Event.ROLLED_BACK, **_recorded(Outcome.REFUSED, failure))
         try:
             self.clear(keep_backup=False)
         except OSError as error:
@@ -386,9 +349,7 @@ class Transaction:
         new = {chain for each in self.plan.serves for chain in each.chains}
         if failure.cause not in (Cause.CLIENT_LOST, Cause.NOT_SERVED) or not self.last.accepted:
             return False
-        answering = {(each.endpoint, each.how): each.chain for each in self.last.served if each.chain}
-        answered = {(each.endpoint, each.how) for each in self.baseline.served if each.chain}
-        if answered - answering.keys() or not new & set(answering.values()):
+        if self.baseline.answering - self.last.reliable or not new & {each.chain for each in self.last.served}:
             return False
         try:
             old = self._old_files()
@@ -436,7 +397,7 @@ class Transaction:
             return self.freeze(Failure(failure.cause, f"{failure.sentence}; and then {problem.sentence}"))
         if not live:
             self._remark("the old files are back; that they are served was not seen, the services being down")
-        if failure.cause in _CANDIDATES_FAULT:
+        if failure.cause in CANDIDATES_FAULT:
             self.note_if_possible(Event.QUARANTINED, candidate=candidate_of(self.plan), reason=failure.sentence)
         return self._end(Outcome.ROLLED_BACK, Event.ROLLED_BACK, failure)
 
@@ -487,16 +448,14 @@ class Transaction:
 
     def freeze(self, failure: Failure) -> Ending:
         """End with neither: nothing is removed, and nothing is done to these components until an operator says so."""
-        self.note_if_possible(
-            Event.FROZEN, components=self.plan.components, cause=failure.cause, reason=failure.sentence
-        )
+        self.note_if_possible(Event.FROZEN, components=self.plan.components, **_recorded(Outcome.FROZEN, failure))
         sentence = (
             f"{_of(self.plan)}: {failure.sentence}. FROZEN: nothing more is done here until an operator clears it."
         )
         return Ending(self.name, Outcome.FROZEN, failure.cause, sentence, tuple(self.remarks))
 
     def _end(self, outcome: Outcome, event: Event, failure: Failure) -> Ending:
-        if self.note_if_possible(event, cause=failure.cause, reason=failure.sentence):
+        if self.note_if_possible(event, **_recorded(outcome, failure)):
             # Without that record recovery has to find what it needs beside the targets.
             try:
                 self.clear(keep_backup=True)
@@ -537,9 +496,12 @@ class Transaction:
         return {each: services[each] for each in self.plan.components if each in services}
 
     def _each_service(self, act: Callable[[World, Service], Trouble | None], *, go_on: bool = False) -> Trouble | None:
-        """Return the first trouble; with `go_on` the services after it have their turn all the same."""
+        """Return the first trouble; with `go_on` the services after it have their turn all the same.
+
+        Components that have the same service have it together, and once.
+        """
         first = None
-        for each in self._services().values():
+        for each in dict.fromkeys(self._services().values()):
             trouble = act(self.setting.world, each)
             first = first or trouble
             if trouble is not None and not go_on:

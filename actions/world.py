@@ -26,6 +26,10 @@ _GET_FLAGS: Final = 0x80086601
 _IMMUTABLE_OR_APPEND_ONLY: Final = 0x10 | 0x20
 _EXCHANGE: Final = 2
 """RENAME_EXCHANGE of linux/fs.h."""
+_TIMEX_SIZE: Final = 512
+"""More than a struct timex takes anywhere; all zeros asks and sets nothing."""
+_TIME_ERROR: Final = 5
+"""Of linux/timex.h."""
 _HERE: Final = -100
 """AT_FDCWD of linux/fcntl.h."""
 _OPEN: Final = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NOCTTY
@@ -211,10 +215,11 @@ class World:
         """Remove a name."""
         os.unlink(path)
 
-    def make_directory(self, path: str) -> None:
-        """Make a directory for its owner only, unless it is there."""
+    def make_directory(self, path: str, mode: int = 0o700) -> None:
+        """Make a directory, by default for its owner only, unless it is there."""
         with suppress(FileExistsError):
-            os.mkdir(path, 0o700)
+            os.mkdir(path, mode)
+            os.chmod(path, mode)
 
     def remove_directory(self, path: str) -> None:
         """Remove an empty directory."""
@@ -241,6 +246,14 @@ class World:
             output.seek(max(0, size - _OUTPUT_LIMIT))
             said = output.read(_OUTPUT_LIMIT).decode(errors="replace")
         return Ran(command, status, " / ".join(printable(line) for line in said.splitlines() if line.strip()))
+
+    def synchronised(self) -> bool | None:
+        """Return whether the kernel counts the wall clock as synchronised (adjtimex); None where it does not say."""
+        try:
+            state = ctypes.CDLL(None).adjtimex(ctypes.create_string_buffer(_TIMEX_SIZE))
+        except AttributeError:
+            return None
+        return None if state < 0 else state != _TIME_ERROR
 
     def now(self) -> float:
         """Return the wall clock's time, Unix seconds."""

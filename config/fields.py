@@ -159,6 +159,7 @@ LastDay = Annotated[int, BeforeValidator(_last_day), WithJsonSchema({"type": "st
 Concurrency = _whole_number(1, 1000)
 HistoryDays = _whole_number(1, 36_500)
 Successes = _whole_number(1, 100)
+Handshakes = _whole_number(1, 1000)
 Attempts = _whole_number(1, 1000)
 Port = _whole_number(1, 65_535)
 

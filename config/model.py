@@ -5,10 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from config.channel import Channel, Telling
 from config.service import Service
-from config.vocabulary import Code, FileRole, Mode, TLSVersion, VerifierName
+from config.vocabulary import Code, FileRole, KeyKind, Mode, TLSVersion, VerifierName, WriteMode
+
+if TYPE_CHECKING:
+    # Policies are made of thresholds, which are here.
+    from config.policy import Policy
 
 DAY = 86_400
 
@@ -77,6 +82,8 @@ class Endpoint:
     clients: tuple[str, ...] = ()
     component: str | None = None
     thresholds: Thresholds | None = None
+    key_type: KeyKind | None = None
+    """The kind of key to ask for, of a server that has an RSA and an EC pair; None leaves the choice to the server."""
 
     @property
     def verified_name(self) -> str:
@@ -111,6 +118,10 @@ class Component:
     """Issuers, by their RFC 4514 names, whose certificates may be installed; empty for any."""
     mode: Mode = Mode.APPROVE
     """How far a candidate in its inbox is taken without a person."""
+    write_mode: WriteMode = WriteMode.RENAME
+    """Of all its files."""
+    labels: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    """What policies match it by."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +198,8 @@ class Validation:
     """Seconds between two looks."""
     deadline: float = 60.0
     """Seconds after which it is too late, and the change is undone."""
+    handshakes: int = 16
+    """With each address in one look, since several workers may share a port."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,9 +249,13 @@ class Config:
     components: Mapping[str, Component] = field(default_factory=lambda: MappingProxyType({}))
     trust_stores: Mapping[str, TrustStore] = field(default_factory=lambda: MappingProxyType({}))
     clients: Mapping[str, Client] = field(default_factory=lambda: MappingProxyType({}))
+    policies: tuple[Policy, ...] = ()
+    """In the order in which they are asked, the shipped ones last."""
     waivers: tuple[Waiver, ...] = ()
     channels: Mapping[str, Channel] = field(default_factory=lambda: MappingProxyType({}))
     telling: Telling = field(default_factory=Telling)
+    profile: str | None = None
+    """The name of the shipped profile that the configuration adds to."""
     sources: tuple[str, ...] = ()
     """The files this was read from, to notice that the disk differs from what is loaded."""
     digest: str = ""

@@ -29,6 +29,7 @@ from config.model import (
     Watch,
 )
 from config.service import Service
+from config.show_policy import given, show_policy
 
 MASK: Final = "***"
 """What stands in place of a secret."""
@@ -49,6 +50,7 @@ def show(config: Config) -> str:
         "components": {name: _component(each, config.endpoints) for name, each in config.components.items()},
         "trust_stores": {name: _trust_store(each) for name, each in config.trust_stores.items()},
         "clients": {name: _client(each) for name, each in config.clients.items()},
+        "policies": [show_policy(each) for each in config.policies],
         "waivers": [_waiver(each) for each in config.waivers],
         "channels": {name: _channel(each) for name, each in config.channels.items()},
         "telling": _telling(config.telling),
@@ -71,10 +73,6 @@ def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
 _Dumper.add_representer(str, _represent_text)
 
 
-def _given(section: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in section.items() if value is not None}
-
-
 def _settings(settings: Settings) -> dict[str, Any]:
     return {
         "state_directory": settings.state_directory,
@@ -83,12 +81,13 @@ def _settings(settings: Settings) -> dict[str, Any]:
             "successes": settings.validation.successes,
             "interval": duration_text(settings.validation.interval),
             "deadline": duration_text(settings.validation.deadline),
+            "handshakes": settings.validation.handshakes,
         },
         "socket": settings.socket,
         "rescan": duration_text(settings.rescan),
         "concurrency": settings.concurrency,
         "history_days": settings.history_days,
-        "web": _given(
+        "web": given(
             {
                 "listen": list(settings.web.listen),
                 "config_file": settings.web.config_file,
@@ -107,7 +106,7 @@ def _actor(actor: ActorSettings) -> dict[str, Any]:
 
 
 def _watch(watch: Watch) -> dict[str, Any]:
-    return _given(
+    return given(
         {
             "files": list(watch.patterns),
             "exclude": list(watch.exclude),
@@ -118,7 +117,7 @@ def _watch(watch: Watch) -> dict[str, Any]:
 
 
 def _endpoint(endpoint: Endpoint) -> dict[str, Any]:
-    return _given({"name": endpoint.name, "server_name": endpoint.server_name, **_looking(endpoint)})
+    return given({"name": endpoint.name, "server_name": endpoint.server_name, **_looking(endpoint)})
 
 
 def _looking(endpoint: Endpoint) -> dict[str, Any]:
@@ -130,13 +129,14 @@ def _looking(endpoint: Endpoint) -> dict[str, Any]:
         "allowed_versions": sorted(map(str, endpoint.allowed_versions)),
         "clients": list(endpoint.clients),
         "thresholds": _thresholds(endpoint.thresholds),
+        "key_type": str(endpoint.key_type) if endpoint.key_type else None,
     }
 
 
 def _component(component: Component, endpoints: Mapping[str, Endpoint]) -> dict[str, Any]:
     artefacts = component.artefacts
     return {
-        "artefacts": _given(
+        "artefacts": given(
             {
                 "certificate": artefacts.certificate,
                 "key": artefacts.key,
@@ -145,7 +145,7 @@ def _component(component: Component, endpoints: Mapping[str, Endpoint]) -> dict[
             }
         ),
         "endpoints": [
-            _given({"name": endpoint.server_name, **_looking(endpoint)})
+            given({"name": endpoint.server_name, **_looking(endpoint)})
             for endpoint in map(endpoints.__getitem__, component.endpoints)
         ],
         "clients": list(component.clients),
@@ -153,6 +153,8 @@ def _component(component: Component, endpoints: Mapping[str, Endpoint]) -> dict[
         **({"service": _service(component.service)} if component.service else {}),
         "allowed_issuers": list(component.allowed_issuers),
         "mode": str(component.mode),
+        "write_mode": str(component.write_mode),
+        "labels": dict(component.labels),
     }
 
 
@@ -163,7 +165,7 @@ def _service(service: Service) -> dict[str, Any]:
         named = ("test", "reload", "restart", "stop", "start")
         commands = {name: getattr(service, name) for name in named}
     return {
-        **{name: list(each) if isinstance(each, tuple) else each for name, each in _given(commands).items()},
+        **{name: list(each) if isinstance(each, tuple) else each for name, each in given(commands).items()},
         "activate": str(service.activate),
         "timeout": duration_text(service.timeout),
         "quiesce": service.quiesce,
@@ -208,7 +210,7 @@ def _channel(channel: Channel) -> dict[str, Any]:
 
 def _telling(telling: Telling) -> dict[str, Any]:
     beat = telling.heartbeat
-    return _given(
+    return given(
         {
             "enabled": telling.enabled,
             "routes": [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Final
 
@@ -147,6 +148,51 @@ DEFAULT_SEVERITY: Final = {
 """Each code's severity where the circumstances say nothing else."""
 
 
+class Group(StrEnum):
+    """What a finding is about, in the coarse."""
+
+    TIME = "time"
+    CHAIN = "chain"
+    NAME = "name"
+    KEY = "key"
+    STATE = "state"
+    SOURCE = "source"
+    TLS = "tls"
+    REVOCATION = "revocation"
+    CLIENT = "client"
+    APPLIANCE = "appliance"
+    SELF = "self"
+
+
+_FIRST_OF_GROUP: Final = {
+    Code.EXPIRED: Group.TIME,
+    Code.INCOMPLETE_CHAIN: Group.CHAIN,
+    Code.HOSTNAME_MISMATCH: Group.NAME,
+    Code.KEY_MISMATCH: Group.KEY,
+    Code.NOT_SERVED: Group.STATE,
+    Code.UNREADABLE: Group.SOURCE,
+    Code.OBSOLETE_PROTOCOL: Group.TLS,
+    Code.REVOKED: Group.REVOCATION,
+    Code.CLIENT_REJECTS: Group.CLIENT,
+    Code.DEFAULT_CERTIFICATE: Group.APPLIANCE,
+    Code.CLOCK_SUSPECT: Group.SELF,
+}
+
+
+def _members() -> Mapping[Group, frozenset[Code]]:
+    """Return the codes of each group: they are declared one group after the other."""
+    members: dict[Group, set[Code]] = {group: set() for group in Group}
+    group = Group.TIME
+    for code in Code:
+        group = _FIRST_OF_GROUP.get(code, group)
+        members[group].add(code)
+    return {each: frozenset(codes) for each, codes in members.items()}
+
+
+GROUP_MEMBERS: Final = _members()
+"""The codes of each group; each code is in one."""
+
+
 class TargetKind(StrEnum):
     """What sort of thing a target is."""
 
@@ -170,6 +216,15 @@ class FileRole(StrEnum):
     CHAIN = "chain"
     COMBINED = "combined"
     """A component's one file with certificate, key and perhaps chain."""
+
+
+class WriteMode(StrEnum):
+    """How new bytes get into a file."""
+
+    RENAME = "rename"
+    """A new file takes the place of the old one at once."""
+    IN_PLACE = "in_place"
+    """The old file is written over: for one that is a mount point, onto which nothing can be renamed."""
 
 
 class FileContent(StrEnum):
@@ -230,6 +285,17 @@ class VerifierName(StrEnum):
 
     OPENSSL = "openssl"
     WEBPKI = "webpki"
+
+
+class KeyKind(StrEnum):
+    """The algorithm of a public key."""
+
+    RSA = "rsa"
+    EC = "ec"
+    ED25519 = "ed25519"
+    ED448 = "ed448"
+    DSA = "dsa"
+    UNKNOWN = "unknown"
 
 
 class TLSVersion(StrEnum):

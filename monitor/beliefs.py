@@ -5,14 +5,14 @@ It lives on the event loop's thread and does no I/O.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
 from config.model import Endpoint, FileTarget
 from config.vocabulary import Code, FileRole, LookOutcome, Severity, TargetKind
 from monitor.bus import Bus
-from monitor.events import TargetAdded, TargetRemoved
+from monitor.events import Event, TargetAdded, TargetRemoved
 from monitor.known import Known, failure_of, learn, representative, waive
 from monitor.surroundings import Surroundings
 from probes.assess import EndpointContext, FileContext, file_facts
@@ -189,9 +189,19 @@ class Beliefs:
 
     def about_self(self, findings: Iterable[Finding], now: float) -> None:
         """Believe exactly these findings of certvigil itself."""
-        if SELF not in self.known:
-            self.add(Known(SELF, TargetKind.SELF, SELF), now)
-        assessment = Assessment(tuple(findings))
-        self.known[SELF], events = learn(self.known[SELF], (), assessment, None, now=now)
-        self._page.update(self.known[SELF])
+        self.about(Known(SELF, TargetKind.SELF, SELF), findings, now)
+
+    def about(
+        self, target: Known, findings: Iterable[Finding], now: float, failure: tuple[str, str] | None = None
+    ) -> None:
+        """Believe exactly these findings of what presents no certificate; with `failure`, it could not be looked at."""
+        name = target.target
+        self.watch(target, now)
+        assessment = waive(Assessment(tuple(findings)), name, self.surroundings.config.waivers, now)
+        self.known[name], events = learn(self.known[name], (), assessment, failure, now=now)
+        self._page.update(self.known[name])
+        self._bus.publish(events)
+
+    def tell(self, events: Sequence[Event]) -> None:
+        """Publish what happened to targets that are watched."""
         self._bus.publish(events)

@@ -25,6 +25,7 @@ from config.vocabulary import Code, Severity
 from monitor import systemd
 from monitor.beliefs import Beliefs
 from monitor.bus import Bus
+from monitor.decide.situation import Situation
 from monitor.endpoints import EndpointVigil
 from monitor.events import Looked
 from monitor.files import FileVigil
@@ -33,6 +34,8 @@ from monitor.http import Status, WebServer
 from monitor.known import Known
 from monitor.log import log_events
 from monitor.metrics import Counters, Page, Piece, piece
+from monitor.situations import situations
+from monitor.steward import Charge, Steward
 from monitor.store import Degraded, HistoryEntry, Store, database_path
 from monitor.store import history as read_history
 from monitor.surroundings import read_surroundings
@@ -125,6 +128,7 @@ class Daemon:
             unsearched=self._unsearched,
             helpers=helpers,
         )
+        self.steward = Steward(self.beliefs, on_change=self._steward_changed)
         self.web = WebServer(self, config.settings)
         self._tasks: set[asyncio.Task[Any]] = set()
 
@@ -147,7 +151,9 @@ class Daemon:
         self._own_findings["web"] = self._web_findings(await self.web.start())
         self._say_own()
         self.endpoints.reconfigure()
-        for vigil in (self.files.run(), self.endpoints.run(), self._announce(), self._keep_house(), self.telling.run()):
+        self.steward.recorded_until = self.store.newest_action()
+        vigils = (self.files, self.endpoints, self.steward, self.telling)
+        for vigil in (*(each.run() for each in vigils), self._announce(), self._keep_house()):
             self._spawn(vigil)
         calendar = AsyncIOScheduler(timezone="UTC")
         calendar.add_job(self._prune, "cron", hour=3, minute=17, coalesce=True, misfire_grace_time=DAY)
@@ -159,6 +165,14 @@ class Daemon:
     def known(self) -> Mapping[str, Known]:
         """Return what is believed of every target, by name."""
         return self.beliefs.known
+
+    def charges(self) -> Sequence[Charge]:
+        """Return what is known of each component that certvigil may change."""
+        return self.steward.charges(time.time())
+
+    def situations(self) -> Sequence[Situation]:
+        """Return what decisions rest on."""
+        return situations(self.config, self.known(), time.time())
 
     def metrics(self) -> Iterator[Piece]:
         """Return the metrics, made step by step."""
@@ -191,6 +205,7 @@ class Daemon:
             directories_polled=watching.polled,
             polled_because=watching.reason,
             waivers=tuple(waiver for waiver in self.config.waivers if now < waiver.until),
+            no_actor=self.steward.actor or "",
         )
 
     async def history(
@@ -288,6 +303,7 @@ class Daemon:
         self.endpoints.reconfigure()
         self.telling.reconfigure(config)
         self.files.rescan()
+        self.steward.reconfigure()
 
     def _web_findings(self, problems: Iterable[str]) -> tuple[Finding, ...]:
         found = tuple(
@@ -313,6 +329,11 @@ class Daemon:
         declared = self.config.components.get(component)
         if declared is not None:
             self.endpoints.hasten(declared.endpoints)
+
+    def _steward_changed(self, steward: Steward) -> None:
+        charges = steward.charges(time.time())
+        self.counters.components({each.name: each.state for each in charges}, actor=steward.actor is None)
+        self.counters.actions(steward.ended, steward.newest())
 
     def _unsearched(self, places: Mapping[str, str]) -> None:
         self._own_findings["files"] = tuple(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from actions.ending import Cause, Outcome
+from actions.plan import Kind
 from config.vocabulary import LookOutcome, TargetKind
 from probes.certificate import Certificate
 from probes.finding import Finding
@@ -97,6 +99,26 @@ class LookRecovered:
     at: float
 
 
+Action = tuple[str, Kind, Outcome]
+"""Component, what was done to it, and how that ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class ActionEnded:
+    """A transaction ended, or was refused, as the actor's journal has it."""
+
+    target: str
+    at: float
+    transaction: str
+    action: Kind
+    outcome: Outcome
+    cause: Cause
+    reason: str
+    """A sentence, printable."""
+    by: str
+    """On whose behalf, printable."""
+
+
 Event = (
     TargetAdded
     | TargetRemoved
@@ -107,6 +129,7 @@ Event = (
     | FindingCleared
     | LookFailed
     | LookRecovered
+    | ActionEnded
 )
 """Every event is a change, so that what stays as it is writes nothing."""
 

@@ -9,9 +9,11 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Final
 
+from actions.ending import Outcome
 from config.text import printable
 from config.vocabulary import LogFormat, LogLevel, Severity
 from monitor.events import (
+    ActionEnded,
     Event,
     FindingChanged,
     FindingCleared,
@@ -108,6 +110,19 @@ def log_events(events: Sequence[Event]) -> None:
                 )
             case LookFailed(reason=reason, detail=detail):
                 _say(logging.DEBUG, "failed", event, reason=reason, detail=detail)
+            case ActionEnded():
+                level = logging.INFO if event.outcome is Outcome.COMMITTED else logging.ERROR
+                _say(
+                    level,
+                    "ended",
+                    event,
+                    transaction=event.transaction,
+                    action=event.action,
+                    outcome=event.outcome,
+                    cause=event.cause,
+                    detail=event.reason,
+                    by=event.by,
+                )
             case LookRecovered() | TargetAdded() | TargetRemoved() | IdentityChanged():
                 _say(logging.DEBUG, type(event).__name__, event)
 

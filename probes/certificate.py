@@ -6,7 +6,6 @@ import hashlib
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 from functools import lru_cache
 from typing import Final, TypeVar
 from weakref import WeakValueDictionary
@@ -17,6 +16,7 @@ from cryptography.utils import CryptographyDeprecationWarning
 from cryptography.x509 import Extensions
 
 from config.text import printable
+from config.vocabulary import KeyKind
 from probes.encoding import Outline, outline, plain_name, split
 
 # A serial number below 1 is a fact to report, not a reason to write to the log at every look.
@@ -28,17 +28,6 @@ MOST_BYTES: Final = 256 * 1024
 """Of a certificate; clients take 100 KiB at most, and all that names and extensions cost grows with it."""
 
 Fact = TypeVar("Fact")
-
-
-class KeyKind(StrEnum):
-    """The algorithm of a public key."""
-
-    RSA = "rsa"
-    EC = "ec"
-    ED25519 = "ed25519"
-    ED448 = "ed448"
-    DSA = "dsa"
-    UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True, slots=True)

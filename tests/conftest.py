@@ -15,6 +15,8 @@ from monitor.lab.process import find_command
 from monitor.lab.servers import Lighttpd, LocalServer, Nginx, Server, Site, TLSSettings
 from tests.lab.peers import Behaviour, Peer
 from tests.lab.prometheus import Prometheus
+from tests.lab.stunnel import Stunnel
+from tests.lab.workers import Workers
 
 AnyServer_co = TypeVar("AnyServer_co", bound=Server, covariant=True)
 
@@ -94,6 +96,22 @@ def start_local(cleanup: ExitStack) -> StartServer[LocalServer]:
 
     def start(*sites: Site, tls: TLSSettings = _TLS) -> LocalServer:
         return cleanup.enter_context(LocalServer(sites, tls))
+
+    return start
+
+
+@pytest.fixture
+def start_stunnel(tmp_path: Path, cleanup: ExitStack) -> StartServer[Stunnel]:
+    def start(*sites: Site, tls: TLSSettings = _TLS) -> Stunnel:
+        return cleanup.enter_context(Stunnel(_new_directory(tmp_path, "stunnel"), sites, tls))
+
+    return start
+
+
+@pytest.fixture
+def start_workers(tmp_path: Path, cleanup: ExitStack) -> StartServer[Workers]:
+    def start(*sites: Site, tls: TLSSettings = _TLS) -> Workers:
+        return cleanup.enter_context(Workers(_new_directory(tmp_path, "workers"), sites, tls))
 
     return start
 

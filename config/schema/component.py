@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import Annotated, Final, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
 from config import model
-from config.fields import AbsolutePath, Duration, default_duration
+from config.fields import AbsolutePath, Duration, PlainName, default_duration
 from config.schema.looking import ComponentEndpoint
 from config.schema.section import DEFAULT_CLIENT, ClientName, Section, broken_rule
 from config.service import Activation, Service, systemd
-from config.vocabulary import Mode
+from config.vocabulary import Mode, WriteMode
 
 _COMPONENT: Final = model.Component("", model.Artefacts())
 
@@ -128,6 +129,10 @@ class Component(Section):
     """Issuers, such as "CN=Corp Issuing CA 3,O=Corp", whose certificates may be installed; by default any."""
     mode: Annotated[Mode, Field(strict=False)] = _COMPONENT.mode
     """How far a candidate in the component's inbox is taken without a person: observe, plan, approve or auto."""
+    write_mode: Annotated[WriteMode, Field(strict=False)] = _COMPONENT.write_mode
+    """How the files are replaced: `in_place` where one of them is itself a mount point, else `rename`."""
+    labels: dict[PlainName, str] = {}
+    """What policies may match it by, such as {env: prod}."""
 
     @model_validator(mode="after")
     def _check_mode(self) -> Self:
@@ -152,5 +157,7 @@ class Component(Section):
             self.service.build() if self.service else None,
             tuple(self.allowed_issuers),
             self.mode,
+            self.write_mode,
+            MappingProxyType(dict(self.labels)),
         )
         return component, tuple(endpoints)

@@ -12,7 +12,7 @@ from config.address import join_address, split_address
 from config.fields import AbsolutePath, Address, Host, Interval, TargetName, default_duration
 from config.schema.section import DEFAULT_CLIENT, ClientName, Section, StoreName
 from config.schema.threshold import Thresholds, built
-from config.vocabulary import TLSVersion
+from config.vocabulary import KeyKind, TLSVersion
 
 _ENDPOINT: Final = model.Endpoint("", "", 0)
 
@@ -55,6 +55,8 @@ class _Looking(Section):
     """Who must accept what is presented; an empty list means nobody."""
     thresholds: Thresholds | None = None
     """When a certificate presented here counts as expiring."""
+    key_type: Literal["rsa", "ec"] | None = None
+    """Ask for a certificate with that type of key, of a server that has one of each; by default the server chooses."""
 
     def _build(
         self, name: str, server_name: str | None, clients: tuple[str, ...], component: str | None
@@ -72,14 +74,19 @@ class _Looking(Section):
             clients if self.clients is None else tuple(self.clients),
             component,
             built(self.thresholds),
+            KeyKind(self.key_type) if self.key_type else None,
         )
+
+    def _typed(self, name: str) -> str:
+        """Return `name` with the type of key, where that is given."""
+        return name if self.key_type is None else f"{name}/{self.key_type}"
 
 
 class Endpoint(_Looking):
     """A live TLS server."""
 
     name: TargetName | None = None
-    """What to call this target; by default its address, and its server_name where that differs from the host."""
+    """What to call this target; by default its address, its server_name where that is not the host, its key_type."""
     server_name: Host | None = None
     """The name to ask for (SNI) and to verify; by default the host."""
 
@@ -89,7 +96,7 @@ class Endpoint(_Looking):
         derived = join_address(host, port)
         if self.server_name not in {None, host}:
             derived += f"/{self.server_name}"
-        return self._build(self.name or derived, self.server_name, (DEFAULT_CLIENT,), None)
+        return self._build(self.name or self._typed(derived), self.server_name, (DEFAULT_CLIENT,), None)
 
 
 class ComponentEndpoint(_Looking):
@@ -100,7 +107,7 @@ class ComponentEndpoint(_Looking):
 
     def build(self, component: str, clients: tuple[str, ...], taken: Collection[str]) -> model.Endpoint:
         """Return the endpoint of `component`, called by its address, and by its name too where that is `taken`."""
-        target = f"{component}/{join_address(*split_address(self.address))}"
+        target = self._typed(f"{component}/{join_address(*split_address(self.address))}")
         if target in taken and self.name is not None:
             target += f"/{self.name}"
         return self._build(target, self.name, clients, component)

@@ -11,6 +11,7 @@ from config.fields import (
     AbsolutePath,
     Concurrency,
     Duration,
+    Handshakes,
     HistoryDays,
     Host,
     Interval,
@@ -24,6 +25,7 @@ from config.fields import (
 from config.schema.channel import Channel, Telling
 from config.schema.component import Component
 from config.schema.looking import Endpoint, Watch
+from config.schema.policy import Policy
 from config.schema.section import Section
 from config.schema.trust import Client, TrustStore
 from config.vocabulary import Code
@@ -72,10 +74,12 @@ class Validation(Section):
     """The time between two looks."""
     deadline: Interval = default_duration(_SETTINGS.validation.deadline)
     """How long to wait for that before the change is undone."""
+    handshakes: Handshakes = _SETTINGS.validation.handshakes
+    """How many in one look with each address: more, where more than eight workers share a port by SO_REUSEPORT."""
 
     def build(self) -> model.Validation:
         """Return the terms."""
-        return model.Validation(self.successes, self.interval, self.deadline)
+        return model.Validation(self.successes, self.interval, self.deadline, self.handshakes)
 
 
 class Actor(Section):
@@ -128,6 +132,8 @@ class Root(Section):
     """Sets of anchors, by name; `system` and `mozilla` are always there."""
     clients: dict[PlainName, Client] = {}
     """Who connects, by name; `default`, which trusts `system`, is always there."""
+    policies: list[Policy] = []
+    """What is to be done about what, in the order in which they are asked; those that are shipped come last."""
     waivers: list[Waiver] = []
     """Findings that are openly silenced until a date."""
     channels: dict[PlainName, Channel] = {}

@@ -25,6 +25,8 @@ app = typer.Typer(
 )
 config_app = typer.Typer(no_args_is_help=True, help="Check, describe or show the configuration.")
 app.add_typer(config_app, name="config")
+policy_app = typer.Typer(no_args_is_help=True, help="Explain what policies decide, and simulate what they will.")
+app.add_typer(policy_app, name="policy")
 notify_app = typer.Typer(no_args_is_help=True, help="Try channels; acknowledge, silence, and decide on messages.")
 app.add_typer(notify_app, name="notify")
 
@@ -137,19 +139,49 @@ def reload(socket: Socket = DEFAULT_SOCKET) -> None:
 Components = Annotated[list[str], typer.Argument(metavar="COMPONENT...", help="Changed as one, or not at all.")]
 Losses = Annotated[list[str], typer.Option("--lose", metavar="CLIENT", help="A client that may be lost; repeatable.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show the plan and its hash; touch nothing.")]
-BoundTo = Annotated[str | None, typer.Option("--plan", metavar="HASH", help="Do it only if this still is the plan.")]
+BoundTo = Annotated[str, typer.Option("--plan", metavar="HASH", help="Do it only if this still is the plan.")]
+Waiting = Annotated[str, typer.Argument(metavar="PLAN", help="The hash of a plan that waits, or how it begins.")]
+
+
+@app.command()
+def actor(
+    config: ConfigPath = DEFAULT_CONFIG,
+    log_format: Annotated[LogFormat, typer.Option(help="How log lines are written.")] = LogFormat.TEXT,
+    log_level: Annotated[LogLevel, typer.Option(help="From which level on.")] = LogLevel.INFO,
+) -> None:
+    """Run the privileged helper in the foreground: it replaces and rolls back for those who may ask it to."""
+    from monitor.commands.run import run_actor as start
+
+    raise typer.Exit(start(config, log_format, log_level))
+
+
+@app.command()
+def plan(
+    components: Components,
+    losses: Losses = [],  # noqa: B006 (typer copies it)
+    config: ConfigPath = DEFAULT_CONFIG,
+    as_json: Json = False,
+) -> None:
+    """Show what the candidate in the inbox would lead to, or why it would not; exits like `replace`."""
+    from monitor.commands.act import Options
+    from monitor.commands.act import replace as act
+
+    raise typer.Exit(act(components, [], None, losses, Options(config, dry_run=True, as_json=as_json)))
 
 
 @app.command()
 def replace(
     components: Components,
     files: Annotated[
-        list[str], typer.Option("--from", metavar="FILE", help="Certificate, chain, key: PEM, DER, PKCS#7, PKCS#12.")
-    ],
+        list[str],
+        typer.Option(
+            "--from", metavar="FILE", help="Certificate, chain, key: PEM, DER, PKCS#7, PKCS#12; else the inbox."
+        ),
+    ] = [],  # noqa: B006
     password_file: Annotated[str | None, typer.Option("--password-file", help="Opens an encrypted key.")] = None,
-    losses: Losses = [],  # noqa: B006 (typer copies it)
+    losses: Losses = [],  # noqa: B006
     dry_run: DryRun = False,
-    plan: BoundTo = None,
+    plan: BoundTo = "",
     config: ConfigPath = DEFAULT_CONFIG,
     as_json: Json = False,
 ) -> None:
@@ -157,11 +189,10 @@ def replace(
 
     Exits with 0 committed, 1 refused (nothing was touched), 2 undone or failed forward, 3 frozen, 4 unusable.
     """
-    from monitor.commands.act import Request
+    from monitor.commands.act import Options
     from monitor.commands.act import replace as act
 
-    request = Request(config, dry_run=dry_run, bound_to=plan, as_json=as_json)
-    raise typer.Exit(act(components, files, password_file, losses, request))
+    raise typer.Exit(act(components, files, password_file, losses, Options(config, dry_run, plan, as_json)))
 
 
 @app.command()
@@ -169,15 +200,15 @@ def activate(
     components: Components,
     losses: Losses = [],  # noqa: B006
     dry_run: DryRun = False,
-    plan: BoundTo = None,
+    plan: BoundTo = "",
     config: ConfigPath = DEFAULT_CONFIG,
     as_json: Json = False,
 ) -> None:
     """Have services serve what is on disk, once the whole set there has passed the checks; exits like `replace`."""
-    from monitor.commands.act import Request
+    from monitor.commands.act import Options
     from monitor.commands.act import activate as act
 
-    raise typer.Exit(act(components, losses, Request(config, dry_run=dry_run, bound_to=plan, as_json=as_json)))
+    raise typer.Exit(act(components, losses, Options(config, dry_run, plan, as_json)))
 
 
 @app.command()
@@ -186,15 +217,54 @@ def rollback(
     to: Annotated[str | None, typer.Option("--to", metavar="SET", help="A backup set; by default the last.")] = None,
     losses: Losses = [],  # noqa: B006
     dry_run: DryRun = False,
-    plan: BoundTo = None,
+    plan: BoundTo = "",
     config: ConfigPath = DEFAULT_CONFIG,
     as_json: Json = False,
 ) -> None:
     """Give a component the files of a backup set back, in a transaction; exits like `replace`."""
-    from monitor.commands.act import Request
+    from monitor.commands.act import Options
     from monitor.commands.act import rollback as act
 
-    raise typer.Exit(act(component, to, losses, Request(config, dry_run=dry_run, bound_to=plan, as_json=as_json)))
+    raise typer.Exit(act(component, to, losses, Options(config, dry_run, plan, as_json)))
+
+
+@app.command("reset-to-default")
+def reset_to_default(
+    component: Annotated[str, typer.Argument()],
+    losses: Losses = [],  # noqa: B006
+    dry_run: DryRun = False,
+    plan: BoundTo = "",
+    config: ConfigPath = DEFAULT_CONFIG,
+    as_json: Json = False,
+) -> None:
+    """Give a component back the files that it had before certvigil first changed them; exits like `replace`."""
+    from monitor.commands.act import Options
+    from monitor.commands.act import reset_to_default as act
+
+    raise typer.Exit(act(component, losses, Options(config, dry_run, plan, as_json)))
+
+
+@app.command()
+def approve(plan: Waiting, config: ConfigPath = DEFAULT_CONFIG, as_json: Json = False) -> None:
+    """Have a plan that waits carried out: exactly this one, for as long as approvals hold."""
+    from monitor.commands.act import Options
+    from monitor.commands.act import approve as act
+
+    raise typer.Exit(act(plan, Options(config, as_json=as_json)))
+
+
+@app.command()
+def reject(
+    plan: Waiting,
+    why: Annotated[str, typer.Option("--why", help="For those who see it in the record.")] = "",
+    config: ConfigPath = DEFAULT_CONFIG,
+    as_json: Json = False,
+) -> None:
+    """Have a plan that waits not carried out, nor proposed again."""
+    from monitor.commands.act import Options
+    from monitor.commands.act import reject as act
+
+    raise typer.Exit(act(plan, why, Options(config, as_json=as_json)))
 
 
 @app.command()
@@ -202,16 +272,18 @@ def recover(
     thaw: Annotated[
         list[str], typer.Option("--thaw", metavar="COMPONENT", help="A frozen one that is right now.")
     ] = [],  # noqa: B006
+    release: Annotated[
+        str, typer.Option("--release", metavar="CANDIDATE", help="One in quarantine to try again.")
+    ] = "",
     live: Annotated[bool, typer.Option("--live/--no-live", help="Whether services run, to be put right, too.")] = True,
     config: ConfigPath = DEFAULT_CONFIG,
     as_json: Json = False,
 ) -> None:
     """Finish or undo what a crash left half done; doing so again changes nothing."""
-    from monitor.commands.act import Request
+    from monitor.commands.act import Options
     from monitor.commands.act import recover as act
 
-    request = Request(config, dry_run=False, bound_to=None, as_json=as_json)
-    raise typer.Exit(act(thaw, request, live=live))
+    raise typer.Exit(act(thaw, release, Options(config, as_json=as_json), live=live))
 
 
 @app.command()
@@ -221,10 +293,10 @@ def backups(
     as_json: Json = False,
 ) -> None:
     """List what can be rolled back to."""
-    from monitor.commands.act import Request
+    from monitor.commands.act import Options
     from monitor.commands.act import backups as show
 
-    raise typer.Exit(show(component, Request(config, dry_run=False, bound_to=None, as_json=as_json)))
+    raise typer.Exit(show(component, Options(config, as_json=as_json)))
 
 
 @config_app.command("check")
@@ -321,3 +393,49 @@ def notify_drop(channel: Annotated[str | None, typer.Argument()] = None, socket:
     from monitor.commands.notify import decide
 
     raise typer.Exit(decide("drop", channel, socket))
+
+
+State = Annotated[
+    str | None,
+    typer.Option("--state", metavar="FILE", help="Decide by this file, as --json prints it, not the daemon."),
+]
+
+
+@policy_app.command("explain")
+def policy_explain(
+    target: Annotated[str, typer.Argument(help="A component, or a target.")],
+    at: Annotated[str | None, typer.Option("--at", metavar="TIME", help="As of this time, such as 2027-03-20.")] = None,
+    state: State = None,
+    config: ConfigPath = DEFAULT_CONFIG,
+    socket: Socket = DEFAULT_SOCKET,
+    as_json: Json = False,
+) -> None:
+    """Show what each policy makes of a target: what holds since when, what it waits for, and why."""
+    from monitor.commands.policy import Source, explain
+
+    raise typer.Exit(explain(target, at, Source(config, state, socket), as_json=as_json))
+
+
+@policy_app.command("test")
+def policy_test(
+    at: Annotated[
+        str | None, typer.Option("--at", metavar="TIME", help="From this time on, such as 2027-03-20; by default now.")
+    ] = None,
+    days: Annotated[int, typer.Option(min=1, max=3660, help="For so many days.")] = 90,
+    state: State = None,
+    candidates: Annotated[
+        bool, typer.Option("--assume-candidates", help="As if each candidate came when it is waited for.")
+    ] = False,
+    approvals: Annotated[
+        bool, typer.Option("--assume-approvals", help="As if each plan was approved when it waits for that.")
+    ] = False,
+    config: ConfigPath = DEFAULT_CONFIG,
+    socket: Socket = DEFAULT_SOCKET,
+    as_json: Json = False,
+) -> None:
+    """Show on a timeline what would be decided if things stayed as they are, and what is done succeeded."""
+    from monitor.commands.policy import Source, test
+    from monitor.decide.simulate import Assumptions
+
+    assumptions = Assumptions(candidates, approvals)
+    raise typer.Exit(test(at, days, assumptions, Source(config, state, socket), as_json=as_json))

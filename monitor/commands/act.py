@@ -1,29 +1,35 @@
-"""`certvigil replace`, `rollback`, `activate`, `recover` and `backups`: what changes a service, step by step."""
+"""What changes a service, asked of the actor where one runs, else done here: `replace`, `rollback`, `approve`, ..."""
 
 from __future__ import annotations
 
 import json
+import signal
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
-from actions import backup
 from actions.backup import BackupError
-from actions.candidate import Given, NoCandidate, read_candidate
-from actions.journal import JournalError, frozen
-from actions.plan import Order, Plan
-from actions.prepare import Prepared, Refused, Site, keys_at_hand, make_plan, plan_activation, plan_rollback
-from actions.recover import recover as recover_all
-from actions.recover import thaw as take_word
-from actions.transaction import Ending, Outcome, transact
+from actions.candidate import Given
+from actions.ending import Outcome
+from actions.journal import Event, JournalError, Record
+from actions.plan import Kind
+from actions.standing import Wish
+from actions.world import World
 from config.model import Config
 from config.text import printable
-from monitor.acting import Actor, actor
+from monitor.actor.authority import ourselves
+from monitor.actor.client import NoActor, ask
+from monitor.actor.documents import Document
+from monitor.actor.request import Request, Verb
+from monitor.actor.work import DEFAULT_SET, Hand, Work
+from monitor.actor.workbench import workbench
 from monitor.commands.check import iso
 from monitor.commands.config import loaded
 from monitor.commands.screen import Screen
+from monitor.surroundings import read_surroundings
+from probes.judge.time import moment
 
 EXIT_CODE: Final = {
     Outcome.COMMITTED: 0,
@@ -35,250 +41,259 @@ EXIT_CODE: Final = {
 _UNUSABLE: Final = 4
 """What was asked for makes no sense, or the state cannot be used: nothing was tried."""
 
-Made = Prepared | Refused | str
-"""A plan, or why there is none: objections, or a sentence."""
+_STEPS: Final = {
+    Event.BEGIN: "looked at what is served, and who accepts it",
+    Event.BACKED_UP: "copied the old files aside",
+    Event.STAGED: "put the new files beside the old ones",
+    Event.INTENT: "noted the intent",
+    Event.SWITCHED: "switched a file",
+    Event.CONFIG_TESTED: "the configuration test passes with the new files",
+    Event.ACTIVATED: "the service took them up",
+    Event.VALIDATED: "every endpoint serves the new chain, and every client accepts it",
+    Event.ROLLING_BACK: "undoing it",
+    Event.RECOVERING: "finishing or undoing what a crash left",
+    Event.COMMITTED: "committed",
+    Event.ROLLED_BACK: "the old files are back",
+    Event.FAILED_FORWARD: "the new files stay",
+    Event.FROZEN: "frozen",
+    Event.CLOSED: "tidied up",
+    Event.QUARANTINED: "put the candidate in quarantine",
+}
 
 
-class Request:
+@dataclass(frozen=True, slots=True)
+class Options:
     """What the options that all of these commands share say."""
 
-    def __init__(self, config: str, *, dry_run: bool, bound_to: str | None, as_json: bool) -> None:
-        self.config = config
-        self.dry_run = dry_run
-        self.bound_to = bound_to
-        self.as_json = as_json
+    config: str
+    dry_run: bool = False
+    bound_to: str = ""
+    """The hash of the only plan to be carried out."""
+    as_json: bool = False
 
 
 def replace(
-    components: Sequence[str], files: Sequence[str], password_file: str | None, losses: Sequence[str], request: Request
+    components: Sequence[str], files: Sequence[str], password_file: str | None, losses: Sequence[str], options: Options
 ) -> int:
-    """Put the certificate in `files` in place for all `components` at once, or say why not."""
-
-    def make(acting: Actor) -> Made:
-        try:
-            given = [Given(printable(path), acting.world.read(acting.world.resolve(path))[1]) for path in files]
-            password = _password(acting, password_file)
-        except OSError as error:
-            return f"{printable(str(error.filename))} cannot be read: {error.strerror}"
-        at_hand = [key for name in components for key in keys_at_hand(acting.config.components[name], acting.world)]
-        candidate = read_candidate(given, password, at_hand)
-        if isinstance(candidate, NoCandidate):
-            return f"no candidate ({candidate.flaw}): {candidate.detail}"
-        return make_plan(_sites(acting, components), candidate, acting.world, time.time(), losses)
-
-    return _act(components, make, request)
+    """Put the certificate in `files`, or in the inboxes, in place for all `components` at once, or say why not."""
+    hand = _hand(files, password_file) if files else None
+    if isinstance(hand, str):
+        return _cannot(hand)
+    return _act(Wish(Kind.REPLACE, tuple(components), losses=tuple(losses)), options, hand)
 
 
-def activate(components: Sequence[str], losses: Sequence[str], request: Request) -> int:
+def activate(components: Sequence[str], losses: Sequence[str], options: Options) -> int:
     """Have the services of `components` serve what is on disk, or say why not."""
-    return _act(
-        components,
-        lambda acting: plan_activation(_sites(acting, components), acting.world, time.time(), losses),
-        request,
-    )
+    return _act(Wish(Kind.ACTIVATE, tuple(components), losses=tuple(losses)), options)
 
 
-def rollback(component: str, to: str | None, losses: Sequence[str], request: Request) -> int:
+def rollback(component: str, to: str | None, losses: Sequence[str], options: Options) -> int:
     """Give a component the files of a backup set back, those before its last change where none is named."""
-
-    def make(acting: Actor) -> Made:
-        sets = acting.backup_sets(component)
-        chosen = [each for each in sets if to in {None, each.transaction}]
-        if not chosen:
-            return f"there is no backup set {printable(to)}" if to else f"there is no backup set of {component}"
-        content = backup.content(acting.world, acting.setting.backups, chosen[-1])
-        return plan_rollback(acting.site(component), content, acting.world, time.time(), losses)
-
-    return _act([component], make, request)
+    return _act(Wish(Kind.ROLLBACK, (component,), to or "", tuple(losses)), options)
 
 
-def recover(thaw: Sequence[str], request: Request, *, live: bool) -> int:
-    """Finish or undo what a crash left, and take the operator's word for the components to `thaw`."""
-
-    def do(acting: Actor) -> int:
-        for component in thaw:
-            busy = take_word(acting.setting, component)
-            if busy is not None:
-                return _cannot(f"process {busy.holder} is at work on {busy.component}")
-        endings = recover_all(acting.setting, live=live)
-        _tell(endings, request)
-        for component, why in frozen(acting.setting.journal.records()).items():
-            sys.stderr.write(f"{component} is frozen: {printable(why)}\n")
-        return max((EXIT_CODE[ending.outcome] for ending in endings if ending.outcome is Outcome.FROZEN), default=0)
-
-    return _with_actor(thaw, do, request)
+def reset_to_default(component: str, losses: Sequence[str], options: Options) -> int:
+    """Give a component back the files that it had when certvigil first changed them."""
+    return rollback(component, DEFAULT_SET, losses, options)
 
 
-def backups(component: str | None, request: Request) -> int:
+def approve(plan: str, options: Options) -> int:
+    """Have the plan whose hash begins with `plan` carried out."""
+    return _perform(Request(Verb.APPROVE, plan=plan), options)
+
+
+def reject(plan: str, why: str, options: Options) -> int:
+    """Have the plan whose hash begins with `plan` not carried out."""
+    return _perform(Request(Verb.REJECT, plan=plan, why=why), options)
+
+
+def recover(thaw: Sequence[str], release: str, options: Options, *, live: bool) -> int:
+    """Finish or undo what a crash left, and take the operator's word for what to `thaw` and to `release`."""
+    return _perform(Request(Verb.RECOVER, plan=release, components=tuple(thaw)), options, live=live)
+
+
+def backups(component: str | None, options: Options) -> int:
     """List the backup sets, of all components or of one."""
-
-    def do(acting: Actor) -> int:
-        names = [component] if component else sorted(acting.config.components)
-        sets = [each for name in names for each in acting.backup_sets(name)]
-        if request.as_json:
-            _print_json({"sets": [_set_document(each) for each in sets]})
-        else:
-            rows = (
-                (
-                    each.component,
-                    each.transaction,
-                    iso(each.at) or "",
-                    "default" if each.pinned else "",
-                    ", ".join(printable(copy.path) for copy in each.copies),
-                )
-                for each in sets
-            )
-            Screen().table(("component", "set", "taken", "", "files"), rows)
-        return 0
-
-    return _with_actor([component] if component else [], do, request)
+    return _perform(Request(Verb.BACKUPS, components=(component,) if component else ()), options)
 
 
-def _act(components: Sequence[str], make: Callable[[Actor], Made], request: Request) -> int:
-    def do(acting: Actor) -> int:
-        made = make(acting)
-        if isinstance(made, str):
-            return _cannot(made)
-        if not request.as_json:
-            _show(made)
-        if isinstance(made, Refused):
-            if request.as_json:
-                _print_json({"refused": _refusal_document(made)})
-            return EXIT_CODE[Outcome.REFUSED]
-        plan = made.order.plan
-        if request.bound_to is not None and request.bound_to != plan.hash:
-            return _cannot(f"this plan is {plan.hash}, not the one that was asked for: look at it again")
-        if request.dry_run:
-            if request.as_json:
-                _print_json({"plan": _plan_document(plan), "effects": _effects(made), "remarks": list(made.remarks)})
-            return 0
-        return _carry_out(acting, made.order, request)
-
-    return _with_actor(components, do, request)
+def _act(wish: Wish, options: Options, hand: Hand | None = None) -> int:
+    verb = Verb.PLAN if options.dry_run else Verb.CARRY_OUT
+    return _perform(Request(verb, wish, options.bound_to), options, hand)
 
 
-def _carry_out(acting: Actor, order: Order, request: Request) -> int:
-    # What a crash left comes first, or it would be mixed with this.
-    left = recover_all(acting.setting)
-    ending = transact(acting.setting, order)
-    _tell([*left, ending], request)
-    return EXIT_CODE[ending.outcome]
-
-
-def _with_actor(components: Iterable[str], do: Callable[[Actor], int], request: Request) -> int:
-    config = loaded(request.config)
+def _perform(request: Request, options: Options, hand: Hand | None = None, *, live: bool = True) -> int:
+    config = loaded(options.config)
     if config is None:
         return _UNUSABLE
-    wrong = _unusable(config, components)
-    if wrong is not None:
-        return _cannot(wrong)
+    progress = _Progress(shown=sys.stdout.isatty() and not options.as_json)
     try:
-        with actor(config) as acting:
-            return do(acting)
+        document = _answer(config, request, hand, progress, live=live)
     except (JournalError, BackupError) as error:
         return _cannot(str(error))
     except OSError as error:
-        return _cannot(f"{printable(str(error.filename or config.settings.actor.directory))}: {error.strerror}")
-
-
-def _unusable(config: Config, components: Iterable[str]) -> str | None:
-    for name in components:
-        if name not in config.components:
-            known = ", ".join(sorted(config.components)) or "none"
-            return f"there is no component {printable(name)}; there are: {known}"
-        if config.components[name].service is None:
-            return f"component {name} has no 'service' in the configuration: certvigil only watches it"
-    return None
-
-
-def _sites(acting: Actor, components: Sequence[str]) -> list[Site]:
-    return [acting.site(name) for name in components]
-
-
-def _password(acting: Actor, path: str | None) -> bytes | None:
-    if path is None:
-        return None
-    return acting.world.read(acting.world.resolve(path))[1].rstrip(b"\r\n")
-
-
-def _show(made: Prepared | Refused) -> None:
-    screen = Screen()
-    if isinstance(made, Refused):
-        for objection in made.objections:
-            screen.say(f"refused    {objection.ground}: {objection.detail}", "red")
+        what = printable(str(error.filename or config.settings.actor.directory))
+        return _cannot(f"{what}: {error.strerror or printable(str(error))}")
+    if options.bound_to and request.verb is Verb.PLAN and document.get("plan", {}).get("hash") != options.bound_to:
+        return _cannot("this is not the plan that was asked for: look at it again")
+    if options.as_json and "cannot" not in document:
+        json.dump({"schema": 1, **document}, sys.stdout, indent=2)
+        sys.stdout.write("\n")
     else:
-        plan = made.order.plan
-        screen.say(f"plan       {plan.kind} of {', '.join(plan.components)}, {plan.hash}", "bold")
-        for change in plan.changes:
-            before = change.before.sha256[:16] if change.before else "(missing)"
-            kept = "  (stays as it is)" if change.before == change.after else ""
-            screen.say(f"file       {printable(change.path)}  {before} -> {change.after.sha256[:16]}{kept}")
-        for remark in made.remarks:
-            screen.say(f"note       {remark}", "cyan")
-    for effect in made.effects:
-        before = "unknown" if effect.before is None else _verdict(accepted=effect.before.accepted)
-        line = f"client     {effect.after.client} at {effect.endpoint}: {before} -> "
-        screen.say(line + _verdict(accepted=effect.after.accepted), "red" if effect.lost else "")
+        _show(document, progress)
+    return _exit_code(document)
 
 
-def _verdict(*, accepted: bool) -> str:
-    return "accepts" if accepted else "rejects"
+def _answer(config: Config, request: Request, hand: Hand | None, progress: _Progress, *, live: bool) -> Document:
+    # The actor takes no bytes from anybody: whoever hands some over acts himself, under the same locks.
+    if hand is None and live:
+        try:
+            return ask(config.settings.actor.socket, request, progress.hear)
+        except NoActor:
+            pass
+    surroundings, findings = read_surroundings(config)
+    for each in findings:
+        sys.stderr.write(f"certvigil: {each.detail}\n")
+    told_to_end = _Told()
+    with workbench(surroundings) as bench:
+
+        def told(record: Record) -> None:
+            progress.hear({"event": record.event, "at": record.at})
+
+        return Work(bench, ourselves().name, told, told_to_end, live).answer(request, hand)
 
 
-def _tell(endings: Sequence[Ending], request: Request) -> None:
-    if request.as_json:
-        _print_json({"endings": [asdict(ending) for ending in endings]})
-        return
+class _Told:
+    """Whether this process was told to end, which it does where nothing is half done."""
+
+    def __init__(self) -> None:
+        self._told = False
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, self._hear)
+
+    def _hear(self, *_: object) -> None:
+        self._told = True
+
+    def __call__(self) -> bool:
+        return self._told
+
+
+class _Progress:
+    """Shows each step of a transaction, with the seconds since it was asked for."""
+
+    def __init__(self, *, shown: bool) -> None:
+        self.begun = False
+        self._shown = shown
+        self._started = time.monotonic()
+
+    def hear(self, step: Mapping[str, Any]) -> None:
+        """Take in one step."""
+        text = _STEPS.get(step["event"])
+        if self._shown and text is not None:
+            self.begun = True
+            Screen().say(f"  {time.monotonic() - self._started:6.2f} s  {text}", "dim")
+
+
+def _hand(paths: Sequence[str], password_file: str | None) -> Hand | str:
+    world = World()
+    try:
+        files = tuple(Given(printable(path), world.read(world.resolve(path))[1]) for path in paths)
+        password = None if password_file is None else world.read(world.resolve(password_file))[1].rstrip(b"\r\n")
+    except OSError as error:
+        return f"{printable(str(error.filename))} cannot be read: {error.strerror}"
+    return Hand(files, password)
+
+
+def _exit_code(document: Document) -> int:
+    if "cannot" in document:
+        return _UNUSABLE
+    if "refused" in document:
+        return EXIT_CODE[Outcome.REFUSED]
+    endings = document.get("endings", ())
+    if "frozen" in document:
+        # After a recovery, only what is still broken is the caller's concern.
+        return EXIT_CODE[Outcome.FROZEN] if any(each["outcome"] == Outcome.FROZEN for each in endings) else 0
+    return EXIT_CODE[Outcome(endings[-1]["outcome"])] if endings else 0
+
+
+def _show(document: Document, progress: _Progress) -> None:
     screen = Screen()
-    for ending in endings:
-        screen.say(f"{ending.outcome:<10} {ending.sentence}", "" if ending.outcome is Outcome.COMMITTED else "bold red")
-        for remark in ending.remarks:
+    if "cannot" in document:
+        _cannot(document["cannot"])
+        return
+    if "refused" in document:
+        for each in document["refused"]["objections"]:
+            screen.say(f"refused    {each['ground']}: {each['detail']}", "red")
+        _show_effects(screen, document["refused"]["effects"])
+    # Who has watched the steps knows the plan; who only sees the end does not.
+    if "plan" in document and not progress.begun:
+        _show_plan(screen, document)
+    for each in document.get("endings", ()):
+        committed = each["outcome"] == Outcome.COMMITTED
+        screen.say(f"{each['outcome']:<10} {each['sentence']}", "" if committed else "bold red")
+        for remark in each["remarks"]:
             screen.say(f"note       {remark}", "cyan")
+    _show_words(screen, document)
+    if "sets" in document:
+        _show_sets(screen, document["sets"])
 
 
-def _plan_document(plan: Plan) -> dict[str, Any]:
-    return {
-        "hash": plan.hash,
-        "kind": plan.kind,
-        "components": list(plan.components),
-        "changes": [asdict(change) for change in plan.changes],
-        "expected_losses": list(plan.expected_losses),
-    }
+def _show_plan(screen: Screen, document: Document) -> None:
+    plan = document["plan"]
+    screen.say(f"plan       {plan['kind']} of {', '.join(plan['components'])}, {plan['hash']}", "bold")
+    for each in plan["certificates"]:
+        screen.say(f"before     {each['component']}: {_certificate(each['before'])}")
+        screen.say(f"after      {each['component']}: {_certificate(each['after'])}")
+    for each in plan["changes"]:
+        before = each["before"]["sha256"][:16] if each["before"] else "(missing)"
+        kept = "" if each["changes"] else "  (stays as it is)"
+        screen.say(f"file       {each['path']}  {before} -> {each['after']['sha256'][:16]}{kept}")
+    for each in plan["commands"]:
+        screen.say(f"command    {each['component']}: {printable(' '.join(each['command']))}")
+    for remark in document["remarks"]:
+        screen.say(f"note       {remark}", "cyan")
+    _show_effects(screen, document["effects"])
 
 
-def _effects(made: Prepared | Refused) -> list[dict[str, Any]]:
-    return [
-        {
-            "client": each.after.client,
-            "endpoint": each.endpoint,
-            "accepted_before": None if each.before is None else each.before.accepted,
-            "accepts_after": each.after.accepted,
-            "why": each.after.why,
-        }
-        for each in made.effects
-    ]
+def _certificate(leaf: Mapping[str, Any] | None) -> str:
+    if leaf is None:
+        return "none"
+    ends = "an unknown time" if leaf["not_after"] is None else moment(leaf["not_after"])
+    return f"{', '.join(leaf['names']) or leaf['subject']}, until {ends}, {leaf['key']}, issued by {leaf['issuer']}"
 
 
-def _refusal_document(refused: Refused) -> dict[str, Any]:
-    return {
-        "objections": [{"ground": each.ground, "detail": each.detail} for each in refused.objections],
-        "effects": _effects(refused),
-    }
+def _show_effects(screen: Screen, effects: Iterable[Mapping[str, Any]]) -> None:
+    verdicts = {True: "accepts", False: "rejects", None: "unknown"}
+    for each in effects:
+        line = f"client     {each['client']} at {each['endpoint']}: {verdicts[each['accepted_before']]} -> "
+        why = f": {each['why']}" if each["why"] else ""
+        screen.say(f"{line}{verdicts[each['accepts_after']]}{why}", "red" if each["lost"] else "")
 
 
-def _set_document(of: backup.BackupSet) -> dict[str, Any]:
-    return {
-        "component": of.component,
-        "set": of.transaction,
-        "taken": iso(of.at),
-        "default": of.pinned,
-        "files": [copy.path for copy in of.copies],
-    }
+def _show_words(screen: Screen, document: Document) -> None:
+    if "approved" in document:
+        until = moment(document["until"])
+        screen.say(f"approved   {document['approved']}, to be carried out by the daemon until {until}", "bold")
+    if "rejected" in document:
+        screen.say(f"rejected   {document['rejected']}", "bold")
+    for name, why in document.get("frozen", {}).items():
+        sys.stderr.write(f"{name} is frozen: {printable(why)}\n")
+    for candidate, why in document.get("quarantined", {}).items():
+        sys.stderr.write(f"candidate {candidate[:16]} is in quarantine: {printable(why)}\n")
 
 
-def _print_json(document: dict[str, Any]) -> None:
-    json.dump({"schema": 1, **document}, sys.stdout, indent=2)
-    sys.stdout.write("\n")
+def _show_sets(screen: Screen, sets: Iterable[Mapping[str, Any]]) -> None:
+    rows = (
+        (
+            each["component"],
+            each["set"],
+            iso(each["taken"]) or "",
+            "default" if each["default"] else "",
+            ", ".join(each["files"]),
+        )
+        for each in sets
+    )
+    screen.table(("component", "set", "taken", "", "files"), rows)
 
 
 def _cannot(why: str) -> int:

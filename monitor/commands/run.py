@@ -1,10 +1,9 @@
-"""`certvigil run`."""
+"""`certvigil run` and `certvigil actor`."""
 
 from __future__ import annotations
 
 from config.vocabulary import LogFormat, LogLevel
 from monitor.commands.config import loaded
-from monitor.daemon import run_daemon
 from monitor.log import set_up
 
 BAD_CONFIGURATION = 78
@@ -16,5 +15,18 @@ def run(path: str, log_format: LogFormat, log_level: LogLevel) -> int:
     config = loaded(path)
     if config is None:
         return BAD_CONFIGURATION
+    from monitor.daemon import run_daemon  # noqa: PLC0415 (an actor needs nothing of it)
+
     set_up(log_format, log_level)
     return run_daemon(path, config)
+
+
+def run_actor(path: str, log_format: LogFormat, log_level: LogLevel) -> int:
+    """Run the actor until it is told to stop, and return its exit code."""
+    config = loaded(path)
+    if config is None:
+        return BAD_CONFIGURATION
+    from monitor.actor.server import run_actor as start  # noqa: PLC0415 (a daemon needs nothing of it)
+
+    set_up(log_format, log_level)
+    return start(path, config)

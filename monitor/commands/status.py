@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from config.vocabulary import Verdict
@@ -23,18 +23,19 @@ def status(socket: str, *, as_json: bool, healthy: bool) -> int:
     """
     if healthy:
         return 0 if is_ready(socket) else 1
-    own = ask(socket, "/api/v1/status")
-    targets = list(_targets(socket)) if not isinstance(own, NoAnswer) else []
-    told = ask(socket, "/api/v1/telling")
+    own, told = ask(socket, "/api/v1/status"), ask(socket, "/api/v1/telling")
     if isinstance(own, NoAnswer) or isinstance(told, NoAnswer):
-        own = own if isinstance(own, NoAnswer) else told
-        sys.stderr.write(f"certvigil status: {own.why}\n")
+        silent = own if isinstance(own, NoAnswer) else told
+        sys.stderr.write(f"certvigil status: {silent.why}\n")
         return _NOBODY
+    targets, components = list(_all(socket, "targets")), list(_all(socket, "components"))
     if as_json:
-        json.dump({"schema": 1, "status": own, "targets": targets, "telling": told}, sys.stdout, indent=2)
+        document = {"schema": 1, "status": own, "targets": targets, "components": components, "telling": told}
+        json.dump(document, sys.stdout, indent=2)
         sys.stdout.write("\n")
     else:
         _show(own, targets)
+        show_components(Screen(), own["no_actor"], components)
         show_undelivered(Screen(), told)
     worst = max((_ORDER.index(each["verdict"]) for each in targets), default=0)
     return EXIT_CODE[_ORDER[worst]]
@@ -49,10 +50,10 @@ def is_ready(socket: str) -> bool:
 _ORDER = (Verdict.OK, Verdict.WARNING, Verdict.UNKNOWN, Verdict.CRITICAL)
 
 
-def _targets(socket: str) -> Iterator[dict[str, Any]]:
+def _all(socket: str, what: str) -> Iterator[dict[str, Any]]:
     offset = 0
     while True:
-        page = ask(socket, f"/api/v1/targets?limit={_PAGE}&offset={offset}")
+        page = ask(socket, f"/api/v1/{what}?limit={_PAGE}&offset={offset}")
         if isinstance(page, NoAnswer):
             return
         yield from page["items"]
@@ -83,6 +84,33 @@ def _show(own: dict[str, Any], targets: list[dict[str, Any]]) -> None:
         screen.say(f"{watch['directories_polled']} directories are polled: {watch['polled_because']}", "yellow")
     if own["configuration"]["stale"]:
         screen.say("the configuration on disk is not the one in force; certvigil reload reads it", "yellow")
+
+
+def show_components(screen: Screen, no_actor: str, components: Sequence[dict[str, Any]]) -> None:
+    """Print what waits to be done to each component, and why nothing can be."""
+    if not components:
+        return
+    screen.say("")
+    screen.table(
+        ("state", "component", "mode", "what waits", "what was done last"),
+        ((each["state"], each["component"], each["mode"], _waits(each), _last(each)) for each in components),
+    )
+    if no_actor:
+        screen.say(f"certvigil only observes: {no_actor}", "yellow")
+
+
+def _waits(component: dict[str, Any]) -> str:
+    if component["frozen"]:
+        return f"frozen: {component['frozen']}"
+    if component["plan"]:
+        until = component["approved_until"]
+        return f"plan {component['plan'][:16]}" + (f", approved until {_second(until)}" if until else "")
+    return "; ".join(f"{each['ground']}: {each['detail']}" for each in component["objections"])
+
+
+def _last(component: dict[str, Any]) -> str:
+    last = component["last"]
+    return f"{_second(last['at'])} {last['action']} {last['outcome']}" if last else ""
 
 
 def show_undelivered(screen: Screen, told: dict[str, Any]) -> None:

@@ -9,12 +9,15 @@ from typing import Final, Generic, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
-from config.vocabulary import Code, Severity, TargetKind, Verdict
+from actions.ending import Cause, Outcome
+from actions.plan import Kind
+from actions.standing import Ended
+from config.vocabulary import Code, ComponentState, KeyKind, Mode, Severity, TargetKind, Verdict
 from monitor import known as belief
 from monitor.http.view import Status as StatusView
+from monitor.steward import Charge
 from monitor.store import HistoryEntry, What
 from probes import certificate as fact
-from probes.certificate import KeyKind
 
 API: Final = "/api/v1"
 
@@ -223,6 +226,74 @@ class TargetInFull(Target):
         return cls.of(known, since=since, chain=list(map(Certificate.of, known.presented)), addresses=addresses)
 
 
+class Objection(Answer):
+    """Something that is wrong with a candidate."""
+
+    ground: str
+    detail: str
+
+
+class LastAction(Answer):
+    """How something that was done to a component ended."""
+
+    transaction: str
+    action: Kind
+    outcome: Outcome
+    cause: Cause
+    reason: str
+    by: str
+    """On whose behalf."""
+    at: datetime
+
+    @classmethod
+    def of(cls, ended: Ended) -> LastAction:
+        """Return how it ended."""
+        return cls(
+            transaction=ended.transaction,
+            action=ended.kind,
+            outcome=ended.outcome,
+            cause=ended.cause,
+            reason=ended.reason,
+            by=ended.by,
+            at=moment(ended.at),
+        )
+
+
+class Component(Answer):
+    """A component that certvigil may change, and what waits to be done to it."""
+
+    component: str
+    mode: Mode
+    state: ComponentState
+    inbox: str
+    plan: str | None
+    """The hash of what its candidate would lead to."""
+    objections: Sequence[Objection]
+    """What is wrong with its candidate."""
+    approved_until: datetime | None
+    frozen: str | None
+    """Why nothing more is done to it."""
+    last: LastAction | None
+    next_attempt: datetime | None
+    """When what failed is tried again."""
+
+    @classmethod
+    def of(cls, charge: Charge) -> Component:
+        """Return what is known of a component."""
+        return cls(
+            component=charge.name,
+            mode=charge.mode,
+            state=charge.state,
+            inbox=charge.inbox,
+            plan=charge.candidate.plan or None,
+            objections=[Objection(ground=ground, detail=detail) for ground, detail in charge.candidate.objections],
+            approved_until=_moment(charge.approved_until),
+            frozen=charge.frozen,
+            last=LastAction.of(charge.last) if charge.last is not None else None,
+            next_attempt=_moment(charge.next_attempt),
+        )
+
+
 class Happened(Answer):
     """Something that happened; which fields are given depends on what it was."""
 
@@ -294,6 +365,8 @@ class Status(Answer):
     watch: Watch
     waivers: Sequence[Waiver]
     """In force."""
+    no_actor: str
+    """Why nobody is there who has the rights to act; empty where somebody is."""
     findings: Sequence[Finding]
     """About certvigil itself."""
 
@@ -326,6 +399,7 @@ class Status(Answer):
                 Waiver(target=each.target, code=each.code, reason=each.reason, until=moment(each.until))
                 for each in status.waivers
             ],
+            no_actor=status.no_actor,
             findings=[Finding.of(itself.target, each) for each in itself.findings.values()] if itself else [],
         )
 

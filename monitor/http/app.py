@@ -18,6 +18,7 @@ from monitor.beliefs import SELF
 from monitor.http import answers
 from monitor.http.answers import API
 from monitor.http.guard import Message, Receive, Scope, Send
+from monitor.http.situations import add_situations
 from monitor.http.telling import add_telling, who_asks
 from monitor.http.view import View
 from monitor.known import Known
@@ -124,6 +125,7 @@ def create_app(view: View, version: str) -> FastAPI:
     _add_certificates(app, view)
     _add_status(app, view)
     add_telling(app, view.telling)
+    add_situations(app, view)
     # Made now, since it takes longer than a request should hold up the rest.
     app.openapi()
     return app
@@ -214,6 +216,11 @@ def _add_status(app: FastAPI, view: View) -> None:
         by_verdict = {verdict: targets[verdict] for verdict in Verdict}
         itself: Known | None = view.known().get(SELF)
         return _json(answers.Status.of(view.status(), view.not_ready(), by_verdict, itself))
+
+    @app.get(f"{API}/components", response_model=answers.Listing[answers.Component])
+    async def components(limit: Limit = 100, offset: Offset = 0) -> Response:
+        """List the components that certvigil may change, and what waits to be done to each."""
+        return await _listing(view.charges(), offset, limit, answers.Component.of)
 
     @app.get(f"{API}/history", response_model=answers.History, responses={503: {"description": "No database."}})
     async def history(

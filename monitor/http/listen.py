@@ -60,8 +60,8 @@ def _listening(bare: socket.socket, where: tuple[object, ...] | str) -> socket.s
     return bare
 
 
-def listen_unix(path: str) -> socket.socket:
-    """Return a socket that listens at `path`, for the owner and the group; raises ListenError.
+def listen_unix(path: str, mode: int = 0o660) -> socket.socket:
+    """Return a socket that listens at `path`, by default for the owner and the group; raises ListenError.
 
     It takes the place of a socket on which nobody answers. Nobody else may write to its directory.
     """
@@ -78,7 +78,7 @@ def listen_unix(path: str) -> socket.socket:
         with suppress(FileNotFoundError):
             os.unlink(beginning)
         listening.bind(beginning)
-        os.chmod(beginning, 0o660)
+        os.chmod(beginning, mode)
         listening.listen(BACKLOG)
         os.rename(beginning, path)
     except OSError as error:

@@ -9,8 +9,10 @@ from typing import Protocol
 from config.channel import Match
 from config.document import Mistake
 from config.model import Waiver
+from monitor.decide.situation import Situation
 from monitor.known import Known
 from monitor.metrics import Piece
+from monitor.steward import Charge
 from monitor.store import Degraded, HistoryEntry
 from monitor.tell.desk import Held
 from monitor.tell.letter import Letter
@@ -42,6 +44,8 @@ class Status:
     """A sentence; empty where none is polled."""
     waivers: tuple[Waiver, ...]
     """In force."""
+    no_actor: str
+    """Why none is there, a sentence; empty where one is."""
 
 
 class TellingView(Protocol):
@@ -81,6 +85,12 @@ class View(Protocol):
 
     def known(self) -> Mapping[str, Known]:
         """Return what is believed of every target, by name."""
+
+    def charges(self) -> Sequence[Charge]:
+        """Return what is known of each component that certvigil may change."""
+
+    def situations(self) -> Sequence[Situation]:
+        """Return what decisions rest on."""
 
     def metrics(self) -> Iterator[Piece]:
         """Return the metrics, made step by step."""

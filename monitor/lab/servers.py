@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import socketserver
 import ssl
 import threading
@@ -16,6 +17,7 @@ from itertools import groupby
 from types import MappingProxyType
 from typing import Any, Final, Self
 
+from config.address import join_address
 from config.vocabulary import TLSVersion
 from monitor.lab.ca import Issued, bundle
 from monitor.lab.process import LabError, Process, accepts, free_address, run_test
@@ -108,7 +110,7 @@ class Server(ABC):
     @property
     def address(self) -> str:
         """The address as `host:port`."""
-        return f"{self.host}:{self.port}"
+        return join_address(self.host, self.port)
 
     def __enter__(self) -> Self:
         try:
@@ -122,8 +124,8 @@ class Server(ABC):
         self.stop()
 
 
-class _Daemon(Server):
-    """A server from Debian's packages with its configuration, log and temporary files in a directory of its own."""
+class Daemon(Server):
+    """A server in a process of its own with its configuration, log and temporary files in a directory of its own."""
 
     def __init__(
         self,
@@ -164,6 +166,7 @@ class _Daemon(Server):
         return self.process
 
     def start(self) -> None:
+        """Return once the port accepts; raises LabError where it does not."""
         os.makedirs(self.directory, exist_ok=True)
         replace_file(self.config_file, self._config().encode())
         replace_file(self.log_file, b"")
@@ -171,15 +174,17 @@ class _Daemon(Server):
         process.wait_until(lambda: accepts(self.host, self.port), f"listening on {self.address}")
 
     def reload(self) -> None:
+        """Return once the files as they are now are served; raises LabError, and keeps the old, where they are bad."""
         run_test(self.test_command)
         self._activate(self._running())
 
     def stop(self) -> None:
+        """End it; doing so twice is no error."""
         if self.process is not None:
             self.process.stop()
 
 
-class Nginx(_Daemon):
+class Nginx(Daemon):
     """nginx; two sites of the same name are an RSA and an EC pair."""
 
     @property
@@ -221,7 +226,7 @@ http {{
         )
         return f"""\
     server {{
-        listen {self.host}:{self.port} ssl{" default_server" if name == _DEFAULT_NAME else ""};
+        listen {self.address} ssl{" default_server" if name == _DEFAULT_NAME else ""};
         server_name {name};
         ssl_protocols {" ".join(self.tls.versions)};
         ssl_ciphers {self.tls.ciphers};
@@ -242,7 +247,7 @@ http {{
 _LIGHTTPD_STARTED: Final = b"server started"
 
 
-class Lighttpd(_Daemon):
+class Lighttpd(Daemon):
     """lighttpd with mod_openssl."""
 
     @property
@@ -308,10 +313,12 @@ class LocalServer(Server):
     """A TLS server in threads of this process: needs nothing installed, takes a chain in any order after the leaf."""
 
     _tcp: _TCPServer | None = None
+    shares_port = False
+    """Whether others may listen on the same port, among whom the kernel then deals connections out."""
 
     def start(self) -> None:
         """Return once the port accepts; raises LabError where the files cannot be served."""
-        self._tcp = _TCPServer((self.host, self.port), self._for_everyone())
+        self._tcp = _TCPServer((self.host, self.port), self._for_everyone(), shares_port=self.shares_port)
         threading.Thread(target=self._tcp.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
 
     def reload(self) -> None:
@@ -360,8 +367,10 @@ class _TCPServer(socketserver.ThreadingTCPServer):
     allow_reuse_address = True
     request_queue_size = 128
 
-    def __init__(self, address: tuple[str, int], context: ssl.SSLContext) -> None:
+    def __init__(self, address: tuple[str, int], context: ssl.SSLContext, *, shares_port: bool) -> None:
         self.context = context
+        self.allow_reuse_port = shares_port
+        self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
         super().__init__(address, _Handler)
 
 

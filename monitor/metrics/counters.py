@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from itertools import product
 from typing import Final
 
@@ -15,16 +15,45 @@ from prometheus_client import (
     ProcessCollector,
     disable_created_metrics,
 )
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.exposition import generate_latest
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
 
-from config.vocabulary import DeliveryOutcome, LookOutcome, TargetKind
-from monitor.events import Looked
+from config.vocabulary import ComponentState, DeliveryOutcome, LookOutcome, TargetKind
+from monitor.events import Action, Looked
 
 LOOKED_AT: Final = (TargetKind.FILE, TargetKind.ENDPOINT)
 
 _LOOK_SECONDS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 _LAG_SECONDS: Final = (0.001, 0.01, 0.1, 0.5, 1, 5, 15, 60, 300, 900)
 _EVENT_SECONDS: Final = (0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1, 5)
+
+
+_OF_ACTIONS: Final = ("component", "action", "outcome")
+
+
+class _Actions(Collector):
+    """How often actions ended how, as the actor's journal counts them: from its beginning, not from ours."""
+
+    def __init__(self) -> None:
+        self.ended: Mapping[Action, int] = {}
+        self.last: Mapping[Action, float] = {}
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the families."""
+        ended = CounterMetricFamily(
+            "certvigil_actions", "Transactions that ended, since the journal began.", labels=_OF_ACTIONS
+        )
+        for labels, count in self.ended.items():
+            ended.add_metric(labels, count)
+        yield ended
+        last = GaugeMetricFamily(
+            "certvigil_action_last_timestamp_seconds", "When a component's last transaction ended.", labels=_OF_ACTIONS
+        )
+        for labels, at in self.last.items():
+            last.add_metric(labels, at)
+        yield last
 
 
 class Counters:
@@ -83,6 +112,17 @@ class Counters:
         self._degraded = Gauge(
             "certvigil_database_degraded", "Whether history is not being recorded.", registry=registry
         )
+        self._states = Gauge(
+            "certvigil_component_state",
+            "What is the matter with a component that may be changed: 1 for the state it is in.",
+            ("component", "state"),
+            registry=registry,
+        )
+        self._actor_up = Gauge(
+            "certvigil_actor_up", "Whether the one with the rights to act answers.", registry=registry
+        )
+        self._actions = _Actions()
+        registry.register(self._actions)
         self._notifications = Counter(
             "certvigil_notifications",
             "Messages that were delivered or given up, and attempts that failed.",
@@ -135,6 +175,18 @@ class Counters:
     def database_degraded(self, *, degraded: bool) -> None:
         """Say whether history is not being recorded."""
         self._degraded.set(degraded)
+
+    def components(self, states: Mapping[str, ComponentState], *, actor: bool) -> None:
+        """Say in what state each component is, and whether an actor is there."""
+        self._actor_up.set(actor)
+        self._states.clear()
+        for component, state in states.items():
+            for each in ComponentState:
+                self._states.labels(component, each).set(each is state)
+
+    def actions(self, ended: Mapping[Action, int], last: Mapping[Action, float]) -> None:
+        """Say how often each component's actions ended how, and when the last one of each did."""
+        self._actions.ended, self._actions.last = ended, last
 
     def notified(self, channel: str, outcome: DeliveryOutcome) -> None:
         """Count a message that was delivered or given up, or an attempt that failed."""

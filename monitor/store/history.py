@@ -27,6 +27,7 @@ class What(StrEnum):
     CLEARED = "cleared"
     FAILED = "failed"
     RECOVERED = "recovered"
+    ENDED = "ended"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +46,7 @@ class HistoryEntry:
     severity: str | None = None
     subject: str = ""
     reason: str | None = None
-    """Why the look failed."""
+    """Why the look failed, or how an action ended."""
     detail: str = ""
 
 
@@ -75,6 +76,9 @@ SELECT * FROM (
     UNION ALL
     SELECT changed_at, name, 6, 'changed', code, severity, subject, detail
         FROM findings AS it JOIN targets ON targets.id = it.target WHERE changed_at IS NOT NULL
+    UNION ALL
+    SELECT ended_at, name, 8, 'ended', action, outcome, reason, on_behalf_of
+        FROM actions AS it JOIN targets ON targets.id = it.target
     UNION ALL
     SELECT removed_at, name, 7, 'removed', NULL, NULL, NULL, NULL FROM targets WHERE removed_at IS NOT NULL
 )
@@ -115,6 +119,11 @@ def _entry(at: float, name: str | bytes, _place: int, what: str, *facts: Any) ->
             certificates, subject, not_after, *_ = facts
             chain = tuple(json.loads(certificates))
             return HistoryEntry(at, target, happened, _presents(chain, subject, not_after), chain)
+        case What.ENDED:
+            action, outcome, detail, by = *facts[:2], restored(facts[2]), restored(facts[3])
+            on_behalf = f", for {printable(by)}" if by else ""
+            sentence = f"{action} {outcome}{on_behalf}: {printable(detail)}"
+            return HistoryEntry(at, target, happened, sentence, reason=outcome, detail=detail)
         case What.FAILED | What.RECOVERED:
             reason, detail = restored(facts[0]), restored(facts[1])
             failed = f"could not be looked at ({reason}): {printable(detail)}"

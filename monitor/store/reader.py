@@ -14,12 +14,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
-from config.vocabulary import Code, Severity, TargetKind
+from config.vocabulary import Code, KeyKind, Severity, TargetKind
 from monitor.known import NO_FINDINGS, FindingKey, Known, Raised
 from monitor.store.database import reading
 from monitor.store.health import Degraded, DegradedReason, UnusableError, degraded
 from monitor.store.text import restored
-from probes.certificate import Certificate, Key, KeyKind, remember
+from probes.certificate import Certificate, Key, remember
 from probes.finding import Finding
 from probes.observation import FileIdentity
 
@@ -41,6 +41,9 @@ _COUNTS: Final = """
 _CODES: Final = {str(code): code for code in Code}
 
 
+_NEWEST_ACTION: Final = "SELECT max(ended_at) FROM actions"
+
+
 @dataclass(frozen=True, slots=True)
 class Counts:
     """How many rows each table has."""
@@ -50,6 +53,15 @@ class Counts:
     presentations: int
     findings: int
     failed_looks: int
+
+
+def newest_action(path: str) -> float | Degraded:
+    """Return the Unix time of the last transaction that is recorded, 0 where none is."""
+    try:
+        with reading(path) as connection:
+            return float(connection.execute(_NEWEST_ACTION).fetchone()[0] or 0.0)
+    except (OSError, sqlite3.Error, UnusableError) as error:
+        return degraded(error)
 
 
 def load(path: str) -> Mapping[str, Known] | Degraded:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from monitor.events import (
+    ActionEnded,
     Event,
     FindingChanged,
     FindingCleared,
@@ -70,6 +71,8 @@ class Rows:
     """By the target's row, code and subject."""
     failed_looks: Ledger
     """By the target's row."""
+    actions: Ledger
+    """Of this batch, by the target's row and the moment: they are only ever added."""
     strangers: int = 0
     """Events about targets that are not watched: they came after the target had been removed."""
 
@@ -94,11 +97,11 @@ class Rows:
             case FindingRaised() | FindingChanged():
                 self._found(target, event.finding, event.at)
             case FindingCleared():
-                about = _about(target, event.finding)
-                if about in self.findings.current:
-                    self.findings.end(about, cleared_at=event.at)
+                self._cleared(target, event)
             case LookFailed():
                 self._failed(target, event)
+            case ActionEnded():
+                self.actions.begin((target, event.at), _action(target, event))
             case LookRecovered():
                 if target in self.failed_looks.current:
                     self.failed_looks.end(target, recovered_at=event.at)
@@ -154,6 +157,11 @@ class Rows:
             },
         )
 
+    def _cleared(self, target: int, event: FindingCleared) -> None:
+        about = _about(target, event.finding)
+        if about in self.findings.current:
+            self.findings.end(about, cleared_at=event.at)
+
     def _failed(self, target: int, event: LookFailed) -> None:
         why = {"reason": stored(event.reason), "detail": stored(event.detail)}
         before = self.failed_looks.current.get(target)
@@ -182,6 +190,19 @@ def _certificate_columns(known: Certificate) -> Row:
         "is_ca": known.is_ca,
         "self_issued": known.self_issued,
         "failures": "\n".join(known.failures),
+    }
+
+
+def _action(target: int, event: ActionEnded) -> Row:
+    return {
+        "target": target,
+        "ended_at": event.at,
+        "transaction_name": event.transaction,
+        "action": str(event.action),
+        "outcome": str(event.outcome),
+        "cause": str(event.cause),
+        "reason": stored(event.reason),
+        "on_behalf_of": stored(event.by),
     }
 
 

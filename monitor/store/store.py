@@ -15,7 +15,7 @@ from monitor.store.catchup import differences
 from monitor.store.database import claim, prepare, reading, set_aside
 from monitor.store.health import Degraded, DegradedReason, degraded
 from monitor.store.kept import load_kept
-from monitor.store.reader import current, load
+from monitor.store.reader import current, load, newest_action
 from monitor.tell.desk import Changes, Kept, no_changes
 
 if TYPE_CHECKING:
@@ -112,6 +112,16 @@ class Store:
     def usable(self) -> bool:
         """Whether what is recorded now is likely to be written soon."""
         return self._thread.is_alive() and self._health is None and not self._closing
+
+    def newest_action(self) -> float:
+        """Return the Unix time of the last transaction that is recorded; to be called after `load`.
+
+        Where nothing is recorded, all that the actor's journal has is news; where that cannot be read, nothing is.
+        """
+        newest = newest_action(self._path)
+        if isinstance(newest, Degraded):
+            return 0.0 if newest.reason is DegradedReason.MISSING else self._clock()
+        return newest
 
     def start(self) -> None:
         """Begin to write; best once everything was looked at, since importing SQLModel takes half a second of CPU."""

@@ -82,6 +82,22 @@ class FindingRow(SQLModel, table=True):
     cleared_at: float | None
 
 
+class ActionRow(SQLModel, table=True):
+    """How a transaction ended for one component, as the actor's journal has it."""
+
+    __tablename__ = "actions"
+
+    id: int = Field(primary_key=True)
+    target: int = Field(foreign_key="targets.id", ondelete="CASCADE", index=True)
+    ended_at: float = Field(index=True)
+    transaction_name: str
+    action: str
+    outcome: str
+    cause: str
+    reason: str
+    on_behalf_of: str
+
+
 class FailedLookRow(SQLModel, table=True):
     """A time in which a target could not be looked at, for one reason."""
 

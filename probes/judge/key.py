@@ -6,8 +6,8 @@ import stat
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from config.vocabulary import Code
-from probes.certificate import Certificate, KeyKind
+from config.vocabulary import Code, KeyKind
+from probes.certificate import Certificate
 from probes.finding import Finding, finding
 
 WEAK_HASHES: Final = frozenset({"md2", "md4", "md5", "sha1"})

@@ -154,7 +154,7 @@ class _Conversation(asyncio.Protocol):
 
 async def _look_at(address: str, endpoint: Endpoint, deadline: float) -> Outcome:
     loop = asyncio.get_running_loop()
-    handshake = Handshake(address, endpoint.verified_name, endpoint.minimum_version)
+    handshake = Handshake(address, endpoint.verified_name, endpoint.minimum_version, endpoint.key_type)
     lost: asyncio.Future[Exception | None] = loop.create_future()
     try:
         async with asyncio.timeout_at(deadline):
@@ -173,7 +173,7 @@ async def _look_at(address: str, endpoint: Endpoint, deadline: float) -> Outcome
 
 
 def _look_at_blocking(address: str, endpoint: Endpoint, deadline: float) -> Outcome:
-    handshake = Handshake(address, endpoint.verified_name, endpoint.minimum_version)
+    handshake = Handshake(address, endpoint.verified_name, endpoint.minimum_version, endpoint.key_type)
     try:
         with socket.create_connection((address, endpoint.port), _time_left(deadline)) as connection:
             connection.sendall(handshake.start())

@@ -7,11 +7,12 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import Final
 
+from cryptography.hazmat.bindings.openssl.binding import Binding
 from OpenSSL import SSL, crypto
 
 from config.address import is_dns_name
 from config.text import printable
-from config.vocabulary import TLSVersion, UnreachableReason
+from config.vocabulary import KeyKind, TLSVersion, UnreachableReason
 from probes.certificate import certificate
 from probes.observation import Presented, Unreachable
 
@@ -29,6 +30,19 @@ _VERSION: Final = MappingProxyType(
 )
 _MORE_CIPHERS: Final = ":ALL:COMPLEMENTOFALL:!aNULL:!PSK:!SRP:@SECLEVEL=0"
 """All that come with a certificate; at level 0 weak keys, weak signatures and TLS 1.0 are seen as well."""
+_SIGNATURES: Final = MappingProxyType(
+    {
+        KeyKind.RSA: (
+            b"rsa_pss_rsae_sha256:rsa_pss_rsae_sha384:rsa_pss_rsae_sha512:"
+            b"rsa_pss_pss_sha256:rsa_pss_pss_sha384:rsa_pss_pss_sha512:"
+            b"RSA+SHA256:RSA+SHA384:RSA+SHA512:RSA+SHA224:RSA+SHA1"
+        ),
+        KeyKind.EC: b"ECDSA+SHA256:ECDSA+SHA384:ECDSA+SHA512:ECDSA+SHA224:ECDSA+SHA1",
+    }
+)
+"""The signature algorithms of such a key (RFC 8446, 4.2.3)."""
+_OTHER_CIPHERS: Final = MappingProxyType({KeyKind.RSA: "!aECDSA:!aDSS:", KeyKind.EC: "!aRSA:!aDSS:"})
+"""Takes away what before TLS 1.3 is signed by, or encrypted to, another kind of key."""
 _FLIGHT: Final = 65_536
 """More than a client has to say at once."""
 
@@ -83,17 +97,32 @@ _PLAIN_PROTOCOLS: Final = (
 
 
 @lru_cache
-def _context(minimum: TLSVersion) -> SSL.Context:
+def _context(minimum: TLSVersion, key_type: KeyKind | None) -> SSL.Context:
     context = SSL.Context(SSL.TLS_CLIENT_METHOD)
     context.set_min_proto_version(_VERSION[minimum])
     # What every client offers stays in front, so that servers choose as they do for them.
     default = SSL.Connection(SSL.Context(SSL.TLS_CLIENT_METHOD), None).get_cipher_list()
-    context.set_cipher_list((":".join(default) + _MORE_CIPHERS).encode())
+    others = "" if key_type is None else _OTHER_CIPHERS[key_type]
+    context.set_cipher_list((others + ":".join(default) + _MORE_CIPHERS).encode())
+    if key_type is not None:
+        _ask_for(key_type, context)
     context.set_verify(SSL.VERIFY_NONE)
     context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
     # Appliances from before RFC 5746 are to be seen as well.
     context.set_options(SSL.OP_NO_TICKET | SSL.OP_LEGACY_SERVER_CONNECT)
     return context
+
+
+def _ask_for(key_type: KeyKind, context: SSL.Context) -> None:
+    """Offer only the signature algorithms of one kind of key, by which servers choose among their certificates.
+
+    OpenSSL's own call is made, for which pyOpenSSL has no method: capping at TLS 1.2, whose ciphers name the key,
+    would not see servers of TLS 1.3 alone, nor the version that clients get. OpenSSL sends no list of its own for the
+    signatures of certificates (`signature_algorithms_cert`), so a server that minds who signed its certificate (the
+    RFC lets it go on all the same) may refuse an EC one that an RSA CA signed.
+    """
+    if not Binding().lib.SSL_CTX_set1_sigalgs_list(context._context, _SIGNATURES[key_type]):
+        raise RuntimeError(f"OpenSSL knows no signature algorithms of {key_type} keys")
 
 
 class Handshake:
@@ -103,13 +132,17 @@ class Handshake:
     not wait for the server's.
     """
 
-    def __init__(self, address: str, server_name: str, minimum: TLSVersion) -> None:
-        """Ask for `server_name`, unless that is an address; `address` is only what the outcome is about."""
+    def __init__(self, address: str, server_name: str, minimum: TLSVersion, key_type: KeyKind | None = None) -> None:
+        """Ask for `server_name`, unless that is an address, and for a certificate with that type of key, RSA or EC.
+
+        `address` is only what the outcome is about.
+        """
         self.outcome: Presented | Unreachable | None = None
         self._address = address
         self._minimum = minimum
+        self._key_type = key_type
         self._received = bytearray()
-        self._connection = SSL.Connection(_context(minimum), None)
+        self._connection = SSL.Connection(_context(minimum, key_type), None)
         self._connection.set_connect_state()
         if is_dns_name(server_name):
             self._connection.set_tlsext_host_name(server_name.encode("ascii"))
@@ -172,7 +205,8 @@ class Handshake:
             reason = UnreachableReason.HANDSHAKE_FAILED
             if theirs == _PROTOCOL_VERSION:
                 reason = UnreachableReason.PROTOCOL_VERSION
-            self._fail(reason, f"the server refused with the alert {_ALERTS.get(theirs, theirs)}")
+            asking = f" a client that takes {self._key_type} keys only" if self._key_type else ""
+            self._fail(reason, f"the server refused{asking} with the alert {_ALERTS.get(theirs, theirs)}")
 
     def _fail(self, reason: UnreachableReason, detail: str) -> bytes:
         self.outcome = Unreachable(self._address, reason, detail)

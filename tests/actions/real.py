@@ -10,23 +10,25 @@ from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 
+from actions.ending import Ending
 from actions.journal import Journal
 from actions.plan import Change, FileState, Kind, Order, Plan, Serving
 from actions.target import state
-from actions.transaction import Ending, Setting, transact
+from actions.transaction import Setting, transact
 from actions.validate import Acceptance, Live, Served, Sight, Terms
 from actions.world import World
 from config.service import Activation, Service
 from monitor.lab.ca import Authority, Issued
 from monitor.lab.process import find_command
 from monitor.lab.servers import Lighttpd, Nginx, Site
+from tests.lab.workers import Workers
 
 
 @dataclass
 class Real:
-    """One nginx or lighttpd below a directory of its own, with one client that trusts one CA."""
+    """One real server below a directory of its own, with one client that trusts one CA."""
 
-    server: Nginx | Lighttpd
+    server: Nginx | Lighttpd | Workers
     site: Site
     trusts: Authority
     state: str
@@ -38,6 +40,8 @@ class Real:
         if isinstance(self.server, Nginx):
             reload = (*test[:-1], "-s", "reload")
             return Service(restart=reload, reload=reload, test=test, activate=Activation.RELOAD)
+        if isinstance(self.server, Workers):
+            return Service(restart=self.server.reload_command, test=test)
         # lighttpd starts anew on this signal, in the same process.
         return Service(restart=("/bin/kill", "-USR1", str(self.server.pid)), test=test)
 

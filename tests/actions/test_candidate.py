@@ -21,7 +21,16 @@ from cryptography.hazmat.primitives.serialization import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actions.candidate import MOST_BYTES, MOST_CERTIFICATES, Candidate, Flaw, Given, NoCandidate, PrivateKey
+from actions.candidate import (
+    MOST_BYTES,
+    MOST_CERTIFICATES,
+    Candidate,
+    Flaw,
+    Given,
+    NoCandidate,
+    PrivateKey,
+    read_candidates,
+)
 from actions.candidate import read_candidate as read
 from monitor.lab.ca import Authority, Issued, KeyType, self_signed
 from probes.certificate import certificate
@@ -233,6 +242,37 @@ def test_a_password_does_not_hinder_a_key_that_needs_none() -> None:
 
 def test_a_locked_key_beside_the_right_one_does_not_matter() -> None:
     candidate(given_pem(LEAF.chain_pem(), LEAF.key_pem(), locked_key(OTHER)))
+
+
+def test_certificates_for_two_kinds_of_key_are_two_candidates_with_their_own_keys_and_chains() -> None:
+    second = ROOT.intermediate("Second")
+    ec, rsa = UPPER.issue("www.example.com"), second.issue("www.example.com", key=KeyType.RSA2048)
+    pile = given_pem(ROOT.pem(), rsa.key_pem(), second.pem(), ec.pem(), UPPER.pem(), rsa.pem(), ec.key_pem())
+    made = read_candidates([pile])
+    assert not isinstance(made, NoCandidate)
+    assert [(each.certificate, each.chain, each.key, each.root) for each in made] == [
+        (certificate(ec.der()), (certificate(UPPER.der()),), PrivateKey(ec.key), certificate(ROOT.der())),
+        (certificate(rsa.der()), (certificate(second.der()),), PrivateKey(rsa.key), certificate(ROOT.der())),
+    ]
+    assert {each.put_right for each in made} == {
+        (
+            "site.pem: the certificates were put in order, from the server's to its issuers'",
+            "the root CN=Root was left out: clients must hold it themselves",
+        )
+    }
+    several = read([pile])
+    assert isinstance(several, NoCandidate)
+    assert several.flaw is Flaw.SEVERAL_LEAVES
+
+
+def test_each_of_two_certificates_needs_its_key() -> None:
+    ec, rsa = ISSUING.issue("ec.example.com"), ISSUING.issue("rsa.example.com", key=KeyType.RSA2048)
+    found = read_candidates([given_pem(ec.chain_pem(), rsa.pem(), ec.key_pem())])
+    assert isinstance(found, NoCandidate)
+    assert (found.flaw, found.detail) == (
+        Flaw.KEY_MISMATCH,
+        "the private key does not belong to CN=rsa.example.com",
+    )
 
 
 @pytest.mark.parametrize(

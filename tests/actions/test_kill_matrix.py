@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 
 import pytest
 
-from actions.transaction import Outcome
+from actions.ending import Outcome
 from tests.actions.scene import Scene, broken, torn
 from tests.actions.worlds import KILLED, Step, StepWorld, in_a_process, kill
 

@@ -13,12 +13,13 @@ from cryptography.hazmat.primitives.serialization import BestAvailableEncryption
 
 from actions.candidate import Candidate, PrivateKey
 from actions.plan import FileState, Kind
-from actions.precheck import Ground
+from actions.precheck import Ground, Objection
 from actions.prepare import Prepared, Refused, Site, keys_at_hand, make_plan, plan_activation
 from actions.rehearse import Stage
 from actions.world import World
 from config.model import Artefacts, Component
-from monitor.lab.ca import DAY, Authority, Issued, KeyType, self_signed
+from config.vocabulary import KeyKind, WriteMode
+from monitor.lab.ca import DAY, Authority, Issued, KeyType, new_key, self_signed
 from tests.actions.kit import ENDPOINT, ISSUING, NAME, NOW, ROOT, good, made, presented, value, view
 
 OTHER_ROOT = Authority.root("Other Root")
@@ -59,13 +60,13 @@ def site(artefacts: Artefacts, name: str = "web", stage: Stage | None = None) ->
 
 
 def plan(*sites: Site, candidate: Candidate = CANDIDATE, losses: tuple[str, ...] = ()) -> Prepared:
-    prepared = make_plan(sites, candidate, World(), NOW, losses)
+    prepared = make_plan(sites, [candidate], World(), NOW, losses)
     assert isinstance(prepared, Prepared), prepared
     return prepared
 
 
 def grounds(*sites: Site, candidate: Candidate = CANDIDATE) -> set[Ground]:
-    refused = make_plan(sites, candidate, World(), NOW)
+    refused = make_plan(sites, [candidate], World(), NOW)
     assert isinstance(refused, Refused)
     return {each.ground for each in refused.objections}
 
@@ -157,6 +158,44 @@ def test_one_candidate_takes_its_form_in_each_of_several_components(disk: Disk, 
     assert order.content[web.certificate] == NEW.chain_pem()
 
 
+RSA_OLD = ISSUING.issue(NAME, not_after=NOW + 20 * DAY, key=KeyType.RSA2048)
+RSA_NEW = ISSUING.issue(NAME, key=new_key(KeyType.RSA2048))
+
+
+def test_of_two_candidates_each_component_gets_the_one_of_its_own_kind_of_key(disk: Disk, tmp_path: Path) -> None:
+    ec, rsa = disk.pair(), Disk(tmp_path / "rsa").pair(RSA_OLD)
+    prepared = make_plan([site(rsa, "rsa"), site(ec, "ec")], [CANDIDATE, made(RSA_NEW, ISSUING)], World(), NOW)
+    assert isinstance(prepared, Prepared)
+    content = prepared.order.content
+    assert [content[each.key or ""] for each in (ec, rsa)] == [NEW.key_pem(), RSA_NEW.key_pem()]
+    assert [each.chains[0][0] for each in prepared.order.plan.serves] == [value(NEW).sha256, value(RSA_NEW).sha256]
+    assert prepared.remarks == ()
+
+
+def test_a_candidate_that_no_component_has_the_kind_of_key_for_is_left_out_and_that_is_said(disk: Disk) -> None:
+    prepared = make_plan([site(disk.pair())], [made(RSA_NEW, ISSUING), CANDIDATE], World(), NOW)
+    assert isinstance(prepared, Prepared)
+    assert NEW.key_pem() in prepared.order.content.values()
+    assert prepared.remarks == (f"CN={NAME}, for a key of rsa, is none of these components'",)
+
+
+def test_a_component_without_files_gets_the_candidate_that_its_endpoint_asks_for(disk: Disk) -> None:
+    where = Artefacts(str(disk.path / "site.crt"), str(disk.path / "site.key"))
+    candidates = [CANDIDATE, made(RSA_NEW, ISSUING)]
+    asking = Stage(replace(ENDPOINT, key_type=KeyKind.RSA), (view(ROOT),))
+    prepared = make_plan([site(where, stage=asking)], candidates, World(), NOW)
+    assert isinstance(prepared, Prepared)
+    assert prepared.order.content[where.key or ""] == RSA_NEW.key_pem()
+    refused = make_plan([site(where)], candidates, World(), NOW)
+    assert isinstance(refused, Refused)
+    assert refused.objections == (
+        Objection(
+            Ground.KEY_MISMATCH,
+            "which of the certificates, for keys of ec, rsa, web is to have cannot be told: its own kind is unknown",
+        ),
+    )
+
+
 @pytest.mark.parametrize("link", [True, False], ids=["over a link", "as it stands"])
 def test_two_components_cannot_share_a_path(disk: Disk, link: bool) -> None:
     artefacts = disk.pair()
@@ -219,7 +258,7 @@ def test_losing_a_client_blocks_unless_it_may_be_lost(disk: Disk) -> None:
     candidate = made(OTHER_ROOT.issue(NAME), root=OTHER_ROOT)
     stage = Stage(ENDPOINT, (view(ROOT, OTHER_ROOT), view(ROOT, name="java")), SERVED)
     where = site(disk.pair(), stage=stage)
-    refused = make_plan([where], candidate, World(), NOW)
+    refused = make_plan([where], [candidate], World(), NOW)
     assert isinstance(refused, Refused)
     (objection,) = refused.objections
     assert objection.ground is Ground.CLIENT_LOST
@@ -259,10 +298,11 @@ def test_a_file_that_others_may_read_keeps_its_mode_where_it_holds_a_key_already
     assert change.after.mode == 0o644
 
 
-@pytest.mark.parametrize("in_place", [True, False])
-def test_a_plan_says_whether_files_are_written_over(disk: Disk, in_place: bool) -> None:
-    changes = plan(replace(site(disk.pair()), in_place=in_place)).order.plan.changes
-    assert {change.in_place for change in changes} == {in_place}
+@pytest.mark.parametrize("mode", WriteMode)
+def test_a_plan_says_whether_files_are_written_over(disk: Disk, mode: WriteMode) -> None:
+    where = site(disk.pair())
+    changes = plan(replace(where, component=replace(where.component, write_mode=mode))).order.plan.changes
+    assert {change.in_place for change in changes} == {mode is WriteMode.IN_PLACE}
 
 
 def test_what_the_policy_allows_is_held_to_each_component(disk: Disk) -> None:
@@ -297,7 +337,7 @@ class Denied(World):
 
 
 def test_a_file_that_cannot_be_read_is_an_objection(disk: Disk) -> None:
-    refused = make_plan([site(disk.pair())], CANDIDATE, Denied(), NOW)
+    refused = make_plan([site(disk.pair())], [CANDIDATE], Denied(), NOW)
     assert isinstance(refused, Refused)
     assert [each.ground for each in refused.objections] == [Ground.UNREADABLE, Ground.UNREADABLE]
     assert refused.objections[0].detail.endswith("site.crt: Permission denied")

@@ -11,11 +11,12 @@ from typing import Any
 
 import pytest
 
-from actions.journal import JournalError, frozen
+from actions.ending import Cause, Outcome
+from actions.journal import JournalError
 from actions.lock import Locks, acquire
 from actions.recover import recover, thaw
+from actions.standing import frozen
 from actions.target import state
-from actions.transaction import Cause, Outcome
 from actions.world import World
 from monitor.lab.ca import Authority
 from monitor.lab.process import wait_for
@@ -23,6 +24,7 @@ from monitor.lab.servers import Lighttpd, Nginx, write_site
 from tests.actions.real import Real
 from tests.actions.scene import Scene, broken
 from tests.actions.worlds import KILLED, Step, StepWorld, in_a_process, kill
+from tests.lab.workers import Workers
 
 
 def killed(scene: Scene, name: str, which: int, when: str = "after") -> None:
@@ -169,8 +171,11 @@ def test_one_transaction_that_cannot_be_undone_keeps_no_other_from_it(room: Path
 # Real servers
 
 
+ServerKind = type[Nginx] | type[Lighttpd] | type[Workers]
+
+
 @contextmanager
-def real(kind: type[Nginx] | type[Lighttpd], room: Path) -> Iterator[Real]:
+def real(kind: ServerKind, room: Path) -> Iterator[Real]:
     ca = Authority.root()
     site = write_site(f"{room}/tls", ca.issue("old.example"))
     with kind(f"{room}/server", [site]) as server:
@@ -182,14 +187,13 @@ each_server = pytest.mark.parametrize(
     [
         pytest.param(Nginx, marks=pytest.mark.server("nginx")),
         pytest.param(Lighttpd, marks=pytest.mark.server("lighttpd")),
+        Workers,
     ],
 )
 
 
 @each_server
-def test_a_real_server_serves_the_new_certificate_after_a_replacement(
-    kind: type[Nginx] | type[Lighttpd], room: Path
-) -> None:
+def test_a_real_server_serves_the_new_certificate_after_a_replacement(kind: ServerKind, room: Path) -> None:
     with real(kind, room) as web:
         order = web.order(web.trusts.issue("new.example"))
         ending = web.replace(World(), order)
@@ -199,9 +203,7 @@ def test_a_real_server_serves_the_new_certificate_after_a_replacement(
 
 
 @each_server
-def test_a_real_server_that_its_client_no_longer_accepts_is_rolled_back(
-    kind: type[Nginx] | type[Lighttpd], room: Path
-) -> None:
+def test_a_real_server_that_its_client_no_longer_accepts_is_rolled_back(kind: ServerKind, room: Path) -> None:
     with real(kind, room) as web:
         order = web.order(Authority.root("Another CA").issue("new.example"))
         ending = web.replace(World(), order)
@@ -212,7 +214,7 @@ def test_a_real_server_that_its_client_no_longer_accepts_is_rolled_back(
 
 @each_server
 def test_a_key_that_does_not_match_fails_a_real_servers_own_test_and_costs_no_handshake(
-    kind: type[Nginx] | type[Lighttpd], room: Path
+    kind: ServerKind, room: Path
 ) -> None:
     with real(kind, room) as web:
         good = web.order(web.trusts.issue("new.example"))
@@ -250,7 +252,7 @@ def _sample(trace: list[Step]) -> Iterator[tuple[Step, str]]:
     "issuer", [pytest.param(lambda ca: ca, id="good"), pytest.param(lambda _: Authority.root("Another"), id="bad")]
 )
 def test_a_real_server_serves_what_is_on_disk_wherever_the_transaction_was_killed(
-    kind: type[Nginx] | type[Lighttpd], issuer: Callable[[Authority], Authority], room: Path
+    kind: ServerKind, issuer: Callable[[Authority], Authority], room: Path
 ) -> None:
     with real(kind, room) as web:
         world = StepWorld()

@@ -8,7 +8,7 @@ import pytest
 
 from actions.candidate import Candidate
 from actions.rehearse import CannotBeServed, Effect, Stage, rehearse, serve
-from config.vocabulary import TLSVersion
+from config.vocabulary import KeyKind, TLSVersion
 from monitor.lab.ca import DAY, Authority, KeyType, self_signed
 from probes.observation import Presented
 from tests.actions.kit import ENDPOINT, ISSUING, NAME, NOW, ROOT, good, made, presented, value, view
@@ -59,6 +59,15 @@ def test_what_a_tls_library_refuses_cannot_be_served(candidate: Candidate, said:
     shown = rehearse(candidate, [Stage(ENDPOINT, (view(ROOT),), SERVED)], NOW)
     assert isinstance(shown, CannotBeServed)
     assert said in shown.detail
+
+
+@pytest.mark.parametrize(("asked", "other"), [(KeyKind.RSA, KeyType.P256), (KeyKind.EC, KeyType.RSA2048)])
+def test_where_one_type_of_key_is_asked_for_another_cannot_be_served(asked: KeyKind, other: KeyType) -> None:
+    stages = [Stage(replace(ENDPOINT, key_type=kind), (view(ROOT),), SERVED) for kind in (None, asked)]
+    shown = rehearse(good(key=other), stages, NOW)
+    assert isinstance(shown, CannotBeServed)
+    assert shown.detail.startswith(f"no handshake by TLSv1.2 with a client that takes {asked} keys only: ")
+    assert len(effects(good(key=KeyType.P256 if asked is KeyKind.EC else KeyType.RSA2048), *stages)) == 2
 
 
 def test_a_good_candidate_loses_and_gains_nobody() -> None:

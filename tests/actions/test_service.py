@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from actions import service
-from actions.transaction import Cause, Outcome
+from actions.ending import Cause, Outcome
 from actions.world import World
 from config.service import Activation, Service, systemd
 from tests.actions.scene import Scene

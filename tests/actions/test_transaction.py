@@ -17,12 +17,14 @@ from typing import Any, Final
 import pytest
 
 from actions import backup
-from actions.journal import Event, JournalError, Record, frozen
+from actions.ending import Cause, Ending, Outcome
+from actions.journal import Event, JournalError, Record
 from actions.lock import Locks, acquire
 from actions.plan import Change, Kind, Order, Plan, plan_from_json, plan_to_json
 from actions.recover import recover, thaw
+from actions.standing import frozen
 from actions.target import state
-from actions.transaction import Cause, Ending, Outcome, Setting, transact
+from actions.transaction import Setting, transact
 from actions.validate import Acceptance, Live, Served, Sight, Terms
 from actions.world import Ran, World
 from config.model import DAY
@@ -287,6 +289,17 @@ def test_one_component_that_fails_undoes_all_of_them(room: Path) -> None:
     scene = Scene(f"{room}/s", components=("mail", "web"), new={"web": b"GOOD no browser"})
     order = scene.order()
     assert scene.replace().outcome is Outcome.ROLLED_BACK
+    assert broken(scene, order) == []
+
+
+def test_components_that_share_a_service_have_it_restarted_once_and_undone_once(room: Path) -> None:
+    scene = Scene(f"{room}/s", components=("web-ec", "web-rsa"), new={"web-rsa": b"GOOD no java"})
+    order = scene.order()
+    up = "; ".join(" ".join(scene.service(each).restart) for each in scene.components)
+    both = Service(restart=shell(f"echo >> {room}/restarts; {up}"))
+    setting = replace(scene.setting(), services=dict.fromkeys(scene.components, both))
+    assert transact(setting, order).outcome is Outcome.ROLLED_BACK
+    assert Path(f"{room}/restarts").read_text() == "\n" * 2, "onto the new files, and back"
     assert broken(scene, order) == []
 
 

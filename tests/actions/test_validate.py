@@ -88,6 +88,27 @@ def test_a_missing_intermediate_is_not_what_should_be_presented() -> None:
     assert said == "web (v4) presents new… in a chain of 1, not what it should"
 
 
+def test_one_way_that_answers_now_with_the_one_and_now_with_the_other_is_found_out() -> None:
+    (said,) = judge_new(PLAN, OLD, Sight(NEW.served + OLD.served)).unserved
+    assert said == "web (v4) sometimes presents old… in a chain of 1, not what it should"
+    (said,) = judge_new(PLAN, OLD, Sight(NEW.served + DEAD.served)).unserved
+    assert said == "web (v4) sometimes does not answer: refused"
+
+
+def test_who_failed_sometimes_before_may_do_so_again_but_not_fail_for_good() -> None:
+    flaky = Sight(OLD.served + DEAD.served)
+    assert judge_new(PLAN, flaky, Sight(NEW.served + DEAD.served)).unserved == ()
+    assert judge_new(PLAN, flaky, Sight(NEW.served + DEAD.served), required=True).unserved != ()
+    assert judge_new(PLAN, flaky, DEAD).unserved == ("web (v4) does not answer: refused",)
+
+
+def test_workers_that_differed_before_are_as_good_as_they_were_when_each_serves_what_one_of_them_did() -> None:
+    differing = Sight((*OLD.served, Served("web", "v4", ("older",))))
+    assert judge_old(PLAN, differing, differing).steady
+    assert judge_old(PLAN, differing, OLD).steady
+    assert not judge_old(PLAN, differing, Sight(differing.served + NEW.served)).steady
+
+
 def test_a_way_of_asking_that_is_gone_is_missed() -> None:
     assert judge_new(PLAN, OLD, Sight()).unserved == ("web (v4) was not seen again",)
 

@@ -17,7 +17,19 @@ from actions.world import World
 KILLED: Final = 77
 _STEPS: Final = frozenset(name for name in vars(World) if not name.startswith("_"))
 _LOOKS: Final = frozenset(
-    {"stat", "resolve", "read", "attributes", "standing", "names", "read_at", "now", "monotonic", "sleep"}
+    {
+        "stat",
+        "resolve",
+        "read",
+        "attributes",
+        "standing",
+        "names",
+        "read_at",
+        "synchronised",
+        "now",
+        "monotonic",
+        "sleep",
+    }
 )
 
 

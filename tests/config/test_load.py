@@ -30,10 +30,22 @@ from config.model import (
     Watch,
     Web,
 )
+from config.policy import (
+    Activate,
+    AnyOf,
+    HasFinding,
+    Match,
+    Policy,
+    RemainingBelow,
+    Replace,
+    Window,
+    share_of_lifetime,
+)
 from config.schema.root import json_schema
 from config.service import Activation, Service
+from config.shipped import shipped_policies
 from config.text import printable
-from config.vocabulary import Code, FileRole, TLSVersion, VerifierName
+from config.vocabulary import Code, FileRole, KeyKind, Mode, TLSVersion, VerifierName, WriteMode
 from tests.config.conftest import Loaded, Write
 
 GOOD = """\
@@ -52,17 +64,33 @@ components:
     endpoints:
       - {address: "127.0.0.1:443", name: www.example.com}
       - {address: "127.0.0.1:443", name: shop.example.com, clients: [java]}
+      - {address: "127.0.0.1:443", name: www.example.com, key_type: rsa}
+      - {address: "127.0.0.1:443", name: www.example.com, key_type: ec}
     clients: [browser, java]
     not_served_after: 0s
     service: {test: [/usr/sbin/nginx, -t], activate: reload, reload: [/bin/r], restart: [/bin/s], timeout: 5s}
     allowed_issuers: ["CN=Corp Issuing CA 3"]
   proxy:
     artefacts: {combined: /etc/haproxy/site.pem}
+    write_mode: in_place
 trust_stores:
   jdk: {bundle: /etc/ssl/java.pem}
 clients:
   browser: {trusts: mozilla, verifier: webpki, names: [www.example.com]}
   java: {trusts: jdk, intermediates: [/etc/ssl/intermediate.pem], validates: false}
+policies:
+  - name: renew-web
+    match: {component: [web]}
+    when: {any: [{remaining_below: 33%}, {finding: revoked}]}
+    windows: [{cron: "0 2 * * 2", duration: 3h, timezone: Europe/Zurich}]
+    override_window_when: {any: [{remaining_below: 8%}]}
+    mode: auto
+    do: [{replace: {from: inbox, allowed_issuers: ["CN=Corp Issuing CA 3"]}}]
+  - name: serve-what-is-on-disk
+    match: {component: [web]}
+    when: {finding: not_served, for: 15m}
+    mode: approve
+    do: [activate]
 waivers:
   - {target: mail, finding: weak_key, reason: "appliance replaced in Q1", until: 2027-03-31}
   - {target: web/key, finding: key_exposed, reason: "read by the backup", until: "2027-12-31"}
@@ -138,13 +166,30 @@ def test_the_good_example_is_understood_in_full(loaded: Loaded, tmp_path: Path) 
                     clients=("java",),
                     component="web",
                 ),
+                *(
+                    Endpoint(
+                        f"web/127.0.0.1:443/{kind}",
+                        "127.0.0.1",
+                        443,
+                        "www.example.com",
+                        clients=("browser", "java"),
+                        component="web",
+                        key_type=kind,
+                    )
+                    for kind in (KeyKind.RSA, KeyKind.EC)
+                ),
             )
         },
         components={
             "web": Component(
                 "web",
                 Artefacts("/etc/nginx/tls/site.crt", "/etc/nginx/tls/site.key", "/etc/nginx/tls/chain.pem"),
-                ("web/127.0.0.1:443", "web/127.0.0.1:443/shop.example.com"),
+                (
+                    "web/127.0.0.1:443",
+                    "web/127.0.0.1:443/shop.example.com",
+                    "web/127.0.0.1:443/rsa",
+                    "web/127.0.0.1:443/ec",
+                ),
                 ("browser", "java"),
                 0,
                 Service(
@@ -156,7 +201,13 @@ def test_the_good_example_is_understood_in_full(loaded: Loaded, tmp_path: Path) 
                 ),
                 ("CN=Corp Issuing CA 3",),
             ),
-            "proxy": Component("proxy", Artefacts(combined="/etc/haproxy/site.pem"), (), ("default",)),
+            "proxy": Component(
+                "proxy",
+                Artefacts(combined="/etc/haproxy/site.pem"),
+                (),
+                ("default",),
+                write_mode=WriteMode.IN_PLACE,
+            ),
         },
         trust_stores={
             "system": TrustStore("system", SystemStore()),
@@ -168,6 +219,31 @@ def test_the_good_example_is_understood_in_full(loaded: Loaded, tmp_path: Path) 
             "browser": Client("browser", "mozilla", VerifierName.WEBPKI, names=("www.example.com",)),
             "java": Client("java", "jdk", intermediates=("/etc/ssl/intermediate.pem",), validates=False),
         },
+        policies=(
+            Policy(
+                "renew-web",
+                AnyOf(
+                    (
+                        RemainingBelow(share_of_lifetime(0.33)),
+                        HasFinding(frozenset({Code.REVOKED}), "revoked"),
+                    )
+                ),
+                Replace(("CN=Corp Issuing CA 3",)),
+                None,
+                Match(("web",)),
+                (Window("0 2 * * 2", 10_800, "Europe/Zurich"),),
+                AnyOf((RemainingBelow(share_of_lifetime(0.08)),)),
+                Mode.AUTO,
+            ),
+            Policy(
+                "serve-what-is-on-disk",
+                HasFinding(frozenset({Code.NOT_SERVED}), "not_served", lasting=900),
+                Activate(),
+                match=Match(("web",)),
+                mode=Mode.APPROVE,
+            ),
+            *(each for each in shipped_policies() if each.name != "serve-what-is-on-disk"),
+        ),
         waivers=(
             # The last day counts.
             Waiver("mail", Code.WEAK_KEY, "appliance replaced in Q1", 1_806_537_600),
@@ -184,6 +260,17 @@ def test_everything_has_a_default(loaded: Loaded) -> None:
     assert config.settings == Settings()
     assert config.endpoints == {
         "www.example.com:443": Endpoint("www.example.com:443", "www.example.com", 443, clients=("default",))
+    }
+
+
+def test_endpoints_that_differ_in_the_type_of_key_alone_have_names_of_their_own(loaded: Loaded) -> None:
+    where = "address: 'www.example.com:443', server_name: a.example.com"
+    config = loaded(f"endpoints: [{{{where}}}, {{{where}, key_type: rsa}}, {{{where}, key_type: ec}}]")
+    name = "www.example.com:443/a.example.com"
+    assert {each.name: each.key_type for each in config.endpoints.values()} == {
+        name: None,
+        f"{name}/rsa": KeyKind.RSA,
+        f"{name}/ec": KeyKind.EC,
     }
 
 
@@ -219,7 +306,11 @@ def test_numbers_may_come_from_the_environment(loaded: Loaded) -> None:
     assert config.endpoints["www.example.com:444"].port == 444
 
 
-MISTAKES = yaml.load((Path(__file__).parent / "mistakes.yaml").read_bytes(), Loader=yaml.BaseLoader)
+MISTAKES = [
+    case
+    for file in ("mistakes.yaml", "policy_mistakes.yaml")
+    for case in yaml.load((Path(__file__).parent / file).read_bytes(), Loader=yaml.BaseLoader)
+]
 
 
 @pytest.mark.parametrize("case", MISTAKES, ids=lambda case: case["name"])
@@ -281,7 +372,7 @@ def test_the_good_example_fits_the_json_schema() -> None:
 def test_every_key_is_described_to_an_editor() -> None:
     schema = json_schema()
     models = [schema, *(each for each in schema["$defs"].values() if each.get("type") == "object")]
-    models.append(schema["$defs"]["Level"]["anyOf"][0])
+    models.extend(schema["$defs"][name]["anyOf"][0] for name in ("Level", "Remaining", "Step"))
     for each in models:
         undescribed = [key for key, value in each["properties"].items() if not value.get("description")]
         assert undescribed == []

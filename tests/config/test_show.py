@@ -40,7 +40,7 @@ DOCUMENTS = {
 
 
 def declared(config: Config) -> Config:
-    return replace(config, sources=(), digest="")
+    return replace(config, profile=None, sources=(), digest="")
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)

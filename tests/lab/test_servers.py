@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 from collections.abc import Callable
@@ -15,17 +16,20 @@ import pytest
 from config.vocabulary import TLSVersion
 from monitor.lab.ca import Authority, Issued, KeyType
 from monitor.lab.process import LabError, accepts, wait_for
-from monitor.lab.servers import Lighttpd, LocalServer, Nginx, Server, TLSSettings, replace_file, write_site
+from monitor.lab.servers import Daemon, Lighttpd, LocalServer, Nginx, Server, TLSSettings, replace_file, write_site
 from tests.conftest import StartServer
 from tests.lab.client import presented
 from tests.lab.peers import Behaviour, Peer
 from tests.lab.prometheus import Prometheus, check_metrics
+from tests.lab.workers import WORKERS, Workers
 
 EVERY_SERVER = [
     pytest.param("start_nginx", marks=pytest.mark.server("nginx")),
     pytest.param("start_lighttpd", marks=pytest.mark.server("lighttpd")),
     "start_local",
+    "start_workers",
 ]
+EVERY_SERVER_OF_ONE_SITE = [*EVERY_SERVER, pytest.param("start_stunnel", marks=pytest.mark.server("stunnel4"))]
 OLD_TLS = TLSSettings(TLSVersion.TLS1_0, TLSVersion.TLS1_1)
 
 
@@ -53,7 +57,7 @@ def test_a_server_presents_the_files_of_the_name_asked_for(
 
 
 @pytest.mark.server("openssl")
-@pytest.mark.parametrize("start", EVERY_SERVER, indirect=True)
+@pytest.mark.parametrize("start", EVERY_SERVER_OF_ONE_SITE, indirect=True)
 def test_a_renewed_file_is_served_after_the_reload_and_not_before(
     start: StartServer[Server], issuing_ca: Authority, tmp_path: Path
 ) -> None:
@@ -67,7 +71,7 @@ def test_a_renewed_file_is_served_after_the_reload_and_not_before(
 
 
 @pytest.mark.server("openssl")
-@pytest.mark.parametrize("start", EVERY_SERVER, indirect=True)
+@pytest.mark.parametrize("start", EVERY_SERVER_OF_ONE_SITE, indirect=True)
 def test_a_reload_onto_a_broken_file_keeps_the_old_one_served(
     start: StartServer[Server], issuing_ca: Authority, tmp_path: Path
 ) -> None:
@@ -91,9 +95,9 @@ def test_weak_keys_and_old_versions_are_served_where_asked_for(
     assert presented(server, None, "-tls1_2") == []
 
 
-@pytest.mark.parametrize("start", EVERY_SERVER, indirect=True)
+@pytest.mark.parametrize("start", EVERY_SERVER_OF_ONE_SITE, indirect=True)
 def test_a_stopped_server_leaves_nothing(
-    start: StartServer[Nginx | Lighttpd | LocalServer], issuing_ca: Authority, tmp_path: Path
+    start: StartServer[Daemon | LocalServer], issuing_ca: Authority, tmp_path: Path
 ) -> None:
     server = start(write_site(str(tmp_path), issuing_ca.issue("www.example")))
     server.stop()
@@ -126,6 +130,33 @@ def test_a_server_ends_with_the_process_that_started_it(issuing_ca: Authority, t
     assert ran.returncode == -signal.SIGKILL
     host, port = ran.stdout.split()
     wait_for(lambda: not accepts(host, int(port)))
+
+
+def leaves_seen(server: Server, handshakes: int = 60) -> set[bytes]:
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    seen = set()
+    for _ in range(handshakes):
+        with socket.create_connection((server.host, server.port), timeout=5) as raw, context.wrap_socket(raw) as tls:
+            seen.add(tls.getpeercert(binary_form=True) or b"")
+    return seen
+
+
+def test_every_worker_answers_and_takes_up_new_files_unless_told_to_leave_one_behind(
+    start_workers: StartServer[Workers], issuing_ca: Authority, tmp_path: Path
+) -> None:
+    old, new, newest = (issuing_ca.issue("www.example") for _ in range(3))
+    site = write_site(str(tmp_path), old)
+    server = start_workers(site)
+    with open(f"/proc/{server.pid}/task/{server.pid}/children", encoding="ascii") as file:
+        assert len(file.read().split()) == WORKERS
+    site.install(new)
+    subprocess.run(server.lying_command, check=True)
+    wait_for(lambda: Path(server.log_file).read_bytes().count(b"serves") == 2 * WORKERS - 1)
+    assert leaves_seen(server) == {old.der(), new.der()}
+    site.install(newest)
+    server.reload()
+    assert leaves_seen(server) == {newest.der()}
 
 
 @pytest.mark.server("lighttpd")

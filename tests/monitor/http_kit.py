@@ -16,9 +16,11 @@ import uvloop
 from config.channel import Match, Silence
 from config.document import Mistake
 from config.model import Settings
+from monitor.decide.situation import Situation
 from monitor.http import Status, WebServer
 from monitor.known import Known
 from monitor.metrics import Page, Piece
+from monitor.steward import Charge
 from monitor.store import Degraded, HistoryEntry
 from monitor.tell.desk import Held
 from monitor.tell.letter import Letter
@@ -75,9 +77,11 @@ class FakeView:
     reasons: Sequence[str] = ()
     happened: Sequence[HistoryEntry] | Degraded = ()
     mistakes: Sequence[Mistake] = ()
+    decided_by: Sequence[Situation] = ()
     asked_by: list[str] = field(default_factory=list)
     asked_for: list[tuple[str | None, float, float | None, int]] = field(default_factory=list)
     page: Page = field(default_factory=Page)
+    charged: Sequence[Charge] = ()
     telling: FakeTelling = field(default_factory=FakeTelling)
 
     def add(self, *believed: Known) -> None:
@@ -87,6 +91,12 @@ class FakeView:
 
     def known(self) -> Mapping[str, Known]:
         return self.beliefs
+
+    def situations(self) -> Sequence[Situation]:
+        return self.decided_by
+
+    def charges(self) -> Sequence[Charge]:
+        return self.charged
 
     def metrics(self) -> Iterator[Piece]:
         return self.page.pieces()
@@ -108,6 +118,7 @@ class FakeView:
             directories_polled=0,
             polled_because="",
             waivers=(),
+            no_actor="nobody answers",
         )
 
     async def history(

@@ -7,10 +7,10 @@ from collections.abc import Iterable
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from config.vocabulary import TargetKind
+from config.vocabulary import KeyKind, TargetKind
 from monitor.known import Known
 from monitor.metrics import Page, plain
-from probes.certificate import Certificate, Key, KeyKind
+from probes.certificate import Certificate, Key
 
 Series = tuple[str, frozenset[tuple[str, str]]]
 

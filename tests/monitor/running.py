@@ -25,7 +25,7 @@ from monitor.client import NoAnswer, ask
 from monitor.lab.process import find_command, free_address, wait_for
 
 CERTVIGIL: Final = (sys.executable, "-m", "monitor.main")
-PATIENCE: Final = 20.0
+PATIENCE: Final = 60.0
 """Seconds for what takes well under one where the machine is not busy."""
 
 LogLine = dict[str, Any]

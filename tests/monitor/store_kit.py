@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from config.vocabulary import Code, Severity, TargetKind
+from config.vocabulary import Code, KeyKind, Severity, TargetKind
 from monitor.events import (
     Event,
     FindingChanged,
@@ -24,7 +24,7 @@ from monitor.known import Known, Raised
 from monitor.store import Degraded, DegradedReason, Store, load
 from monitor.store.database import prepare
 from monitor.store.writer import Writer
-from probes.certificate import Certificate, Key, KeyKind
+from probes.certificate import Certificate, Key
 from probes.finding import Finding
 
 DEADLINE = 30.0

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import subprocess
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,7 +39,7 @@ class Web:
     def config(self) -> str:
         return str(self.directory / "certvigil.yaml")
 
-    def declare(self, **service: object) -> None:
+    def declare(self, *, write_mode: str = "rename", **service: object) -> None:
         nginx = [find_command("nginx"), *self.server.test_command[1:]]
         commands = {
             "test": nginx,
@@ -49,6 +52,7 @@ class Web:
             "endpoints": [{"address": self.server.address, "name": NAME}],
             "clients": ["browser"],
             "service": commands | service,
+            "write_mode": write_mode,
         }
         document = {
             "state_directory": str(self.directory / "state"),
@@ -163,6 +167,38 @@ def test_what_an_administrator_put_on_disk_is_activated_only_if_it_is_whole(web:
     assert presented(web.server)[0] == new.der()
 
 
+@pytest.fixture
+def mounted(web: Web) -> Iterator[Web]:
+    """Have each file of the component be a mount point, as where a container is given single files."""
+    with ExitStack() as unmount:
+        for path in web.on_disk():
+            given = web.directory / f"given-{os.path.basename(path)}"
+            shutil.copy2(path, given)
+            if subprocess.run(["mount", "--bind", given, path], capture_output=True, check=False).returncode:
+                pytest.skip("mounting is not allowed here")
+            unmount.callback(subprocess.run, ["umount", path], check=True)
+        yield web
+
+
+def test_a_mounted_file_is_refused_with_the_setting_that_helps_and_then_written_over(mounted: Web) -> None:
+    before, new = mounted.on_disk(), fresh()
+    code, said = mounted.act("replace", "web", *mounted.candidate(new))
+    assert code == 1, said
+    assert "site.crt is a mount point, which nothing can be renamed onto: set `write_mode: in_place`" in said
+    assert mounted.on_disk() == before
+
+    mounted.declare(write_mode="in_place")
+    code, said = mounted.act("replace", "web", *mounted.candidate(new))
+    assert code == 0, said
+    assert (mounted.directory / "given-site.key").read_bytes() == new.key_pem()
+    assert presented(mounted.server)[0] == new.der()
+
+    mounted.declare(write_mode="in_place", reload=["/bin/true"], restart=["/bin/true"])
+    code, said = mounted.act("replace", "web", *mounted.candidate(fresh()))
+    assert code == 2, said
+    assert (mounted.directory / "given-site.crt").read_bytes() == new.chain_pem()
+
+
 def test_recovering_when_nothing_is_left_to_do_changes_nothing(web: Web) -> None:
     before = web.on_disk()
     assert web.act("recover")[0] == 0
@@ -174,7 +210,6 @@ def test_recovering_when_nothing_is_left_to_do_changes_nothing(web: Web) -> None
     [
         (("replace", "nothing", "--from", "/etc/hostname"), "there is no component nothing; there are: web"),
         (("replace", "web", "--from", "/nowhere.pem"), "/nowhere.pem cannot be read"),
-        (("replace", "web", "--from", "/etc/hostname"), "no candidate (no_certificate)"),
         (("rollback", "web"), "there is no backup set of web"),
     ],
 )

@@ -282,6 +282,7 @@ def test_the_api_describes_itself_without_loading_anything(client: httpx.Client)
         "/api/v1/certificates",
         "/api/v1/certificates/{sha256}",
         "/api/v1/status",
+        "/api/v1/components",
         "/api/v1/history",
         "/api/v1/reload",
     }

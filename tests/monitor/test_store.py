@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from config.vocabulary import Code, TargetKind
+from config.vocabulary import Code, KeyKind, TargetKind
 from monitor.events import (
     Event,
     FindingChanged,
@@ -32,7 +32,7 @@ from monitor.store import Counts, Degraded, DegradedReason, What, counts, histor
 from monitor.store.catchup import differences
 from monitor.store.database import prepare
 from monitor.store.writer import Writer
-from probes.certificate import Certificate, Key, KeyKind
+from probes.certificate import Certificate, Key
 from probes.observation import FileIdentity
 from tests.monitor.store_kit import (
     EXPIRING,

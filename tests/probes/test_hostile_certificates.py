@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from config.model import Client, Endpoint, FileTarget
-from config.vocabulary import Code, FileContent, FileRole, VerifierName
+from config.vocabulary import Code, FileContent, FileRole, KeyKind, VerifierName
 from monitor.lab.ca import Authority, KeyType
 from probes.assess import EndpointContext, FileContext, assess_endpoint, assess_file
-from probes.certificate import MOST_BYTES, Certificate, KeyKind, certificate
+from probes.certificate import MOST_BYTES, Certificate, certificate
 from probes.chain import signed
 from probes.encoding import split
 from probes.finding import Assessment

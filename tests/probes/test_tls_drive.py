@@ -17,7 +17,7 @@ import pytest
 import uvloop
 
 from config.model import Endpoint
-from config.vocabulary import TLSVersion, UnreachableReason
+from config.vocabulary import KeyKind, TLSVersion, UnreachableReason
 from monitor.lab.ca import DAY, Authority, Issued, KeyType, bundle, self_signed
 from monitor.lab.process import free_address, wait_for
 from monitor.lab.servers import Lighttpd, LocalServer, Nginx, Server, TLSSettings, replace_file, write_site
@@ -152,6 +152,40 @@ def test_the_site_asked_for_is_presented(
     )
     assert ders(presented(look_by(at(server))))[0] == leaf.der()
     assert ders(presented(look_by(at(server, server_name=None))))[0] == default.der()
+
+
+@pytest.mark.server("nginx")
+@pytest.mark.parametrize("version", TLSVersion)
+def test_of_a_server_with_two_kinds_of_key_each_is_seen_that_is_asked_for(
+    tmp_path: Path, issuing_ca: Authority, start_nginx: StartServer[Nginx], look_by: Look, version: TLSVersion
+) -> None:
+    pair = {
+        KeyKind.RSA: issuing_ca.issue(NAME, key=KeyType.RSA2048),
+        KeyKind.EC: issuing_ca.issue(NAME, key=KeyType.P256),
+    }
+    sites = [write_site(str(tmp_path), issued, stem=kind) for kind, issued in pair.items()]
+    server = start_nginx(*sites, tls=TLSSettings(minimum=version, maximum=version))
+    for kind, issued in pair.items():
+        found = presented(look_by(at(server, key_type=kind)))
+        assert (found.version, ders(found)[0]) == (version, issued.der())
+
+
+@pytest.mark.parametrize(("kind", "other"), [(KeyKind.RSA, KeyType.P256), (KeyKind.EC, KeyType.RSA2048)])
+def test_a_server_without_a_key_of_the_kind_that_is_asked_for_refuses_and_that_is_said(
+    tmp_path: Path,
+    issuing_ca: Authority,
+    start_local: StartServer[LocalServer],
+    kind: KeyKind,
+    other: KeyType,
+) -> None:
+    site = write_site(str(tmp_path), issuing_ca.issue(NAME, key=other))
+    for version in (TLSVersion.TLS1_2, TLSVersion.TLS1_3):
+        server = start_local(site, tls=TLSSettings(minimum=version, maximum=version))
+        found = failure(_by_blocking(at(server, key_type=kind)))
+        assert found.reason is UnreachableReason.HANDSHAKE_FAILED
+        assert found.detail == (
+            f"the server refused a client that takes {kind} keys only with the alert handshake_failure"
+        )
 
 
 @pytest.mark.server("nginx")

@@ -1,0 +1,42 @@
+"""Whether the wall clock can be believed: on a wrong one, a good certificate looks expired and a bad one good."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from actions.journal import Record
+from actions.world import World
+
+JUMP: Final = 60.0
+"""Seconds by which the wall clock may part from the one that never jumps: more than any daemon slews at once."""
+DISTRUST: Final = 600.0
+"""Seconds after a jump for which the clock is not believed."""
+
+
+class ClockWatch:
+    """Watches one clock from its making on."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._offset = self._now()
+        self._jumped_at: float | None = None
+        self._by = 0.0
+
+    def _now(self) -> float:
+        return self._world.now() - self._world.monotonic()
+
+    def suspicion(self, last: Record | None, *, required: bool) -> str | None:
+        """Say why the clock is not to be believed, a sentence; None where it is.
+
+        `last` is the newest record of the journal; `required` says whether the kernel must count it as synchronised.
+        """
+        offset = self._now()
+        if abs(offset - self._offset) > JUMP:
+            self._by, self._offset, self._jumped_at = offset - self._offset, offset, self._world.monotonic()
+        if self._jumped_at is not None and self._world.monotonic() - self._jumped_at < DISTRUST:
+            return f"the clock has jumped by {self._by:+.0f} s within the last {DISTRUST / 60:.0f} minutes"
+        if last is not None and last.at > self._world.now() + JUMP:
+            return f"the clock stands {last.at - self._world.now():.0f} s before the last entry of the journal"
+        if required and self._world.synchronised() is False:
+            return "the kernel does not count the clock as synchronised"
+        return None

@@ -1,0 +1,74 @@
+"""How what was to be done ended, and why."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+
+class Outcome(StrEnum):
+    """How a transaction ended."""
+
+    COMMITTED = "committed"
+    REFUSED = "refused"
+    """Nothing was touched."""
+    ROLLED_BACK = "rolled_back"
+    FAILED_FORWARD = "failed_forward"
+    """Something is wrong with the new, but nobody would be better off with the old."""
+    FROZEN = "frozen"
+    """Neither the one nor the other: an operator must look."""
+
+
+class Cause(StrEnum):
+    """Why a transaction did not simply commit."""
+
+    NONE = "none"
+    BUSY = "busy"
+    COMPONENT_FROZEN = "component_frozen"
+    QUARANTINED = "quarantined"
+    TARGET = "target"
+    """A file cannot or should not be changed."""
+    CHANGED = "changed"
+    """Someone else changed a file."""
+    STORAGE = "storage"
+    """A file operation failed."""
+    JOURNAL = "journal"
+    STOP = "stop"
+    """A service could not be stopped for the switch."""
+    CONFIG_TEST_BEFORE = "config_test_before"
+    CONFIG_TEST = "config_test"
+    ACTIVATION = "activation"
+    ACTIVATION_TIMEOUT = "activation_timeout"
+    NOT_PROVEN = "not_proven"
+    """The service says that it restarted, and is the same process."""
+    NOT_SERVED = "not_served"
+    CLIENT_LOST = "client_lost"
+    INTERRUPTED = "interrupted"
+    INTERNAL = "internal"
+    """A fault of certvigil itself."""
+
+
+CANDIDATES_FAULT: Final = frozenset({Cause.CONFIG_TEST, Cause.ACTIVATION, Cause.CLIENT_LOST})
+"""What trying the same candidate again would only repeat, provided that the old set then works."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why it does not go on."""
+
+    cause: Cause
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a transaction ended, for the one who asked and for the operator."""
+
+    transaction: str
+    outcome: Outcome
+    cause: Cause
+    sentence: str
+    """What happened and what is so now; printable."""
+    remarks: tuple[str, ...] = ()
+    """What else an operator should know; printable."""

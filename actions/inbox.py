@@ -1,0 +1,115 @@
+"""An inbox: a directory where candidates are put, opened as if somebody had filled it with malice."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from dataclasses import dataclass, field
+from typing import Final
+
+from actions.candidate import MOST_BYTES, Given
+from actions.target import unsafe_directory
+from actions.world import World, remove
+from config.text import printable
+
+MOST_FILES: Final = 32
+_TOO_LARGE: Final = f"is larger than {MOST_BYTES} bytes"
+_CANNOT_READ: Final = {
+    errno.ELOOP: "is a symbolic link",
+    errno.EINVAL: "is no regular file",
+    errno.EISDIR: "is a directory",
+    errno.ENXIO: "is no regular file",
+    errno.EFBIG: _TOO_LARGE,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """One file as it was when its bytes were copied."""
+
+    path: str
+    data: bytes = field(repr=False)
+    identity: tuple[int, int, int, int]
+    """Device, inode, time of the last change of its status, size."""
+
+
+@dataclass(frozen=True, slots=True)
+class Inbox:
+    """What an inbox holds, copied; nothing that happens to the directory later changes it."""
+
+    files: tuple[Taken, ...] = ()
+
+    def given(self) -> tuple[Given, ...]:
+        """Return the files as parts of a candidate."""
+        return tuple(Given(printable(os.path.basename(each.path)), each.data) for each in self.files)
+
+
+@dataclass(frozen=True, slots=True)
+class InboxUnsafe:
+    """Somebody who should not could have a say in what the inbox holds: nothing of it is used."""
+
+    detail: str
+    """A sentence, printable."""
+
+
+def open_inbox(world: World, directory: str) -> Inbox | InboxUnsafe:
+    """Copy the files in `directory`, where only root or we ourselves can have put them; raises OSError.
+
+    Names that begin with a dot are passed over: many tools write to such a one and rename it when it is whole. An inbox
+    that is not there is empty.
+    """
+    try:
+        if (unsafe := unsafe_directory(world, directory)) is not None:
+            who = f"user {os.geteuid()}" if os.geteuid() else "root"
+            return InboxUnsafe(f"{printable(unsafe)} belongs to, or can be changed by, someone else than {who}")
+        names = [each for each in world.names(directory) if not each.startswith(".")]
+    except FileNotFoundError:
+        return Inbox()
+    if len(names) > MOST_FILES:
+        return InboxUnsafe(f"{printable(directory)} holds {len(names)} files, more than {MOST_FILES}")
+    files: list[Taken] = []
+    for name in names:
+        taken = _take(world, os.path.join(directory, name))
+        if isinstance(taken, InboxUnsafe):
+            return taken
+        if taken is not None:
+            files.append(taken)
+    return Inbox(tuple(files))
+
+
+def _take(world: World, path: str) -> Taken | InboxUnsafe | None:
+    try:
+        found, data = world.read(path)
+    except FileNotFoundError:
+        # Taken away again: whoever did that will be noticed.
+        return None
+    except OSError as error:
+        if error.errno not in _CANNOT_READ:
+            raise
+        return InboxUnsafe(f"{printable(path)} {_CANNOT_READ[error.errno]}")
+    if len(data) > MOST_BYTES:
+        return InboxUnsafe(f"{printable(path)} {_TOO_LARGE}")
+    if found.st_uid not in {0, os.geteuid()} or found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        return InboxUnsafe(f"{printable(path)} can be changed by someone else")
+    if found.st_nlink != 1:
+        return InboxUnsafe(f"{printable(path)} has {found.st_nlink} names, one of them elsewhere")
+    return Taken(path, data, _identity(found))
+
+
+def _identity(found: os.stat_result) -> tuple[int, int, int, int]:
+    return found.st_dev, found.st_ino, found.st_ctime_ns, found.st_size
+
+
+def empty(world: World, inbox: Inbox) -> None:
+    """Remove the files that are still those that were copied, since they are in place now; raises OSError."""
+    directories = set()
+    for each in inbox.files:
+        try:
+            unchanged = _identity(world.stat(each.path)) == each.identity
+        except FileNotFoundError:
+            continue
+        if unchanged and remove(world, each.path):
+            directories.add(os.path.dirname(each.path))
+    for directory in sorted(directories):
+        world.sync_directory(directory)

@@ -1,0 +1,208 @@
+"""What the journal amounts to: who is frozen, what is under way, what waits for approval, how the last things ended."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, Self
+
+from actions.ending import Cause, Outcome
+from actions.journal import ENDED, Event, Record
+from actions.plan import Kind
+
+_OUTCOMES: Final = ENDED | {Event.REFUSED, Event.FROZEN}
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What is asked for, in names only: the bytes are those in an inbox, on disk or in a backup set."""
+
+    kind: Kind
+    components: tuple[str, ...]
+    backup_set: str = ""
+    """For a rollback: the name of a set, `default` for the first that ever was, empty for the last."""
+    losses: tuple[str, ...] = ()
+    """Clients that may be lost."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as plain values."""
+        return {
+            "kind": self.kind,
+            "components": list(self.components),
+            "backup_set": self.backup_set,
+            "losses": list(self.losses),
+        }
+
+    @classmethod
+    def from_json(cls, plain: Mapping[str, Any]) -> Self:
+        """Return the wish of `to_json`; raises KeyError, TypeError or ValueError for anything else."""
+        return cls(
+            Kind(plain["kind"]),
+            tuple(map(str, plain["components"])),
+            str(plain["backup_set"]),
+            tuple(map(str, plain["losses"])),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """A plan that waits for a person."""
+
+    plan: str
+    """Its hash."""
+    wish: Wish
+    at: float
+    """Unix time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """What a person said to a plan."""
+
+    by: str
+    """Who; printable."""
+    at: float
+    until: float
+    """Unix time until which it holds."""
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How something that was to be done ended."""
+
+    transaction: str
+    kind: Kind
+    components: tuple[str, ...]
+    outcome: Outcome
+    cause: Cause
+    reason: str
+    by: str
+    """On whose behalf; printable."""
+    at: float
+    plan: str
+    """Its hash."""
+
+
+@dataclass(slots=True)
+class Standing:
+    """What the records so far amount to, taken in one after the other."""
+
+    frozen: dict[str, str] = field(default_factory=dict)
+    """Why, by component."""
+    quarantined: dict[str, str] = field(default_factory=dict)
+    """Why, by what identifies a candidate."""
+    unfinished: dict[str, Record] = field(default_factory=dict)
+    """The beginning of each transaction that neither closed nor froze, by its name, oldest first."""
+    proposals: dict[str, Proposal] = field(default_factory=dict)
+    """By hash, approved or not: those that were neither rejected, nor begun, nor followed by a newer one."""
+    approved: dict[str, Word] = field(default_factory=dict)
+    """By hash: those that were not carried out yet."""
+    rejected: dict[str, Word] = field(default_factory=dict)
+    last: dict[str, Ended] = field(default_factory=dict)
+    """What ended last, by component."""
+    failed: dict[str, tuple[int, float]] = field(default_factory=dict)
+    """How often in a row a plan failed, and the Unix time at which it last did, by hash."""
+    _begun: dict[str, Record] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, records: Iterable[Record]) -> Self:
+        """Return what `records` amount to."""
+        standing = cls()
+        for record in records:
+            standing.take(record)
+        return standing
+
+    def take(self, record: Record) -> Ended | None:
+        """Take in the next record; returns what it says has ended, where it does."""
+        match record.event:
+            case Event.BEGIN:
+                self._begin(record)
+            case Event.CLOSED:
+                self.unfinished.pop(record.transaction, None)
+                self._begun.pop(record.transaction, None)
+            case Event.FROZEN | Event.THAWED:
+                self._freeze(record)
+            case Event.QUARANTINED:
+                self.quarantined[str(record.data["candidate"])] = str(record.data.get("reason", ""))
+            case Event.RELEASED:
+                self.quarantined.pop(str(record.data["candidate"]), None)
+            case Event.PROPOSED | Event.APPROVED | Event.REJECTED:
+                self._word(record)
+        return self._ended(record) if record.event in _OUTCOMES else None
+
+    def _begin(self, record: Record) -> None:
+        self.unfinished[record.transaction] = self._begun[record.transaction] = record
+        plan = str(record.data.get("hash", ""))
+        for waiting in (self.proposals, self.approved):
+            waiting.pop(plan, None)
+
+    def _freeze(self, record: Record) -> None:
+        for component in record.data.get("components", ()):
+            if record.event is Event.FROZEN:
+                self.frozen[component] = str(record.data.get("reason", ""))
+            else:
+                self.frozen.pop(component, None)
+        if record.event is Event.FROZEN:
+            self.unfinished.pop(record.transaction, None)
+
+    def _word(self, record: Record) -> None:
+        plan = str(record.data["hash"])
+        if record.event is Event.PROPOSED:
+            wish = Wish.from_json(record.data["wish"])
+            same = [each for each, older in self.proposals.items() if older.wish.components == wish.components]
+            for each in same:
+                del self.proposals[each]
+            self.proposals[plan] = Proposal(plan, wish, record.at)
+            return
+        said = Word(
+            str(record.data.get("by", "")),
+            record.at,
+            float(record.data.get("until", float("inf"))),
+            str(record.data.get("reason", "")),
+        )
+        if record.event is Event.APPROVED:
+            self.approved[plan] = said
+            self.rejected.pop(plan, None)
+        else:
+            self.proposals.pop(plan, None)
+            self.approved.pop(plan, None)
+            self.rejected[plan] = said
+
+    def _ended(self, record: Record) -> Ended:
+        # A refusal stands for itself.
+        begun = self._begun.get(record.transaction, record).data
+        plan = begun.get("plan", begun)
+        ended = Ended(
+            record.transaction,
+            Kind(plan["kind"]),
+            tuple(map(str, plan["components"])),
+            Outcome(record.data["outcome"]),
+            Cause(record.data["cause"]),
+            str(record.data["reason"]),
+            str(begun.get("by", "")),
+            record.at,
+            str(begun.get("hash", "")),
+        )
+        for component in ended.components:
+            self.last[component] = ended
+        if ended.outcome is Outcome.COMMITTED:
+            self.failed.pop(ended.plan, None)
+        else:
+            self.failed[ended.plan] = (self.failed.get(ended.plan, (0, 0.0))[0] + 1, ended.at)
+        return ended
+
+
+def unfinished(records: Sequence[Record]) -> tuple[str, ...]:
+    """Return the transactions that began and neither closed nor froze, oldest first."""
+    return tuple(Standing.of(records).unfinished)
+
+
+def frozen(records: Sequence[Record]) -> Mapping[str, str]:
+    """Return why each component that is frozen is so, by component."""
+    return Standing.of(records).frozen
+
+
+def quarantined(records: Sequence[Record]) -> Mapping[str, str]:
+    """Return why each candidate that is in quarantine is so, by what identifies it."""
+    return Standing.of(records).quarantined

@@ -1,0 +1,52 @@
+"""Asking the actor, over its Unix socket."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import IO, Any, Final
+
+from config.text import printable
+from monitor.actor.documents import Document
+from monitor.actor.request import Request, encode
+
+LONGEST_ACT: Final = 3600.0
+"""Seconds between two steps of a transaction: each has time limits of its own."""
+
+
+class NoActor(Exception):  # noqa: N818 (that there is none is no error)
+    """Nobody listens; the message says where, a sentence."""
+
+
+def ask(path: str, request: Request, told: Callable[[Document], None], timeout: float = LONGEST_ACT) -> Document:
+    """Return what the actor on the socket at `path` answers; `told` hears of each step before.
+
+    Raises NoActor where there is none, and OSError where the connection was lost.
+    """
+    with talking(path, request, timeout) as answers:
+        for document in answers:
+            if "step" not in document:
+                return document
+            told(document["step"])
+    raise ConnectionError("the actor went away without an answer; certvigil recover finishes or undoes what is left")
+
+
+@contextmanager
+def talking(path: str, request: Request, timeout: float) -> Iterator[Iterator[Document]]:
+    """Give each document that the actor answers with, as it comes; raises NoActor, OSError."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as connection:
+        connection.settimeout(timeout)
+        try:
+            connection.connect(path)
+        except (FileNotFoundError, ConnectionRefusedError):
+            raise NoActor(f"no actor listens on {printable(path)}") from None
+        connection.sendall(encode(request))
+        with connection.makefile("rb") as answers:
+            yield _documents(answers)
+
+
+def _documents(answers: IO[bytes]) -> Iterator[Any]:
+    for line in answers:
+        yield json.loads(line)

@@ -1,0 +1,119 @@
+"""What the actor answers, as plain values; so does a command that acts itself. No content of any file is among them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from typing import Any
+
+from actions.backup import BackupSet
+from actions.ending import Ending
+from actions.plan import Change, Plan
+from actions.prepare import Prepared, Refused
+from actions.rehearse import Effect
+from actions.service import steps
+from actions.standing import Ended
+from config.service import Service
+from config.text import printable
+from probes.certificate import Certificate
+
+Document = dict[str, Any]
+
+
+def cannot(why: str) -> Document:
+    """Return the answer to what makes no sense or is not allowed, a sentence."""
+    return {"cannot": why}
+
+
+def made_document(made: Prepared | Refused, services: Mapping[str, Service]) -> Document:
+    """Return what would be done, or why it would not."""
+    if isinstance(made, Refused):
+        objections = [{"ground": each.ground, "detail": each.detail} for each in made.objections]
+        return {"refused": {"objections": objections, "effects": _effects(made.effects)}}
+    plan = made.order.plan
+    return {
+        "plan": {
+            "hash": plan.hash,
+            "kind": plan.kind,
+            "components": list(plan.components),
+            "changes": _changes(plan),
+            "certificates": [
+                {"component": name, "before": _leaf(before), "after": _leaf(after)}
+                for name, (before, after) in made.leaves.items()
+            ],
+            "commands": [
+                {"component": name, "command": list(command)}
+                for name in plan.components
+                if name in services
+                for command in steps(services[name])
+            ],
+            "expected_losses": list(plan.expected_losses),
+        },
+        "effects": _effects(made.effects),
+        "remarks": list(made.remarks),
+    }
+
+
+def _changes(plan: Plan) -> list[Document]:
+    return [{**asdict(each), **_paths(each), "changes": each.before != each.after} for each in plan.changes]
+
+
+def _paths(change: Change) -> Document:
+    return {"path": printable(change.path), "given": printable(change.given)}
+
+
+def _leaf(leaf: Certificate | None) -> Document | None:
+    if leaf is None:
+        return None
+    return {
+        "subject": leaf.subject,
+        "issuer": leaf.issuer,
+        "names": list(leaf.names),
+        "not_after": leaf.not_after,
+        "key": str(leaf.key),
+        "sha256": leaf.sha256,
+    }
+
+
+def _effects(effects: Iterable[Effect]) -> list[Document]:
+    return [
+        {
+            "client": each.after.client,
+            "endpoint": each.endpoint,
+            "accepted_before": None if each.before is None else each.before.accepted,
+            "accepts_after": each.after.accepted,
+            "lost": each.lost,
+            "why": each.after.why,
+        }
+        for each in effects
+    ]
+
+
+def endings_document(endings: Iterable[Ending]) -> Document:
+    """Return how transactions ended."""
+    return {"endings": [asdict(each) for each in endings]}
+
+
+def set_document(of: BackupSet) -> Document:
+    """Return a backup set."""
+    return {
+        "component": of.component,
+        "set": of.transaction,
+        "taken": of.at,
+        "default": of.pinned,
+        "files": [printable(copy.path) for copy in of.copies],
+    }
+
+
+def ended_document(ended: Ended) -> Document:
+    """Return how something ended, as the journal has it."""
+    return {
+        "transaction": ended.transaction,
+        "action": ended.kind,
+        "outcome": ended.outcome,
+        "cause": ended.cause,
+        "reason": ended.reason,
+        "by": ended.by,
+        "at": ended.at,
+        "plan": ended.plan,
+    }

@@ -1,0 +1,119 @@
+"""What the actor is asked: names of components, clients and backup sets, hashes of plans, and nothing else."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Final
+
+from actions.plan import Kind
+from actions.standing import Wish
+
+LONGEST: Final = 8192
+"""Bytes of a request."""
+MOST_NAMES: Final = 64
+_NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
+_HASH: Final = re.compile(r"[0-9a-f]{8,64}")
+_WORDS: Final = 500
+
+
+class Verb(StrEnum):
+    """What is to be done."""
+
+    STATE = "state"
+    """Tell what stands."""
+    FOLLOW = "follow"
+    """Tell every record of the journal behind the first `after`, and then each as it comes."""
+    PLAN = "plan"
+    """Tell what would be done, or why it would not."""
+    PROPOSE = "propose"
+    """Plan, and have the plan wait for approval."""
+    CARRY_OUT = "carry_out"
+    APPROVE = "approve"
+    REJECT = "reject"
+    RECOVER = "recover"
+    """Finish or undo what a crash left; `components` are right now and no longer frozen, `plan` is released."""
+    BACKUPS = "backups"
+
+
+WISHES: Final = frozenset({Verb.PLAN, Verb.PROPOSE, Verb.CARRY_OUT})
+"""Verbs that say what is wished for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One request."""
+
+    verb: Verb
+    wish: Wish | None = None
+    plan: str = ""
+    """A hash, of which APPROVE and REJECT take an unmistakable beginning."""
+    components: tuple[str, ...] = ()
+    why: str = ""
+    """For a rejection: a sentence of whoever rejects, for the record."""
+    after: int = 0
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The components that it is about."""
+        return self.wish.components if self.wish is not None else self.components
+
+
+def encode(request: Request) -> bytes:
+    """Return the line that says it."""
+    plain: dict[str, Any] = {"verb": request.verb}
+    if request.wish is not None:
+        plain["wish"] = request.wish.to_json()
+    for name in ("plan", "components", "why", "after"):
+        if value := getattr(request, name):
+            plain[name] = value
+    return json.dumps(plain).encode() + b"\n"
+
+
+def decode(line: bytes) -> Request | str:
+    """Return the request, or why it is none, a sentence."""
+    try:
+        plain = json.loads(line)
+        if not isinstance(plain, dict) or not plain.keys() <= {"verb", "wish", "plan", "components", "why", "after"}:
+            return "a request is an object with 'verb' and what that verb takes"
+        request = _request(plain)
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return "this is no request that the actor knows"
+    return _objection(request) or request
+
+
+def _request(plain: Mapping[str, Any]) -> Request:
+    wish, components, after = plain.get("wish"), plain.get("components", []), plain.get("after", 0)
+    if not isinstance(components, list) or not isinstance(after, int):
+        raise TypeError
+    return Request(
+        Verb(plain["verb"]),
+        None if wish is None else Wish.from_json(wish),
+        str(plain.get("plan", "")),
+        tuple(map(str, components)),
+        str(plain.get("why", "")),
+        after,
+    )
+
+
+def _objection(request: Request) -> str | None:
+    wish = request.wish
+    if (request.verb in WISHES) is (wish is None):
+        return f"'{request.verb}' {'needs' if wish is None else 'takes no'} wish"
+    names = request.components
+    if wish is not None:
+        names += (*wish.components, *wish.losses, *((wish.backup_set,) if wish.backup_set else ()))
+        if not wish.components or len(set(wish.components)) < len(wish.components):
+            return "a wish names components, each once"
+        if wish.backup_set and wish.kind is not Kind.ROLLBACK:
+            return "only a rollback names a backup set"
+    if len(names) > MOST_NAMES or not all(map(_NAME.fullmatch, names)):
+        return "names are letters, digits, '_', '.' and '-', at most 64 of them"
+    if request.plan and not _HASH.fullmatch(request.plan):
+        return "a plan is named by its hash, of which at least 8 digits are given"
+    if len(request.why) > _WORDS or request.after < 0:
+        return f"a reason has at most {_WORDS} characters, and a number is not negative"
+    return None

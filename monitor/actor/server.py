@@ -1,0 +1,314 @@
+"""The actor's process: it listens on a Unix socket, knows who asks, and does one thing at a time."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import select
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from typing import Any, Final
+
+from actions.backup import BackupError
+from actions.clock import ClockWatch
+from actions.ending import Outcome
+from actions.journal import Event, JournalError, Record
+from actions.recover import recover
+from actions.standing import Standing
+from actions.world import World
+from config.load import digest_on_disk, load
+from config.model import Config
+from config.text import printable
+from monitor import systemd
+from monitor.actor.authority import Peer, Role, objection, ourselves, peer_of, role_of
+from monitor.actor.documents import Document, cannot, ended_document
+from monitor.actor.request import LONGEST, Request, Verb, decode
+from monitor.actor.work import Work, unusable
+from monitor.actor.workbench import Workbench, workbench
+from monitor.http.listen import ListenError, listen_unix
+from monitor.surroundings import Surroundings, read_surroundings
+
+log = logging.getLogger("certvigil.actor")
+
+Signature = tuple[tuple[str, int, int, int], ...]
+
+MOST_CONNECTIONS: Final = {Role.OPERATOR: 16, Role.DAEMON: 16, Role.STRANGER: 4}
+"""At once, so that nobody can keep the others from asking."""
+PATIENCE: Final = 10.0
+"""Seconds for a peer to say what it wants, and to take what it is told."""
+BREATH: Final = 1.0
+"""Seconds between two looks at what others wrote to the journal."""
+STOP_WITHIN: Final = 4.0
+"""Seconds for everything but a transaction that is past its intent to end in."""
+_LEAVES: Final = {"plan", "baseline"}
+"""What a follower is not told of a beginning, for its length."""
+
+
+def run_actor(path: str, config: Config) -> int:
+    """Serve until SIGTERM or SIGINT, and return the exit code; SIGHUP has the configuration read again."""
+    actor = ActorProcess(path, config)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: actor.stop())
+    signal.signal(signal.SIGHUP, lambda *_: actor.expire())
+    try:
+        actor.recover()
+        return actor.serve()
+    except (JournalError, BackupError, OSError, ListenError) as error:
+        log.error("nothing can be done: %s", printable(str(error)))  # noqa: TRY400 (an operator is told, not a programmer)
+        return 1
+
+
+class ActorProcess:
+    """One actor: what it listens on, whom it serves, and the one turn that acts take."""
+
+    def __init__(self, path: str, config: Config) -> None:
+        self._path = path
+        self._surroundings: Surroundings | None = None
+        self._read: Signature = ()
+        """Of the files that the surroundings were read from, as they were."""
+        self._config = config
+        self._clock = ClockWatch(World())
+        self._settling = threading.Lock()
+        """Held by whoever reads the configuration."""
+        self._turn = threading.Lock()
+        """Held by whoever acts."""
+        self._news = threading.Condition()
+        self._places = {role: threading.BoundedSemaphore(most) for role, most in MOST_CONNECTIONS.items()}
+        self._conversations: set[threading.Thread] = set()
+        self._stopping = threading.Event()
+        self._wake, self._awake = socket.socketpair()
+
+    def stop(self) -> None:
+        """Have `serve` end; called by a signal, too."""
+        self._stopping.set()
+        with suppress(OSError):
+            self._wake.send(b".")
+
+    def expire(self) -> None:
+        """Have everything that the configuration names read again before the next request; called by a signal, too."""
+        self._surroundings = None
+
+    def recover(self) -> None:
+        """Finish or undo what a crash left, and make the inboxes; raises JournalError, OSError."""
+        with self._bench() as bench:
+            for ending in recover(bench.setting):
+                level = logging.INFO if ending.outcome is Outcome.COMMITTED else logging.ERROR
+                log.log(level, "recovered: %s", ending.sentence)
+            for name, component in bench.config.components.items():
+                if component.service is not None:
+                    bench.world.make_directory(os.path.dirname(bench.inbox(name)), 0o755)
+                    bench.world.make_directory(bench.inbox(name), 0o755)
+
+    def serve(self) -> int:
+        """Answer whoever connects, until told to stop; raises ListenError."""
+        with listen_unix(self._config.settings.actor.socket, 0o666) as listening:
+            systemd.notify("READY=1", "STATUS=waiting to be asked")
+            log.info("listening on %s as %s", printable(self._config.settings.actor.socket), ourselves().name)
+            while not self._stopping.is_set():
+                ready, _, _ = select.select([listening, self._awake], [], [])
+                if listening in ready and not self._stopping.is_set():
+                    self._accept(listening)
+            systemd.notify("STOPPING=1")
+        # What has switched a file already is finished, however long that takes: nothing is worse than half of it.
+        with self._turn:
+            end = time.monotonic() + STOP_WITHIN
+        with self._news:
+            self._news.notify_all()
+        for each in tuple(self._conversations):
+            each.join(max(0.0, end - time.monotonic()))
+        log.info("stopped")
+        return 0
+
+    def _accept(self, listening: socket.socket) -> None:
+        with suppress(OSError):
+            connection, _ = listening.accept()
+            connection.settimeout(PATIENCE)
+            peer = peer_of(connection)
+            place = self._places[role_of(peer, self._config.settings.actor)]
+            if not place.acquire(blocking=False):
+                with connection:
+                    log.warning("%s asks too much at once", peer.name)
+                return
+            each = threading.Thread(target=self._converse, args=(connection, peer, place), daemon=True)
+            self._conversations.add(each)
+            each.start()
+
+    def _converse(self, connection: socket.socket, peer: Peer, place: threading.BoundedSemaphore) -> None:
+        try:
+            with connection:
+                line = _read_line(connection)
+                if line is not None:
+                    self._answer(connection, peer, decode(line))
+        except OSError as error:
+            log.debug("a connection was lost: %s", error)
+        finally:
+            place.release()
+            self._conversations.discard(threading.current_thread())
+
+    def _answer(self, connection: socket.socket, peer: Peer, request: Request | str) -> None:
+        def tell(document: Document) -> None:
+            # Whoever asked may have left meanwhile: what is under way goes on.
+            with suppress(OSError):
+                _send(connection, document)
+
+        if isinstance(request, str):
+            tell(cannot(request))
+            return
+        try:
+            if request.verb is Verb.FOLLOW and role_of(peer, self._config.settings.actor) is not Role.STRANGER:
+                self._follow(connection, request.after)
+            else:
+                tell(self._do(request, peer, lambda record: tell({"step": _step(record)})))
+        except (JournalError, BackupError) as error:
+            tell(cannot(str(error)))
+        except OSError as error:
+            tell(cannot(printable(f"{error.filename or 'what the actor keeps'}: {error.strerror}")))
+        except Exception:
+            log.exception("a request failed for no foreseen reason")
+            tell(cannot("the actor failed for a reason that was not foreseen; its log says more"))
+
+    def _do(self, request: Request, peer: Peer, told: Callable[[Record], None]) -> Document:
+        with self._bench() as bench:
+            records = bench.setting.journal.records()
+            standing = Standing.of(records)
+            role = role_of(peer, bench.config.settings.actor)
+            wrong = unusable(bench.config, request.names)
+            wrong = wrong or objection(role, request, bench.config.components, standing, time.time())
+            suspicion = self._suspicion(bench, records[-1] if records else None)
+            if wrong is None and role is not Role.OPERATOR and request.verb is Verb.CARRY_OUT and suspicion is not None:
+                wrong = f"nothing is done unattended now: {suspicion}"
+            if wrong is not None:
+                log.warning("refused to %s for %s: %s", request.verb, peer.name, wrong)
+                return cannot(wrong)
+            if request.verb is Verb.STATE:
+                return state_document(bench, standing, suspicion)
+            work = Work(bench, peer.name, self._announcing(told), self._stopping.is_set)
+            if request.verb in {Verb.PLAN, Verb.BACKUPS}:
+                return work.answer(request)
+            with self._acting(request) as free:
+                return work.answer(request) if free else cannot("the actor is at work on something else: ask again")
+
+    @contextmanager
+    def _acting(self, request: Request) -> Iterator[bool]:
+        """Give whether nobody else acts."""
+        free = not self._stopping.is_set() and self._turn.acquire(timeout=PATIENCE)
+        try:
+            if free and request.verb is not Verb.PROPOSE:
+                log.info("asked to %s %s", request.verb, ", ".join(request.names) or request.plan)
+            yield free
+        finally:
+            if free:
+                self._turn.release()
+
+    def _suspicion(self, bench: Workbench, last: Record | None) -> str | None:
+        return self._clock.suspicion(last, required=bench.config.settings.actor.require_synchronised_clock)
+
+    def _announcing(self, told: Callable[[Record], None]) -> Callable[[Record], None]:
+        def announce(record: Record) -> None:
+            with self._news:
+                self._news.notify_all()
+            told(record)
+
+        return announce
+
+    def _follow(self, connection: socket.socket, after: int) -> None:
+        """Tell records as they come, until the other end has had enough."""
+        with self._bench() as bench:
+            number = after
+            while not self._stopping.is_set():
+                records = bench.setting.journal.records()
+                for record in records[number:]:
+                    _send(connection, {"record": _thin(record)})
+                number = max(number, len(records))
+                # Also says that we are still here.
+                _send(connection, {"here": number})
+                with self._news:
+                    self._news.wait(BREATH)
+
+    @contextmanager
+    def _bench(self) -> Iterator[Workbench]:
+        """Give a workbench for the configuration as it is now; raises JournalError, OSError."""
+        with self._settling:
+            surroundings = self._surroundings
+            stale = surroundings is None or digest_on_disk(self._path) != surroundings.config.digest
+            if surroundings is None or stale or _signature(surroundings.paths()) != self._read:
+                self._config = self._loaded() if stale else self._config
+                surroundings, findings = read_surroundings(self._config)
+                for each in findings:
+                    log.warning("%s", each.detail)
+                self._surroundings, self._read = surroundings, _signature(surroundings.paths())
+        with workbench(surroundings) as bench:
+            yield bench
+
+    def _loaded(self) -> Config:
+        found = load(self._path, os.environ)
+        if isinstance(found, Config):
+            return found
+        log.error("kept the old configuration: the new one has %d mistakes, the first: %s", len(found), found[0])
+        return self._config
+
+
+def state_document(bench: Workbench, standing: Standing, suspicion: str | None) -> Document:
+    """Return what stands with every component."""
+    components = {
+        name: {
+            "mode": component.mode,
+            "frozen": standing.frozen.get(name),
+            "last": ended_document(standing.last[name]) if name in standing.last else None,
+        }
+        for name, component in bench.config.components.items()
+        if component.service is not None
+    }
+    return {
+        "components": components,
+        "proposals": {
+            plan: {"wish": each.wish.to_json(), "at": each.at, "approved": plan in standing.approved}
+            for plan, each in standing.proposals.items()
+        },
+        "quarantined": standing.quarantined,
+        "under_way": list(standing.unfinished),
+        "clock": suspicion,
+    }
+
+
+def _signature(paths: Iterable[str]) -> Signature:
+    """Return what differs once a file is another."""
+    found = []
+    for path in sorted(paths):
+        with suppress(OSError):
+            status = os.stat(path)
+            found.append((path, status.st_ino, status.st_mtime_ns, status.st_size))
+    return tuple(found)
+
+
+def _step(record: Record) -> Mapping[str, Any]:
+    return {"at": record.at, "transaction": record.transaction, "event": record.event}
+
+
+def _thin(record: Record) -> Mapping[str, Any]:
+    data = {key: value for key, value in record.data.items() if key not in _LEAVES}
+    if record.event is Event.BEGIN:
+        data |= {"plan": {key: record.data["plan"][key] for key in ("kind", "components")}}
+    return {"at": record.at, "transaction": record.transaction, "event": record.event, "data": data}
+
+
+def _send(connection: socket.socket, document: Document) -> None:
+    connection.sendall(json.dumps(document).encode() + b"\n")
+
+
+def _read_line(connection: socket.socket) -> bytes | None:
+    """Return what a peer says up to the first line feed; None where it says too much, or too slowly."""
+    said, end = b"", time.monotonic() + PATIENCE
+    while b"\n" not in said:
+        if len(said) > LONGEST or time.monotonic() > end:
+            return None
+        more = connection.recv(LONGEST)
+        if not more:
+            return None
+        said += more
+    return said[: said.index(b"\n")]

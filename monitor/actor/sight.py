@@ -1,0 +1,95 @@
+"""Looking on behalf of a transaction: real handshakes with a component's own endpoints, judged as each client would."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Final
+
+from actions.artefact import paths_of, presented_by
+from actions.validate import Acceptance, Live, Served, Sight
+from actions.world import World
+from config.model import Component, Config, Endpoint
+from monitor.surroundings import Surroundings
+from probes.assess import EndpointContext, assess_endpoint
+from probes.observation import EndpointObservation, Presented
+from probes.tls.drive import look_blocking
+
+_PATIENCE: Final = 1.0
+"""Seconds after which an address that is slow to answer is not asked again in the same look."""
+
+
+def live(surroundings: Surroundings, world: World, handshakes: int) -> Live:
+    """Return how to look, with so many handshakes with each address at a time, and how to judge."""
+    return Live(_looker(surroundings, handshakes), _judge(surroundings, world))
+
+
+def endpoints_of(config: Config, component: Component) -> tuple[Endpoint, ...]:
+    """Return a component's own endpoints."""
+    return tuple(config.endpoints[name] for name in component.endpoints)
+
+
+def _looker(surroundings: Surroundings, handshakes: int) -> Callable[[tuple[str, ...], float], Sight]:
+    config = surroundings.config
+
+    def look(components: tuple[str, ...], now: float) -> Sight:
+        served: list[Served] = []
+        accepted: set[Acceptance] = set()
+        for endpoint in (each for name in components for each in endpoints_of(config, config.components[name])):
+            observation = _look_often(endpoint, handshakes, now)
+            served += (
+                Served(endpoint.name, each.address, tuple(one.sha256 for one in each.chain))
+                for each in observation.presented
+            )
+            served += (Served(endpoint.name, each.address, (), each.detail) for each in observation.failures)
+            accepted |= _acceptances(surroundings, endpoint, observation)
+        return Sight(tuple(served), frozenset(accepted))
+
+    return look
+
+
+def _look_often(endpoint: Endpoint, handshakes: int, now: float) -> EndpointObservation:
+    """Return what so many handshakes with each address presented, each different answer of an address once.
+
+    An address gets no more of them once it has failed, or has taken `_PATIENCE`.
+    """
+    first = look_blocking(endpoint, now)
+    presented = {(each.address, each.chain): each for each in first.presented}
+    failures = list(first.failures)
+    for address in [each.address for each in first.presented]:
+        # The name is not looked up again: a name server may answer otherwise every time.
+        there = replace(endpoint, host=address, server_name=endpoint.verified_name)
+        end = time.monotonic() + _PATIENCE
+        for _ in range(handshakes - 1):
+            again = look_blocking(there, now)
+            presented.update({(each.address, each.chain): each for each in again.presented})
+            failures += again.failures
+            if again.failures or time.monotonic() > end:
+                break
+    return EndpointObservation(endpoint.name, now, tuple(presented.values()), tuple(failures))
+
+
+def _judge(
+    surroundings: Surroundings, world: World
+) -> Callable[[tuple[str, ...], Mapping[str, bytes], float], frozenset[Acceptance]]:
+    config = surroundings.config
+
+    def judge(components: tuple[str, ...], files: Mapping[str, bytes], now: float) -> frozenset[Acceptance]:
+        accepted: set[Acceptance] = set()
+        for component in map(config.components.__getitem__, components):
+            paths = paths_of(component.artefacts)
+            chain = presented_by({role: files.get(world.resolve(path), b"") for role, path in paths.items()})
+            for endpoint in endpoints_of(config, component):
+                presented = (Presented("on disk", chain, "", "", ""),) if chain else ()
+                observation = EndpointObservation(endpoint.name, now, presented)
+                accepted |= _acceptances(surroundings, endpoint, observation)
+        return frozenset(accepted)
+
+    return judge
+
+
+def _acceptances(surroundings: Surroundings, endpoint: Endpoint, observation: EndpointObservation) -> set[Acceptance]:
+    context = EndpointContext(endpoint, surroundings.views(endpoint.clients))
+    assessment = assess_endpoint(observation, context, observation.at)
+    return {Acceptance(edge.client, endpoint.name) for edge in assessment.edges if edge.accepted}

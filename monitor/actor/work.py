@@ -1,0 +1,234 @@
+"""The actor's work: a request becomes a plan, a transaction or an answer; here whoever asks may ask."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from actions import backup
+from actions.backup import BackupSet
+from actions.candidate import Given, NoCandidate, read_candidates
+from actions.ending import Outcome
+from actions.inbox import Inbox, InboxUnsafe, empty, open_inbox
+from actions.journal import Event, Record
+from actions.plan import Kind
+from actions.precheck import Ground, Objection
+from actions.prepare import Prepared, Refused, keys_at_hand, make_plan, plan_activation, plan_rollback
+from actions.recover import recover, thaw
+from actions.standing import Standing, Wish
+from actions.transaction import candidate_of, transact
+from config.model import Config
+from config.text import printable
+from monitor.actor.documents import Document, cannot, endings_document, made_document, set_document
+from monitor.actor.request import Request, Verb
+from monitor.actor.workbench import Workbench
+
+DEFAULT_SET = "default"
+
+
+@dataclass(frozen=True, slots=True)
+class Hand:
+    """Files that somebody hands over, rather than puts in an inbox."""
+
+    files: tuple[Given, ...] = field(repr=False)
+    password: bytes | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """One request's work: at a bench, on somebody's behalf."""
+
+    bench: Workbench
+    by: str
+    """Who asks, for the record; printable."""
+    told: Callable[[Record], None] = lambda _record: None
+    """Hears of each step of a transaction."""
+    stopping: Callable[[], bool] = lambda: False
+    live: bool = True
+    """Whether services run, so that recovery can put them right, too."""
+
+    def answer(self, request: Request, hand: Hand | None = None) -> Document:
+        """Do what is asked for; `hand` stands in for the inboxes.
+
+        Raises JournalError, BackupError and OSError where what is kept cannot be used.
+        """
+        if (wrong := unusable(self.bench.config, request.names)) is not None:
+            return cannot(wrong)
+        match request:
+            case Request(verb=Verb.PLAN, wish=Wish() as wish):
+                return self._shown(self._held_back(self._make(wish, hand)[0]))
+            case Request(verb=Verb.PROPOSE, wish=Wish() as wish):
+                return self._propose(wish)
+            case Request(verb=Verb.CARRY_OUT, wish=Wish() as wish):
+                return self._carry_out(wish, request.plan, hand)
+            case Request(verb=Verb.APPROVE | Verb.REJECT):
+                return self._word(request)
+            case Request(verb=Verb.RECOVER):
+                return self._recover(request)
+            case Request(verb=Verb.BACKUPS):
+                return self._backups(request.components)
+            case _:
+                return cannot(f"'{request.verb}' is answered only by an actor that runs")
+
+    def _standing(self) -> Standing:
+        return Standing.of(self.bench.setting.journal.records())
+
+    def _shown(self, made: Prepared | Refused | str) -> Document:
+        return cannot(made) if isinstance(made, str) else made_document(made, self.bench.setting.services)
+
+    def _make(self, wish: Wish, hand: Hand | None = None) -> tuple[Prepared | Refused | str, tuple[Inbox, ...]]:
+        """Return the plan, or why there is none, and the inboxes that it was made from."""
+        bench, now = self.bench, time.time()
+        if wish.kind is Kind.REPLACE:
+            return self._make_replacement(wish, hand)
+        if wish.kind is Kind.ACTIVATE:
+            sites = [bench.site(name) for name in wish.components]
+            return plan_activation(sites, bench.world, now, wish.losses), ()
+        if len(wish.components) > 1:
+            return "a rollback is of one component", ()
+        (name,) = wish.components
+        content = _content(bench, name, wish.backup_set)
+        if isinstance(content, str):
+            return content, ()
+        return plan_rollback(bench.site(name), content, bench.world, now, wish.losses), ()
+
+    def _make_replacement(self, wish: Wish, hand: Hand | None) -> tuple[Prepared | Refused | str, tuple[Inbox, ...]]:
+        bench = self.bench
+        inboxes: tuple[Inbox, ...] = ()
+        if hand is None:
+            opened = [open_inbox(bench.world, bench.inbox(name)) for name in wish.components]
+            for each in opened:
+                if isinstance(each, InboxUnsafe):
+                    return Refused((Objection(Ground.INBOX_UNSAFE, each.detail),)), ()
+            inboxes = tuple(each for each in opened if isinstance(each, Inbox))
+            # The same file may have been put into several.
+            hand = Hand(tuple({each.data: each for inbox in inboxes for each in inbox.given()}.values()))
+            if not hand.files:
+                where = ", ".join(printable(bench.inbox(name)) for name in wish.components)
+                return Refused((Objection(Ground.EMPTY_INBOX, f"there is no candidate in {where}"),)), inboxes
+        at_hand = [key for name in wish.components for key in keys_at_hand(bench.config.components[name], bench.world)]
+        candidates = read_candidates(hand.files, hand.password, at_hand)
+        if isinstance(candidates, NoCandidate):
+            objection = Objection(Ground.NO_CANDIDATE, f"{candidates.flaw}: {candidates.detail}")
+            return Refused((objection,)), inboxes
+        sites = [bench.site(name) for name in wish.components]
+        return make_plan(sites, candidates, bench.world, time.time(), wish.losses), inboxes
+
+    def _propose(self, wish: Wish) -> Document:
+        made, inboxes = self._make(wish)
+        if isinstance(made, Refused) and {each.ground for each in made.objections} == {Ground.NOTHING_TO_DO}:
+            # As after a crash between the end of a transaction and this.
+            self._empty(inboxes)
+        made = self._held_back(made)
+        if isinstance(made, Prepared) and (plan := made.order.plan.hash) not in self._standing().proposals:
+            self._note(Event.PROPOSED, hash=plan, wish=wish.to_json(), by=self.by)
+        return self._shown(made)
+
+    def _held_back(self, made: Prepared | Refused | str) -> Prepared | Refused | str:
+        """Return the plan, or what the journal has against it."""
+        if not isinstance(made, Prepared):
+            return made
+        standing, plan = self._standing(), made.order.plan
+        objections = [
+            Objection(Ground.FROZEN, f"{name} is frozen: {standing.frozen[name]}")
+            for name in plan.components
+            if name in standing.frozen
+        ]
+        if (why := standing.quarantined.get(candidate_of(plan))) is not None:
+            objections.append(Objection(Ground.QUARANTINED, f"this candidate is in quarantine: {why}"))
+        if (word := standing.rejected.get(plan.hash)) is not None:
+            because = f": {word.why}" if word.why else ""
+            objections.append(Objection(Ground.REJECTED, f"this plan was rejected by {word.by}{because}"))
+        return Refused(tuple(objections), made.effects) if objections else made
+
+    def _word(self, request: Request) -> Document:
+        standing = self._standing()
+        plans = [each for each in standing.proposals if request.plan and each.startswith(request.plan)]
+        if len(plans) != 1:
+            waiting = ", ".join(each[:16] for each in standing.proposals) or "none"
+            found = "no plan" if not plans else "more than one plan"
+            return cannot(f"{found} that waits begins with {request.plan or 'nothing'}; there are: {waiting}")
+        (plan,) = plans
+        if request.verb is Verb.REJECT:
+            self._note(Event.REJECTED, hash=plan, by=self.by, reason=printable(request.why))
+            return {"rejected": plan}
+        made, _ = self._make(standing.proposals[plan].wish)
+        if not isinstance(made, Prepared):
+            return self._shown(made)
+        if made.order.plan.hash != plan:
+            return cannot(f"what would be done is by now another plan, {made.order.plan.hash[:16]}: look at it again")
+        until = self.bench.world.now() + self.bench.config.settings.actor.approval_lifetime
+        self._note(Event.APPROVED, hash=plan, by=self.by, until=until)
+        return {"approved": plan, "until": until, **self._shown(made)}
+
+    def _carry_out(self, wish: Wish, plan: str, hand: Hand | None) -> Document:
+        setting = replace(self.bench.setting, by=self.by, told=self.told, stopping=self.stopping)
+        # What a crash left comes first, or it would be mixed with this.
+        endings = list(recover(setting))
+        made, inboxes = self._make(wish, hand)
+        if not isinstance(made, Prepared):
+            return {**endings_document(endings), **self._shown(made)} if endings else self._shown(made)
+        found = made.order.plan.hash
+        if plan and plan != found:
+            return cannot(f"this plan is {found}, not the one that was asked for: look at it again")
+        ending = transact(setting, made.order)
+        if ending.outcome in {Outcome.COMMITTED, Outcome.FAILED_FORWARD}:
+            self._empty(inboxes)
+        return {**self._shown(made), **endings_document([*endings, ending])}
+
+    def _empty(self, inboxes: Iterable[Inbox]) -> None:
+        for each in inboxes:
+            empty(self.bench.world, each)
+
+    def _recover(self, request: Request) -> Document:
+        setting = replace(self.bench.setting, by=self.by, told=self.told)
+        for name in request.components:
+            busy = thaw(setting, name)
+            if busy is not None:
+                return cannot(f"process {busy.holder} is at work on {busy.component}")
+        if request.plan:
+            held = [each for each in self._standing().quarantined if each.startswith(request.plan)]
+            if not held:
+                return cannot(f"no candidate in quarantine begins with {request.plan}")
+            for each in held:
+                self._note(Event.RELEASED, candidate=each)
+        endings = recover(setting, live=self.live)
+        standing = self._standing()
+        return {**endings_document(endings), "frozen": standing.frozen, "quarantined": standing.quarantined}
+
+    def _backups(self, components: Sequence[str]) -> Document:
+        names = components or sorted(self.bench.config.components)
+        return {"sets": [set_document(each) for name in names for each in self.bench.backup_sets(name)]}
+
+    def _note(self, event: Event, **data: object) -> None:
+        record = Record(self.bench.world.now(), "", event, data)
+        self.bench.setting.journal.append(record)
+        self.told(record)
+
+
+def unusable(config: Config, components: Iterable[str]) -> str | None:
+    """Say why nothing can be done to one of `components`, a sentence; None where it can."""
+    for name in components:
+        if name not in config.components:
+            known = ", ".join(sorted(config.components)) or "none"
+            return f"there is no component {printable(name)}; there are: {known}"
+        if config.components[name].service is None:
+            return f"component {name} has no 'service' in the configuration: certvigil only watches it"
+    return None
+
+
+def _content(bench: Workbench, component: str, name: str) -> Mapping[str, bytes] | str:
+    """Return the bytes of the backup set called `name`, by path, or why there is none; raises BackupError, OSError."""
+    sets = bench.backup_sets(component)
+    if name == DEFAULT_SET:
+        # A file that joined the component later is as it first was.
+        chosen: Sequence[BackupSet] = [each for each in reversed(sets) if each.pinned]
+    else:
+        chosen = [each for each in sets if name in {"", each.transaction}][-1:]
+    if not chosen:
+        return f"there is no backup set {name} of {component}" if name else f"there is no backup set of {component}"
+    content: dict[str, bytes] = {}
+    for each in chosen:
+        content.update(backup.content(bench.world, bench.setting.backups, each))
+    return content

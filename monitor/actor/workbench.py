@@ -1,0 +1,68 @@
+"""What is needed to act under one configuration: its trust stores, the journal, the services, eyes."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import astuple, dataclass
+
+from actions import backup
+from actions.journal import Journal
+from actions.prepare import Site
+from actions.rehearse import Stage
+from actions.transaction import Setting
+from actions.validate import Terms
+from actions.world import World
+from config.model import Config
+from monitor.actor.sight import endpoints_of, live
+from monitor.surroundings import Surroundings
+from probes.tls.drive import look_blocking
+
+
+@dataclass(frozen=True, slots=True)
+class Workbench:
+    """What is needed to act under one configuration."""
+
+    surroundings: Surroundings
+    world: World
+    setting: Setting
+
+    @property
+    def config(self) -> Config:
+        """The configuration."""
+        return self.surroundings.config
+
+    def site(self, name: str) -> Site:
+        """Return the component called `name`, with what its endpoints present now."""
+        component = self.config.components[name]
+        stages = tuple(
+            Stage(endpoint, self.surroundings.views(endpoint.clients), look_blocking(endpoint, time.time()).presented)
+            for endpoint in endpoints_of(self.config, component)
+        )
+        return Site(component, stages, component.allowed_issuers)
+
+    def inbox(self, name: str) -> str:
+        """Return the directory in which candidates for the component called `name` are put."""
+        return os.path.join(self.config.settings.actor.inbox_directory, name)
+
+    def backup_sets(self, name: str) -> Sequence[backup.BackupSet]:
+        """Return the backup sets of a component, oldest first; raises OSError, BackupError."""
+        return backup.sets(self.world, self.setting.backups, name)
+
+
+@contextmanager
+def workbench(surroundings: Surroundings) -> Iterator[Workbench]:
+    """Give what is needed to act; raises OSError or JournalError where the actor's directory cannot be used."""
+    config, world = surroundings.config, World()
+    directory = config.settings.actor.directory
+    os.makedirs(directory, mode=0o700, exist_ok=True)
+    journal = Journal(world, os.path.join(directory, "journal.jsonl"))
+    try:
+        services = {name: each.service for name, each in config.components.items() if each.service is not None}
+        terms = Terms(*astuple(config.settings.validation))
+        eyes = live(surroundings, world, terms.handshakes)
+        yield Workbench(surroundings, world, Setting(world, journal, directory, services, eyes, terms))
+    finally:
+        journal.close()

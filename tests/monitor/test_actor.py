@@ -1,0 +1,288 @@
+"""The actor: it acts for those who may ask, on plans that they named, and on nothing else."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from actions.plan import Kind
+from actions.standing import Wish
+from monitor.actor.request import Request, Verb
+from monitor.lab.ca import Authority
+from tests.lab.client import presented
+from tests.monitor.acting import ISSUER, Actor, House, fresh, house
+
+pytestmark = pytest.mark.server("nginx")
+
+REPLACE = Wish(Kind.REPLACE, ("web",))
+
+
+@pytest.fixture
+def web() -> Iterator[House]:
+    with house() as made:
+        yield made
+
+
+def plan_of(actor: Actor, verb: Verb = Verb.PLAN) -> str:
+    answer = actor.ask(Request(verb, REPLACE))
+    assert "plan" in answer, answer
+    return str(answer["plan"]["hash"])
+
+
+def test_a_candidate_in_the_inbox_is_planned_shown_and_carried_out_by_hash(web: House) -> None:
+    new = fresh()
+    web.put(new)
+    with web.actor() as actor:
+        plan = plan_of(actor)
+        assert plan == plan_of(actor)
+        code, said = web.command("plan", "web")
+        assert code == 0, said
+        for word in (plan, "DNS:www.example.com", "nginx", "browser", web.site.certificate):
+            assert word in said
+        steps: list[str] = []
+        answer = actor.ask(Request(Verb.CARRY_OUT, REPLACE, plan), steps)
+        assert [each["outcome"] for each in answer["endings"]] == ["committed"]
+        assert steps == [
+            *("begin", "backed_up", "staged", "intent", "switched", "switched", "config_tested", "activated"),
+            *("validated", "committed", "closed"),
+        ]
+    assert presented(web.server)[0] == new.der()
+    assert os.listdir(web.inbox) == [], "the inbox's copy of the key is removed"
+    assert "PRIVATE KEY" not in web.actor().text
+
+
+def test_another_candidate_than_the_one_that_was_planned_is_not_carried_out(web: House) -> None:
+    before = web.on_disk()
+    web.put(fresh())
+    with web.actor() as actor:
+        plan = plan_of(actor)
+        web.put(fresh())
+        answer = actor.ask(Request(Verb.CARRY_OUT, REPLACE, plan))
+        assert "not the one that was asked for" in answer["cannot"]
+    assert web.on_disk() == before
+
+
+def test_an_approval_is_recorded_with_who_gave_it_and_ends_with_the_candidate(web: House) -> None:
+    web.put(fresh())
+    with web.actor() as actor:
+        plan = plan_of(actor, Verb.PROPOSE)
+        code, said = web.command("approve", plan[:12])
+        assert code == 0, said
+        (approved,) = [each for each in web.records() if each["event"] == "approved"]
+        assert approved["hash"] == plan
+        assert f"uid {os.getuid()}" in approved["by"]
+        assert approved["until"] > approved["at"]
+        web.put(fresh())
+        code, said = web.command("approve", plan[:12])
+        assert code == 4
+        assert "by now another plan" in said
+
+
+def test_a_plan_that_was_rejected_is_not_proposed_again(web: House) -> None:
+    web.put(fresh())
+    with web.actor() as actor:
+        plan = plan_of(actor, Verb.PROPOSE)
+        code, said = web.command("reject", plan[:12], "--why", "wrong week\x1b[2J")
+        assert code == 0, said
+        answer = actor.ask(Request(Verb.PROPOSE, REPLACE))
+        (objection,) = answer["refused"]["objections"]
+        assert objection["ground"] == "rejected"
+        assert "wrong week\\x1b" in objection["detail"]
+        assert web.command("approve", plan[:12])[0] == 4
+
+
+def test_first_files_come_back_by_reset_to_default(web: House) -> None:
+    before = web.on_disk()
+    with web.actor():
+        for _ in range(2):
+            web.put(fresh())
+            assert web.command("replace", "web")[0] == 0
+        code, said = web.command("reset-to-default", "web", "--dry-run")
+        assert code == 0, said
+        assert web.on_disk() != before
+        code, said = web.command("reset-to-default", "web")
+        assert code == 0, said
+    assert web.on_disk() == before
+    assert presented(web.server)[0] == web.old.der()
+
+
+def test_the_actor_finishes_what_a_crash_left_before_it_answers_anybody(web: House) -> None:
+    """Killed while nginx is being tested with the new files: the next one knows."""
+    before, new = web.on_disk(), fresh()
+    web.put(new)
+    marker = Path(web.directory, "tested")
+    slow = Path(web.directory, "slow")
+    slow.write_text(f"#!/bin/sh\ntest -e {marker} && exec sleep 60\ntouch {marker}\n")
+    slow.chmod(0o755)
+    web.configure({"service": {**web.component()["service"], "test": [str(slow)]}})  # type: ignore[dict-item]
+    actor = web.actor()
+    actor.start()
+    with socket.socket(socket.AF_UNIX) as asking:
+        asking.connect(actor.socket)
+        asking.sendall(
+            b'{"verb":"carry_out","wish":{"kind":"replace","components":["web"],"backup_set":"","losses":[]}}\n'
+        )
+        asking.settimeout(20)
+        with asking.makefile() as answers:
+            assert any('"switched"' in line for line in iter(answers.readline, ""))
+        actor.kill()
+    assert web.on_disk() != before
+    web.configure()
+    with actor:
+        assert "recovered" in actor.text
+        assert actor.ask(Request(Verb.STATE))["under_way"] == []
+    assert presented(web.server)[0] in {web.old.der(), new.der()}
+    assert (presented(web.server)[0] == new.der()) is (web.on_disk() != before)
+
+
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        (b"GET / HTTP/1.1", "no request"),
+        (b'{"verb":"carry_out"}', "needs wish"),
+        (b'{"verb":"state","command":"id"}', "an object with 'verb'"),
+        (
+            b'{"verb":"plan","wish":{"kind":"replace","components":["../../etc"],"backup_set":"","losses":[]}}',
+            "names are letters",
+        ),
+        (
+            b'{"verb":"plan","wish":{"kind":"replace","components":["nothing"],"backup_set":"","losses":[]}}',
+            "no component",
+        ),
+        (b'{"verb":"approve","plan":"ABC"}', "named by its hash"),
+        (b"[" * 4000, "no request"),
+    ],
+)
+def test_what_is_no_request_is_answered_with_a_sentence(web: House, line: bytes, why: str) -> None:
+    with web.actor() as actor, socket.socket(socket.AF_UNIX) as asking:
+        asking.settimeout(20)
+        asking.connect(actor.socket)
+        asking.sendall(line + b"\n")
+        with asking.makefile() as answers:
+            assert why in answers.readline()
+
+
+def test_a_peer_that_says_too_much_or_nothing_is_let_go(web: House) -> None:
+    with web.actor() as actor:
+        for said in (b"x" * 20_000, b""):
+            with socket.socket(socket.AF_UNIX) as asking:
+                asking.settimeout(20)
+                asking.connect(actor.socket)
+                asking.sendall(said)
+                asking.shutdown(socket.SHUT_WR)
+                with suppress(ConnectionResetError):
+                    assert asking.recv(100) == b""
+        assert actor.ask(Request(Verb.STATE))["under_way"] == []
+
+
+def test_a_stranger_may_ask_for_nothing_and_the_daemon_for_what_modes_allow(web: House) -> None:
+    if os.getuid() != 0:
+        pytest.skip("only root can become others")
+    before = web.on_disk()
+    web.configure(daemon_user="daemon")
+    web.put(fresh())
+    with web.actor() as actor:
+        assert "may ask the actor for nothing" in ask_as("nobody", actor, Request(Verb.STATE))
+        assert '"components"' in ask_as("daemon", actor, Request(Verb.STATE))
+        plan = plan_of(actor, Verb.PROPOSE)
+        carry_out = Request(Verb.CARRY_OUT, REPLACE, plan)
+        assert "is not approved" in ask_as("daemon", actor, carry_out)
+        assert "must name the plan" in ask_as("daemon", actor, Request(Verb.CARRY_OUT, REPLACE))
+        for verb in (Verb.APPROVE, Verb.REJECT, Verb.RECOVER, Verb.BACKUPS):
+            assert "for an operator" in ask_as("daemon", actor, Request(verb, plan=plan))
+        assert web.on_disk() == before
+        web.command("approve", plan)
+        assert '"committed"' in ask_as("daemon", actor, carry_out)
+        assert web.on_disk() != before
+        web.put(fresh())
+        web.configure({"mode": "auto", "allowed_issuers": [ISSUER]}, daemon_user="daemon")
+        plan = plan_of(actor)
+        assert '"committed"' in ask_as("daemon", actor, Request(Verb.CARRY_OUT, REPLACE, plan))
+        assert "daemon (uid " in [each for each in web.records() if each["event"] == "begin"][-1]["by"]
+
+
+def ask_as(user: str, actor: Actor, request: Request) -> str:
+    """Return all that the actor answers to somebody else."""
+    import pwd  # noqa: PLC0415
+
+    from monitor.actor.request import encode  # noqa: PLC0415
+
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            os.setresuid(*[pwd.getpwnam(user).pw_uid] * 3)
+            with socket.socket(socket.AF_UNIX) as asking:
+                asking.settimeout(60)
+                asking.connect(actor.socket)
+                asking.sendall(encode(request))
+                with asking.makefile("rb") as answers:
+                    os.write(writing, answers.read()[:60_000])
+        except BaseException as error:  # noqa: BLE001 (nothing may come back into the test that forked)
+            os.write(writing, repr(error).encode())
+        finally:
+            os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading) as answer:
+        said = answer.read()
+    os.waitpid(child, 0)
+    return said
+
+
+def test_told_to_end_it_ends_within_seconds_and_leaves_the_socket_to_the_next(web: House) -> None:
+    actor = web.actor()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        actor.start()
+        assert actor.stop(number) == 0
+    with actor:
+        assert actor.ask(Request(Verb.STATE))["clock"] is None
+
+
+def test_told_to_read_its_configuration_again_it_keeps_the_good_one_where_the_new_has_mistakes(web: House) -> None:
+    with web.actor() as actor:
+        web.configure({"mode": "plan"})
+        actor.signal(signal.SIGHUP)
+        assert actor.ask(Request(Verb.STATE))["components"]["web"]["mode"] == "plan"
+        Path(web.config_file).write_text("components: 7\n")
+        actor.signal(signal.SIGHUP)
+        assert actor.ask(Request(Verb.STATE))["components"]["web"]["mode"] == "plan"
+        assert "kept the old configuration" in actor.text
+
+
+def test_a_journal_that_is_damaged_keeps_the_actor_from_starting_and_says_so(web: House) -> None:
+    web.put(fresh())
+    with web.actor():
+        assert web.command("replace", "web")[0] == 0
+    journal = Path(web.directory, "actor", "journal.jsonl")
+    data = bytearray(journal.read_bytes())
+    data[30] ^= 1
+    journal.write_bytes(data)
+    code, said = web.command("actor")
+    assert code == 1
+    assert "line 1 of the journal is not what was written" in said
+
+
+def test_a_certificate_of_an_issuer_that_is_not_allowed_is_refused(web: House) -> None:
+    web.configure({"allowed_issuers": ["CN=Somebody Else"]})
+    web.put(fresh())
+    with web.actor() as actor:
+        answer = actor.ask(Request(Verb.PLAN, REPLACE))
+        assert "issuer_not_allowed" in {each["ground"] for each in answer["refused"]["objections"]}
+
+
+def test_text_in_a_candidate_does_nothing_to_the_log_or_the_terminal(web: House) -> None:
+    hostile = Authority.root("Evil\x1b]0;pwned\x07\n%s ${HOME} {0} <script>")
+    web.put(fresh(hostile))
+    with web.actor() as actor:
+        code, said = web.command("plan", "web")
+        assert code == 1
+        assert "pwned" in said
+        for text in (said, actor.text):
+            assert "\x1b" not in text
+            assert "\x07" not in text
