@@ -230,11 +230,12 @@ def _secret_url(beat: Heartbeat) -> dict[str, str]:
 
 
 def _match(match: Match) -> dict[str, Any]:
-    named = {
-        "targets": list(match.targets),
-        "components": list(match.components),
-        "kinds": list(map(str, match.kinds)),
-        "findings": list(map(str, match.codes)),
+    named: dict[str, Any] = {
+        "target": list(match.targets),
+        "component": list(match.components),
+        "label": {name: list(values) for name, values in match.labels},
+        "kind": list(map(str, match.kinds)),
+        "finding": list(map(str, match.codes)),
     }
     return {key: value for key, value in named.items() if value}
 

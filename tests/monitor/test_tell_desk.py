@@ -89,6 +89,16 @@ def test_each_channel_is_told_what_its_routes_say_and_no_more() -> None:
     ]
 
 
+def test_a_route_goes_by_the_labels_of_a_component() -> None:
+    terms = Telling(routes=(Route(("ops",), match=Match(labels=(("env", ("prod",)),))),))
+    office = Office(terms=terms)
+    office.desk.reconfigure({"ops": OPS}, terms, {"web": {"env": "prod"}, "lab": {"env": "test"}})
+    office.believe(
+        known("web/a", EXPIRED, component="web"), known("lab/a", EXPIRED, component="lab"), known("db", EXPIRED)
+    )
+    assert office.at(1000.0) == ["ops: [critical] expired: CN=a.example on web/a"]
+
+
 def test_one_line_turns_all_of_it_off() -> None:
     office = Office(terms=Telling(enabled=False))
     office.believe(known("web", EXPIRED))
@@ -222,6 +232,13 @@ def test_a_letter_is_given_up_after_so_many_attempts() -> None:
     assert len(pauses) == 50
     assert pauses[:8] == [1.0, 5.0, 15.0, 60.0, 300.0, 600.0, 1800.0, 1800.0]
     assert 0.8 * DAY < sum(pauses) < 1.2 * DAY
+
+
+def test_what_is_announced_is_written_once() -> None:
+    office = Office()
+    assert office.desk.announce(letter(1))
+    assert not office.desk.announce(letter(1))
+    assert [each.id for each in office.desk.pending()] == ["1"]
 
 
 def test_of_the_same_problem_what_was_said_first_is_delivered_first() -> None:
