@@ -17,6 +17,7 @@ from typing import Any, Final
 
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
+from actions.deliver import Tone
 from config.document import Mistake
 from config.load import digest_on_disk, load
 from config.model import DAY, Config
@@ -44,7 +45,6 @@ from monitor.store import history as read_history
 from monitor.surroundings import read_surroundings
 from monitor.tell.desk import Kept
 from monitor.tell.telling import Telling
-from monitor.tell.text import announcement
 from probes.finding import Finding, finding
 
 log = logging.getLogger("certvigil.daemon")
@@ -361,8 +361,8 @@ class Daemon:
         self.counters.decided(self.decider.counted)
         if isinstance(decision.action, Notify):
             reasons = [each.because for each in decision.reasons]
-            message = announcement(decision.subject, decision.policy, reasons, decision.identity)
-            self.telling.announce(decision.action.channels, decision.identity, message)
+            title = f"{decision.policy}: {decision.subject}"
+            self.telling.announce(decision.identity, decision.action.channels, title, reasons, Tone.WARNING)
         else:
             self.steward.order(decision)
 

@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Final
 
-from actions.deliver import Message
 from config.channel import NO_LABELS, Channel, Match, Silence, Telling
 from config.vocabulary import Code, Severity
 from monitor.known import Known
@@ -245,15 +244,6 @@ class Desk:
         except Exception:
             log.exception("what will happen to %s by itself cannot be said", member.target)
             return ""
-
-    def announce(self, channels: Iterable[str], name: str, message: Message, now: float) -> tuple[Letter, ...]:
-        """Write a letter to each of `channels` that there is, unless one of that name was written to it before."""
-        letters = []
-        for channel in channels:
-            identifier = f"{name}-{channel}"
-            if channel in self._channels and self._terms.enabled and identifier not in self._letters:
-                letters.append(self._post(Letter(identifier, channel, (name,), message, now)))
-        return tuple(letters)
 
     def _post(self, letter: Letter) -> Letter:
         self._set_letter(letter)

@@ -9,7 +9,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Final, Protocol
 
-from actions.deliver import Message, Outcome, Tone
+from actions.deliver import Outcome, Tone
 from config.channel import Match, Silence
 from config.model import Config
 from config.vocabulary import Code, DeliveryOutcome, Severity
@@ -135,12 +135,6 @@ class Telling:
         for event in events:
             if isinstance(event, _TELLING_OF) or (isinstance(event, PresentedChanged) and self._is_wrong(event.target)):
                 self._touch(event.target)
-
-    def announce(self, channels: Iterable[str], name: str, message: Message) -> None:
-        """Tell `channels` something once, whatever becomes of it; `name` stays the same for the same."""
-        self._keep(self._desk.announce(channels, name, message, time.time()))
-        self._say_counts()
-        self._post.set()
 
     def looked(self, look: Looked) -> None:
         """Take note that looks go on."""

@@ -113,13 +113,6 @@ def test_message(channel: str, name: str, now: float) -> Message:
     return _message(title, [_Line(title, heading=True), _Line(text), _Line(f"message {name}")], name, Tone.INFO)
 
 
-def announcement(subject: str, policy: str, reasons: Iterable[str], name: str) -> Message:
-    """Return a message that a policy asked for."""
-    title = f"[policy] {shown(policy)}: {shown(subject, 200)}"
-    lines = [_Line(title, heading=True), *(_Line(shown(each)) for each in reasons), _Line(f"message {name}")]
-    return _message(title, lines, name, Tone.WARNING)
-
-
 def _message(title: str, lines: Sequence[_Line], name: str, tone: Tone) -> Message:
     brief = f"{title if len(title) <= _LONGEST_BRIEF else title[: _LONGEST_BRIEF - 1] + '…'} (message {name})"
     # The title is a service's own affair in plain text; in Markdown it may have none.
