@@ -8,7 +8,7 @@ from config.service import systemd
 from config.vocabulary import Code, Mode, TargetKind
 from monitor.decide.situation import Accepts, Attempt, Candidate, Found, Result, Situation, Validity
 from monitor.known import Known, Raised
-from monitor.situations import Done, situations
+from monitor.situations import Done, situation_of
 from probes.finding import Edge, finding
 from tests.monitor.metrics_kit import some_certificate
 
@@ -56,8 +56,12 @@ LIVE = Known(
 
 
 def of(known: list[Known], config: Config, done: dict[str, Done] | None = None) -> dict[str, Situation]:
-    found = situations(config, {each.target: each for each in known}, NOW, done)
-    return {each.subject: each for each in found}
+    by_name = {each.target: each for each in known}
+    found = {
+        subject: situation_of(subject, config, by_name, NOW, (done or {}).get(subject, Done()))
+        for subject in (*config.components, *by_name)
+    }
+    return {subject: each for subject, each in found.items() if each is not None}
 
 
 def test_a_component_is_what_all_its_targets_show() -> None:
