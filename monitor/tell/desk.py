@@ -17,7 +17,7 @@ from config.vocabulary import Code, Severity
 from monitor.known import Known
 from monitor.tell.letter import Fate, Letter
 from monitor.tell.lifecycle import Acknowledgement, Alert, AlertKey, Note, review
-from monitor.tell.problem import Member, members
+from monitor.tell.problem import Member, members, problem_id
 from monitor.tell.text import Outlook, compose, digest
 
 log = logging.getLogger("certvigil.tell")
@@ -161,8 +161,12 @@ class Desk:
         waiting = {(letter.channel, problem) for letter in self.pending() for problem in letter.problems}
         for key in sorted(self._touched | due):
             self._due.pop(key, None)
-            for note in self._review(key, waiting, now):
-                notes.setdefault(note.alert.channel, []).append(note)
+            try:
+                for note in self._review(key, waiting, now):
+                    notes.setdefault(note.alert.channel, []).append(note)
+            except Exception:
+                # One problem that cannot be told must not keep the others from it.
+                log.exception("the problem %s cannot be told", problem_id(key))
         self._touched.clear()
         return tuple(letter for channel, those in notes.items() for letter in self._write(channel, those, now))
 

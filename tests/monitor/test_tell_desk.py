@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
+
+import pytest
 
 from actions.deliver import Outcome, Receipt
 from config.channel import Match, Route, Silence, Telling
 from config.vocabulary import Code, Severity, TargetKind
+from monitor.tell import desk
 from monitor.tell.desk import Held
 from monitor.tell.letter import Fate, Letter, attempted, deliverable, pause, waiting
+from monitor.tell.lifecycle import AlertKey, Reviewed, review
 from probes.finding import finding
 from tests.monitor.store_kit import OTHER, make_certificate
 from tests.monitor.tell_kit import CHAT, EXPIRED, EXPIRING, OPS, UNREACHABLE, Office, at, known
@@ -192,7 +197,7 @@ def test_a_channel_that_is_gone_is_forgotten() -> None:
     assert office.at(1001.0) == ["chat: [critical] expired: CN=a.example on web"]
 
 
-def test_one_problem_that_cannot_be_told_keeps_no_other_from_it() -> None:
+def test_what_cannot_be_foretold_is_told_without_that() -> None:
     office = Office()
 
     def outlook(member: object) -> str:
@@ -202,6 +207,21 @@ def test_one_problem_that_cannot_be_told_keeps_no_other_from_it() -> None:
     office.believe(known("web", EXPIRED))
     (title,) = office.at(1000.0)
     assert title == "ops: [critical] expired: CN=a.example on web"
+
+
+def test_one_problem_that_cannot_be_told_keeps_no_other_from_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    def faulty(about: AlertKey, *others: Any, **more: Any) -> Reviewed:
+        if about[1] == "unreachable":
+            raise RuntimeError("a fault")
+        return review(about, *others, **more)
+
+    monkeypatch.setattr(desk, "review", faulty)
+    office = Office()
+    office.believe(known("mail", UNREACHABLE), known("web", EXPIRED), known("zoo", finding(Code.NOT_SERVED, "x")))
+    assert office.at(1000.0) == [
+        "ops: [critical] expired: CN=a.example on web",
+        "ops: [warning] not_served: zoo",
+    ]
 
 
 # Letters
