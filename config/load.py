@@ -15,6 +15,7 @@ from config.channel import Channel, Telling
 from config.document import Document, Mistake, Path, join, parse, shown, substitute
 from config.fields import RESERVED_NAMES, channel_url, heartbeat_url
 from config.model import (
+    DEFAULT_CLIENT,
     CertifiStore,
     Client,
     Component,
@@ -27,7 +28,7 @@ from config.model import (
 from config.policy import Policy, Replace, is_one_of
 from config.schema.problem import Problem
 from config.schema.root import Root
-from config.schema.section import DEFAULT_CLIENT, Names, is_pattern, unlike
+from config.schema.section import Names, is_pattern, unlike
 from config.schema.validate import Validated, validate
 from config.shipped import shipped_policies
 from config.text import printable

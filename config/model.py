@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from config.channel import Channel, Telling
+from config.reach import Reach
 from config.service import Service
 from config.vocabulary import Code, FileRole, KeyKind, Mode, TLSVersion, VerifierName, WriteMode
 
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from config.policy import Policy
 
 DAY = 86_400
+
+DEFAULT_CLIENT = "default"
+"""The client that must accept an endpoint where none is named."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,6 +257,10 @@ class Settings:
     web: Web = Web()
     actor: ActorSettings = ActorSettings()
     validation: Validation = Validation()
+    probe: tuple[Reach, ...] = ()
+    """Where `/probe` may look, beside the endpoints."""
+    x509_cert: bool = False
+    """Whether the certificates in files are exported as x509-certificate-exporter does, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,3 +286,8 @@ class Config:
     """The files this was read from, to notice that the disk differs from what is loaded."""
     digest: str = ""
     """SHA-256 over those files, hexadecimal."""
+
+    @property
+    def longest_interval(self) -> float:
+        """Seconds within which every target is due to be looked at again."""
+        return max(self.settings.rescan, *(each.every for each in self.endpoints.values()), 0.0)

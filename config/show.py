@@ -94,6 +94,12 @@ def _settings(settings: Settings) -> dict[str, Any]:
                 "allowed_hosts": list(settings.web.allowed_hosts),
             }
         ),
+        "probe": {
+            "allow": [
+                {"networks": list(map(str, each.networks)), "ports": sorted(each.ports)} for each in settings.probe
+            ]
+        },
+        "metrics": {"x509_cert": settings.x509_cert},
     }
 
 

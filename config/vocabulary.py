@@ -280,6 +280,8 @@ class UnreachableReason(StrEnum):
     """No TLS version in common."""
     HANDSHAKE_FAILED = "handshake_failed"
     TOO_MUCH_DATA = "too_much_data"
+    NOT_PERMITTED = "not_permitted"
+    """Whoever asked for the look may not have certvigil look there."""
     IO_ERROR = "io_error"
     UNFORESEEN = "unforeseen"
     """A fault of certvigil itself; its log tells where."""

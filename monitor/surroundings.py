@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from config.model import Client, Config
+from config.model import DEFAULT_CLIENT, Client, Config
 from config.text import printable
 from config.vocabulary import Code, Severity
 from probes.certificate import Certificate
@@ -72,6 +72,8 @@ def read_surroundings(config: Config) -> tuple[Surroundings, tuple[Finding, ...]
 
 def _clients_in_use(config: Config) -> tuple[Client, ...]:
     named = {name for endpoint in config.endpoints.values() for name in endpoint.clients}
+    if config.settings.probe:
+        named.add(DEFAULT_CLIENT)
     return tuple(client for name, client in config.clients.items() if name in named)
 
 

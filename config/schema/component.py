@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field, model_validator
 from config import model
 from config.fields import AbsolutePath, Duration, PlainName, default_duration
 from config.schema.looking import ComponentEndpoint
-from config.schema.section import DEFAULT_CLIENT, ClientName, Section, broken_rule
+from config.schema.section import ClientName, Section, broken_rule
 from config.service import Activation, Service, systemd
 from config.vocabulary import Mode, WriteMode
 
@@ -127,7 +127,7 @@ class Component(Section):
     """The files that the service reads: certificate, key and chain, or combined, or keystore."""
     endpoints: list[ComponentEndpoint] = []
     """Where the service serves that certificate."""
-    clients: list[ClientName] = [DEFAULT_CLIENT]
+    clients: list[ClientName] = [model.DEFAULT_CLIENT]
     """Who must accept it."""
     not_served_after: Duration = default_duration(_COMPONENT.not_served_after)
     """How long a new certificate may lie on disk before not serving it is a finding."""

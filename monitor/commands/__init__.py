@@ -89,11 +89,15 @@ def demo(
         float | None,
         typer.Option(help="End by itself after so many seconds, as soon as everything was shown; else on Ctrl-C."),
     ] = None,
+    listen: Annotated[
+        str | None,
+        typer.Option(help="Where the daemon answers HTTP, as host:port; else at an address of its own on loopback."),
+    ] = None,
 ) -> None:
     """Build a small appliance on loopback, keep vigil over it and show what happens; leaves nothing behind."""
     from monitor.commands.demo import demo as start
 
-    raise typer.Exit(start(seconds))
+    raise typer.Exit(start(seconds, listen))
 
 
 @app.command()
