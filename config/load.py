@@ -279,16 +279,10 @@ def _declare(document: Document, validated: Validated) -> _Declared:
     for name, section in validated.root.components.items():
         component, endpoints = section.build(name)
         declared.components[name] = component
-        artefacts = component.artefacts
-        for role, path in (
-            (FileRole.CERTIFICATE, artefacts.certificate),
-            (FileRole.KEY, artefacts.key),
-            (FileRole.CHAIN, artefacts.chain),
-            (FileRole.COMBINED, artefacts.combined),
-        ):
-            if path is not None:
-                file = FileTarget(f"{name}/{role}", path, role, name)
-                declared.add_file(file, ("components", name, "artefacts", str(role)))
+        for role, path in component.artefacts.files.items():
+            password_file = component.artefacts.password_file if role is FileRole.KEYSTORE else None
+            file = FileTarget(f"{name}/{role}", path, role, name, password_file=password_file)
+            declared.add_file(file, ("components", name, "artefacts", str(role)))
         for index, built in enumerate(endpoints):
             declared.add_endpoint(built, ("components", name, "endpoints", index))
     return declared

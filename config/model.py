@@ -56,6 +56,8 @@ class FileTarget:
     """Where given, the file's chain is judged against it."""
     thresholds: Thresholds | None = None
     """None means the default ones, which also know short-lived and CA certificates."""
+    password_file: str | None = None
+    """With the password of a keystore; None where it has none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,12 +99,28 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True)
 class Artefacts:
-    """The files of a component: either `combined`, or `certificate` (and `key`); and `chain` where it is separate."""
+    """The files of a component: `keystore`, or `combined`, or `certificate` (and `key`); `chain` where separate."""
 
     certificate: str | None = None
     key: str | None = None
     chain: str | None = None
     combined: str | None = None
+    keystore: str | None = None
+    """PKCS#12, with key, certificate and chain."""
+    password_file: str | None = None
+    """With the password of `keystore`, a line end after it aside; None where that has none."""
+
+    @property
+    def files(self) -> Mapping[FileRole, str]:
+        """The files that change when the certificate does, by what they hold, in the order in which they do."""
+        every = {
+            FileRole.COMBINED: self.combined,
+            FileRole.KEYSTORE: self.keystore,
+            FileRole.CERTIFICATE: self.certificate,
+            FileRole.KEY: self.key,
+            FileRole.CHAIN: self.chain,
+        }
+        return {role: path for role, path in every.items() if path is not None}
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ _COMPONENT: Final = model.Component("", model.Artefacts())
 
 
 class Artefacts(Section):
-    """The files of a component: a combined one, or a certificate and its key; and the chain where it is separate."""
+    """The files of a component: a keystore, a combined file, or certificate and key; and the chain where separate."""
 
     certificate: AbsolutePath | None = None
     """The file with the certificate, perhaps with its chain appended."""
@@ -28,18 +28,26 @@ class Artefacts(Section):
     """The file with the intermediate certificates, where it is separate."""
     combined: AbsolutePath | None = None
     """The one file with certificate and private key, perhaps with the chain."""
+    keystore: AbsolutePath | None = None
+    """The one file with private key, certificate and chain in PKCS#12."""
+    password_file: AbsolutePath | None = None
+    """The file with the password of the keystore, which certvigil reads whenever it looks, and keeps nowhere."""
 
     @model_validator(mode="after")
     def _check_choice(self) -> Self:
         if self.combined is not None and (self.certificate is not None or self.key is not None):
             raise broken_rule("'combined' beside 'certificate' or 'key', expected the one or the others")
-        if self.combined is None and self.certificate is None:
-            raise broken_rule("no certificate, expected 'certificate', perhaps with 'key', or 'combined'")
+        if self.keystore is not None and (self.combined or self.certificate or self.key or self.chain):
+            raise broken_rule("'keystore' beside other files, expected the one or the others")
+        if self.keystore is None and self.password_file is not None:
+            raise broken_rule("'password_file' without 'keystore', expected it beside the keystore that it opens")
+        if self.combined is None and self.certificate is None and self.keystore is None:
+            raise broken_rule("no certificate, expected 'certificate', perhaps with 'key', or 'combined' or 'keystore'")
         return self
 
     def build(self) -> model.Artefacts:
         """Return the artefacts."""
-        return model.Artefacts(self.certificate, self.key, self.chain, self.combined)
+        return model.Artefacts(**self.model_dump())
 
 
 def _command(words: list[str]) -> list[str]:
@@ -116,7 +124,7 @@ class Component(Section):
     """A service with its files, its own endpoints and the clients that must accept it."""
 
     artefacts: Artefacts
-    """The files that the service reads: certificate, key, chain, or combined."""
+    """The files that the service reads: certificate, key and chain, or combined, or keystore."""
     endpoints: list[ComponentEndpoint] = []
     """Where the service serves that certificate."""
     clients: list[ClientName] = [model.DEFAULT_CLIENT]

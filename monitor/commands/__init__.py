@@ -327,6 +327,19 @@ def config_show(path: Annotated[str, typer.Argument()] = DEFAULT_CONFIG) -> None
     raise typer.Exit(show(path))
 
 
+@config_app.command("units")
+def config_units(
+    path: Annotated[str, typer.Argument()] = DEFAULT_CONFIG,
+    output: Annotated[
+        str | None, typer.Option("--output", metavar="DIR", help="Write them below it, such as /etc, instead.")
+    ] = None,
+) -> None:
+    """Print the units of systemd under which it runs: the daemon, the actor, recovery; users and directories."""
+    from monitor.commands.units import units
+
+    raise typer.Exit(units(path, output))
+
+
 @notify_app.command("test")
 def notify_test(
     channels: Annotated[list[str], typer.Argument(metavar="[CHANNEL...]", show_default=False)] = [],  # noqa: B006

@@ -56,6 +56,20 @@ class _Actions(Collector):
         yield last
 
 
+class _Decisions(Collector):
+    """How many decisions of each policy were new in this run."""
+
+    def __init__(self) -> None:
+        self.counted: Mapping[tuple[str, str], int] = {}
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the family."""
+        decisions = CounterMetricFamily("certvigil_decisions", "Decisions that were new.", labels=("policy", "action"))
+        for labels, count in self.counted.items():
+            decisions.add_metric(labels, count)
+        yield decisions
+
+
 class Counters:
     """Counts looks, delays and the state of the daemon; every series of a closed list exists from the start."""
 
@@ -126,6 +140,8 @@ class Counters:
         self._actor_up = Gauge(
             "certvigil_actor_up", "Whether the one with the rights to act answers.", registry=registry
         )
+        self._decisions = _Decisions()
+        registry.register(self._decisions)
         self._actions = _Actions()
         registry.register(self._actions)
         self._notifications = Counter(
@@ -208,6 +224,10 @@ class Counters:
             self._notifications_pending.labels(channel).set(count)
             for outcome in DeliveryOutcome:
                 self._notifications.labels(channel, outcome)
+
+    def decided(self, counted: Mapping[tuple[str, str], int]) -> None:
+        """Say how many decisions were new, by policy and action."""
+        self._decisions.counted = counted
 
     def text(self) -> bytes:
         """Return all of it in Prometheus text format 0.0.4."""
