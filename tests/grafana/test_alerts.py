@@ -63,7 +63,7 @@ def test_a_certificate_that_runs_out_is_told_and_told_to_be_replaced(
     daemon = cleanup.enter_context(
         Running(
             {
-                "actor_directory": str(tmp_path / "actor"),
+                "actor": {"directory": str(tmp_path / "actor")},
                 "trust_stores": {"corporate": {"bundle": str(tmp_path / "root.pem")}},
                 "clients": {"browser": {"trusts": "corporate"}},
                 "components": {"web": component(server, site)},
