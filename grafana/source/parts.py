@@ -121,13 +121,17 @@ def rows(title: str, about: str, *queries: prometheus.Dataquery) -> table.Panel:
 
 def counted(title: str, about: str, target: prometheus.Dataquery, by: str) -> barchart.Panel:
     """Return a bar for each value of the label `by`, in numerical order."""
-    to_number = {"conversions": [{"targetField": by, "destinationType": "number"}]}
     panel = barchart.Panel().title(title).description(about).datasource(SOURCE).with_target(target).height(8).span(12)
     return (
-        panel.with_transformation(transformation("filterFieldsByName", {"include": {"names": [by, "Value"]}}))
-        .with_transformation(transformation("convertFieldType", to_number))
-        .with_transformation(transformation("sortBy", {"sort": [{"field": by}]}))
-        .with_transformation(transformation("convertFieldType", _to_text(by)))
+        panel.transformations(
+            [
+                transformation("filterFieldsByName", {"include": {"names": [by, "Value"]}}),
+                _converted(by, "number"),
+                transformation("sortBy", {"sort": [{"field": by}]}),
+                # Bars stand beside each other only where what they are of is text.
+                _converted(by, "string"),
+            ]
+        )
         .x_field(by)
         .legend(common.VizLegendOptions().show_legend(False).calcs([]))
     )
@@ -156,8 +160,8 @@ def transformation(name: str, options: Mapping[str, Any]) -> model.DataTransform
     return model.DataTransformerConfig(id_val=name, options=options)
 
 
-def _to_text(field: str) -> Mapping[str, Any]:
-    return {"conversions": [{"targetField": field, "destinationType": "string"}]}
+def _converted(field: str, kind: str) -> model.DataTransformerConfig:
+    return transformation("convertFieldType", {"conversions": [{"targetField": field, "destinationType": kind}]})
 
 
 def prop(name: str, value: object) -> model.DynamicConfigValue:
