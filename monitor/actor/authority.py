@@ -119,9 +119,10 @@ def _unattended(config: Config, component: Component, kind: Kind, standing: Stan
     last = standing.last.get(component.name)
     if kind is Kind.ROLLBACK and (last is None or (last.kind, last.outcome) != (Kind.REPLACE, Outcome.COMMITTED)):
         return False
-    leave = any(
-        (each.mode or component.mode) is Mode.AUTO for each in config.policies if _grants(each, component, kind)
-    )
+    granting = [each for each in config.policies if _grants(each, component, kind)]
+    # A fallback gives way to what the site itself says of the same.
+    granting = [each for each in granting if not each.fallback] or granting
+    leave = any((each.mode or component.mode) is Mode.AUTO for each in granting)
     return leave and (kind is not Kind.REPLACE or bool(issuers_unattended(config, component)))
 
 
