@@ -188,11 +188,13 @@ class Standing:
             self.approved.pop(plan, None)
             self.rejected[plan] = said
 
-    def _ended(self, record: Record) -> Ended:
+    def _ended(self, record: Record) -> Ended | None:
         # A refusal stands for itself.
         begin = self._begun.get(record.transaction, record)
         begun = begin.data
         plan = begun.get("plan", begun)
+        if "kind" not in plan:
+            return None
         ended = Ended(
             record.transaction,
             Kind(plan["kind"]),

@@ -66,7 +66,7 @@ class Setting:
 
 def candidate_of(plan: Plan) -> str:
     """Return what identifies a candidate in quarantine: the SHA-256 over what it would write where, hexadecimal."""
-    what = sorted((each.path, each.after.sha256) for each in plan.changes)
+    what = sorted((each.path, each.promise) for each in plan.changes)
     return hashlib.sha256(repr(what).encode()).hexdigest()
 
 
@@ -349,7 +349,8 @@ class Transaction:
         Where the new chains are not served by all, the old set must even be worse.
         """
         new = {chain for each in self.plan.serves for chain in each.chains}
-        if failure.cause not in (Cause.CLIENT_LOST, Cause.NOT_SERVED) or not self.last.accepted:
+        served = self.last.accepted | self.last.partly
+        if failure.cause not in (Cause.CLIENT_LOST, Cause.NOT_SERVED) or not served:
             return False
         if self.baseline.answering - self.last.reliable or not new & {each.chain for each in self.last.served}:
             return False
@@ -361,7 +362,7 @@ class Transaction:
             self._remark(f"the old set could not be judged: {type(error).__name__}")
             return False
         gains = any(each.client not in self.plan.expected_losses for each in would - self.last.accepted)
-        return not gains and (failure.cause is Cause.CLIENT_LOST or would < self.last.accepted)
+        return not gains and (failure.cause is Cause.CLIENT_LOST or would < served)
 
     def _old_files(self) -> dict[str, bytes]:
         world, root = self.setting.world, self.setting.backups
@@ -414,11 +415,20 @@ class Transaction:
         for change, condition in reversed(found):
             if condition is not Condition.OLD:
                 target.restore(self.setting.world, self.setting.backups, change, self.name)
-        self._sync_directories()
+        self.settle()
         for change in self.plan.changes[: self.touched]:
             if self.condition(change) is not Condition.OLD:
                 return Failure(Cause.STORAGE, f"{printable(change.path)} is not what it was, though it was put back")
         return None
+
+    def settle(self) -> None:
+        """Have what the targets are now reach the medium: a process that changed them may have been killed before.
+
+        Raises OSError.
+        """
+        for change in self.plan.changes:
+            target.settle(self.setting.world, change)
+        self._sync_directories()
 
     def condition(self, change: Change) -> Condition:
         """Say what one file is now; raises OSError."""

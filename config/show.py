@@ -94,6 +94,12 @@ def _settings(settings: Settings) -> dict[str, Any]:
                 "allowed_hosts": list(settings.web.allowed_hosts),
             }
         ),
+        "probe": {
+            "allow": [
+                {"networks": list(map(str, each.networks)), "ports": sorted(each.ports)} for each in settings.probe
+            ]
+        },
+        "metrics": {"x509_cert": settings.x509_cert},
     }
 
 
@@ -134,16 +140,8 @@ def _looking(endpoint: Endpoint) -> dict[str, Any]:
 
 
 def _component(component: Component, endpoints: Mapping[str, Endpoint]) -> dict[str, Any]:
-    artefacts = component.artefacts
     return {
-        "artefacts": given(
-            {
-                "certificate": artefacts.certificate,
-                "key": artefacts.key,
-                "chain": artefacts.chain,
-                "combined": artefacts.combined,
-            }
-        ),
+        "artefacts": given(asdict(component.artefacts)),
         "endpoints": [
             given({"name": endpoint.server_name, **_looking(endpoint)})
             for endpoint in map(endpoints.__getitem__, component.endpoints)
@@ -238,11 +236,12 @@ def _secret_url(beat: Heartbeat) -> dict[str, str]:
 
 
 def _match(match: Match) -> dict[str, Any]:
-    named = {
-        "targets": list(match.targets),
-        "components": list(match.components),
-        "kinds": list(map(str, match.kinds)),
-        "findings": list(map(str, match.codes)),
+    named: dict[str, Any] = {
+        "target": list(match.targets),
+        "component": list(match.components),
+        "label": {name: list(values) for name, values in match.labels},
+        "kind": list(map(str, match.kinds)),
+        "finding": list(map(str, match.codes)),
     }
     return {key: value for key, value in named.items() if value}
 

@@ -17,6 +17,7 @@ from typing import Any, Final
 
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
+from actions.deliver import Tone
 from config.document import Mistake
 from config.load import digest_on_disk, load
 from config.model import DAY, Config
@@ -38,13 +39,14 @@ from monitor.http import Status, WebServer
 from monitor.known import Known
 from monitor.log import log_events
 from monitor.metrics import Counters, Page, Piece, piece
+from monitor.metrics.probed import Probed
+from monitor.prober import Module, Prober, Refused
 from monitor.steward import Charge, Steward
 from monitor.store import Degraded, HistoryEntry, Store, database_path
 from monitor.store import history as read_history
 from monitor.surroundings import read_surroundings
 from monitor.tell.desk import Kept
 from monitor.tell.telling import Telling
-from monitor.tell.text import announcement
 from probes.finding import Finding, finding
 
 log = logging.getLogger("certvigil.daemon")
@@ -101,7 +103,8 @@ class Daemon:
         self._stale = self._announced = False
         self._for_life = _for_life(config)
         self.counters = Counters(version("certvigil"), now)
-        self.page = Page()
+        self.counters.look_interval(config.longest_interval)
+        self.page = Page(x509_cert=config.settings.x509_cert)
         self._own_findings: dict[str, tuple[Finding, ...]] = {}
         self.failed = False
         self._stop = asyncio.Event()
@@ -149,6 +152,7 @@ class Daemon:
             unsearched=self._unsearched,
             helpers=helpers,
         )
+        self._prober = Prober(self._judge, config.settings.concurrency)
         self.steward = Steward(self.beliefs, self.decider.standing, self.decider.touch, self._steward_changed)
         self.web = WebServer(self, config.settings)
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -239,6 +243,10 @@ class Daemon:
         """Return what happened from Unix time `since` until just before `until`, newest first."""
         return await self._loop.run_in_executor(None, read_history, self._database, target, since, until, limit)
 
+    async def probe(self, target: str, module: Module, seconds: float) -> Probed | Refused:
+        """Return what is seen at `target`, where it may be looked there, within `seconds`."""
+        return await self._prober.probe(target, module, self.beliefs.surroundings, seconds)
+
     async def _announce(self) -> None:
         """Tell the service manager once everything was looked at, and then that this goes on."""
         progress, done = self.files.progress, -1
@@ -292,7 +300,7 @@ class Daemon:
                 log.info("read the configuration again, asked by %s", who)
                 self._own_findings.pop("config", None)
                 if _for_life(config) != self._for_life:
-                    log.warning("state_directory, socket and web are those of the start until the next one")
+                    log.warning("state_directory, socket, web and metrics are those of the start until the next one")
                 self._own_findings["web"] = self._web_findings(map(str, await self.web.reload_web_config()))
                 self._loaded, self._stale = time.time(), False
                 self.counters.config_loaded(self._loaded)
@@ -323,6 +331,7 @@ class Daemon:
         loop = asyncio.get_running_loop()
         surroundings, findings = await loop.run_in_executor(self._judge, read_surroundings, config)
         self._own_findings["surroundings"] = findings
+        self.counters.look_interval(config.longest_interval)
         self.beliefs.surroundings = surroundings
         self.beliefs.reconsider()
         self.endpoints.reconfigure()
@@ -361,8 +370,8 @@ class Daemon:
         self.counters.decided(self.decider.counted)
         if isinstance(decision.action, Notify):
             reasons = [each.because for each in decision.reasons]
-            message = announcement(decision.subject, decision.policy, reasons, decision.identity)
-            self.telling.announce(decision.action.channels, decision.identity, message)
+            title = f"{decision.policy}: {decision.subject}"
+            self.telling.announce(decision.identity, decision.action.channels, title, reasons, Tone.WARNING)
         else:
             self.steward.order(decision)
 
@@ -436,4 +445,4 @@ class Daemon:
 def _for_life(config: Config) -> tuple[object, ...]:
     """Return the settings that a reload does not change."""
     settings = config.settings
-    return settings.state_directory, settings.socket, settings.web
+    return settings.state_directory, settings.socket, settings.web, settings.x509_cert

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -45,15 +45,23 @@ def made_document(made: Prepared | Refused, services: Mapping[str, Service]) -> 
             ],
             "commands": [
                 {"component": name, "command": list(command)}
-                for name in plan.components
-                if name in services
-                for command in steps(services[name])
+                for name, service in _services(plan, services)
+                for command in steps(service)
             ],
             "expected_losses": list(plan.expected_losses),
         },
         "effects": _effects(made.effects),
         "remarks": list(made.remarks),
     }
+
+
+def _services(plan: Plan, services: Mapping[str, Service]) -> Iterator[tuple[str, Service]]:
+    """Yield the services of a plan, each once, with the first of the components that have it."""
+    seen: set[Service] = set()
+    for name in plan.components:
+        if name in services and services[name] not in seen:
+            seen.add(services[name])
+            yield name, services[name]
 
 
 def _changes(plan: Plan) -> list[Document]:

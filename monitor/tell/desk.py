@@ -9,15 +9,15 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Final
 
-from actions.deliver import Message
-from config.channel import Channel, Silence, Telling
+from config.channel import NO_LABELS, Channel, Match, Silence, Telling
 from config.vocabulary import Code, Severity
 from monitor.known import Known
 from monitor.tell.letter import Fate, Letter
 from monitor.tell.lifecycle import Acknowledgement, Alert, AlertKey, Note, review
-from monitor.tell.problem import Member, members
+from monitor.tell.problem import Member, members, problem_id
 from monitor.tell.text import Outlook, compose, digest
 
 log = logging.getLogger("certvigil.tell")
@@ -79,6 +79,7 @@ class Desk:
         self._outlook = outlook
         self._channels: Mapping[str, Channel] = {}
         self._terms = Telling()
+        self._labels: Mapping[str, Mapping[str, str]] = {}
         self._least = Severity.WARNING
         self._members: dict[str, dict[str, tuple[Member, ...]]] = {}
         """By the key of the problem, then by target."""
@@ -102,9 +103,17 @@ class Desk:
         self._letters = dict(kept.letters)
         self._silences = dict(kept.silences)
 
-    def reconfigure(self, channels: Mapping[str, Channel], terms: Telling) -> None:
-        """Tell these channels on these terms from now on; what was meant for others is forgotten."""
-        self._channels, self._terms = channels, terms
+    def reconfigure(
+        self,
+        channels: Mapping[str, Channel],
+        terms: Telling,
+        labels: Mapping[str, Mapping[str, str]] = MappingProxyType({}),
+    ) -> None:
+        """Tell these channels on these terms from now on; what was meant for others is forgotten.
+
+        `labels` gives those of each component.
+        """
+        self._channels, self._terms, self._labels = channels, terms, labels
         least = min((route.severity.rank for route in terms.routes), default=Severity.WARNING.rank)
         self._least = list(Severity)[least]
         for key, by_channel in tuple(self._alerts.items()):
@@ -152,8 +161,12 @@ class Desk:
         waiting = {(letter.channel, problem) for letter in self.pending() for problem in letter.problems}
         for key in sorted(self._touched | due):
             self._due.pop(key, None)
-            for note in self._review(key, waiting, now):
-                notes.setdefault(note.alert.channel, []).append(note)
+            try:
+                for note in self._review(key, waiting, now):
+                    notes.setdefault(note.alert.channel, []).append(note)
+            except Exception:
+                # One problem that cannot be told must not keep the others from it.
+                log.exception("the problem %s cannot be told", problem_id(key))
         self._touched.clear()
         return tuple(letter for channel, those in notes.items() for letter in self._write(channel, those, now))
 
@@ -200,8 +213,7 @@ class Desk:
             chosen = [
                 channel
                 for route in self._terms.routes
-                if found.severity.rank >= route.severity.rank
-                and route.match.holds(member.target, member.component, member.kind, found.code)
+                if found.severity.rank >= route.severity.rank and self._is_meant(route.match, member)
                 for channel in route.channels
             ]
         # That nothing reaches a channel is told elsewhere.
@@ -209,8 +221,11 @@ class Desk:
         return [channel for channel in dict.fromkeys(chosen) if channel != failing]
 
     def _is_silenced(self, member: Member) -> bool:
-        labels = (member.target, member.component, member.kind, member.finding.code)
-        return any(each.match.holds(*labels) for each in self._silent)
+        return any(self._is_meant(each.match, member) for each in self._silent)
+
+    def _is_meant(self, match: Match, member: Member) -> bool:
+        labels = self._labels.get(member.component or "", NO_LABELS)
+        return match.holds(member.target, member.component, member.kind, member.finding.code, labels)
 
     def _is_unseen(self, alert: Alert) -> bool:
         """Whether one of the targets that an alert is about was not looked at in this run."""
@@ -234,18 +249,16 @@ class Desk:
             log.exception("what will happen to %s by itself cannot be said", member.target)
             return ""
 
-    def announce(self, channels: Iterable[str], name: str, message: Message, now: float) -> tuple[Letter, ...]:
-        """Write a letter to each of `channels` that there is, unless one of that name was written to it before."""
-        letters = []
-        for channel in channels:
-            identifier = f"{name}-{channel}"
-            if channel in self._channels and self._terms.enabled and identifier not in self._letters:
-                letters.append(self._post(Letter(identifier, channel, (name,), message, now)))
-        return tuple(letters)
-
     def _post(self, letter: Letter) -> Letter:
         self._set_letter(letter)
         return letter
+
+    def announce(self, letter: Letter) -> bool:
+        """Write a letter that is about no problem; return whether it was not written before."""
+        new = letter.id not in self._letters
+        if new:
+            self._set_letter(letter)
+        return new
 
     # What is on the desk
 

@@ -9,7 +9,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Final, Protocol
 
-from actions.deliver import Message, Outcome
+from actions.deliver import Outcome, Tone
 from config.channel import Match, Silence
 from config.model import Config
 from config.vocabulary import Code, DeliveryOutcome, Severity
@@ -29,7 +29,7 @@ from monitor.tell.letter import Fate, Letter, attempted, deliverable, pause, wai
 from monitor.tell.lifecycle import Alert
 from monitor.tell.problem import Member
 from monitor.tell.pulse import Pulse
-from monitor.tell.text import Outlook
+from monitor.tell.text import Outlook, notice
 from probes.finding import Finding, finding
 
 log = logging.getLogger("certvigil.tell")
@@ -136,12 +136,6 @@ class Telling:
             if isinstance(event, _TELLING_OF) or (isinstance(event, PresentedChanged) and self._is_wrong(event.target)):
                 self._touch(event.target)
 
-    def announce(self, channels: Iterable[str], name: str, message: Message) -> None:
-        """Tell `channels` something once, whatever becomes of it; `name` stays the same for the same."""
-        self._keep(self._desk.announce(channels, name, message, time.time()))
-        self._say_counts()
-        self._post.set()
-
     def looked(self, look: Looked) -> None:
         """Take note that looks go on."""
         self._pulse.looked(look.kind, time.monotonic())
@@ -160,10 +154,24 @@ class Telling:
     def reconfigure(self, config: Config) -> None:
         """Tell as `config` says from now on."""
         self._config = config
-        self._desk.reconfigure(config.channels, config.telling)
-        self._say_counts()
+        self._reconfigure_desk()
         self._news.set()
         self._post.set()
+
+    def announce(self, name: str, channels: Iterable[str], title: str, sentences: Sequence[str], tone: Tone) -> None:
+        """Tell channels of something that happened, as a decision; `name` is what tells it from anything else."""
+        letters = []
+        for channel in channels:
+            if channel in self._config.channels:
+                identifier, message = notice(name, channel, title, sentences, tone)
+                letters.append(Letter(identifier, channel, (), message, time.time()))
+        self._keep([letter for letter in letters if self._desk.announce(letter)])
+        self._say_counts()
+
+    def _reconfigure_desk(self) -> None:
+        labels = {name: component.labels for name, component in self._config.components.items()}
+        self._desk.reconfigure(self._config.channels, self._config.telling, labels)
+        self._say_counts()
 
     def _is_wrong(self, target: str) -> bool:
         known = self._known().get(target)
@@ -181,8 +189,7 @@ class Telling:
 
     async def run(self) -> None:
         """Tell people until cancelled."""
-        self._desk.reconfigure(self._config.channels, self._config.telling)
-        self._say_counts()
+        self._reconfigure_desk()
         parts = (self._beat, self._review, self._deliver)
         try:
             await asyncio.gather(*map(self._again_and_again, parts))

@@ -98,18 +98,19 @@ def digest(notes: Sequence[Note], now: float) -> tuple[str, Message]:
     return name, _message(title, lines, name, tone)
 
 
+def notice(name: str, channel: str, title: str, sentences: Iterable[str], tone: Tone) -> tuple[str, Message]:
+    """Return a message, and its id, that says what happened; `name` tells it from anything else to that channel."""
+    identifier = blake2b(f"{channel}\0{name}".encode(errors="surrogatepass"), digest_size=8).hexdigest()
+    title = shown(title, 200)
+    lines = [_Line(title, heading=True), *(_Line(shown(each, 1000)) for each in sentences)]
+    return identifier, _message(title, [*lines, _Line(f"message {identifier}")], identifier, tone)
+
+
 def test_message(channel: str, name: str, now: float) -> Message:
     """Return a message that says only that messages arrive."""
     title = f"[test] certvigil: a message to {channel}"
     text = f"Somebody had certvigil try the channel {channel} at {moment(now)}. Nothing is wrong."
     return _message(title, [_Line(title, heading=True), _Line(text), _Line(f"message {name}")], name, Tone.INFO)
-
-
-def announcement(subject: str, policy: str, reasons: Iterable[str], name: str) -> Message:
-    """Return a message that a policy asked for."""
-    title = f"[policy] {shown(policy)}: {shown(subject, 200)}"
-    lines = [_Line(title, heading=True), *(_Line(shown(each)) for each in reasons), _Line(f"message {name}")]
-    return _message(title, lines, name, Tone.WARNING)
 
 
 def _message(title: str, lines: Sequence[_Line], name: str, tone: Tone) -> Message:

@@ -20,7 +20,7 @@ from tests.bench.report import Measurement
 
 FINDINGS: Final = 200
 PER_SECOND: Final = 5
-SETTLED: Final = 3.0
+SETTLED: Final = 10.0
 """Seconds after the daemon is ready, by when whatever is loaded late has been."""
 _RAISED: Final = re.compile(r"^(\S+) error +raised (\S+/\d+\.pem) ", re.MULTILINE)
 _TOLD: Final = re.compile(rb" on (\S+/\d+\.pem)\"")

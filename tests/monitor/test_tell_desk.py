@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
+
+import pytest
 
 from actions.deliver import Outcome, Receipt
 from config.channel import Match, Route, Silence, Telling
 from config.vocabulary import Code, Severity, TargetKind
+from monitor.tell import desk
 from monitor.tell.desk import Held
 from monitor.tell.letter import Fate, Letter, attempted, deliverable, pause, waiting
+from monitor.tell.lifecycle import AlertKey, Reviewed, review
 from probes.finding import finding
 from tests.monitor.store_kit import OTHER, make_certificate
 from tests.monitor.tell_kit import CHAT, EXPIRED, EXPIRING, OPS, UNREACHABLE, Office, at, known
@@ -87,6 +92,16 @@ def test_each_channel_is_told_what_its_routes_say_and_no_more() -> None:
         "chat: [critical] expired: CN=a.example on 4 targets",
         "ops: [critical] expired: CN=a.example on 2 targets",
     ]
+
+
+def test_a_route_goes_by_the_labels_of_a_component() -> None:
+    terms = Telling(routes=(Route(("ops",), match=Match(labels=(("env", ("prod",)),))),))
+    office = Office(terms=terms)
+    office.desk.reconfigure({"ops": OPS}, terms, {"web": {"env": "prod"}, "lab": {"env": "test"}})
+    office.believe(
+        known("web/a", EXPIRED, component="web"), known("lab/a", EXPIRED, component="lab"), known("db", EXPIRED)
+    )
+    assert office.at(1000.0) == ["ops: [critical] expired: CN=a.example on web/a"]
 
 
 def test_one_line_turns_all_of_it_off() -> None:
@@ -182,7 +197,7 @@ def test_a_channel_that_is_gone_is_forgotten() -> None:
     assert office.at(1001.0) == ["chat: [critical] expired: CN=a.example on web"]
 
 
-def test_one_problem_that_cannot_be_told_keeps_no_other_from_it() -> None:
+def test_what_cannot_be_foretold_is_told_without_that() -> None:
     office = Office()
 
     def outlook(member: object) -> str:
@@ -192,6 +207,21 @@ def test_one_problem_that_cannot_be_told_keeps_no_other_from_it() -> None:
     office.believe(known("web", EXPIRED))
     (title,) = office.at(1000.0)
     assert title == "ops: [critical] expired: CN=a.example on web"
+
+
+def test_one_problem_that_cannot_be_told_keeps_no_other_from_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    def faulty(about: AlertKey, *others: Any, **more: Any) -> Reviewed:
+        if about[1] == "unreachable":
+            raise RuntimeError("a fault")
+        return review(about, *others, **more)
+
+    monkeypatch.setattr(desk, "review", faulty)
+    office = Office()
+    office.believe(known("mail", UNREACHABLE), known("web", EXPIRED), known("zoo", finding(Code.NOT_SERVED, "x")))
+    assert office.at(1000.0) == [
+        "ops: [critical] expired: CN=a.example on web",
+        "ops: [warning] not_served: zoo",
+    ]
 
 
 # Letters
@@ -222,6 +252,13 @@ def test_a_letter_is_given_up_after_so_many_attempts() -> None:
     assert len(pauses) == 50
     assert pauses[:8] == [1.0, 5.0, 15.0, 60.0, 300.0, 600.0, 1800.0, 1800.0]
     assert 0.8 * DAY < sum(pauses) < 1.2 * DAY
+
+
+def test_what_is_announced_is_written_once() -> None:
+    office = Office()
+    assert office.desk.announce(letter(1))
+    assert not office.desk.announce(letter(1))
+    assert [each.id for each in office.desk.pending()] == ["1"]
 
 
 def test_of_the_same_problem_what_was_said_first_is_delivered_first() -> None:

@@ -36,7 +36,10 @@ ALERT = Alert(
 )
 MESSAGE = Message("title", "text\nmore 🔒", "**text**", "brief", Tone.FAILURE)
 LETTER = Letter("0123456789abcdef", "ops", ("01234567",), MESSAGE, 7.0, Fate.PENDING, 8, frozenset({1, 2}), "why")
-HELD = Held("abcd", Silence(Match(("a*",), ("web",), (TargetKind.FILE,), (Code.EXPIRED,)), "why", 9.0), "root", 10.0)
+LABELS = (("env", ("prod", "test")),)
+HELD = Held(
+    "abcd", Silence(Match(("a*",), ("web",), (TargetKind.FILE,), (Code.EXPIRED,), LABELS), "why", 9.0), "root", 10.0
+)
 KEPT = Kept({(ALERT.channel, ALERT.key): ALERT}, {LETTER.id: LETTER}, {HELD.id: HELD})
 
 

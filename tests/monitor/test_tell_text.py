@@ -18,7 +18,7 @@ from config.vocabulary import Code, Severity, TargetKind
 from monitor.tell.lifecycle import Note, Reviewed, Step, review
 from monitor.tell.problem import Member
 from monitor.tell.telling import nothing_happens
-from monitor.tell.text import LISTED, compose, digest, escaped, shown
+from monitor.tell.text import LISTED, compose, digest, escaped, notice, shown
 from probes.finding import finding
 from tests.monitor.tell_kit import EXPIRED, REJECTED, UNREACHABLE, at, member
 
@@ -161,6 +161,15 @@ def test_whatever_a_finding_says_a_message_is_made_of_it(target: str, detail: st
     for line in (said.title, said.brief, *said.text.split("\n"), *said.markdown.split("\n")):
         assert is_harmless(line)
     assert len(said.text.split("\n")) == 9
+
+
+def test_what_else_happened_is_told_with_an_id_of_its_own() -> None:
+    name, said = notice(
+        "decision 7", "ops", "web was rolled back", ["java rejects it.", "The old set is served."], Tone.FAILURE
+    )
+    assert said.text == f"java rejects it.\nThe old set is served.\nmessage {name}"
+    assert notice("decision 7", "ops", "web was rolled back", [], Tone.FAILURE)[0] == name
+    assert notice("decision 7", "chat", "web was rolled back", [], Tone.FAILURE)[0] != name
 
 
 def test_nobody_is_called_by_what_a_certificate_says() -> None:
