@@ -42,8 +42,8 @@ class Setting:
     terms: Terms = field(default_factory=Terms)
     stopping: Callable[[], bool] = lambda: False
     """Whether this process was told to end: what has switched no file yet is given up."""
-    by: str = ""
-    """On whose behalf, for the record; printable."""
+    asked: Mapping[str, Any] = field(default_factory=dict)
+    """Who asked for it, for what and why, for the record: `by`, `why` and `wish`, plain values."""
     told: Callable[[Record], None] = lambda _record: None
     """Hears of each step once it is in the journal."""
 
@@ -66,7 +66,7 @@ class Setting:
 
 def candidate_of(plan: Plan) -> str:
     """Return what identifies a candidate in quarantine: the SHA-256 over what it would write where, hexadecimal."""
-    what = sorted((each.path, each.after.sha256) for each in plan.changes)
+    what = sorted((each.path, each.promise) for each in plan.changes)
     return hashlib.sha256(repr(what).encode()).hexdigest()
 
 
@@ -103,7 +103,7 @@ def _refuse(setting: Setting, name: str, plan: Plan, failure: Failure) -> Ending
             "kind": plan.kind,
             "components": plan.components,
             "hash": plan.hash,
-            "by": setting.by,
+            **setting.asked,
             **_recorded(Outcome.REFUSED, failure),
         },
     )
@@ -206,7 +206,9 @@ class Transaction:
             Event.BEGIN,
             plan=plan_to_json(plan),
             hash=plan.hash,
-            by=self.setting.by,
+            candidate=candidate_of(plan),
+            leaf=next((chain[0] for each in plan.serves for chain in each.chains if chain), ""),
+            **self.setting.asked,
             baseline=sight_to_json(self.baseline),
         )
         for component in sorted({change.component for change in plan.changes}):
@@ -304,7 +306,7 @@ class Transaction:
             return changed
         if not any(each.chain for each in seen.sight.served):
             self._remark("no endpoint answered before or after: the change was not seen live")
-        self.note(Event.VALIDATED)
+        self.note(Event.VALIDATED, accepted=sorted(seen.sight.accepted))
         return None
 
     def _changed(self) -> Failure | None:
@@ -347,7 +349,8 @@ class Transaction:
         Where the new chains are not served by all, the old set must even be worse.
         """
         new = {chain for each in self.plan.serves for chain in each.chains}
-        if failure.cause not in (Cause.CLIENT_LOST, Cause.NOT_SERVED) or not self.last.accepted:
+        served = self.last.accepted | self.last.partly
+        if failure.cause not in (Cause.CLIENT_LOST, Cause.NOT_SERVED) or not served:
             return False
         if self.baseline.answering - self.last.reliable or not new & {each.chain for each in self.last.served}:
             return False
@@ -359,7 +362,7 @@ class Transaction:
             self._remark(f"the old set could not be judged: {type(error).__name__}")
             return False
         gains = any(each.client not in self.plan.expected_losses for each in would - self.last.accepted)
-        return not gains and (failure.cause is Cause.CLIENT_LOST or would < self.last.accepted)
+        return not gains and (failure.cause is Cause.CLIENT_LOST or would < served)
 
     def _old_files(self) -> dict[str, bytes]:
         world, root = self.setting.world, self.setting.backups
@@ -412,11 +415,20 @@ class Transaction:
         for change, condition in reversed(found):
             if condition is not Condition.OLD:
                 target.restore(self.setting.world, self.setting.backups, change, self.name)
-        self._sync_directories()
+        self.settle()
         for change in self.plan.changes[: self.touched]:
             if self.condition(change) is not Condition.OLD:
                 return Failure(Cause.STORAGE, f"{printable(change.path)} is not what it was, though it was put back")
         return None
+
+    def settle(self) -> None:
+        """Have what the targets are now reach the medium: a process that changed them may have been killed before.
+
+        Raises OSError.
+        """
+        for change in self.plan.changes:
+            target.settle(self.setting.world, change)
+        self._sync_directories()
 
     def condition(self, change: Change) -> Condition:
         """Say what one file is now; raises OSError."""

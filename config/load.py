@@ -15,6 +15,7 @@ from config.channel import Channel, Telling
 from config.document import Document, Mistake, Path, join, parse, shown, substitute
 from config.fields import RESERVED_NAMES, channel_url, heartbeat_url
 from config.model import (
+    DEFAULT_CLIENT,
     CertifiStore,
     Client,
     Component,
@@ -27,7 +28,7 @@ from config.model import (
 from config.policy import Policy, Replace, is_one_of
 from config.schema.problem import Problem
 from config.schema.root import Root
-from config.schema.section import DEFAULT_CLIENT, Names, is_pattern, unlike
+from config.schema.section import Names, is_pattern, unlike
 from config.schema.validate import Validated, validate
 from config.shipped import shipped_policies
 from config.text import printable
@@ -278,16 +279,10 @@ def _declare(document: Document, validated: Validated) -> _Declared:
     for name, section in validated.root.components.items():
         component, endpoints = section.build(name)
         declared.components[name] = component
-        artefacts = component.artefacts
-        for role, path in (
-            (FileRole.CERTIFICATE, artefacts.certificate),
-            (FileRole.KEY, artefacts.key),
-            (FileRole.CHAIN, artefacts.chain),
-            (FileRole.COMBINED, artefacts.combined),
-        ):
-            if path is not None:
-                file = FileTarget(f"{name}/{role}", path, role, name)
-                declared.add_file(file, ("components", name, "artefacts", str(role)))
+        for role, path in component.artefacts.files.items():
+            password_file = component.artefacts.password_file if role is FileRole.KEYSTORE else None
+            file = FileTarget(f"{name}/{role}", path, role, name, password_file=password_file)
+            declared.add_file(file, ("components", name, "artefacts", str(role)))
         for index, built in enumerate(endpoints):
             declared.add_endpoint(built, ("components", name, "endpoints", index))
     return declared

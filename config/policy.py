@@ -169,6 +169,8 @@ class Policy:
     """Where this holds, windows are not waited for."""
     mode: Mode | None = None
     """None means that of the component. One that is only observed stays so, whatever a policy says."""
+    fallback: bool = False
+    """Only for what no other policy with the same action is for."""
 
 
 def is_one_of(name: str, patterns: Iterable[str]) -> bool:

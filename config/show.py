@@ -94,6 +94,12 @@ def _settings(settings: Settings) -> dict[str, Any]:
                 "allowed_hosts": list(settings.web.allowed_hosts),
             }
         ),
+        "probe": {
+            "allow": [
+                {"networks": list(map(str, each.networks)), "ports": sorted(each.ports)} for each in settings.probe
+            ]
+        },
+        "metrics": {"x509_cert": settings.x509_cert},
     }
 
 
@@ -134,16 +140,8 @@ def _looking(endpoint: Endpoint) -> dict[str, Any]:
 
 
 def _component(component: Component, endpoints: Mapping[str, Endpoint]) -> dict[str, Any]:
-    artefacts = component.artefacts
     return {
-        "artefacts": given(
-            {
-                "certificate": artefacts.certificate,
-                "key": artefacts.key,
-                "chain": artefacts.chain,
-                "combined": artefacts.combined,
-            }
-        ),
+        "artefacts": given(asdict(component.artefacts)),
         "endpoints": [
             given({"name": endpoint.server_name, **_looking(endpoint)})
             for endpoint in map(endpoints.__getitem__, component.endpoints)

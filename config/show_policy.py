@@ -48,6 +48,7 @@ def show_policy(policy: Policy) -> dict[str, Any]:
             "windows": [_window(each) for each in policy.windows] or None,
             "override_window_when": show_check(override) if override is not None else None,
             "mode": str(policy.mode) if policy.mode is not None else None,
+            "fallback": True if policy.fallback else None,
             "do": _do(policy),
         }
     )

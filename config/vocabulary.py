@@ -216,6 +216,8 @@ class FileRole(StrEnum):
     CHAIN = "chain"
     COMBINED = "combined"
     """A component's one file with certificate, key and perhaps chain."""
+    KEYSTORE = "keystore"
+    """A component's one file with all of them, in PKCS#12."""
 
 
 class WriteMode(StrEnum):
@@ -255,6 +257,9 @@ class UnreadableReason(StrEnum):
     BAD_PEM = "bad_pem"
     BAD_DER = "bad_der"
     CHANGED_WHILE_READ = "changed_while_read"
+    NO_PASSWORD = "no_password"  # noqa: S105 (a reason, not a secret)
+    """The file with the password of a keystore cannot be read."""
+    WRONG_PASSWORD = "wrong_password"  # noqa: S105 (a reason, not a secret)
     IO_ERROR = "io_error"
     UNFORESEEN = "unforeseen"
     """A fault of certvigil itself; its log tells where."""
@@ -275,6 +280,8 @@ class UnreachableReason(StrEnum):
     """No TLS version in common."""
     HANDSHAKE_FAILED = "handshake_failed"
     TOO_MUCH_DATA = "too_much_data"
+    NOT_PERMITTED = "not_permitted"
+    """Whoever asked for the look may not have certvigil look there."""
     IO_ERROR = "io_error"
     UNFORESEEN = "unforeseen"
     """A fault of certvigil itself; its log tells where."""

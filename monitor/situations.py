@@ -27,20 +27,20 @@ class Done:
 _NOTHING: Final = Done()
 
 
-def situations(
-    config: Config, known: Mapping[str, Known], now: float, done: Mapping[str, Done] | None = None
-) -> tuple[Situation, ...]:
-    """Return the situation of each component, and of each target that belongs to none, at Unix time `now`."""
-    of_components: dict[str, list[Known]] = {name: [] for name in config.components}
-    found: list[Situation] = []
-    for each in known.values():
-        if each.component in of_components:
-            of_components[each.component].append(each)
-        elif each.target != SELF:
-            found.append(_target(each, config, now))
-    for name, component in config.components.items():
-        found.append(_component(component, of_components[name], config, now, (done or {}).get(name, _NOTHING)))
-    return tuple(found)
+def situation_of(
+    subject: str, config: Config, known: Mapping[str, Known], now: float, done: Done = _NOTHING
+) -> Situation | None:
+    """Return the situation of a component, or of a target that belongs to none, at Unix time `now`; None for neither.
+
+    `done` is what is known of a component beside its targets.
+    """
+    component = config.components.get(subject)
+    if component is not None:
+        return _component(component, [each for each in known.values() if each.component == subject], config, now, done)
+    target = known.get(subject)
+    if target is None or target.component in config.components or subject == SELF:
+        return None
+    return _target(target, config, now)
 
 
 def _target(known: Known, config: Config, now: float) -> Situation:

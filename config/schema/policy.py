@@ -268,6 +268,8 @@ class Policy(Section):
     """What must be so for windows not to be waited for."""
     mode: Annotated[Mode, Field(strict=False)] | None = None
     """How far to go without a person: observe, plan, approve or auto; by default as the component says."""
+    fallback: bool = False
+    """Whether it is only for what no other policy with the same action is for."""
     do: list[Step] = Field(min_length=1)
     """What is to be done: activate, rollback or replace, and {notify: [ops]}."""
 
@@ -295,6 +297,7 @@ class Policy(Section):
             tuple(each.build() for each in self.windows),
             self.override_window_when.build() if self.override_window_when else None,
             self.mode,
+            self.fallback,
         )
 
 

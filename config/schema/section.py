@@ -5,14 +5,12 @@ from __future__ import annotations
 import difflib
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from typing import Annotated, Final, Literal
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationInfo
 from pydantic_core import PydanticCustomError
 
 from config.text import printable
-
-DEFAULT_CLIENT: Final = "default"
 
 
 @dataclass(frozen=True, slots=True)

@@ -89,11 +89,15 @@ def demo(
         float | None,
         typer.Option(help="End by itself after so many seconds, as soon as everything was shown; else on Ctrl-C."),
     ] = None,
+    listen: Annotated[
+        str | None,
+        typer.Option(help="Where the daemon answers HTTP, as host:port; else at an address of its own on loopback."),
+    ] = None,
 ) -> None:
     """Build a small appliance on loopback, keep vigil over it and show what happens; leaves nothing behind."""
     from monitor.commands.demo import demo as start
 
-    raise typer.Exit(start(seconds))
+    raise typer.Exit(start(seconds, listen))
 
 
 @app.command()
@@ -321,6 +325,19 @@ def config_show(path: Annotated[str, typer.Argument()] = DEFAULT_CONFIG) -> None
     from monitor.commands.config import show
 
     raise typer.Exit(show(path))
+
+
+@config_app.command("units")
+def config_units(
+    path: Annotated[str, typer.Argument()] = DEFAULT_CONFIG,
+    output: Annotated[
+        str | None, typer.Option("--output", metavar="DIR", help="Write them below it, such as /etc, instead.")
+    ] = None,
+) -> None:
+    """Print the units of systemd under which it runs: the daemon, the actor, recovery; users and directories."""
+    from monitor.commands.units import units
+
+    raise typer.Exit(units(path, output))
 
 
 @notify_app.command("test")

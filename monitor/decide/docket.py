@@ -10,7 +10,7 @@ from config.policy import Policy
 from monitor.agenda import Agenda
 from monitor.decide.check import NEVER
 from monitor.decide.decision import Decision
-from monitor.decide.engine import decide_by, matches
+from monitor.decide.engine import applicable, decide_by
 from monitor.decide.needs import Index
 from monitor.decide.situation import Situation
 
@@ -29,7 +29,7 @@ class Docket:
         """Begin with decisions `recorded` earlier: subject and identity; without those to act that were not begun."""
         self._policies = tuple(policies)
         self._situations: dict[str, Situation] = {}
-        self._indexes: dict[tuple[int, ...], Index] = {}
+        self._indexes: dict[tuple[str, ...], Index] = {}
         self._index: dict[str, Index] = {}
         self._standing: dict[str, tuple[Decision, ...]] = {}
         self._taken: dict[str, dict[str, None]] = {}
@@ -62,12 +62,11 @@ class Docket:
         self._agenda.forget(subject)
 
     def _index_for(self, situation: Situation) -> Index:
-        positions = tuple(
-            position for position, policy in enumerate(self._policies) if matches(policy.match, situation)
-        )
-        index = self._indexes.get(positions)
+        policies = applicable(self._policies, situation)
+        names = tuple(each.name for each in policies)
+        index = self._indexes.get(names)
         if index is None:
-            index = self._indexes[positions] = Index([self._policies[each] for each in positions])
+            index = self._indexes[names] = Index(policies)
         return index
 
     def decide(self, now: float) -> tuple[Decision, ...]:
@@ -84,6 +83,7 @@ class Docket:
 
     def _decide(self, subjects: Iterable[str], now: float) -> Iterator[Decision]:
         situations, indexes, standing = self._situations, self._index, self._standing
+        schedule, forget = self._agenda.schedule, self._agenda.forget
         for subject in subjects:
             situation = situations[subject]
             policies, until = indexes[subject].select(situation, now)
@@ -92,9 +92,9 @@ class Docket:
                 outlook = decide_by(policies, situation, now)
                 decisions, until = outlook.decisions, min(until, outlook.until)
             if until < NEVER:
-                self._agenda.schedule(subject, until)
+                schedule(subject, until)
             else:
-                self._agenda.forget(subject)
+                forget(subject)
             if decisions:
                 standing[subject] = decisions
                 yield from self._take(subject, decisions)

@@ -63,7 +63,14 @@ def decide(situation: Situation, policies: Iterable[Policy], now: float) -> Outl
 
     The first with an action that could be done wins; those before it that lack what they would act with say so.
     """
-    return decide_by((each for each in policies if matches(each.match, situation)), situation, now)
+    return decide_by(applicable(policies, situation), situation, now)
+
+
+def applicable(policies: Iterable[Policy], situation: Situation) -> tuple[Policy, ...]:
+    """Return the policies that are for this subject, in their order."""
+    matching = [each for each in policies if matches(each.match, situation)]
+    own = {type(each.action) for each in matching if each.action is not None and not each.fallback}
+    return tuple(each for each in matching if not (each.fallback and type(each.action) in own))
 
 
 def decide_by(policies: Iterable[Policy], situation: Situation, now: float) -> Outlook:

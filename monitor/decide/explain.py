@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from config.policy import Policy
 from monitor.decide.check import Answer, evaluate
 from monitor.decide.decision import Decision
-from monitor.decide.engine import decide, matches
+from monitor.decide.engine import applicable, decide
 from monitor.decide.situation import Situation
 
 
@@ -18,7 +18,7 @@ class Explained:
 
     policy: Policy
     applies: bool
-    """Whether it is for this subject."""
+    """Whether it is for this subject, and does not give way to another."""
     answer: Answer
     decisions: tuple[Decision, ...]
     """Empty where another policy won, or where there is nothing that its action could be done to."""
@@ -27,11 +27,12 @@ class Explained:
 def explain(situation: Situation, policies: Iterable[Policy], now: float) -> tuple[Explained, ...]:
     """Return what each of `policies` makes of `situation` at Unix time `now`, in their order."""
     asked = tuple(policies)
+    chosen = applicable(asked, situation)
     decisions = decide(situation, asked, now).decisions
     return tuple(
         Explained(
             each,
-            matches(each.match, situation),
+            each in chosen,
             evaluate(each.when, situation, now),
             tuple(decision for decision in decisions if decision.policy == each.name),
         )

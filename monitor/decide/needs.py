@@ -124,8 +124,9 @@ class Index:
         until = NEVER
         certificate = situation.certificate
         if certificate is not None and self._thresholds:
-            lifetime = certificate.lifetime
-            steps = self._steps.get(lifetime) or self._steps_for(lifetime)
+            # Not by its property, which takes as long as all the rest.
+            lifetime = certificate.not_after - certificate.not_before
+            steps = self._steps.get(lifetime) or self._steps_for(max(0.0, lifetime))
             ahead = bisect_left(steps.seconds, certificate.not_after - now)
             # As a check computes it, to the last bit.
             while ahead and certificate.not_after - steps.seconds[ahead - 1] <= now:

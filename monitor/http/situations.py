@@ -31,7 +31,8 @@ class SituationsError(ValueError):
 
 def situations_to_plain(situations: Iterable[Situation]) -> list[dict[str, Any]]:
     """Return situations as plain values."""
-    plain: list[dict[str, Any]] = _ADAPTER.dump_python(tuple(situations), mode="json")
+    # A read-only mapping is none that pydantic knows: it warns, and leaves it to `fallback`.
+    plain: list[dict[str, Any]] = _ADAPTER.dump_python(tuple(situations), mode="json", fallback=dict, warnings=False)
     return plain
 
 

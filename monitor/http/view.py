@@ -12,6 +12,8 @@ from config.model import Waiver
 from monitor.decide.situation import Situation
 from monitor.known import Known
 from monitor.metrics import Piece
+from monitor.metrics.probed import Probed
+from monitor.prober import Module, Refused
 from monitor.steward import Charge
 from monitor.store import Degraded, HistoryEntry
 from monitor.tell.desk import Held
@@ -105,6 +107,9 @@ class View(Protocol):
         self, target: str | None, since: float, until: float | None, limit: int
     ) -> Sequence[HistoryEntry] | Degraded:
         """Return what happened from Unix time `since` until just before `until`, newest first."""
+
+    async def probe(self, target: str, module: Module, seconds: float) -> Probed | Refused:
+        """Return what is seen at `target`, where it may be looked there, within `seconds`."""
 
     async def reload(self, who: str) -> Sequence[Mistake]:
         """Read the configuration again because `who` asked; where it has mistakes, return them and keep the old one."""

@@ -15,7 +15,7 @@ from monitor.store.catchup import differences
 from monitor.store.database import claim, prepare, reading, set_aside
 from monitor.store.health import Degraded, DegradedReason, degraded
 from monitor.store.kept import load_kept
-from monitor.store.reader import current, load, newest_action
+from monitor.store.reader import current, decisions, load, newest_action
 from monitor.tell.desk import Changes, Kept, no_changes
 
 if TYPE_CHECKING:
@@ -112,6 +112,11 @@ class Store:
     def usable(self) -> bool:
         """Whether what is recorded now is likely to be written soon."""
         return self._thread.is_alive() and self._health is None and not self._closing
+
+    def decisions(self) -> list[tuple[str, str, str]]:
+        """Return subject, identity and standing of each decision that is recorded, oldest first."""
+        found = decisions(self._path)
+        return [] if isinstance(found, Degraded) else found
 
     def newest_action(self) -> float:
         """Return the Unix time of the last transaction that is recorded; to be called after `load`.

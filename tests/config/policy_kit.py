@@ -94,4 +94,5 @@ def policies(draw: st.DrawFn, codes: st.SearchStrategy[Code] = CODES, match: boo
         windows,
         draw(st.none() | checks(codes)) if windows else None,
         draw(st.none() | st.sampled_from(Mode)) if action else None,
+        fallback=draw(st.booleans()),
     )

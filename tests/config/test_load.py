@@ -73,6 +73,8 @@ components:
   proxy:
     artefacts: {combined: /etc/haproxy/site.pem}
     write_mode: in_place
+  java:
+    artefacts: {keystore: /etc/java/site.p12, password_file: /etc/java/site.pass}
 trust_stores:
   jdk: {bundle: /etc/ssl/java.pem}
 clients:
@@ -129,6 +131,9 @@ def test_the_good_example_is_understood_in_full(loaded: Loaded, tmp_path: Path) 
             FileTarget("web/key", "/etc/nginx/tls/site.key", FileRole.KEY, "web"),
             FileTarget("web/chain", "/etc/nginx/tls/chain.pem", FileRole.CHAIN, "web"),
             FileTarget("proxy/combined", "/etc/haproxy/site.pem", FileRole.COMBINED, "proxy"),
+            FileTarget(
+                "java/keystore", "/etc/java/site.p12", FileRole.KEYSTORE, "java", password_file="/etc/java/site.pass"
+            ),
         ),
         endpoints={
             each.name: each
@@ -207,6 +212,12 @@ def test_the_good_example_is_understood_in_full(loaded: Loaded, tmp_path: Path) 
                 (),
                 ("default",),
                 write_mode=WriteMode.IN_PLACE,
+            ),
+            "java": Component(
+                "java",
+                Artefacts(keystore="/etc/java/site.p12", password_file="/etc/java/site.pass"),
+                (),
+                ("default",),
             ),
         },
         trust_stores={

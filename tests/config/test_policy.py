@@ -32,7 +32,11 @@ def test_shipped_policies_come_last_and_give_way_to_one_of_their_name(loaded: Lo
     config = loaded("policies: [{name: replace-in-time, when: {finding: expired}, mode: observe, do: [replace]}]")
     first, *others = config.policies
     assert (first.name, first.mode) == ("replace-in-time", Mode.OBSERVE)
-    assert [each.name for each in others] == ["undo-regression", "serve-what-is-on-disk"]
+    assert [each.name for each in others] == ["undo-regression", "serve-what-is-on-disk", "use-candidate"]
+
+
+def test_what_is_shipped_gives_way_to_what_a_site_does_itself() -> None:
+    assert all(each.fallback for each in shipped_policies())
 
 
 def test_nothing_shipped_installs_unattended_unless_the_component_says_so() -> None:

@@ -34,8 +34,10 @@ def fresh(authority: Authority = ISSUING) -> Issued:
 class Actor:
     """A real actor; as a context manager it runs inside the block, and never after it."""
 
-    def __init__(self, config_file: str, socket: str, log_file: str) -> None:
+    def __init__(self, config_file: str, socket: str, log_file: str, wrapper: Sequence[str] = ()) -> None:
+        """Configure it; `wrapper` is what takes rights away before."""
         self.config_file, self.socket, self.log_file = config_file, socket, log_file
+        self._wrapper = tuple(wrapper)
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
@@ -49,7 +51,7 @@ class Actor:
         """Start it; return once it answers."""
         setpriv = find_command("setpriv")
         assert setpriv is not None
-        command = [setpriv, "--pdeathsig", "KILL", *CERTVIGIL, "actor", "--config", self.config_file]
+        command = [setpriv, "--pdeathsig", "KILL", *self._wrapper, *CERTVIGIL, "actor", "--config", self.config_file]
         with open(self.log_file, "ab") as log:
             self._process = subprocess.Popen(
                 [*command, "--log-level", "debug"], stdin=subprocess.DEVNULL, stdout=log, stderr=log

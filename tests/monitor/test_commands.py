@@ -404,7 +404,7 @@ def test_the_version_is_told_without_loading_the_rest() -> None:
         "history",
         "reload",
         "config",
-        *map("config {}".format, ("check", "schema", "show")),
+        *map("config {}".format, ("check", "schema", "show", "units")),
     ],
 )
 @pytest.mark.parametrize("option", ["--help", "-h"])

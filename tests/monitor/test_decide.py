@@ -418,9 +418,22 @@ def test_a_replacement_is_undone_once() -> None:
 
 @pytest.mark.parametrize(("days", "due"), [(6, 3), (47, 47 / 3), (200, 60), (3650, 60)])
 def test_what_is_shipped_replaces_each_lifetime_in_its_own_time(days: int, due: float) -> None:
-    for left, expected in ((due + 0.1, []), (due - 0.1, [Standing.ACT])):
-        facts = as_of(situation(certificate=validity(days, left), candidate=candidate()), NOW)
+    for left, expected in ((due + 0.1, []), (due - 0.1, [Standing.AWAIT_CANDIDATE])):
+        facts = as_of(situation(certificate=validity(days, left)), NOW)
         assert [each.standing for each in decide(facts, shipped_policies(), NOW).decisions] == expected
+
+
+def test_what_is_shipped_uses_a_candidate_as_soon_as_it_is_there() -> None:
+    assert one(situation(candidate=candidate()), *shipped_policies()).policy == "use-candidate"
+
+
+def test_what_is_shipped_does_not_forestall_the_window_of_a_site() -> None:
+    own = replace(RENEW, windows=(NIGHT,))
+    facts = as_of(situation(certificate=validity(90, 29.9), candidate=candidate()), NOW)
+    assert one(facts, *shipped_policies()).standing is Standing.ACT
+    assert decide(facts, (own, *shipped_policies()), NOW).decisions == ()
+    elsewhere = replace(own, match=Match(components=("mail",)))
+    assert one(facts, elsewhere, *shipped_policies()).policy == "replace-in-time"
 
 
 def test_what_is_shipped_undoes_a_regression_even_where_a_person_approves_replacements() -> None:

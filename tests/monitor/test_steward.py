@@ -50,8 +50,8 @@ def test_an_approved_candidate_is_replaced_and_every_place_tells_the_same_story(
         in_state(daemon, "waiting")
         assert daemon.findings("web/actions") == {"candidate_refused"}
         web.put_file("new.key", new.key_pem())
+        daemon.wait_for(lambda: daemon.findings("web/actions") == {"approval_pending"}, "the finding")
         waiting = in_state(daemon, "pending")
-        assert daemon.findings("web/actions") == {"approval_pending"}
         shown = certvigil("status", "--socket", daemon.socket).stdout
         assert f"plan {waiting['plan'][:16]}" in shown
         assert presented(web.server)[0] == web.old.der()
@@ -99,9 +99,8 @@ def test_what_failed_is_said_and_not_tried_again_at_once(web: House) -> None:
         web.put(fresh())
         daemon.wait_until("ended", target="web/actions", outcome="rolled_back")
         daemon.wait_for(lambda: "action_failed" in daemon.findings("web/actions"), "the finding")
-        found = daemon.wait_for(
-            lambda: component_of(daemon)["next_attempt"] and component_of(daemon), "the next attempt"
-        )
+        daemon.wait_for(lambda: component_of(daemon)["decision"]["standing"] == "await_retry", "the next attempt")
+        found = component_of(daemon)
         assert found["last"]["cause"] == "not_served"
         assert len(daemon.happened("ended")) == 1
         assert presented(web.server)[0] == web.old.der()
@@ -114,8 +113,8 @@ def test_with_mode_observe_an_inbox_is_left_alone_and_with_mode_plan_it_is_only_
         assert component_of(daemon)["state"] == "observed"
         daemon.configure({**web.document({"mode": "plan"}), "rescan": "5s"})
         assert certvigil("reload", "--socket", daemon.socket).returncode == 0
-        plan = in_state(daemon, "pending")["plan"]
         daemon.wait_for(lambda: "approval_pending" in daemon.findings("web/actions"), "the finding")
+        plan = in_state(daemon, "pending")["plan"]
         assert not [each for each in actor.text.splitlines() if "carry_out" in each]
         assert web.on_disk() == before
         ran = certvigil("replace", "web", "--plan", plan, "--config", daemon.config_file)

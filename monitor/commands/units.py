@@ -1,0 +1,51 @@
+"""`certvigil config units`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+
+from actions.world import Metadata, World, remove, write_new
+from config.text import printable
+from monitor.commands.config import loaded
+from monitor.units import units as make
+
+
+def units(path: str, output: str | None) -> int:
+    """Print what systemd needs, or write it below the directory `output`, and return 1 where it cannot be made."""
+    config = loaded(path)
+    if config is None:
+        return 1
+    made = make(config, _command(), os.path.abspath(path))
+    if not isinstance(made, Mapping):
+        for sentence in made:
+            sys.stderr.write(f"certvigil: {sentence}\n")
+        return 1
+    if output is None:
+        sys.stdout.write("\n".join(f"# {name}\n{text}" for name, text in made.items()))
+        return 0
+    try:
+        for name, text in made.items():
+            _write(os.path.join(output, name), text.encode())
+            sys.stdout.write(f"wrote {printable(os.path.join(output, name))}\n")
+    except OSError as error:
+        sys.stderr.write(f"certvigil: {printable(str(error.filename or output))}: {error.strerror}\n")
+        return 1
+    return 0
+
+
+def _command() -> tuple[str, ...]:
+    """Return how this program was started, which is how systemd is to start it."""
+    own = os.path.abspath(sys.argv[0])
+    if os.path.basename(own) == "certvigil" and os.access(own, os.X_OK):
+        return (own,)
+    return sys.executable, "-m", "monitor.main"
+
+
+def _write(path: str, data: bytes) -> None:
+    world, new = World(), f"{path}.new"
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    remove(world, new)
+    write_new(world, new, data, Metadata(0o644, os.geteuid(), os.getegid()))
+    world.rename(new, path)

@@ -1,0 +1,184 @@
+"""What systemd needs to run certvigil, made from the configuration: units, users and directories."""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from importlib.resources import files
+from string import Template
+from typing import Final
+
+from actions.artefact import paths_of
+from config.model import Component, Config
+from config.service import Service
+from config.text import printable
+
+_DAEMON: Final = "systemd/system/certvigil.service"
+_ACTOR: Final = "systemd/system/certvigil-actor.service"
+_RECOVER: Final = "systemd/system/certvigil-recover.service"
+_USERS: Final = "sysusers.d/certvigil.conf"
+_DIRECTORIES: Final = "tmpfiles.d/certvigil.conf"
+
+_COMMANDS: Final = 10
+"""How many commands a transaction runs for a service at most: five forward (stop, test, start, and twice what tells one
+process from the next), and five back (reload, and twice a restart with what is needed before)."""
+_DEADLINES: Final = 4
+"""How often it waits for the deadline at most: for the proof and for validation, and for two ways back."""
+_MARGIN: Final = 30
+"""Seconds for everything else."""
+_PLAIN: Final = re.compile(r"[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*")
+_BARE: Final = re.compile(r"[A-Za-z0-9_./%$:@+=,-]+")
+_UNIT: Final = re.compile(r"[A-Za-z0-9:_.\\@-]{1,255}")
+_KINDS: Final = (".service", ".socket", ".target", ".path", ".timer", ".slice", ".scope", ".mount")
+_SHARED: Final = frozenset(
+    f"/{each}" for each in ("", "etc", "home", "opt", "root", "run", "srv", "tmp", "usr", "var", "var/lib", "var/tmp")
+)
+"""Directories that many use: giving one of them to a user of ours would break the host."""
+
+
+def units(
+    config: Config, command: Sequence[str], path: str, resolve: Callable[[str], str] = os.path.realpath
+) -> Mapping[str, str] | tuple[str, ...]:
+    """Return the text of each file by its name below /etc, or what is wrong, in sentences.
+
+    `command` begins an invocation of certvigil, `path` is the configuration, `resolve` follows symbolic links.
+    """
+    charged = {name: each for name, each in config.components.items() if each.service is not None}
+    targets = sorted({where for each in charged.values() for where in _directories_of(each, resolve)})
+    if wrong := tuple(dict.fromkeys(_objections(config, charged, targets, (*command, path)))):
+        return wrong
+    settings = config.settings
+    services = list(dict.fromkeys(filter(None, (each.service for each in charged.values()))))
+    own = (*_own("State", settings.state_directory), *_own("Runtime", os.path.dirname(settings.socket)))
+    values = {
+        "configuration": printable(path),
+        "config": _word(path),
+        # systemd takes no variable for the program itself.
+        "command": " ".join((_quoted(command[0]), *map(_word, command[1:]))),
+        "actor": " certvigil-actor.service" if charged else "",
+        "user": settings.actor.daemon_user,
+        "own": "\n".join(
+            (*_own("State", settings.state_directory), *_own("Runtime", os.path.dirname(settings.socket)))
+        ),
+        "stop_within": str(_stop_within(services, settings.validation.deadline)),
+        "services": "".join(f" {each}" for each in sorted({*filter(None, map(_unit, services))})),
+        "socket": "\n".join(_own("Runtime", os.path.dirname(settings.actor.socket))),
+        "private_tmp": "no" if any(_lies_in(each, ("/tmp", "/var/tmp")) for each in targets) else "yes",  # noqa: S108
+        "writes": "\n".join(_writes(config, services, targets)),
+        "users": _users(settings.actor.daemon_user, settings.state_directory),
+        "directories": "\n".join(_directories(config, charged)),
+    }
+    values["sandbox"] = _fill("sandbox.conf", values)
+    wanted = {_DAEMON: "certvigil.service", _USERS: "sysusers.conf", _DIRECTORIES: "tmpfiles.conf"}
+    if charged:
+        wanted |= {_ACTOR: "certvigil-actor.service", _RECOVER: "certvigil-recover.service"}
+    return {name: _fill(template, values) for name, template in sorted(wanted.items())}
+
+
+def _fill(template: str, values: Mapping[str, str]) -> str:
+    text = (files("config") / "templates" / template).read_text(encoding="utf-8")
+    return Template(text).substitute(values)
+
+
+def _directories_of(component: Component, resolve: Callable[[str], str]) -> Iterator[str]:
+    """Yield where the files of a component are, as they are configured and as symbolic links lead."""
+    for path in paths_of(component.artefacts).values():
+        yield os.path.dirname(os.path.normpath(path))
+        yield os.path.dirname(resolve(path))
+
+
+def _objections(
+    config: Config, charged: Mapping[str, Component], targets: Iterable[str], words: Sequence[str]
+) -> Iterator[str]:
+    settings = config.settings
+    services = [each.service for each in charged.values() if each.service is not None]
+    daemons = (settings.state_directory, os.path.dirname(settings.socket))
+    ours = (settings.state_directory, settings.actor.directory, settings.actor.inbox_directory)
+    sockets = (settings.socket, settings.actor.socket)
+    for path in (*words, *ours, *sockets, *targets, *(path for each in services for path in each.writes)):
+        # A unit is lines of UTF-8, in which nothing stands for a line feed in a path.
+        if not path.isprintable():
+            yield f"{printable(path)} cannot be named in a unit of systemd, expected a path of printable characters"
+    if any(each in words[0] for each in "\\\"'"):
+        yield f"{printable(words[0])} is started by no systemd, expected a program without quotation marks in its path"
+    for path in ours:
+        if os.path.normpath(path) in _SHARED:
+            yield f"{path} is used by others, expected a directory for certvigil alone"
+    for path in (*targets, settings.actor.directory, settings.actor.inbox_directory) if charged else ():
+        if _lies_in(path, daemons):
+            yield (
+                f"{printable(path)} is the actor's to write, but lies where the daemon may write, expected"
+                " 'state_directory' and 'socket' in directories of their own"
+            )
+    for each in services:
+        if (unit := _unit(each)) is not None and not _UNIT.fullmatch(unit):
+            yield f"{printable(unit)} is no name of a unit of systemd, expected such as nginx.service"
+
+
+def _lies_in(path: str, directories: Iterable[str]) -> bool:
+    path, within = os.path.normpath(path), map(os.path.normpath, directories)
+    return any(os.path.commonpath((each, path)) == each for each in within)
+
+
+def _unit(service: Service) -> str | None:
+    """Return the unit that a service is, by its name or by the command that restarts it."""
+    name = service.unit
+    if name is None:
+        program, *arguments = service.restart
+        if os.path.basename(program) != "systemctl" or len(arguments) != 2:
+            return None
+        name = arguments[1]
+    return name if name.endswith(_KINDS) else f"{name}.service"
+
+
+def _stop_within(services: Iterable[Service], deadline: float) -> int:
+    return math.ceil(_COMMANDS * sum(each.timeout for each in services) + _DEADLINES * deadline + _MARGIN)
+
+
+def _own(kind: str, path: str) -> Iterator[str]:
+    """Yield the lines by which the user of a service may write to a directory."""
+    path = os.path.normpath(path)
+    base, mode = {"State": ("/var/lib/", "0700"), "Runtime": ("/run/", "0755")}[kind]
+    name = path.removeprefix(base)
+    if name != path and _PLAIN.fullmatch(name):
+        yield f"{kind}Directory={name}"
+        yield f"{kind}DirectoryMode={mode}"
+    else:
+        yield f"ReadWritePaths={_quoted(path)}"
+
+
+def _writes(config: Config, services: Iterable[Service], targets: Iterable[str]) -> Iterator[str]:
+    actor = config.settings.actor
+    for path in (actor.directory, actor.inbox_directory):
+        yield f"ReadWritePaths={_quoted(os.path.normpath(path))}"
+    written = (os.path.normpath(path) for each in services for path in each.writes)
+    for path in dict.fromkeys((*targets, *sorted(written))):
+        yield f"ReadWritePaths={_quoted('-' + path)}"
+
+
+def _users(user: str, home: str) -> str:
+    # A number is the number of a user that there is.
+    return "" if user.isdigit() else f'u {user} - "certvigil" {_quoted(home)}'
+
+
+def _directories(config: Config, charged: Iterable[str]) -> Iterator[str]:
+    settings = config.settings
+    yield f"d {_quoted(settings.state_directory)} 0700 {settings.actor.daemon_user} - -"
+    if charged:
+        yield f"d {_quoted(settings.actor.directory)} 0700 root root -"
+        yield f"d {_quoted(settings.actor.inbox_directory)} 0755 root root -"
+    for name in sorted(charged):
+        yield f"d {_quoted(os.path.join(settings.actor.inbox_directory, name))} 0755 root root -"
+
+
+def _word(argument: str) -> str:
+    """Spell an argument of a command, in which `$` begins a variable, too."""
+    return _quoted(argument.replace("$", "$$"))
+
+
+def _quoted(text: str) -> str:
+    """Spell text as systemd.syntax(7) has it, in quotation marks where it needs them."""
+    text = text.replace("%", "%%").replace("\\", "\\\\").replace('"', '\\"')
+    return text if _BARE.fullmatch(text) else f'"{text}"'

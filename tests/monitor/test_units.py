@@ -1,0 +1,370 @@
+"""What systemd is given to run certvigil by: units with exactly the rights that are needed, users, directories."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import subprocess
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from actions.plan import Kind
+from actions.standing import Wish
+from config.load import load
+from config.model import Config
+from monitor.actor import workbench as workbench_module
+from monitor.actor.request import Request, Verb
+from monitor.actor.work import Work
+from monitor.actor.workbench import workbench
+from monitor.lab.process import find_command
+from monitor.surroundings import read_surroundings
+from monitor.units import units
+from tests.actions.worlds import Step, StepWorld
+from tests.lab.client import presented
+from tests.monitor.acting import Actor, House, fresh, house
+from tests.monitor.running import certvigil
+
+DAEMON, ACTOR, RECOVER = (f"systemd/system/certvigil{each}.service" for each in ("", "-actor", "-recover"))
+PROGRAM = ("/usr/bin/certvigil",)
+PATH = "/etc/certvigil"
+NGINX = {"unit": "nginx", "test": ["/usr/sbin/nginx", "-t"], "activate": "reload", "writes": ["/var/log/nginx"]}
+WEB = {"artefacts": {"certificate": "/etc/nginx/tls/site.crt", "key": "/etc/nginx/keys/site.key"}, "service": NGINX}
+
+Configure = Callable[..., Config]
+
+
+@pytest.fixture
+def configure(tmp_path: Path) -> Configure:
+    def configured(component: Mapping[str, object] = WEB, **more: object) -> Config:
+        path = tmp_path / "certvigil.yaml"
+        path.write_text(json.dumps({"components": {"web": component}, **more}))
+        path.chmod(0o600)
+        config = load(str(path), {})
+        assert isinstance(config, Config), config
+        return config
+
+    return configured
+
+
+def made(config: Config, command: Sequence[str] = PROGRAM, path: str = PATH) -> Mapping[str, str]:
+    found = units(config, command, path)
+    assert isinstance(found, Mapping), found
+    return found
+
+
+def objections(config: Config, path: str = PATH) -> Sequence[str]:
+    found = units(config, PROGRAM, path)
+    assert not isinstance(found, Mapping)
+    return found
+
+
+def values(text: str, name: str) -> list[list[str]]:
+    """Return the words of each line that sets `name`, as systemd.syntax(7) reads them."""
+    lines = [line.partition("=")[2] for line in text.splitlines() if line.startswith(f"{name}=")]
+    return [[word.replace("%%", "%") for word in shlex.split(line)] for line in lines]
+
+
+def writable(text: str) -> list[str]:
+    """Return where a unit may write."""
+    own = [f"/var/lib/{each}" for (each,) in values(text, "StateDirectory")]
+    own += [f"/run/{each}" for (each,) in values(text, "RuntimeDirectory")]
+    return own + [each.removeprefix("-") for (each,) in values(text, "ReadWritePaths")]
+
+
+def lies_in(path: str, directories: Sequence[str]) -> bool:
+    return any(path == each or path.startswith(f"{each}/") for each in directories)
+
+
+def test_a_small_configuration_gives_exactly_this(configure: Configure) -> None:
+    """What does not stand in a template; that is, what comes from the configuration."""
+    shipped = {line for each in (files("config") / "templates").iterdir() for line in each.read_text().splitlines()}
+    own = {
+        name: [line for line in text.splitlines() if line not in shipped and not line.startswith("# Made")]
+        for name, text in made(configure()).items()
+    }
+    writes = [
+        "ReadWritePaths=/var/lib/certvigil-actor",
+        "ReadWritePaths=/var/lib/certvigil-inbox",
+        "ReadWritePaths=-/etc/nginx/keys",
+        "ReadWritePaths=-/etc/nginx/tls",
+        "ReadWritePaths=-/var/log/nginx",
+    ]
+    assert own == {
+        DAEMON: [
+            "After=network-online.target certvigil-actor.service",
+            "Wants=network-online.target certvigil-actor.service",
+            "ExecStart=/usr/bin/certvigil run --config /etc/certvigil",
+            "ExecReload=/bin/kill -HUP $MAINPID",
+            "User=certvigil",
+            *("StateDirectory=certvigil", "StateDirectoryMode=0700"),
+            *("RuntimeDirectory=certvigil", "RuntimeDirectoryMode=0755"),
+        ],
+        ACTOR: [
+            "ExecStart=/usr/bin/certvigil actor --config /etc/certvigil",
+            "ExecReload=/bin/kill -HUP $MAINPID",
+            # Ten commands of 30 seconds, four times the deadline of 60, and 30 more.
+            *("TimeoutStartSec=570s", "TimeoutStopSec=570s"),
+            *("RuntimeDirectory=certvigil-actor", "RuntimeDirectoryMode=0755"),
+            *writes,
+        ],
+        RECOVER: [
+            "Before=certvigil-actor.service certvigil.service nginx.service",
+            "ExecStart=/usr/bin/certvigil recover --no-live --config /etc/certvigil",
+            *writes,
+        ],
+        "sysusers.d/certvigil.conf": ['u certvigil - "certvigil" /var/lib/certvigil'],
+        "tmpfiles.d/certvigil.conf": [
+            "d /var/lib/certvigil 0700 certvigil - -",
+            "d /var/lib/certvigil-actor 0700 root root -",
+            "d /var/lib/certvigil-inbox 0755 root root -",
+            "d /var/lib/certvigil-inbox/web 0755 root root -",
+        ],
+    }
+
+
+def test_where_nothing_may_be_changed_there_is_no_actor(configure: Configure) -> None:
+    found = made(configure({"artefacts": WEB["artefacts"]}))
+    assert ACTOR not in found
+    assert RECOVER not in found
+    assert "certvigil-actor" not in "".join(found.values())
+    assert writable(found[DAEMON]) == ["/var/lib/certvigil", "/run/certvigil"]
+
+
+def test_the_actor_has_as_long_as_the_services_may_take(configure: Configure) -> None:
+    config = configure({**WEB, "service": {**NGINX, "timeout": "2m"}}, validation={"deadline": "90s"})
+    assert values(made(config)[ACTOR], "TimeoutStopSec") == [["1590s"]]
+
+
+@pytest.mark.parametrize(
+    ("service", "unit"),
+    [
+        ({"unit": "nginx"}, "nginx.service"),
+        ({"unit": "haproxy@a.service"}, "haproxy@a.service"),
+        ({"restart": ["/bin/systemctl", "restart", "lighttpd"]}, "lighttpd.service"),
+        ({"restart": ["/opt/engine/restart"]}, None),
+    ],
+)
+def test_recovery_comes_before_the_services_as_far_as_they_are_units(
+    configure: Configure, service: Mapping[str, object], unit: str | None
+) -> None:
+    (before,) = values(made(configure({**WEB, "service": service}))[RECOVER], "Before")
+    assert before[2:] == ([unit] if unit else [])
+
+
+def test_files_are_written_where_links_lead_as_well_as_where_they_are_configured(
+    configure: Configure, tmp_path: Path
+) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "real" / "site.crt").write_text("")
+    (tmp_path / "given").mkdir()
+    (tmp_path / "given" / "site.crt").symlink_to("../real/site.crt")
+    config = configure({**WEB, "artefacts": {"combined": str(tmp_path / "given" / "x" / ".." / "site.crt")}})
+    text = made(config)[ACTOR]
+    assert {str(tmp_path / "real"), str(tmp_path / "given")} <= set(writable(text))
+    assert values(text, "PrivateTmp") == [["no" if str(tmp_path).startswith("/tmp/") else "yes"]]
+
+
+def test_sockets_and_state_elsewhere_may_be_written_to_as_well(configure: Configure) -> None:
+    found = made(
+        configure(
+            state_directory="/srv/vigil/state",
+            socket="/srv/vigil/run/d.sock",
+            actor={"socket": "/srv/actor/run/a.sock", "daemon_user": "1234", "directory": "/srv/actor/own"},
+        )
+    )
+    assert writable(found[DAEMON]) == ["/srv/vigil/state", "/srv/vigil/run"]
+    assert writable(found[ACTOR])[:3] == ["/srv/actor/run", "/srv/actor/own", "/var/lib/certvigil-inbox"]
+    assert values(found[DAEMON], "User") == [["1234"]]
+    assert "u 1234" not in found["sysusers.d/certvigil.conf"]
+
+
+HOSTILE = "/srv/a b %h $HOME \"q\" 's' \\x20 ; # é"
+
+
+def test_paths_are_spelt_as_systemd_reads_them(configure: Configure) -> None:
+    artefacts = {"certificate": f"{HOSTILE}/site.crt", "key": f"{HOSTILE}/site.key"}
+    config = configure({**WEB, "artefacts": artefacts}, actor={"inbox_directory": f"{HOSTILE}/inbox"})
+    found = made(config, ("/opt/a b %h $x/certvigil", "$x"), HOSTILE)
+    assert {HOSTILE, f"{HOSTILE}/inbox"} <= set(writable(found[ACTOR]))
+    (command,) = values(found[ACTOR], "ExecStart")
+    # In an argument a dollar sign is written twice; in the program's own path it stands for itself.
+    assert command == ["/opt/a b %h $x/certvigil", "$$x", "actor", "--config", HOSTILE.replace("$", "$$")]
+    line = found["tmpfiles.d/certvigil.conf"].splitlines()[-1]
+    assert shlex.split(line.replace("%%", "%"))[1] == f"{HOSTILE}/inbox/web"
+
+
+@pytest.mark.server("systemd-analyze")
+def test_systemd_finds_nothing_wrong(configure: Configure, tmp_path: Path) -> None:
+    """Neither in plain units nor in those with hostile paths."""
+    program = tmp_path / "a b %h é" / "certvigil"
+    program.parent.mkdir()
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    artefacts = {"certificate": f"{HOSTILE}/site.crt", "key": "/etc/site.key"}
+    for name, component in (("plain", WEB), ("hostile", {**WEB, "artefacts": artefacts})):
+        directory = tmp_path / name
+        config = configure(component, actor={"inbox_directory": f"{HOSTILE}/inbox"})
+        for file, text in made(config, (str(program),), HOSTILE).items():
+            (directory / file).parent.mkdir(parents=True, exist_ok=True)
+            (directory / file).write_text(text)
+        verified = verify(directory)
+        assert (verified.returncode, verified.stderr) == (0, "")
+    (directory / ACTOR).write_text(text.replace("d ", "[Service]\nReadWritePaths=not absolute\n", 1))
+    assert verify(directory).stderr != "", "systemd would say so"
+
+
+def verify(directory: Path) -> subprocess.CompletedProcess[str]:
+    analyze = find_command("systemd-analyze")
+    assert analyze is not None
+    return subprocess.run(
+        [analyze, "verify", "--man=no", *(str(directory / each) for each in (DAEMON, ACTOR, RECOVER))],
+        env={**os.environ, "SYSTEMD_UNIT_PATH": f"{directory}/systemd/system:", "LC_ALL": "C.UTF-8"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(
+    ("more", "why"),
+    [
+        ({"state_directory": "/var/lib"}, "/var/lib is used by others"),
+        ({"actor": {"directory": "/srv"}}, "/srv is used by others"),
+        (
+            {"actor": {"inbox_directory": "/var/lib/certvigil/inbox"}},
+            "/var/lib/certvigil/inbox is the actor's to write",
+        ),
+        ({"socket": "/etc/nginx/vigil.sock"}, "/etc/nginx/tls is the actor's to write, but lies where the daemon may"),
+        ({"socket": "/run/a\nb/vigil.sock"}, "/run/a\\x0ab/vigil.sock cannot be named in a unit"),
+        (
+            {"components": {"web": {**WEB, "service": {"unit": "nginx\nUser=x"}}}},
+            "nginx\\x0aUser=x.service is no name of a unit",
+        ),
+    ],
+)
+def test_what_would_be_unsafe_or_cannot_be_written_down_is_refused_with_a_reason(
+    configure: Configure, more: Mapping[str, object], why: str
+) -> None:
+    assert any(why in each for each in objections(configure(**more)))
+
+
+def test_a_program_that_systemd_would_not_start_is_refused(configure: Configure) -> None:
+    (why,) = units(configure(), ('/opt/"x"/certvigil',), PATH)
+    assert "is started by no systemd" in why
+
+
+def test_the_command_prints_them_or_writes_whole_files(configure: Configure, tmp_path: Path) -> None:
+    configure()
+    path = str(tmp_path / "certvigil.yaml")
+    printed = certvigil("config", "units", path)
+    assert printed.returncode == 0, printed.stderr
+    for _ in range(2):
+        written = certvigil("config", "units", path, "--output", str(tmp_path / "etc"))
+        assert written.returncode == 0, written.stderr
+    found = {str(each.relative_to(tmp_path / "etc")) for each in (tmp_path / "etc").rglob("*") if each.is_file()}
+    assert found == set(made(load(path, {})))  # type: ignore[arg-type]
+    for name in found:
+        text = (tmp_path / "etc" / name).read_text()
+        assert f"# {name}\n{text}" in printed.stdout
+        assert f"--config {path}" in text or ".d/" in name
+    configure(state_directory="/var/lib")
+    refused = certvigil("config", "units", path)
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert "/var/lib is used by others" in refused.stderr
+    nowhere = certvigil("config", "units", path, "--output", "/proc/nowhere")
+    assert nowhere.returncode == 1
+
+
+# On a real server
+
+
+@pytest.fixture
+def web() -> Iterator[House]:
+    """Give a house whose daemon has directories of its own, and whose certificate is a link."""
+    with house() as made:
+        os.mkdir(f"{made.directory}/real")
+        os.rename(made.site.certificate, f"{made.directory}/real/site.crt")
+        os.symlink("../real/site.crt", made.site.certificate)
+        yield made
+
+
+def configured(web: House) -> Config:
+    own = {"state_directory": f"{web.directory}/state", "socket": f"{web.directory}/run/daemon.sock"}
+    document = web.document({"service": {**web.component()["service"], "writes": [web.server.directory]}})  # type: ignore[dict-item]
+    document["actor"]["socket"] = f"{web.directory}/actor-run/actor.sock"
+    path = Path(web.config_file)
+    path.write_text(json.dumps({**document, **own}))
+    config = load(str(path), {})
+    assert isinstance(config, Config), config
+    return config
+
+
+@pytest.mark.server("nginx")
+def test_every_path_that_a_transaction_changes_may_be_written_by_the_actor_and_none_by_the_daemon(
+    web: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changed: set[str] = set()
+
+    def record(step: Step, act: Callable[[], Any], given: tuple[Any, ...]) -> Any:
+        if step.changes and step.name not in {"sync_directory", "run"}:
+            changed.update(each for each in given if isinstance(each, str) and each.startswith("/"))
+        return act()
+
+    monkeypatch.setattr(workbench_module, "World", lambda: StepWorld(record))
+    config = configured(web)
+    found = made(config)
+    # As tmpfiles.d has them made.
+    os.makedirs(web.inbox)
+    web.put(fresh())
+    with workbench(read_surroundings(config)[0]) as bench:
+        answer = Work(bench, "a test").answer(Request(Verb.CARRY_OUT, Wish(Kind.REPLACE, ("web",))))
+        assert answer["endings"][0]["outcome"] == "committed", answer
+    assert {f"{web.directory}/real/site.crt", web.site.key, f"{web.directory}/inbox/web/new.key"} <= changed
+    for unit in (ACTOR, RECOVER):
+        assert [each for each in changed if not lies_in(each, writable(found[unit]))] == []
+    assert [each for each in changed if lies_in(each, writable(found[DAEMON]))] == []
+
+
+IN_A_SANDBOX = """\
+set -e
+# Each may be written to, and then nothing else but what the kernel makes up.
+for path in {writable}; do mkdir -p "$path"; mount --bind "$path" "$path"; done
+mount -o remount,bind,ro /
+grep -q ' {parent} ' /proc/self/mountinfo && mount -o remount,bind,ro {parent}
+! touch {directory}/beside {directory}/state 2>/dev/null || exit 9
+exec "$@"
+"""
+
+
+@pytest.mark.server("nginx")
+def test_the_actor_replaces_a_certificate_with_the_rights_of_its_unit_and_no_others(web: House) -> None:
+    """Its files belong to somebody else, and everything that is not named in the unit is mounted read-only."""
+    if os.getuid() != 0:
+        pytest.skip("only root can take rights from root")
+    text = made(configured(web))[ACTOR]
+    for path in (f"{web.directory}/real/site.crt", web.site.key):
+        os.chown(path, 65534, 65534)
+    (capabilities,) = values(text, "CapabilityBoundingSet")
+    bounding = ",".join(("-all", *(f"+{each.removeprefix('CAP_').lower()}" for each in capabilities)))
+    script = IN_A_SANDBOX.format(
+        writable=shlex.join(writable(text)), parent=os.path.dirname(web.directory), directory=web.directory
+    )
+    sandbox = ["unshare", "--mount", "sh", "-c", script, "sh"]
+    if subprocess.run([*sandbox, "true"], capture_output=True, check=False).returncode == 1:
+        pytest.skip("mounting is not allowed here")
+    wrapper = [*sandbox, "setpriv", "--bounding-set", bounding, "--inh-caps", "-all", "--no-new-privs"]
+    new = fresh()
+    with Actor(web.config_file, f"{web.directory}/actor-run/actor.sock", f"{web.directory}/log", wrapper) as actor:
+        web.put(new)
+        answer = actor.ask(Request(Verb.CARRY_OUT, Wish(Kind.REPLACE, ("web",))))
+        assert [each["outcome"] for each in answer["endings"]] == ["committed"], answer
+    assert presented(web.server)[0] == new.der()
+    for path in (f"{web.directory}/real/site.crt", web.site.key):
+        assert os.stat(path).st_uid == 65534
+    assert os.listdir(web.inbox) == []
