@@ -305,6 +305,7 @@ def test_the_api_describes_itself_without_loading_anything(client: httpx.Client)
         "/api/v1/situations",
         "/api/v1/history",
         "/api/v1/reload",
+        "/api/v1/situations",
         "/api/v1/telling",
         "/api/v1/telling/acknowledge/{problem}",
         "/api/v1/telling/silences",
