@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup servers demo test test-all lint format bench clean
+.PHONY: help setup servers demo test test-all lint format dashboards bench clean
 
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -39,8 +39,10 @@ format: setup ## let ruff format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+dashboards: setup ## write the dashboards' JSON from their source
+	$(BIN)/python -m grafana.source
+
 bench: setup servers ## measure; one JSON line for each number
-	@./tests/lab/install bench
 	$(BIN)/python -m tests.bench
 
 clean: ## remove everything that is made

@@ -2,37 +2,33 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 import ssl
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 from typing import Final
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import load_der_private_key, load_pem_private_key
 
 from actions.candidate import Candidate, LibraryKey, PrivateKey
+from actions.keystore import seal
 from config.model import Artefacts
 from config.vocabulary import FileRole
-from probes.certificate import Certificate, certificates_in
-from probes.encoding import split
+from probes.certificate import Certificate, decodable
+from probes.encoding import Blocks, split
+from probes.pkcs12 import is_keystore, unlock
 
-_WITH_CERTIFICATES: Final = (FileRole.COMBINED, FileRole.CERTIFICATE, FileRole.CHAIN)
+_WITH_CERTIFICATES: Final = (FileRole.COMBINED, FileRole.KEYSTORE, FileRole.CERTIFICATE, FileRole.CHAIN)
 _PARAMETERS: Final = re.compile(rb"-----BEGIN DH PARAMETERS-----[^-]*-----END DH PARAMETERS-----")
 
 
-def paths_of(artefacts: Artefacts) -> Mapping[FileRole, str]:
-    """Return the files of a component by what they hold, in the order in which they are replaced."""
-    every = {
-        FileRole.COMBINED: artefacts.combined,
-        FileRole.CERTIFICATE: artefacts.certificate,
-        FileRole.KEY: artefacts.key,
-        FileRole.CHAIN: artefacts.chain,
-    }
-    return {role: path for role, path in every.items() if path is not None}
-
-
-def render(candidate: Candidate, artefacts: Artefacts) -> Mapping[FileRole, bytes]:
-    """Return the complete new content of each file of a component.
+def render(
+    candidate: Candidate, artefacts: Artefacts, keystore: bytes = b"", password: bytes | None = None
+) -> Mapping[FileRole, bytes]:
+    """Return the complete new content of each file of a component; `keystore` is the old one, `password` opens it.
 
     The chain follows the certificate unless it has a file of its own. That holds the root, or a self-signed certificate
     itself, where there is no intermediate: servers do not start on an empty one. It is missing where neither is known.
@@ -43,8 +39,9 @@ def render(candidate: Candidate, artefacts: Artefacts) -> Mapping[FileRole, byte
         FileRole.CERTIFICATE: pem(certificates),
         FileRole.KEY: candidate.key.pem(),
         FileRole.CHAIN: pem(_chain_file(candidate)),
+        FileRole.KEYSTORE: b"" if artefacts.keystore is None else seal(candidate, keystore, password),
     }
-    return {role: content[role] for role in paths_of(artefacts) if content[role]}
+    return {role: content[role] for role in artefacts.files if content[role]}
 
 
 def pem(certificates: Iterable[Certificate]) -> bytes:
@@ -65,14 +62,19 @@ def carried_over(before: bytes) -> bytes:
     return b"".join(block + b"\n" for block in _PARAMETERS.findall(before))
 
 
-def presented_by(content: Mapping[FileRole, bytes]) -> tuple[Certificate, ...]:
-    """Return what a server presents that reads files with this content, in that order."""
-    return tuple(each for role in _WITH_CERTIFICATES if role in content for each in certificates_in(content[role]))
+def presented_by(content: Mapping[FileRole, bytes], password: bytes | None = None) -> tuple[Certificate, ...]:
+    """Return what a server presents that reads files with this content, in that order; `password` opens a keystore."""
+    held = (_blocks(content[role], password).certificates for role in _WITH_CERTIFICATES if role in content)
+    return decodable(chain.from_iterable(held))
 
 
-def keys_in(data: bytes) -> tuple[PrivateKey | None, ...]:
+def keys_in(data: bytes, password: bytes | None = None) -> tuple[PrivateKey | None, ...]:
     """Return the private keys in a file, in its order; None for each that cannot be read as it stands."""
-    return tuple(map(_key, split(data).keys))
+    return tuple(map(_key, _blocks(data, password).keys))
+
+
+def _blocks(data: bytes, password: bytes | None) -> Blocks:
+    return unlock(data, password) if is_keystore(data) else split(data)
 
 
 def _key(data: bytes) -> PrivateKey | None:
@@ -84,7 +86,15 @@ def _key(data: bytes) -> PrivateKey | None:
     return PrivateKey(key) if isinstance(key, LibraryKey) else None
 
 
-def says_the_same(before: bytes, after: bytes) -> bool:
+def says_the_same(before: bytes, after: bytes, password: bytes | None = None) -> bool:
     """Whether two contents hold the same certificates and keys in the same order, however they are written down."""
-    old, new = split(before), split(after)
-    return not old.faults and old.certificates == new.certificates and keys_in(before) == keys_in(after)
+    old, new = _blocks(before, password), _blocks(after, password)
+    return not old.faults and old.certificates == new.certificates and [*map(_key, old.keys)] == [*map(_key, new.keys)]
+
+
+def digest_of(data: bytes, password: bytes | None) -> str:
+    """Return the SHA-256, hexadecimal, of the certificates and public keys in a file, however it is written down."""
+    blocks = _blocks(data, password)
+    keys = [key.public_sha256 if key else None for key in map(_key, blocks.keys)]
+    said = [[hashlib.sha256(each).hexdigest() for each in blocks.certificates], keys]
+    return hashlib.sha256(json.dumps(said).encode()).hexdigest()

@@ -63,6 +63,8 @@ def take(world: World, root: str, component: str, transaction: str, paths: Itera
     taken = BackupSet(component, transaction, world.now(), pinned, copies)
     manifest = os.path.join(directory, _MANIFEST)
     write_new(world, f"{manifest}.new", _encode(taken))
+    # The manifest's name must not reach the medium before those of the copies.
+    world.sync_directory(directory)
     world.rename(f"{manifest}.new", manifest)
     for each in (directory, os.path.dirname(directory), root):
         world.sync_directory(each)
@@ -122,12 +124,12 @@ def read_copy(world: World, root: str, of: BackupSet, copy: Copy) -> bytes:
 def discard(world: World, root: str, component: str, transaction: str) -> None:
     """Remove a set, complete or not, its manifest first; raises OSError."""
     directory = os.path.join(root, component, transaction)
-    if remove(world, os.path.join(directory, _MANIFEST)):
-        world.sync_directory(directory)
-    names = world.names(directory)
-    for name in names:
-        world.unlink(os.path.join(directory, name))
+    remove(world, os.path.join(directory, _MANIFEST))
     try:
+        # Also where someone removed it who was killed: the medium may still have it.
+        world.sync_directory(directory)
+        for name in world.names(directory):
+            world.unlink(os.path.join(directory, name))
         world.remove_directory(directory)
     except FileNotFoundError:
         return

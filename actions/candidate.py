@@ -21,13 +21,14 @@ from cryptography.hazmat.primitives.serialization import (
     load_der_private_key,
     load_pem_private_key,
     pkcs7,
-    pkcs12,
 )
 
 from config.text import printable
+from config.vocabulary import UnreadableReason
 from probes.certificate import Certificate, certificate
 from probes.chain import paths, signed
-from probes.encoding import DERError, element_end, split
+from probes.encoding import DERError, element_end, split, starts_with
+from probes.pkcs12 import is_keystore, unlock
 
 LibraryKey = (
     rsa.RSAPrivateKey
@@ -37,8 +38,8 @@ LibraryKey = (
     | dsa.DSAPrivateKey
 )
 
-# Keystores of old tools are BER: that they are taken is the point here, and nothing to write to the log.
-warnings.filterwarnings("ignore", category=UserWarning, message=r"PKCS#\d+ .* could not be parsed as DER")
+# What old tools write is BER: that it is taken is the point here, and nothing to write to the log.
+warnings.filterwarnings("ignore", category=UserWarning, message=r"PKCS#7 .* could not be parsed as DER")
 
 MOST_BYTES: Final = 1024 * 1024
 """Of all files together."""
@@ -207,7 +208,6 @@ _UTF16_MARKS: Final = (b"\xff\xfe", b"\xfe\xff")
 _DER: Final = re.compile(rb"\x30(?:[\x80-\x84]|[\x20-\x7f]\x02\x01)")
 _INDEFINITE: Final = b"\x30\x80"
 """How a SEQUENCE starts in BER that was written before its length was known: old keystores are."""
-_KEYSTORE_VERSION: Final = b"\x02\x01\x03"  # RFC 7292, 4
 _SIGNED_DATA: Final = bytes.fromhex("06092a864886f70d010702")  # RFC 5652, 5.1
 _BLOCK: Final = re.compile(rb"-----BEGIN ([A-Z0-9#][A-Z0-9# ]{0,63})-----(.*?)-----END \1-----", re.DOTALL)
 _SIGNED_DATA_LABELS: Final = frozenset({b"PKCS7", b"CMS", b"PKCS #7 SIGNED DATA"})
@@ -244,7 +244,7 @@ class _Found:
             self.put_right.append(f"{self.name}: Windows line ends were removed")
         self.forms.add(_Form.PEM)
         for der in blocks.certificates:
-            if _starts_with(der, _SIGNED_DATA):
+            if starts_with(der, _SIGNED_DATA):
                 self._take_signed_data(der)
             else:
                 self._take_certificate(der)
@@ -255,9 +255,9 @@ class _Found:
                 self._take_pem_signed_data(block[2])
 
     def take_der(self, der: bytes) -> None:
-        if _starts_with(der, _KEYSTORE_VERSION):
+        if is_keystore(der):
             self._take_keystore(der)
-        elif _starts_with(der, _SIGNED_DATA):
+        elif starts_with(der, _SIGNED_DATA):
             self._take_signed_data(der)
         else:
             blocks = split(der)
@@ -296,20 +296,18 @@ class _Found:
 
     def _take_keystore(self, der: bytes) -> None:
         self.forms.add(_Form.PKCS12)
-        # Keystores without a password are written in two ways: with none, and with an empty one.
-        for password in dict.fromkeys((self._password, None, b"")):
-            try:
-                store = pkcs12.load_pkcs12(der, password)
-            except _UNDECODABLE:
-                continue
+        blocks = unlock(der, self._password)
+        if not blocks.faults:
             self.put_right.append(f"{self.name}: PKCS#12 was converted to PEM")
-            for each in (store.cert, *store.additional_certs):
-                if each is not None:
-                    self._take_certificate(each.certificate.public_bytes(Encoding.DER))
-            if store.key is not None:
-                self._keep(store.key)
-            return
-        self.locked = True
+        for fault in blocks.faults:
+            if fault.reason is UnreadableReason.WRONG_PASSWORD:
+                self.locked = True
+            else:
+                self.damage.append(f"{self.name}: {fault.detail}")
+        for each in blocks.certificates:
+            self._take_certificate(each)
+        for each in blocks.keys:
+            self._take_key(each)
 
     def _take_key(self, key: bytes) -> None:
         load = load_pem_private_key if key.startswith(b"-----") else load_der_private_key
@@ -378,12 +376,6 @@ def _misnamed(found: _Found) -> Iterable[str]:
         yield f"{found.name} holds no key but certificates, whatever its name says"
     elif extension in {"crt", "cer"} and found.keys and not found.certificates:
         yield f"{found.name} holds no certificate but a key, whatever its name says"
-
-
-def _starts_with(der: bytes, first: bytes) -> bool:
-    """Whether the SEQUENCE that `der` is has `first` as its first element."""
-    length = der[1] if len(der) > 1 else 0
-    return der.startswith(first, 2 + (length & 0x7F if length & 0x80 else 0))
 
 
 def _leaves(certificates: Sequence[Certificate], keys: Collection[str]) -> Sequence[Certificate] | NoCandidate:

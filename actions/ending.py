@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 
 class Outcome(StrEnum):
@@ -46,6 +47,10 @@ class Cause(StrEnum):
     INTERRUPTED = "interrupted"
     INTERNAL = "internal"
     """A fault of certvigil itself."""
+
+
+CANDIDATES_FAULT: Final = frozenset({Cause.CONFIG_TEST, Cause.ACTIVATION, Cause.CLIENT_LOST})
+"""What trying the same candidate again would only repeat, provided that the old set then works."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
@@ -45,6 +45,14 @@ class Change:
     """The path as configured, where that leads to `path` over symbolic links."""
     in_place: bool = False
     """Written over rather than renamed onto, as a file that is a mount point must be: the one case of torn files."""
+    says: str = ""
+    """SHA-256 of the certificates and public keys in the new file, hexadecimal, where the same never is the same bytes,
+    as in a keystore with its random salts: what a plan promises then. All else goes by the bytes, in `after`."""
+
+    @property
+    def promise(self) -> str:
+        """What identifies the new content each time that the plan is made."""
+        return self.says or self.after.sha256
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +83,9 @@ class Plan:
     @property
     def hash(self) -> str:
         """The SHA-256 of the plan, hexadecimal: what an approval binds."""
-        return hashlib.sha256(json.dumps(plan_to_json(self), sort_keys=True).encode()).hexdigest()
+        promised = (replace(each, after=replace(each.after, sha256=each.promise)) for each in self.changes)
+        plain = plan_to_json(replace(self, changes=tuple(promised)))
+        return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +107,7 @@ def plan_to_json(plan: Plan) -> dict[str, Any]:
         "kind": plan.kind,
         "components": plan.components,
         "changes": [
-            [each.component, each.path, state(each.before), state(each.after), each.given, each.in_place]
+            [each.component, each.path, state(each.before), state(each.after), each.given, each.in_place, each.says]
             for each in plan.changes
         ],
         "expected_losses": plan.expected_losses,
@@ -119,8 +129,8 @@ def plan_from_json(plain: Mapping[str, Any]) -> Plan:
         Kind(plain["kind"]),
         tuple(map(str, plain["components"])),
         tuple(
-            Change(component, path, None if before is None else state(before), state(after), given, bool(in_place))
-            for component, path, before, after, given, in_place in plain["changes"]
+            Change(component, path, None if before is None else state(before), state(after), given, bool(over), says)
+            for component, path, before, after, given, over, says in plain["changes"]
         ),
         tuple(map(str, plain["expected_losses"])),
         serving(plain["serves"]),

@@ -45,6 +45,8 @@ class Ground(StrEnum):
     NOTHING_TO_DO = "nothing_to_do"
     NO_CHAIN_TO_WRITE = "no_chain_to_write"
     KEY_WOULD_BE_EXPOSED = "key_would_be_exposed"
+    KEYSTORE_WOULD_BE_LOST = "keystore_would_be_lost"
+    """It holds what a new one would not, or is not opened by its password."""
     UNREADABLE = "unreadable"
     NO_CANDIDATE = "no_candidate"
     """What was given makes none, or not yet."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 from collections import Counter
@@ -9,22 +10,24 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, Protocol
 
-from actions.artefact import carried_over, keys_in, paths_of, presented_by, render, says_the_same
+from actions.artefact import carried_over, digest_of, keys_in, presented_by, render, says_the_same
 from actions.backup import state_of
 from actions.candidate import Candidate, Given, NoCandidate, PrivateKey, read_candidate
+from actions.keystore import loss
 from actions.plan import Change, FileState, Kind, Order, Plan, Serving
 from actions.precheck import Demands, Ground, Objection, dropped_names, precheck
 from actions.rehearse import CannotBeServed, Effect, Stage, rehearse
 from config.address import is_ip_address
-from config.model import Component
+from config.model import Artefacts, Component
 from config.text import printable
 from config.vocabulary import FileRole, WriteMode
 from probes.certificate import Certificate
 from probes.judge.client import leaf_first
 from probes.judge.key import judge_exposure
 from probes.observation import Presented
+from probes.pkcs12 import password_in
 
-_WITH_KEY: Final = (FileRole.COMBINED, FileRole.KEY)
+_WITH_KEY: Final = (FileRole.COMBINED, FileRole.KEYSTORE, FileRole.KEY)
 
 
 class Reader(Protocol):
@@ -81,6 +84,12 @@ class _File:
     path: str
     state: FileState | None
     data: bytes = field(repr=False)
+    password: bytes | None = field(repr=False, default=None)
+    """Of a keystore."""
+
+    def private_keys(self) -> tuple[PrivateKey | None, ...]:
+        """Return the private keys in it, None for each that cannot be read."""
+        return keys_in(self.data, self.password)
 
 
 _Files = Mapping[FileRole, _File]
@@ -99,7 +108,7 @@ class _Proposal:
     @property
     def installed(self) -> tuple[Certificate, ...]:
         """What the files hold, in the order in which a server presents it."""
-        return presented_by(_held(self.files))
+        return presented_by(_held(self.files), _password(self.files))
 
 
 def make_plan(
@@ -117,7 +126,7 @@ def make_plan(
     every: list[_Proposal] = []
     objections: list[Objection] = []
     for site, files in disk:
-        candidate = _fitting(candidates, site, presented_by(_held(files)))
+        candidate = _fitting(candidates, site, presented_by(_held(files), _password(files)))
         if isinstance(candidate, Objection):
             objections.append(candidate)
         else:
@@ -154,10 +163,10 @@ def plan_activation(
             for file in files.values()
             if file.state is None
         )
-        made = read_candidate([Given(file.given, file.data) for file in files.values()])
+        made = read_candidate([Given(file.given, file.data) for file in files.values()], _password(files))
         if isinstance(made, NoCandidate):
             objections.append(Objection(Ground.UNUSABLE, f"{site.component.name}: {made.detail}"))
-        elif as_it_lies := presented_by(_held(files)):
+        elif as_it_lies := presented_by(_held(files), _password(files)):
             candidate = Candidate(as_it_lies[0], as_it_lies[1:], made.key, made.root)
             proposals.append(_Proposal(site, candidate, files, _held(files)))
         else:
@@ -188,23 +197,32 @@ def plan_rollback(
     old = {role: content[file.path] for role, file in files.items()}
     if old == _held(files):
         return Refused((Objection(Ground.NOTHING_TO_DO, "the files are those of the backup set already"),))
-    made = read_candidate([Given(file.given, old[role]) for role, file in files.items()])
+    made = read_candidate([Given(file.given, old[role]) for role, file in files.items()], _password(files))
     if isinstance(made, NoCandidate):
         return Refused((Objection(Ground.UNUSABLE, f"{site.component.name}: {made.detail}"),))
-    return _conclude(Kind.ROLLBACK, [_Proposal(lenient, made, files, old)], reader, now, losses)
+    as_it_was = replace(made, put_right=())
+    return _conclude(Kind.ROLLBACK, [_Proposal(lenient, as_it_was, files, old)], reader, now, losses)
 
 
 def keys_at_hand(component: Component, reader: Reader) -> tuple[PrivateKey, ...]:
     """Return the private keys that a component has, for a certificate that comes without one."""
-    paths = paths_of(component.artefacts)
     found: list[PrivateKey] = []
-    for path in (paths[role] for role in _WITH_KEY if role in paths):
+    for role in (each for each in _WITH_KEY if each in component.artefacts.files):
         try:
-            data = reader.read(reader.resolve(path))[1]
+            found += filter(None, _read(role, component.artefacts, reader).private_keys())
         except OSError:
             continue
-        found += filter(None, keys_in(data))
     return tuple(found)
+
+
+def read_password(path: str, reader: Reader) -> bytes:
+    """Return the password that the file at `path` holds; raises OSError, also where it is no text."""
+    password = password_in(reader.read(reader.resolve(path))[1])
+    try:
+        password.decode()
+    except UnicodeDecodeError:
+        raise OSError(errno.EILSEQ, "the password in it is no UTF-8 text", path) from None
+    return password
 
 
 def _read_all(sites: Sequence[Site], reader: Reader) -> list[tuple[Site, _Files]] | Refused:
@@ -213,12 +231,14 @@ def _read_all(sites: Sequence[Site], reader: Reader) -> list[tuple[Site, _Files]
     disk: list[tuple[Site, _Files]] = []
     for site in sorted(sites, key=lambda site: site.component.name):
         files: dict[FileRole, _File] = {}
-        for role, given in paths_of(site.component.artefacts).items():
+        for role, given in site.component.artefacts.files.items():
             try:
-                files[role] = _read(role, given, reader)
+                files[role] = _read(role, site.component.artefacts, reader)
             except OSError as error:
                 why = error.strerror or "it cannot be read"
-                objections.append(Objection(Ground.UNREADABLE, f"{printable(given)}: {printable(why)}"))
+                objections.append(
+                    Objection(Ground.UNREADABLE, f"{printable(str(error.filename or given))}: {printable(why)}")
+                )
         disk.append((site, files))
     uses = Counter(file.path for _, files in disk for file in files.values())
     objections += (
@@ -229,13 +249,17 @@ def _read_all(sites: Sequence[Site], reader: Reader) -> list[tuple[Site, _Files]
     return Refused(tuple(objections)) if objections else disk
 
 
-def _read(role: FileRole, given: str, reader: Reader) -> _File:
+def _read(role: FileRole, artefacts: Artefacts, reader: Reader) -> _File:
+    """Return one artefact, missing or not; raises OSError, also where the password of a keystore cannot be read."""
+    given, password = artefacts.files[role], None
+    if role is FileRole.KEYSTORE and artefacts.password_file is not None:
+        password = read_password(artefacts.password_file, reader)
     path = reader.resolve(given)
     try:
         found, data = reader.read(path)
     except FileNotFoundError:
-        return _File(role, given, path, None, b"")
-    return _File(role, given, path, state_of(found, data), data)
+        return _File(role, given, path, None, b"", password)
+    return _File(role, given, path, state_of(found, data), data, password)
 
 
 def _fitting(candidates: Sequence[Candidate], site: Site, installed: Sequence[Certificate]) -> Candidate | Objection:
@@ -255,12 +279,19 @@ def _fitting(candidates: Sequence[Candidate], site: Site, installed: Sequence[Ce
 
 def _content(candidate: Candidate, site: Site, files: _Files) -> dict[FileRole, bytes]:
     """Return what each file is to hold, which is what it holds where that says the same."""
-    rendered = render(candidate, site.component.artefacts)
+    keystore = files[FileRole.KEYSTORE].data if FileRole.KEYSTORE in files else b""
+    rendered = render(candidate, site.component.artefacts, keystore, _password(files))
     content: dict[FileRole, bytes] = {}
     for role, file in files.items():
         new = rendered.get(role, b"")
-        content[role] = file.data if says_the_same(file.data, new) else new + carried_over(file.data)
+        kept = says_the_same(file.data, new, file.password)
+        content[role] = file.data if kept else new + carried_over(file.data)
     return content
+
+
+def _password(files: _Files) -> bytes | None:
+    """Return the password of the keystore, where there is one among the files."""
+    return files[FileRole.KEYSTORE].password if FileRole.KEYSTORE in files else None
 
 
 def _held(files: _Files) -> dict[FileRole, bytes]:
@@ -273,7 +304,7 @@ def _conclude(
     objections: list[Objection] = []
     effects: list[Effect] = []
     for each in proposals:
-        objections += (*_unwritable(each), *precheck(each.candidate, _demands(each, kind), now))
+        objections += (*_unwritable(each, kind), *precheck(each.candidate, _demands(each, kind), now))
         shown = rehearse(each.candidate, [_staged(stage, each.installed) for stage in each.site.stages], now)
         if isinstance(shown, CannotBeServed):
             objections.append(Objection(Ground.CANNOT_BE_SERVED, shown.detail))
@@ -310,14 +341,17 @@ def _conclude(
     return Prepared(Order(plan, content), tuple(effects), tuple(remarks), leaves)
 
 
-def _unwritable(proposal: _Proposal) -> Iterator[Objection]:
+def _unwritable(proposal: _Proposal, kind: Kind) -> Iterator[Objection]:
     component = proposal.site.component.name
     installed = proposal.installed
     for role, file in proposal.files.items():
         if not proposal.content[role] and file.state is not None:
             detail = f"{file.given} would be empty: give the root of the candidate, too"
             yield Objection(Ground.NO_CHAIN_TO_WRITE, printable(detail))
-        if role in _WITH_KEY and file.state is not None and not keys_in(file.data):
+        rewritten = kind is Kind.REPLACE and file.data != proposal.content[role]
+        if role is FileRole.KEYSTORE and rewritten and (why := loss(file.data, file.password)):
+            yield Objection(Ground.KEYSTORE_WOULD_BE_LOST, f"{printable(file.given)} {why}")
+        if role in _WITH_KEY and file.state is not None and not file.private_keys():
             for found in judge_exposure(file.state.mode, printable(file.given)):
                 yield Objection(Ground.KEY_WOULD_BE_EXPOSED, found.detail)
     if not proposal.files.keys() & set(_WITH_KEY) and installed:
@@ -366,7 +400,9 @@ def _changes(proposal: _Proposal, reader: Reader) -> Iterator[Change]:
         before = file.state or _metadata(file, proposal.files, reader)
         after = replace(before, sha256=hashlib.sha256(proposal.content[role]).hexdigest())
         given = file.given if file.given != file.path else ""
-        yield Change(component.name, file.path, file.state, after, given, component.write_mode is WriteMode.IN_PLACE)
+        in_place = component.write_mode is WriteMode.IN_PLACE
+        says = digest_of(proposal.content[role], file.password) if role is FileRole.KEYSTORE else ""
+        yield Change(component.name, file.path, file.state, after, given, in_place, says)
 
 
 def _metadata(missing: _File, files: _Files, reader: Reader) -> FileState:
@@ -380,7 +416,7 @@ def _metadata(missing: _File, files: _Files, reader: Reader) -> FileState:
 
 def _serving(proposal: _Proposal, *, new: bool) -> Iterator[Serving]:
     content = proposal.content if new else _held(proposal.files)
-    chain = presented_by(content)
+    chain = presented_by(content, _password(proposal.files))
     # A root is presented or not by the server's whim: some look for one themselves, some leave it out.
     bare = tuple(each for each in chain if each is chain[0] or not each.self_issued)
     root = proposal.candidate.root
@@ -399,5 +435,5 @@ def _remarks(proposal: _Proposal) -> Iterator[str]:
         new = candidate.certificate.key
         yield f"{component}: the key changes from {old} to {new}: who knows only the one kind no longer connects"
     for role in _WITH_KEY:
-        if role in proposal.files and None in keys_in(proposal.files[role].data):
+        if role in proposal.files and None in proposal.files[role].private_keys():
             yield f"{component}: the private key on disk is encrypted, the new one will not be"

@@ -44,8 +44,9 @@ def thaw(setting: Setting, component: str) -> Busy | None:
             for record in records:
                 if record.event is Event.FROZEN and component in record.data["components"]:
                     under_way = _resume(setting, _records_of(setting, record.transaction))
-                    under_way.note(Event.THAWED, components=[component])
+                    # Cleared first: whoever is killed amid it leaves the component frozen, to be thawed again.
                     under_way.clear(keep_backup=True)
+                    under_way.note(Event.THAWED, components=[component])
     finally:
         locks.release()
     return None
@@ -125,6 +126,7 @@ def _tidy(under_way: Transaction, ended: Record) -> Ending:
 
 def _all_new(under_way: Transaction) -> bool:
     try:
+        under_way.settle()
         return all(
             change.before == change.after or under_way.condition(change) is Condition.NEW
             for change in under_way.plan.changes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Self
@@ -10,6 +11,8 @@ from actions.ending import Cause, Outcome
 from actions.journal import ENDED, Event, Record
 from actions.plan import Kind
 
+RECENT: Final = 32
+"""Endings of each component that are kept in mind."""
 _OUTCOMES: Final = ENDED | {Event.REFUSED, Event.FROZEN}
 
 
@@ -82,6 +85,18 @@ class Ended:
     at: float
     plan: str
     """Its hash."""
+    began: float = 0.0
+    """Unix time; that of the end where it was refused."""
+    wish: Wish | None = None
+    """What was asked for, where that is recorded."""
+    why: str = ""
+    """Why it was asked for; printable."""
+    candidate: str = ""
+    """What identifies what was to be installed."""
+    leaf: str = ""
+    """SHA-256 of the certificate that was to be served."""
+    accepted: frozenset[tuple[str, str]] = frozenset()
+    """Each client and the endpoint that it accepted when it was validated."""
 
 
 @dataclass(slots=True)
@@ -101,9 +116,10 @@ class Standing:
     rejected: dict[str, Word] = field(default_factory=dict)
     last: dict[str, Ended] = field(default_factory=dict)
     """What ended last, by component."""
-    failed: dict[str, tuple[int, float]] = field(default_factory=dict)
-    """How often in a row a plan failed, and the Unix time at which it last did, by hash."""
+    recent: dict[str, deque[Ended]] = field(default_factory=dict)
+    """What ended lately, by component, oldest first."""
     _begun: dict[str, Record] = field(default_factory=dict)
+    _accepted: dict[str, frozenset[tuple[str, str]]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, records: Iterable[Record]) -> Self:
@@ -119,8 +135,11 @@ class Standing:
             case Event.BEGIN:
                 self._begin(record)
             case Event.CLOSED:
-                self.unfinished.pop(record.transaction, None)
-                self._begun.pop(record.transaction, None)
+                for under_way in (self.unfinished, self._begun, self._accepted):
+                    under_way.pop(record.transaction, None)
+            case Event.VALIDATED:
+                accepted = record.data.get("accepted", ())
+                self._accepted[record.transaction] = frozenset((str(client), str(at)) for client, at in accepted)
             case Event.FROZEN | Event.THAWED:
                 self._freeze(record)
             case Event.QUARANTINED:
@@ -169,10 +188,13 @@ class Standing:
             self.approved.pop(plan, None)
             self.rejected[plan] = said
 
-    def _ended(self, record: Record) -> Ended:
+    def _ended(self, record: Record) -> Ended | None:
         # A refusal stands for itself.
-        begun = self._begun.get(record.transaction, record).data
+        begin = self._begun.get(record.transaction, record)
+        begun = begin.data
         plan = begun.get("plan", begun)
+        if "kind" not in plan:
+            return None
         ended = Ended(
             record.transaction,
             Kind(plan["kind"]),
@@ -183,13 +205,16 @@ class Standing:
             str(begun.get("by", "")),
             record.at,
             str(begun.get("hash", "")),
+            begin.at,
+            Wish.from_json(begun["wish"]) if "wish" in begun else None,
+            str(begun.get("why", "")),
+            str(begun.get("candidate", "")),
+            str(begun.get("leaf", "")),
+            self._accepted.get(record.transaction, frozenset()),
         )
         for component in ended.components:
             self.last[component] = ended
-        if ended.outcome is Outcome.COMMITTED:
-            self.failed.pop(ended.plan, None)
-        else:
-            self.failed[ended.plan] = (self.failed.get(ended.plan, (0, 0.0))[0] + 1, ended.at)
+            self.recent.setdefault(component, deque(maxlen=RECENT)).append(ended)
         return ended
 
 

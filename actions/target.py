@@ -11,7 +11,7 @@ from typing import Final
 
 from actions import backup
 from actions.plan import Change, FileState
-from actions.world import Metadata, World, remove, write_all, write_new
+from actions.world import LOST_BY_WRITING, Metadata, World, remove, write_all, write_new
 from config.text import printable
 
 _NOT_A_FILE: Final = frozenset({errno.ELOOP, errno.EINVAL, errno.ENOTDIR, errno.EISDIR, errno.EFBIG})
@@ -113,7 +113,11 @@ def unsafe_directory(world: World, directory: str, trusted: frozenset[int] = fro
 
 
 def stage(world: World, change: Change, transaction: str, data: bytes) -> None:
-    """Put the new file beside the target and give the old one a second name; raises OSError."""
+    """Put the new file beside the target and give the old one a second name; raises OSError.
+
+    It has owner, mode, access list and attributes of the old one, and the time of now, since whoever compares times to
+    learn of a change would miss it else.
+    """
     if hashlib.sha256(data).hexdigest() != change.after.sha256:
         raise OSError(errno.EINVAL, "the bytes are not those of the plan")
     attributes = None if change.before is None else world.attributes(change.path)
@@ -172,13 +176,33 @@ def _take_place(world: World, ours: str, path: str, expected: FileState) -> None
         raise ThirdPartyError(f"{printable(path)} was changed by someone else at the last instant")
 
 
-def _write_over(world: World, path: str, data: bytes, after: FileState) -> None:
+def _write_over(world: World, path: str, data: bytes, after: FileState, mtime_ns: int | None = None) -> None:
     descriptor = world.open(path)
     try:
         world.set_owner(descriptor, after.owner, after.group)
         world.set_mode(descriptor, after.mode)
         write_all(world, descriptor, 0, data)
         world.truncate(descriptor, len(data))
+        if after.mode & LOST_BY_WRITING:
+            world.set_mode(descriptor, after.mode)
+        if mtime_ns is not None:
+            world.set_times(descriptor, mtime_ns)
+        world.sync(descriptor)
+    finally:
+        world.close(descriptor)
+
+
+def settle(world: World, change: Change) -> None:
+    """Have a file that is written over reach the medium, where a process that wrote it was killed; raises OSError."""
+    if not change.in_place:
+        return
+    try:
+        descriptor = world.open(change.path)
+    except OSError as error:
+        if error.errno in {*_NOT_A_FILE, errno.ENOENT}:
+            return
+        raise
+    try:
         world.sync(descriptor)
     finally:
         world.close(descriptor)
@@ -240,7 +264,8 @@ def _torn(data: bytes, old: bytes, new: bytes) -> bool:
 def restore(world: World, root: str, change: Change, transaction: str) -> None:
     """Put the old file back where the new one is, or parts of it; raises BackupError, ThirdPartyError, OSError.
 
-    The old inode where it is what it was, else the copy of the backup set.
+    The old inode where it is what it was, else the copy of the backup set: in each case the old file in everything that
+    was kept, the time of its last change included, as if nothing had happened.
     """
     if change.before is None:
         remove(world, change.path)
@@ -258,7 +283,7 @@ def restore(world: World, root: str, change: Change, transaction: str) -> None:
     copy = next(each for each in taken.copies if each.path == change.path)
     data = backup.read_copy(world, root, taken, copy)
     if change.in_place:
-        _write_over(world, change.path, data, change.before)
+        _write_over(world, change.path, data, change.before, copy.metadata.mtime_ns if copy.metadata else None)
         return
     again = _beside(change.path, transaction, "again")
     remove(world, again)

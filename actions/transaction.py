@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from actions import backup, service, target
 from actions.backup import BackupError
-from actions.ending import Cause, Ending, Failure, Outcome
+from actions.ending import CANDIDATES_FAULT, Cause, Ending, Failure, Outcome
 from actions.journal import Event, Journal, JournalError, Record
 from actions.lock import Busy, acquire
 from actions.plan import Change, Kind, Order, Plan, plan_to_json
@@ -26,10 +26,6 @@ from config.service import Activation, Service
 from config.text import printable
 
 _KEEP: Final = 20
-
-
-_CANDIDATES_FAULT: Final = frozenset({Cause.CONFIG_TEST, Cause.ACTIVATION, Cause.CLIENT_LOST})
-"""What trying the same candidate again would only repeat, provided that the old set then works."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +42,8 @@ class Setting:
     terms: Terms = field(default_factory=Terms)
     stopping: Callable[[], bool] = lambda: False
     """Whether this process was told to end: what has switched no file yet is given up."""
-    by: str = ""
-    """On whose behalf, for the record; printable."""
+    asked: Mapping[str, Any] = field(default_factory=dict)
+    """Who asked for it, for what and why, for the record: `by`, `why` and `wish`, plain values."""
     told: Callable[[Record], None] = lambda _record: None
     """Hears of each step once it is in the journal."""
 
@@ -70,7 +66,7 @@ class Setting:
 
 def candidate_of(plan: Plan) -> str:
     """Return what identifies a candidate in quarantine: the SHA-256 over what it would write where, hexadecimal."""
-    what = sorted((each.path, each.after.sha256) for each in plan.changes)
+    what = sorted((each.path, each.promise) for each in plan.changes)
     return hashlib.sha256(repr(what).encode()).hexdigest()
 
 
@@ -107,7 +103,7 @@ def _refuse(setting: Setting, name: str, plan: Plan, failure: Failure) -> Ending
             "kind": plan.kind,
             "components": plan.components,
             "hash": plan.hash,
-            "by": setting.by,
+            **setting.asked,
             **_recorded(Outcome.REFUSED, failure),
         },
     )
@@ -210,7 +206,9 @@ class Transaction:
             Event.BEGIN,
             plan=plan_to_json(plan),
             hash=plan.hash,
-            by=self.setting.by,
+            candidate=candidate_of(plan),
+            leaf=next((chain[0] for each in plan.serves for chain in each.chains if chain), ""),
+            **self.setting.asked,
             baseline=sight_to_json(self.baseline),
         )
         for component in sorted({change.component for change in plan.changes}):
@@ -308,7 +306,7 @@ class Transaction:
             return changed
         if not any(each.chain for each in seen.sight.served):
             self._remark("no endpoint answered before or after: the change was not seen live")
-        self.note(Event.VALIDATED)
+        self.note(Event.VALIDATED, accepted=sorted(seen.sight.accepted))
         return None
 
     def _changed(self) -> Failure | None:
@@ -351,7 +349,8 @@ class Transaction:
         Where the new chains are not served by all, the old set must even be worse.
         """
         new = {chain for each in self.plan.serves for chain in each.chains}
-        if failure.cause not in (Cause.CLIENT_LOST, Cause.NOT_SERVED) or not self.last.accepted:
+        served = self.last.accepted | self.last.partly
+        if failure.cause not in (Cause.CLIENT_LOST, Cause.NOT_SERVED) or not served:
             return False
         if self.baseline.answering - self.last.reliable or not new & {each.chain for each in self.last.served}:
             return False
@@ -363,7 +362,7 @@ class Transaction:
             self._remark(f"the old set could not be judged: {type(error).__name__}")
             return False
         gains = any(each.client not in self.plan.expected_losses for each in would - self.last.accepted)
-        return not gains and (failure.cause is Cause.CLIENT_LOST or would < self.last.accepted)
+        return not gains and (failure.cause is Cause.CLIENT_LOST or would < served)
 
     def _old_files(self) -> dict[str, bytes]:
         world, root = self.setting.world, self.setting.backups
@@ -401,7 +400,7 @@ class Transaction:
             return self.freeze(Failure(failure.cause, f"{failure.sentence}; and then {problem.sentence}"))
         if not live:
             self._remark("the old files are back; that they are served was not seen, the services being down")
-        if failure.cause in _CANDIDATES_FAULT:
+        if failure.cause in CANDIDATES_FAULT:
             self.note_if_possible(Event.QUARANTINED, candidate=candidate_of(self.plan), reason=failure.sentence)
         return self._end(Outcome.ROLLED_BACK, Event.ROLLED_BACK, failure)
 
@@ -416,11 +415,20 @@ class Transaction:
         for change, condition in reversed(found):
             if condition is not Condition.OLD:
                 target.restore(self.setting.world, self.setting.backups, change, self.name)
-        self._sync_directories()
+        self.settle()
         for change in self.plan.changes[: self.touched]:
             if self.condition(change) is not Condition.OLD:
                 return Failure(Cause.STORAGE, f"{printable(change.path)} is not what it was, though it was put back")
         return None
+
+    def settle(self) -> None:
+        """Have what the targets are now reach the medium: a process that changed them may have been killed before.
+
+        Raises OSError.
+        """
+        for change in self.plan.changes:
+            target.settle(self.setting.world, change)
+        self._sync_directories()
 
     def condition(self, change: Change) -> Condition:
         """Say what one file is now; raises OSError."""

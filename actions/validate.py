@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from actions.plan import Plan
 from actions.world import World
 from config.text import printable
 
 _Chains = tuple[tuple[str, ...], ...]
+
+_SOON: Final = 0.05
+"""Seconds from a first look at what is not served yet to the second; each further wait is twice as long."""
 
 
 class Acceptance(NamedTuple):
@@ -48,6 +51,9 @@ class Sight:
 
     served: tuple[Served, ...] = ()
     accepted: frozenset[Acceptance] = frozenset()
+    """Of everything that an endpoint presents."""
+    partly: frozenset[Acceptance] = frozenset()
+    """Of some of what an endpoint presents, not of all of it; no part of the record of a sight."""
 
     @property
     def answering(self) -> frozenset[tuple[str, str]]:
@@ -151,19 +157,28 @@ def _name(endpoint: str, how: str) -> str:
 
 
 def watch(world: World, look: Callable[[], Sight], judge: Callable[[Sight], Seen], terms: Terms) -> Seen:
-    """Look until nothing is wrong several times in a row, or only lost clients are, or it is too late."""
+    """Look until nothing is wrong several times in a row, or only lost clients are, or it is too late.
+
+    Looks that count are the interval of the terms apart; a service that is not yet there is looked at again sooner, for
+    many take up their files just after the command that tells them to has ended.
+    """
     end = world.monotonic() + terms.deadline
     good = only_lost = 0
+    soon = _SOON
+    unserved: tuple[str, ...] = ()
     while True:
         seen = judge(look())
+        unserved = seen.unserved or unserved
         good = good + 1 if seen.steady else 0
         # A client that is lost to the very chain it is to accept is not won back by waiting.
         only_lost = only_lost + 1 if seen.lost and not seen.unserved else 0
         if max(good, only_lost) >= terms.successes:
             return seen
-        if world.monotonic() + terms.interval > end:
-            return seen if not seen.steady else Seen(seen.sight, ("what is served was not steady in time",))
-        world.sleep(terms.interval)
+        wait = min(soon, terms.interval) if seen.unserved else terms.interval
+        soon = 2 * soon if seen.unserved else _SOON
+        if world.monotonic() + wait > end:
+            return seen if not seen.steady else Seen(seen.sight, (*unserved, "this was not steady in time"))
+        world.sleep(wait)
 
 
 def sight_to_json(sight: Sight) -> dict[str, Any]:

@@ -19,6 +19,8 @@ from config.service import Command
 from config.text import printable
 
 READ_LIMIT: Final = 16 * 2**20
+LOST_BY_WRITING: Final = stat.S_ISUID | stat.S_ISGID
+"""Bits of a mode that the kernel takes away when someone else than root writes: to be set once more after it."""
 _OUTPUT_LIMIT: Final = 16_384
 _KEPT_ATTRIBUTES: Final = ("user.", "system.posix_acl_access", "security.selinux")
 _GET_FLAGS: Final = 0x80086601
@@ -288,6 +290,7 @@ class Metadata:
     attributes: Mapping[str, bytes] | None = None
     """None leaves them as the directory gives them."""
     mtime_ns: int | None = None
+    """Of the last change; None for now."""
 
 
 def write_new(world: World, path: str, data: bytes, metadata: Metadata | None = None) -> None:
@@ -304,6 +307,8 @@ def write_new(world: World, path: str, data: bytes, metadata: Metadata | None = 
             # After the access ACL, which brings a mode of its own.
             world.set_mode(descriptor, metadata.mode)
         write_all(world, descriptor, 0, data)
+        if metadata is not None and metadata.mode & LOST_BY_WRITING:
+            world.set_mode(descriptor, metadata.mode)
         if metadata is not None and metadata.mtime_ns is not None:
             world.set_times(descriptor, metadata.mtime_ns)
         world.sync(descriptor)

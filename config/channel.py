@@ -9,6 +9,8 @@ from types import MappingProxyType
 
 from config.vocabulary import Code, Severity, TargetKind
 
+NO_LABELS: Mapping[str, str] = MappingProxyType({})
+
 
 @dataclass(frozen=True, slots=True)
 class Channel:
@@ -33,14 +35,19 @@ class Match:
     components: tuple[str, ...] = ()
     kinds: tuple[TargetKind, ...] = ()
     codes: tuple[Code, ...] = ()
+    labels: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    """Labels of the component, and the values of which each must have one."""
 
-    def holds(self, target: str, component: str | None, kind: TargetKind, code: Code) -> bool:
-        """Whether a finding with these labels is meant."""
+    def holds(
+        self, target: str, component: str | None, kind: TargetKind, code: Code, labels: Mapping[str, str] = NO_LABELS
+    ) -> bool:
+        """Whether a finding is meant that is about this, `labels` being those of the component."""
         return (
             (not self.targets or any(fnmatchcase(target, each) for each in self.targets))
             and (not self.components or component in self.components)
             and (not self.kinds or kind in self.kinds)
             and (not self.codes or code in self.codes)
+            and all(labels.get(name) in values for name, values in self.labels)
         )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime
+from ipaddress import ip_network
 from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
@@ -132,6 +133,14 @@ def _sentence(text: str) -> str:
     return words
 
 
+def _is_network(text: str) -> bool:
+    try:
+        ip_network(text)
+    except ValueError:
+        return False
+    return True
+
+
 def channel_url(text: str) -> str:
     """Return `text` where it may be a URL that apprise takes; whether it is one, only apprise knows."""
     if not re.fullmatch(_CHANNEL_URL, text) or not text.isprintable():
@@ -177,6 +186,7 @@ Sentence = Annotated[
     WithJsonSchema({"type": "string", "minLength": 1}),
 ]
 Host = _text("a DNS name or an IP address", _is_host)
+Network = _text("a network without bits of a host, such as 10.0.0.0/8 or fd00::/8", _is_network)
 Address = _text("host:port, such as www.example.com:443 or [2001:db8::1]:443", lambda text: bool(_port_of(text)))
 ListenAddress = _text("host:port, such as 127.0.0.1:9790 or [::]:9790", lambda text: _port_of(text) is not None)
 ChannelURL = Annotated[str, AfterValidator(channel_url), WithJsonSchema({"type": "string", "format": "uri"})]

@@ -15,6 +15,7 @@ from config.channel import Channel, Telling
 from config.document import Document, Mistake, Path, join, parse, shown, substitute
 from config.fields import RESERVED_NAMES, channel_url, heartbeat_url
 from config.model import (
+    DEFAULT_CLIENT,
     CertifiStore,
     Client,
     Component,
@@ -24,13 +25,15 @@ from config.model import (
     SystemStore,
     TrustStore,
 )
+from config.policy import Policy, Replace, is_one_of
 from config.schema.problem import Problem
 from config.schema.root import Root
-from config.schema.section import DEFAULT_CLIENT, Names, unlike
+from config.schema.section import Names, is_pattern, unlike
 from config.schema.validate import Validated, validate
+from config.shipped import shipped_policies
 from config.text import printable
 from config.trusted import is_read_only, read_secrets, unsafe
-from config.vocabulary import FileRole
+from config.vocabulary import FileRole, Mode
 
 SIZE_LIMIT: Final = 16 * 1024 * 1024
 """Bytes of one configuration file."""
@@ -63,12 +66,14 @@ def load(path: str, environ: Mapping[str, str]) -> Config | tuple[Mistake, ...]:
     mistakes.extend(clashes)
     document, found, is_added = _with_profile(joined)
     is_whole &= is_added
-    validated = validate(document, _names(document) if is_whole else Names(None, None, None))
+    validated = validate(document, _names(document) if is_whole else Names(None, None, None, None))
     declared = _declare(document, validated)
     told = _tell(validated)
     found = [*found, *validated.problems, *declared.problems, *told.problems]
-    if is_whole:
+    found.extend(_check_policy_names(document, validated))
+    if is_whole and not any(problem.path[0] in {"endpoints", "components"} for problem in validated.problems):
         found.extend(_check_waivers(validated, declared))
+        found.extend(_check_policies(validated, declared))
     known = {(mistake.file, mistake.line, mistake.key) for mistake in mistakes}
     more = (document.mistake(*problem) for problem in found)
     mistakes.extend(each for each in more if (each.file, each.line, each.key) not in known)
@@ -99,12 +104,20 @@ def _config(root: Root, declared: _Declared, told: _Told, files: Iterable[_File]
         components=MappingProxyType(declared.components),
         trust_stores=MappingProxyType({**_IMPLICIT_STORES, **stores}),
         clients=MappingProxyType({**_IMPLICIT_CLIENTS, **clients}),
+        policies=_policies(root),
         waivers=tuple(each.build() for each in root.waivers),
         channels=MappingProxyType(told.channels),
         telling=told.telling,
+        profile=root.profile,
         sources=tuple(file.path for file in files),
         digest=_digest(files),
     )
+
+
+def _policies(root: Root) -> tuple[Policy, ...]:
+    own = tuple(each.build() for each in root.policies)
+    names = {each.name for each in own}
+    return (*own, *(each for each in shipped_policies() if each.name not in names))
 
 
 def digest_on_disk(path: str) -> str:
@@ -219,7 +232,10 @@ def _names(document: Document) -> Names:
         return frozenset(implicit).union(items if isinstance(items, dict) else ())
 
     return Names(
-        declared("trust_stores", _IMPLICIT_STORES), declared("clients", _IMPLICIT_CLIENTS), declared("channels", ())
+        declared("trust_stores", _IMPLICIT_STORES),
+        declared("clients", _IMPLICIT_CLIENTS),
+        declared("components", ()),
+        declared("channels", ()),
     )
 
 
@@ -263,16 +279,10 @@ def _declare(document: Document, validated: Validated) -> _Declared:
     for name, section in validated.root.components.items():
         component, endpoints = section.build(name)
         declared.components[name] = component
-        artefacts = component.artefacts
-        for role, path in (
-            (FileRole.CERTIFICATE, artefacts.certificate),
-            (FileRole.KEY, artefacts.key),
-            (FileRole.CHAIN, artefacts.chain),
-            (FileRole.COMBINED, artefacts.combined),
-        ):
-            if path is not None:
-                file = FileTarget(f"{name}/{role}", path, role, name)
-                declared.add_file(file, ("components", name, "artefacts", str(role)))
+        for role, path in component.artefacts.files.items():
+            password_file = component.artefacts.password_file if role is FileRole.KEYSTORE else None
+            file = FileTarget(f"{name}/{role}", path, role, name, password_file=password_file)
+            declared.add_file(file, ("components", name, "artefacts", str(role)))
         for index, built in enumerate(endpoints):
             declared.add_endpoint(built, ("components", name, "endpoints", index))
     return declared
@@ -314,10 +324,43 @@ def _tell(validated: Validated) -> _Told:
 
 def _check_waivers(validated: Validated, declared: _Declared) -> Iterator[Problem]:
     """Yield each waiver for a target that there is not; what a watch finds, called by its path, cannot be known."""
-    if any(problem.path[0] in {"endpoints", "components"} for problem in validated.problems):
-        return
-    known = declared.targets.keys() | RESERVED_NAMES
     for index, waiver in zip(validated.positions.get("waivers", ()), validated.root.waivers, strict=True):
-        if waiver.target not in known and not waiver.target.startswith("/"):
-            problem = f"there is no target {shown(waiver.target)}{unlike(waiver.target, known)}"
-            yield Problem(("waivers", index, "target"), problem)
+        yield from _check_target(waiver.target, ("waivers", index, "target"), declared)
+
+
+def _check_target(name: str, path: Path, declared: _Declared) -> Iterator[Problem]:
+    known = declared.targets.keys() | RESERVED_NAMES
+    if name not in known and not name.startswith("/"):
+        yield Problem(path, f"there is no target {shown(name)}{unlike(name, known)}")
+
+
+def _check_policy_names(document: Document, validated: Validated) -> Iterator[Problem]:
+    first: dict[str, Path] = {}
+    for index, policy in zip(validated.positions.get("policies", ()), validated.root.policies, strict=True):
+        path = ("policies", index, "name")
+        if policy.name in first:
+            where = document.mark(first[policy.name])
+            yield Problem(path, f"there is a policy {shown(policy.name)} at {where} already, expected another name")
+        first.setdefault(policy.name, path)
+
+
+def _check_policies(validated: Validated, declared: _Declared) -> Iterator[Problem]:
+    """Yield where a policy is for a target that there is not, or would install what nobody vouches for."""
+    for index, section in zip(validated.positions.get("policies", ()), validated.root.policies, strict=True):
+        policy = section.build()
+        for position, target in enumerate(policy.match.targets):
+            if not is_pattern(target):
+                yield from _check_target(target, ("policies", index, "match", "target", position), declared)
+        if policy.mode is not Mode.AUTO or not isinstance(policy.action, Replace) or policy.action.allowed_issuers:
+            continue
+        open_to_any = [
+            name
+            for name, component in declared.components.items()
+            if not component.allowed_issuers and is_one_of(name, policy.match.components or ("*",))
+        ]
+        if open_to_any:
+            problem = (
+                f"found 'auto', but nobody says whose certificates '{open_to_any[0]}' may be given; expected "
+                "'allowed_issuers' in 'replace', or in that component"
+            )
+            yield Problem(("policies", index, "mode"), problem)

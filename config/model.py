@@ -5,12 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from config.channel import Channel, Telling
+from config.reach import Reach
 from config.service import Service
 from config.vocabulary import Code, FileRole, KeyKind, Mode, TLSVersion, VerifierName, WriteMode
 
+if TYPE_CHECKING:
+    # Policies are made of thresholds, which are here.
+    from config.policy import Policy
+
 DAY = 86_400
+
+DEFAULT_CLIENT = "default"
+"""The client that must accept an endpoint where none is named."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +56,8 @@ class FileTarget:
     """Where given, the file's chain is judged against it."""
     thresholds: Thresholds | None = None
     """None means the default ones, which also know short-lived and CA certificates."""
+    password_file: str | None = None
+    """With the password of a keystore; None where it has none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,12 +99,28 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True)
 class Artefacts:
-    """The files of a component: either `combined`, or `certificate` (and `key`); and `chain` where it is separate."""
+    """The files of a component: `keystore`, or `combined`, or `certificate` (and `key`); `chain` where separate."""
 
     certificate: str | None = None
     key: str | None = None
     chain: str | None = None
     combined: str | None = None
+    keystore: str | None = None
+    """PKCS#12, with key, certificate and chain."""
+    password_file: str | None = None
+    """With the password of `keystore`, a line end after it aside; None where that has none."""
+
+    @property
+    def files(self) -> Mapping[FileRole, str]:
+        """The files that change when the certificate does, by what they hold, in the order in which they do."""
+        every = {
+            FileRole.COMBINED: self.combined,
+            FileRole.KEYSTORE: self.keystore,
+            FileRole.CERTIFICATE: self.certificate,
+            FileRole.KEY: self.key,
+            FileRole.CHAIN: self.chain,
+        }
+        return {role: path for role, path in every.items() if path is not None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +142,8 @@ class Component:
     """How far a candidate in its inbox is taken without a person."""
     write_mode: WriteMode = WriteMode.RENAME
     """Of all its files."""
+    labels: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    """What policies match it by."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,6 +257,10 @@ class Settings:
     web: Web = Web()
     actor: ActorSettings = ActorSettings()
     validation: Validation = Validation()
+    probe: tuple[Reach, ...] = ()
+    """Where `/probe` may look, beside the endpoints."""
+    x509_cert: bool = False
+    """Whether the certificates in files are exported as x509-certificate-exporter does, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,10 +275,19 @@ class Config:
     components: Mapping[str, Component] = field(default_factory=lambda: MappingProxyType({}))
     trust_stores: Mapping[str, TrustStore] = field(default_factory=lambda: MappingProxyType({}))
     clients: Mapping[str, Client] = field(default_factory=lambda: MappingProxyType({}))
+    policies: tuple[Policy, ...] = ()
+    """In the order in which they are asked, the shipped ones last."""
     waivers: tuple[Waiver, ...] = ()
     channels: Mapping[str, Channel] = field(default_factory=lambda: MappingProxyType({}))
     telling: Telling = field(default_factory=Telling)
+    profile: str | None = None
+    """The name of the shipped profile that the configuration adds to."""
     sources: tuple[str, ...] = ()
     """The files this was read from, to notice that the disk differs from what is loaded."""
     digest: str = ""
     """SHA-256 over those files, hexadecimal."""
+
+    @property
+    def longest_interval(self) -> float:
+        """Seconds within which every target is due to be looked at again."""
+        return max(self.settings.rescan, *(each.every for each in self.endpoints.values()), 0.0)

@@ -29,6 +29,7 @@ from config.model import (
     Watch,
 )
 from config.service import Service
+from config.show_policy import given, show_policy
 
 MASK: Final = "***"
 """What stands in place of a secret."""
@@ -49,6 +50,7 @@ def show(config: Config) -> str:
         "components": {name: _component(each, config.endpoints) for name, each in config.components.items()},
         "trust_stores": {name: _trust_store(each) for name, each in config.trust_stores.items()},
         "clients": {name: _client(each) for name, each in config.clients.items()},
+        "policies": [show_policy(each) for each in config.policies],
         "waivers": [_waiver(each) for each in config.waivers],
         "channels": {name: _channel(each) for name, each in config.channels.items()},
         "telling": _telling(config.telling),
@@ -71,10 +73,6 @@ def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
 _Dumper.add_representer(str, _represent_text)
 
 
-def _given(section: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in section.items() if value is not None}
-
-
 def _settings(settings: Settings) -> dict[str, Any]:
     return {
         "state_directory": settings.state_directory,
@@ -89,13 +87,19 @@ def _settings(settings: Settings) -> dict[str, Any]:
         "rescan": duration_text(settings.rescan),
         "concurrency": settings.concurrency,
         "history_days": settings.history_days,
-        "web": _given(
+        "web": given(
             {
                 "listen": list(settings.web.listen),
                 "config_file": settings.web.config_file,
                 "allowed_hosts": list(settings.web.allowed_hosts),
             }
         ),
+        "probe": {
+            "allow": [
+                {"networks": list(map(str, each.networks)), "ports": sorted(each.ports)} for each in settings.probe
+            ]
+        },
+        "metrics": {"x509_cert": settings.x509_cert},
     }
 
 
@@ -108,7 +112,7 @@ def _actor(actor: ActorSettings) -> dict[str, Any]:
 
 
 def _watch(watch: Watch) -> dict[str, Any]:
-    return _given(
+    return given(
         {
             "files": list(watch.patterns),
             "exclude": list(watch.exclude),
@@ -119,7 +123,7 @@ def _watch(watch: Watch) -> dict[str, Any]:
 
 
 def _endpoint(endpoint: Endpoint) -> dict[str, Any]:
-    return _given({"name": endpoint.name, "server_name": endpoint.server_name, **_looking(endpoint)})
+    return given({"name": endpoint.name, "server_name": endpoint.server_name, **_looking(endpoint)})
 
 
 def _looking(endpoint: Endpoint) -> dict[str, Any]:
@@ -136,18 +140,10 @@ def _looking(endpoint: Endpoint) -> dict[str, Any]:
 
 
 def _component(component: Component, endpoints: Mapping[str, Endpoint]) -> dict[str, Any]:
-    artefacts = component.artefacts
     return {
-        "artefacts": _given(
-            {
-                "certificate": artefacts.certificate,
-                "key": artefacts.key,
-                "chain": artefacts.chain,
-                "combined": artefacts.combined,
-            }
-        ),
+        "artefacts": given(asdict(component.artefacts)),
         "endpoints": [
-            _given({"name": endpoint.server_name, **_looking(endpoint)})
+            given({"name": endpoint.server_name, **_looking(endpoint)})
             for endpoint in map(endpoints.__getitem__, component.endpoints)
         ],
         "clients": list(component.clients),
@@ -156,6 +152,7 @@ def _component(component: Component, endpoints: Mapping[str, Endpoint]) -> dict[
         "allowed_issuers": list(component.allowed_issuers),
         "mode": str(component.mode),
         "write_mode": str(component.write_mode),
+        "labels": dict(component.labels),
     }
 
 
@@ -166,7 +163,7 @@ def _service(service: Service) -> dict[str, Any]:
         named = ("test", "reload", "restart", "stop", "start")
         commands = {name: getattr(service, name) for name in named}
     return {
-        **{name: list(each) if isinstance(each, tuple) else each for name, each in _given(commands).items()},
+        **{name: list(each) if isinstance(each, tuple) else each for name, each in given(commands).items()},
         "activate": str(service.activate),
         "timeout": duration_text(service.timeout),
         "quiesce": service.quiesce,
@@ -211,7 +208,7 @@ def _channel(channel: Channel) -> dict[str, Any]:
 
 def _telling(telling: Telling) -> dict[str, Any]:
     beat = telling.heartbeat
-    return _given(
+    return given(
         {
             "enabled": telling.enabled,
             "routes": [
@@ -239,11 +236,12 @@ def _secret_url(beat: Heartbeat) -> dict[str, str]:
 
 
 def _match(match: Match) -> dict[str, Any]:
-    named = {
-        "targets": list(match.targets),
-        "components": list(match.components),
-        "kinds": list(map(str, match.kinds)),
-        "findings": list(map(str, match.codes)),
+    named: dict[str, Any] = {
+        "target": list(match.targets),
+        "component": list(match.components),
+        "label": {name: list(values) for name, values in match.labels},
+        "kind": list(map(str, match.kinds)),
+        "finding": list(map(str, match.codes)),
     }
     return {key: value for key, value in named.items() if value}
 

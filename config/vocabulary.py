@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Final
 
@@ -147,6 +148,51 @@ DEFAULT_SEVERITY: Final = {
 """Each code's severity where the circumstances say nothing else."""
 
 
+class Group(StrEnum):
+    """What a finding is about, in the coarse."""
+
+    TIME = "time"
+    CHAIN = "chain"
+    NAME = "name"
+    KEY = "key"
+    STATE = "state"
+    SOURCE = "source"
+    TLS = "tls"
+    REVOCATION = "revocation"
+    CLIENT = "client"
+    APPLIANCE = "appliance"
+    SELF = "self"
+
+
+_FIRST_OF_GROUP: Final = {
+    Code.EXPIRED: Group.TIME,
+    Code.INCOMPLETE_CHAIN: Group.CHAIN,
+    Code.HOSTNAME_MISMATCH: Group.NAME,
+    Code.KEY_MISMATCH: Group.KEY,
+    Code.NOT_SERVED: Group.STATE,
+    Code.UNREADABLE: Group.SOURCE,
+    Code.OBSOLETE_PROTOCOL: Group.TLS,
+    Code.REVOKED: Group.REVOCATION,
+    Code.CLIENT_REJECTS: Group.CLIENT,
+    Code.DEFAULT_CERTIFICATE: Group.APPLIANCE,
+    Code.CLOCK_SUSPECT: Group.SELF,
+}
+
+
+def _members() -> Mapping[Group, frozenset[Code]]:
+    """Return the codes of each group: they are declared one group after the other."""
+    members: dict[Group, set[Code]] = {group: set() for group in Group}
+    group = Group.TIME
+    for code in Code:
+        group = _FIRST_OF_GROUP.get(code, group)
+        members[group].add(code)
+    return {each: frozenset(codes) for each, codes in members.items()}
+
+
+GROUP_MEMBERS: Final = _members()
+"""The codes of each group; each code is in one."""
+
+
 class TargetKind(StrEnum):
     """What sort of thing a target is."""
 
@@ -170,6 +216,8 @@ class FileRole(StrEnum):
     CHAIN = "chain"
     COMBINED = "combined"
     """A component's one file with certificate, key and perhaps chain."""
+    KEYSTORE = "keystore"
+    """A component's one file with all of them, in PKCS#12."""
 
 
 class WriteMode(StrEnum):
@@ -209,6 +257,9 @@ class UnreadableReason(StrEnum):
     BAD_PEM = "bad_pem"
     BAD_DER = "bad_der"
     CHANGED_WHILE_READ = "changed_while_read"
+    NO_PASSWORD = "no_password"  # noqa: S105 (a reason, not a secret)
+    """The file with the password of a keystore cannot be read."""
+    WRONG_PASSWORD = "wrong_password"  # noqa: S105 (a reason, not a secret)
     IO_ERROR = "io_error"
     UNFORESEEN = "unforeseen"
     """A fault of certvigil itself; its log tells where."""
@@ -229,6 +280,8 @@ class UnreachableReason(StrEnum):
     """No TLS version in common."""
     HANDSHAKE_FAILED = "handshake_failed"
     TOO_MUCH_DATA = "too_much_data"
+    NOT_PERMITTED = "not_permitted"
+    """Whoever asked for the look may not have certvigil look there."""
     IO_ERROR = "io_error"
     UNFORESEEN = "unforeseen"
     """A fault of certvigil itself; its log tells where."""

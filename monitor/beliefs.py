@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Final, Protocol
 
 from config.model import Endpoint, FileTarget
 from config.vocabulary import Code, FileRole, LookOutcome, Severity, TargetKind
@@ -24,6 +24,7 @@ from probes.observation import EndpointObservation, FileObservation, Presented
 
 SELF = "certvigil"
 """The target that findings about certvigil itself belong to."""
+_WITH_LEAF: Final = (FileRole.CERTIFICATE, FileRole.COMBINED, FileRole.KEYSTORE)
 
 
 class Page(Protocol):
@@ -93,8 +94,8 @@ class Beliefs:
         """Return what is needed to judge that file now."""
         known = self.known.get(target.name)
         keys = ""
-        if target.component is not None and target.role in {FileRole.CERTIFICATE, FileRole.COMBINED}:
-            keys = f"{target.component}/{FileRole.KEY if target.role is FileRole.CERTIFICATE else FileRole.COMBINED}"
+        if target.component is not None and target.role in _WITH_LEAF:
+            keys = f"{target.component}/{FileRole.KEY if target.role is FileRole.CERTIFICATE else target.role}"
         return FileContext(
             target,
             view=self.surroundings.store_view(target.trust_store),
@@ -121,7 +122,7 @@ class Beliefs:
     def _on_disk(self, component: str | None) -> OnDisk | None:
         if component is None:
             return None
-        for role in (FileRole.CERTIFICATE, FileRole.COMBINED):
+        for role in _WITH_LEAF:
             known = self.known.get(f"{component}/{role}")
             if known is not None and known.presented:
                 grace = self.surroundings.config.components[component].not_served_after

@@ -17,14 +17,20 @@ from typing import Any, Final
 
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
+from actions.deliver import Tone
 from config.document import Mistake
 from config.load import digest_on_disk, load
 from config.model import DAY, Config
+from config.policy import Notify
 from config.text import printable
 from config.vocabulary import Code, Severity
 from monitor import systemd
 from monitor.beliefs import Beliefs
 from monitor.bus import Bus
+from monitor.decide.decision import Decision, Standing
+from monitor.decide.outlook import outlook
+from monitor.decide.situation import Situation
+from monitor.decider import Decider
 from monitor.endpoints import EndpointVigil
 from monitor.events import Looked
 from monitor.files import FileVigil
@@ -33,6 +39,8 @@ from monitor.http import Status, WebServer
 from monitor.known import Known
 from monitor.log import log_events
 from monitor.metrics import Counters, Page, Piece, piece
+from monitor.metrics.probed import Probed
+from monitor.prober import Module, Prober, Refused
 from monitor.steward import Charge, Steward
 from monitor.store import Degraded, HistoryEntry, Store, database_path
 from monitor.store import history as read_history
@@ -45,6 +53,8 @@ log = logging.getLogger("certvigil.daemon")
 
 STOP_WITHIN: Final = 4.0
 """Seconds for everything to end in after SIGTERM."""
+_NOT_BEGUN: Final = frozenset({Standing.ACT, Standing.AWAIT_APPROVAL, Standing.PLAN})
+"""Decisions that something is to be done about at every start."""
 HOUSEKEEPING: Final = 15.0
 """Seconds between two looks at certvigil's own state."""
 
@@ -93,7 +103,8 @@ class Daemon:
         self._stale = self._announced = False
         self._for_life = _for_life(config)
         self.counters = Counters(version("certvigil"), now)
-        self.page = Page()
+        self.counters.look_interval(config.longest_interval)
+        self.page = Page(x509_cert=config.settings.x509_cert)
         self._own_findings: dict[str, tuple[Finding, ...]] = {}
         self.failed = False
         self._stop = asyncio.Event()
@@ -112,8 +123,23 @@ class Daemon:
             on_health=self._store_health,
             kept=self._kept,
         )
-        self.telling = Telling(config, lambda: self.beliefs.known, self.store, self.counters, self._telling_fails)
-        self.beliefs = Beliefs(surroundings, Bus(log_events, self.store.record, self.telling.take), self.page)
+        self.telling = Telling(
+            config,
+            lambda: self.beliefs.known,
+            self.store,
+            self.counters,
+            self._telling_fails,
+            outlook=lambda member: outlook(self.decider.standing(member.component or member.target)),
+        )
+        self.decider = Decider(
+            lambda: self.config,
+            lambda: self.beliefs.known,
+            lambda subject: self.steward.done(subject),  # noqa: PLW0108 (which is made last)
+            self._decided,
+            self.store.record,
+        )
+        bus = Bus(log_events, self.store.record, self.telling.take, self.decider.take)
+        self.beliefs = Beliefs(surroundings, bus, self.page)
         self.endpoints = EndpointVigil(self.beliefs, self._judge, looked=self._looked)
         self.files = FileVigil(
             self.beliefs,
@@ -126,7 +152,8 @@ class Daemon:
             unsearched=self._unsearched,
             helpers=helpers,
         )
-        self.steward = Steward(self.beliefs, on_change=self._steward_changed)
+        self._prober = Prober(self._judge, config.settings.concurrency)
+        self.steward = Steward(self.beliefs, self.decider.standing, self.decider.touch, self._steward_changed)
         self.web = WebServer(self, config.settings)
         self._tasks: set[asyncio.Task[Any]] = set()
 
@@ -150,7 +177,11 @@ class Daemon:
         self._say_own()
         self.endpoints.reconfigure()
         self.steward.recorded_until = self.store.newest_action()
-        vigils = (self.files, self.endpoints, self.steward, self.telling)
+        # What was to be done and had not begun is decided again.
+        self.decider.restore(
+            (subject, identity) for subject, identity, standing in self.store.decisions() if standing not in _NOT_BEGUN
+        )
+        vigils = (self.files, self.endpoints, self.steward, self.decider, self.telling)
         for vigil in (*(each.run() for each in vigils), self._announce(), self._keep_house()):
             self._spawn(vigil)
         calendar = AsyncIOScheduler(timezone="UTC")
@@ -167,6 +198,10 @@ class Daemon:
     def charges(self) -> Sequence[Charge]:
         """Return what is known of each component that certvigil may change."""
         return self.steward.charges(time.time())
+
+    def situations(self) -> Sequence[Situation]:
+        """Return what decisions rest on."""
+        return self.decider.situations()
 
     def metrics(self) -> Iterator[Piece]:
         """Return the metrics, made step by step."""
@@ -207,6 +242,10 @@ class Daemon:
     ) -> Sequence[HistoryEntry] | Degraded:
         """Return what happened from Unix time `since` until just before `until`, newest first."""
         return await self._loop.run_in_executor(None, read_history, self._database, target, since, until, limit)
+
+    async def probe(self, target: str, module: Module, seconds: float) -> Probed | Refused:
+        """Return what is seen at `target`, where it may be looked there, within `seconds`."""
+        return await self._prober.probe(target, module, self.beliefs.surroundings, seconds)
 
     async def _announce(self) -> None:
         """Tell the service manager once everything was looked at, and then that this goes on."""
@@ -261,7 +300,7 @@ class Daemon:
                 log.info("read the configuration again, asked by %s", who)
                 self._own_findings.pop("config", None)
                 if _for_life(config) != self._for_life:
-                    log.warning("state_directory, socket and web are those of the start until the next one")
+                    log.warning("state_directory, socket, web and metrics are those of the start until the next one")
                 self._own_findings["web"] = self._web_findings(map(str, await self.web.reload_web_config()))
                 self._loaded, self._stale = time.time(), False
                 self.counters.config_loaded(self._loaded)
@@ -292,12 +331,14 @@ class Daemon:
         loop = asyncio.get_running_loop()
         surroundings, findings = await loop.run_in_executor(self._judge, read_surroundings, config)
         self._own_findings["surroundings"] = findings
+        self.counters.look_interval(config.longest_interval)
         self.beliefs.surroundings = surroundings
         self.beliefs.reconsider()
         self.endpoints.reconfigure()
         self.telling.reconfigure(config)
         self.files.rescan()
         self.steward.reconfigure()
+        self.decider.reconfigure()
 
     def _web_findings(self, problems: Iterable[str]) -> tuple[Finding, ...]:
         found = tuple(
@@ -324,10 +365,20 @@ class Daemon:
         if declared is not None:
             self.endpoints.hasten(declared.endpoints)
 
-    def _steward_changed(self, steward: Steward) -> None:
-        charges = steward.charges(time.time())
-        self.counters.components({each.name: each.state for each in charges}, actor=steward.actor is None)
-        self.counters.actions(steward.ended, steward.newest())
+    def _decided(self, decision: Decision) -> None:
+        """Have done what was decided."""
+        self.counters.decided(self.decider.counted)
+        if isinstance(decision.action, Notify):
+            reasons = [each.because for each in decision.reasons]
+            title = f"{decision.policy}: {decision.subject}"
+            self.telling.announce(decision.identity, decision.action.channels, title, reasons, Tone.WARNING)
+        else:
+            self.steward.order(decision)
+
+    def _steward_changed(self) -> None:
+        charges = self.steward.charges(time.time())
+        self.counters.components({each.name: each.state for each in charges}, actor=self.steward.actor is None)
+        self.counters.actions(self.steward.ended, self.steward.newest())
 
     def _unsearched(self, places: Mapping[str, str]) -> None:
         self._own_findings["files"] = tuple(
@@ -344,6 +395,8 @@ class Daemon:
             self._own_findings["database"] = (
                 () if health is None else (finding(Code.DATABASE_DEGRADED, f"{health.reason}: {health.detail}"),)
             )
+            if health is not None:
+                self.telling.keeper_fails()
             self._say_own()
 
         self._loop.call_soon_threadsafe(say)
@@ -392,4 +445,4 @@ class Daemon:
 def _for_life(config: Config) -> tuple[object, ...]:
     """Return the settings that a reload does not change."""
     settings = config.settings
-    return settings.state_directory, settings.socket, settings.web
+    return settings.state_directory, settings.socket, settings.web, settings.x509_cert

@@ -83,7 +83,8 @@ class EndpointVigil:
 
     async def _start_what_is_due(self) -> None:
         config = self._beliefs.surroundings.config
-        for name, lag in self._agenda.take(time.monotonic()):
+        taken = time.monotonic()
+        for name, lag in self._agenda.take(taken):
             while len(self._under_way) >= config.settings.concurrency:
                 await asyncio.wait(self._under_way.values(), return_when=asyncio.FIRST_COMPLETED)
             endpoint = self._beliefs.surroundings.config.endpoints.get(name)
@@ -92,7 +93,7 @@ class EndpointVigil:
             if name in self._under_way:
                 self._agenda.schedule(name, time.monotonic() + endpoint.timeout)
                 continue
-            self._under_way[name] = asyncio.create_task(self._look(endpoint, lag))
+            self._under_way[name] = asyncio.create_task(self._look(endpoint, lag + time.monotonic() - taken))
 
     async def _sleep(self) -> None:
         due = self._agenda.next()

@@ -119,6 +119,25 @@ class ActionEnded:
     """On whose behalf, printable."""
 
 
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """A policy came to a decision that it had not come to before."""
+
+    target: str
+    """The subject: the name of a component, or of a target that belongs to none."""
+    at: float
+    policy: str
+    action: str
+    standing: str
+    """What follows from it now."""
+    identity: str
+    """The same decision has the same."""
+    reasons: tuple[str, ...]
+    """Sentences, printable."""
+    waits_for: str
+    """A sentence, printable; empty where it waits for nothing."""
+
+
 Event = (
     TargetAdded
     | TargetRemoved
@@ -130,6 +149,7 @@ Event = (
     | LookFailed
     | LookRecovered
     | ActionEnded
+    | Decided
 )
 """Every event is a change, so that what stays as it is writes nothing."""
 

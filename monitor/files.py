@@ -263,7 +263,8 @@ class FileVigil:
     def _errand(self, target: FileTarget, now: float, *, urgent: bool) -> Errand:
         context = self._beliefs.file_context(target)
         # Two writes within a tick of the file system's clock leave the same identity: a notice is reason to read.
-        if urgent:
+        # A keystore is another with another password, although its file is the same.
+        if urgent or target.role is FileRole.KEYSTORE:
             return Errand(context)
         if target.path in self._not_targets:
             return Errand(context, self._not_targets[target.path], judged=True)

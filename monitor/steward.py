@@ -10,7 +10,7 @@ import json
 import logging
 import os
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -21,32 +21,42 @@ from actions.journal import Event as Step
 from actions.journal import Record
 from actions.plan import Kind
 from actions.precheck import Ground
-from actions.standing import Ended, Standing, Wish
+from actions.standing import RECENT, Ended, Standing, Wish
 from config.model import Component, Config
+from config.policy import Notify
 from config.text import printable
 from config.vocabulary import Code, ComponentState, Mode, Severity, TargetKind, UnreachableReason
 from monitor.actor.documents import Document
 from monitor.actor.request import Request, Verb, encode
 from monitor.agenda import Agenda
 from monitor.beliefs import Beliefs
+from monitor.decide.decision import Decision, kind_of
+from monitor.decide.decision import Standing as Standings
+from monitor.decide.situation import Approval, Attempt, Candidate, Result, result_of
 from monitor.events import Action, ActionEnded
 from monitor.known import Known
+from monitor.situations import Done
 from monitor.watch.watcher import Change, Watcher
 from probes.finding import Finding, finding
 from probes.judge.time import moment
 
 log = logging.getLogger("certvigil.steward")
 
+MOST_ORDERS: Final = 1000
+MOST_WORDS: Final = 500
 SETTLE: Final = 1.0
 """Seconds without a change after which an inbox is taken as it is: people copy one file after the other."""
 REFRESH: Final = 15.0
 """Seconds between two times that everything is said anew."""
-BACK_OFF: Final = (60.0, 600.0, 6_000.0, 86_400.0)
-"""Seconds after the first, second, ... failure of a plan before it is tried again."""
 RECONNECT: Final = (0.5, 1.0, 5.0, 30.0)
 """Seconds before the actor is looked for again."""
 LONGEST_ANSWER: Final = 4 * 2**20
 LONGEST_ACT: Final = 3600.0
+_TO_DO: Final = frozenset({Standings.ACT, Standings.AWAIT_APPROVAL, Standings.PLAN})
+"""What the actor is asked for."""
+_PENDING: Final = frozenset(
+    {Standings.ACT, Standings.AWAIT_APPROVAL, Standings.AWAIT_WINDOW, Standings.AWAIT_RETRY, Standings.PLAN}
+)
 _NONE_YET: Final = frozenset({Ground.EMPTY_INBOX, Ground.NOTHING_TO_DO})
 
 
@@ -55,11 +65,16 @@ _NEWS: Final = frozenset({Step.APPROVED, Step.REJECTED, Step.THAWED, Step.RELEAS
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
+class Offer:
     """What the actor says of what is in an inbox."""
 
+    candidate: str = ""
+    """What identifies it; empty where there is nothing, or something is wrong with it."""
     plan: str = ""
-    """The hash of what it would lead to; empty where there is nothing, or something is wrong with it."""
+    """The hash of what it would lead to."""
+    since: float = 0.0
+    """Unix time."""
+    not_after: float | None = None
     objections: tuple[tuple[str, str], ...] = ()
     """Ground and detail of each thing that is wrong."""
 
@@ -72,13 +87,15 @@ class Charge:
     mode: Mode
     state: ComponentState
     inbox: str
-    candidate: Candidate
+    offer: Offer
+    decision: Decision | None
+    """What is to be done to it, or waits to be."""
+    plan: str
+    """The hash of the plan that waits for a person; empty where none does."""
     approved_until: float | None
     frozen: str | None
     """Why."""
     last: Ended | None
-    next_attempt: float | None
-    """Unix time, where something failed and is to be tried again."""
 
 
 def actions_of(component: str) -> str:
@@ -91,16 +108,25 @@ class Steward:
     """Looks after the components that have a service."""
 
     beliefs: Beliefs
+    standing_of: Callable[[str], Sequence[Decision]]
+    """What stands about a component."""
+    touch: Callable[[str], None]
+    """Has it decided again what is to be done to a component."""
+    on_change: Callable[[], None] = lambda: None
+    """Called where something that is counted or shown may have changed."""
     recorded_until: float = 0.0
     """Unix time of the last ending that is recorded; older ones are no news."""
-    on_change: Callable[[Steward], None] = lambda _steward: None
-    """Called where something that is counted or shown may have changed."""
     standing: Standing = field(default_factory=Standing)
     ended: Counter[Action] = field(default_factory=Counter)
     """How often each component's transactions ended how, since the journal began."""
     actor: str | None = "nobody has answered yet"
     """Why no actor is there; None where one is."""
-    _candidates: dict[str, Candidate] = field(default_factory=dict)
+    _offers: dict[str, Offer] = field(default_factory=dict)
+    _plans: dict[str, str] = field(default_factory=dict)
+    """The hash of the plan that was proposed, by the case of the decision that it is for."""
+    _attempts: dict[str, deque[Attempt]] = field(default_factory=dict)
+    """What was tried and not even begun, by component."""
+    _orders: asyncio.Queue[Decision] = field(default_factory=lambda: asyncio.Queue(MOST_ORDERS))
     _agenda: Agenda = field(default_factory=Agenda)
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
     _connection: asyncio.StreamWriter | None = None
@@ -121,21 +147,46 @@ class Steward:
         """Look after them until cancelled."""
         self._met = any(known.kind is TargetKind.COMPONENT for known in self.beliefs.known.values())
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._follow())
-            tasks.create_task(self._attend())
+            for part in (self._follow, self._attend, self._obey):
+                tasks.create_task(part())
 
     def reconfigure(self) -> None:
         """Go by another configuration from now on."""
         for known in tuple(self.beliefs.known.values()):
             if known.kind is TargetKind.COMPONENT and known.component not in self.components:
                 self.beliefs.remove(known.target, time.time())
-        for name in self._candidates.keys() - self.components.keys():
-            del self._candidates[name]
+        for name in self._offers.keys() - self.components.keys():
+            del self._offers[name]
             self._agenda.forget(name)
         if self._connection is not None:
             # The actor may be asked elsewhere now.
             self._connection.close()
         self._consider_all()
+
+    def done(self, name: str) -> Done:
+        """Return what decisions about a component rest on beside its targets."""
+        if name not in self.components:
+            return Done()
+        offer = self._offers.get(name, Offer())
+        recent = (_attempt(each) for each in self.standing.recent.get(name, ()) if each.outcome is not Outcome.REFUSED)
+        attempts = sorted((*recent, *self._attempts.get(name, ())), key=lambda each: each.ended)
+        candidate = Candidate(offer.candidate, offer.since, "", offer.not_after) if offer.candidate else None
+        return Done(tuple(attempts), candidate, tuple(self._approvals()), self._held(name))
+
+    def _held(self, name: str) -> str:
+        if self.actor is not None:
+            return f"no actor: {self.actor}"
+        if name in self.standing.frozen:
+            return f"it is frozen: {printable(self.standing.frozen[name])}"
+        unseen = [each.target for each in self.beliefs.known.values() if each.component == name and not each.last_look]
+        return f"{printable(unseen[0])} was not looked at yet" if unseen else ""
+
+    def _approvals(self) -> Iterator[Approval]:
+        for case, plan in self._plans.items():
+            if (word := self.standing.approved.get(plan)) is not None:
+                yield Approval(case, True, word.until, word.by)
+            elif (word := self.standing.rejected.get(plan)) is not None:
+                yield Approval(case, False, word.until, word.by)
 
     def charges(self, now: float) -> tuple[Charge, ...]:
         """Return what is known of each component, by name, at Unix time `now`."""
@@ -146,37 +197,34 @@ class Steward:
         return {(name, last.kind, last.outcome): last.at for name, last in self.standing.last.items()}
 
     def _charge(self, name: str, component: Component, now: float) -> Charge:
-        candidate = self._candidates.get(name, Candidate())
-        approved = self.standing.approved.get(candidate.plan)
-        again = self._try_again(candidate.plan)
+        decision = next((each for each in self.standing_of(name) if not isinstance(each.action, Notify)), None)
+        plan = self._plans.get(decision.case, "") if decision is not None else ""
+        approved = self.standing.approved.get(plan)
         return Charge(
             name,
             component.mode,
-            self._state(name, component, candidate),
+            self._state(name, component, decision),
             self._inbox(name),
-            candidate,
-            approved.until if approved is not None else None,
+            self._offers.get(name, Offer()),
+            decision,
+            plan,
+            approved.until if approved is not None and now < approved.until else None,
             self.standing.frozen.get(name),
             self.standing.last.get(name),
-            again if candidate.plan and again > now else None,
         )
 
-    def _state(self, name: str, component: Component, candidate: Candidate) -> ComponentState:
+    def _state(self, name: str, component: Component, decision: Decision | None) -> ComponentState:
         if name in self.standing.frozen:
             return ComponentState.FROZEN
         if self.actor is not None or component.mode is Mode.OBSERVE:
             return ComponentState.OBSERVED
-        if candidate.plan:
+        if decision is not None and decision.standing in _PENDING:
             return ComponentState.PENDING
-        return ComponentState.WAITING if candidate.objections else ComponentState.IDLE
+        objections = self._offers.get(name, Offer()).objections
+        return ComponentState.WAITING if objections else ComponentState.IDLE
 
     def _inbox(self, name: str) -> str:
         return os.path.join(self.config.settings.actor.inbox_directory, name)
-
-    def _try_again(self, plan: str) -> float:
-        """Return the Unix time from which a plan may be tried."""
-        failures, at = self.standing.failed.get(plan, (0, 0.0))
-        return at + BACK_OFF[min(failures, len(BACK_OFF)) - 1] if failures else 0.0
 
     # Following
 
@@ -192,6 +240,7 @@ class Steward:
             if self.actor is None:
                 log.warning("the actor is gone: %s", why)
             self.actor = why
+            self._touch_all()
             self._say(time.time())
             await asyncio.sleep(RECONNECT[min(attempt, len(RECONNECT) - 1)])
             attempt += 1
@@ -210,12 +259,14 @@ class Steward:
                     self._tell(end)
                 if caught_up and (end is not None or record.event in _NEWS):
                     self._consider_all()
+                    self._touch_all()
             elif not caught_up:
                 caught_up = True
                 # What is believed meanwhile is what was believed before.
                 self.standing, self.ended, self.actor, self._met = standing, ended, None, True
                 log.info("an actor answers on %s", printable(self.config.settings.actor.socket))
                 self._consider_all()
+                self._touch_all()
         return "it has ended"
 
     def _tell(self, ended: Ended) -> None:
@@ -259,41 +310,80 @@ class Steward:
             self._agenda.hasten(name, time.monotonic())
         self._wake.set()
 
+    def _touch_all(self) -> None:
+        for name in self.components:
+            self.touch(name)
+
     async def _consider(self, name: str) -> None:
-        """Ask the actor what is in an inbox, and have done what may be."""
+        """Ask the actor what is in an inbox."""
         component = self.components.get(name)
         if component is None:
             return
         self._agenda.schedule(name, time.monotonic() + self.config.settings.rescan)
+        before = self._offers.get(name, Offer())
         if self.actor is not None or component.mode is Mode.OBSERVE:
-            self._candidates.pop(name, None)
-            return
-        verb = Verb.PROPOSE if component.mode is Mode.APPROVE else Verb.PLAN
-        wish = Wish(Kind.REPLACE, (name,))
-        answer = await self._ask(Request(verb, wish))
-        if answer is None:
-            return
-        candidate = _candidate(answer)
-        if candidate != self._candidates.get(name):
-            for ground, detail in candidate.objections:
-                log.warning("the candidate in %s cannot be used: %s: %s", printable(self._inbox(name)), ground, detail)
-        self._candidates[name] = candidate
-        now = time.time()
-        if not candidate.plan or not self._may(component, candidate.plan, now):
-            return
-        again = self._try_again(candidate.plan)
-        if now < again:
-            self._agenda.hasten(name, time.monotonic() + again - now)
-            return
-        log.info("having %s carried out for %s", candidate.plan[:16], name)
-        ended = await self._ask(Request(Verb.CARRY_OUT, wish, candidate.plan))
-        if ended is not None and "cannot" in ended:
-            log.warning("the actor does not carry out %s: %s", candidate.plan[:16], ended["cannot"])
-            self._agenda.hasten(name, time.monotonic() + BACK_OFF[0])
+            self._offers.pop(name, None)
+        else:
+            answer = await self._ask(Request(Verb.PLAN, Wish(Kind.REPLACE, (name,))))
+            if answer is None:
+                return
+            offer = self._offers[name] = _offer(answer, before, time.time())
+            if offer.objections != before.objections:
+                for ground, detail in offer.objections:
+                    log.warning("what is in %s cannot be used: %s: %s", printable(self._inbox(name)), ground, detail)
+        self.touch(name)
 
-    def _may(self, component: Component, plan: str, now: float) -> bool:
-        approved = self.standing.approved.get(plan)
-        return component.mode is Mode.AUTO or (approved is not None and now < approved.until)
+    # Obeying
+
+    def order(self, decision: Decision) -> None:
+        """Have done soon what was decided."""
+        if decision.standing in _TO_DO and decision.subject in self.components:
+            try:
+                self._orders.put_nowait(decision)
+            except asyncio.QueueFull:
+                self._fail(decision, "too much is to be done at once")
+
+    async def _obey(self) -> None:
+        while True:
+            decision = await self._orders.get()
+            try:
+                await self._carry_out(decision)
+            except Exception:
+                log.exception("what was decided could not be done, for no reason that was foreseen")
+                self._fail(decision, "certvigil itself failed")
+            self.touch(decision.subject)
+            self._say(time.time())
+
+    async def _carry_out(self, decision: Decision) -> None:
+        name = decision.subject
+        if decision not in self.standing_of(name):
+            # It waited for its turn, and is no longer what is to be done.
+            return
+        wish = _wish(decision)
+        propose = decision.standing is Standings.AWAIT_APPROVAL
+        plan = self._plans.get(decision.case, "")
+        if decision.standing is not Standings.ACT or plan not in self.standing.approved:
+            answer = await self._ask(Request(Verb.PROPOSE if propose else Verb.PLAN, wish))
+            if answer is None or "plan" not in answer:
+                self._fail(decision, _why_not(answer))
+                return
+            plan = self._plans[decision.case] = str(answer["plan"]["hash"])
+        if decision.standing is not Standings.ACT:
+            return
+        why = "; ".join(each.because for each in decision.reasons)
+        log.info("having %s carried out: %s of %s", plan[:16], wish.kind, name)
+        answer = await self._ask(
+            Request(Verb.CARRY_OUT, wish, plan, why=f"policy {decision.policy}: {why}"[:MOST_WORDS])
+        )
+        if answer is None or not answer.get("endings") or answer["endings"][-1]["outcome"] == Outcome.REFUSED:
+            self._fail(decision, _why_not(answer))
+
+    def _fail(self, decision: Decision, why: str) -> None:
+        """Note an attempt that was not even begun."""
+        name, now = decision.subject, time.time()
+        log.warning("not done: %s of %s: %s", kind_of_decision(decision), name, why)
+        attempt = Attempt(kind_of_decision(decision), decision.what, now, now, Result.TRANSIENT)
+        self._attempts.setdefault(name, deque(maxlen=RECENT)).append(attempt)
 
     async def _ask(self, request: Request) -> Document | None:
         """Return the last thing that the actor says to a request; None where it says nothing."""
@@ -326,7 +416,7 @@ class Steward:
 
     def _say(self, now: float) -> None:
         """Say what is the matter with each component; where no actor was ever met, there is nothing to say."""
-        self.on_change(self)
+        self.on_change()
         if not self._met:
             return
         for charge in self.charges(now):
@@ -350,32 +440,90 @@ def _event(target: str, ended: Ended) -> ActionEnded:
     )
 
 
-def _candidate(answer: Document) -> Candidate:
+def kind_of_decision(decision: Decision) -> Kind:
+    """Return the kind of transaction that a decision to act is about."""
+    assert not isinstance(decision.action, Notify)  # noqa: S101 (what tells people is never ordered)
+    return kind_of(decision.action)
+
+
+def _wish(decision: Decision) -> Wish:
+    kind = kind_of_decision(decision)
+    # The set that a transaction put aside bears its name.
+    return Wish(kind, (decision.subject,), decision.what if kind is Kind.ROLLBACK else "")
+
+
+def _attempt(ended: Ended) -> Attempt:
+    match ended.kind:
+        case Kind.REPLACE:
+            what = ended.candidate
+        case Kind.ACTIVATE:
+            what = ended.leaf
+        case Kind.ROLLBACK:
+            what = ended.wish.backup_set if ended.wish is not None else ""
+    return Attempt(
+        ended.kind,
+        what,
+        ended.began,
+        ended.at,
+        result_of(ended.outcome, ended.cause),
+        ended.transaction,
+        ended.leaf,
+        ended.accepted,
+    )
+
+
+def _why_not(answer: Document | None) -> str:
+    if answer is None:
+        return "the actor gave no answer"
+    if "refused" in answer:
+        return "; ".join(f"{each['ground']}: {each['detail']}" for each in answer["refused"]["objections"])
+    if answer.get("endings"):
+        return str(answer["endings"][-1]["sentence"])
+    return str(answer.get("cannot", "the actor gave no sense"))
+
+
+def _offer(answer: Document, before: Offer, now: float) -> Offer:
     if "plan" in answer:
-        return Candidate(str(answer["plan"]["hash"]))
+        plan = answer["plan"]
+        candidate = str(plan["candidate"])
+        ends = [each["after"]["not_after"] for each in plan["certificates"] if each["after"]["not_after"] is not None]
+        since = before.since if before.candidate == candidate else now
+        return Offer(candidate, str(plan["hash"]), since, min(ends, default=None))
     if "refused" in answer:
         objections: Sequence[Mapping[str, str]] = answer["refused"]["objections"]
         if {each["ground"] for each in objections} <= _NONE_YET:
-            return Candidate()
-        return Candidate("", tuple((str(each["ground"]), str(each["detail"])) for each in objections))
-    return Candidate("", (("cannot", str(answer.get("cannot", "the actor gave no sense"))),))
+            return Offer()
+        return Offer(objections=tuple((str(each["ground"]), str(each["detail"])) for each in objections))
+    return Offer(objections=(("cannot", _why_not(answer)),))
 
 
 def _findings(charge: Charge) -> Iterator[Finding]:
-    name, candidate = charge.name, charge.candidate
+    name = charge.name
     if charge.frozen is not None:
         cure = f"once it is right, `certvigil recover --thaw {name}` says so"
         yield finding(Code.COMPONENT_FROZEN, f"{printable(charge.frozen)}; nothing more is done to it: {cure}")
-    last = charge.last
-    if last is not None and last.outcome is not Outcome.COMMITTED and last.cause is not Cause.BUSY:
-        when = moment(int(last.at))
-        yield finding(Code.ACTION_FAILED, f"the {last.kind} of {when} was {last.outcome}: {printable(last.reason)}")
-    for number, (ground, detail) in enumerate(candidate.objections):
+    if charge.last is not None and (what := _went_wrong(charge.last)) is not None:
+        yield finding(Code.ACTION_FAILED, what)
+    for number, (ground, detail) in enumerate(charge.offer.objections):
         code = Code.INBOX_UNSAFE if ground == Ground.INBOX_UNSAFE else Code.CANDIDATE_REFUSED
         yield finding(code, f"{ground}: {detail}", str(number) if number else "")
-    if candidate.plan and charge.mode is Mode.APPROVE and charge.approved_until is None:
-        what = f"`certvigil approve {candidate.plan[:16]}` or `certvigil reject {candidate.plan[:16]}`"
-        yield finding(Code.APPROVAL_PENDING, f"the plan {candidate.plan[:16]} waits for approval: {what}")
-    if candidate.plan and charge.mode is Mode.PLAN:
-        what = f"`certvigil replace {name} --plan {candidate.plan}` carries it out"
-        yield finding(Code.APPROVAL_PENDING, f"the plan {candidate.plan[:16]} is ready: {what}")
+    if charge.decision is None or not charge.plan:
+        return
+    plan, kind = charge.plan[:16], kind_of_decision(charge.decision)
+    if charge.decision.standing is Standings.AWAIT_APPROVAL:
+        what = f"`certvigil approve {plan}` or `certvigil reject {plan}`"
+        yield finding(Code.APPROVAL_PENDING, f"the {kind} by plan {plan} waits for approval: {what}")
+    elif charge.decision.standing is Standings.PLAN:
+        what = f"`certvigil {kind} {name} --plan {charge.plan}` carries it out"
+        yield finding(Code.APPROVAL_PENDING, f"the plan {plan} is ready: {what}")
+
+
+def _went_wrong(last: Ended) -> str | None:
+    """Say what did not go as it should, a sentence; None where all is well."""
+    when = moment(int(last.at))
+    if last.outcome is Outcome.COMMITTED:
+        undone = last.kind is Kind.ROLLBACK and last.why
+        return f"it was rolled back by itself at {when}, by {printable(last.why)}" if undone else None
+    if last.cause is Cause.BUSY:
+        return None
+    return f"the {last.kind} of {when} was {last.outcome}: {printable(last.reason)}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from config.model import Client, Config
+from config.model import DEFAULT_CLIENT, Client, Config
 from config.text import printable
 from config.vocabulary import Code, Severity
 from probes.certificate import Certificate
@@ -39,8 +39,9 @@ class Surroundings:
 
     def paths(self) -> frozenset[str]:
         """Return the files whose change calls for reading everything anew."""
-        stores = {trust_path(store) for store in self.config.trust_stores.values()}
-        return frozenset(stores.union(*(client.intermediates for client in self.config.clients.values())))
+        paths = {trust_path(store) for store in self.config.trust_stores.values()}
+        paths.update(each.password_file for each in self.config.files if each.password_file is not None)
+        return frozenset(paths.union(*(client.intermediates for client in self.config.clients.values())))
 
 
 def read_surroundings(config: Config) -> tuple[Surroundings, tuple[Finding, ...]]:
@@ -71,6 +72,8 @@ def read_surroundings(config: Config) -> tuple[Surroundings, tuple[Finding, ...]
 
 def _clients_in_use(config: Config) -> tuple[Client, ...]:
     named = {name for endpoint in config.endpoints.values() for name in endpoint.clients}
+    if config.settings.probe:
+        named.add(DEFAULT_CLIENT)
     return tuple(client for name, client in config.clients.items() if name in named)
 
 

@@ -32,7 +32,7 @@ from probes.trust import Trust
 _NEVER_A_CERTIFICATE = frozenset(
     {UnreadableReason.BAD_DER, UnreadableReason.NOT_REGULAR, UnreadableReason.TOO_LARGE, UnreadableReason.NOT_FOUND}
 )
-_ARTEFACTS = frozenset({FileRole.CERTIFICATE, FileRole.CHAIN, FileRole.COMBINED})
+_ARTEFACTS = frozenset({FileRole.CERTIFICATE, FileRole.CHAIN, FileRole.COMBINED, FileRole.KEYSTORE})
 
 
 @dataclass(frozen=True, slots=True)

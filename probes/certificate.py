@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, TypeVar
@@ -129,8 +129,13 @@ def certificate(der: bytes) -> Certificate:
 
 def certificates_in(data: bytes) -> tuple[Certificate, ...]:
     """Return the certificates in a file, in its order; one that cannot be decoded is passed over."""
+    return decodable(split(data).certificates)
+
+
+def decodable(ders: Iterable[bytes]) -> tuple[Certificate, ...]:
+    """Return the certificates in that order; one that cannot be decoded is passed over."""
     found: list[Certificate] = []
-    for der in split(data).certificates:
+    for der in ders:
         try:
             found.append(certificate(der))
         except ValueError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import binascii
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Final
 
@@ -23,9 +23,9 @@ _BOUNDARY: Final = re.compile(rb"-----(BEGIN|END) ([A-Z0-9][A-Z0-9 ]{0,63})-----
 _DER: Final = re.compile(rb"\x30([\x81-\x84]|[\x20-\x7f]\x02\x01[\x00\x01][\x30\x04])", re.DOTALL)
 _SEQUENCE: Final = 0x30
 _SET: Final = 0x31
-_INTEGER: Final = 0x02
-_OCTET_STRING: Final = 0x04
-_OBJECT_IDENTIFIER: Final = 0x06
+INTEGER: Final = 0x02
+OCTET_STRING: Final = 0x04
+OBJECT_IDENTIFIER: Final = 0x06
 _VERSION: Final = 0xA0
 _STRINGS: Final = {0x0C: "utf-8", 0x13: "ascii"}
 """UTF8String and PrintableString."""
@@ -55,7 +55,7 @@ class Blocks:
 
     certificates: tuple[bytes, ...]
     """DER."""
-    keys: tuple[bytes, ...]
+    keys: tuple[bytes, ...] = field(repr=False)
     """PEM, boundaries included, or DER; never shown to anyone."""
     faults: tuple[Fault, ...]
     """The first `MOST_FAULTS`."""
@@ -101,10 +101,10 @@ def _holds_key(der: bytes, at: int, end: int) -> bool:
         return False
     if der[at] == _SEQUENCE:
         inside, _ = _enter(der, at)
-        return (der[inside], der[second]) == (_OBJECT_IDENTIFIER, _OCTET_STRING)
+        return (der[inside], der[second]) == (OBJECT_IDENTIFIER, OCTET_STRING)
     version = der[at:second]
-    return (version in _KEY_VERSIONS and der[second] in {_SEQUENCE, _INTEGER}) or (
-        version == _EC_KEY_VERSION and der[second] == _OCTET_STRING
+    return (version in _KEY_VERSIONS and der[second] in {_SEQUENCE, INTEGER}) or (
+        version == _EC_KEY_VERSION and der[second] == OCTET_STRING
     )
 
 
@@ -173,7 +173,7 @@ def outline(der: bytes) -> Outline:
         at, end = _enter(der, at)
         if der[at] == _VERSION:
             at = element_end(der, at)
-        if der[at] != _INTEGER:
+        if der[at] != INTEGER:
             raise DERError("not a certificate: no serial number")
         at = element_end(der, at)
         issuer = element_end(der, at)  # what lies before is the signature algorithm
@@ -235,6 +235,12 @@ def _enter(der: bytes, at: int) -> tuple[int, int]:
     end = element_end(der, at)
     length = der[at + 1]
     return at + 2 + (length & 0x7F if length & 0x80 else 0), end
+
+
+def starts_with(der: bytes, first: bytes) -> bool:
+    """Whether `der` is a SEQUENCE that has `first` as its first element, whether or not its length was known (BER)."""
+    length = der[1] if len(der) > 1 else 0
+    return der[:1] == b"\x30" and der.startswith(first, 2 + (length & 0x7F if length & 0x80 else 0))
 
 
 def element_end(der: bytes, at: int) -> int:

@@ -7,7 +7,7 @@ import hashlib
 import os
 import stat
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -22,13 +22,16 @@ from config.model import FileTarget
 from config.text import printable
 from config.vocabulary import FileContent, FileRole, UnreadableReason
 from probes.certificate import Certificate, certificate
-from probes.encoding import split
+from probes.encoding import Blocks, Fault, split
 from probes.observation import FileIdentity, FileObservation, Unreadable
+from probes.pkcs12 import is_keystore, password_in, unlock
 
 SIZE_LIMIT: Final = 8 * 1024 * 1024
 """Bytes; no bundle in use comes near it."""
 
-_COMPARED: Final = frozenset({FileRole.CERTIFICATE, FileRole.KEY, FileRole.COMBINED, FileRole.LISTED})
+_COMPARED: Final = frozenset(
+    {FileRole.CERTIFICATE, FileRole.KEY, FileRole.COMBINED, FileRole.KEYSTORE, FileRole.LISTED}
+)
 _FLAGS: Final = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
 _REASONS: Final = {
     errno.ENOENT: (UnreadableReason.NOT_FOUND, "there is no such file"),
@@ -61,7 +64,7 @@ def look_at_file(target: FileTarget, now: float) -> FileObservation:
         return FileObservation(
             target.name, now, identity, FileContent.NOTHING, mode=mode, owner=owner, failure=read.data
         )
-    blocks = split(read.data)
+    blocks = split(read.data) if target.role is not FileRole.KEYSTORE else _opened(read.data, target.password_file)
     failures = [Unreadable(fault.reason, fault.detail) for fault in blocks.faults[:1]]
     certificates, bad = _certificates(blocks.certificates)
     failures += bad
@@ -98,6 +101,28 @@ def unreadable(path: str, error: OSError | ValueError) -> Unreadable:
     if number in _REASONS:
         return Unreadable(*_REASONS[number])
     return Unreadable(UnreadableReason.IO_ERROR, printable(os.strerror(number or errno.EIO)))
+
+
+def _opened(data: bytes, password_file: str | None) -> Blocks:
+    """Return what a keystore holds; the password is read for this alone, and forgotten after it."""
+    if not is_keystore(data):
+        return Blocks((), (), (Fault(UnreadableReason.BAD_DER, "it is no PKCS#12 keystore"),))
+    if password_file is None:
+        return unlock(data, None)
+    read = _read(password_file)
+    password = read if isinstance(read, Unreadable) else read.data
+    where = printable(password_file, 200)
+    if isinstance(password, Unreadable):
+        detail = f"the file with its password, {where}, cannot be read: {password.detail}"
+        return Blocks((), (), (Fault(UnreadableReason.NO_PASSWORD, detail),))
+    blocks = unlock(data, password_in(password))
+    faults = tuple(
+        replace(each, detail=f"{each.detail} (password of {where})")
+        if each.reason is UnreadableReason.WRONG_PASSWORD
+        else each
+        for each in blocks.faults
+    )
+    return replace(blocks, faults=faults)
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,13 +48,17 @@ def approaches(certificate: Certificate, thresholds: Thresholds | None) -> tuple
     if certificate.not_after is None:
         return ()
     whole = lifetime(certificate)
-    fitting = _CA if certificate.is_ca else _SHORT_LIVED_LEAF if whole < SHORT_LIVED else _LONG_LIVED_LEAF
-    chosen = thresholds or fitting
+    chosen = thresholds or (_CA if certificate.is_ca else leaf_thresholds(whole))
     return (
         Approach(certificate.not_after - chosen.notice.seconds_left(whole), Severity.NOTICE),
         Approach(certificate.not_after - chosen.warning.seconds_left(whole), Severity.WARNING),
         Approach(certificate.not_after - chosen.critical.seconds_left(whole), Severity.CRITICAL),
     )
+
+
+def leaf_thresholds(whole: float) -> Thresholds:
+    """Return the thresholds for a leaf that is valid for `whole` seconds, where none are configured."""
+    return _SHORT_LIVED_LEAF if whole < SHORT_LIVED else _LONG_LIVED_LEAF
 
 
 def longest_validity(certificate: Certificate) -> int | None:

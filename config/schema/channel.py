@@ -15,6 +15,7 @@ from config.fields import (
     HeartbeatURL,
     Interval,
     LastDay,
+    PlainName,
     RunbookURL,
     Sentence,
     default_duration,
@@ -49,18 +50,21 @@ class Channel(Section):
 class Matching(Section):
     """Which findings are meant: those that agree with all that is given."""
 
-    targets: list[str] = []
+    target: list[str] = []
     """Names of targets, or patterns with `*` and `?`; any where none is given."""
-    components: list[str] = []
+    component: list[str] = []
     """Names of components."""
-    kinds: list[Annotated[TargetKind, Field(strict=False)]] = []
+    label: dict[PlainName, list[str]] = {}
+    """Labels of the component, and the values of which each must have one."""
+    kind: list[Annotated[TargetKind, Field(strict=False)]] = []
     """What sort of thing the target is: file, endpoint or self."""
-    findings: list[Annotated[Code, Field(strict=False)]] = []
+    finding: list[Annotated[Code, Field(strict=False)]] = []
     """Codes of findings."""
 
     def match(self) -> model.Match:
         """Return what is meant."""
-        return model.Match(tuple(self.targets), tuple(self.components), tuple(self.kinds), tuple(self.findings))
+        labels = tuple((name, tuple(values)) for name, values in self.label.items())
+        return model.Match(tuple(self.target), tuple(self.component), tuple(self.kind), tuple(self.finding), labels)
 
 
 class Route(Matching):

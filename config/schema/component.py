@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import Annotated, Final, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
 from config import model
-from config.fields import AbsolutePath, Duration, default_duration
+from config.fields import AbsolutePath, Duration, PlainName, default_duration
 from config.schema.looking import ComponentEndpoint
-from config.schema.section import DEFAULT_CLIENT, ClientName, Section, broken_rule
+from config.schema.section import ClientName, Section, broken_rule
 from config.service import Activation, Service, systemd
 from config.vocabulary import Mode, WriteMode
 
@@ -17,7 +18,7 @@ _COMPONENT: Final = model.Component("", model.Artefacts())
 
 
 class Artefacts(Section):
-    """The files of a component: a combined one, or a certificate and its key; and the chain where it is separate."""
+    """The files of a component: a keystore, a combined file, or certificate and key; and the chain where separate."""
 
     certificate: AbsolutePath | None = None
     """The file with the certificate, perhaps with its chain appended."""
@@ -27,18 +28,26 @@ class Artefacts(Section):
     """The file with the intermediate certificates, where it is separate."""
     combined: AbsolutePath | None = None
     """The one file with certificate and private key, perhaps with the chain."""
+    keystore: AbsolutePath | None = None
+    """The one file with private key, certificate and chain in PKCS#12."""
+    password_file: AbsolutePath | None = None
+    """The file with the password of the keystore, which certvigil reads whenever it looks, and keeps nowhere."""
 
     @model_validator(mode="after")
     def _check_choice(self) -> Self:
         if self.combined is not None and (self.certificate is not None or self.key is not None):
             raise broken_rule("'combined' beside 'certificate' or 'key', expected the one or the others")
-        if self.combined is None and self.certificate is None:
-            raise broken_rule("no certificate, expected 'certificate', perhaps with 'key', or 'combined'")
+        if self.keystore is not None and (self.combined or self.certificate or self.key or self.chain):
+            raise broken_rule("'keystore' beside other files, expected the one or the others")
+        if self.keystore is None and self.password_file is not None:
+            raise broken_rule("'password_file' without 'keystore', expected it beside the keystore that it opens")
+        if self.combined is None and self.certificate is None and self.keystore is None:
+            raise broken_rule("no certificate, expected 'certificate', perhaps with 'key', or 'combined' or 'keystore'")
         return self
 
     def build(self) -> model.Artefacts:
         """Return the artefacts."""
-        return model.Artefacts(self.certificate, self.key, self.chain, self.combined)
+        return model.Artefacts(**self.model_dump())
 
 
 def _command(words: list[str]) -> list[str]:
@@ -115,10 +124,10 @@ class Component(Section):
     """A service with its files, its own endpoints and the clients that must accept it."""
 
     artefacts: Artefacts
-    """The files that the service reads: certificate, key, chain, or combined."""
+    """The files that the service reads: certificate, key and chain, or combined, or keystore."""
     endpoints: list[ComponentEndpoint] = []
     """Where the service serves that certificate."""
-    clients: list[ClientName] = [DEFAULT_CLIENT]
+    clients: list[ClientName] = [model.DEFAULT_CLIENT]
     """Who must accept it."""
     not_served_after: Duration = default_duration(_COMPONENT.not_served_after)
     """How long a new certificate may lie on disk before not serving it is a finding."""
@@ -130,6 +139,8 @@ class Component(Section):
     """How far a candidate in the component's inbox is taken without a person: observe, plan, approve or auto."""
     write_mode: Annotated[WriteMode, Field(strict=False)] = _COMPONENT.write_mode
     """How the files are replaced: `in_place` where one of them is itself a mount point, else `rename`."""
+    labels: dict[PlainName, str] = {}
+    """What policies may match it by, such as {env: prod}."""
 
     @model_validator(mode="after")
     def _check_mode(self) -> Self:
@@ -155,5 +166,6 @@ class Component(Section):
             tuple(self.allowed_issuers),
             self.mode,
             self.write_mode,
+            MappingProxyType(dict(self.labels)),
         )
         return component, tuple(endpoints)

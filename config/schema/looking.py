@@ -10,7 +10,7 @@ from pydantic import Field
 from config import model
 from config.address import join_address, split_address
 from config.fields import AbsolutePath, Address, Host, Interval, TargetName, default_duration
-from config.schema.section import DEFAULT_CLIENT, ClientName, Section, StoreName
+from config.schema.section import ClientName, Section, StoreName
 from config.schema.threshold import Thresholds, built
 from config.vocabulary import KeyKind, TLSVersion
 
@@ -96,7 +96,7 @@ class Endpoint(_Looking):
         derived = join_address(host, port)
         if self.server_name not in {None, host}:
             derived += f"/{self.server_name}"
-        return self._build(self.name or self._typed(derived), self.server_name, (DEFAULT_CLIENT,), None)
+        return self._build(self.name or self._typed(derived), self.server_name, (model.DEFAULT_CLIENT,), None)
 
 
 class ComponentEndpoint(_Looking):

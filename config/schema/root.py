@@ -24,7 +24,9 @@ from config.fields import (
 )
 from config.schema.channel import Channel, Telling
 from config.schema.component import Component
+from config.schema.export import Metrics, Probe
 from config.schema.looking import Endpoint, Watch
+from config.schema.policy import Policy
 from config.schema.section import Section
 from config.schema.trust import Client, TrustStore
 from config.vocabulary import Code
@@ -131,6 +133,8 @@ class Root(Section):
     """Sets of anchors, by name; `system` and `mozilla` are always there."""
     clients: dict[PlainName, Client] = {}
     """Who connects, by name; `default`, which trusts `system`, is always there."""
+    policies: list[Policy] = []
+    """What is to be done about what, in the order in which they are asked; those that are shipped come last."""
     waivers: list[Waiver] = []
     """Findings that are openly silenced until a date."""
     channels: dict[PlainName, Channel] = {}
@@ -153,6 +157,10 @@ class Root(Section):
     """How long history is kept."""
     web: Web = Web()
     """The daemon's HTTP server."""
+    probe: Probe = Probe()
+    """How far it reaches for those who ask for `/probe`."""
+    metrics: Metrics = Metrics()
+    """Which metrics there are beside certvigil's own."""
 
     def settings(self) -> model.Settings:
         """Return how the daemon runs."""
@@ -165,6 +173,8 @@ class Root(Section):
             self.web.build(),
             self.actor.build(),
             self.validation.build(),
+            tuple(each.build() for each in self.probe.allow),
+            self.metrics.x509_cert,
         )
 
 

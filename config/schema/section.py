@@ -5,14 +5,12 @@ from __future__ import annotations
 import difflib
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from typing import Annotated, Final, Literal
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationInfo
 from pydantic_core import PydanticCustomError
 
 from config.text import printable
-
-DEFAULT_CLIENT: Final = "default"
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +19,7 @@ class Names:
 
     trust_stores: Collection[str] | None
     clients: Collection[str] | None
+    components: Collection[str] | None
     channels: Collection[str] | None
 
 
@@ -40,12 +39,19 @@ def unlike(word: str, known: Iterable[str]) -> str:
     return f"{guess}, expected {'one of ' if len(names) > 1 else ''}{printable(', '.join(names[:50]), 4096)}{more}"
 
 
-def _reference(section: Literal["trust_stores", "clients", "channels"], what: str) -> AfterValidator:
-    """Return the validator of a name that `section` declares."""
+def is_pattern(text: str) -> bool:
+    """Whether `text` may stand for several names."""
+    return not frozenset("*?[").isdisjoint(text)
+
+
+def _reference(
+    section: Literal["trust_stores", "clients", "components", "channels"], what: str, *, or_pattern: bool = False
+) -> AfterValidator:
+    """Return the validator of a name that `section` declares, or of a pattern."""
 
     def read(name: str, info: ValidationInfo) -> str:
         known = getattr(info.context, section)
-        if known is not None and name not in known:
+        if known is not None and name not in known and not (or_pattern and is_pattern(name)):
             raise PydanticCustomError("reference", "", {"what": what, "known": known})
         return name
 
@@ -54,6 +60,7 @@ def _reference(section: Literal["trust_stores", "clients", "channels"], what: st
 
 StoreName = Annotated[str, _reference("trust_stores", "trust store")]
 ClientName = Annotated[str, _reference("clients", "client")]
+ComponentPattern = Annotated[str, _reference("components", "component", or_pattern=True)]
 ChannelName = Annotated[str, _reference("channels", "channel")]
 
 

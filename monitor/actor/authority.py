@@ -6,18 +6,20 @@ import os
 import pwd
 import socket
 import struct
-from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from actions.ending import Outcome
 from actions.plan import Kind
 from actions.standing import Standing
-from config.model import ActorSettings, Component
+from config.model import ActorSettings, Component, Config
+from config.policy import Policy, Replace, is_one_of
 from config.text import printable
 from config.vocabulary import Mode
 from monitor.actor.request import Request, Verb
+from monitor.decide.decision import kind_of
 
 _CREDENTIALS: Final = struct.Struct("3i")
 STRANGER: Final = "this user may ask the actor for nothing; actor.operators and actor.daemon_user name who may"
@@ -85,9 +87,7 @@ def _uid(user: str) -> int | None:
         return int(user) if user.isdigit() else None
 
 
-def objection(
-    role: Role, request: Request, components: Mapping[str, Component], standing: Standing, now: float
-) -> str | None:
+def objection(role: Role, request: Request, config: Config, standing: Standing, now: float) -> str | None:
     """Say why somebody may not ask for that at Unix time `now`, a sentence; None where it is allowed."""
     if role is Role.OPERATOR:
         return None
@@ -103,10 +103,44 @@ def objection(
     if word is not None and now < word.until:
         return None
     for name in request.wish.components:
-        component = components[name]
-        if component.mode is not Mode.AUTO:
+        if not _unattended(config, config.components[name], request.wish.kind, standing):
             expired = ", whose approval has expired" if word is not None else ""
-            return f"the mode of {name} is '{component.mode}', and this plan{expired} is not approved"
-        if request.wish.kind is Kind.REPLACE and not component.allowed_issuers:
-            return f"{name} names no 'allowed_issuers', without which nothing is replaced unattended"
+            return f"{request.wish.kind} of {name} is not for the daemon alone, and this plan{expired} is not approved"
     return None
+
+
+def _unattended(config: Config, component: Component, kind: Kind, standing: Standing) -> bool:
+    """Whether the daemon may have that done without a person: only it knows the facts, but not by whose leave it acts.
+
+    What it undoes by itself is a replacement, and that once.
+    """
+    if component.mode is Mode.OBSERVE:
+        return False
+    last = standing.last.get(component.name)
+    if kind is Kind.ROLLBACK and (last is None or (last.kind, last.outcome) != (Kind.REPLACE, Outcome.COMMITTED)):
+        return False
+    leave = any(
+        (each.mode or component.mode) is Mode.AUTO for each in config.policies if _grants(each, component, kind)
+    )
+    return leave and (kind is not Kind.REPLACE or bool(issuers_unattended(config, component)))
+
+
+def issuers_unattended(config: Config, component: Component) -> tuple[str, ...]:
+    """Return whose certificates may be given to a component without a person: the component's and its policies'."""
+    of_policies = (
+        issuer
+        for each in config.policies
+        if isinstance(each.action, Replace) and _grants(each, component, Kind.REPLACE)
+        for issuer in each.action.allowed_issuers
+    )
+    return tuple(dict.fromkeys((*component.allowed_issuers, *of_policies)))
+
+
+def _grants(policy: Policy, component: Component, kind: Kind) -> bool:
+    match, action = policy.match, policy.action
+    return (
+        action is not None
+        and kind_of(action) is kind
+        and (not match.components or is_one_of(component.name, match.components))
+        and all(is_one_of(component.labels.get(name, ""), wanted) for name, wanted in match.labels.items())
+    )

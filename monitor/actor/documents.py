@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -13,6 +13,7 @@ from actions.prepare import Prepared, Refused
 from actions.rehearse import Effect
 from actions.service import steps
 from actions.standing import Ended
+from actions.transaction import candidate_of
 from config.service import Service
 from config.text import printable
 from probes.certificate import Certificate
@@ -34,6 +35,7 @@ def made_document(made: Prepared | Refused, services: Mapping[str, Service]) -> 
     return {
         "plan": {
             "hash": plan.hash,
+            "candidate": candidate_of(plan),
             "kind": plan.kind,
             "components": list(plan.components),
             "changes": _changes(plan),
@@ -43,15 +45,23 @@ def made_document(made: Prepared | Refused, services: Mapping[str, Service]) -> 
             ],
             "commands": [
                 {"component": name, "command": list(command)}
-                for name in plan.components
-                if name in services
-                for command in steps(services[name])
+                for name, service in _services(plan, services)
+                for command in steps(service)
             ],
             "expected_losses": list(plan.expected_losses),
         },
         "effects": _effects(made.effects),
         "remarks": list(made.remarks),
     }
+
+
+def _services(plan: Plan, services: Mapping[str, Service]) -> Iterator[tuple[str, Service]]:
+    """Yield the services of a plan, each once, with the first of the components that have it."""
+    seen: set[Service] = set()
+    for name in plan.components:
+        if name in services and services[name] not in seen:
+            seen.add(services[name])
+            yield name, services[name]
 
 
 def _changes(plan: Plan) -> list[Document]:

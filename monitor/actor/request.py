@@ -53,7 +53,7 @@ class Request:
     """A hash, of which APPROVE and REJECT take an unmistakable beginning."""
     components: tuple[str, ...] = ()
     why: str = ""
-    """For a rejection: a sentence of whoever rejects, for the record."""
+    """For the record: a sentence of whoever asks."""
     after: int = 0
 
     @property

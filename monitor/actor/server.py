@@ -117,6 +117,8 @@ class ActorProcess:
         # What has switched a file already is finished, however long that takes: nothing is worse than half of it.
         with self._turn:
             end = time.monotonic() + STOP_WITHIN
+        with self._news:
+            self._news.notify_all()
         for each in tuple(self._conversations):
             each.join(max(0.0, end - time.monotonic()))
         log.info("stopped")
@@ -176,7 +178,7 @@ class ActorProcess:
             standing = Standing.of(records)
             role = role_of(peer, bench.config.settings.actor)
             wrong = unusable(bench.config, request.names)
-            wrong = wrong or objection(role, request, bench.config.components, standing, time.time())
+            wrong = wrong or objection(role, request, bench.config, standing, time.time())
             suspicion = self._suspicion(bench, records[-1] if records else None)
             if wrong is None and role is not Role.OPERATOR and request.verb is Verb.CARRY_OUT and suspicion is not None:
                 wrong = f"nothing is done unattended now: {suspicion}"
@@ -185,7 +187,8 @@ class ActorProcess:
                 return cannot(wrong)
             if request.verb is Verb.STATE:
                 return state_document(bench, standing, suspicion)
-            work = Work(bench, peer.name, self._announcing(told), self._stopping.is_set)
+            unattended = role is Role.DAEMON and request.plan not in standing.approved
+            work = Work(bench, peer.name, self._announcing(told), self._stopping.is_set, unattended)
             if request.verb in {Verb.PLAN, Verb.BACKUPS}:
                 return work.answer(request)
             with self._acting(request) as free:

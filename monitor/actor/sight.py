@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Final
 
-from actions.artefact import paths_of, presented_by
+from actions.artefact import presented_by
+from actions.prepare import read_password
 from actions.validate import Acceptance, Live, Served, Sight
 from actions.world import World
 from config.model import Component, Config, Endpoint
@@ -36,6 +37,7 @@ def _looker(surroundings: Surroundings, handshakes: int) -> Callable[[tuple[str,
     def look(components: tuple[str, ...], now: float) -> Sight:
         served: list[Served] = []
         accepted: set[Acceptance] = set()
+        partly: set[Acceptance] = set()
         for endpoint in (each for name in components for each in endpoints_of(config, config.components[name])):
             observation = _look_often(endpoint, handshakes, now)
             served += (
@@ -44,7 +46,10 @@ def _looker(surroundings: Surroundings, handshakes: int) -> Callable[[tuple[str,
             )
             served += (Served(endpoint.name, each.address, (), each.detail) for each in observation.failures)
             accepted |= _acceptances(surroundings, endpoint, observation)
-        return Sight(tuple(served), frozenset(accepted))
+            if len(observation.presented) > 1:
+                for each in observation.presented:
+                    partly |= _acceptances(surroundings, endpoint, replace(observation, presented=(each,)))
+        return Sight(tuple(served), frozenset(accepted), frozenset(partly - accepted))
 
     return look
 
@@ -78,8 +83,10 @@ def _judge(
     def judge(components: tuple[str, ...], files: Mapping[str, bytes], now: float) -> frozenset[Acceptance]:
         accepted: set[Acceptance] = set()
         for component in map(config.components.__getitem__, components):
-            paths = paths_of(component.artefacts)
-            chain = presented_by({role: files.get(world.resolve(path), b"") for role, path in paths.items()})
+            artefacts = component.artefacts
+            held = {role: files.get(world.resolve(path), b"") for role, path in artefacts.files.items()}
+            password = None if artefacts.password_file is None else read_password(artefacts.password_file, world)
+            chain = presented_by(held, password)
             for endpoint in endpoints_of(config, component):
                 presented = (Presented("on disk", chain, "", "", ""),) if chain else ()
                 observation = EndpointObservation(endpoint.name, now, presented)

@@ -20,6 +20,7 @@ from actions.standing import Standing, Wish
 from actions.transaction import candidate_of, transact
 from config.model import Config
 from config.text import printable
+from monitor.actor.authority import issuers_unattended
 from monitor.actor.documents import Document, cannot, endings_document, made_document, set_document
 from monitor.actor.request import Request, Verb
 from monitor.actor.workbench import Workbench
@@ -45,6 +46,8 @@ class Work:
     told: Callable[[Record], None] = lambda _record: None
     """Hears of each step of a transaction."""
     stopping: Callable[[], bool] = lambda: False
+    unattended: bool = False
+    """No person has seen what is to be done."""
     live: bool = True
     """Whether services run, so that recovery can put them right, too."""
 
@@ -61,7 +64,7 @@ class Work:
             case Request(verb=Verb.PROPOSE, wish=Wish() as wish):
                 return self._propose(wish)
             case Request(verb=Verb.CARRY_OUT, wish=Wish() as wish):
-                return self._carry_out(wish, request.plan, hand)
+                return self._carry_out(request, wish, hand)
             case Request(verb=Verb.APPROVE | Verb.REJECT):
                 return self._word(request)
             case Request(verb=Verb.RECOVER):
@@ -112,7 +115,8 @@ class Work:
         if isinstance(candidates, NoCandidate):
             objection = Objection(Ground.NO_CANDIDATE, f"{candidates.flaw}: {candidates.detail}")
             return Refused((objection,)), inboxes
-        sites = [bench.site(name) for name in wish.components]
+        issuers = {name: issuers_unattended(bench.config, bench.config.components[name]) for name in wish.components}
+        sites = [bench.site(name, issuers[name] if self.unattended else ()) for name in wish.components]
         return make_plan(sites, candidates, bench.world, time.time(), wish.losses), inboxes
 
     def _propose(self, wish: Wish) -> Document:
@@ -162,15 +166,16 @@ class Work:
         self._note(Event.APPROVED, hash=plan, by=self.by, until=until)
         return {"approved": plan, "until": until, **self._shown(made)}
 
-    def _carry_out(self, wish: Wish, plan: str, hand: Hand | None) -> Document:
-        setting = replace(self.bench.setting, by=self.by, told=self.told, stopping=self.stopping)
+    def _carry_out(self, request: Request, wish: Wish, hand: Hand | None) -> Document:
+        asked = {"by": self.by, "why": printable(request.why), "wish": wish.to_json()}
+        setting = replace(self.bench.setting, asked=asked, told=self.told, stopping=self.stopping)
         # What a crash left comes first, or it would be mixed with this.
         endings = list(recover(setting))
         made, inboxes = self._make(wish, hand)
         if not isinstance(made, Prepared):
             return {**endings_document(endings), **self._shown(made)} if endings else self._shown(made)
         found = made.order.plan.hash
-        if plan and plan != found:
+        if request.plan and request.plan != found:
             return cannot(f"this plan is {found}, not the one that was asked for: look at it again")
         ending = transact(setting, made.order)
         if ending.outcome in {Outcome.COMMITTED, Outcome.FAILED_FORWARD}:
@@ -182,7 +187,7 @@ class Work:
             empty(self.bench.world, each)
 
     def _recover(self, request: Request) -> Document:
-        setting = replace(self.bench.setting, by=self.by, told=self.told)
+        setting = replace(self.bench.setting, asked={"by": self.by}, told=self.told)
         for name in request.components:
             busy = thaw(setting, name)
             if busy is not None:

@@ -25,6 +25,8 @@ app = typer.Typer(
 )
 config_app = typer.Typer(no_args_is_help=True, help="Check, describe or show the configuration.")
 app.add_typer(config_app, name="config")
+policy_app = typer.Typer(no_args_is_help=True, help="Explain what policies decide, and simulate what they will.")
+app.add_typer(policy_app, name="policy")
 notify_app = typer.Typer(no_args_is_help=True, help="Try channels; acknowledge, silence, and decide on messages.")
 app.add_typer(notify_app, name="notify")
 
@@ -87,11 +89,15 @@ def demo(
         float | None,
         typer.Option(help="End by itself after so many seconds, as soon as everything was shown; else on Ctrl-C."),
     ] = None,
+    listen: Annotated[
+        str | None,
+        typer.Option(help="Where the daemon answers HTTP, as host:port; else at an address of its own on loopback."),
+    ] = None,
 ) -> None:
     """Build a small appliance on loopback, keep vigil over it and show what happens; leaves nothing behind."""
     from monitor.commands.demo import demo as start
 
-    raise typer.Exit(start(seconds))
+    raise typer.Exit(start(seconds, listen))
 
 
 @app.command()
@@ -404,3 +410,49 @@ def notify_drop(channel: Annotated[str | None, typer.Argument()] = None, socket:
     from monitor.commands.notify import decide
 
     raise typer.Exit(decide("drop", channel, socket))
+
+
+State = Annotated[
+    str | None,
+    typer.Option("--state", metavar="FILE", help="Decide by this file, as --json prints it, not the daemon."),
+]
+
+
+@policy_app.command("explain")
+def policy_explain(
+    target: Annotated[str, typer.Argument(help="A component, or a target.")],
+    at: Annotated[str | None, typer.Option("--at", metavar="TIME", help="As of this time, such as 2027-03-20.")] = None,
+    state: State = None,
+    config: ConfigPath = DEFAULT_CONFIG,
+    socket: Socket = DEFAULT_SOCKET,
+    as_json: Json = False,
+) -> None:
+    """Show what each policy makes of a target: what holds since when, what it waits for, and why."""
+    from monitor.commands.policy import Source, explain
+
+    raise typer.Exit(explain(target, at, Source(config, state, socket), as_json=as_json))
+
+
+@policy_app.command("test")
+def policy_test(
+    at: Annotated[
+        str | None, typer.Option("--at", metavar="TIME", help="From this time on, such as 2027-03-20; by default now.")
+    ] = None,
+    days: Annotated[int, typer.Option(min=1, max=3660, help="For so many days.")] = 90,
+    state: State = None,
+    candidates: Annotated[
+        bool, typer.Option("--assume-candidates", help="As if each candidate came when it is waited for.")
+    ] = False,
+    approvals: Annotated[
+        bool, typer.Option("--assume-approvals", help="As if each plan was approved when it waits for that.")
+    ] = False,
+    config: ConfigPath = DEFAULT_CONFIG,
+    socket: Socket = DEFAULT_SOCKET,
+    as_json: Json = False,
+) -> None:
+    """Show on a timeline what would be decided if things stayed as they are, and what is done succeeded."""
+    from monitor.commands.policy import Source, test
+    from monitor.decide.simulate import Assumptions
+
+    assumptions = Assumptions(candidates, approvals)
+    raise typer.Exit(test(at, days, assumptions, Source(config, state, socket), as_json=as_json))

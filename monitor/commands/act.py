@@ -15,6 +15,7 @@ from actions.candidate import Given
 from actions.ending import Outcome
 from actions.journal import Event, JournalError, Record
 from actions.plan import Kind
+from actions.prepare import read_password
 from actions.standing import Wish
 from actions.world import World
 from config.model import Config
@@ -198,7 +199,7 @@ def _hand(paths: Sequence[str], password_file: str | None) -> Hand | str:
     world = World()
     try:
         files = tuple(Given(printable(path), world.read(world.resolve(path))[1]) for path in paths)
-        password = None if password_file is None else world.read(world.resolve(password_file))[1].rstrip(b"\r\n")
+        password = None if password_file is None else read_password(password_file, world)
     except OSError as error:
         return f"{printable(str(error.filename))} cannot be read: {error.strerror}"
     return Hand(files, password)
@@ -246,8 +247,9 @@ def _show_plan(screen: Screen, document: Document) -> None:
         screen.say(f"after      {each['component']}: {_certificate(each['after'])}")
     for each in plan["changes"]:
         before = each["before"]["sha256"][:16] if each["before"] else "(missing)"
-        kept = "" if each["changes"] else "  (stays as it is)"
-        screen.say(f"file       {each['path']}  {before} -> {each['after']['sha256'][:16]}{kept}")
+        # Of a keystore what it says: its bytes are others each time that the plan is made.
+        after = (each["says"] or each["after"]["sha256"])[:16] if each["changes"] else f"{before}  (stays as it is)"
+        screen.say(f"file       {each['path']}  {before} -> {after}")
     for each in plan["commands"]:
         screen.say(f"command    {each['component']}: {printable(' '.join(each['command']))}")
     for remark in document["remarks"]:

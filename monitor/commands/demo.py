@@ -29,12 +29,12 @@ SETTLE: Final = 0.3
 Event = dict[str, Any]
 
 
-def demo(seconds: float | None) -> int:
+def demo(seconds: float | None, listen: str | None) -> int:
     """Run the demonstration; return 0 where everything that should have been noticed was."""
     screen = Screen()
     with tempfile.TemporaryDirectory(prefix="certvigil-demo-") as directory:
         screen.say("building a small appliance: its own CA, and four components on loopback")
-        with Appliance(directory) as appliance, _daemon(appliance) as events:
+        with Appliance(directory, listen) as appliance, _daemon(appliance) as events:
             _say_addresses(screen, appliance)
             screen.say("\neverything was looked at once, and nothing is wrong yet", "bold")
             story = _Story(screen, events)

@@ -102,9 +102,13 @@ def show_components(screen: Screen, no_actor: str, components: Sequence[dict[str
 def _waits(component: dict[str, Any]) -> str:
     if component["frozen"]:
         return f"frozen: {component['frozen']}"
-    if component["plan"]:
-        until = component["approved_until"]
-        return f"plan {component['plan'][:16]}" + (f", approved until {_second(until)}" if until else "")
+    decision = component["decision"]
+    if decision is not None:
+        until, plan = component["approved_until"], component["plan"]
+        said = f"{decision['action']} by {decision['policy']}: {decision['standing']}"
+        said += f", for {decision['waits_for']}" if decision["waits_for"] else ""
+        said += f", plan {plan[:16]}" if plan else ""
+        return said + (f", approved until {_second(until)}" if until else "")
     return "; ".join(f"{each['ground']}: {each['detail']}" for each in component["objections"])
 
 

@@ -14,6 +14,8 @@ from actions.plan import Kind
 from actions.standing import Ended
 from config.vocabulary import Code, ComponentState, KeyKind, Mode, Severity, TargetKind, Verdict
 from monitor import known as belief
+from monitor.decide import decision as decided
+from monitor.decide.decision import Standing
 from monitor.http.view import Status as StatusView
 from monitor.steward import Charge
 from monitor.store import HistoryEntry, What
@@ -259,6 +261,32 @@ class LastAction(Answer):
         )
 
 
+class Decision(Answer):
+    """What a policy makes of a component."""
+
+    policy: str
+    action: str
+    standing: Standing
+    """What follows from it now."""
+    reasons: Sequence[str]
+    waits_for: str
+    """Empty where it waits for nothing."""
+    until: datetime | None
+    """When it may come out otherwise though nothing else changes."""
+
+    @classmethod
+    def of(cls, decision: decided.Decision) -> Decision:
+        """Return the decision."""
+        return cls(
+            policy=decision.policy,
+            action=decided.action_name(decision.action),
+            standing=decision.standing,
+            reasons=[each.because for each in decision.reasons],
+            waits_for=decision.waits_for,
+            until=_moment(decision.until),
+        )
+
+
 class Component(Answer):
     """A component that certvigil may change, and what waits to be done to it."""
 
@@ -266,16 +294,18 @@ class Component(Answer):
     mode: Mode
     state: ComponentState
     inbox: str
+    candidate: str | None
+    """The hash of the plan that the candidate in its inbox would lead to."""
+    decision: Decision | None
+    """What is to be done to it, or waits to be."""
     plan: str | None
-    """The hash of what its candidate would lead to."""
+    """The hash of the plan that waits for a person."""
     objections: Sequence[Objection]
     """What is wrong with its candidate."""
     approved_until: datetime | None
     frozen: str | None
     """Why nothing more is done to it."""
     last: LastAction | None
-    next_attempt: datetime | None
-    """When what failed is tried again."""
 
     @classmethod
     def of(cls, charge: Charge) -> Component:
@@ -285,12 +315,13 @@ class Component(Answer):
             mode=charge.mode,
             state=charge.state,
             inbox=charge.inbox,
-            plan=charge.candidate.plan or None,
-            objections=[Objection(ground=ground, detail=detail) for ground, detail in charge.candidate.objections],
+            candidate=charge.offer.plan or None,
+            plan=charge.plan or None,
+            objections=[Objection(ground=ground, detail=detail) for ground, detail in charge.offer.objections],
+            decision=Decision.of(charge.decision) if charge.decision is not None else None,
             approved_until=_moment(charge.approved_until),
             frozen=charge.frozen,
             last=LastAction.of(charge.last) if charge.last is not None else None,
-            next_attempt=_moment(charge.next_attempt),
         )
 
 

@@ -18,6 +18,8 @@ from monitor.beliefs import SELF
 from monitor.http import answers
 from monitor.http.answers import API
 from monitor.http.guard import Message, Receive, Scope, Send
+from monitor.http.probe import add_probe
+from monitor.http.situations import add_situations
 from monitor.http.telling import add_telling, who_asks
 from monitor.http.view import View
 from monitor.known import Known
@@ -37,7 +39,8 @@ LANDING: Final = """<!doctype html>
 <h1>certvigil</h1>
 <p>Keeps vigil over certificates.</p>
 <ul>
-<li><a href="/metrics">Metrics</a> for Prometheus</li>
+<li><a href="/metrics">Metrics</a> for Prometheus, and
+<code>/probe?target=</code> for those who have dashboards of blackbox_exporter or ssl_exporter</li>
 <li>API: <a href="/api/v1/status">status</a>, <a href="/api/v1/targets">targets</a>,
 <a href="/api/v1/certificates">certificates</a>, <a href="/api/v1/findings">findings</a>,
 <a href="/api/v1/history">history</a>, described by <a href="/api/v1/openapi.json">OpenAPI</a></li>
@@ -120,10 +123,12 @@ def create_app(view: View, version: str) -> FastAPI:
     )
     app.router.routes.append(Route("/metrics", Metrics(view), methods=["GET"], include_in_schema=False))
     _add_health(app, view)
+    add_probe(app, view)
     _add_targets(app, view)
     _add_certificates(app, view)
     _add_status(app, view)
     add_telling(app, view.telling)
+    add_situations(app, view)
     # Made now, since it takes longer than a request should hold up the rest.
     app.openapi()
     return app

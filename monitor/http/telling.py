@@ -22,7 +22,9 @@ from monitor.http.view import TellingView
 from monitor.tell import desk, letter, lifecycle
 from monitor.tell.letter import Fate
 
-_Seconds = Annotated[float, Query(gt=0, le=366 * 86_400, alias="for", description="Seconds.")]
+_LASTING: Any = Query(gt=0, le=366 * 86_400, alias="for", description="Seconds.")
+_Seconds = Annotated[float, _LASTING]
+_MaybeSeconds = Annotated[float | None, _LASTING]
 _Reason = Annotated[str, Query(min_length=1, max_length=500)]
 _Names = Annotated[list[str], Query()]
 
@@ -122,8 +124,8 @@ class Silence(Answer):
         match = held.silence.match
         return cls(
             id=held.id,
-            targets=match.targets,
-            components=match.components,
+            targets=list(map(printable, match.targets)),
+            components=list(map(printable, match.components)),
             kinds=match.kinds,
             findings=match.codes,
             reason=printable(held.silence.reason),
@@ -174,7 +176,7 @@ def add_telling(app: FastAPI, telling: TellingView) -> None:
         )
 
     @app.post(f"{API}/telling/acknowledge/{{problem}}", response_model=Done, responses=refused)
-    async def acknowledge(request: Request, problem: str, seconds: _Seconds | None = None) -> Response:
+    async def acknowledge(request: Request, problem: str, seconds: _MaybeSeconds = None) -> Response:
         """Say that somebody knows of a problem: it is not told again until it gets worse or, perhaps, for some time."""
         until = None if seconds is None else time.time() + seconds
         count = telling.acknowledge(problem, who_asks(request), until)

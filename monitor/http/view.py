@@ -9,8 +9,11 @@ from typing import Protocol
 from config.channel import Match
 from config.document import Mistake
 from config.model import Waiver
+from monitor.decide.situation import Situation
 from monitor.known import Known
 from monitor.metrics import Piece
+from monitor.metrics.probed import Probed
+from monitor.prober import Module, Refused
 from monitor.steward import Charge
 from monitor.store import Degraded, HistoryEntry
 from monitor.tell.desk import Held
@@ -88,6 +91,9 @@ class View(Protocol):
     def charges(self) -> Sequence[Charge]:
         """Return what is known of each component that certvigil may change."""
 
+    def situations(self) -> Sequence[Situation]:
+        """Return what decisions rest on."""
+
     def metrics(self) -> Iterator[Piece]:
         """Return the metrics, made step by step."""
 
@@ -101,6 +107,9 @@ class View(Protocol):
         self, target: str | None, since: float, until: float | None, limit: int
     ) -> Sequence[HistoryEntry] | Degraded:
         """Return what happened from Unix time `since` until just before `until`, newest first."""
+
+    async def probe(self, target: str, module: Module, seconds: float) -> Probed | Refused:
+        """Return what is seen at `target`, where it may be looked there, within `seconds`."""
 
     async def reload(self, who: str) -> Sequence[Mistake]:
         """Read the configuration again because `who` asked; where it has mistakes, return them and keep the old one."""

@@ -35,15 +35,15 @@ class Part:
 class Appliance:
     """Web console, portal, engine and collector, in files below `directory`; they run inside the `with` block."""
 
-    def __init__(self, directory: str) -> None:
+    def __init__(self, directory: str, listen: str | None = None) -> None:
+        """Have its daemon answer HTTP at `listen` (`host:port`), or at an address of its own on loopback."""
         self.directory = directory
         self.root = Authority.root("Corporate Root CA")
         self.issuing = self.root.intermediate("Corporate Issuing CA 3")
         self.federation = Authority.root("Appliance Federation CA")
         self.parts: dict[str, Part] = {}
         self._running = ExitStack()
-        host, port = free_address()
-        self.web = f"{host}:{port}"
+        self.web = listen or "{}:{}".format(*free_address())
         self.config_file = os.path.join(directory, "certvigil.yaml")
         self.socket = os.path.join(directory, "certvigil.sock")
 

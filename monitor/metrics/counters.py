@@ -56,6 +56,20 @@ class _Actions(Collector):
         yield last
 
 
+class _Decisions(Collector):
+    """How many decisions of each policy were new in this run."""
+
+    def __init__(self) -> None:
+        self.counted: Mapping[tuple[str, str], int] = {}
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the family."""
+        decisions = CounterMetricFamily("certvigil_decisions", "Decisions that were new.", labels=("policy", "action"))
+        for labels, count in self.counted.items():
+            decisions.add_metric(labels, count)
+        yield decisions
+
+
 class Counters:
     """Counts looks, delays and the state of the daemon; every series of a closed list exists from the start."""
 
@@ -81,6 +95,11 @@ class Counters:
             "Time by which a look started later than it was due.",
             registry=registry,
             buckets=_LAG_SECONDS,
+        )
+        self._interval = Gauge(
+            "certvigil_look_interval_seconds",
+            "Longest time that the configuration leaves between two looks at a target.",
+            registry=registry,
         )
         self._event_latency = Histogram(
             "certvigil_event_latency_seconds",
@@ -121,6 +140,8 @@ class Counters:
         self._actor_up = Gauge(
             "certvigil_actor_up", "Whether the one with the rights to act answers.", registry=registry
         )
+        self._decisions = _Decisions()
+        registry.register(self._decisions)
         self._actions = _Actions()
         registry.register(self._actions)
         self._notifications = Counter(
@@ -145,6 +166,10 @@ class Counters:
     def event_latency(self, seconds: float) -> None:
         """Count a change that was noticed and has been shown `seconds` after."""
         self._event_latency.observe(seconds)
+
+    def look_interval(self, seconds: float) -> None:
+        """Say how long it may take, as configured, until each target is looked at again."""
+        self._interval.set(seconds)
 
     def overflowed(self) -> None:
         """Count an overflow of the kernel's queue."""
@@ -199,6 +224,10 @@ class Counters:
             self._notifications_pending.labels(channel).set(count)
             for outcome in DeliveryOutcome:
                 self._notifications.labels(channel, outcome)
+
+    def decided(self, counted: Mapping[tuple[str, str], int]) -> None:
+        """Say how many decisions were new, by policy and action."""
+        self._decisions.counted = counted
 
     def text(self) -> bytes:
         """Return all of it in Prometheus text format 0.0.4."""

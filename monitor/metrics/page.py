@@ -9,46 +9,19 @@ from __future__ import annotations
 
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final, Generic, TypeVar
 
 from monitor.known import Known
-from monitor.metrics.piece import PAUSE, Piece, piece
+from monitor.metrics.family import Family, escape
+from monitor.metrics.piece import PAUSE, Piece
+from monitor.metrics.x509_cert import OF_FILES, ended
 from probes.certificate import Certificate
 
 SHARDS: Final = 128
 
 Member = TypeVar("Member")
-
-
-@dataclass(frozen=True, slots=True)
-class Family(Generic[Member]):
-    """A gauge, and the samples of it that each member has."""
-
-    name: str
-    help: str
-    samples: Callable[[Member], Iterable[tuple[str, object]]]
-    """Labels, as they stand between the braces, and value."""
-
-    def head(self) -> Piece:
-        """Return what precedes the samples."""
-        return piece(f"# HELP {self.name} {self.help}\n# TYPE {self.name} gauge\n".encode())
-
-    def lines(self, members: Iterable[Member]) -> Piece:
-        """Return the samples of `members`; of a member without any, nothing is known."""
-        name, samples = self.name, self.samples
-        text = "".join(
-            [f"{name}{{{labels}}} {value}\n" for member in members for labels, value in samples(member)],
-        )
-        return piece(text.encode()) if text else PAUSE
-
-
-def escape(value: str) -> str:
-    """Return `value` as it stands between the quotes of a label."""
-    if '"' in value or "\\" in value or "\n" in value:
-        return value.replace("\\", "\\\\").replace("\n", "\\n").replace('"', '\\"')
-    return value
 
 
 def _target(known: Known) -> str:
@@ -189,8 +162,10 @@ class _Shards(Generic[Member]):
 class Page:
     """The metrics of every target and of every certificate that one presents."""
 
-    def __init__(self) -> None:
-        self._targets = _Shards(OF_TARGETS)
+    def __init__(self, *, x509_cert: bool = False) -> None:
+        """Show what is in files as x509-certificate-exporter does, too, where that is wanted."""
+        self._x509_cert = x509_cert
+        self._targets = _Shards((*OF_TARGETS, *OF_FILES) if x509_cert else OF_TARGETS)
         self._certificates = _Shards(OF_CERTIFICATES)
         self._presenters: dict[str, int] = {}
         self._look_head = OF_LOOKS.head()
@@ -200,7 +175,7 @@ class Page:
         shard = self._targets.of(known.target)
         before = shard.members.get(known.target)
         shard.members[known.target] = known
-        if before is None or _shown(before) != _shown(known):
+        if before is None or self._shown(before) != self._shown(known):
             shard.pieces = None
             self._present(before.presented if before else (), known.presented)
 
@@ -239,16 +214,16 @@ class Page:
             if shard.members:
                 yield OF_LOOKS.lines(shard.members.values())
 
-
-def _shown(known: Known) -> tuple[object, ...]:
-    """Return what the cached samples are made of."""
-    return (
-        known.presented,
-        known.findings,
-        known.edges,
-        known.expiry,
-        known.up,
-        known.kind,
-        known.component,
-        known.location,
-    )
+    def _shown(self, known: Known) -> tuple[object, ...]:
+        """Return what the cached samples are made of."""
+        return (
+            known.presented,
+            known.findings,
+            known.edges,
+            known.expiry,
+            known.up,
+            known.kind,
+            known.component,
+            known.location,
+            ended(known) if self._x509_cert else None,
+        )

@@ -96,7 +96,7 @@ def silence_row(identifier: str, held: Held | None) -> Row:
         match = held.silence.match
         row["content"] = json.dumps(
             {
-                "match": [match.targets, match.components, match.kinds, match.codes],
+                "match": [match.targets, match.components, match.kinds, match.codes, match.labels],
                 "reason": held.silence.reason,
                 "until": held.silence.until,
                 "who": held.who,
@@ -150,6 +150,12 @@ def _letters(connection: sqlite3.Connection) -> Iterator[Letter]:
 def _silences(connection: sqlite3.Connection) -> Iterator[Held]:
     for identifier, content in connection.execute(_SILENCES):
         said = json.loads(content)
-        targets, components, kinds, codes = said["match"]
-        match = Match(tuple(targets), tuple(components), tuple(map(TargetKind, kinds)), tuple(map(Code, codes)))
+        targets, components, kinds, codes, labels = said["match"]
+        match = Match(
+            tuple(targets),
+            tuple(components),
+            tuple(map(TargetKind, kinds)),
+            tuple(map(Code, codes)),
+            tuple((name, tuple(values)) for name, values in labels),
+        )
         yield Held(identifier, Silence(match, said["reason"], said["until"]), said["who"], said["since"])

@@ -41,6 +41,7 @@ _COUNTS: Final = """
 _CODES: Final = {str(code): code for code in Code}
 
 
+_DECISIONS: Final = "SELECT subject, identity, standing FROM decisions ORDER BY id DESC LIMIT 100000"
 _NEWEST_ACTION: Final = "SELECT max(ended_at) FROM actions"
 
 
@@ -53,6 +54,16 @@ class Counts:
     presentations: int
     findings: int
     failed_looks: int
+
+
+def decisions(path: str) -> list[tuple[str, str, str]] | Degraded:
+    """Return subject, identity and standing of each decision that is recorded, oldest first."""
+    try:
+        with reading(path) as connection:
+            rows = connection.execute(_DECISIONS).fetchall()
+            return [(restored(subject), identity, standing) for subject, identity, standing in reversed(rows)]
+    except (OSError, sqlite3.Error, UnusableError) as error:
+        return degraded(error)
 
 
 def newest_action(path: str) -> float | Degraded:

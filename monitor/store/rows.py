@@ -9,6 +9,7 @@ from typing import Any
 
 from monitor.events import (
     ActionEnded,
+    Decided,
     Event,
     FindingChanged,
     FindingCleared,
@@ -73,6 +74,8 @@ class Rows:
     """By the target's row."""
     actions: Ledger
     """Of this batch, by the target's row and the moment: they are only ever added."""
+    decisions: Ledger
+    """Of this batch, by identity: they are only ever added."""
     strangers: int = 0
     """Events about targets that are not watched: they came after the target had been removed."""
 
@@ -81,12 +84,14 @@ class Rows:
         name = stored(event.target)
         if isinstance(event, TargetAdded):
             self._added(name, event)
-            return
-        watched = self.targets.current.get(name)
-        if watched is None:
+        elif isinstance(event, Decided):
+            self.decisions.begin(event.identity, _decision(event))
+        elif (watched := self.targets.current.get(name)) is None:
             self.strangers += 1
-            return
-        target: int = watched["id"]
+        else:
+            self._happened(name, watched["id"], event)
+
+    def _happened(self, name: str | bytes, target: int, event: Event) -> None:
         match event:
             case TargetRemoved():
                 self.targets.end(name, removed_at=event.at)
@@ -203,6 +208,19 @@ def _action(target: int, event: ActionEnded) -> Row:
         "cause": str(event.cause),
         "reason": stored(event.reason),
         "on_behalf_of": stored(event.by),
+    }
+
+
+def _decision(event: Decided) -> Row:
+    return {
+        "subject": stored(event.target),
+        "decided_at": event.at,
+        "policy": event.policy,
+        "action": event.action,
+        "standing": event.standing,
+        "identity": event.identity,
+        "reasons": stored("\n".join(event.reasons)),
+        "waits_for": stored(event.waits_for),
     }
 
 

@@ -15,7 +15,7 @@ from monitor.store.catchup import differences
 from monitor.store.database import claim, prepare, reading, set_aside
 from monitor.store.health import Degraded, DegradedReason, degraded
 from monitor.store.kept import load_kept
-from monitor.store.reader import current, load, newest_action
+from monitor.store.reader import current, decisions, load, newest_action
 from monitor.tell.desk import Changes, Kept, no_changes
 
 if TYPE_CHECKING:
@@ -113,6 +113,11 @@ class Store:
         """Whether what is recorded now is likely to be written soon."""
         return self._thread.is_alive() and self._health is None and not self._closing
 
+    def decisions(self) -> list[tuple[str, str, str]]:
+        """Return subject, identity and standing of each decision that is recorded, oldest first."""
+        found = decisions(self._path)
+        return [] if isinstance(found, Degraded) else found
+
     def newest_action(self) -> float:
         """Return the Unix time of the last transaction that is recorded; to be called after `load`.
 
@@ -191,7 +196,11 @@ class Store:
             return self._has_work()
 
     def _has_work(self) -> bool:
-        return bool(self._events or self._changes) or self._behind or self._prune_before is not None
+        return (
+            bool(self._events or self._changes or self._wait_for_changes)
+            or self._behind
+            or self._prune_before is not None
+        )
 
     def _work(self) -> None:
         """Write what waits; what could not be written waits again. Raises whatever the database raises."""
@@ -211,6 +220,7 @@ class Store:
                 strangers = writer.write(events[:_AT_ONCE])
                 del events[:_AT_ONCE]
                 self._had_content = True
+                self._keep(writer)
                 if strangers:
                     _log.warning("%d events were about targets that are not watched", strangers)
         except Exception:

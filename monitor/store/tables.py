@@ -98,6 +98,24 @@ class ActionRow(SQLModel, table=True):
     on_behalf_of: str
 
 
+class DecisionRow(SQLModel, table=True):
+    """A decision, when a policy first came to it."""
+
+    __tablename__ = "decisions"
+
+    id: int = Field(primary_key=True)
+    subject: str
+    """A component, or a target that belongs to none."""
+    decided_at: float = Field(index=True)
+    policy: str
+    action: str
+    standing: str
+    identity: str
+    reasons: str
+    """One per line: they are printable."""
+    waits_for: str
+
+
 class FailedLookRow(SQLModel, table=True):
     """A time in which a target could not be looked at, for one reason."""
 

@@ -27,6 +27,7 @@ _PRESENTATIONS: Final = _TABLES["presentations"]
 _FINDINGS: Final = _TABLES["findings"]
 _FAILED_LOOKS: Final = _TABLES["failed_looks"]
 _ACTIONS: Final = _TABLES["actions"]
+_DECISIONS: Final = _TABLES["decisions"]
 
 _ALERTS: Final = _TABLES["alerts"]
 _LETTERS: Final = _TABLES["letters"]
@@ -49,7 +50,9 @@ _ENDS: Final = {
 
 _DIALECT: Final = sqlite.dialect(paramstyle="named")
 # Compiled once and handed to the driver: where Core executes many rows, most of the time goes into their parameters.
-_INSERT: Final = {table: str(insert(table).compile(dialect=_DIALECT)) for table in (_CERTIFICATES, _ACTIONS, *_ENDS)}
+_INSERT: Final = {
+    table: str(insert(table).compile(dialect=_DIALECT)) for table in (_CERTIFICATES, _ACTIONS, _DECISIONS, *_ENDS)
+}
 _UPDATE: Final = {
     table: str(
         update(table)
@@ -123,6 +126,7 @@ class Writer:
                 self._connection.execute(delete(table).where(or_(*(end < before for end in ends))))
             self._connection.execute(delete(_LETTERS).where(_LETTERS.c.ended_at < before))
             self._connection.execute(delete(_ACTIONS).where(_ACTIONS.c.ended_at < before))
+            self._connection.execute(delete(_DECISIONS).where(_DECISIONS.c.decided_at < before))
             self._connection.execute(delete(_CERTIFICATES).where(_UNREFERRED))
 
     def close(self) -> None:
@@ -147,6 +151,7 @@ def _recorded(connection: Connection, events: Iterable[Event]) -> Rows:
         _ledger(connection, _FINDINGS, {(row["target"], row["code"], row["subject"]): row for row in findings}),
         _ledger(connection, _FAILED_LOOKS, {row["target"]: row for row in failed_looks}),
         _ledger(connection, _ACTIONS, {}),
+        _ledger(connection, _DECISIONS, {}),
     )
 
 
@@ -172,6 +177,7 @@ def _save(connection: Connection, rows: Rows) -> None:
         (_FINDINGS, rows.findings),
         (_FAILED_LOOKS, rows.failed_looks),
         (_ACTIONS, rows.actions),
+        (_DECISIONS, rows.decisions),
     ):
         # First what ends, since its name may be taken by what begins.
         if ledger.changed:

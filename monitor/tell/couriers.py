@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
@@ -10,10 +11,12 @@ from typing import Final
 from actions.courier import Courier
 from actions.deliver import Message, Outcome, Receipt
 
-MOST: Final = 6
-"""Deliveries under way at once."""
-_DOUBTFUL: Final = 3
+MOST: Final = 8
+"""Deliveries under way at once, one to each URL."""
+_DOUBTFUL: Final = 4
 """Of these, to URLs that did not take what they were given last."""
+_SOON: Final = 0.3
+"""Seconds to wait for a courier that is busy: another one takes longer to begin."""
 TIMEOUT: Final = 30.0
 """Seconds for a delivery, and for a heartbeat."""
 _STARTING: Final = 60.0
@@ -27,9 +30,9 @@ class Couriers:
 
     def __init__(self) -> None:
         self._threads = ThreadPoolExecutor(MOST + 1, "deliver")
-        self._idle: list[Courier] = []
         self._all: list[Courier] = []
-        self._places = asyncio.Semaphore(MOST)
+        self._idle: asyncio.LifoQueue[Courier] = asyncio.LifoQueue()
+        self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._places_for_doubtful = asyncio.Semaphore(_DOUBTFUL)
         self._doubtful: set[str] = set()
         self._pacemaker = Courier()
@@ -37,13 +40,14 @@ class Couriers:
 
     async def deliver(self, message: Message, url: str) -> Receipt:
         """Deliver `message` to `url`, and return what became of that."""
-        if url not in self._doubtful:
-            receipt = await self._deliver(message, url)
-        else:
-            async with self._places_for_doubtful:
+        async with self._turns[url]:
+            if url not in self._doubtful:
                 receipt = await self._deliver(message, url)
-        (self._doubtful.discard if receipt.outcome is Outcome.DELIVERED else self._doubtful.add)(url)
-        return receipt
+            else:
+                async with self._places_for_doubtful:
+                    receipt = await self._deliver(message, url)
+            (self._doubtful.discard if receipt.outcome is Outcome.DELIVERED else self._doubtful.add)(url)
+            return receipt
 
     async def prepare(self) -> None:
         """Have one courier ready before it is needed."""
@@ -68,18 +72,27 @@ class Couriers:
         return receipts[0]
 
     async def _send(self, work: Callable[[Courier], object]) -> None:
-        async with self._places:
-            if not self._idle:
-                self._idle.append(Courier())
-                self._all.append(self._idle[-1])
-            courier = self._idle.pop()
-            # A courier whose work nobody waits for any more is not idle.
-            await asyncio.get_running_loop().run_in_executor(self._threads, work, courier)
-            self._idle.append(courier)
+        courier = await self._free()
+        # A courier whose work nobody waits for any more is not free.
+        await asyncio.get_running_loop().run_in_executor(self._threads, work, courier)
+        self._idle.put_nowait(courier)
         if self._tidying is not None:
             self._tidying.cancel()
         self._tidying = asyncio.get_running_loop().call_later(_IDLE, self._tidy)
 
+    async def _free(self) -> Courier:
+        if self._all:
+            try:
+                async with asyncio.timeout(_SOON):
+                    return await self._idle.get()
+            except TimeoutError:
+                pass
+        if len(self._all) >= MOST:
+            return await self._idle.get()
+        self._all.append(Courier())
+        return self._all[-1]
+
     def _tidy(self) -> None:
-        for each in self._idle[:-1]:
-            each.rest()
+        if self._idle.qsize() == len(self._all):
+            for each in self._all[1:]:
+                each.rest()

@@ -5,18 +5,22 @@ It lives on the event loop's thread and does no I/O.
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Final
 
-from config.channel import Channel, Silence, Telling
+from config.channel import NO_LABELS, Channel, Match, Silence, Telling
 from config.vocabulary import Code, Severity
 from monitor.known import Known
 from monitor.tell.letter import Fate, Letter
 from monitor.tell.lifecycle import Acknowledgement, Alert, AlertKey, Note, review
-from monitor.tell.problem import Member, members
+from monitor.tell.problem import Member, members, problem_id
 from monitor.tell.text import Outlook, compose, digest
+
+log = logging.getLogger("certvigil.tell")
 
 APART: Final = 5
 """So many problems that come up at once are a message each; of more, there is one message about all."""
@@ -75,6 +79,7 @@ class Desk:
         self._outlook = outlook
         self._channels: Mapping[str, Channel] = {}
         self._terms = Telling()
+        self._labels: Mapping[str, Mapping[str, str]] = {}
         self._least = Severity.WARNING
         self._members: dict[str, dict[str, tuple[Member, ...]]] = {}
         """By the key of the problem, then by target."""
@@ -98,9 +103,17 @@ class Desk:
         self._letters = dict(kept.letters)
         self._silences = dict(kept.silences)
 
-    def reconfigure(self, channels: Mapping[str, Channel], terms: Telling) -> None:
-        """Tell these channels on these terms from now on; what was meant for others is forgotten."""
-        self._channels, self._terms = channels, terms
+    def reconfigure(
+        self,
+        channels: Mapping[str, Channel],
+        terms: Telling,
+        labels: Mapping[str, Mapping[str, str]] = MappingProxyType({}),
+    ) -> None:
+        """Tell these channels on these terms from now on; what was meant for others is forgotten.
+
+        `labels` gives those of each component.
+        """
+        self._channels, self._terms, self._labels = channels, terms, labels
         least = min((route.severity.rank for route in terms.routes), default=Severity.WARNING.rank)
         self._least = list(Severity)[least]
         for key, by_channel in tuple(self._alerts.items()):
@@ -148,8 +161,12 @@ class Desk:
         waiting = {(letter.channel, problem) for letter in self.pending() for problem in letter.problems}
         for key in sorted(self._touched | due):
             self._due.pop(key, None)
-            for note in self._review(key, waiting, now):
-                notes.setdefault(note.alert.channel, []).append(note)
+            try:
+                for note in self._review(key, waiting, now):
+                    notes.setdefault(note.alert.channel, []).append(note)
+            except Exception:
+                # One problem that cannot be told must not keep the others from it.
+                log.exception("the problem %s cannot be told", problem_id(key))
         self._touched.clear()
         return tuple(letter for channel, those in notes.items() for letter in self._write(channel, those, now))
 
@@ -196,8 +213,7 @@ class Desk:
             chosen = [
                 channel
                 for route in self._terms.routes
-                if found.severity.rank >= route.severity.rank
-                and route.match.holds(member.target, member.component, member.kind, found.code)
+                if found.severity.rank >= route.severity.rank and self._is_meant(route.match, member)
                 for channel in route.channels
             ]
         # That nothing reaches a channel is told elsewhere.
@@ -205,8 +221,11 @@ class Desk:
         return [channel for channel in dict.fromkeys(chosen) if channel != failing]
 
     def _is_silenced(self, member: Member) -> bool:
-        labels = (member.target, member.component, member.kind, member.finding.code)
-        return any(each.match.holds(*labels) for each in self._silent)
+        return any(self._is_meant(each.match, member) for each in self._silent)
+
+    def _is_meant(self, match: Match, member: Member) -> bool:
+        labels = self._labels.get(member.component or "", NO_LABELS)
+        return match.holds(member.target, member.component, member.kind, member.finding.code, labels)
 
     def _is_unseen(self, alert: Alert) -> bool:
         """Whether one of the targets that an alert is about was not looked at in this run."""
@@ -219,12 +238,27 @@ class Desk:
             yield self._post(Letter(name, channel, tuple(note.alert.problem for note in notes), message, now))
             return
         for note in notes:
-            message = compose(note, self._outlook, self._terms.runbook, now)
+            message = compose(note, self._says, self._terms.runbook, now)
             yield self._post(Letter(note.alert.message_id, channel, (note.alert.problem,), message, now))
+
+    def _says(self, member: Member) -> str:
+        """Return what will happen by itself; that this fails must not keep anybody from being told."""
+        try:
+            return self._outlook(member)
+        except Exception:
+            log.exception("what will happen to %s by itself cannot be said", member.target)
+            return ""
 
     def _post(self, letter: Letter) -> Letter:
         self._set_letter(letter)
         return letter
+
+    def announce(self, letter: Letter) -> bool:
+        """Write a letter that is about no problem; return whether it was not written before."""
+        new = letter.id not in self._letters
+        if new:
+            self._set_letter(letter)
+        return new
 
     # What is on the desk
 

@@ -9,7 +9,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Final, Protocol
 
-from actions.deliver import Outcome
+from actions.deliver import Outcome, Tone
 from config.channel import Match, Silence
 from config.model import Config
 from config.vocabulary import Code, DeliveryOutcome, Severity
@@ -24,12 +24,12 @@ from monitor.events import (
 )
 from monitor.known import Known
 from monitor.tell.couriers import Couriers
-from monitor.tell.desk import Changes, Desk, Held, Kept
+from monitor.tell.desk import Changes, Desk, Held, Kept, no_changes
 from monitor.tell.letter import Fate, Letter, attempted, deliverable, pause, waiting
 from monitor.tell.lifecycle import Alert
 from monitor.tell.problem import Member
 from monitor.tell.pulse import Pulse
-from monitor.tell.text import Outlook
+from monitor.tell.text import Outlook, notice
 from probes.finding import Finding, finding
 
 log = logging.getLogger("certvigil.tell")
@@ -42,8 +42,8 @@ _BURST: Final = 20
 """So many targets at once are worth waiting for more."""
 _BURST_QUIET: Final = 0.5
 _BURST_LONGEST: Final = 10.0
-_RECORD_WITHIN: Final = 1.0
-"""Seconds that a letter waits for its record; then it is delivered all the same."""
+_RECORD_WITHIN: Final = 10.0
+"""Seconds that a letter waits for its record, so that it has the same id after a crash; then it is delivered anyhow."""
 _FIRST_LOOK_WITHIN: Final = 60.0
 """Seconds after which people are told although not everything was looked at: a file may hang for ever."""
 _LOOK_ROUND: Final = 15.0
@@ -116,6 +116,7 @@ class Telling:
         self._looked_at_everything = asyncio.Event()
         self._ready: set[str] = set()
         """Letters that were recorded, or that waited for that long enough."""
+        self._unrecorded: set[str] = set()
         self._not_before: dict[str, float] = {}
         """Monotonic times."""
         self._under_way: dict[str, asyncio.Task[None]] = {}
@@ -142,14 +143,35 @@ class Telling:
     def looked_at_everything(self) -> None:
         """Begin to tell, since what is believed is no longer only what was remembered."""
         self._looked_at_everything.set()
+        if self._config.channels:
+            # To keep the first letter would take long if that had still to be made ready.
+            self._keeper.keep(no_changes())
+
+    def keeper_fails(self) -> None:
+        """Deliver what waits to be recorded: it cannot be, and telling matters more."""
+        self._make_ready(tuple(self._unrecorded))
 
     def reconfigure(self, config: Config) -> None:
         """Tell as `config` says from now on."""
         self._config = config
-        self._desk.reconfigure(config.channels, config.telling)
-        self._say_counts()
+        self._reconfigure_desk()
         self._news.set()
         self._post.set()
+
+    def announce(self, name: str, channels: Iterable[str], title: str, sentences: Sequence[str], tone: Tone) -> None:
+        """Tell channels of something that happened, as a decision; `name` is what tells it from anything else."""
+        letters = []
+        for channel in channels:
+            if channel in self._config.channels:
+                identifier, message = notice(name, channel, title, sentences, tone)
+                letters.append(Letter(identifier, channel, (), message, time.time()))
+        self._keep([letter for letter in letters if self._desk.announce(letter)])
+        self._say_counts()
+
+    def _reconfigure_desk(self) -> None:
+        labels = {name: component.labels for name, component in self._config.components.items()}
+        self._desk.reconfigure(self._config.channels, self._config.telling, labels)
+        self._say_counts()
 
     def _is_wrong(self, target: str) -> bool:
         known = self._known().get(target)
@@ -167,8 +189,7 @@ class Telling:
 
     async def run(self) -> None:
         """Tell people until cancelled."""
-        self._desk.reconfigure(self._config.channels, self._config.telling)
-        self._say_counts()
+        self._reconfigure_desk()
         parts = (self._beat, self._review, self._deliver)
         try:
             await asyncio.gather(*map(self._again_and_again, parts))
@@ -198,6 +219,7 @@ class Telling:
                 log.warning("people are told from now on, although not everything was looked at yet")
                 self._looked_at_everything.set()
         while True:
+            await self._gather()
             self._news.clear()
             touched, self._touched = self._touched, set()
             for target in touched:
@@ -214,6 +236,9 @@ class Telling:
                 await self._news.wait()
         except TimeoutError:
             return
+
+    async def _gather(self) -> None:
+        """Wait while more comes of what has come already."""
         while self._touched:
             now = time.monotonic()
             rest = gathering(now - self._first_news, now - self._last_news, len(self._touched))
@@ -231,8 +256,12 @@ class Telling:
             self._keeper.keep(changes)
             return
         # What telling goes on from while the database cannot be used is this process's memory.
-        wait = _RECORD_WITHIN if self._keeper.usable else 0.0
-        timer = self._loop.call_later(wait, self._make_ready, new)
+        if not self._keeper.usable:
+            self._make_ready(new)
+            self._keeper.keep(changes)
+            return
+        self._unrecorded.update(new)
+        timer = self._loop.call_later(_RECORD_WITHIN, self._make_ready, new)
 
         def kept() -> None:
             timer.cancel()
@@ -248,6 +277,7 @@ class Telling:
 
     def _make_ready(self, letters: Iterable[str]) -> None:
         self._ready.update(letters)
+        self._unrecorded.difference_update(letters)
         self._post.set()
 
     async def _deliver(self) -> None:

@@ -35,9 +35,13 @@ _NOTHING: Final = "By itself nothing will change: somebody must act."
 
 def shown(text: str, limit: int = _LONGEST) -> str:
     """Return hostile `text` as it may stand in a plain message: on one line, and calling nobody."""
-    # What was made printable before keeps the backslashes that it was given then.
-    safe = text if text.isprintable() and len(text) <= limit else printable(text, limit)
-    return _EVERYBODY.sub("@ ", safe)
+    bare = text.replace("\\", "")
+    if printable(bare, len(bare)) != bare:
+        text = printable(text, limit)
+    elif len(text) > limit:
+        # What was made printable before keeps the backslashes that it was given then.
+        text = f"{text[: limit - 1]}…"
+    return _EVERYBODY.sub("@ ", text)
 
 
 def escaped(text: str) -> str:
@@ -92,6 +96,14 @@ def digest(notes: Sequence[Note], now: float) -> tuple[str, Message]:
     tones = [_tone(note) for note in notes]
     tone = next((each for each in (Tone.FAILURE, Tone.WARNING, Tone.INFO) if each in tones), Tone.SUCCESS)
     return name, _message(title, lines, name, tone)
+
+
+def notice(name: str, channel: str, title: str, sentences: Iterable[str], tone: Tone) -> tuple[str, Message]:
+    """Return a message, and its id, that says what happened; `name` tells it from anything else to that channel."""
+    identifier = blake2b(f"{channel}\0{name}".encode(errors="surrogatepass"), digest_size=8).hexdigest()
+    title = shown(title, 200)
+    lines = [_Line(title, heading=True), *(_Line(shown(each, 1000)) for each in sentences)]
+    return identifier, _message(title, [*lines, _Line(f"message {identifier}")], identifier, tone)
 
 
 def test_message(channel: str, name: str, now: float) -> Message:

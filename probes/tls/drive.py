@@ -7,7 +7,7 @@ import errno
 import os
 import socket
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from threading import Thread
 from types import MappingProxyType
@@ -41,15 +41,21 @@ _REASONS: Final = MappingProxyType(
 Outcome = Presented | Unreachable
 
 
-async def look(endpoint: Endpoint, now: float) -> EndpointObservation:
+async def look(endpoint: Endpoint, now: float, permits: Callable[[str], bool] | None = None) -> EndpointObservation:
     """Return what every address of `endpoint` presents, or why it does not, within `endpoint.timeout` seconds in all.
 
-    Addresses are looked at at once; `now` is Unix time.
+    Addresses are looked at at once; `now` is Unix time. Where one of them is given and not permitted, none is looked
+    at; the name is resolved once only, so that what is looked at is what was permitted.
     """
     deadline = asyncio.get_running_loop().time() + endpoint.timeout
     addresses = (endpoint.host,) if is_ip_address(endpoint.host) else await _resolve(endpoint, deadline)
     if isinstance(addresses, Unreachable):
         return EndpointObservation(endpoint.name, now, (), (addresses,))
+    refused = [each for each in addresses if permits is not None and not permits(each)]
+    if refused:
+        why = UnreachableReason.NOT_PERMITTED
+        failures = (Unreachable(each, why, "this address may not be looked at") for each in refused)
+        return EndpointObservation(endpoint.name, now, (), tuple(failures))
     looks = (_look_at(address, endpoint, deadline) for address in addresses[:MOST_ADDRESSES])
     return _observation(endpoint, now, addresses, await asyncio.gather(*looks))
 

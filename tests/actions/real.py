@@ -20,35 +20,38 @@ from actions.world import World
 from config.service import Activation, Service
 from monitor.lab.ca import Authority, Issued
 from monitor.lab.process import find_command
-from monitor.lab.servers import Lighttpd, Nginx, Site
-from tests.lab.workers import Workers
+from monitor.lab.servers import Daemon, Lighttpd, Nginx, Site
+
+
+def service_of(server: Daemon) -> Service:
+    """Return the service that a running server is; its commands return before it has done what they say."""
+    test = (find_command(server.test_command[0]) or server.test_command[0], *server.test_command[1:])
+    if isinstance(server, Nginx):
+        reload = (*test[:-1], "-s", "reload")
+        return Service(restart=reload, reload=reload, test=test, activate=Activation.RELOAD)
+    if isinstance(server, Lighttpd):
+        # lighttpd starts anew on this signal, in the same process.
+        return Service(restart=("/bin/kill", "-USR1", str(server.pid)), test=test)
+    hang_up = ("/bin/kill", "-HUP", str(server.pid))
+    return Service(restart=hang_up, reload=hang_up, test=test, activate=Activation.RELOAD)
 
 
 @dataclass
 class Real:
     """One real server below a directory of its own, with one client that trusts one CA."""
 
-    server: Nginx | Lighttpd | Workers
+    server: Daemon
     site: Site
     trusts: Authority
     state: str
     terms: Terms = field(default_factory=lambda: Terms(successes=3, interval=0.1, deadline=5.0))
 
-    def service(self) -> Service:
-        test = self.server.test_command
-        test = (find_command(test[0]) or test[0], *test[1:])
-        if isinstance(self.server, Nginx):
-            reload = (*test[:-1], "-s", "reload")
-            return Service(restart=reload, reload=reload, test=test, activate=Activation.RELOAD)
-        if isinstance(self.server, Workers):
-            return Service(restart=self.server.reload_command, test=test)
-        # lighttpd starts anew on this signal, in the same process.
-        return Service(restart=("/bin/kill", "-USR1", str(self.server.pid)), test=test)
-
     def setting(self, world: World) -> Setting:
         os.makedirs(self.state, mode=0o700, exist_ok=True)
         journal = Journal(world, f"{self.state}/journal.jsonl")
-        return Setting(world, journal, self.state, {"web": self.service()}, Live(self.look, self.judge), self.terms)
+        return Setting(
+            world, journal, self.state, {"web": service_of(self.server)}, Live(self.look, self.judge), self.terms
+        )
 
     def replace(self, world: World, order: Order) -> Ending:
         setting = self.setting(world)

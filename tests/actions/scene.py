@@ -6,7 +6,7 @@ import hashlib
 import os
 from collections.abc import Mapping
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from actions.ending import Ending
@@ -17,8 +17,9 @@ from actions.standing import frozen
 from actions.target import state
 from actions.transaction import Setting, transact
 from actions.validate import Acceptance, Live, Served, Sight, Terms
-from actions.world import World
+from actions.world import Metadata, World, write_new
 from config.service import Service
+from tests.actions.worlds import Step, StepWorld
 
 FAST: Final = Terms(successes=2, interval=0.0, deadline=0.2)
 CLIENTS: Final = ("browser", "java")
@@ -42,14 +43,21 @@ class Scene:
     quiesce: bool = False
     terms: Terms = FAST
     expected_losses: tuple[str, ...] = ()
+    disk: World = field(default_factory=World)
+    """Where it is; there it is made unless it is there."""
 
     def __post_init__(self) -> None:
-        os.makedirs(f"{self.root}/state", mode=0o700)
+        if self.disk.names(self.root):
+            return
+        for each in ("", "/state", *(f"/{each}" for each in self.components)):
+            self.disk.make_directory(f"{self.root}{each}")
         for each in self.components:
-            os.makedirs(f"{self.root}/{each}")
-            self.write(f"{self.root}/{each}/site.crt", b"GOOD old certificate\n" * 9, 0o644)
-            self.write(f"{self.root}/{each}/site.key", b"old key\n" * 9, 0o640)
-            self.write(f"{self.root}/{each}.memory", b"GOOD old certificate\n" * 9, 0o600)
+            self._make(self.certificate(each), b"GOOD old certificate\n" * 9, 0o644)
+            self._make(self.key(each), b"old key\n" * 9, 0o640)
+            self._make(f"{self.root}/{each}.memory", b"GOOD old certificate\n" * 9, 0o600)
+
+    def _make(self, path: str, data: bytes, mode: int) -> None:
+        write_new(self.disk, path, data, Metadata(mode, os.geteuid(), os.getegid()))
 
     @staticmethod
     def write(path: str, data: bytes, mode: int = 0o644) -> None:
@@ -65,8 +73,7 @@ class Scene:
 
     def memory(self, component: str) -> bytes:
         try:
-            with open(f"{self.root}/{component}.memory", "rb") as file:
-                return file.read()
+            return self.read(f"{self.root}/{component}.memory")
         except FileNotFoundError:
             return b""
 
@@ -81,7 +88,7 @@ class Scene:
         )
 
     def setting(self, world: World | None = None, **services: Service) -> Setting:
-        world = world or World()
+        world = world or self.disk
         return Setting(
             world,
             Journal(world, f"{self.root}/state/journal.jsonl"),
@@ -120,11 +127,11 @@ class Scene:
             if self.missing_chain:
                 content[f"{self.root}/{each}/site.chain"] = b"a chain\n"
             changes += [
-                Change(each, path, before := state(World(), path), after(before, content[path]), "", self.in_place)
+                Change(each, path, before := state(self.disk, path), after(before, content[path]), "", self.in_place)
                 for path in content
                 if path.startswith(f"{self.root}/{each}/")
             ]
-        old = {each: sha(self._now(self.certificate(each))) for each in self.components}
+        old = {each: sha(self.read(self.certificate(each))) for each in self.components}
         return Order(
             Plan(
                 Kind.REPLACE,
@@ -137,10 +144,8 @@ class Scene:
             content,
         )
 
-    @staticmethod
-    def _now(path: str) -> bytes:
-        with open(path, "rb") as file:
-            return file.read()
+    def read(self, path: str) -> bytes:
+        return self.disk.read(self.disk.resolve(path))[1]
 
     def replace(self, world: World | None = None, **services: Service) -> Ending:
         order = self.order()
@@ -154,7 +159,7 @@ class Scene:
             return recover(setting, live=live)
 
     def records(self) -> tuple[Record, ...]:
-        with closing(Journal(World(), f"{self.root}/state/journal.jsonl")) as journal:
+        with closing(Journal(self.disk, f"{self.root}/state/journal.jsonl")) as journal:
             return tuple(journal.records())
 
     def beside(self) -> list[str]:
@@ -162,28 +167,36 @@ class Scene:
         return [
             f"{each}/{name}"
             for each in self.components
-            for name in os.listdir(f"{self.root}/{each}")
+            for name in self.disk.names(f"{self.root}/{each}")
             if name.startswith(".")
         ]
 
 
 def after(before: FileState | None, data: bytes) -> FileState:
-    return FileState(
-        sha(data), before.mode if before else 0o600, before.owner if before else 0, before.group if before else 0
-    )
+    if before is None:
+        return FileState(sha(data), 0o600, os.geteuid(), os.getegid())
+    return replace(before, sha256=sha(data))
+
+
+def trace_of(scene: Scene) -> list[Step]:
+    world = StepWorld()
+    scene.replace(world)
+    return world.trace
 
 
 def torn(scene: Scene, order: Order) -> list[str]:
     """Return the targets that are neither the old nor the new file: at no instant may there be one."""
     return [
-        change.path for change in order.plan.changes if state(World(), change.path) not in (change.before, change.after)
+        change.path
+        for change in order.plan.changes
+        if state(scene.disk, change.path) not in (change.before, change.after)
     ]
 
 
 def broken(scene: Scene, order: Order, *, served: bool = True) -> list[str]:
     """Return how the invariant does not hold after recovery, as sentences read off the disk."""
     changes = order.plan.changes
-    now = [state(World(), change.path) for change in changes]
+    now = [state(scene.disk, change.path) for change in changes]
     old = all(found == change.before for found, change in zip(now, changes, strict=True))
     new = all(found == change.after for found, change in zip(now, changes, strict=True))
     if frozen(scene.records()):
@@ -194,6 +207,6 @@ def broken(scene: Scene, order: Order, *, served: bool = True) -> list[str]:
         wrong += [
             f"{each} serves what is not on disk"
             for each in scene.components
-            if scene.memory(each) != scene._now(scene.certificate(each))
+            if scene.memory(each) != scene.read(scene.certificate(each))
         ]
     return wrong

@@ -7,7 +7,7 @@ from cryptography.hazmat.primitives.serialization import BestAvailableEncryption
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actions.artefact import carried_over, keys_in, paths_of, pem, render, says_the_same
+from actions.artefact import carried_over, keys_in, pem, render, says_the_same
 from actions.candidate import Candidate, PrivateKey
 from config.model import Artefacts
 from config.vocabulary import FileRole
@@ -74,7 +74,7 @@ def test_what_was_rendered_reads_back_the_same(artefacts: Artefacts, kind: KeyTy
     candidate = made(KINDS[kind], *chain, root=ROOT)
     files = render(candidate, artefacts)
     assert render(candidate, artefacts) == files
-    assert files.keys() == paths_of(artefacts).keys()
+    assert files.keys() == artefacts.files.keys()
     assert all(data.endswith(b"-----\n") and b"\r" not in data for data in files.values())
     certificates = [each for role, data in files.items() if role is not FileRole.KEY for each in certificates_in(data)]
     alone = artefacts.chain is not None and not chain

@@ -16,7 +16,6 @@ from cryptography.hazmat.primitives.serialization import (
     NoEncryption,
     PrivateFormat,
     pkcs7,
-    pkcs12,
 )
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -34,6 +33,8 @@ from actions.candidate import (
 from actions.candidate import read_candidate as read
 from monitor.lab.ca import Authority, Issued, KeyType, self_signed
 from probes.certificate import certificate
+from tests.lab.keystore import indefinite
+from tests.lab.keystore import keystore as keystore_of
 
 ROOT = Authority.root("Root")
 UPPER = ROOT.intermediate("Upper")
@@ -56,22 +57,11 @@ def locked_key(issued: Issued, form: PrivateFormat = PrivateFormat.PKCS8) -> byt
 
 
 def keystore(password: bytes | None) -> bytes:
-    return pkcs12.serialize_key_and_certificates(
-        b"site",
-        LEAF.key,
-        LEAF.certificate,
-        [UPPER.certificate, ISSUING.certificate],
-        BestAvailableEncryption(password) if password else NoEncryption(),
-    )
+    return keystore_of(LEAF, password, chain=[UPPER, ISSUING])
 
 
 def signed_data(encoding: Encoding) -> bytes:
     return pkcs7.serialize_certificates([each.certificate for each in (UPPER, LEAF, ISSUING)], encoding)
-
-
-def indefinite(der: bytes) -> bytes:
-    """Return a SEQUENCE of 256 to 65535 octets with its length left open, as BER may."""
-    return b"\x30\x80" + der[4:] + b"\0\0"
 
 
 def candidate(*files: Given, password: bytes | None = None) -> Candidate:

@@ -5,15 +5,15 @@ The cells are generated from the trace of one clean run, so a new step is covere
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import pytest
 
 from actions.ending import Outcome
 from tests.actions.scene import Scene, broken, torn
-from tests.actions.worlds import KILLED, Step, StepWorld, in_a_process, kill
+from tests.actions.worlds import KILLED, Cell, Step, StepWorld, cells, in_a_process, kill
 
 _SHARDS: Final = 4
 
@@ -28,26 +28,6 @@ SCENES: Final[Mapping[str, tuple[Mapping[str, Any], Outcome]]] = {
         Outcome.ROLLED_BACK,
     ),
 }
-
-
-class Cell(NamedTuple):
-    """Where a process is killed."""
-
-    step: Step
-    when: str
-
-    def __str__(self) -> str:
-        return f"killed {self.when} {self.step}"
-
-
-def cells(trace: Sequence[Step]) -> Iterator[Cell]:
-    """After one step that changes something is before the next, so that "after" adds a cell for the last only."""
-    changing = [step for step in trace if step.changes]
-    for step in changing:
-        yield Cell(step, "before")
-        if step.name in ("write_at", "run"):
-            yield Cell(step, "amid")
-    yield Cell(changing[-1], "after")
 
 
 def traced(scene: Scene, act: Callable[[Scene, StepWorld], object]) -> list[Step]:

@@ -23,7 +23,7 @@ from monitor.lab.process import wait_for
 from monitor.lab.servers import Lighttpd, Nginx, write_site
 from tests.actions.real import Real
 from tests.actions.scene import Scene, broken
-from tests.actions.worlds import KILLED, Step, StepWorld, in_a_process, kill
+from tests.actions.worlds import KILLED, Fault, Step, StepWorld, cells, in_a_process, kill
 from tests.lab.workers import Workers
 
 
@@ -88,6 +88,30 @@ def test_an_operator_who_put_things_right_thaws_the_component_and_nothing_is_lef
     assert thaw(scene.setting(), "web") is None
     assert scene.beside() == []
     assert scene.replace().outcome is Outcome.COMMITTED
+
+
+def _thaw_in(scene: Scene, fault: Fault) -> None:
+    thaw(scene.setting(StepWorld(fault)), "web")
+
+
+def test_a_thaw_that_was_killed_at_any_step_is_made_good_by_the_next_and_leaves_nothing_beside(room: Path) -> None:
+    def frozen_scene(where: str) -> Scene:
+        scene = Scene(f"{room}/{where}")
+        killed(scene, "exchange", 1)
+        Scene.write(scene.certificate("web"), b"GOOD of someone else")
+        scene.recover()
+        return scene
+
+    world = StepWorld()
+    thaw(frozen_scene("trace").setting(world), "web")
+    for number, cell in enumerate(cells(world.trace)):
+        scene = frozen_scene(str(number))
+        fault = kill(cell.step.number, cell.when)
+        assert in_a_process(partial(_thaw_in, scene, fault)) == KILLED, cell
+        if "web" in frozen(scene.records()):
+            thaw(scene.setting(), "web")
+        assert "web" not in frozen(scene.records()), cell
+        assert scene.beside() == [], cell
 
 
 def test_a_torn_file_that_was_written_over_is_made_whole_from_the_backup(room: Path) -> None:

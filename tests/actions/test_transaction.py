@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import errno
 import os
-import signal
 import stat
 import struct
 import subprocess
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import pytest
 
 from actions import backup
 from actions.ending import Cause, Ending, Outcome
-from actions.journal import Event, JournalError, Record
+from actions.journal import Event, Record
 from actions.lock import Locks, acquire
 from actions.plan import Change, Kind, Order, Plan, plan_from_json, plan_to_json
 from actions.recover import recover, thaw
@@ -29,107 +27,8 @@ from actions.validate import Acceptance, Live, Served, Sight, Terms
 from actions.world import Ran, World
 from config.model import DAY
 from config.service import Command, Service
-from tests.actions.scene import Scene, broken, sha, torn
-from tests.actions.worlds import Fault, Step, StepWorld, fail, in_a_process, intrude, short
-
-_SHARDS: Final = 3
-_ERRORS: Final[Mapping[str, Sequence[int]]] = {
-    "create": (errno.ENOSPC, errno.EACCES, errno.EROFS),
-    "open": (errno.EACCES, errno.EIO),
-    "write_at": (errno.ENOSPC, errno.EIO),
-    "reserve": (errno.ENOSPC,),
-    "sync": (errno.EIO, errno.ENOSPC),
-    "sync_directory": (errno.EIO, errno.ENOENT),
-    "rename": (errno.EXDEV, errno.EBUSY, errno.EROFS),
-    "exchange": (errno.EXDEV, errno.EBUSY, errno.EROFS, errno.EINVAL),
-    "link": (errno.EXDEV, errno.EIO, errno.EMLINK),
-    "unlink": (errno.EROFS,),
-    "set_owner": (errno.EPERM,),
-    "set_attributes": (errno.ENOTSUP,),
-    "make_directory": (errno.ENOSPC,),
-    "truncate": (errno.EIO,),
-    "lock": (errno.EIO,),
-}
-_EVERYTHING_ELSE: Final = (errno.EIO,)
-_CANNOT_FAIL: Final = frozenset({"now", "monotonic", "sleep", "resolve", "run", "close", "unlock"})
-SCENES: Final[Mapping[str, Mapping[str, Any]]] = {
-    "commits": {"missing_chain": True, "components": ("mail", "web")},
-    "is stopped": {"quiesce": True},
-    "is written in place": {"in_place": True},
-    "rolls back": {"new": {"web": b"GOOD no java"}, "missing_chain": True},
-}
-
-
-def trace_of(scene: Scene) -> list[Step]:
-    world = StepWorld()
-    scene.replace(world)
-    return world.trace
-
-
-def consistent(scene: Scene, order: Order, ending: Ending) -> list[str]:
-    """Return how what the ending says differs from what is on disk."""
-    now = [state(World(), change.path) for change in order.plan.changes]
-    old = [change.before for change in order.plan.changes]
-    new = [change.after for change in order.plan.changes]
-    expected = {Outcome.COMMITTED: new, Outcome.ROLLED_BACK: old, Outcome.REFUSED: old}.get(ending.outcome, now)
-    wrong = [] if now == expected else [f"{ending.outcome} is not what is on disk"]
-    return wrong + ([] if ending.sentence.endswith(".") else [f"no sentence: {ending.sentence}"])
-
-
-def after_fault(scene: Scene, fault: Fault) -> list[str]:
-    order = scene.order()
-    try:
-        ending = scene.replace(StepWorld(fault))
-    except JournalError as error:
-        return [*broken(scene, order), *([] if "cannot be opened" in str(error) else [str(error)])]
-    wrong = consistent(scene, order, ending)
-    wrong += [f"torn: {path}" for path in torn(scene, order)] if not scene.in_place else []
-    scene.recover()
-    wrong += broken(scene, order)
-    return [f"{each} ({ending.sentence})" for each in wrong + ([] if scene.recover() == () else ["recovered twice"])]
-
-
-@pytest.mark.parametrize("shard", [0, *(pytest.param(each, marks=pytest.mark.slow) for each in range(1, _SHARDS))])
-@pytest.mark.parametrize("name", SCENES)
-def test_an_error_at_any_step_ends_whole_and_says_what_is_on_disk(name: str, shard: int, room: Path) -> None:
-    wrong: list[str] = []
-    steps = [each for each in trace_of(Scene(f"{room}/trace", **SCENES[name])) if each.name not in _CANNOT_FAIL]
-    for step in steps[shard::_SHARDS]:
-        for number in _ERRORS.get(step.name, _EVERYTHING_ELSE):
-            scene = Scene(f"{room}/{step.number}-{number}", **SCENES[name])
-            wrong += [
-                f"{errno.errorcode[number]} at {step}: {each}" for each in after_fault(scene, fail(step.number, number))
-            ]
-    assert wrong == []
-
-
-@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EIO])
-@pytest.mark.parametrize("name", SCENES)
-def test_a_disk_that_fails_for_good_at_any_step_is_recovered_from_once_it_works(
-    name: str, number: int, room: Path
-) -> None:
-    wrong: list[str] = []
-    steps = [each for each in trace_of(Scene(f"{room}/trace", **SCENES[name])) if each.changes]
-    for step in [each for each in steps if each.name not in _CANNOT_FAIL][number % 5 :: 5]:
-        scene = Scene(f"{room}/{step.number}", **SCENES[name])
-        order = scene.order()
-        try:
-            ending = scene.replace(StepWorld(fail(step.number, number, for_ever=True)))
-        except JournalError:
-            continue
-        wrong += [f"{step}: {each}" for each in consistent(scene, order, ending)]
-        scene.recover()
-        wrong += [f"{step}: {each} ({ending.sentence})" for each in broken(scene, order)]
-    assert wrong == []
-
-
-def test_a_write_that_takes_only_half_is_gone_on_with(room: Path) -> None:
-    for step in trace_of(Scene(f"{room}/trace")):
-        if step.name == "write_at":
-            scene = Scene(f"{room}/{step.number}")
-            order = scene.order()
-            assert scene.replace(StepWorld(short(step.number))).outcome is Outcome.COMMITTED
-            assert broken(scene, order) == []
+from tests.actions.scene import Scene, broken, sha, trace_of
+from tests.actions.worlds import Step, StepWorld, intrude
 
 
 def test_an_order_replaces_bytes_mode_and_owner_and_leaves_a_backup(room: Path) -> None:
@@ -763,13 +662,3 @@ def test_a_state_directory_that_cannot_be_used_is_said(room: Path) -> None:
     setting = scene.setting()
     unusable: Setting = replace(setting, directory=f"{room}/missing")
     assert ended(transact(unusable, scene.order())) == (Outcome.REFUSED, Cause.STORAGE)
-
-
-def test_a_signal_to_end_at_any_rename_leaves_what_recovery_makes_whole(room: Path) -> None:
-    for step in [each for each in trace_of(Scene(f"{room}/trace")) if each.name in ("rename", "exchange")]:
-        scene = Scene(f"{room}/{step.number}")
-        order = scene.order()
-        world = StepWorld(intrude(step.number, lambda: os.kill(os.getpid(), signal.SIGTERM)))
-        assert in_a_process(partial(scene.replace, world)) == -signal.SIGTERM
-        scene.recover()
-        assert broken(scene, order) == []

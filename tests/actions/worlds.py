@@ -7,7 +7,7 @@ import subprocess
 import sys
 import traceback
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any, Final, NamedTuple, NoReturn
@@ -85,6 +85,26 @@ def kill(at: int, when: str) -> Fault:
         os._exit(KILLED)
 
     return fault
+
+
+class Cell(NamedTuple):
+    """Where a process is killed."""
+
+    step: Step
+    when: str
+
+    def __str__(self) -> str:
+        return f"killed {self.when} {self.step}"
+
+
+def cells(trace: Sequence[Step]) -> Iterator[Cell]:
+    """After one step that changes something is before the next, so that "after" adds a cell for the last only."""
+    changing = [step for step in trace if step.changes]
+    for step in changing:
+        yield Cell(step, "before")
+        if step.name in ("write_at", "run"):
+            yield Cell(step, "amid")
+    yield Cell(changing[-1], "after")
 
 
 _leash: tuple[int, ...] = ()

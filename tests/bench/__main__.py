@@ -7,21 +7,25 @@ import sys
 import tempfile
 from collections.abc import Iterator
 
-from tests.bench import commands, events, look_cpu, scan, steady
+from tests.bench import acting, commands, deciding, events, look_cpu, scan, show, steady, tell
 from tests.bench.estate import build
 from tests.bench.report import Measurement
 
 
 def measurements(directory: str) -> Iterator[Measurement]:
     """Yield every number; all that is needed is made below `directory`."""
+    yield from acting.measure(directory)
     estate = build(os.path.join(directory, "files"))
     yield from commands.measure(estate.files[0])
+    yield from deciding.measure()
     yield from scan.measure(directory, estate)
     yield from steady.measure_rows(directory, estate)
     yield from steady.measure_scrapes(directory, estate)
+    yield from show.measure(directory, estate)
     # From here on, the estate is another.
     yield from events.measure(directory, estate)
     yield from look_cpu.measure()
+    yield from tell.measure(directory)
 
 
 def main() -> int:

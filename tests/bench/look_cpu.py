@@ -13,10 +13,9 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from http.client import HTTPConnection
 from threading import local
-from typing import Final
+from typing import Final, Self
 
 import uvloop
 
@@ -27,11 +26,11 @@ from monitor.bus import Bus
 from monitor.endpoints import EndpointVigil
 from monitor.events import Looked
 from monitor.lab.ca import Authority, KeyType, bundle
-from monitor.lab.process import Process, accepts, free_address
 from monitor.lab.servers import Nginx, replace_file, write_site
 from monitor.metrics import Page
 from monitor.surroundings import read_surroundings
 from tests.bench.report import Measurement
+from tests.lab import blackbox as lab
 
 LIMIT: Final = 1.0
 LOOKS: Final = 2_000
@@ -53,7 +52,7 @@ def measure() -> Iterator[Measurement]:
         with (
             Nginx(os.path.join(directory, "rsa"), sites[:1]) as rsa,
             Nginx(os.path.join(directory, "ec"), sites[1:]) as ec,
-            Blackbox(directory, ca_file) as blackbox,
+            Blackbox(directory, ca_file, _SERVER_NAME) as blackbox,
             Vigil(ca_file, [(rsa.host, rsa.port), (ec.host, ec.port)]) as vigil,
         ):
             addresses = [rsa.address, ec.address]
@@ -125,33 +124,18 @@ class Vigil:
             self._all_looked.set()
 
 
-@dataclass
-class Blackbox:
+class Blackbox(lab.Blackbox):
     """Debian's prometheus-blackbox-exporter, asked by clients whose own CPU time is not counted."""
 
-    directory: str
-    ca_file: str
-
-    def __enter__(self) -> Blackbox:
-        config = os.path.join(self.directory, "blackbox.yml")
-        tls = f"{{ca_file: {self.ca_file}, server_name: {_SERVER_NAME}}}"
-        replace_file(config, f"modules: {{tls: {{prober: tcp, tcp: {{tls: true, tls_config: {tls}}}}}}}\n".encode())
-        self._host, self._port = free_address()
-        command = (
-            "prometheus-blackbox-exporter",
-            f"--config.file={config}",
-            f"--web.listen-address={self._host}:{self._port}",
-            "--log.level=error",
-        )
-        self._process = Process(command, os.path.join(self.directory, "blackbox.log"))
-        self._process.wait_until(lambda: accepts(self._host, self._port), "listening")
+    def __enter__(self) -> Self:
+        super().__enter__()
         self._connections = local()
         self._clients = ThreadPoolExecutor(CONCURRENCY)
         return self
 
     def __exit__(self, *_: object) -> None:
         self._clients.shutdown()
-        self._process.stop()
+        super().__exit__()
 
     def probe_all(self, addresses: Sequence[str]) -> float:
         """Have `addresses` probed in turn, `LOOKS` times in all, and return the CPU time in seconds."""
@@ -163,13 +147,13 @@ class Blackbox:
 
     def _probe(self, address: str) -> bool:
         if not hasattr(self._connections, "http"):
-            self._connections.http = HTTPConnection(self._host, self._port)
+            self._connections.http = HTTPConnection(self.host, self.port)
         http: HTTPConnection = self._connections.http
         http.request("GET", f"/probe?module=tls&target={address}")
         return b"\nprobe_success 1\n" in http.getresponse().read()
 
     def _cpu(self) -> float:
-        with open(f"/proc/{self._process.pid}/stat", encoding="ascii") as file:
+        with open(f"/proc/{self.pid}/stat", encoding="ascii") as file:
             fields = file.read().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 

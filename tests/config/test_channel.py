@@ -22,13 +22,19 @@ channels:
 telling:
   enabled: false
   routes:
-    - {{channels: [ops], severity: critical, components: [web], targets: ["mail*"], kinds: [file], findings: [expired]}}
+    - channels: [ops]
+      severity: critical
+      component: [web]
+      label: {{env: [prod]}}
+      target: ["mail*"]
+      kind: [file]
+      finding: [expired]
   remind: {{critical: 4h, warning: never}}
   resolved_after: 1m
   attempts: 7
   runbook: https://wiki.example.com/certvigil/
   silences:
-    - {{targets: [mail], reason: "moved in Q1", until: 2027-03-31}}
+    - {{target: [mail], reason: "moved in Q1", until: 2027-03-31}}
   heartbeat: {{url_file: {beat}, every: 5m}}
 """
 
@@ -48,7 +54,7 @@ def test_telling_is_understood_in_full(loaded: Loaded, secrets: tuple[str, str])
     urls, beat = secrets
     config = loaded(GOOD.format(urls=urls, beat=beat))
     assert config.channels == {"ops": Channel("ops", (f"slack://{SECRET}/a", f"json://example.com/{SECRET}"), urls)}
-    match = Match(("mail*",), ("web",), (TargetKind.FILE,), (Code.EXPIRED,))
+    match = Match(("mail*",), ("web",), (TargetKind.FILE,), (Code.EXPIRED,), (("env", ("prod",)),))
     assert config.telling == Telling(
         enabled=False,
         routes=(Route(("ops",), Severity.CRITICAL, match),),
@@ -126,7 +132,10 @@ def test_a_heartbeat_is_one_url(write: Write, tmp_path: Path) -> None:
         (Match(kinds=(TargetKind.ENDPOINT,), codes=(Code.EXPIRED,)), True),
         (Match(kinds=(TargetKind.FILE,)), False),
         (Match(codes=(Code.EXPIRING,)), False),
+        (Match(labels=(("env", ("test", "prod")),)), True),
+        (Match(labels=(("env", ("test",)),)), False),
+        (Match(labels=(("team", ("web",)),)), False),
     ],
 )
 def test_a_match_holds_where_everything_given_agrees(match: Match, holds: bool) -> None:
-    assert match.holds("mail.example.com:465", None, TargetKind.ENDPOINT, Code.EXPIRED) is holds
+    assert match.holds("mail.example.com:465", None, TargetKind.ENDPOINT, Code.EXPIRED, {"env": "prod"}) is holds

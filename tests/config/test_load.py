@@ -30,10 +30,22 @@ from config.model import (
     Watch,
     Web,
 )
+from config.policy import (
+    Activate,
+    AnyOf,
+    HasFinding,
+    Match,
+    Policy,
+    RemainingBelow,
+    Replace,
+    Window,
+    share_of_lifetime,
+)
 from config.schema.root import json_schema
 from config.service import Activation, Service
+from config.shipped import shipped_policies
 from config.text import printable
-from config.vocabulary import Code, FileRole, KeyKind, TLSVersion, VerifierName, WriteMode
+from config.vocabulary import Code, FileRole, KeyKind, Mode, TLSVersion, VerifierName, WriteMode
 from tests.config.conftest import Loaded, Write
 
 GOOD = """\
@@ -61,11 +73,26 @@ components:
   proxy:
     artefacts: {combined: /etc/haproxy/site.pem}
     write_mode: in_place
+  java:
+    artefacts: {keystore: /etc/java/site.p12, password_file: /etc/java/site.pass}
 trust_stores:
   jdk: {bundle: /etc/ssl/java.pem}
 clients:
   browser: {trusts: mozilla, verifier: webpki, names: [www.example.com]}
   java: {trusts: jdk, intermediates: [/etc/ssl/intermediate.pem], validates: false}
+policies:
+  - name: renew-web
+    match: {component: [web]}
+    when: {any: [{remaining_below: 33%}, {finding: revoked}]}
+    windows: [{cron: "0 2 * * 2", duration: 3h, timezone: Europe/Zurich}]
+    override_window_when: {any: [{remaining_below: 8%}]}
+    mode: auto
+    do: [{replace: {from: inbox, allowed_issuers: ["CN=Corp Issuing CA 3"]}}]
+  - name: serve-what-is-on-disk
+    match: {component: [web]}
+    when: {finding: not_served, for: 15m}
+    mode: approve
+    do: [activate]
 waivers:
   - {target: mail, finding: weak_key, reason: "appliance replaced in Q1", until: 2027-03-31}
   - {target: web/key, finding: key_exposed, reason: "read by the backup", until: "2027-12-31"}
@@ -104,6 +131,9 @@ def test_the_good_example_is_understood_in_full(loaded: Loaded, tmp_path: Path) 
             FileTarget("web/key", "/etc/nginx/tls/site.key", FileRole.KEY, "web"),
             FileTarget("web/chain", "/etc/nginx/tls/chain.pem", FileRole.CHAIN, "web"),
             FileTarget("proxy/combined", "/etc/haproxy/site.pem", FileRole.COMBINED, "proxy"),
+            FileTarget(
+                "java/keystore", "/etc/java/site.p12", FileRole.KEYSTORE, "java", password_file="/etc/java/site.pass"
+            ),
         ),
         endpoints={
             each.name: each
@@ -183,6 +213,12 @@ def test_the_good_example_is_understood_in_full(loaded: Loaded, tmp_path: Path) 
                 ("default",),
                 write_mode=WriteMode.IN_PLACE,
             ),
+            "java": Component(
+                "java",
+                Artefacts(keystore="/etc/java/site.p12", password_file="/etc/java/site.pass"),
+                (),
+                ("default",),
+            ),
         },
         trust_stores={
             "system": TrustStore("system", SystemStore()),
@@ -194,6 +230,31 @@ def test_the_good_example_is_understood_in_full(loaded: Loaded, tmp_path: Path) 
             "browser": Client("browser", "mozilla", VerifierName.WEBPKI, names=("www.example.com",)),
             "java": Client("java", "jdk", intermediates=("/etc/ssl/intermediate.pem",), validates=False),
         },
+        policies=(
+            Policy(
+                "renew-web",
+                AnyOf(
+                    (
+                        RemainingBelow(share_of_lifetime(0.33)),
+                        HasFinding(frozenset({Code.REVOKED}), "revoked"),
+                    )
+                ),
+                Replace(("CN=Corp Issuing CA 3",)),
+                None,
+                Match(("web",)),
+                (Window("0 2 * * 2", 10_800, "Europe/Zurich"),),
+                AnyOf((RemainingBelow(share_of_lifetime(0.08)),)),
+                Mode.AUTO,
+            ),
+            Policy(
+                "serve-what-is-on-disk",
+                HasFinding(frozenset({Code.NOT_SERVED}), "not_served", lasting=900),
+                Activate(),
+                match=Match(("web",)),
+                mode=Mode.APPROVE,
+            ),
+            *(each for each in shipped_policies() if each.name != "serve-what-is-on-disk"),
+        ),
         waivers=(
             # The last day counts.
             Waiver("mail", Code.WEAK_KEY, "appliance replaced in Q1", 1_806_537_600),
@@ -256,7 +317,11 @@ def test_numbers_may_come_from_the_environment(loaded: Loaded) -> None:
     assert config.endpoints["www.example.com:444"].port == 444
 
 
-MISTAKES = yaml.load((Path(__file__).parent / "mistakes.yaml").read_bytes(), Loader=yaml.BaseLoader)
+MISTAKES = [
+    case
+    for file in ("mistakes.yaml", "policy_mistakes.yaml")
+    for case in yaml.load((Path(__file__).parent / file).read_bytes(), Loader=yaml.BaseLoader)
+]
 
 
 @pytest.mark.parametrize("case", MISTAKES, ids=lambda case: case["name"])
@@ -318,7 +383,7 @@ def test_the_good_example_fits_the_json_schema() -> None:
 def test_every_key_is_described_to_an_editor() -> None:
     schema = json_schema()
     models = [schema, *(each for each in schema["$defs"].values() if each.get("type") == "object")]
-    models.append(schema["$defs"]["Level"]["anyOf"][0])
+    models.extend(schema["$defs"][name]["anyOf"][0] for name in ("Level", "Remaining", "Step"))
     for each in models:
         undescribed = [key for key, value in each["properties"].items() if not value.get("description")]
         assert undescribed == []

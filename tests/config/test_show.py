@@ -36,11 +36,15 @@ DOCUMENTS = {
           - {files: [/a], thresholds: {}}
           - {files: [/b], thresholds: {notice: {share: 33.333333%, days: 59.5}, critical: 36h}}
         """,
+    "what others may ask for": """
+        probe: {allow: [{networks: [10.0.0.0/8, "fd00::/8"], ports: [443, 8443]}]}
+        metrics: {x509_cert: true}
+        """,
 }
 
 
 def declared(config: Config) -> Config:
-    return replace(config, sources=(), digest="")
+    return replace(config, profile=None, sources=(), digest="")
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)

@@ -9,31 +9,35 @@ import urllib.parse
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, Final, Self
+from typing import Any, Self
 
 from monitor.lab.process import Process, accepts, find_command, free_address, wait_for
 
 Sample = tuple[Mapping[str, str], float]
-
-_SCRAPE_INTERVAL: Final = "200ms"
+Line = tuple[Mapping[str, str], Sequence[tuple[float, float]]]
 
 
 class Prometheus:
-    """A Prometheus that scrapes `/metrics` of `targets` (`host:port`) five times a second."""
+    """A Prometheus that scrapes `/metrics` of `targets` (`host:port`), by default five times a second."""
 
     def __init__(
         self,
         directory: str,
         targets: Sequence[str],
         rules: Sequence[str] = (),
+        *,
         scrape: Mapping[str, object] = MappingProxyType({}),
+        alertmanagers: Sequence[str] = (),
+        every: str = "200ms",
     ) -> None:
-        """Take from `scrape` what else the scrape configuration says."""
+        """Take from `scrape` what else the scrape configuration says; alerts go to `alertmanagers` (`host:port`)."""
         self.directory = directory
         self.host, self.port = free_address()
         self._targets = list(targets)
         self._rules = list(rules)
         self._scrape = dict(scrape)
+        self._alertmanagers = list(alertmanagers)
+        self._every = every
         self._process: Process | None = None
 
     def start(self) -> None:
@@ -70,10 +74,27 @@ class Prometheus:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
-    def query(self, expression: str) -> list[Sample]:
-        """Return the labels (`__name__` among them) and the value of each series of an instant vector, as of now."""
-        answer = self._get("/api/v1/query", query=expression)
+    def query(self, expression: str, at: float | None = None) -> list[Sample]:
+        """Return the labels (`__name__` among them) and the value of each series of an instant vector.
+
+        They are as of now, or of Unix time `at`.
+        """
+        moment = {} if at is None else {"time": str(at)}
+        answer = self._get("/api/v1/query", query=expression, **moment)
         return [(each["metric"], float(each["value"][1])) for each in answer["data"]["result"]]
+
+    def query_range(self, expression: str, start: float, end: float, step: float) -> list[Line]:
+        """Return the labels and the points (Unix time, value) of each series, one every `step` seconds."""
+        answer = self._get("/api/v1/query_range", query=expression, start=str(start), end=str(end), step=str(step))
+        return [
+            (each["metric"], [(float(at), float(value)) for at, value in each["values"]])
+            for each in answer["data"]["result"]
+        ]
+
+    def rule_seconds(self) -> dict[str, float]:
+        """Return how long each group of rules took when it was evaluated last."""
+        groups = self._get("/api/v1/rules")["data"]["groups"]
+        return {each["name"]: float(each["evaluationTime"]) for each in groups}
 
     def wait_until(
         self, expression: str, condition: Callable[[list[Sample]], bool] = bool, deadline: float = 15.0
@@ -90,11 +111,12 @@ class Prometheus:
     def _config(self) -> dict[str, Any]:
         return {
             "global": {
-                "scrape_interval": _SCRAPE_INTERVAL,
-                "scrape_timeout": _SCRAPE_INTERVAL,
-                "evaluation_interval": _SCRAPE_INTERVAL,
+                "scrape_interval": self._every,
+                "scrape_timeout": self._every,
+                "evaluation_interval": self._every,
             },
             "rule_files": self._rules,
+            "alerting": {"alertmanagers": [{"static_configs": [{"targets": self._alertmanagers}]}]},
             "scrape_configs": [
                 {"job_name": "certvigil", "static_configs": [{"targets": self._targets}], **self._scrape}
             ],

@@ -24,11 +24,6 @@ class Stunnel(Daemon):
         """The command that loads the files as it would; it has none of its own."""
         return loads(self.sites)
 
-    @property
-    def reload_command(self) -> tuple[str, ...]:
-        """The command by which it takes up the files as they are now."""
-        return ("/bin/kill", "-HUP", str(self.pid))
-
     def _config(self) -> str:
         if len(self.sites) > 1:
             raise LabError("this stunnel serves one site")

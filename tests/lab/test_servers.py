@@ -19,6 +19,7 @@ from monitor.lab.process import LabError, accepts, wait_for
 from monitor.lab.servers import Daemon, Lighttpd, LocalServer, Nginx, Server, TLSSettings, replace_file, write_site
 from tests.conftest import StartServer
 from tests.lab.client import presented
+from tests.lab.load import Load, chain_of
 from tests.lab.peers import Behaviour, Peer
 from tests.lab.prometheus import Prometheus, check_metrics
 from tests.lab.workers import WORKERS, Workers
@@ -157,6 +158,24 @@ def test_every_worker_answers_and_takes_up_new_files_unless_told_to_leave_one_be
     site.install(newest)
     server.reload()
     assert leaves_seen(server) == {newest.der()}
+
+
+def test_a_load_sees_who_presents_less_than_the_whole_set_and_who_does_not_answer(
+    start_local: StartServer[LocalServer], issuing_ca: Authority, tmp_path: Path
+) -> None:
+    whole = issuing_ca.issue("www.example")
+    site = write_site(str(tmp_path), whole)
+    server = start_local(site)
+    with Load(server, "www.example") as load:
+        replace_file(site.certificate, whole.pem())
+        server.reload()
+    assert load.seen[chain_of(whole)]
+    assert set(load.strange(whole)) == {chain_of(whole)[:1]}
+    with Load(server, "www.example") as load:
+        server.stop()
+        wait_for(lambda: load.failures)
+        server.start()
+    assert all("refused" in each or "reset" in each.lower() or "EOF" in each for each in load.failures)
 
 
 @pytest.mark.server("lighttpd")

@@ -44,11 +44,6 @@ class Workers(Daemon):
         return loads(self.sites)
 
     @property
-    def reload_command(self) -> tuple[str, ...]:
-        """The command by which every worker takes up the files as they are now."""
-        return ("/bin/kill", "-HUP", str(self.pid))
-
-    @property
     def lying_command(self) -> tuple[str, ...]:
         """The command that says it did so and leaves one worker as it was."""
         return ("/bin/kill", "-USR1", str(self.pid))

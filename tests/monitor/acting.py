@@ -24,7 +24,7 @@ from tests.monitor.running import CERTVIGIL, PATIENCE, certvigil
 NAME: Final = "www.example.com"
 ROOT: Final = Authority.root()
 ISSUING: Final = ROOT.intermediate()
-ISSUER: Final = str(ISSUING.subject)
+ISSUER: Final = ISSUING.subject.rfc4514_string()
 
 
 def fresh(authority: Authority = ISSUING) -> Issued:

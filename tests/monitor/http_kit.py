@@ -16,9 +16,12 @@ import uvloop
 from config.channel import Match, Silence
 from config.document import Mistake
 from config.model import Settings
+from monitor.decide.situation import Situation
 from monitor.http import Status, WebServer
 from monitor.known import Known
 from monitor.metrics import Page, Piece
+from monitor.metrics.probed import Probed
+from monitor.prober import Module, Refused
 from monitor.steward import Charge
 from monitor.store import Degraded, HistoryEntry
 from monitor.tell.desk import Held
@@ -76,6 +79,8 @@ class FakeView:
     reasons: Sequence[str] = ()
     happened: Sequence[HistoryEntry] | Degraded = ()
     mistakes: Sequence[Mistake] = ()
+    probed: list[tuple[str, str, float]] = field(default_factory=list)
+    decided_by: Sequence[Situation] = ()
     asked_by: list[str] = field(default_factory=list)
     asked_for: list[tuple[str | None, float, float | None, int]] = field(default_factory=list)
     page: Page = field(default_factory=Page)
@@ -89,6 +94,9 @@ class FakeView:
 
     def known(self) -> Mapping[str, Known]:
         return self.beliefs
+
+    def situations(self) -> Sequence[Situation]:
+        return self.decided_by
 
     def charges(self) -> Sequence[Charge]:
         return self.charged
@@ -121,6 +129,10 @@ class FakeView:
     ) -> Sequence[HistoryEntry] | Degraded:
         self.asked_for.append((target, since, until, limit))
         return self.happened
+
+    async def probe(self, target: str, module: Module, seconds: float) -> Probed | Refused:
+        self.probed.append((target, module.prober, seconds))
+        return Refused("it is none of the endpoints")
 
     async def reload(self, who: str) -> Sequence[Mistake]:
         self.asked_by.append(who)

@@ -143,6 +143,19 @@ def test_no_more_looks_are_under_way_at_once_than_allowed() -> None:
     asyncio.run(story())
 
 
+def test_waiting_for_room_is_lag(start_peer: Callable[[Behaviour], Peer]) -> None:
+    async def story() -> None:
+        silent = start_peer(Behaviour.SILENT)
+        both = [endpoint(name, silent.host, silent.port, timeout=0.3) for name in ("a", "b")]
+        async with keep_vigil(watching(*both, concurrency=1)) as kept:
+            await until(lambda: len(kept.looks) == 2)
+            first, second = kept.looks
+            assert first.lag < second.lag
+            assert second.lag >= first.seconds
+
+    asyncio.run(story())
+
+
 def test_looks_are_spread_over_the_interval() -> None:
     async def story() -> None:
         async with counting() as peer:

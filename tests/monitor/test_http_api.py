@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gzip
+import math
 import os
 from collections.abc import Iterator
 from dataclasses import replace
@@ -49,6 +50,24 @@ def client(server: Running) -> Iterator[httpx.Client]:
 def local(server: Running) -> Iterator[httpx.Client]:
     with server.unix() as unix:
         yield unix
+
+
+def test_a_probe_says_what_it_lacks(view: FakeView, client: httpx.Client) -> None:
+    for query, why in (("", "the parameter target is missing"), ("?target=web&module=ssh", "there is no module ssh")):
+        answer = client.get(f"/probe{query}")
+        assert answer.status_code == 400
+        assert why in answer.json()["detail"]
+    waiting = {"x-prometheus-scrape-timeout-seconds": "soon"}
+    assert client.get("/probe?target=web", headers=waiting).status_code == 400
+    assert view.probed == []
+
+
+def test_a_probe_is_asked_for_with_the_time_that_prometheus_leaves(view: FakeView, client: httpx.Client) -> None:
+    refused = client.get("/probe?target=web", headers={"x-prometheus-scrape-timeout-seconds": "10"})
+    assert refused.status_code == 403
+    assert refused.json() == {"detail": "it is none of the endpoints"}
+    client.get("/probe?target=web&module=tls")
+    assert view.probed == [("web", "https", 9.5), ("web", "tcp", math.inf)]
 
 
 def test_metrics_are_the_page_with_and_without_compression(view: FakeView, client: httpx.Client) -> None:
@@ -285,6 +304,12 @@ def test_the_api_describes_itself_without_loading_anything(client: httpx.Client)
         "/api/v1/components",
         "/api/v1/history",
         "/api/v1/reload",
+        "/api/v1/telling",
+        "/api/v1/telling/acknowledge/{problem}",
+        "/api/v1/telling/silences",
+        "/api/v1/telling/silences/{identifier}",
+        "/api/v1/telling/retry",
+        "/api/v1/telling/drop",
     }
     assert client.get("/docs").status_code == 404
 

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from config.vocabulary import LookOutcome, TargetKind
+from config.vocabulary import DeliveryOutcome, LookOutcome, TargetKind
 from monitor.events import Looked
 from monitor.metrics import Counters
 from tests.monitor.metrics_kit import series, value
@@ -51,14 +51,29 @@ def test_the_state_of_the_daemon_shows() -> None:
     counters.config_stale(stale=True)
     counters.database_degraded(degraded=True)
     counters.overflowed()
+    counters.look_interval(300.0)
     text = counters.text().decode()
     assert value(text, "certvigil_build_info", version="1.0") == 1
     assert value(text, "certvigil_watched_directories", mode="inotify") == 7
     assert value(text, "certvigil_watched_directories", mode="polling") == 2
     assert value(text, "certvigil_waivers") == 3
+    assert value(text, "certvigil_look_interval_seconds") == 300
     assert value(text, "certvigil_config_stale") == 1
     assert value(text, "certvigil_database_degraded") == 1
     assert value(text, "certvigil_event_queue_overflows_total") == 1
+
+
+def test_what_was_told_is_counted_by_channel_from_nought_on() -> None:
+    counters = Counters("1.0", 1.0)
+    counters.notifications_pending({"ops": 2, "chat": 0})
+    counters.notified("ops", DeliveryOutcome.FAILED)
+    text = counters.text().decode()
+    assert value(text, "certvigil_notifications_pending", channel="ops") == 2
+    assert value(text, "certvigil_notifications_pending", channel="chat") == 0
+    for outcome, count in ((DeliveryOutcome.FAILED, 1), (DeliveryOutcome.DELIVERED, 0), (DeliveryOutcome.DEAD, 0)):
+        assert value(text, "certvigil_notifications_total", channel="ops", outcome=outcome) == count
+    counters.notifications_pending({"chat": 1})
+    assert 'certvigil_notifications_pending{channel="ops"}' not in counters.text().decode()
 
 
 def test_nothing_but_what_prometheus_wants_is_exported() -> None:

@@ -14,7 +14,7 @@ from config.vocabulary import Code, Severity, TargetKind
 from monitor.known import Known, Raised
 from monitor.lab.process import find_command
 from monitor.metrics import Counters, Page, Piece, piece, plain
-from monitor.metrics import page as page_module
+from monitor.metrics import family as family_module
 from probes.finding import Edge, finding
 from tests.monitor.metrics_kit import page_of, series, some_certificate, some_file, text_of, value
 
@@ -143,7 +143,7 @@ def test_a_look_that_changes_nothing_makes_no_text_anew(monkeypatch: pytest.Monk
         made.append(text)
         return piece(text)
 
-    monkeypatch.setattr(page_module, "piece", counted)
+    monkeypatch.setattr(family_module, "piece", counted)
     page.update(replace(known, last_look=7.0))
     assert value(text_of(page), "certvigil_target_last_look_timestamp_seconds") == 7.0
     assert [text for text in made if not text.startswith(b"certvigil_target_last_look_timestamp_seconds{")] == []

@@ -58,7 +58,7 @@ class Dual:
         }
         document: dict[str, object] = {
             "state_directory": str(self.directory / "state"),
-            "actor_directory": str(self.directory / "actor"),
+            "actor": {"directory": str(self.directory / "actor")},
             "trust_stores": {"corporate": {"bundle": str(self.directory / "root.pem")}},
             "clients": {"browser": {"trusts": "corporate"}},
             "components": {
@@ -76,14 +76,13 @@ class Dual:
         (self.directory / "certvigil.yaml").write_text(json.dumps(document))
         return document
 
-    def replace(self, new: Pair) -> tuple[int, str]:
+    def replace(self, new: Pair, *options: str) -> tuple[int, str]:
         """Replace both components from one file that holds both halves."""
         self.declare()
         pile = self.directory / "new.pem"
         pile.write_bytes(b"".join(each.pem() + each.key_pem() for each in new.values()) + ISSUING.pem())
-        ran = certvigil(
-            "replace", "web-rsa", "web-ec", "--from", str(pile), "--config", str(self.directory / "certvigil.yaml")
-        )
+        config = str(self.directory / "certvigil.yaml")
+        ran = certvigil("replace", "web-rsa", "web-ec", "--from", str(pile), "--config", config, *options)
         return ran.returncode, ran.stdout + ran.stderr
 
     def presents(self) -> dict[KeyKind, bytes]:
@@ -117,6 +116,9 @@ def ders(pair: Pair) -> dict[KeyKind, bytes]:
 
 def test_both_certificates_are_replaced_from_one_file_by_a_single_reload(dual: Dual) -> None:
     new = fresh()
+    code, said = dual.replace(new, "--dry-run", "--json")
+    assert code == 0, said
+    assert [each["component"] for each in json.loads(said)["plan"]["commands"]] == ["web-ec"] * 3, "two tests, a reload"
     code, said = dual.replace(new)
     assert code == 0, said
     assert dual.presents() == ders(new)

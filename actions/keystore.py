@@ -1,0 +1,76 @@
+"""A PKCS#12 keystore that takes the place of another: sealed like the old one, and only where nothing else is lost."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from cryptography.hazmat.primitives.hashes import SHA1, SHA256, SHA384, SHA512, HashAlgorithm
+from cryptography.hazmat.primitives.serialization import (
+    KeySerializationEncryption,
+    NoEncryption,
+    PrivateFormat,
+    pkcs12,
+)
+
+from actions.candidate import Candidate
+from probes.certificate import decodable
+from probes.chain import paths
+from probes.encoding import DERError, Fault
+from probes.pkcs12 import is_keystore, open_keystore, seal_of, unlock
+
+_OLD_ENCRYPTION: Final = bytes.fromhex("2a864886f70d010c01")
+"""What begins the identifiers of PKCS#12's own ways to encrypt (RFC 7292, appendix C)."""
+_HASHES: Final[dict[bytes, HashAlgorithm]] = {
+    bytes.fromhex("2b0e03021a"): SHA1(),  # noqa: S303 (what old readers verify; it is there to find damage)
+    bytes.fromhex("608648016503040201"): SHA256(),
+    bytes.fromhex("608648016503040202"): SHA384(),
+    bytes.fromhex("608648016503040203"): SHA512(),
+}
+
+
+def seal(candidate: Candidate, like: bytes, password: bytes | None) -> bytes:
+    """Return a keystore with the key, the certificate and its chain of `candidate`, sealed as the old one, `like`, is.
+
+    It has the friendly name of the old one, by which services choose an entry, and is encrypted in the same way, since
+    who reads it may know no other: Java 8 before 8u301 knows only PKCS#12's own, and a MAC by SHA-1. Where those were
+    used, it is 3DES and that MAC; else, and where it cannot be told, PBES2 with AES-256-CBC, which OpenSSL and Java
+    write today. Without a password it is not encrypted. Salts are random, so no two keystores are the same bytes.
+    """
+    opened = open_keystore(like, password) if is_keystore(like) else None
+    own = None if opened is None or isinstance(opened, Fault) else opened.cert
+    return pkcs12.serialize_key_and_certificates(
+        None if own is None else own.friendly_name,
+        candidate.key.library_key(),
+        candidate.certificate.x509(),
+        [each.x509() for each in candidate.chain],
+        _encryption(like, password) if password else NoEncryption(),
+    )
+
+
+def _encryption(like: bytes, password: bytes) -> KeySerializationEncryption:
+    try:
+        identifiers = seal_of(like).identifiers if is_keystore(like) else ()
+    except DERError:
+        identifiers = ()
+    old = any(each.startswith(_OLD_ENCRYPTION) for each in identifiers)
+    way = pkcs12.PBES.PBESv1SHA1And3KeyTripleDESCBC if old else pkcs12.PBES.PBESv2SHA256AndAES256CBC
+    hashed = _HASHES.get(identifiers[-1], SHA256()) if identifiers else SHA256()
+    return PrivateFormat.PKCS12.encryption_builder().key_cert_algorithm(way).hmac_hash(hashed).build(password)
+
+
+def loss(old: bytes, password: bytes | None) -> str | None:
+    """Say what would be lost with an old keystore, as the end of a sentence about it; None where nothing would be.
+
+    What is no keystore, since it was damaged or is empty, is no loss.
+    """
+    if not is_keystore(old):
+        return None
+    blocks = unlock(old, password)
+    if blocks.faults:
+        return f"cannot be opened, so its service may not use this password: {blocks.faults[0].detail}"
+    if (keys := seal_of(old).keys) > 1:
+        return f"holds {keys} private keys, and a new one would hold one"
+    held = decodable(blocks.certificates)
+    chain = {each for path in paths(held[0], held, None) for each in path.certificates} if held else set()
+    others = ", ".join(each.subject for each in held if each not in chain)
+    return f"holds certificates that are none of its chain, and a new one would not: {others}" if others else None

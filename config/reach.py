@@ -1,0 +1,45 @@
+"""Where `/probe` may look although the configuration names no endpoint there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from typing import Final
+
+Network = IPv4Network | IPv6Network
+
+_SPECIAL: Final[tuple[Network, ...]] = tuple(
+    map(
+        ip_network,
+        (
+            *("0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/4", "240.0.0.0/4"),
+            *("::/127", "fe80::/10", "ff00::/8"),
+        ),
+    )
+)
+"""This host itself, its links and groups: where services listen that trust whoever is near (RFC 6890)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """Networks, and the ports at their addresses."""
+
+    networks: tuple[Network, ...]
+    """One that holds loopback or link-local addresses beside others, such as 0.0.0.0/0, does not allow those."""
+    ports: frozenset[int]
+
+    def covers(self, address: str, port: int) -> bool:
+        """Whether an IP address, as a resolver gave it, and a port are among these."""
+        bare = ip_address(address.partition("%")[0])
+        # An IPv4 address in the clothes of an IPv6 one leads to the same place.
+        plain = bare.ipv4_mapped if isinstance(bare, IPv6Address) and bare.ipv4_mapped else bare
+        special = next((network for network in _SPECIAL if plain in network), None)
+        return port in self.ports and any(
+            plain in network and (special is None or _lies_within(network, special)) for network in self.networks
+        )
+
+
+def _lies_within(network: Network, other: Network) -> bool:
+    if isinstance(network, IPv4Network) and isinstance(other, IPv4Network):
+        return network.subnet_of(other)
+    return isinstance(network, IPv6Network) and isinstance(other, IPv6Network) and network.subnet_of(other)

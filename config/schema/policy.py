@@ -1,0 +1,308 @@
+"""What is to be done about what, as it is written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Annotated, Any, Final, Literal, Self
+
+from pydantic import AfterValidator, ConfigDict, Field, model_validator
+
+from config import model, policy
+from config.fields import Attempts, Days, Duration, Interval, PlainName, Share, duration
+from config.schema.section import ChannelName, ClientName, ComponentPattern, Section, broken_rule, unlike
+from config.vocabulary import GROUP_MEMBERS, Code, Group, Mode, Severity
+from config.window import check_cron, check_timezone, check_window
+
+_ACTIONS: Final = ("activate", "replace", "rollback")
+
+
+def _cron(text: str) -> str:
+    check_cron(text)
+    return text
+
+
+def _timezone(text: str) -> str:
+    check_timezone(text)
+    return text
+
+
+class Window(Section):
+    """A time in which things may be deployed."""
+
+    cron: Annotated[str, AfterValidator(_cron)]
+    """When it opens: minute, hour, day of the month, month, day of the week, of which a day must match both."""
+    duration: Interval
+    """How long it stays open, such as 3h."""
+    timezone: Annotated[str, AfterValidator(_timezone)] = "UTC"
+    """Whose wall clock opens it, such as Europe/Zurich."""
+
+    @model_validator(mode="after")
+    def _check_openings(self) -> Self:
+        try:
+            check_window(self.build())
+        except ValueError as error:
+            raise broken_rule(str(error)) from None
+        return self
+
+    def build(self) -> policy.Window:
+        """Return the window."""
+        return policy.Window(self.cron, self.duration, self.timezone)
+
+
+class Match(Section):
+    """What a policy is for: each list that is given must match, one of its items being enough; `*` is any text."""
+
+    component: list[ComponentPattern] = Field(default=[], min_length=1)
+    """Names of components."""
+    target: list[str] = Field(default=[], min_length=1)
+    """Names of targets; a component matches by any of its own."""
+    label: dict[PlainName, list[str]] = {}
+    """Labels, and the values of which each must have one."""
+    profile: list[str] = Field(default=[], min_length=1)
+    """Names of profiles."""
+
+    def build(self) -> policy.Match:
+        """Return the match."""
+        labels = MappingProxyType({name: tuple(values) for name, values in self.label.items()})
+        return policy.Match(tuple(self.component), tuple(self.target), labels, tuple(self.profile))
+
+
+def _or_text(*forms: str) -> Any:
+    """Return what adds to the JSON Schema of a mapping that a text may stand for it."""
+
+    def extend(schema: dict[str, Any]) -> None:
+        whole = dict(schema)
+        schema.clear()
+        schema["anyOf"] = [whole, {"type": "string", "description": f"Such as {' or '.join(forms)}."}]
+
+    return extend
+
+
+class Remaining(Section):
+    """How much of a certificate's lifetime is left; `33%` is capped in days, `21d` by a third of the lifetime."""
+
+    model_config = ConfigDict(json_schema_extra=_or_text("33%", "21d"))
+
+    share: Share | None = None
+    """The share of the lifetime that is left, such as 33%."""
+    days: Days | None = None
+    """Never more than this many days."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_text(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        if value.endswith("%"):
+            return {"share": value}
+        try:
+            return {"days": duration(value) / model.DAY}
+        except ValueError:
+            raise ValueError("a share such as 33%, or a duration such as 21d") from None
+
+    @model_validator(mode="after")
+    def _check_given(self) -> Self:
+        if self.share is None and self.days is None:
+            raise broken_rule("neither share nor days, expected one of them, or both")
+        return self
+
+    def build(self) -> model.Threshold:
+        """Return the threshold."""
+        if self.share is None:
+            return policy.days_left(self.days or 0)
+        return policy.share_of_lifetime(self.share) if self.days is None else model.Threshold(self.share, self.days)
+
+
+class Rejection(Section):
+    """Who does not accept what; by default any client, and any endpoint."""
+
+    client: ClientName | None = None
+    """The name of a client."""
+    target: str | None = None
+    """The name of an endpoint."""
+
+
+class Check(Section):
+    """One check, by its name; beside it how long it must have held, and how severe a finding must be."""
+
+    any_of: list[Check] | None = Field(None, alias="any", min_length=1)
+    """One of these holds."""
+    all_of: list[Check] | None = Field(None, alias="all", min_length=1)
+    """All of these hold."""
+    negated: Check | None = Field(None, alias="not")
+    """This does not hold."""
+    remaining_below: Remaining | None = None
+    """Less is left of the certificate's lifetime, such as 33% or 21d."""
+    finding: Annotated[Code, Field(strict=False)] | None = None
+    """There is a finding with this code."""
+    group: Annotated[Group, Field(strict=False)] | None = None
+    """There is a finding of this group."""
+    client_rejects: Rejection | None = None
+    """A client does not accept what an endpoint presents."""
+    drift_older_than: Duration | None = None
+    """What lies on disk has not been served for so long."""
+    candidate_present: Literal[True] | None = None
+    """The inbox holds a candidate that was not tried yet."""
+    failed_attempts: Attempts | None = None
+    """So many attempts have failed since one succeeded."""
+    regressed_within: Duration | None = None
+    """A replacement, at most so long ago, made it worse: a client lost, the chain broken, another leaf served."""
+    severity: Annotated[Severity, Field(strict=False)] | None = None
+    """How severe the finding must be at least."""
+    lasting: Duration | None = Field(None, alias="for")
+    """For how long it must have been so."""
+
+    @model_validator(mode="after")
+    def _check_choice(self) -> Self:
+        given = [name for name in _CHECKS if getattr(self, _CHECKS[name]) is not None]
+        if len(given) != 1:
+            names = ", ".join(f"'{name}'" for name in _CHECKS)
+            raise broken_rule(f"{' and '.join(given) or 'no check'}, expected exactly one of {names}")
+        if self.lasting is not None and given[0] in {"any", "all", "not"}:
+            raise broken_rule(f"'for' beside '{given[0]}', expected it beside the checks in there")
+        if self.severity is not None and given[0] not in {"finding", "group"}:
+            raise broken_rule(f"'severity' beside '{given[0]}', expected it beside 'finding' or 'group'")
+        return self
+
+    def build(self) -> policy.Check:
+        """Return the check."""
+        if self.any_of is not None:
+            return policy.AnyOf(tuple(each.build() for each in self.any_of))
+        if self.all_of is not None:
+            return policy.AllOf(tuple(each.build() for each in self.all_of))
+        return policy.Not(self.negated.build()) if self.negated is not None else self._leaf(self.lasting or 0.0)
+
+    def _leaf(self, lasting: float) -> policy.Leaf:
+        severity = self.severity or Severity.NOTICE
+        if self.remaining_below is not None:
+            return policy.RemainingBelow(self.remaining_below.build(), lasting)
+        if self.finding is not None:
+            return policy.HasFinding(frozenset({self.finding}), str(self.finding), severity, lasting)
+        if self.group is not None:
+            return policy.HasFinding(GROUP_MEMBERS[self.group], str(self.group), severity, lasting)
+        if self.client_rejects is not None:
+            return policy.ClientRejects(self.client_rejects.client, self.client_rejects.target, lasting)
+        if self.drift_older_than is not None:
+            return policy.DriftOlderThan(self.drift_older_than, lasting)
+        if self.failed_attempts is not None:
+            return policy.FailedAttempts(self.failed_attempts, lasting)
+        if self.regressed_within is not None:
+            return policy.Regressed(self.regressed_within, lasting)
+        return policy.CandidatePresent(lasting)
+
+
+_CHECKS: Final[Mapping[str, str]] = {
+    field.alias or name: name for name, field in Check.model_fields.items() if name not in {"severity", "lasting"}
+}
+
+
+class Replacement(Section):
+    """How a candidate is installed."""
+
+    source: Literal["inbox"] = Field("inbox", alias="from")
+    """Where the candidate is taken from."""
+    allowed_issuers: list[str] = []
+    """Issuers, such as "CN=Corp Issuing CA 3,O=Corp", whose certificates may be installed, beside the component's."""
+
+
+class Nothing(Section):
+    """Takes no options."""
+
+
+def _named_action(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    if value not in _ACTIONS:
+        raise ValueError(f"{unlike(value, _ACTIONS).removeprefix(', expected ')}, or {{notify: [CHANNEL]}}")
+    return {value: {}}
+
+
+class Step(Section):
+    """One thing to do; a name alone stands for it without options."""
+
+    model_config = ConfigDict(json_schema_extra=_or_text(*_ACTIONS))
+
+    replace: Replacement | None = None
+    """Install the candidate in the component's inbox."""
+    rollback: Nothing | None = None
+    """Install the last backup set again."""
+    activate: Nothing | None = None
+    """Have the service serve what is on disk."""
+    notify: list[ChannelName] | None = Field(None, min_length=1)
+    """Tell people, by the names of channels."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_name(cls, value: object) -> object:
+        return _named_action(value)
+
+    @model_validator(mode="after")
+    def _check_choice(self) -> Self:
+        given = [name for name in type(self).model_fields if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise broken_rule(f"{' and '.join(given) or 'nothing to do'}, expected one thing in each item of the list")
+        return self
+
+    def build(self) -> policy.Action | policy.Notify:
+        """Return what is to be done."""
+        if self.replace is not None:
+            return policy.Replace(tuple(self.replace.allowed_issuers))
+        if self.notify is not None:
+            return policy.Notify(tuple(self.notify))
+        return policy.Rollback() if self.rollback is not None else policy.Activate()
+
+
+class Policy(Section):
+    """What is to be done about what; the first policy whose action can be done wins, each may tell people."""
+
+    name: PlainName
+    """What to call it."""
+    match: Match = Match()
+    """What it is for; by default everything."""
+    when: Check
+    """What must be so, such as {finding: not_served, for: 15m}."""
+    windows: list[Window] = []
+    """When its action may be done; by default at all times."""
+    override_window_when: Check | None = None
+    """What must be so for windows not to be waited for."""
+    mode: Annotated[Mode, Field(strict=False)] | None = None
+    """How far to go without a person: observe, plan, approve or auto; by default as the component says."""
+    fallback: bool = False
+    """Whether it is only for what no other policy with the same action is for."""
+    do: list[Step] = Field(min_length=1)
+    """What is to be done: activate, rollback or replace, and {notify: [ops]}."""
+
+    @model_validator(mode="after")
+    def _check_steps(self) -> Self:
+        built = [step.build() for step in self.do]
+        tells = sum(isinstance(each, policy.Notify) for each in built)
+        if tells > 1 or len(built) - tells > 1:
+            raise broken_rule("several actions, expected at most one, and one 'notify'; write a policy for each")
+        if tells == len(built) and (self.windows or self.mode is not None):
+            raise broken_rule("given 'windows' or 'mode' without an action; telling people is never held back")
+        if self.override_window_when is not None and not self.windows:
+            raise broken_rule("'override_window_when' without 'windows', expected the windows that it overrides")
+        return self
+
+    def build(self) -> policy.Policy:
+        """Return the policy."""
+        built = [step.build() for step in self.do]
+        return policy.Policy(
+            self.name,
+            self.when.build(),
+            next((each for each in built if not isinstance(each, policy.Notify)), None),
+            next((each for each in built if isinstance(each, policy.Notify)), None),
+            self.match.build(),
+            tuple(each.build() for each in self.windows),
+            self.override_window_when.build() if self.override_window_when else None,
+            self.mode,
+            self.fallback,
+        )
+
+
+class Policies(Section):
+    """The section alone, as certvigil ships it."""
+
+    policies: list[Policy]
+    """In the order in which they are asked."""

@@ -1,0 +1,125 @@
+"""A policy as it is written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from config.fields import duration_text, share_text
+from config.model import DAY, Threshold
+from config.policy import (
+    Activate,
+    AllOf,
+    AnyOf,
+    CandidatePresent,
+    Check,
+    ClientRejects,
+    DriftOlderThan,
+    FailedAttempts,
+    HasFinding,
+    Leaf,
+    Match,
+    Not,
+    Policy,
+    Regressed,
+    RemainingBelow,
+    Replace,
+    Rollback,
+    Window,
+    days_left,
+    share_of_lifetime,
+)
+from config.vocabulary import GROUP_MEMBERS, Group, Severity
+
+
+def given(section: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what of `section` is given."""
+    return {key: value for key, value in section.items() if value is not None}
+
+
+def show_policy(policy: Policy) -> dict[str, Any]:
+    """Return `policy` as the section that it is built from."""
+    override = policy.override_window_when
+    return given(
+        {
+            "name": policy.name,
+            "match": _match(policy.match) or None,
+            "when": show_check(policy.when),
+            "windows": [_window(each) for each in policy.windows] or None,
+            "override_window_when": show_check(override) if override is not None else None,
+            "mode": str(policy.mode) if policy.mode is not None else None,
+            "fallback": True if policy.fallback else None,
+            "do": _do(policy),
+        }
+    )
+
+
+def _match(match: Match) -> dict[str, Any]:
+    section = {
+        "component": list(match.components),
+        "target": list(match.targets),
+        "label": {name: list(values) for name, values in match.labels.items()},
+        "profile": list(match.profiles),
+    }
+    return {key: value for key, value in section.items() if value}
+
+
+def _window(window: Window) -> dict[str, Any]:
+    return {"cron": window.cron, "duration": duration_text(window.duration), "timezone": window.timezone}
+
+
+def _do(policy: Policy) -> list[Any]:
+    steps: list[Any] = []
+    match policy.action:
+        case Replace(issuers):
+            steps.append({"replace": {"from": "inbox", "allowed_issuers": list(issuers)}})
+        case Rollback():
+            steps.append("rollback")
+        case Activate():
+            steps.append("activate")
+        case None:
+            pass
+    if policy.notify is not None:
+        steps.append({"notify": list(policy.notify.channels)})
+    return steps
+
+
+def show_check(check: Check) -> dict[str, Any]:
+    """Return `check` as the section that it is built from."""
+    match check:
+        case AnyOf(checks):
+            return {"any": [show_check(each) for each in checks]}
+        case AllOf(checks):
+            return {"all": [show_check(each) for each in checks]}
+        case Not(inner):
+            return {"not": show_check(inner)}
+        case _:
+            return {**_leaf(check), **({"for": duration_text(check.lasting)} if check.lasting else {})}
+
+
+def _leaf(check: Leaf) -> dict[str, Any]:
+    match check:
+        case RemainingBelow(threshold):
+            return {"remaining_below": _remaining(threshold)}
+        case HasFinding(codes, named, severity):
+            is_group = named in {*map(str, Group)} and codes == GROUP_MEMBERS[Group(named)]
+            severe = {} if severity is Severity.NOTICE else {"severity": str(severity)}
+            return {"group" if is_group else "finding": named, **severe}
+        case ClientRejects(client, target):
+            return {"client_rejects": given({"client": client, "target": target})}
+        case DriftOlderThan(age):
+            return {"drift_older_than": duration_text(age)}
+        case CandidatePresent():
+            return {"candidate_present": True}
+        case FailedAttempts(count):
+            return {"failed_attempts": count}
+        case Regressed(within):
+            return {"regressed_within": duration_text(within)}
+
+
+def _remaining(threshold: Threshold) -> Any:
+    if threshold == share_of_lifetime(threshold.share):
+        return share_text(threshold.share)
+    if threshold == days_left(threshold.days):
+        return duration_text(threshold.days * DAY)
+    return {"share": share_text(threshold.share), "days": threshold.days}

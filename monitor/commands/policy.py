@@ -1,0 +1,194 @@
+"""`certvigil policy explain|test`: why is done what is done, and what will be done when."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+from config.model import DAY
+from config.policy import Policy
+from config.schema.section import unlike
+from config.text import printable
+from monitor.client import NoAnswer, ask
+from monitor.commands.check import UsageError, iso, parse_time
+from monitor.commands.config import loaded
+from monitor.commands.screen import Screen
+from monitor.decide.check import NEVER
+from monitor.decide.decision import Decision, action_name
+from monitor.decide.explain import Explained
+from monitor.decide.explain import explain as explain_all
+from monitor.decide.simulate import Assumptions, Happening, as_of, simulate
+from monitor.decide.situation import Situation
+from monitor.http.situations import SituationsError, situations_from_plain, situations_to_plain
+
+UNUSABLE: Final = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where policies and what they decide by come from."""
+
+    config: str
+    """A file or a directory."""
+    state: str | None
+    """A file as `explain --json` and the API make it; None for the daemon."""
+    socket: str
+
+
+def explain(target: str, at: str | None, source: Source, *, as_json: bool) -> int:
+    """Print what each policy makes of `target`; return 3 where that cannot be told."""
+    return _guarded("explain", lambda: _explain(target, at, source, as_json=as_json))
+
+
+def test(at: str | None, days: int, assumptions: Assumptions, source: Source, *, as_json: bool) -> int:
+    """Print what would be decided in so many days from a time on; return 3 where that cannot be told."""
+    return _guarded("test", lambda: _test(at, days, assumptions, source, as_json=as_json))
+
+
+def _guarded(command: str, run: Callable[[], None]) -> int:
+    try:
+        run()
+    except UsageError as error:
+        sys.stderr.write(f"certvigil policy {command}: {error}\n")
+        return UNUSABLE
+    return 0
+
+
+def _explain(target: str, at: str | None, source: Source, *, as_json: bool) -> None:
+    now = parse_time(at) if at else time.time()
+    policies, known = _policies(source), _situations(source)
+    situation = _find(target, known)
+    if at:
+        situation = as_of(situation, now)
+    explained = explain_all(situation, policies, now)
+    if as_json:
+        _print_json(
+            {
+                "schema": 1,
+                "at": iso(now),
+                "subject": situation.subject,
+                "policies": list(map(_explained_to_plain, explained)),
+                "situations": situations_to_plain([situation]),
+            }
+        )
+        return
+    Screen().table(("policy", "does", "stands", "check", "holds", "from", "because"), _explained_rows(explained))
+
+
+def _find(target: str, known: Sequence[Situation]) -> Situation:
+    """Return the situation of that subject, or of the one to which a target of that name belongs."""
+    for each in known:
+        if target == each.subject or target in each.targets:
+            return each
+    names = [name for each in known for name in (each.subject, *each.targets)]
+    raise UsageError(f"{printable(target)}: there is no such component or target{unlike(target, names)}")
+
+
+def _explained_rows(explained: Iterable[Explained]) -> Iterator[Sequence[str]]:
+    for each in explained:
+        actions = (each.policy.action, each.policy.notify)
+        does = " and ".join(action_name(action) for action in actions if action is not None)
+        if not each.applies:
+            yield each.policy.name, does, "not for it", "", "", "", ""
+            continue
+        stands = "; ".join(map(_stands, each.decisions)) or ("gives way" if each.answer.holds else "does not hold")
+        for reason in each.answer.reasons:
+            start = iso(reason.since) or ""
+            yield each.policy.name, does, stands, reason.check, "yes" if reason.holds else "no", start, reason.because
+
+
+def _stands(decision: Decision) -> str:
+    return f"{decision.standing}: {decision.waits_for}" if decision.waits_for else str(decision.standing)
+
+
+def _explained_to_plain(explained: Explained) -> dict[str, Any]:
+    answer = explained.answer
+    return {
+        "policy": explained.policy.name,
+        "applies": explained.applies,
+        "holds": answer.holds,
+        "reasons": [{**asdict(each), "since": iso(each.since)} for each in answer.reasons],
+        "reconsidered": iso(answer.until) if answer.until < NEVER else None,
+        "decisions": list(map(_decision_to_plain, explained.decisions)),
+    }
+
+
+def _decision_to_plain(decision: Decision) -> dict[str, Any]:
+    return {
+        "subject": decision.subject,
+        "policy": decision.policy,
+        "action": action_name(decision.action),
+        "standing": decision.standing,
+        "waits_for": decision.waits_for,
+        "case": decision.case,
+        "identity": decision.identity,
+        "until": iso(decision.until),
+    }
+
+
+def _test(at: str | None, days: int, assumptions: Assumptions, source: Source, *, as_json: bool) -> None:
+    start = parse_time(at) if at else time.time()
+    end = start + days * DAY
+    happened = simulate(_situations(source), _policies(source), (start, end), assumptions=assumptions)
+    if as_json:
+        timeline = [
+            {
+                "at": iso(each.at),
+                **_decision_to_plain(each.decision),
+                "reasons": [{**asdict(reason), "since": iso(reason.since)} for reason in each.decision.reasons],
+            }
+            for each in happened
+        ]
+        _print_json({"schema": 1, "from": iso(start), "to": iso(end), "timeline": timeline})
+        return
+    Screen().table(("when", "subject", "policy", "does", "stands", "because"), map(_happening_row, happened))
+
+
+def _happening_row(happening: Happening) -> Sequence[str]:
+    decision = happening.decision
+    because = "; ".join(each.because for each in decision.reasons)
+    when = iso(happening.at) or ""
+    return when, decision.subject, decision.policy, action_name(decision.action), _stands(decision), because
+
+
+def _print_json(document: dict[str, Any]) -> None:
+    json.dump(document, sys.stdout, indent=2)
+    sys.stdout.write("\n")
+
+
+def _policies(source: Source) -> tuple[Policy, ...]:
+    config = loaded(source.config)
+    if config is None:
+        raise UsageError(f"{printable(source.config)} has mistakes, see above")
+    return config.policies
+
+
+def _situations(source: Source) -> tuple[Situation, ...]:
+    """Return what is known, from a file or from the daemon."""
+    if source.state is None:
+        answer = ask(source.socket, "/api/v1/situations")
+        if isinstance(answer, NoAnswer):
+            raise UsageError(f"{answer.why}; or give --state FILE")
+        where = source.socket
+    else:
+        answer, where = _read(source.state), source.state
+    if not isinstance(answer, dict) or not isinstance(answer.get("situations"), list):
+        raise UsageError(f"{printable(where)}: no 'situations', expected what `policy explain --json` prints")
+    try:
+        return situations_from_plain(answer["situations"])
+    except SituationsError as error:
+        raise UsageError(f"{printable(where)}: situations{error}") from None
+
+
+def _read(path: str) -> Any:
+    try:
+        with open(path, "rb") as file:
+            return json.load(file)
+    except OSError as error:
+        raise UsageError(f"{printable(path)}: {error.strerror}") from None
+    except ValueError as error:
+        raise UsageError(f"{printable(path)}: no JSON: {printable(str(error))}") from None

@@ -1,0 +1,87 @@
+"""What earlier attempts mean for the next one: what was done already, what failed, when to try again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from actions.plan import Kind
+from config.vocabulary import Severity
+from monitor.decide.situation import STEPPED, Attempt, Result, Situation
+
+DELAYS: Final = (60.0, 600.0, 6_000.0, 86_400.0)
+"""Seconds until the next attempt after the first, second, third and each further failure in a row."""
+_ROOM: Final = 4
+"""A wait takes at most this part of the time that is left, so that three attempts always fit into it."""
+_IN_USE: Final = frozenset({Result.COMMITTED, Result.FAILED_FORWARD})
+
+
+def failures_in_a_row(situation: Situation) -> list[Attempt]:
+    """Return the attempts that failed since the last one that did not, oldest first."""
+    failed: list[Attempt] = []
+    for attempt in situation.attempts:
+        if attempt.result in _IN_USE:
+            failed.clear()
+        else:
+            failed.append(attempt)
+    return failed
+
+
+def next_attempt(situation: Situation, kind: Kind, what: str, now: float) -> float | None:
+    """Return when to try that again after it failed, None where nothing has to be waited for."""
+    failed = [each for each in failures_in_a_row(situation) if (each.kind, each.what) == (kind, what)]
+    if not failed or failed[-1].ended > now + STEPPED:
+        return None
+    last = failed[-1].ended
+    delay = DELAYS[min(len(failed), len(DELAYS)) - 1]
+    certificate = situation.certificate
+    if certificate is not None:
+        deadlines = (certificate.reaches(Severity.CRITICAL), certificate.not_after)
+        left = next((deadline - last for deadline in deadlines if deadline > last), None)
+        if left is not None:
+            delay = min(delay, left / _ROOM)
+    at = last + max(delay, DELAYS[0])
+    return at if at > now else None
+
+
+def is_spent(situation: Situation, kind: Kind, what: str, reasons: Iterable[float], now: float) -> bool:
+    """Whether that was done already, and of the `reasons`, by their times, none has come up since."""
+    done = [each for each in situation.attempts if (each.kind, each.what) == (kind, what) and each.result in _IN_USE]
+    if not done or kind is not Kind.ACTIVATE:
+        # A candidate is installed, and a replacement undone, once.
+        return bool(done)
+    return not any(is_later(since, done[-1].ended, now) for since in reasons)
+
+
+def is_later(one: float, other: float, now: float) -> bool:
+    """Whether Unix time `one` is later than `other`, of things that have happened.
+
+    What lies in the future happened before the clock was put back, and so before what does not.
+    """
+    edge = now + STEPPED
+    return (one <= edge, one) > (other <= edge, other)
+
+
+def why_not(situation: Situation) -> str:
+    """Return why the candidate in the inbox is not to be tried; empty where it is."""
+    candidate = situation.candidate
+    if candidate is None:
+        return "there is none in the inbox"
+    if candidate.quarantined:
+        return f"the one in the inbox is in quarantine: {candidate.quarantined}"
+    tried = [each for each in situation.attempts if (each.kind, each.what) == (Kind.REPLACE, candidate.identity)]
+    if any(each.result in _IN_USE for each in tried):
+        return "the one in the inbox was installed already"
+    if any(each.result is Result.CANDIDATE for each in tried):
+        return "the one in the inbox was tried and failed"
+    return ""
+
+
+def watched(situation: Situation) -> Attempt | None:
+    """Return the replacement that is in use: the last thing done, and nobody has changed the files since."""
+    done = [each for each in situation.attempts if each.result in _IN_USE]
+    if not done or done[-1].kind is not Kind.REPLACE or done[-1].result is not Result.COMMITTED:
+        return None
+    last = done[-1]
+    changed = last.leaf and situation.on_disk and last.leaf != situation.on_disk
+    return None if changed else last

@@ -1,0 +1,148 @@
+"""Decides what is to be done, when what is known changes or the time has come, and hands each decision on once."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from typing import Final
+
+from config.model import Config
+from config.text import printable
+from monitor.decide.decision import Decision, Standing, action_name
+from monitor.decide.docket import Docket
+from monitor.decide.situation import Situation
+from monitor.events import Decided, Event
+from monitor.known import Known
+from monitor.situations import Done, situation_of
+
+log = logging.getLogger("certvigil.decide")
+
+GATHER: Final = 0.05
+"""Seconds to wait for the rest of what changes at once."""
+ROUND: Final = 60.0
+"""Seconds between two decisions about everything, so that a clock that was put forward or back is noticed."""
+STEPPED: Final = 30.0
+"""Seconds by which the wall clock may part from the steady one without that."""
+
+
+class Decider:
+    """Keeps the docket; lives on the event loop's thread and does no I/O."""
+
+    def __init__(
+        self,
+        config: Callable[[], Config],
+        known: Callable[[], Mapping[str, Known]],
+        done: Callable[[str], Done],
+        decided: Callable[[Decision], None],
+        record: Callable[[Sequence[Event]], None],
+    ) -> None:
+        """Ask `done` for what is known of a component beside its targets; call `decided` with each new decision."""
+        self._config = config
+        self._known = known
+        self._done = done
+        self._decided = decided
+        self._record = record
+        self._docket = Docket(())
+        self._touched: set[str] = set()
+        self._news = asyncio.Event()
+        self.counted: dict[tuple[str, str], int] = {}
+        """How many decisions were new, by policy and action."""
+
+    def restore(self, recorded: Iterable[tuple[str, str]]) -> None:
+        """Know that these decisions, by subject and identity, were recorded before."""
+        self._docket = Docket(self._config().policies, recorded)
+
+    def take(self, events: Sequence[Event]) -> None:
+        """Take what happened: a subscriber of the bus."""
+        for event in events:
+            known = self._known().get(event.target)
+            component = (known.component if known is not None else None) or event.target.partition("/")[0]
+            self.touch(component if component in self._config().components else event.target)
+
+    def touch(self, subject: str) -> None:
+        """Decide about a component, or a target of none, again."""
+        self._touched.add(subject)
+        self._news.set()
+
+    def reconfigure(self) -> None:
+        """Decide by the policies that are in force now."""
+        self._docket.set_policies(self._config().policies)
+        self._touch_all()
+
+    def _touch_all(self) -> None:
+        config = self._config()
+        free = (name for name, known in self._known().items() if known.component not in config.components)
+        self._touched.update(config.components, free)
+        self._news.set()
+
+    def situations(self) -> tuple[Situation, ...]:
+        """Return what decisions rest on now, of every subject."""
+        self._touch_all()
+        return tuple(filter(None, (self._situation(each) for each in sorted(self._touched))))
+
+    def standing(self, subject: str) -> tuple[Decision, ...]:
+        """Return what stands about a subject."""
+        return self._docket.standing.get(subject, ())
+
+    async def run(self) -> None:
+        """Decide until cancelled."""
+        self._docket.set_policies(self._config().policies)
+        self._touch_all()
+        offset = time.time() - time.monotonic()
+        while True:
+            await asyncio.sleep(GATHER)
+            self._news.clear()
+            self._learn()
+            now = time.time()
+            stepped = abs(now - time.monotonic() - offset) > STEPPED
+            offset = now - time.monotonic()
+            if stepped:
+                log.warning("the clock was changed: everything is decided anew")
+            for decision in self._docket.decide_all(now) if stepped else self._docket.decide(now):
+                self._tell(decision, now)
+            due = self._docket.next()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(ROUND if due is None else max(GATHER, min(ROUND, due - now))):
+                    await self._news.wait()
+
+    def _learn(self) -> None:
+        touched, self._touched = self._touched, set()
+        for subject in touched:
+            situation = self._situation(subject)
+            if situation is None:
+                self._docket.forget(subject)
+            else:
+                self._docket.learn(situation)
+
+    def _situation(self, subject: str) -> Situation | None:
+        return situation_of(subject, self._config(), self._known(), time.time(), self._done(subject))
+
+    def _tell(self, decision: Decision, now: float) -> None:
+        action = action_name(decision.action)
+        key = (decision.policy, action)
+        self.counted[key] = self.counted.get(key, 0) + 1
+        reasons = tuple(each.because for each in decision.reasons)
+        log.log(
+            logging.INFO if decision.standing in {Standing.ACT, Standing.TELL} else logging.DEBUG,
+            "%s of %s by %s: %s, because %s",
+            action,
+            printable(decision.subject),
+            decision.policy,
+            decision.standing,
+            "; ".join(reasons),
+        )
+        event = Decided(
+            decision.subject,
+            now,
+            decision.policy,
+            action,
+            str(decision.standing),
+            decision.identity,
+            reasons,
+            decision.waits_for,
+        )
+        self._record([event])
+        self._decided(decision)

@@ -1,0 +1,164 @@
+"""One look at an endpoint as blackbox_exporter and ssl_exporter say it, for those who have their dashboards.
+
+Facts are there whether or not a client accepts them, and what is not known is not there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Gauge
+from prometheus_client.exposition import generate_latest
+
+from config.vocabulary import TLSVersion
+from monitor.metrics.names import Names, decimal_serial, value, values
+from probes.assess import earliest_end
+from probes.certificate import Certificate
+from probes.observation import EndpointObservation, Presented
+
+_VERSIONS: Final[Mapping[str, str]] = {
+    TLSVersion.TLS1_0: "TLS 1.0",
+    TLSVersion.TLS1_1: "TLS 1.1",
+    TLSVersion.TLS1_2: "TLS 1.2",
+    TLSVersion.TLS1_3: "TLS 1.3",
+}
+
+Samples = Iterable[tuple[Mapping[str, str], float]]
+"""Labels and value of each."""
+Families = Iterator[tuple[str, str, Samples]]
+"""Name and help of each gauge, and its samples."""
+
+
+@dataclass(frozen=True, slots=True)
+class Probed:
+    """What a look found, and what the clients make of it."""
+
+    prober: str
+    """What ssl_exporter calls the way it was looked at."""
+    observation: EndpointObservation
+    paths: tuple[tuple[Certificate, ...], ...]
+    """The verified ones, each once, by clients that accept the endpoint."""
+    accepted: bool
+    """Whether some address answered, and every client accepts what is presented."""
+    seconds: float
+    """Duration of the look."""
+
+    def text(self) -> bytes:
+        """Return all of it in Prometheus text format 0.0.4."""
+        registry = CollectorRegistry()
+        for name, help_text, samples in (*self._as_blackbox_exporter(), *self._as_ssl_exporter()):
+            known = list(samples)
+            if known:
+                gauge = Gauge(name, help_text, tuple(known[0][0]), registry=registry)
+                for labels, number in known:
+                    (gauge.labels(**labels) if labels else gauge).set(number)
+        return generate_latest(registry)
+
+    @property
+    def _presented(self) -> Sequence[Presented]:
+        return self.observation.presented
+
+    @property
+    def _certificates(self) -> Iterable[Certificate]:
+        return dict.fromkeys(each for one in self._presented for each in one.chain)
+
+    def _as_blackbox_exporter(self) -> Families:
+        yield "probe_success", _SUCCESS, [({}, self.accepted)]
+        yield "probe_duration_seconds", "Duration of the look.", [({}, self.seconds)]
+        if self._presented:
+            version = 6 if ":" in self._presented[0].address else 4
+            yield "probe_ip_protocol", "IP version of the first address that answered.", [({}, version)]
+        yield "probe_tls_version_info", "The TLS version negotiated.", _versions(self._presented)
+        if self.prober == "https" and self._presented:
+            ciphers = dict.fromkeys(each.cipher for each in self._presented)
+            yield "probe_tls_cipher_info", "The cipher negotiated.", [({"cipher": each}, 1) for each in ciphers]
+            yield "probe_http_ssl", "Whether TLS was used.", [({}, 1)]
+        end = earliest_end(self._certificates)
+        yield "probe_ssl_earliest_cert_expiry", "Earliest end of all certificates presented.", _known(end)
+        end = earliest_end(each for path in self.paths for each in path)
+        yield "probe_ssl_last_chain_expiry_timestamp_seconds", "Earliest end on the verified paths.", _known(end)
+        leaves = dict.fromkeys(one.chain[0] for one in self._presented if one.chain)
+        yield "probe_ssl_last_chain_info", "The leaf.", [(_leaf_labels(each), 1) for each in leaves]
+
+    def _as_ssl_exporter(self) -> Families:
+        yield "ssl_probe_success", _SUCCESS, [({}, self.accepted)]
+        yield "ssl_prober", "How it was looked at.", [({"prober": self.prober}, 1)]
+        yield "ssl_tls_version_info", "The TLS version negotiated.", _versions(self._presented)
+        latest_first = sorted(self.paths, key=lambda path: earliest_end(path) or 0, reverse=True)
+        for name, help_text, fact in (("not_after", "End", _not_after), ("not_before", "Begin", _not_before)):
+            presented = _each(self._certificates, fact)
+            yield f"ssl_cert_{name}", f"{help_text} of each certificate presented.", presented
+            verified = [
+                sample
+                for number, path in enumerate(latest_first)
+                for sample in _each(path, fact, {"chain_no": str(number)})
+            ]
+            yield f"ssl_verified_cert_{name}", f"{help_text} of each certificate on a verified path.", verified
+
+
+_SUCCESS: Final = "Whether an address answered and every client accepts."
+
+
+def _known(number: float | None) -> Samples:
+    return [] if number is None else [({}, number)]
+
+
+def _versions(presented: Iterable[Presented]) -> Samples:
+    spelled = dict.fromkeys(_VERSIONS.get(each.version, each.version) for each in presented)
+    return [({"version": each}, 1) for each in spelled]
+
+
+def _not_after(certificate: Certificate) -> int | None:
+    return certificate.not_after
+
+
+def _not_before(certificate: Certificate) -> int | None:
+    return certificate.not_before
+
+
+def _each(
+    certificates: Iterable[Certificate],
+    fact: Callable[[Certificate], int | None],
+    more: Mapping[str, str] = MappingProxyType({}),
+) -> Samples:
+    # Where two have the same labels, the last sample stands: let it be of the one that ends first.
+    for each in sorted(certificates, key=lambda each: each.not_after or 0, reverse=True):
+        number = fact(each)
+        if number is not None:
+            yield {**more, **_labels(each)}, number
+
+
+def _leaf_labels(leaf: Certificate) -> Mapping[str, str]:
+    whole_octets = len(leaf.serial) + len(leaf.serial) % 2
+    return {
+        "fingerprint_sha256": leaf.sha256,
+        "subject": leaf.subject,
+        "issuer": leaf.issuer,
+        "subjectalternative": ",".join(_names(leaf, "DNS")),
+        "serialnumber": leaf.serial.zfill(whole_octets),
+    }
+
+
+def _labels(certificate: Certificate) -> Mapping[str, str]:
+    names = Names.of(certificate)
+    return {
+        "serial_no": decimal_serial(certificate),
+        "issuer_cn": value(names.issuer, "CN"),
+        "cn": value(names.subject, "CN"),
+        "dnsnames": _listed(_names(certificate, "DNS")),
+        "ips": _listed(_names(certificate, "IP")),
+        "emails": _listed(_names(certificate, "email")),
+        "ou": _listed(values(names.subject, "OU")),
+    }
+
+
+def _names(certificate: Certificate, kind: str) -> tuple[str, ...]:
+    pairs = (name.partition(":") for name in certificate.names)
+    return tuple(name for its_kind, _, name in pairs if its_kind == kind)
+
+
+def _listed(items: Sequence[str]) -> str:
+    return f",{','.join(items)}," if items else ""

@@ -1,0 +1,234 @@
+"""The kill matrix on real servers: after recovery each serves what is on disk, all old or all new, and is accepted.
+
+As in `test_kill_matrix`, the cells come from the trace of a clean run; in the default run a telling few of them.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from actions.ending import Ending, Outcome
+from actions.journal import Journal
+from actions.plan import Kind, Order, Plan, Serving
+from actions.recover import recover
+from actions.target import state
+from actions.transaction import Setting, transact
+from actions.validate import Acceptance, Live, Served, Sight, Terms
+from actions.world import World
+from monitor.lab.ca import Authority
+from monitor.lab.process import wait_for
+from monitor.lab.servers import Lighttpd, Nginx, write_site
+from tests.actions.real import Real, service_of
+from tests.actions.worlds import KILLED, Cell, Step, StepWorld, cells, in_a_process, kill
+from tests.lab.workers import WORKERS, Workers
+
+_SHARDS: Final = 6
+_TERMS: Final = Terms(successes=2, interval=0.05, deadline=5.0)
+Server = type[Nginx] | type[Lighttpd] | type[Workers]
+_NEEDS: Final[Mapping[Server, str]] = {Nginx: "nginx", Lighttpd: "lighttpd"}
+"""The package of a server that has one."""
+Act = Callable[[World], object]
+
+
+@dataclass
+class Estate:
+    """Real servers as the components of one transaction."""
+
+    webs: Mapping[str, Real]
+    ca: Authority
+    room: str
+    number: int = 0
+
+    def anew(self) -> None:
+        """Begin with an empty state directory."""
+        self.number += 1
+        os.makedirs(self._state, mode=0o700)
+
+    @property
+    def _state(self) -> str:
+        return f"{self.room}/state-{self.number}"
+
+    def setting(self, world: World) -> Setting:
+        services = {name: service_of(each.server) for name, each in self.webs.items()}
+        journal = Journal(world, f"{self._state}/journal.jsonl")
+        return Setting(world, journal, self._state, services, Live(self.look, self.judge), _TERMS)
+
+    def look(self, components: tuple[str, ...], _now: float) -> Sight:
+        seen = {name: self.webs[name].handshake() for name in components}
+        served = (Served(name, "default", (leaf,) if leaf else ()) for name, (leaf, _) in seen.items())
+        return Sight(tuple(served), _accepted(name for name, (_, accepted) in seen.items() if accepted))
+
+    def judge(self, components: tuple[str, ...], files: Mapping[str, bytes], _now: float) -> frozenset[Acceptance]:
+        return _accepted(name for name in components if self.webs[name].site.certificate in files)
+
+    def order(self, issuer: Authority) -> Order:
+        """Return the order that replaces every pair of files by new ones."""
+        orders = {name: each.order(issuer.issue(f"{name}.example")) for name, each in self.webs.items()}
+        plan = Plan(
+            Kind.REPLACE,
+            tuple(sorted(orders)),
+            tuple(replace(change, component=name) for name, each in orders.items() for change in each.plan.changes),
+            (),
+            tuple(Serving(name, each.plan.serves[0].chains) for name, each in orders.items()),
+            tuple(Serving(name, each.plan.served[0].chains) for name, each in orders.items()),
+        )
+        return Order(plan, {path: data for each in orders.values() for path, data in each.content.items()})
+
+    def replace(self, world: World, order: Order) -> Ending:
+        setting = self.setting(world)
+        with closing(setting.journal):
+            return transact(setting, order)
+
+    def recover(self, world: World) -> tuple[Ending, ...]:
+        setting = self.setting(world)
+        with closing(setting.journal):
+            return recover(setting)
+
+    def broken(self, order: Order) -> list[str]:
+        """Recover, and return how the invariant does not hold, as sentences."""
+        endings = self.recover(World())
+        now = [state(World(), each.path) for each in order.plan.changes]
+        old, new = ([getattr(each, which) for each in order.plan.changes] for which in ("before", "after"))
+        wrong = [] if now in (old, new) else ["neither all old nor all new"]
+        wrong += [each.sentence for each in endings if each.outcome is Outcome.FROZEN]
+        wrong += ["recovered twice"] if self.recover(World()) else []
+        for name, web in self.webs.items():
+            directory = os.path.dirname(web.site.key)
+            wrong += [f"{name}: left {each}" for each in os.listdir(directory) if each.startswith(".")]
+            wrong += self._unserved(name, web)
+        return wrong
+
+    @staticmethod
+    def _unserved(name: str, web: Real) -> list[str]:
+        # The kernel chooses who of several workers answers, and one that leaves may still accept a last connection.
+        asked = 4 * WORKERS if isinstance(web.server, Workers) else 1
+        try:
+            wait_for(lambda: all(web.handshake() == (web.on_disk(), True) for _ in range(asked)), 5.0)
+        except TimeoutError:
+            return [f"{name} does not serve what is on disk, or is not accepted"]
+        return []
+
+
+def _accepted(names: Iterator[str]) -> frozenset[Acceptance]:
+    return frozenset(Acceptance("browser", name) for name in names)
+
+
+@contextmanager
+def estate(kinds: Sequence[Server], room: Path) -> Iterator[Estate]:
+    ca, webs = Authority.root(), {}
+    with ExitStack() as stack:
+        for name, kind in zip(("mail", "web"), kinds, strict=False):
+            site = write_site(f"{room}/{name}", ca.issue(f"{name}.example"))
+            server = kind(f"{room}/{name}-server", [site])
+            stack.enter_context(server)
+            webs[name] = Real(server, site, ca, "")
+        yield Estate(webs, ca, str(room))
+
+
+def servers(*kinds: Server) -> Any:
+    marks = [pytest.mark.server(_NEEDS[kind]) for kind in {*kinds} if kind in _NEEDS]
+    return pytest.param(kinds, marks=marks, id="-".join(kind.__name__ for kind in kinds))
+
+
+every_estate = pytest.mark.parametrize(
+    "kinds",
+    [
+        servers(Nginx),
+        servers(Lighttpd),
+        servers(Workers),
+        servers(Nginx, Nginx),
+        servers(Lighttpd, Lighttpd),
+        servers(Workers, Workers),
+        servers(Nginx, Lighttpd),
+    ],
+)
+both_ways = pytest.mark.parametrize("holds", [True, False], ids=["commits", "is undone"])
+
+
+def traced(act: Act) -> list[Step]:
+    world = StepWorld()
+    act(world)
+    return world.trace
+
+
+def killed(act: Act, cell: Cell) -> None:
+    assert in_a_process(lambda: act(StepWorld(kill(cell.step.number, cell.when)))) == KILLED, cell
+
+
+def wrong_after(of: Estate, issuer: Authority, *chosen: Cell) -> list[str]:
+    """Kill a replacement, and each recovery from it but the last; returns what is wrong then."""
+    of.anew()
+    order = of.order(issuer)
+    acts: list[Act] = [lambda world: of.replace(world, order), of.recover]
+    for act, cell in zip(acts, chosen, strict=False):
+        killed(act, cell)
+    return [f"{', then '.join(map(str, chosen))}: {each}" for each in of.broken(order)]
+
+
+def trace_of(of: Estate, issuer: Authority) -> list[Step]:
+    of.anew()
+    order = of.order(issuer)
+    return traced(lambda world: of.replace(world, order))
+
+
+def trace_of_recovery(of: Estate, issuer: Authority, first: Cell) -> list[Step]:
+    of.anew()
+    order = of.order(issuer)
+    killed(lambda world: of.replace(world, order), first)
+    return traced(of.recover)
+
+
+def named(trace: Sequence[Step], name: str) -> list[Step]:
+    return [each for each in trace if each.name == name]
+
+
+@pytest.mark.parametrize("kinds", [servers(Nginx, Lighttpd), servers(Workers, Workers)])
+@both_ways
+def test_two_real_servers_serve_one_whole_set_each_after_a_telling_kill(
+    kinds: Sequence[Server], holds: bool, room: Path
+) -> None:
+    with estate(kinds, room) as of:
+        issuer = of.ca if holds else Authority.root("Another")
+        trace = trace_of(of, issuer)
+        amid, active = Cell(named(trace, "exchange")[1], "after"), Cell(named(trace, "run")[-1], "amid")
+        wrong = wrong_after(of, issuer, amid) + wrong_after(of, issuer, active)
+        again = trace_of_recovery(of, issuer, amid)
+        wrong += wrong_after(of, issuer, amid, Cell(named(again, "exchange")[-1], "after"))
+        assert wrong == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("shard", range(_SHARDS))
+@both_ways
+@every_estate
+def test_real_servers_serve_one_whole_set_each_wherever_they_were_killed(
+    kinds: Sequence[Server], holds: bool, shard: int, room: Path
+) -> None:
+    with estate(kinds, room) as of:
+        issuer = of.ca if holds else Authority.root("Another")
+        chosen = list(cells(trace_of(of, issuer)))[shard::_SHARDS]
+        assert [each for cell in chosen for each in wrong_after(of, issuer, cell)] == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("shard", range(_SHARDS))
+@both_ways
+@every_estate
+def test_real_servers_serve_one_whole_set_each_wherever_recovery_was_killed(
+    kinds: Sequence[Server], holds: bool, shard: int, room: Path
+) -> None:
+    with estate(kinds, room) as of:
+        issuer = of.ca if holds else Authority.root("Another")
+        trace = trace_of(of, issuer)
+        wrong = []
+        for first in (Cell(named(trace, "exchange")[-1], "after"), Cell(named(trace, "run")[-1], "after")):
+            chosen = list(cells(trace_of_recovery(of, issuer, first)))[shard::_SHARDS]
+            wrong += [each for second in chosen for each in wrong_after(of, issuer, first, second)]
+        assert wrong == []

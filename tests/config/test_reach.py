@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+from ipaddress import ip_network
+
+import pytest
+
+from config.reach import Reach
+
+
+def reach(*networks: str) -> Reach:
+    return Reach(tuple(map(ip_network, networks)), frozenset({443}))
+
+
+@pytest.mark.parametrize(
+    ("network", "address"),
+    [
+        ("10.0.0.0/8", "10.1.2.3"),
+        ("fd00::/8", "fd00::1"),
+        ("fd00::/8", "fd00::1%eth0"),
+        ("10.0.0.0/8", "::ffff:10.1.2.3"),
+        ("127.0.0.0/8", "127.0.0.1"),
+        ("127.0.0.1/32", "127.0.0.1"),
+        ("::1/128", "::1"),
+        ("169.254.0.0/16", "169.254.169.254"),
+        ("fe80::/10", "fe80::1%2"),
+    ],
+)
+def test_an_address_in_an_allowed_network_is_covered_at_an_allowed_port(network: str, address: str) -> None:
+    assert reach(network).covers(address, 443)
+    assert not reach(network).covers(address, 22)
+
+
+@pytest.mark.parametrize("address", ["11.0.0.1", "fd00::1", "::ffff:11.0.0.1", "127.0.0.1"])
+def test_an_address_elsewhere_is_not(address: str) -> None:
+    assert not reach("10.0.0.0/8").covers(address, 443)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        *("0.0.0.0", "127.0.0.1", "127.255.255.254", "169.254.169.254", "224.0.0.1", "255.255.255.255"),
+        *("::", "::1", "fe80::1", "fe80::1%lo", "ff02::1"),
+        *("::ffff:127.0.0.1", "::ffff:169.254.169.254", "::ffff:0.0.0.0"),
+    ],
+)
+def test_allowing_the_world_does_not_allow_this_host_or_its_links(address: str) -> None:
+    assert not reach("0.0.0.0/0", "::/0").covers(address, 443)
+
+
+@pytest.mark.parametrize("address", ["192.0.2.1", "2001:db8::1", "::ffff:192.0.2.1"])
+def test_allowing_the_world_allows_the_rest_of_it(address: str) -> None:
+    assert reach("0.0.0.0/0", "::/0").covers(address, 443)

@@ -1,0 +1,136 @@
+"""Every PromQL expression that is committed finds something where there is something to find."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from monitor.lab.process import wait_for
+from tests.grafana.committed import RULES, Expression, expressions_of_dashboards, expressions_of_rules
+from tests.grafana.estate import Estate, sha256
+from tests.lab.peers import Behaviour, Peer
+from tests.lab.prometheus import Prometheus
+from tests.monitor.running import Running
+
+NOT_YET: Final = ("certvigil_decisions_total",)
+"""Metrics that no daemon exports yet: an expression with one of these need not find anything."""
+
+NOT_HERE: Final = (
+    "certvigil_actions_total",
+    "certvigil_action_last_timestamp_seconds",
+    "certvigil_notifications_total",
+    "certvigil_notifications_pending",
+    "certvigil_component_state",
+    'kind="component"',
+    'code="component_frozen"',
+    'code="approval_pending"',
+)
+"""What the estate does not have yet: an actor, channels, and what they report."""
+
+VALUES: Final = {
+    "instance": ".*",
+    "contains": "www",
+    "target": ".*",
+    "__rate_interval": "5s",
+    "__range": "1m",
+    "__interval": "5s",
+}
+LATER: Final = 200.0
+"""Seconds from now at which targets have not been looked at for longer than a rule allows; their series still stand."""
+
+PROMETHEUS_OWN: Final = {"up", "scrape_duration_seconds"}
+_STRING: Final = re.compile(r'"(?:[^"\\]|\\.)*"')
+_METRIC: Final = re.compile(r"\b(?:certvigil[_:][a-z0-9_:]+|process_[a-z_]+|scrape_[a-z_]+|up\b)")
+_GROUPED: Final = re.compile(r"\b(?:by|without|on|ignoring|group_left|group_right) \(([^)]*)\)")
+_MATCHERS: Final = re.compile(r"\{([^}]*)\}")
+_MATCHER: Final = re.compile(r"([a-z0-9_]+)\s*(?:=~|!~|!=|=)")
+
+pytestmark = [pytest.mark.server("prometheus")]
+
+
+@pytest.fixture
+def estate(tmp_path: Path, cleanup: ExitStack) -> Estate:
+    return Estate(str(tmp_path), cleanup)
+
+
+def expressions() -> Iterator[Expression]:
+    yield from expressions_of_rules()
+    yield from expressions_of_dashboards()
+
+
+def expected() -> list[Expression]:
+    """Return the expressions that are to find something on the estate."""
+    elsewhere = ("CertvigilAbsent", "CertvigilLate")
+    return [
+        each
+        for each in expressions()
+        if each.where not in elsewhere and not any(name in each.text for name in (*NOT_YET, *NOT_HERE))
+    ]
+
+
+def test_every_expression_finds_something(estate: Estate, start_prometheus: Callable[..., Prometheus]) -> None:
+    prometheus = start_prometheus(*estate.addresses, rules=[str(RULES)])
+    values = {**VALUES, "sha256": sha256(estate.served)}
+
+    def finds(expression: Expression) -> bool:
+        text = expression.with_values(values)
+        found = prometheus.query(text) or prometheus.query(text, at=time.time() + LATER)
+        return bool(found) and all(expression.label in {None, *labels} for labels, _ in found)
+
+    def missing() -> Sequence[str]:
+        return [each.where for each in waiting if not finds(each)]
+
+    waiting = expected()
+    try:
+        wait_for(lambda: not missing(), 30.0, "every expression")
+    except TimeoutError:
+        assert missing() == []
+    for each in expressions():
+        # What finds nothing yet is an expression all the same.
+        prometheus.query(each.with_values(values))
+
+
+def of_rule(name: str) -> str:
+    (text,) = [each.text for each in expressions_of_rules() if each.where == name]
+    return text
+
+
+def test_that_nobody_is_scraped_is_found(start_prometheus: Callable[..., Prometheus]) -> None:
+    assert start_prometheus().query(of_rule("CertvigilAbsent"))
+
+
+@pytest.mark.slow
+def test_that_looks_start_a_minute_late_is_found(
+    start_prometheus: Callable[..., Prometheus],
+    start_peer: Callable[[Behaviour], Peer],
+    cleanup: ExitStack,
+) -> None:
+    silent = start_peer(Behaviour.SILENT)
+    # There is room for one look at a time, and the first takes all of it.
+    endpoint = {"address": f"{silent.host}:{silent.port}", "timeout": "65s"}
+    endpoints = [{**endpoint, "name": name} for name in ("first", "second")]
+    daemon = cleanup.enter_context(Running({"concurrency": 1, "endpoints": endpoints}))
+    start_prometheus(daemon.web).wait_until(of_rule("CertvigilLate"), deadline=150)
+
+
+def test_every_metric_and_label_is_exported(estate: Estate) -> None:
+    metrics = {name for name, _ in estate.busy.metrics()} | PROMETHEUS_OWN | set(NOT_YET)
+    labels = {"job", "instance"} | {pair[0] for _, pairs in estate.busy.metrics() for pair in pairs}
+    recorded = {each.where for each in expressions_of_rules() if ":" in each.where}
+    for each in expressions():
+        bare = _STRING.sub('""', each.text)
+        assert set(_METRIC.findall(bare)) <= metrics | recorded, each.where
+        named = {label for group in _GROUPED.findall(bare) for label in re.findall(r"[a-z0-9_]+", group)}
+        matched = {label for group in _MATCHERS.findall(bare) for label in _MATCHER.findall(group)}
+        made = {"server"} if "label_join" in bare else set()
+        assert named | matched <= labels | made | LABELS_NOT_YET, each.where
+
+
+LABELS_NOT_YET: Final = {"action", "channel", "policy", "state"}
+"""Of the metrics that are not there yet."""

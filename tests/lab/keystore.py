@@ -1,0 +1,75 @@
+"""PKCS#12 keystores as various tools write them, and a server that reads them."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Final
+
+from cryptography.hazmat.primitives.hashes import SHA1, SHA256
+from cryptography.hazmat.primitives.serialization import NoEncryption, PrivateFormat, pkcs12
+
+from monitor.lab.ca import Issued
+from monitor.lab.process import Process, accepts
+from monitor.lab.servers import Server
+from tests.lab import keystore_server
+
+PASSWORD: Final = b"correct horse"
+
+
+def keystore(
+    issued: Issued,
+    password: bytes | None = PASSWORD,
+    *,
+    name: bytes | None = b"site",
+    old: bool = False,
+    chain: Sequence[Issued] | None = None,
+    rounds: int = 1000,
+) -> bytes:
+    """Return key, certificate and chain, encrypted as today or as Java did until 2021, so `old`."""
+    builder = PrivateFormat.PKCS12.encryption_builder().kdf_rounds(rounds)
+    if old:
+        way = builder.key_cert_algorithm(pkcs12.PBES.PBESv1SHA1And3KeyTripleDESCBC).hmac_hash(SHA1())
+    else:
+        way = builder.key_cert_algorithm(pkcs12.PBES.PBESv2SHA256AndAES256CBC).hmac_hash(SHA256())
+    return pkcs12.serialize_key_and_certificates(
+        name,
+        issued.key,
+        issued.certificate,
+        [each.certificate for each in (issued.chain[1:] if chain is None else chain)],
+        way.build(password) if password else NoEncryption(),
+    )
+
+
+def indefinite(der: bytes) -> bytes:
+    """Return a SEQUENCE of 256 to 65535 octets with its length left open, as BER may."""
+    return b"\x30\x80" + der[4:] + b"\0\0"
+
+
+class KeystoreServer(Server):
+    """A process that serves what is in a keystore."""
+
+    def __init__(self, directory: str, path: str, password_file: str) -> None:
+        super().__init__(())
+        self._files = path, password_file
+        self._log = os.path.join(directory, "server.log")
+        self._process: Process | None = None
+
+    @property
+    def pid(self) -> int:
+        """The process id of the running server."""
+        assert self._process is not None
+        return self._process.pid
+
+    def start(self) -> None:
+        command = (sys.executable, keystore_server.__file__, self.host, str(self.port), *self._files)
+        self._process = Process(command, self._log)
+        self._process.wait_until(lambda: accepts(self.host, self.port), f"listening on {self.address}")
+
+    def reload(self) -> None:
+        raise NotImplementedError("the tests let certvigil do that")
+
+    def stop(self) -> None:
+        if self._process is not None:
+            self._process.stop()

@@ -1,0 +1,153 @@
+"""The daemon beside the actor: what lies in an inbox is brought to it, and what comes of that is shown everywhere."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from tests.lab.client import presented
+from tests.monitor.acting import ISSUER, Actor, House, fresh, house
+from tests.monitor.running import Running, certvigil, series
+
+pytestmark = pytest.mark.server("nginx")
+
+
+@pytest.fixture
+def web() -> Iterator[House]:
+    with house() as made:
+        yield made
+
+
+@contextmanager
+def both(web: House, component: Mapping[str, object]) -> Iterator[tuple[Running, Actor]]:
+    """Give a daemon and an actor that go by the same configuration."""
+    daemon = Running({**web.document(component), "rescan": "5s"})
+    actor = Actor(daemon.config_file, web.actor().socket, web.actor().log_file)
+    with actor, daemon:
+        daemon.wait_for(lambda: daemon.metrics().get(series("actor_up")) == 1, "the daemon meeting the actor")
+        yield daemon, actor
+
+
+def component_of(daemon: Running) -> Any:
+    (found,) = daemon.ask("/api/v1/components")["items"]
+    return found
+
+
+def in_state(daemon: Running, state: str) -> Any:
+    return daemon.wait_for(lambda: (found := component_of(daemon))["state"] == state and found, f"state {state}")
+
+
+def test_an_approved_candidate_is_replaced_and_every_place_tells_the_same_story(web: House) -> None:
+    new = fresh()
+    with both(web, {"mode": "approve"}) as (daemon, _):
+        in_state(daemon, "idle")
+        web.put(new, key=False)
+        in_state(daemon, "waiting")
+        assert daemon.findings("web/actions") == {"candidate_refused"}
+        web.put_file("new.key", new.key_pem())
+        daemon.wait_for(lambda: daemon.findings("web/actions") == {"approval_pending"}, "the finding")
+        waiting = in_state(daemon, "pending")
+        shown = certvigil("status", "--socket", daemon.socket).stdout
+        assert f"plan {waiting['plan'][:16]}" in shown
+        assert presented(web.server)[0] == web.old.der()
+
+        ran = certvigil("approve", waiting["plan"][:16], "--config", daemon.config_file)
+        assert ran.returncode == 0, ran.stderr
+        daemon.wait_until("ended", target="web/actions", outcome="committed", action="replace")
+        assert presented(web.server)[0] == new.der()
+        in_state(daemon, "idle")
+        assert daemon.findings("web/actions") == set()
+        assert component_of(daemon)["last"]["outcome"] == "committed"
+        ended = series("actions_total", component="web", action="replace", outcome="committed")
+        assert daemon.metrics()[ended] == 1
+        assert daemon.metrics()[series("component_state", component="web", state="idle")] == 1
+        said = daemon.wait_for(
+            lambda: "replace committed" in (said := _history(daemon)) and said, "the history of the replacement"
+        )
+        assert "approval_pending" in said
+        assert os.listdir(web.inbox) == []
+
+        daemon.stop()
+        daemon.start()
+        daemon.wait_for(lambda: daemon.metrics().get(ended) == 1, "what the journal says after a restart")
+        assert len(daemon.happened("ended")) == 1, "an ending that is recorded is no news after a restart"
+
+
+def _history(daemon: Running) -> str:
+    ran = certvigil("history", "web/actions", "--config", daemon.config_file)
+    return ran.stdout
+
+
+def test_with_mode_auto_nobody_is_asked(web: House) -> None:
+    new = fresh()
+    with both(web, {"mode": "auto", "allowed_issuers": [ISSUER]}) as (daemon, _):
+        web.put(new)
+        daemon.wait_until("ended", target="web/actions", outcome="committed")
+        assert presented(web.server)[0] == new.der()
+        daemon.wait_for(lambda: os.listdir(web.inbox) == [], "the inbox being emptied")
+
+
+def test_what_failed_is_said_and_not_tried_again_at_once(web: House) -> None:
+    """The reload does nothing: the old certificate is served, so the candidate is undone; after a minute, again."""
+    service = {**web.component()["service"], "reload": ["/bin/true"], "restart": ["/bin/true"]}  # type: ignore[dict-item]
+    with both(web, {"mode": "auto", "allowed_issuers": [ISSUER], "service": service}) as (daemon, _):
+        web.put(fresh())
+        daemon.wait_until("ended", target="web/actions", outcome="rolled_back")
+        daemon.wait_for(lambda: "action_failed" in daemon.findings("web/actions"), "the finding")
+        daemon.wait_for(lambda: component_of(daemon)["decision"]["standing"] == "await_retry", "the next attempt")
+        found = component_of(daemon)
+        assert found["last"]["cause"] == "not_served"
+        assert len(daemon.happened("ended")) == 1
+        assert presented(web.server)[0] == web.old.der()
+
+
+def test_with_mode_observe_an_inbox_is_left_alone_and_with_mode_plan_it_is_only_shown(web: House) -> None:
+    before = web.on_disk()
+    with both(web, {"mode": "observe"}) as (daemon, actor):
+        web.put(fresh())
+        assert component_of(daemon)["state"] == "observed"
+        daemon.configure({**web.document({"mode": "plan"}), "rescan": "5s"})
+        assert certvigil("reload", "--socket", daemon.socket).returncode == 0
+        daemon.wait_for(lambda: "approval_pending" in daemon.findings("web/actions"), "the finding")
+        plan = in_state(daemon, "pending")["plan"]
+        assert not [each for each in actor.text.splitlines() if "carry_out" in each]
+        assert web.on_disk() == before
+        ran = certvigil("replace", "web", "--plan", plan, "--config", daemon.config_file)
+        assert ran.returncode == 0, ran.stderr
+        daemon.wait_until("ended", outcome="committed")
+
+
+def test_an_inbox_that_others_may_fill_is_not_used_and_said(web: House) -> None:
+    with both(web, {"mode": "auto", "allowed_issuers": [ISSUER]}) as (daemon, _):
+        os.chmod(web.inbox, 0o777)
+        web.put(fresh())
+        daemon.wait_for(lambda: "inbox_unsafe" in daemon.findings("web/actions"), "the finding")
+        assert presented(web.server)[0] == web.old.der()
+
+
+def test_an_actor_that_goes_away_is_missed_and_one_that_comes_back_is_met(web: House) -> None:
+    with both(web, {"mode": "approve"}) as (daemon, actor):
+        daemon.wait_for(lambda: "web/actions" in _targets(daemon), "the target")
+        actor.stop(patience=60.0)
+        daemon.wait_for(lambda: "unreachable" in daemon.findings("web/actions"), "its absence")
+        assert "certvigil only observes" in certvigil("status", "--socket", daemon.socket).stdout
+        actor.start()
+        daemon.wait_for(lambda: "unreachable" not in daemon.findings("web/actions"), "its return")
+
+
+def _targets(daemon: Running) -> list[str]:
+    return [each["target"] for each in daemon.ask("/api/v1/targets")["items"]]
+
+
+def test_without_an_actor_the_daemon_observes_and_does_not_nag(web: House) -> None:
+    with Running(web.document({"mode": "approve"})) as daemon:
+        assert component_of(daemon)["state"] == "observed"
+        assert "web/actions" not in _targets(daemon)
+        status = json.loads(certvigil("status", "--socket", daemon.socket, "--json").stdout)
+        assert status["components"][0]["component"] == "web"
+        assert "nobody" in status["status"]["no_actor"]

@@ -1,0 +1,283 @@
+"""The desk: what is believed becomes letters, each once."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from actions.deliver import Outcome, Receipt
+from config.channel import Match, Route, Silence, Telling
+from config.vocabulary import Code, Severity, TargetKind
+from monitor.tell import desk
+from monitor.tell.desk import Held
+from monitor.tell.letter import Fate, Letter, attempted, deliverable, pause, waiting
+from monitor.tell.lifecycle import AlertKey, Reviewed, review
+from probes.finding import finding
+from tests.monitor.store_kit import OTHER, make_certificate
+from tests.monitor.tell_kit import CHAT, EXPIRED, EXPIRING, OPS, UNREACHABLE, Office, at, known
+
+HOUR, DAY = 3600.0, 86_400.0
+DELIVERED, REFUSED = Receipt(Outcome.DELIVERED), Receipt(Outcome.REFUSED, 500)
+
+
+def test_one_certificate_on_forty_endpoints_is_one_letter_that_lists_them() -> None:
+    office = Office()
+    office.believe(*(known(f"web{number}", EXPIRED) for number in range(40)))
+    assert office.at(1000.0) == ["ops: [critical] expired: CN=a.example on 40 targets"]
+    assert office.at(1001.0) == []
+    text = office.letters[0].message.text
+    assert all(f"  web{number}: expired" in text for number in range(40))
+
+
+def test_a_network_that_goes_dark_is_one_letter_and_so_is_its_return() -> None:
+    office = Office()
+    office.believe(*(known(f"web{number}", UNREACHABLE) for number in range(1000)))
+    assert office.at(1000.0) == ["ops: [warning] unreachable: 1000 targets"]
+    office.believe(*(known(f"web{number}") for number in range(1000)))
+    assert office.at(2000.0) == []
+    assert office.desk.next_review() == 2030.0
+    assert office.at(2030.0) == ["ops: [resolved] unreachable: 1000 targets"]
+    assert office.desk.alerts() == []
+    assert office.desk.next_review() is None
+
+
+def test_a_few_problems_are_a_letter_each_and_many_are_one() -> None:
+    office = Office()
+    certificates = [make_certificate(f"{number}.example") for number in range(12)]
+    office.believe(*(known(str(number), EXPIRED, presented=(certificates[number],)) for number in range(5)))
+    assert len(office.at(1000.0)) == 5
+    office.believe(*(known(str(number), EXPIRED, presented=(certificates[number],)) for number in range(5, 12)))
+    assert office.at(2000.0) == ["ops: [critical] certvigil: 7 problems"]
+    assert len(office.desk.alerts()) == 12
+    office.forget(str(number) for number in range(12))
+    office.at(3000.0)
+    assert office.at(3030.0) == ["ops: [resolved] certvigil: 12 problems"]
+
+
+def test_another_certificate_that_is_wrong_in_the_same_way_is_another_problem() -> None:
+    office = Office()
+    office.believe(known("web", EXPIRED))
+    office.at(1000.0)
+    office.believe(known("web", EXPIRED, presented=(OTHER,)))
+    assert office.at(1001.0) == ["ops: [critical] expired: CN=b.example on web"]
+    assert office.at(1031.0) == ["ops: [resolved] expired: CN=a.example on web"]
+
+
+def test_notices_are_told_only_where_a_route_wants_them() -> None:
+    notice = known("web", at(Severity.NOTICE))
+    office = Office()
+    office.believe(notice)
+    assert office.at(1000.0) == []
+    office = Office(terms=Telling(routes=(Route(("ops",), Severity.NOTICE),)))
+    office.believe(notice)
+    assert office.at(1000.0) == ["ops: [notice] expiring: CN=a.example on web"]
+
+
+def test_each_channel_is_told_what_its_routes_say_and_no_more() -> None:
+    routes = (
+        Route(("chat",), Severity.WARNING),
+        Route(("ops",), Severity.CRITICAL, Match(components=("web",))),
+        Route(("ops",), Severity.CRITICAL, Match(targets=("mail*",), codes=(Code.EXPIRED,))),
+    )
+    office = Office({"ops": OPS, "chat": CHAT}, Telling(routes=routes))
+    office.believe(
+        known("web/a", EXPIRED, component="web"),
+        known("mail.example.com", EXPIRED),
+        known("db", EXPIRED),
+        known("web/b", EXPIRING, component="web"),
+    )
+    assert office.at(1000.0) == [
+        "chat: [critical] expired: CN=a.example on 4 targets",
+        "ops: [critical] expired: CN=a.example on 2 targets",
+    ]
+
+
+def test_a_route_goes_by_the_labels_of_a_component() -> None:
+    terms = Telling(routes=(Route(("ops",), match=Match(labels=(("env", ("prod",)),))),))
+    office = Office(terms=terms)
+    office.desk.reconfigure({"ops": OPS}, terms, {"web": {"env": "prod"}, "lab": {"env": "test"}})
+    office.believe(
+        known("web/a", EXPIRED, component="web"), known("lab/a", EXPIRED, component="lab"), known("db", EXPIRED)
+    )
+    assert office.at(1000.0) == ["ops: [critical] expired: CN=a.example on web/a"]
+
+
+def test_one_line_turns_all_of_it_off() -> None:
+    office = Office(terms=Telling(enabled=False))
+    office.believe(known("web", EXPIRED))
+    assert office.at(1000.0) == []
+    office.desk.reconfigure({"ops": OPS}, Telling())
+    assert len(office.at(1001.0)) == 1
+    office.desk.reconfigure({"ops": OPS}, Telling(enabled=False))
+    office.forget(["web"])
+    assert office.at(2000.0) == office.at(3000.0) == []
+    assert office.desk.alerts() == []
+
+
+def test_that_a_channel_fails_is_told_to_the_others() -> None:
+    failing = finding(Code.DELIVERY_FAILED, "the channel ops fails", "ops")
+    office = Office({"ops": OPS, "chat": CHAT})
+    office.believe(known("certvigil", failing, presented=(), kind=TargetKind.SELF))
+    assert office.at(1000.0) == ["chat: [warning] delivery_failed: certvigil"]
+
+
+def test_a_silence_ends_and_then_what_is_still_wrong_is_told() -> None:
+    silence = Silence(Match(targets=("web",)), "maintenance", 2000.0)
+    office = Office(terms=Telling(silences=(silence,)))
+    office.believe(known("web", EXPIRED), known("mail", UNREACHABLE))
+    assert office.at(1000.0) == ["ops: [warning] unreachable: mail"]
+    assert office.desk.next_review() == 2000.0
+    assert office.at(1999.0) == []
+    assert office.at(2000.0) == ["ops: [critical] expired: CN=a.example on web"]
+
+
+def test_a_silence_that_was_asked_for_can_be_ended() -> None:
+    office = Office()
+    office.desk.silence(Held("abcd", Silence(Match(), "deploying", 2000.0), "root", 900.0))
+    office.believe(known("web", EXPIRED))
+    assert office.at(1000.0) == []
+    assert office.desk.unsilence("abcd")
+    assert not office.desk.unsilence("abcd")
+    assert len(office.at(1001.0)) == 1
+    office.desk.silence(Held("efgh", Silence(Match(), "deploying", 2000.0), "root", 900.0))
+    office.at(3000.0)
+    assert office.desk.silences() == []
+
+
+def test_an_acknowledged_problem_is_not_told_again() -> None:
+    office = Office({"ops": OPS, "chat": CHAT})
+    office.believe(known("web", EXPIRED))
+    office.at(1000.0)
+    for letter in office.desk.pending():
+        office.desk.amend(replace(letter, fate=Fate.DELIVERED))
+    problem = office.letters[0].problems[0]
+    assert office.desk.acknowledge("00000000", "root", None, 1001.0) == 0
+    assert office.desk.acknowledge(problem, "root", None, 1001.0) == 2
+    assert office.at(1000.0 + 30 * DAY) == []
+
+
+def test_reminders_do_not_pile_up_while_nothing_is_delivered() -> None:
+    office = Office()
+    office.believe(known("web", EXPIRED))
+    office.at(1000.0)
+    assert office.at(1000.0 + DAY) == []
+    office.desk.amend(replace(office.letters[0], fate=Fate.DELIVERED))
+    assert office.at(1000.0 + DAY + 60) == ["ops: [critical, still] expired: CN=a.example on web"]
+
+
+def test_after_a_restart_nothing_is_told_again_and_nothing_is_resolved_unseen() -> None:
+    before = Office()
+    before.believe(known("web", EXPIRED), known("mail", UNREACHABLE))
+    assert len(before.at(1000.0)) == 2
+    after = Office()
+    after.desk.restore(before.desk.everything())
+    after.beliefs = {
+        "web": known("web", EXPIRED, last_look=None),
+        # What was found was not recorded, and it was not looked at again so far.
+        "mail": known("mail", last_look=None),
+    }
+    after.desk.reconfigure({"ops": OPS}, Telling())
+    assert after.at(2000.0) == after.at(2100.0) == []
+    assert after.desk.pending() == before.desk.pending()
+    after.believe(known("mail"), known("web", EXPIRED))
+    assert after.at(2105.0) == []
+    assert after.at(2135.0) == ["ops: [resolved] unreachable: mail"]
+
+
+def test_a_channel_that_is_gone_is_forgotten() -> None:
+    office = Office({"ops": OPS, "chat": CHAT})
+    office.believe(known("web", EXPIRED))
+    office.at(1000.0)
+    office.desk.reconfigure({"ops": OPS}, Telling())
+    assert [letter.channel for letter in office.desk.undelivered()] == ["ops"]
+    assert [alert.channel for alert in office.desk.alerts()] == ["ops"]
+    office.desk.reconfigure({"ops": OPS, "chat": CHAT}, Telling())
+    assert office.at(1001.0) == ["chat: [critical] expired: CN=a.example on web"]
+
+
+def test_what_cannot_be_foretold_is_told_without_that() -> None:
+    office = Office()
+
+    def outlook(member: object) -> str:
+        raise RuntimeError("a policy with a fault")
+
+    office.desk._outlook = outlook
+    office.believe(known("web", EXPIRED))
+    (title,) = office.at(1000.0)
+    assert title == "ops: [critical] expired: CN=a.example on web"
+
+
+def test_one_problem_that_cannot_be_told_keeps_no_other_from_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    def faulty(about: AlertKey, *others: Any, **more: Any) -> Reviewed:
+        if about[1] == "unreachable":
+            raise RuntimeError("a fault")
+        return review(about, *others, **more)
+
+    monkeypatch.setattr(desk, "review", faulty)
+    office = Office()
+    office.believe(known("mail", UNREACHABLE), known("web", EXPIRED), known("zoo", finding(Code.NOT_SERVED, "x")))
+    assert office.at(1000.0) == [
+        "ops: [critical] expired: CN=a.example on web",
+        "ops: [warning] not_served: zoo",
+    ]
+
+
+# Letters
+
+
+def letter(number: int, *problems: str, channel: str = "ops") -> Letter:
+    office = Office()
+    office.believe(known("web", EXPIRED))
+    office.at(1000.0)
+    return replace(office.letters[0], id=str(number), problems=problems, channel=channel)
+
+
+def test_a_letter_is_delivered_once_every_url_took_it() -> None:
+    channel = replace(OPS, urls=("json://a", "slack://b"))
+    first = attempted(letter(1, "p"), {0: DELIVERED, 1: REFUSED}, channel, 3, 1001.0)
+    assert (first.fate, first.attempts, waiting(first, channel)) == (Fate.PENDING, 1, (1,))
+    assert first.why == "ops, URL 2 (slack) answered with status 500"
+    second = attempted(first, {1: DELIVERED}, channel, 3, 1002.0)
+    assert (second.fate, second.ended_at, second.why) == (Fate.DELIVERED, 1002.0, "")
+
+
+def test_a_letter_is_given_up_after_so_many_attempts() -> None:
+    each, pauses = letter(1, "p"), []
+    while each.fate is Fate.PENDING:
+        each = attempted(each, {0: REFUSED}, OPS, 50, 1001.0)
+        pauses.append(pause(each))
+    assert each.fate is Fate.DEAD
+    assert len(pauses) == 50
+    assert pauses[:8] == [1.0, 5.0, 15.0, 60.0, 300.0, 600.0, 1800.0, 1800.0]
+    assert 0.8 * DAY < sum(pauses) < 1.2 * DAY
+
+
+def test_what_is_announced_is_written_once() -> None:
+    office = Office()
+    assert office.desk.announce(letter(1))
+    assert not office.desk.announce(letter(1))
+    assert [each.id for each in office.desk.pending()] == ["1"]
+
+
+def test_of_the_same_problem_what_was_said_first_is_delivered_first() -> None:
+    letters = [
+        *(letter(1, "a"), letter(2, "b"), letter(3, "a"), letter(4, "b", "c")),
+        *(letter(5, "c"), letter(6, "a", channel="chat")),
+    ]
+    assert [each.id for each in deliverable(letters)] == ["1", "2", "6"]
+    assert [each.id for each in deliverable(letters[2:])] == ["3", "4", "6"]
+
+
+def test_what_was_given_up_is_tried_again_or_forgotten_when_somebody_says_so() -> None:
+    office = Office({"ops": OPS, "chat": CHAT})
+    office.believe(known("web", EXPIRED))
+    office.at(1000.0)
+    for each in office.desk.pending():
+        office.desk.amend(replace(each, fate=Fate.DEAD, attempts=50))
+    assert office.desk.pending() == []
+    assert office.desk.retry("ops") == 1
+    assert [(each.channel, each.attempts) for each in office.desk.pending()] == [("ops", 0)]
+    assert office.desk.drop(None) == 1
+    assert [each.channel for each in office.desk.undelivered()] == ["ops"]
