@@ -85,7 +85,7 @@ def test_without_an_actor_the_daemon_changes_nothing_and_with_one_what_the_mode_
     # Told by everything there is: an inbox, a signal, and a command with the daemon's own rights.
     web.put_file("again.pem", new.chain_pem())
     daemon.send(signal.SIGHUP)
-    daemon.wait_until("reloaded")
+    daemon.wait_for(lambda: "read the configuration again, asked by SIGHUP" in daemon.text, "a reload")
     ran = told_by_nobody(web, "replace", "web")
     assert ran.returncode == 4, ran.stdout
     assert "Permission denied" in ran.stderr
