@@ -301,8 +301,10 @@ class Steward:
             await watcher.stop()
 
     def _changed(self, change: Change) -> None:
+        # A file that appears is a place of its own.
+        places = change.places.union(map(os.path.dirname, change.places))
         for name in self.components:
-            if self._inbox(name) in change.places:
+            if self._inbox(name) in places:
                 self._agenda.schedule(name, time.monotonic() + SETTLE)
         self._wake.set()
 

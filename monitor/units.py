@@ -58,9 +58,7 @@ def units(
         "command": " ".join((_quoted(command[0]), *map(_word, command[1:]))),
         "actor": " certvigil-actor.service" if charged else "",
         "user": settings.actor.daemon_user,
-        "own": "\n".join(
-            (*_own("State", settings.state_directory), *_own("Runtime", os.path.dirname(settings.socket)))
-        ),
+        "own": "\n".join(own),
         "stop_within": str(_stop_within(services, settings.validation.deadline)),
         "services": "".join(f" {each}" for each in sorted({*filter(None, map(_unit, services))})),
         "socket": "\n".join(_own("Runtime", os.path.dirname(settings.actor.socket))),

@@ -24,9 +24,9 @@ def web() -> Iterator[House]:
 
 
 @contextmanager
-def both(web: House, component: Mapping[str, object]) -> Iterator[tuple[Running, Actor]]:
+def both(web: House, component: Mapping[str, object], rescan: str = "5s") -> Iterator[tuple[Running, Actor]]:
     """Give a daemon and an actor that go by the same configuration."""
-    daemon = Running({**web.document(component), "rescan": "5s"})
+    daemon = Running({**web.document(component), "rescan": rescan})
     actor = Actor(daemon.config_file, web.actor().socket, web.actor().log_file)
     with actor, daemon:
         daemon.wait_for(lambda: daemon.metrics().get(series("actor_up")) == 1, "the daemon meeting the actor")
@@ -90,6 +90,13 @@ def test_with_mode_auto_nobody_is_asked(web: House) -> None:
         daemon.wait_until("ended", target="web/actions", outcome="committed")
         assert presented(web.server)[0] == new.der()
         daemon.wait_for(lambda: os.listdir(web.inbox) == [], "the inbox being emptied")
+
+
+def test_a_candidate_is_noticed_as_it_comes_and_not_at_the_next_rescan(web: House) -> None:
+    with both(web, {"mode": "plan"}, rescan="1h") as (daemon, _):
+        in_state(daemon, "idle")
+        web.put(fresh())
+        in_state(daemon, "pending")
 
 
 def test_what_failed_is_said_and_not_tried_again_at_once(web: House) -> None:
