@@ -336,6 +336,14 @@ class Steward:
                     log.warning("what is in %s cannot be used: %s: %s", printable(self._inbox(name)), ground, detail)
         self.touch(name)
 
+    async def word(self, verb: Verb, plan: str, by: str, why: str) -> Document | str:
+        """Have the actor note what `by` says of a plan; return its answer, or why it takes none."""
+        sentence = f"said by {by}" + (f": {why}" if why else "")
+        answer = await self._ask(Request(verb, plan=plan, why=printable(sentence)[:MOST_WORDS]))
+        if answer is None or not answer.keys() & {"approved", "rejected"}:
+            return _why_not(answer)
+        return answer
+
     # Obeying
 
     def order(self, decision: Decision) -> None:

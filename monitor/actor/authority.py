@@ -95,6 +95,8 @@ def objection(role: Role, request: Request, config: Config, standing: Standing, 
         return STRANGER
     if request.verb in {Verb.STATE, Verb.FOLLOW, Verb.PLAN, Verb.PROPOSE}:
         return None
+    if request.verb in {Verb.APPROVE, Verb.REJECT} and config.settings.actor.approvals_over_api:
+        return None
     if request.verb is not Verb.CARRY_OUT or request.wish is None:
         return f"the daemon may not ask for '{request.verb}': that is for an operator"
     if not request.plan:

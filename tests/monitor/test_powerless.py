@@ -120,4 +120,4 @@ def test_a_candidate_leads_no_further_than_the_mode_without_an_approval(
             daemon.wait_for(lambda: web.on_disk() != before, "what was approved")
             wait_for_state(daemon, "idle")
     if mode == "approve":
-        assert f"(uid {NOBODY.pw_uid})" in [each["by"] for each in web.records() if each["event"] == "begin"][0]
+        assert f"(uid {NOBODY.pw_uid})" in next(each["by"] for each in web.records() if each["event"] == "begin")
