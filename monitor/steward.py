@@ -422,6 +422,10 @@ class Steward:
 
     # Saying
 
+    def say(self) -> None:
+        """Say what is the matter with each component now."""
+        self._say(time.time())
+
     def _target(self, name: str) -> Known:
         return Known(actions_of(name), TargetKind.COMPONENT, printable(self._inbox(name)), name)
 

@@ -67,7 +67,7 @@ def test_an_approved_candidate_is_replaced_and_every_place_tells_the_same_story(
         daemon.wait_until("ended", target="web/actions", outcome="committed", action="replace")
         assert presented(web.server)[0] == new.der()
         in_state(daemon, "idle")
-        assert daemon.findings("web/actions") == set()
+        daemon.wait_for(lambda: daemon.findings("web/actions") == set(), "all being well again")
         assert component_of(daemon)["last"]["outcome"] == "committed"
         ended = series("actions_total", component="web", action="replace", outcome="committed")
         assert daemon.metrics()[ended] == 1
