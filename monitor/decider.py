@@ -31,7 +31,7 @@ STEPPED: Final = 30.0
 class Decider:
     """Keeps the docket; lives on the event loop's thread and does no I/O."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0917 (its surroundings, in the order in which they are asked)
         self,
         config: Callable[[], Config],
         known: Callable[[], Mapping[str, Known]],
