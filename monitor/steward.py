@@ -127,9 +127,13 @@ class Steward:
     _attempts: dict[str, deque[Attempt]] = field(default_factory=dict)
     """What was tried and not even begun, by component."""
     _orders: asyncio.Queue[Decision] = field(default_factory=lambda: asyncio.Queue(MOST_ORDERS))
+    _acting: str = ""
+    """The component to which something is being done; empty for none."""
     _agenda: Agenda = field(default_factory=Agenda)
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
     _connection: asyncio.StreamWriter | None = None
+    _followed: str = ""
+    """The socket at which the actor that is followed was met."""
     _met: bool = False
     """An actor has answered in this run, or is remembered."""
 
@@ -158,8 +162,7 @@ class Steward:
         for name in self._offers.keys() - self.components.keys():
             del self._offers[name]
             self._agenda.forget(name)
-        if self._connection is not None:
-            # The actor may be asked elsewhere now.
+        if self._connection is not None and self.config.settings.actor.socket != self._followed:
             self._connection.close()
         self._consider_all()
 
@@ -178,6 +181,8 @@ class Steward:
             return f"no actor: {self.actor}"
         if name in self.standing.frozen:
             return f"it is frozen: {printable(self.standing.frozen[name])}"
+        if name == self._acting:
+            return "a transaction of it is under way"
         unseen = [each.target for each in self.beliefs.known.values() if each.component == name and not each.last_look]
         return f"{printable(unseen[0])} was not looked at yet" if unseen else ""
 
@@ -300,8 +305,10 @@ class Steward:
             await watcher.stop()
 
     def _changed(self, change: Change) -> None:
+        # A file that appears is a place of its own.
+        places = change.places.union(map(os.path.dirname, change.places))
         for name in self.components:
-            if self._inbox(name) in change.places:
+            if self._inbox(name) in places:
                 self._agenda.schedule(name, time.monotonic() + SETTLE)
         self._wake.set()
 
@@ -333,6 +340,14 @@ class Steward:
                     log.warning("what is in %s cannot be used: %s: %s", printable(self._inbox(name)), ground, detail)
         self.touch(name)
 
+    async def word(self, verb: Verb, plan: str, by: str, why: str) -> Document | str:
+        """Have the actor note what `by` says of a plan; return its answer, or why it takes none."""
+        sentence = f"said by {by}" + (f": {why}" if why else "")
+        answer = await self._ask(Request(verb, plan=plan, why=printable(sentence)[:MOST_WORDS]))
+        if answer is None or not answer.keys() & {"approved", "rejected"}:
+            return _why_not(answer)
+        return answer
+
     # Obeying
 
     def order(self, decision: Decision) -> None:
@@ -351,13 +366,16 @@ class Steward:
             except Exception:
                 log.exception("what was decided could not be done, for no reason that was foreseen")
                 self._fail(decision, "certvigil itself failed")
+            finally:
+                self._acting = ""
             self.touch(decision.subject)
             self._say(time.time())
 
     async def _carry_out(self, decision: Decision) -> None:
         name = decision.subject
-        if decision not in self.standing_of(name):
-            # It waited for its turn, and is no longer what is to be done.
+        if decision.identity not in {each.identity for each in self.standing_of(name)}:
+            # Noted, so that it is decided anew should it come to stand again.
+            self._fail(decision, "it waited for its turn, and was no longer to be done")
             return
         wish = _wish(decision)
         propose = decision.standing is Standings.AWAIT_APPROVAL
@@ -370,6 +388,7 @@ class Steward:
             plan = self._plans[decision.case] = str(answer["plan"]["hash"])
         if decision.standing is not Standings.ACT:
             return
+        self._acting = name
         why = "; ".join(each.because for each in decision.reasons)
         log.info("having %s carried out: %s of %s", plan[:16], wish.kind, name)
         answer = await self._ask(
@@ -400,7 +419,7 @@ class Steward:
         """Yield each document that the actor answers with; raises OSError, ValueError."""
         reader, writer = await asyncio.open_unix_connection(self.config.settings.actor.socket, limit=LONGEST_ANSWER)
         if request.verb is Verb.FOLLOW:
-            self._connection = writer
+            self._connection, self._followed = writer, self.config.settings.actor.socket
         try:
             writer.write(encode(request))
             await writer.drain()
@@ -410,6 +429,10 @@ class Steward:
             writer.close()
 
     # Saying
+
+    def say(self) -> None:
+        """Say what is the matter with each component now."""
+        self._say(time.time())
 
     def _target(self, name: str) -> Known:
         return Known(actions_of(name), TargetKind.COMPONENT, printable(self._inbox(name)), name)

@@ -10,7 +10,6 @@ from importlib.resources import files
 from string import Template
 from typing import Final
 
-from actions.artefact import paths_of
 from config.model import Component, Config
 from config.service import Service
 from config.text import printable
@@ -59,9 +58,7 @@ def units(
         "command": " ".join((_quoted(command[0]), *map(_word, command[1:]))),
         "actor": " certvigil-actor.service" if charged else "",
         "user": settings.actor.daemon_user,
-        "own": "\n".join(
-            (*_own("State", settings.state_directory), *_own("Runtime", os.path.dirname(settings.socket)))
-        ),
+        "own": "\n".join(own),
         "stop_within": str(_stop_within(services, settings.validation.deadline)),
         "services": "".join(f" {each}" for each in sorted({*filter(None, map(_unit, services))})),
         "socket": "\n".join(_own("Runtime", os.path.dirname(settings.actor.socket))),
@@ -84,7 +81,7 @@ def _fill(template: str, values: Mapping[str, str]) -> str:
 
 def _directories_of(component: Component, resolve: Callable[[str], str]) -> Iterator[str]:
     """Yield where the files of a component are, as they are configured and as symbolic links lead."""
-    for path in paths_of(component.artefacts).values():
+    for path in component.artefacts.files.values():
         yield os.path.dirname(os.path.normpath(path))
         yield os.path.dirname(resolve(path))
 
