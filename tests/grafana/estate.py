@@ -93,6 +93,14 @@ class Estate:
         telling = {
             "channels": {"ops": {"urls": [f"json://{self._nobody()}/"]}},
             "telling": {"routes": [{"channels": ["ops"]}]},
+            "policies": [
+                {
+                    "name": "tell",
+                    "match": {"component": ["web"]},
+                    "when": {"remaining_below": "100%"},
+                    "do": [{"notify": ["ops"]}],
+                }
+            ],
         }
         daemon = self._stack.enter_context(Running({**where.document(component), **telling}))
         where.put(fresh())

@@ -18,9 +18,6 @@ from tests.lab.peers import Behaviour, Peer
 from tests.lab.prometheus import Prometheus
 from tests.monitor.running import Running
 
-NOT_YET: Final = ("certvigil_decisions_total",)
-"""Metrics that no daemon exports yet: an expression with one of these need not find anything."""
-
 NOT_HERE: Final = ('code="component_frozen"',)
 """What nothing on the estate is bad enough for."""
 
@@ -61,7 +58,7 @@ def expected() -> list[Expression]:
     return [
         each
         for each in expressions()
-        if each.where not in elsewhere and not any(name in each.text for name in (*NOT_YET, *NOT_HERE))
+        if each.where not in elsewhere and not any(name in each.text for name in NOT_HERE)
     ]
 
 
@@ -83,7 +80,7 @@ def test_every_expression_finds_something(estate: Estate, start_prometheus: Call
     except TimeoutError:
         assert missing() == []
     for each in expressions():
-        # What finds nothing yet is an expression all the same.
+        # What finds nothing here is an expression all the same.
         prometheus.query(each.with_values(values))
 
 
@@ -112,7 +109,7 @@ def test_that_looks_start_a_minute_late_is_found(
 
 def test_every_metric_and_label_is_exported(estate: Estate) -> None:
     exported = estate.busy.metrics() | estate.acting.metrics()
-    metrics = {name for name, _ in exported} | PROMETHEUS_OWN | set(NOT_YET)
+    metrics = {name for name, _ in exported} | PROMETHEUS_OWN
     labels = {"job", "instance"} | {pair[0] for _, pairs in exported for pair in pairs}
     recorded = {each.where for each in expressions_of_rules() if ":" in each.where}
     for each in expressions():
@@ -121,8 +118,4 @@ def test_every_metric_and_label_is_exported(estate: Estate) -> None:
         named = {label for group in _GROUPED.findall(bare) for label in re.findall(r"[a-z0-9_]+", group)}
         matched = {label for group in _MATCHERS.findall(bare) for label in _MATCHER.findall(group)}
         made = {"server"} if "label_join" in bare else set()
-        assert named | matched <= labels | made | LABELS_NOT_YET, each.where
-
-
-LABELS_NOT_YET: Final = {"policy"}
-"""Of the metrics that are not there yet."""
+        assert named | matched <= labels | made, each.where
