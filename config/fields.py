@@ -172,6 +172,11 @@ Handshakes = _whole_number(1, 1000)
 Attempts = _whole_number(1, 1000)
 Port = _whole_number(1, 65_535)
 
+Sha256 = _text(
+    "the SHA-256 of the token, 64 hexadecimal digits, as `printf %s TOKEN | sha256sum` prints it",
+    lambda text: re.fullmatch("[0-9a-f]{64}", text) is not None,
+    "[0-9a-f]{64}",
+)
 PlainName = _text(
     "letters, digits, '_', '.' and '-', at most 100",
     lambda text: re.fullmatch(_PLAIN_NAME, text) is not None,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from config.channel import Channel, Telling
 from config.reach import Reach
 from config.service import Service
-from config.vocabulary import Code, FileRole, KeyKind, Mode, TLSVersion, VerifierName, WriteMode
+from config.vocabulary import Code, FileRole, KeyKind, Mode, Scope, TLSVersion, VerifierName, WriteMode
 
 if TYPE_CHECKING:
     # Policies are made of thresholds, which are here.
@@ -209,6 +209,18 @@ class Web:
     """A file in the shape of Prometheus' `web.config.file`."""
     allowed_hosts: tuple[str, ...] = ()
     """Host header values accepted beside the listening addresses and the host's own names."""
+    tokens: tuple[Token, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """Who may do more than read over the API."""
+
+    name: str
+    """For the record."""
+    sha256: str = field(repr=False)
+    """Of the token, hexadecimal."""
+    scopes: frozenset[Scope] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,6 +251,8 @@ class ActorSettings:
     """The user of the daemon, who may ask for what modes and approvals allow."""
     approval_lifetime: float = 7 * DAY
     """Seconds for which an approval holds."""
+    approvals_over_api: bool = False
+    """The daemon's word is taken that somebody approved or rejected a plan over its API."""
     require_synchronised_clock: bool = True
     """Nothing is done unattended while the kernel does not count the clock as synchronised."""
 

@@ -92,6 +92,11 @@ def _settings(settings: Settings) -> dict[str, Any]:
                 "listen": list(settings.web.listen),
                 "config_file": settings.web.config_file,
                 "allowed_hosts": list(settings.web.allowed_hosts),
+                # What can be told from a hash of so many random bits is nothing.
+                "tokens": {
+                    each.name: {"sha256": each.sha256, "scopes": sorted(map(str, each.scopes))}
+                    for each in settings.web.tokens
+                },
             }
         ),
         "probe": {

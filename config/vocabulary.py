@@ -335,6 +335,13 @@ class Mode(StrEnum):
     """It is carried out."""
 
 
+class Scope(StrEnum):
+    """What the bearer of a token may do over the API."""
+
+    APPROVE = "approve"
+    """Approve and reject plans that wait."""
+
+
 class ComponentState(StrEnum):
     """What is the matter with a component that certvigil may change."""
 

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import replace
 from importlib.metadata import version
 from typing import Any, Final
 
@@ -25,6 +26,7 @@ from config.policy import Notify
 from config.text import printable
 from config.vocabulary import Code, Severity
 from monitor import systemd
+from monitor.actor.request import Verb
 from monitor.beliefs import Beliefs
 from monitor.bus import Bus
 from monitor.decide.decision import Decision, Standing
@@ -173,6 +175,7 @@ class Daemon:
             self.beliefs.remember(known)
         self.telling.restore(self.store.load_kept())
         gc.freeze()
+        self.web.allow(self.config.settings.web.tokens)
         self._own_findings["web"] = self._web_findings(await self.web.start())
         self._say_own()
         self.endpoints.reconfigure()
@@ -236,6 +239,10 @@ class Daemon:
             waivers=tuple(waiver for waiver in self.config.waivers if now < waiver.until),
             no_actor=self.steward.actor or "",
         )
+
+    async def word(self, verb: Verb, plan: str, by: str, why: str) -> Mapping[str, Any] | str:
+        """Have the actor note what `by` says of a plan; return its answer, or why it takes none."""
+        return await self.steward.word(verb, plan, by, why)
 
     async def history(
         self, target: str | None, since: float, until: float | None, limit: int
@@ -306,6 +313,7 @@ class Daemon:
                 self.counters.config_loaded(self._loaded)
                 self.counters.config_stale(stale=False)
                 await self._surround(config)
+                self.web.allow(config.settings.web.tokens)
                 mistakes: tuple[Mistake, ...] = ()
             else:
                 mistakes = config
@@ -445,4 +453,4 @@ class Daemon:
 def _for_life(config: Config) -> tuple[object, ...]:
     """Return the settings that a reload does not change."""
     settings = config.settings
-    return settings.state_directory, settings.socket, settings.web, settings.x509_cert
+    return settings.state_directory, settings.socket, replace(settings.web, tokens=()), settings.x509_cert

@@ -130,6 +130,8 @@ class Steward:
     _agenda: Agenda = field(default_factory=Agenda)
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
     _connection: asyncio.StreamWriter | None = None
+    _followed: str = ""
+    """The socket at which the actor that is followed was met."""
     _met: bool = False
     """An actor has answered in this run, or is remembered."""
 
@@ -158,8 +160,7 @@ class Steward:
         for name in self._offers.keys() - self.components.keys():
             del self._offers[name]
             self._agenda.forget(name)
-        if self._connection is not None:
-            # The actor may be asked elsewhere now.
+        if self._connection is not None and self.config.settings.actor.socket != self._followed:
             self._connection.close()
         self._consider_all()
 
@@ -335,6 +336,14 @@ class Steward:
                     log.warning("what is in %s cannot be used: %s: %s", printable(self._inbox(name)), ground, detail)
         self.touch(name)
 
+    async def word(self, verb: Verb, plan: str, by: str, why: str) -> Document | str:
+        """Have the actor note what `by` says of a plan; return its answer, or why it takes none."""
+        sentence = f"said by {by}" + (f": {why}" if why else "")
+        answer = await self._ask(Request(verb, plan=plan, why=printable(sentence)[:MOST_WORDS]))
+        if answer is None or not answer.keys() & {"approved", "rejected"}:
+            return _why_not(answer)
+        return answer
+
     # Obeying
 
     def order(self, decision: Decision) -> None:
@@ -402,7 +411,7 @@ class Steward:
         """Yield each document that the actor answers with; raises OSError, ValueError."""
         reader, writer = await asyncio.open_unix_connection(self.config.settings.actor.socket, limit=LONGEST_ANSWER)
         if request.verb is Verb.FOLLOW:
-            self._connection = writer
+            self._connection, self._followed = writer, self.config.settings.actor.socket
         try:
             writer.write(encode(request))
             await writer.drain()

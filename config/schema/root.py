@@ -19,6 +19,7 @@ from config.fields import (
     ListenAddress,
     PlainName,
     Sentence,
+    Sha256,
     Successes,
     default_duration,
 )
@@ -29,7 +30,7 @@ from config.schema.looking import Endpoint, Watch
 from config.schema.policy import Policy
 from config.schema.section import Section
 from config.schema.trust import Client, TrustStore
-from config.vocabulary import Code
+from config.vocabulary import Code, Scope
 
 _SETTINGS: Final = model.Settings()
 
@@ -51,6 +52,19 @@ class Waiver(Section):
         return model.Waiver(self.target, self.finding, self.reason, self.until)
 
 
+class Token(Section):
+    """A token: who sends it as `Authorization: Bearer TOKEN` may do more than read."""
+
+    sha256: Sha256
+    """The SHA-256 of the token, hexadecimal: a token of 32 random bytes cannot be guessed from it."""
+    scopes: list[Annotated[Scope, Field(strict=False)]] = Field(min_length=1)
+    """What its bearer may do: approve."""
+
+    def build(self, name: str) -> model.Token:
+        """Return the token called `name`."""
+        return model.Token(name, self.sha256, frozenset(self.scopes))
+
+
 class Web(Section):
     """Where and how the daemon answers HTTP."""
 
@@ -60,10 +74,13 @@ class Web(Section):
     """A file in the shape of Prometheus' web.config.file, for TLS and basic auth."""
     allowed_hosts: list[Host] = []
     """Host header values accepted beside the listening addresses and the host's own names."""
+    tokens: dict[PlainName, Token] = {}
+    """Who may do more than read, by a name for the record."""
 
     def build(self) -> model.Web:
         """Return the settings of the web server."""
-        return model.Web(tuple(self.listen), self.config_file, tuple(self.allowed_hosts))
+        tokens = tuple(each.build(name) for name, each in self.tokens.items())
+        return model.Web(tuple(self.listen), self.config_file, tuple(self.allowed_hosts), tokens)
 
 
 class Validation(Section):
@@ -98,6 +115,8 @@ class Actor(Section):
     """The user of the daemon, who may ask for what modes and approvals allow."""
     approval_lifetime: Duration = default_duration(_SETTINGS.actor.approval_lifetime)
     """How long an approval holds."""
+    approvals_over_api: bool = _SETTINGS.actor.approvals_over_api
+    """Whether the daemon's word is taken that somebody approved or rejected a plan over its API."""
     require_synchronised_clock: bool = _SETTINGS.actor.require_synchronised_clock
     """Whether nothing is done unattended while the kernel does not count the clock as synchronised."""
 
@@ -110,6 +129,7 @@ class Actor(Section):
             tuple(self.operators),
             self.daemon_user,
             self.approval_lifetime,
+            self.approvals_over_api,
             self.require_synchronised_clock,
         )
 

@@ -72,7 +72,9 @@ def _more(summed: str, counter: str, than: str) -> str:
 
 def _numbers() -> Iterator[Stat]:
     def happened(outcomes: str) -> str:
-        return _more("sum", f"certvigil_actions_total{{{ON}, {outcomes}}}", "$__range")
+        counter = f"certvigil_actions_total{{{ON}, {outcomes}}}"
+        # None of a kind is none, where there is anything that may be changed at all.
+        return f"{_more('sum', counter, '$__range')} or sum(certvigil_component_state{{{ON}}}) * 0"
 
     about = "In the time that is shown."
     yield number("Committed", happened('outcome="committed"'), about, NEUTRAL)

@@ -95,6 +95,8 @@ def objection(role: Role, request: Request, config: Config, standing: Standing, 
         return STRANGER
     if request.verb in {Verb.STATE, Verb.FOLLOW, Verb.PLAN, Verb.PROPOSE}:
         return None
+    if request.verb in {Verb.APPROVE, Verb.REJECT} and config.settings.actor.approvals_over_api:
+        return None
     if request.verb is not Verb.CARRY_OUT or request.wish is None:
         return f"the daemon may not ask for '{request.verb}': that is for an operator"
     if not request.plan:
@@ -119,9 +121,10 @@ def _unattended(config: Config, component: Component, kind: Kind, standing: Stan
     last = standing.last.get(component.name)
     if kind is Kind.ROLLBACK and (last is None or (last.kind, last.outcome) != (Kind.REPLACE, Outcome.COMMITTED)):
         return False
-    leave = any(
-        (each.mode or component.mode) is Mode.AUTO for each in config.policies if _grants(each, component, kind)
-    )
+    granting = [each for each in config.policies if _grants(each, component, kind)]
+    # A fallback gives way to what the site itself says of the same.
+    granting = [each for each in granting if not each.fallback] or granting
+    leave = any((each.mode or component.mode) is Mode.AUTO for each in granting)
     return leave and (kind is not Kind.REPLACE or bool(issuers_unattended(config, component)))
 
 

@@ -163,7 +163,7 @@ class Work:
         if made.order.plan.hash != plan:
             return cannot(f"what would be done is by now another plan, {made.order.plan.hash[:16]}: look at it again")
         until = self.bench.world.now() + self.bench.config.settings.actor.approval_lifetime
-        self._note(Event.APPROVED, hash=plan, by=self.by, until=until)
+        self._note(Event.APPROVED, hash=plan, by=self.by, until=until, reason=printable(request.why))
         return {"approved": plan, "until": until, **self._shown(made)}
 
     def _carry_out(self, request: Request, wish: Wish, hand: Hand | None) -> Document:

@@ -292,6 +292,17 @@ def recover(
 
 
 @app.command()
+def audit(
+    config: ConfigPath = DEFAULT_CONFIG,
+    as_json: Annotated[bool, typer.Option("--json", help="Print every record, one a line.")] = False,
+) -> None:
+    """Tell who asked for what, who approved it, and how it ended, from the actor's journal."""
+    from monitor.commands.audit import audit as show
+
+    raise typer.Exit(show(config, as_json=as_json))
+
+
+@app.command()
 def backups(
     component: Annotated[str | None, typer.Argument()] = None,
     config: ConfigPath = DEFAULT_CONFIG,

@@ -31,7 +31,7 @@ class Standing(StrEnum):
     HELD = "held"
     """Nothing may be started there, for a reason of its own."""
     SPENT = "spent"
-    """It was done, and what it was to cure is still so: doing it again would not help."""
+    """It was done and did not help, or what it acts with was at fault: doing it again would not help."""
 
 
 PASSED_OVER = frozenset({Standing.AWAIT_CANDIDATE, Standing.SPENT})

@@ -45,12 +45,13 @@ def next_attempt(situation: Situation, kind: Kind, what: str, now: float) -> flo
 
 
 def is_spent(situation: Situation, kind: Kind, what: str, reasons: Iterable[float], now: float) -> bool:
-    """Whether that was done already, and of the `reasons`, by their times, none has come up since."""
-    done = [each for each in situation.attempts if (each.kind, each.what) == (kind, what) and each.result in _IN_USE]
-    if not done or kind is not Kind.ACTIVATE:
-        # A candidate is installed, and a replacement undone, once.
-        return bool(done)
-    return not any(is_later(since, done[-1].ended, now) for since in reasons)
+    """Whether that was done, or found to be at fault, and of the `reasons`, by their times, none has come up since."""
+    done = [
+        each.ended
+        for each in situation.attempts
+        if (each.kind, each.what) == (kind, what) and each.result is not Result.TRANSIENT
+    ]
+    return bool(done) and not any(is_later(since, done[-1], now) for since in reasons)
 
 
 def is_later(one: float, other: float, now: float) -> bool:

@@ -88,7 +88,7 @@ class Result(StrEnum):
     TRANSIENT = "transient"
     """It failed for a reason that may pass."""
     CANDIDATE = "candidate"
-    """The candidate is at fault: trying it again would only repeat what happened."""
+    """The candidate, or what is on disk, is at fault: trying it again would only repeat what happened."""
 
 
 def result_of(outcome: Outcome, cause: Cause) -> Result:

@@ -18,6 +18,7 @@ from monitor.beliefs import SELF
 from monitor.http import answers
 from monitor.http.answers import API
 from monitor.http.guard import Message, Receive, Scope, Send
+from monitor.http.plans import add_plans
 from monitor.http.probe import add_probe
 from monitor.http.situations import add_situations
 from monitor.http.telling import add_telling, who_asks
@@ -128,6 +129,7 @@ def create_app(view: View, version: str) -> FastAPI:
     _add_certificates(app, view)
     _add_status(app, view)
     add_telling(app, view.telling)
+    add_plans(app, view)
     add_situations(app, view)
     # Made now, since it takes longer than a request should hold up the rest.
     app.openapi()

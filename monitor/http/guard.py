@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import hmac
 import re
 import socket
 import threading
@@ -11,6 +13,7 @@ from email.utils import formatdate
 from typing import Any, Final
 
 from config.address import is_ip_address, split_address
+from config.model import Token
 from monitor.http.passwords import Passwords
 from monitor.http.webconfig import WebConfig
 
@@ -64,6 +67,8 @@ class Guard:
         self._passwords = Passwords()
         self._turn = asyncio.Lock()
         self._headers: list[tuple[bytes, bytes]] = []
+        self.tokens: tuple[Token, ...] = ()
+        """Whose bearers may come in, and may do more than read."""
         self.protect(WebConfig())
 
     def protect(self, web: WebConfig) -> None:
@@ -92,16 +97,24 @@ class Guard:
             # One request begins in each round of the event loop, however many come at once.
             await asyncio.sleep(0)
         headers = list(scope["headers"])
+        scope["state"]["token"] = token = self._token(_authorization(headers))
         hosts = [value.decode("latin-1") for name, value in headers if name == b"host"]
         if len(hosts) != 1:
             await refuse(send_guarded, 400, "one Host header is needed")
         elif not self._hosts.accepts(hosts[0]):
             await refuse(send_guarded, 421, "this host is not known by that name; web.allowed_hosts may name more")
-        elif not self._passwords.users or await self._passwords.accepts(_authorization(headers)):
+        elif token is not None or not self._passwords.users or await self._passwords.accepts(_authorization(headers)):
             await self._application(scope, receive, send_guarded)
         else:
             challenge = (b"www-authenticate", b'Basic realm="certvigil", charset="UTF-8"')
             await refuse(send_guarded, 401, "a user and a password are needed", challenge)
+
+    def _token(self, authorization: str) -> Token | None:
+        scheme, _, bearer = authorization.partition(" ")
+        if scheme.lower() != "bearer":
+            return None
+        seen = hashlib.sha256(bearer.strip().encode()).hexdigest()
+        return next((each for each in self.tokens if hmac.compare_digest(each.sha256, seen)), None)
 
 
 def _authorization(headers: Iterable[tuple[bytes, bytes]]) -> str:

@@ -13,7 +13,7 @@ from uvicorn import Config
 from uvicorn.server import ServerState
 
 from config.address import join_address
-from config.model import Settings
+from config.model import Settings, Token
 from monitor.http.app import create_app
 from monitor.http.guard import Guard, HostNames
 from monitor.http.listen import ListenError, listen_tcp, listen_unix
@@ -92,6 +92,10 @@ class WebServer:
                     problems.append(str(error))
         await self._accept(web)
         return tuple(problems)
+
+    def allow(self, tokens: tuple[Token, ...]) -> None:
+        """Let the bearers of these tokens do more than read, from now on."""
+        self._guard.tokens = tokens
 
     async def stop(self, within: float = 1.0) -> None:
         """Accept no more; end idle connections now, and busy ones when they are done or after `within` seconds."""

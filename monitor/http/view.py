@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from config.channel import Match
 from config.document import Mistake
 from config.model import Waiver
+from monitor.actor.request import Verb
 from monitor.decide.situation import Situation
 from monitor.known import Known
 from monitor.metrics import Piece
@@ -102,6 +103,9 @@ class View(Protocol):
 
     def status(self) -> Status:
         """Return what certvigil knows of itself."""
+
+    async def word(self, verb: Verb, plan: str, by: str, why: str) -> Mapping[str, Any] | str:
+        """Have the actor note what `by` says of a plan; return its answer, or why it takes none."""
 
     async def history(
         self, target: str | None, since: float, until: float | None, limit: int

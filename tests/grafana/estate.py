@@ -14,6 +14,7 @@ from monitor.lab.ca import DAY, Authority, Issued, bundle
 from monitor.lab.process import free_address
 from monitor.lab.servers import LocalServer, Site, replace_file, write_site
 from tests.lab.peers import Behaviour, Peer
+from tests.monitor.acting import fresh, house
 from tests.monitor.running import Running
 
 NAME: Final = "www.example.com"
@@ -22,7 +23,7 @@ RARELY: Final = "1h"
 
 
 class Estate:
-    """Three daemons, and the address of a fourth that does not answer; they run until `stack` ends."""
+    """Five daemons, and the address of a sixth that does not answer; they run until `stack` ends."""
 
     def __init__(self, directory: str, stack: ExitStack) -> None:
         self._directory = directory
@@ -68,6 +69,9 @@ class Estate:
             {"endpoints": [{"address": self._nobody(), "every": every} for every in (SOON, SOON, RARELY)]}
         )
         self.blind = self._daemon({})
+        self.acting = self._acting("committed")
+        # A service that takes nothing up does not serve the new certificate.
+        self.undoing = self._acting("rolled_back", reload=["/bin/true"], restart=["/bin/true"])
         self.dead = self._nobody()
         for target in ("web/certificate", "expired", "expiring", "other name"):
             self.busy.wait_until("presents", target=target)
@@ -76,7 +80,27 @@ class Estate:
     @property
     def addresses(self) -> tuple[str, ...]:
         """What Prometheus is to scrape."""
-        return self.busy.web, self.cut_off.web, self.blind.web, self.dead
+        running = (self.busy, self.cut_off, self.blind, self.acting, self.undoing)
+        return (*(each.web for each in running), self.dead)
+
+    def _acting(self, ending: str, **service: object) -> Running:
+        """Return a daemon beside an actor that replaced something once, and waits for approval of the next."""
+        where = self._stack.enter_context(house())
+        ours = {"activate": "reload", **where.component()["service"], **service}  # type: ignore[dict-item]
+        component = {"mode": "approve", "service": ours}
+        where.configure(component)
+        self._stack.enter_context(where.actor())
+        telling = {
+            "channels": {"ops": {"urls": [f"json://{self._nobody()}/"]}},
+            "telling": {"routes": [{"channels": ["ops"]}]},
+        }
+        daemon = self._stack.enter_context(Running({**where.document(component), **telling}))
+        where.put(fresh())
+        files = [f"--from={where.inbox}/{name}" for name in ("chain.pem", "new.key")]
+        _, said = where.command("replace", "web", *files)
+        assert ending in said, said
+        where.put(fresh())
+        return daemon
 
     def _go_wrong(self) -> None:
         """Renew on disk alone; then break the configuration of a daemon, and have it read again."""

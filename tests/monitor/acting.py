@@ -27,8 +27,8 @@ ISSUING: Final = ROOT.intermediate()
 ISSUER: Final = ISSUING.subject.rfc4514_string()
 
 
-def fresh(authority: Authority = ISSUING) -> Issued:
-    return authority.issue(NAME, key=new_key(KeyType.P256))
+def fresh(authority: Authority = ISSUING, **more: Any) -> Issued:
+    return authority.issue(NAME, key=new_key(KeyType.P256), **more)
 
 
 class Actor:
@@ -161,9 +161,9 @@ class House:
         """Return an actor, not running yet."""
         return Actor(self.config_file, f"{self.directory}/actor.sock", f"{self.directory}/actor.log")
 
-    def put(self, issued: Issued, *, key: bool = True) -> None:
+    def put(self, issued: Issued, issuing: Authority = ISSUING, *, key: bool = True) -> None:
         """Put a candidate into the inbox, file after file."""
-        self.put_file("chain.pem", bundle([issued, ISSUING]))
+        self.put_file("chain.pem", bundle([issued, issuing]))
         if key:
             self.put_file("new.key", issued.key_pem())
 
@@ -192,11 +192,11 @@ class House:
 
 
 @contextmanager
-def house() -> Iterator[House]:
+def house(old: Issued | None = None) -> Iterator[House]:
     """Give a house with its server running."""
     with tempfile.TemporaryDirectory(prefix="cv-") as directory:
         os.chmod(directory, 0o755)
-        old = fresh()
+        old = old or fresh()
         Path(directory, "root.pem").write_bytes(ROOT.pem())
         site = write_site(f"{directory}/tls", old)
         with Nginx(f"{directory}/nginx", [site]) as server:

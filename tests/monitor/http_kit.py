@@ -16,6 +16,7 @@ import uvloop
 from config.channel import Match, Silence
 from config.document import Mistake
 from config.model import Settings
+from monitor.actor.request import Verb
 from monitor.decide.situation import Situation
 from monitor.http import Status, WebServer
 from monitor.known import Known
@@ -85,6 +86,8 @@ class FakeView:
     asked_for: list[tuple[str | None, float, float | None, int]] = field(default_factory=list)
     page: Page = field(default_factory=Page)
     charged: Sequence[Charge] = ()
+    said: list[tuple[Verb, str, str, str]] = field(default_factory=list)
+    takes: str = ""
     telling: FakeTelling = field(default_factory=FakeTelling)
 
     def add(self, *believed: Known) -> None:
@@ -123,6 +126,10 @@ class FakeView:
             waivers=(),
             no_actor="nobody answers",
         )
+
+    async def word(self, verb: Verb, plan: str, by: str, why: str) -> Mapping[str, Any] | str:
+        self.said.append((verb, plan, by, why))
+        return self.takes or {"approved": plan, "rejected": plan}
 
     async def history(
         self, target: str | None, since: float, until: float | None, limit: int

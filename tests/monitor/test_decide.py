@@ -350,8 +350,9 @@ def test_a_candidate_that_caused_a_failure_is_not_tried_again_but_another_is() -
     assert one(replace(DUE, attempts=tried, candidate=candidate("newer")), RENEW).standing is Standing.ACT
 
 
-def test_what_was_done_and_did_not_help_is_not_done_again() -> None:
-    done = attempt(Kind.ACTIVATE, "old", ended=NOW - 60, result=Result.COMMITTED)
+@pytest.mark.parametrize("result", [Result.COMMITTED, Result.FAILED_FORWARD, Result.CANDIDATE])
+def test_what_was_done_and_did_not_help_is_not_done_again(result: Result) -> None:
+    done = attempt(Kind.ACTIVATE, "old", ended=NOW - 60, result=result)
     facts = replace(NOT_SERVED, attempts=(done,))
     assert one(facts, SERVE).standing is Standing.SPENT
     anew = replace(facts, findings=(found(Code.NOT_SERVED, since=NOW - 30),))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -13,6 +15,8 @@ import pytest
 from tests.lab.client import presented
 from tests.monitor.acting import ISSUER, Actor, House, fresh, house
 from tests.monitor.running import Running, certvigil, series
+
+SECRET = "32 random bytes"
 
 pytestmark = pytest.mark.server("nginx")
 
@@ -26,7 +30,10 @@ def web() -> Iterator[House]:
 @contextmanager
 def both(web: House, component: Mapping[str, object], rescan: str = "5s") -> Iterator[tuple[Running, Actor]]:
     """Give a daemon and an actor that go by the same configuration."""
-    daemon = Running({**web.document(component), "rescan": rescan})
+    document = {**web.document(component, approvals_over_api=True), "rescan": rescan}
+    daemon = Running(document)
+    token = {"sha256": hashlib.sha256(SECRET.encode()).hexdigest(), "scopes": ["approve"]}
+    daemon.configure({**document, "web": {"listen": [daemon.web], "tokens": {"robot": token}}})
     actor = Actor(daemon.config_file, web.actor().socket, web.actor().log_file)
     with actor, daemon:
         daemon.wait_for(lambda: daemon.metrics().get(series("actor_up")) == 1, "the daemon meeting the actor")
@@ -56,8 +63,7 @@ def test_an_approved_candidate_is_replaced_and_every_place_tells_the_same_story(
         assert f"plan {waiting['plan'][:16]}" in shown
         assert presented(web.server)[0] == web.old.der()
 
-        ran = certvigil("approve", waiting["plan"][:16], "--config", daemon.config_file)
-        assert ran.returncode == 0, ran.stderr
+        approve(daemon, waiting["plan"])
         daemon.wait_until("ended", target="web/actions", outcome="committed", action="replace")
         assert presented(web.server)[0] == new.der()
         in_state(daemon, "idle")
@@ -72,10 +78,27 @@ def test_an_approved_candidate_is_replaced_and_every_place_tells_the_same_story(
         assert "approval_pending" in said
         assert os.listdir(web.inbox) == []
 
+        said = certvigil("audit", "--config", daemon.config_file).stdout
+        for word in ("proposed", "approved", "token robot", "begin", "committed"):
+            assert word in said
+        # What the database had is in the journal all the same.
+        daemon.stop()
+        os.unlink(f"{daemon.state}/certvigil.db")
+        daemon.start()
+        daemon.wait_for(lambda: "replace committed" in _history(daemon), "the history, from the journal")
         daemon.stop()
         daemon.start()
         daemon.wait_for(lambda: daemon.metrics().get(ended) == 1, "what the journal says after a restart")
         assert len(daemon.happened("ended")) == 1, "an ending that is recorded is no news after a restart"
+
+
+def approve(daemon: Running, plan: str) -> None:
+    """Approve a plan over the API, as a script somewhere else would."""
+    request = urllib.request.Request(
+        f"http://{daemon.web}/api/v1/plans/{plan}/approve", method="POST", headers={"Authorization": f"Bearer {SECRET}"}
+    )
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        assert json.load(answer)["by"] == "token robot"
 
 
 def _history(daemon: Running) -> str:
@@ -106,7 +129,10 @@ def test_what_failed_is_said_and_not_tried_again_at_once(web: House) -> None:
         web.put(fresh())
         daemon.wait_until("ended", target="web/actions", outcome="rolled_back")
         daemon.wait_for(lambda: "action_failed" in daemon.findings("web/actions"), "the finding")
-        daemon.wait_for(lambda: component_of(daemon)["decision"]["standing"] == "await_retry", "the next attempt")
+        daemon.wait_for(
+            lambda: (component_of(daemon)["decision"] or {}).get("standing") == "await_retry",
+            "the wait for another try",
+        )
         found = component_of(daemon)
         assert found["last"]["cause"] == "not_served"
         assert len(daemon.happened("ended")) == 1

@@ -147,29 +147,34 @@ def test_one_certificate_on_forty_endpoints_is_one_message(
 ) -> None:
     server = start_local(write_site(str(tmp_path / "site"), issue(-1)))
     names = [f"web{number:02}" for number in range(40)]
-    daemon = start(
-        endpoints=[{"name": name, "address": server.address, "clients": []} for name in names],
-    )
-    daemon.wait_for(lambda: len(daemon.happened("raised", code="expired")) == 40, "the findings")
-    daemon.wait_for(lambda: receiver.accepted, "the message")
-    (got,) = settled(daemon, receiver)
+    daemon = start(endpoints=[endpoint(name, server.address) for name in names], telling={"enabled": False})
+    got = told_at_once(daemon, receiver, "expired", 40)
     assert got.title == f"[critical] expired: CN={NAME} on 40 targets"
     assert all(f"  {name}: expired" in got.text for name in names)
 
 
 def test_a_thousand_endpoints_that_are_dark_are_one_message(start: Start, receiver: Receiver) -> None:
-    """They are all found before the first is told, since a busy host may take longer to find them than a burst is."""
     nobody = "{}:{}".format(*free_address())
-    endpoints = [{"name": f"web{number:03}", "address": nobody, "clients": [], "every": "1h"} for number in range(1000)]
+    endpoints = [endpoint(f"web{number:03}", nobody) for number in range(1000)]
     daemon = start(endpoints=endpoints, concurrency=100, telling={"enabled": False})
-    daemon.wait_for(lambda: len(daemon.happened("raised", code="unreachable")) == 1000, "the findings")
+    got = told_at_once(daemon, receiver, "unreachable", 1000)
+    assert got.title == "[warning] unreachable: 1000 targets"
+    assert got.text.count(": unreachable\n") == 50
+    assert "  and 950 more\n" in got.text
+
+
+def endpoint(name: str, address: str) -> dict[str, object]:
+    return {"name": name, "address": address, "clients": [], "every": "1h"}
+
+
+def told_at_once(daemon: Running, receiver: Receiver, code: str, findings: int) -> Got:
+    """Begin to tell when all is found, which may take a busy host longer than a burst; return the one message."""
+    daemon.wait_for(lambda: len(daemon.happened("raised", code=code)) == findings, "the findings")
     daemon.configure(reconfigured(daemon, telling={}))
     assert certvigil("reload", "--socket", daemon.socket).returncode == 0
     daemon.wait_for(lambda: receiver.accepted, "the message")
     (got,) = settled(daemon, receiver)
-    assert got.title == "[warning] unreachable: 1000 targets"
-    assert got.text.count(": unreachable\n") == 50
-    assert "  and 950 more\n" in got.text
+    return got
 
 
 def settled(daemon: Running, receiver: Receiver) -> list[Got]:
