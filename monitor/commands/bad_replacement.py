@@ -113,7 +113,7 @@ def _served(appliance: Appliance) -> Sequence[str]:
 def _accepted(appliance: Appliance) -> Sequence[str]:
     """Return the verdict of each client of both components, as the daemon exports it."""
     found = _metrics(appliance, "certvigil_client_accepts{")
-    return [each for each in found if any(f'target="{component}/' in each for component in COMPONENTS)]
+    return sorted(each for each in found if any(f'target="{component}/' in each for component in COMPONENTS))
 
 
 def _metrics(appliance: Appliance, *beginnings: str) -> Sequence[str]:
