@@ -139,6 +139,7 @@ class Daemon:
             lambda subject: self.steward.done(subject),  # noqa: PLW0108 (which is made last)
             self._decided,
             self.store.record,
+            lambda: self.steward.say(),  # noqa: PLW0108
         )
         bus = Bus(log_events, self.store.record, self.telling.take, self.decider.take)
         self.beliefs = Beliefs(surroundings, bus, self.page)

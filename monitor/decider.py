@@ -31,20 +31,25 @@ STEPPED: Final = 30.0
 class Decider:
     """Keeps the docket; lives on the event loop's thread and does no I/O."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0917 (its surroundings, in the order in which they are asked)
         self,
         config: Callable[[], Config],
         known: Callable[[], Mapping[str, Known]],
         done: Callable[[str], Done],
         decided: Callable[[Decision], None],
         record: Callable[[Sequence[Event]], None],
+        stands: Callable[[], None],
     ) -> None:
-        """Ask `done` for what is known of a component beside its targets; call `decided` with each new decision."""
+        """Ask `done` for what is known of a component beside its targets.
+
+        Calls `decided` with each new decision, and `stands` where other ones may stand than before.
+        """
         self._config = config
         self._known = known
         self._done = done
         self._decided = decided
         self._record = record
+        self._stands = stands
         self._docket = Docket(())
         self._touched: set[str] = set()
         self._news = asyncio.Event()
@@ -103,6 +108,7 @@ class Decider:
                 log.warning("the clock was changed: everything is decided anew")
             for decision in self._docket.decide_all(now) if stepped else self._docket.decide(now):
                 self._tell(decision, now)
+            self._stands()
             due = self._docket.next()
             with suppress(TimeoutError):
                 async with asyncio.timeout(ROUND if due is None else max(GATHER, min(ROUND, due - now))):

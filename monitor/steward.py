@@ -127,6 +127,8 @@ class Steward:
     _attempts: dict[str, deque[Attempt]] = field(default_factory=dict)
     """What was tried and not even begun, by component."""
     _orders: asyncio.Queue[Decision] = field(default_factory=lambda: asyncio.Queue(MOST_ORDERS))
+    _acting: str = ""
+    """The component to which something is being done; empty for none."""
     _agenda: Agenda = field(default_factory=Agenda)
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
     _connection: asyncio.StreamWriter | None = None
@@ -179,6 +181,8 @@ class Steward:
             return f"no actor: {self.actor}"
         if name in self.standing.frozen:
             return f"it is frozen: {printable(self.standing.frozen[name])}"
+        if name == self._acting:
+            return "a transaction of it is under way"
         unseen = [each.target for each in self.beliefs.known.values() if each.component == name and not each.last_look]
         return f"{printable(unseen[0])} was not looked at yet" if unseen else ""
 
@@ -362,13 +366,16 @@ class Steward:
             except Exception:
                 log.exception("what was decided could not be done, for no reason that was foreseen")
                 self._fail(decision, "certvigil itself failed")
+            finally:
+                self._acting = ""
             self.touch(decision.subject)
             self._say(time.time())
 
     async def _carry_out(self, decision: Decision) -> None:
         name = decision.subject
-        if decision not in self.standing_of(name):
-            # It waited for its turn, and is no longer what is to be done.
+        if decision.identity not in {each.identity for each in self.standing_of(name)}:
+            # Noted, so that it is decided anew should it come to stand again.
+            self._fail(decision, "it waited for its turn, and was no longer to be done")
             return
         wish = _wish(decision)
         propose = decision.standing is Standings.AWAIT_APPROVAL
@@ -381,6 +388,7 @@ class Steward:
             plan = self._plans[decision.case] = str(answer["plan"]["hash"])
         if decision.standing is not Standings.ACT:
             return
+        self._acting = name
         why = "; ".join(each.because for each in decision.reasons)
         log.info("having %s carried out: %s of %s", plan[:16], wish.kind, name)
         answer = await self._ask(
@@ -421,6 +429,10 @@ class Steward:
             writer.close()
 
     # Saying
+
+    def say(self) -> None:
+        """Say what is the matter with each component now."""
+        self._say(time.time())
 
     def _target(self, name: str) -> Known:
         return Known(actions_of(name), TargetKind.COMPONENT, printable(self._inbox(name)), name)

@@ -173,4 +173,6 @@ def test_what_else_happened_is_told_with_an_id_of_its_own() -> None:
 
 
 def test_nobody_is_called_by_what_a_certificate_says() -> None:
+    # Slack's own markup calls by what looks like a tag.
+    assert escaped("<!everyone> & <b>") == r"&lt;!everyone\> &amp; &lt;b\>"
     assert shown("@everyone @HERE @channel mail@example.com") == "@ everyone @ HERE @ channel mail@example.com"
