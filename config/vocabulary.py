@@ -373,6 +373,15 @@ class DeliveryOutcome(StrEnum):
     """There were too many of them."""
 
 
+class Scenario(StrEnum):
+    """What a demonstration shows."""
+
+    FAULTS = "faults"
+    """Certificates that are not served, not complete, or expired, one after the other."""
+    BAD_REPLACEMENT = "bad-replacement"
+    """A replacement that passes every check beforehand, fails live, and is undone by itself."""
+
+
 class LogFormat(StrEnum):
     """How log lines are written."""
 

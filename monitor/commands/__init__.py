@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from config.vocabulary import LogFormat, LogLevel, VerifierName
+from config.vocabulary import LogFormat, LogLevel, Scenario, VerifierName
 
 DEFAULT_CONFIG = "/etc/certvigil"
 
@@ -85,6 +85,7 @@ def run(
 
 @app.command()
 def demo(
+    scenario: Annotated[Scenario, typer.Option(help="What happens.")] = Scenario.FAULTS,
     seconds: Annotated[
         float | None,
         typer.Option(help="End by itself after so many seconds, as soon as everything was shown; else on Ctrl-C."),
@@ -97,7 +98,7 @@ def demo(
     """Build a small appliance on loopback, keep vigil over it and show what happens; leaves nothing behind."""
     from monitor.commands.demo import demo as start
 
-    raise typer.Exit(start(seconds, listen))
+    raise typer.Exit(start(scenario, seconds, listen))
 
 
 @app.command()

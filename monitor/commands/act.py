@@ -71,6 +71,8 @@ class Options:
     bound_to: str = ""
     """The hash of the only plan to be carried out."""
     as_json: bool = False
+    steps: bool = False
+    """Each step is shown as it comes, also where nobody watches a terminal."""
 
 
 def replace(
@@ -127,7 +129,7 @@ def _perform(request: Request, options: Options, hand: Hand | None = None, *, li
     config = loaded(options.config)
     if config is None:
         return _UNUSABLE
-    progress = _Progress(shown=sys.stdout.isatty() and not options.as_json)
+    progress = _Progress(shown=(options.steps or sys.stdout.isatty()) and not options.as_json)
     try:
         document = _answer(config, request, hand, progress, live=live)
     except (JournalError, BackupError) as error:

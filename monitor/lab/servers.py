@@ -7,10 +7,12 @@ import signal
 import socket
 import socketserver
 import ssl
+import sys
+import tempfile
 import threading
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import groupby
@@ -20,7 +22,7 @@ from typing import Any, Final, Self
 from config.address import join_address
 from config.vocabulary import TLSVersion
 from monitor.lab.ca import Issued, bundle
-from monitor.lab.process import LabError, Process, accepts, free_address, run_test
+from monitor.lab.process import LabError, Process, accepts, find_command, free_address, run_test
 
 _DEFAULT_NAME: Final = "_"
 
@@ -33,7 +35,7 @@ class Site:
     """Holds the chain as well, unless `chain` has it."""
     key: str
     chain: str | None = None
-    """For lighttpd only."""
+    """Not for nginx."""
     name: str | None = None
 
     def install(self, issued: Issued, *, mode: int = 0o644) -> None:
@@ -79,11 +81,6 @@ class TLSSettings:
         return tuple(each for each in TLSVersion if self.minimum.rank <= each.rank <= self.maximum.rank)
 
 
-def _refuse_separate_chains(sites: Sequence[Site]) -> None:
-    if any(site.chain for site in sites):
-        raise LabError("only lighttpd takes a chain in a file of its own")
-
-
 class Server(ABC):
     """A TLS server for `sites`; as a context manager it runs inside the block, and never after it."""
 
@@ -111,6 +108,11 @@ class Server(ABC):
     def address(self) -> str:
         """The address as `host:port`."""
         return join_address(self.host, self.port)
+
+    @property
+    def service(self) -> Mapping[str, object]:
+        """The section `service` of a component that this server is; needs it to run."""
+        raise LabError(f"{type(self).__name__} cannot be told from outside to take up new files")
 
     def __enter__(self) -> Self:
         try:
@@ -196,8 +198,16 @@ class Nginx(Daemon):
         """The command that tests the configuration and the files it names."""
         return (*self._command, "-t")
 
+    @property
+    def service(self) -> Mapping[str, object]:
+        """The section `service` of a component that this server is."""
+        test = [find_command("nginx"), *self.test_command[1:]]
+        reload = [*test[:-1], "-s", "reload"]
+        return {"test": test, "activate": "reload", "reload": reload, "restart": reload}
+
     def _config(self) -> str:
-        _refuse_separate_chains(self.sites)
+        if any(site.chain for site in self.sites):
+            raise LabError("nginx takes no chain in a file of its own")
         servers = "\n".join(
             self._server_block(name, list(sites))
             for name, sites in groupby(self.sites, key=lambda site: site.name or _DEFAULT_NAME)
@@ -244,6 +254,10 @@ http {{
             return frozenset(file.read().split())
 
 
+def _signalling(pid: int, number: signal.Signals) -> Sequence[str]:
+    return [sys.executable, "-I", "-c", f"import os; os.kill({pid}, {int(number)})"]
+
+
 _LIGHTTPD_STARTED: Final = b"server started"
 
 
@@ -258,6 +272,12 @@ class Lighttpd(Daemon):
     def test_command(self) -> tuple[str, ...]:
         """The command that tests the configuration and the files it names."""
         return ("lighttpd", "-tt", "-f", self.config_file)
+
+    @property
+    def service(self) -> Mapping[str, object]:
+        """The section `service` of a component that this server is; needs it to run."""
+        test = [find_command("lighttpd"), *self.test_command[1:]]
+        return {"test": test, "restart": _signalling(self.pid, signal.SIGUSR1)}
 
     def _config(self) -> str:
         sites = "\n".join(map(self._site_block, self.sites))
@@ -316,6 +336,11 @@ class LocalServer(Server):
     shares_port = False
     """Whether others may listen on the same port, among whom the kernel then deals connections out."""
 
+    @property
+    def service(self) -> Mapping[str, object]:
+        """The section `service` of a component that this server is, in a process that reloads at SIGUSR1."""
+        return {"restart": _signalling(os.getpid(), signal.SIGUSR1)}
+
     def start(self) -> None:
         """Return once the port accepts; raises LabError where the files cannot be served."""
         self._tcp = _TCPServer((self.host, self.port), self._for_everyone(), shares_port=self.shares_port)
@@ -337,7 +362,6 @@ class LocalServer(Server):
 
     def _for_everyone(self) -> ssl.SSLContext:
         """Return the context of the site for everyone, which hands over to those for one name."""
-        _refuse_separate_chains(self.sites)
         try:
             contexts = {site.name: self._context(site) for site in self.sites}
         except OSError as error:
@@ -358,7 +382,15 @@ class LocalServer(Server):
             warnings.simplefilter("ignore", DeprecationWarning)
             context.minimum_version = _STDLIB_VERSION[self.tls.minimum]
             context.maximum_version = _STDLIB_VERSION[self.tls.maximum]
-        context.load_cert_chain(site.certificate, site.key)
+        if site.chain is None:
+            context.load_cert_chain(site.certificate, site.key)
+            return context
+        with tempfile.NamedTemporaryFile() as whole:
+            for path in (site.certificate, site.chain):
+                with open(path, "rb") as part:
+                    whole.write(part.read())
+            whole.flush()
+            context.load_cert_chain(whole.name, site.key)
         return context
 
 

@@ -93,8 +93,7 @@ def test_without_an_actor_the_daemon_changes_nothing_and_with_one_what_the_mode_
     assert web.on_disk() == before
 
     with web.actor():
-        daemon.wait_for(lambda: web.on_disk() != before, "what the mode allows")
-        wait_for_state(daemon, "idle")
+        daemon.wait_until("ended", target="web/actions", outcome="committed")
     assert presented(web.server)[0] == new.der()
     assert [each["by"] for each in web.records() if each["event"] == "begin"] == [f"{USER} (uid {NOBODY.pw_uid})"]
 
@@ -117,7 +116,6 @@ def test_a_candidate_leads_no_further_than_the_mode_without_an_approval(
         assert {each["event"] for each in web.records()} <= {"proposed"}
         if mode == "approve":
             assert web.command("approve", plan)[0] == 0
-            daemon.wait_for(lambda: web.on_disk() != before, "what was approved")
-            wait_for_state(daemon, "idle")
+            daemon.wait_until("ended", target="web/actions", outcome="committed")
     if mode == "approve":
         assert f"(uid {NOBODY.pw_uid})" in next(each["by"] for each in web.records() if each["event"] == "begin")

@@ -1,0 +1,160 @@
+"""Telling a story on the small appliance, with the real daemon and the real actor beside it."""
+
+from __future__ import annotations
+
+import json
+import queue
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import IO, Any, Final
+
+from config.vocabulary import Code, Severity
+from monitor.actor.client import NoActor, ask
+from monitor.actor.request import Request, Verb
+from monitor.commands.screen import Screen
+from monitor.commands.status import is_ready
+from monitor.lab.appliance import Appliance
+from monitor.lab.process import wait_for
+
+PATIENCE: Final = 10.0
+"""Seconds to wait for what must happen; it takes well under one."""
+
+SETTLE: Final = 0.3
+"""Seconds without an event after which everything that comes of something has come."""
+
+START: Final = 30.0
+"""Seconds in which a process must be ready."""
+
+Event = dict[str, Any]
+
+
+def say_addresses(screen: Screen, appliance: Appliance) -> None:
+    """Say where everything is."""
+    for component, part in appliance.parts.items():
+        screen.say(f"  {component:<10} https://{part.server.address}  ({type(part.server).__name__})")
+    screen.say(f"  metrics    http://{appliance.web}/metrics")
+    screen.say(f"  API        http://{appliance.web}/api/v1/status")
+    screen.say(f"  status     certvigil status --socket {appliance.socket}")
+
+
+class Story:
+    """Shows what the daemon says, with the time since what was done."""
+
+    def __init__(self, screen: Screen, events: queue.Queue[Event]) -> None:
+        self.missed = False
+        self._screen = screen
+        self._events = events
+        self._acted = time.monotonic()
+        self._seen: list[Event] = []
+
+    def act(self, text: str) -> None:
+        """Say what is about to be done, once everything has come of what was done before."""
+        self.settle()
+        self._screen.say(f"\n{text}", "bold")
+        self._seen.clear()
+        self._acted = time.monotonic()
+
+    def settle(self) -> None:
+        """Show what else comes of what was done."""
+        while self.show_next(SETTLE):
+            pass
+
+    def expect(self, what: str, code: Code, target: str) -> None:
+        """Show what happens until the expected thing does."""
+        end = time.monotonic() + PATIENCE
+
+        def matches(event: Event) -> bool:
+            return (event["event"], event.get("code")) == (what, code) and event["target"].startswith(target)
+
+        while not any(map(matches, self._seen)):
+            if time.monotonic() > end:
+                self.missed = True
+                self._screen.say(f"  MISSED: {code} was not {what} within {PATIENCE:g} s", "bold red")
+                return
+            self.show_next(0.1)
+
+    def show_next(self, patience: float) -> bool:
+        """Show the next event, where one comes within `patience` seconds, and return whether one did."""
+        try:
+            event = self._events.get(timeout=patience)
+        except queue.Empty:
+            return False
+        self._seen.append(event)
+        after = f"{time.monotonic() - self._acted:6.2f} s"
+        what = event["event"]
+        if what == "presents":
+            self._screen.say(f"  {after}  presents  {event['target']}: {event['sha256'][:16]}", "dim")
+        elif what == "ended":
+            self._screen.say(f"  {after}  ended     {event['target']}: {event['action']} {event['outcome']}", "yellow")
+        elif what in {"raised", "changed", "cleared"}:
+            style = "green" if what == "cleared" else _STYLE.get(event.get("severity", ""), "")
+            detail = "" if what == "cleared" else f": {event['detail']}"
+            self._screen.say(f"  {after}  {what:<8}  {event['target']}: {event['code']}{detail}", style)
+        return True
+
+
+_STYLE: Final = {Severity.NOTICE: "cyan", Severity.WARNING: "yellow", Severity.CRITICAL: "red"}
+
+
+@contextmanager
+def acting(appliance: Appliance) -> Iterator[None]:
+    """Run the real actor beside the appliance."""
+    process = subprocess.Popen(_certvigil("actor", appliance), stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None  # noqa: S101 (it was asked for)
+    threading.Thread(target=_read, args=(process.stderr, lambda _event: None), daemon=True).start()
+    with _running(process, lambda: _answers(appliance.actor_socket), "the actor"):
+        yield
+
+
+def _answers(socket: str) -> bool:
+    try:
+        return "components" in ask(socket, Request(Verb.STATE), lambda _step: None, PATIENCE)
+    except (NoActor, OSError):
+        return False
+
+
+@contextmanager
+def keeping_vigil(appliance: Appliance) -> Iterator[queue.Queue[Event]]:
+    """Run the real daemon on the appliance, and give what it logs from its readiness on."""
+    process = subprocess.Popen(_certvigil("run", appliance), stderr=subprocess.PIPE, text=True)
+    events: queue.Queue[Event] = queue.Queue()
+    assert process.stderr is not None  # noqa: S101 (it was asked for)
+    threading.Thread(target=_read, args=(process.stderr, events.put), daemon=True).start()
+    with _running(process, lambda: is_ready(appliance.socket), "the daemon"):
+        yield events
+
+
+def _certvigil(command: str, appliance: Appliance) -> Sequence[str]:
+    own = (sys.executable, "-m", "monitor.main", command)
+    return *own, "--config", appliance.config_file, "--log-format", "json"
+
+
+@contextmanager
+def _running(process: subprocess.Popen[str], ready: Callable[[], bool], what: str) -> Iterator[None]:
+    """Wait until a process is ready, and end it at last."""
+    try:
+        wait_for(lambda: process.poll() is not None or ready(), START, f"the readiness of {what}")
+        if process.poll() is not None:
+            raise SystemExit(f"{what} ended with status {process.returncode}")
+        yield
+    finally:
+        process.terminate()
+        process.wait(START)
+
+
+def _read(stream: IO[str], put: Callable[[Event], None]) -> None:
+    """Pass on the events in the daemon's log; whatever else it says is for the reader as it stands."""
+    for line in stream:
+        try:
+            entry = json.loads(line)
+        except ValueError:
+            sys.stderr.write(line)
+            continue
+        if "event" in entry:
+            put(entry)
+        elif entry.get("level") != "info":
+            sys.stderr.write(f"{entry.get('message', line)}\n{entry.get('exception', '')}\n")

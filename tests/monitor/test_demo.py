@@ -1,0 +1,91 @@
+"""The demonstrations, as their user runs them, with real servers and without."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from monitor.lab.process import find_command
+
+WITHOUT_SERVERS = """\
+import sys
+import monitor.lab.process as process
+process._SERVER_DIRECTORIES = ""
+from monitor.main import main
+sys.argv[0] = "certvigil"
+sys.exit(main())
+"""
+
+
+def demonstrate(directory: Path, *arguments: str, servers: bool) -> subprocess.CompletedProcess[str]:
+    """Run a demonstration that keeps its files below `directory`; without `servers`, none can be found."""
+    environment = {**os.environ, "TMPDIR": str(directory)}
+    command = [sys.executable, "-m", "monitor.main"]
+    if not servers:
+        setpriv, tools = find_command("setpriv"), directory / "tools"
+        assert setpriv is not None
+        tools.mkdir()
+        (tools / "setpriv").symlink_to(setpriv)
+        environment["PATH"] = str(tools)
+        command = [sys.executable, "-c", WITHOUT_SERVERS]
+    return subprocess.run(
+        [*command, "demo", *arguments],
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+
+
+@pytest.fixture
+def directory() -> Iterator[Path]:
+    """Give a short one, since the path of a socket may have 107 characters only."""
+    with tempfile.TemporaryDirectory(prefix="cv-") as path:
+        yield Path(path)
+
+
+@pytest.mark.parametrize(
+    "servers",
+    [
+        pytest.param(True, marks=[pytest.mark.server("nginx"), pytest.mark.server("lighttpd")], id="real servers"),
+        pytest.param(False, id="none installed"),
+    ],
+)
+def test_a_bad_replacement_passes_every_check_fails_live_and_is_undone_by_itself(
+    directory: Path, servers: bool
+) -> None:
+    ran = demonstrate(directory, "--scenario", "bad-replacement", servers=servers)
+    said = ran.stdout
+    assert ran.returncode == 0, said + ran.stderr
+    assert ("(Nginx)" in said, "(Lighttpd)" in said) == (servers, servers)
+    told = [
+        r'client_accepts\{client="browser",target="console/\S+"\} 1',
+        r"client     browser at console/\S+: accepts -> accepts",
+        r"client     finder at portal/\S+: accepts -> accepts",
+        *("copied the old files aside", "noted the intent", "switched a file", "the service took them up"),
+        *("undoing it", "the old files are back"),
+        r"rolled_back console, portal: the new certificate is not served: console/.*the old files are in place",
+        r'client_accepts\{client="browser",target="console/\S+"\} 1',
+        r'actions_total\{action="replace",component="console",outcome="rolled_back"\} 1',
+        r"console/actions\s+ended\s+replace rolled_back",
+        r"portal\s+\d{8}t\d{6}-\w+\s+\S+\s+default",
+        "the old files are in place and served again",
+        "nothing is left behind",
+    ]
+    at = 0
+    for each in told:
+        found = re.compile(each).search(said, at)
+        assert found, f"{each} does not come after {said[:at][-200:]}\n{said}"
+        at = found.end()
+    assert {each.name for each in directory.iterdir()} <= {"tools"}
+    assert "PRIVATE KEY" not in said + ran.stderr
+    assert "not done" not in ran.stderr
