@@ -40,13 +40,16 @@ def thaw(setting: Setting, component: str) -> Busy | None:
         return locks
     try:
         records = tuple(setting.journal.records())
-        if component in frozen(records):
-            for record in records:
-                if record.event is Event.FROZEN and component in record.data["components"]:
-                    under_way = _resume(setting, _records_of(setting, record.transaction))
-                    # Cleared first: whoever is killed amid it leaves the component frozen, to be thawed again.
-                    under_way.clear(keep_backup=True)
-                    under_way.note(Event.THAWED, components=[component])
+        still = frozen(records)
+        for record in records if component in still else ():
+            if record.event is not Event.FROZEN or component not in record.data["components"]:
+                continue
+            under_way = _resume(setting, _records_of(setting, record.transaction))
+            # Of a set that froze as one, the last that is right takes away what was kept for all. That comes first:
+            # whoever is killed amid it leaves the component frozen, to be thawed again.
+            if not (still.keys() & set(record.data["components"])) - {component}:
+                under_way.clear(keep_backup=True)
+            under_way.note(Event.THAWED, components=[component])
     finally:
         locks.release()
     return None

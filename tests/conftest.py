@@ -30,6 +30,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--all", action="store_true", help="run the slow tests, too")
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """Return one process more than there are processors, since many tests wait for servers."""
+    return len(os.sched_getaffinity(0)) + 1
+
+
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "slow: only with --all")
     for line in _HOSTILE_CERTIFICATES:

@@ -90,6 +90,20 @@ def test_an_operator_who_put_things_right_thaws_the_component_and_nothing_is_lef
     assert scene.replace().outcome is Outcome.COMMITTED
 
 
+def test_of_a_set_that_froze_as_one_what_was_kept_goes_with_the_last_that_is_right(room: Path) -> None:
+    scene = Scene(f"{room}/s", ("mail", "web"))
+    killed(scene, "exchange", 3)
+    Scene.write(scene.certificate("web"), b"GOOD of someone else")
+    scene.recover()
+    assert set(frozen(scene.records())) == {"mail", "web"}
+    kept = scene.beside()
+    thaw(scene.setting(), "mail")
+    assert scene.beside() == kept
+    thaw(scene.setting(), "web")
+    assert scene.beside() == []
+    assert frozen(scene.records()) == {}
+
+
 def _thaw_in(scene: Scene, fault: Fault) -> None:
     thaw(scene.setting(StepWorld(fault)), "web")
 

@@ -13,6 +13,7 @@ import pytest
 
 from actions.plan import Kind
 from actions.standing import Wish
+from monitor.actor.client import talking
 from monitor.actor.request import Request, Verb
 from monitor.lab.ca import Authority
 from tests.lab.client import presented
@@ -112,33 +113,23 @@ def test_first_files_come_back_by_reset_to_default(web: House) -> None:
     assert presented(web.server)[0] == web.old.der()
 
 
-def test_the_actor_finishes_what_a_crash_left_before_it_answers_anybody(web: House) -> None:
-    """Killed while nginx is being tested with the new files: the next one knows."""
+@pytest.mark.parametrize("step", ["begin", "staged", "intent", "switched", "activated", "validated", "committed"])
+def test_the_actor_finishes_what_a_crash_left_before_it_answers_anybody(web: House, step: str) -> None:
+    """Killed as soon as it told of a step: the next actor leaves the one set or the other, and that is served."""
     before, new = web.on_disk(), fresh()
     web.put(new)
-    marker = Path(web.directory, "tested")
-    slow = Path(web.directory, "slow")
-    slow.write_text(f"#!/bin/sh\ntest -e {marker} && exec sleep 60\ntouch {marker}\n")
-    slow.chmod(0o755)
-    web.configure({"service": {**web.component()["service"], "test": [str(slow)]}})  # type: ignore[dict-item]
     actor = web.actor()
     actor.start()
-    with socket.socket(socket.AF_UNIX) as asking:
-        asking.connect(actor.socket)
-        asking.sendall(
-            b'{"verb":"carry_out","wish":{"kind":"replace","components":["web"],"backup_set":"","losses":[]}}\n'
-        )
-        asking.settimeout(20)
-        with asking.makefile() as answers:
-            assert any('"switched"' in line for line in iter(answers.readline, ""))
+    with talking(actor.socket, Request(Verb.CARRY_OUT, REPLACE), 60.0) as answers:
+        assert any(document.get("step", {}).get("event") == step for document in answers)
         actor.kill()
-    assert web.on_disk() != before
-    web.configure()
     with actor:
-        assert "recovered" in actor.text
         assert actor.ask(Request(Verb.STATE))["under_way"] == []
-    assert presented(web.server)[0] in {web.old.der(), new.der()}
-    assert (presented(web.server)[0] == new.der()) is (web.on_disk() != before)
+    served, after = presented(web.server)[0], web.on_disk()
+    assert served in {web.old.der(), new.der()}
+    assert (served == new.der()) is (after != before)
+    assert after[web.site.key] in {before[web.site.key], new.key_pem()}
+    assert set(os.listdir(os.path.dirname(web.site.key))) == {"site.crt", "site.key"}
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,12 @@ def structure(path: str) -> dict[str, object]:
             "indexes": indexes,
             "revision": ask("SELECT version_num FROM alembic_version"),
             **{
-                table: [ask(f"PRAGMA {what}({table})") for what in ("table_xinfo", "foreign_key_list", "index_list")]
+                table: [
+                    ask(f"PRAGMA table_xinfo({table})"),
+                    ask(f"PRAGMA foreign_key_list({table})"),
+                    # In which order they were made is of no account.
+                    sorted(each[1:] for each in ask(f"PRAGMA index_list({table})")),
+                ]
                 for table in tables
             },
         }
