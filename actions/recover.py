@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Final
 
+from actions.account import frozen, unfinished
 from actions.ending import Cause, Ending, Failure, Outcome
 from actions.journal import ENDED, Event, JournalError, Record
 from actions.lock import Busy, acquire
 from actions.plan import plan_from_json
-from actions.standing import frozen, unfinished
 from actions.target import Condition
 from actions.transaction import Setting, Transaction
 from actions.validate import sight_from_json

@@ -12,13 +12,13 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from actions import backup, service, target
+from actions.account import frozen, quarantined
 from actions.backup import BackupError
 from actions.ending import CANDIDATES_FAULT, Cause, Ending, Failure, Outcome
 from actions.journal import Event, Journal, JournalError, Record
 from actions.lock import Busy, acquire
 from actions.plan import Change, Kind, Order, Plan, plan_to_json
 from actions.service import Trouble
-from actions.standing import frozen, quarantined
 from actions.target import Condition, ThirdPartyError
 from actions.validate import Live, Seen, Sight, Terms, judge_new, judge_old, sight_to_json, watch
 from actions.world import World

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 from types import MappingProxyType
 
+from config.pattern import is_one_of
 from config.vocabulary import Code, Severity, TargetKind
 
 NO_LABELS: Mapping[str, str] = MappingProxyType({})
@@ -43,7 +43,7 @@ class Match:
     ) -> bool:
         """Whether a finding is meant that is about this, `labels` being those of the component."""
         return (
-            (not self.targets or any(fnmatchcase(target, each) for each in self.targets))
+            (not self.targets or is_one_of(target, self.targets))
             and (not self.components or component in self.components)
             and (not self.kinds or kind in self.kinds)
             and (not self.codes or code in self.codes)

@@ -25,7 +25,8 @@ from config.model import (
     SystemStore,
     TrustStore,
 )
-from config.policy import Policy, Replace, is_one_of
+from config.pattern import is_one_of
+from config.policy import Policy, Replace
 from config.schema.problem import Problem
 from config.schema.root import Root
 from config.schema.section import Names, is_pattern, unlike

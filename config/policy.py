@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 from itertools import pairwise
 from types import MappingProxyType
 from typing import Final
@@ -171,11 +170,6 @@ class Policy:
     """None means that of the component. One that is only observed stays so, whatever a policy says."""
     fallback: bool = False
     """Only for what no other policy with the same action is for."""
-
-
-def is_one_of(name: str, patterns: Iterable[str]) -> bool:
-    """Whether one of the `patterns`, such as `web` or `web-*`, stands for `name`."""
-    return any(fnmatchcase(name, pattern) for pattern in patterns)
 
 
 _LADDER: Final = (

@@ -85,12 +85,12 @@ class Code(StrEnum):
     CONFIG_LINE_MISSING = "config_line_missing"
     # action
     CANDIDATE_REFUSED = "candidate_refused"
+    INBOX_UNSAFE = "inbox_unsafe"
     APPROVAL_PENDING = "approval_pending"
     ACTION_FAILED = "action_failed"
     COMPONENT_FROZEN = "component_frozen"
     # self
     CLOCK_SUSPECT = "clock_suspect"
-    INBOX_UNSAFE = "inbox_unsafe"
     DATABASE_DEGRADED = "database_degraded"
     DELIVERY_FAILED = "delivery_failed"
     CONFIG_REJECTED = "config_rejected"
@@ -132,6 +132,7 @@ _WARNING: Final = frozenset(
         Code.DEFAULT_CERTIFICATE,
         Code.UNREACHABLE,
         Code.CANDIDATE_REFUSED,
+        Code.APPROVAL_PENDING,
         Code.ACTION_FAILED,
         Code.CLOCK_SUSPECT,
         Code.INBOX_UNSAFE,
@@ -161,6 +162,7 @@ class Group(StrEnum):
     REVOCATION = "revocation"
     CLIENT = "client"
     APPLIANCE = "appliance"
+    ACTION = "action"
     SELF = "self"
 
 
@@ -175,6 +177,7 @@ _FIRST_OF_GROUP: Final = {
     Code.REVOKED: Group.REVOCATION,
     Code.CLIENT_REJECTS: Group.CLIENT,
     Code.DEFAULT_CERTIFICATE: Group.APPLIANCE,
+    Code.CANDIDATE_REFUSED: Group.ACTION,
     Code.CLOCK_SUSPECT: Group.SELF,
 }
 

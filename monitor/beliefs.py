@@ -24,7 +24,8 @@ from probes.observation import EndpointObservation, FileObservation, Presented
 
 SELF = "certvigil"
 """The target that findings about certvigil itself belong to."""
-_WITH_LEAF: Final = (FileRole.CERTIFICATE, FileRole.COMBINED, FileRole.KEYSTORE)
+WITH_LEAF: Final = (FileRole.CERTIFICATE, FileRole.COMBINED, FileRole.KEYSTORE)
+"""Files of a component in which its own certificate is."""
 
 
 class Page(Protocol):
@@ -94,7 +95,7 @@ class Beliefs:
         """Return what is needed to judge that file now."""
         known = self.known.get(target.name)
         keys = ""
-        if target.component is not None and target.role in _WITH_LEAF:
+        if target.component is not None and target.role in WITH_LEAF:
             keys = f"{target.component}/{FileRole.KEY if target.role is FileRole.CERTIFICATE else target.role}"
         return FileContext(
             target,
@@ -122,7 +123,7 @@ class Beliefs:
     def _on_disk(self, component: str | None) -> OnDisk | None:
         if component is None:
             return None
-        for role in _WITH_LEAF:
+        for role in WITH_LEAF:
             known = self.known.get(f"{component}/{role}")
             if known is not None and known.presented:
                 grace = self.surroundings.config.components[component].not_served_after

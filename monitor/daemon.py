@@ -385,6 +385,8 @@ class Daemon:
             self.steward.order(decision)
 
     def _steward_changed(self) -> None:
+        clock = self.steward.clock
+        self._own_findings["clock"] = () if clock is None else (finding(Code.CLOCK_SUSPECT, clock),)
         charges = self.steward.charges(time.time())
         self.counters.components({each.name: each.state for each in charges}, actor=self.steward.actor is None)
         self.counters.actions(self.steward.ended, self.steward.newest())

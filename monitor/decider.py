@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Final
 
@@ -22,6 +22,8 @@ log = logging.getLogger("certvigil.decide")
 
 GATHER: Final = 0.05
 """Seconds to wait for the rest of what changes at once."""
+SLICE: Final = 100
+"""Subjects that are learnt and decided about before others get their turn."""
 ROUND: Final = 60.0
 """Seconds between two decisions about everything, so that a clock that was put forward or back is noticed."""
 STEPPED: Final = 30.0
@@ -77,16 +79,18 @@ class Decider:
         self._docket.set_policies(self._config().policies)
         self._touch_all()
 
+    def _subjects(self) -> Iterator[str]:
+        components = self._config().components
+        yield from components
+        yield from (name for name, known in self._known().items() if known.component not in components)
+
     def _touch_all(self) -> None:
-        config = self._config()
-        free = (name for name, known in self._known().items() if known.component not in config.components)
-        self._touched.update(config.components, free)
+        self._touched.update(self._subjects())
         self._news.set()
 
     def situations(self) -> tuple[Situation, ...]:
         """Return what decisions rest on now, of every subject."""
-        self._touch_all()
-        return tuple(filter(None, (self._situation(each) for each in sorted(self._touched))))
+        return tuple(filter(None, map(self._situation, sorted(self._subjects()))))
 
     def standing(self, subject: str) -> tuple[Decision, ...]:
         """Return what stands about a subject."""
@@ -100,23 +104,30 @@ class Decider:
         while True:
             await asyncio.sleep(GATHER)
             self._news.clear()
-            self._learn()
             now = time.time()
-            stepped = abs(now - time.monotonic() - offset) > STEPPED
-            offset = now - time.monotonic()
-            if stepped:
+            if abs(now - time.monotonic() - offset) > STEPPED:
                 log.warning("the clock was changed: everything is decided anew")
-            for decision in self._docket.decide_all(now) if stepped else self._docket.decide(now):
-                self._tell(decision, now)
+                offset = now - time.monotonic()
+                for decision in self._docket.decide_all(now):
+                    self._tell(decision, now)
+            # Never longer in one go than the loop may stand still.
+            while self._touched:
+                self._learn([self._touched.pop() for _ in range(min(SLICE, len(self._touched)))])
+                self._decide(time.time())
+                await asyncio.sleep(0)
+            self._decide(time.time())
             self._stands()
             due = self._docket.next()
             with suppress(TimeoutError):
                 async with asyncio.timeout(ROUND if due is None else max(GATHER, min(ROUND, due - now))):
                     await self._news.wait()
 
-    def _learn(self) -> None:
-        touched, self._touched = self._touched, set()
-        for subject in touched:
+    def _decide(self, now: float) -> None:
+        for decision in self._docket.decide(now):
+            self._tell(decision, now)
+
+    def _learn(self, subjects: Iterable[str]) -> None:
+        for subject in subjects:
             situation = self._situation(subject)
             if situation is None:
                 self._docket.forget(subject)

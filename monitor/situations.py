@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from config.model import Component, Config
-from config.vocabulary import Code, FileRole, TargetKind
-from monitor.beliefs import SELF
+from config.vocabulary import Code, TargetKind
+from monitor.beliefs import SELF, WITH_LEAF
 from monitor.decide.situation import Accepts, Approval, Attempt, Candidate, Found, Situation, Validity
 from monitor.known import Known
 from probes.chain import find_leaf
@@ -116,5 +116,5 @@ def _one_validity(known: Known, config: Config) -> Validity | None:
 
 
 def _on_disk(component: Component, known: Iterable[Known]) -> str:
-    names = {f"{component.name}/{role}" for role in (FileRole.CERTIFICATE, FileRole.COMBINED)}
+    names = {f"{component.name}/{role}" for role in WITH_LEAF}
     return next((find_leaf(each.presented).sha256 for each in known if each.target in names and each.presented), "")

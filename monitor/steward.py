@@ -16,12 +16,12 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from actions.account import RECENT, Account, Ended, Wish
 from actions.ending import Cause, Outcome
 from actions.journal import Event as Step
 from actions.journal import Record
 from actions.plan import Kind
 from actions.precheck import Ground
-from actions.standing import RECENT, Ended, Standing, Wish
 from config.model import Component, Config
 from config.policy import Notify
 from config.text import printable
@@ -30,8 +30,7 @@ from monitor.actor.documents import Document
 from monitor.actor.request import Request, Verb, encode
 from monitor.agenda import Agenda
 from monitor.beliefs import Beliefs
-from monitor.decide.decision import Decision, kind_of
-from monitor.decide.decision import Standing as Standings
+from monitor.decide.decision import Decision, Standing, kind_of
 from monitor.decide.situation import Approval, Attempt, Candidate, Result, result_of
 from monitor.events import Action, ActionEnded
 from monitor.known import Known
@@ -52,10 +51,10 @@ RECONNECT: Final = (0.5, 1.0, 5.0, 30.0)
 """Seconds before the actor is looked for again."""
 LONGEST_ANSWER: Final = 4 * 2**20
 LONGEST_ACT: Final = 3600.0
-_TO_DO: Final = frozenset({Standings.ACT, Standings.AWAIT_APPROVAL, Standings.PLAN})
+_TO_DO: Final = frozenset({Standing.ACT, Standing.AWAIT_APPROVAL, Standing.PLAN})
 """What the actor is asked for."""
 _PENDING: Final = frozenset(
-    {Standings.ACT, Standings.AWAIT_APPROVAL, Standings.AWAIT_WINDOW, Standings.AWAIT_RETRY, Standings.PLAN}
+    {Standing.ACT, Standing.AWAIT_APPROVAL, Standing.AWAIT_WINDOW, Standing.AWAIT_RETRY, Standing.PLAN}
 )
 _NONE_YET: Final = frozenset({Ground.EMPTY_INBOX, Ground.NOTHING_TO_DO})
 
@@ -108,7 +107,7 @@ class Steward:
     """Looks after the components that have a service."""
 
     beliefs: Beliefs
-    standing_of: Callable[[str], Sequence[Decision]]
+    decisions_of: Callable[[str], Sequence[Decision]]
     """What stands about a component."""
     touch: Callable[[str], None]
     """Has it decided again what is to be done to a component."""
@@ -116,11 +115,13 @@ class Steward:
     """Called where something that is counted or shown may have changed."""
     recorded_until: float = 0.0
     """Unix time of the last ending that is recorded; older ones are no news."""
-    standing: Standing = field(default_factory=Standing)
+    account: Account = field(default_factory=Account)
     ended: Counter[Action] = field(default_factory=Counter)
     """How often each component's transactions ended how, since the journal began."""
     actor: str | None = "nobody has answered yet"
     """Why no actor is there; None where one is."""
+    clock: str | None = None
+    """Why the actor does not believe the clock; None where it does."""
     _offers: dict[str, Offer] = field(default_factory=dict)
     _plans: dict[str, str] = field(default_factory=dict)
     """The hash of the plan that was proposed, by the case of the decision that it is for."""
@@ -171,7 +172,7 @@ class Steward:
         if name not in self.components:
             return Done()
         offer = self._offers.get(name, Offer())
-        recent = (_attempt(each) for each in self.standing.recent.get(name, ()) if each.outcome is not Outcome.REFUSED)
+        recent = (_attempt(each) for each in self.account.recent.get(name, ()) if each.outcome is not Outcome.REFUSED)
         attempts = sorted((*recent, *self._attempts.get(name, ())), key=lambda each: each.ended)
         candidate = Candidate(offer.candidate, offer.since, "", offer.not_after) if offer.candidate else None
         return Done(tuple(attempts), candidate, tuple(self._approvals()), self._held(name))
@@ -179,8 +180,10 @@ class Steward:
     def _held(self, name: str) -> str:
         if self.actor is not None:
             return f"no actor: {self.actor}"
-        if name in self.standing.frozen:
-            return f"it is frozen: {printable(self.standing.frozen[name])}"
+        if self.clock is not None:
+            return f"the clock is not to be believed: {self.clock}"
+        if name in self.account.frozen:
+            return f"it is frozen: {printable(self.account.frozen[name])}"
         if name == self._acting:
             return "a transaction of it is under way"
         unseen = [each.target for each in self.beliefs.known.values() if each.component == name and not each.last_look]
@@ -188,9 +191,9 @@ class Steward:
 
     def _approvals(self) -> Iterator[Approval]:
         for case, plan in self._plans.items():
-            if (word := self.standing.approved.get(plan)) is not None:
+            if (word := self.account.approved.get(plan)) is not None:
                 yield Approval(case, True, word.until, word.by)
-            elif (word := self.standing.rejected.get(plan)) is not None:
+            elif (word := self.account.rejected.get(plan)) is not None:
                 yield Approval(case, False, word.until, word.by)
 
     def charges(self, now: float) -> tuple[Charge, ...]:
@@ -199,12 +202,12 @@ class Steward:
 
     def newest(self) -> Mapping[Action, float]:
         """Return the Unix time at which each component's last transaction ended, with what it was and how it ended."""
-        return {(name, last.kind, last.outcome): last.at for name, last in self.standing.last.items()}
+        return {(name, last.kind, last.outcome): last.at for name, last in self.account.last.items()}
 
     def _charge(self, name: str, component: Component, now: float) -> Charge:
-        decision = next((each for each in self.standing_of(name) if not isinstance(each.action, Notify)), None)
+        decision = next((each for each in self.decisions_of(name) if not isinstance(each.action, Notify)), None)
         plan = self._plans.get(decision.case, "") if decision is not None else ""
-        approved = self.standing.approved.get(plan)
+        approved = self.account.approved.get(plan)
         return Charge(
             name,
             component.mode,
@@ -214,12 +217,12 @@ class Steward:
             decision,
             plan,
             approved.until if approved is not None and now < approved.until else None,
-            self.standing.frozen.get(name),
-            self.standing.last.get(name),
+            self.account.frozen.get(name),
+            self.account.last.get(name),
         )
 
     def _state(self, name: str, component: Component, decision: Decision | None) -> ComponentState:
-        if name in self.standing.frozen:
+        if name in self.account.frozen:
             return ComponentState.FROZEN
         if self.actor is not None or component.mode is Mode.OBSERVE:
             return ComponentState.OBSERVED
@@ -244,7 +247,7 @@ class Steward:
                 why = printable(f"nobody answers on {self.config.settings.actor.socket}: {error}")
             if self.actor is None:
                 log.warning("the actor is gone: %s", why)
-            self.actor = why
+            self.actor, self.clock = why, None
             self._touch_all()
             self._say(time.time())
             await asyncio.sleep(RECONNECT[min(attempt, len(RECONNECT) - 1)])
@@ -252,23 +255,26 @@ class Steward:
 
     async def _follow_one(self) -> str:
         """Follow one actor until it is gone, and return why it is; raises OSError, ValueError."""
-        standing, ended, caught_up = Standing(), Counter[Action](), False
+        account, ended, caught_up = Account(), Counter[Action](), False
         async for document in self._talk(Request(Verb.FOLLOW)):
             if "cannot" in document:
                 return str(document["cannot"])
             if "record" in document:
                 record = _record(document["record"])
-                end = standing.take(record)
+                end = account.take(record)
                 if end is not None:
                     ended.update((name, end.kind, end.outcome) for name in end.components)
                     self._tell(end)
                 if caught_up and (end is not None or record.event in _NEWS):
                     self._consider_all()
                     self._touch_all()
-            elif not caught_up:
+            elif (clock := document.get("clock")) != self.clock:
+                self.clock = clock
+                self._touch_all()
+            if "here" in document and not caught_up:
                 caught_up = True
                 # What is believed meanwhile is what was believed before.
-                self.standing, self.ended, self.actor, self._met = standing, ended, None, True
+                self.account, self.ended, self.actor, self._met = account, ended, None, True
                 log.info("an actor answers on %s", printable(self.config.settings.actor.socket))
                 self._consider_all()
                 self._touch_all()
@@ -373,20 +379,20 @@ class Steward:
 
     async def _carry_out(self, decision: Decision) -> None:
         name = decision.subject
-        if decision.identity not in {each.identity for each in self.standing_of(name)}:
+        if decision.identity not in {each.identity for each in self.decisions_of(name)}:
             # Noted, so that it is decided anew should it come to stand again.
             self._fail(decision, "it waited for its turn, and was no longer to be done")
             return
         wish = _wish(decision)
-        propose = decision.standing is Standings.AWAIT_APPROVAL
+        propose = decision.standing is Standing.AWAIT_APPROVAL
         plan = self._plans.get(decision.case, "")
-        if decision.standing is not Standings.ACT or plan not in self.standing.approved:
+        if decision.standing is not Standing.ACT or plan not in self.account.approved:
             answer = await self._ask(Request(Verb.PROPOSE if propose else Verb.PLAN, wish))
             if answer is None or "plan" not in answer:
                 self._fail(decision, _why_not(answer))
                 return
             plan = self._plans[decision.case] = str(answer["plan"]["hash"])
-        if decision.standing is not Standings.ACT:
+        if decision.standing is not Standing.ACT:
             return
         self._acting = name
         why = "; ".join(each.because for each in decision.reasons)
@@ -533,10 +539,10 @@ def _findings(charge: Charge) -> Iterator[Finding]:
     if charge.decision is None or not charge.plan:
         return
     plan, kind = charge.plan[:16], kind_of_decision(charge.decision)
-    if charge.decision.standing is Standings.AWAIT_APPROVAL:
+    if charge.decision.standing is Standing.AWAIT_APPROVAL:
         what = f"`certvigil approve {plan}` or `certvigil reject {plan}`"
         yield finding(Code.APPROVAL_PENDING, f"the {kind} by plan {plan} waits for approval: {what}")
-    elif charge.decision.standing is Standings.PLAN:
+    elif charge.decision.standing is Standing.PLAN:
         what = f"`certvigil {kind} {name} --plan {charge.plan}` carries it out"
         yield finding(Code.APPROVAL_PENDING, f"the plan {plan} is ready: {what}")
 

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from actions.account import Account, Wish
 from actions.ending import Outcome
 from actions.plan import Kind
-from actions.standing import Standing
 from config.model import ActorSettings, Component, Config
-from config.policy import Policy, Replace, is_one_of
+from config.pattern import is_one_of
+from config.policy import Policy, Replace
 from config.text import printable
 from config.vocabulary import Mode
 from monitor.actor.request import Request, Verb
@@ -87,7 +88,7 @@ def _uid(user: str) -> int | None:
         return int(user) if user.isdigit() else None
 
 
-def objection(role: Role, request: Request, config: Config, standing: Standing, now: float) -> str | None:
+def objection(role: Role, request: Request, config: Config, account: Account, now: float) -> str | None:
     """Say why somebody may not ask for that at Unix time `now`, a sentence; None where it is allowed."""
     if role is Role.OPERATOR:
         return None
@@ -101,39 +102,47 @@ def objection(role: Role, request: Request, config: Config, standing: Standing, 
         return f"the daemon may not ask for '{request.verb}': that is for an operator"
     if not request.plan:
         return "the daemon must name the plan that it asks for"
-    word = standing.approved.get(request.plan)
+    word = account.approved.get(request.plan)
     if word is not None and now < word.until:
         return None
     for name in request.wish.components:
-        if not _unattended(config, config.components[name], request.wish.kind, standing):
+        if not _unattended(config, config.components[name], request.wish, account):
             expired = ", whose approval has expired" if word is not None else ""
             return f"{request.wish.kind} of {name} is not for the daemon alone, and this plan{expired} is not approved"
     return None
 
 
-def _unattended(config: Config, component: Component, kind: Kind, standing: Standing) -> bool:
+def _unattended(config: Config, component: Component, wish: Wish, account: Account) -> bool:
     """Whether the daemon may have that done without a person: only it knows the facts, but not by whose leave it acts.
 
-    What it undoes by itself is a replacement, and that once.
+    It loses no client on purpose, and what it undoes is the last replacement, once.
     """
-    if component.mode is Mode.OBSERVE:
+    if component.mode is Mode.OBSERVE or wish.losses:
         return False
-    last = standing.last.get(component.name)
-    if kind is Kind.ROLLBACK and (last is None or (last.kind, last.outcome) != (Kind.REPLACE, Outcome.COMMITTED)):
-        return False
+    last = account.last.get(component.name)
+    undone = last and (last.kind, last.outcome, last.transaction) == (Kind.REPLACE, Outcome.COMMITTED, wish.backup_set)
+    return (wish.kind is not Kind.ROLLBACK or bool(undone)) and bool(_leave(config, component, wish.kind))
+
+
+def _leave(config: Config, component: Component, kind: Kind) -> tuple[Policy, ...]:
+    """Return the policies by whose leave that is done to a component without a person."""
     granting = [each for each in config.policies if _grants(each, component, kind)]
     # A fallback gives way to what the site itself says of the same.
     granting = [each for each in granting if not each.fallback] or granting
-    leave = any((each.mode or component.mode) is Mode.AUTO for each in granting)
-    return leave and (kind is not Kind.REPLACE or bool(issuers_unattended(config, component)))
+    return tuple(
+        each
+        for each in granting
+        if (each.mode or component.mode) is Mode.AUTO
+        and (not isinstance(each.action, Replace) or each.action.allowed_issuers or component.allowed_issuers)
+    )
 
 
 def issuers_unattended(config: Config, component: Component) -> tuple[str, ...]:
-    """Return whose certificates may be given to a component without a person: the component's and its policies'."""
+    """Return whose certificates may be given to a component without a person: the component's and such policies'."""
     of_policies = (
         issuer
-        for each in config.policies
-        if isinstance(each.action, Replace) and _grants(each, component, Kind.REPLACE)
+        for each in _leave(config, component, Kind.REPLACE)
+        if isinstance(each.action, Replace)
         for issuer in each.action.allowed_issuers
     )
     return tuple(dict.fromkeys((*component.allowed_issuers, *of_policies)))

@@ -6,13 +6,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
+from actions.account import Ended
 from actions.backup import BackupSet
 from actions.ending import Ending
 from actions.plan import Change, Plan
 from actions.prepare import Prepared, Refused
 from actions.rehearse import Effect
 from actions.service import steps
-from actions.standing import Ended
 from actions.transaction import candidate_of
 from config.service import Service
 from config.text import printable

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
+from actions.account import Wish
 from actions.plan import Kind
-from actions.standing import Wish
 
 LONGEST: Final = 8192
 """Bytes of a request."""

@@ -14,12 +14,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any, Final
 
+from actions.account import Account
 from actions.backup import BackupError
 from actions.clock import ClockWatch
 from actions.ending import Outcome
 from actions.journal import Event, JournalError, Record
 from actions.recover import recover
-from actions.standing import Standing
 from actions.world import World
 from config.load import digest_on_disk, load
 from config.model import Config
@@ -30,7 +30,7 @@ from monitor.actor.documents import Document, cannot, ended_document
 from monitor.actor.request import LONGEST, Request, Verb, decode
 from monitor.actor.work import Work, unusable
 from monitor.actor.workbench import Workbench, workbench
-from monitor.http.listen import ListenError, listen_unix
+from monitor.listen import ListenError, listen_unix
 from monitor.surroundings import Surroundings, read_surroundings
 
 log = logging.getLogger("certvigil.actor")
@@ -175,10 +175,10 @@ class ActorProcess:
     def _do(self, request: Request, peer: Peer, told: Callable[[Record], None]) -> Document:
         with self._bench() as bench:
             records = bench.setting.journal.records()
-            standing = Standing.of(records)
+            account = Account.of(records)
             role = role_of(peer, bench.config.settings.actor)
             wrong = unusable(bench.config, request.names)
-            wrong = wrong or objection(role, request, bench.config, standing, time.time())
+            wrong = wrong or objection(role, request, bench.config, account, time.time())
             suspicion = self._suspicion(bench, records[-1] if records else None)
             if wrong is None and role is not Role.OPERATOR and request.verb is Verb.CARRY_OUT and suspicion is not None:
                 wrong = f"nothing is done unattended now: {suspicion}"
@@ -186,9 +186,9 @@ class ActorProcess:
                 log.warning("refused to %s for %s: %s", request.verb, peer.name, wrong)
                 return cannot(wrong)
             if request.verb is Verb.STATE:
-                return state_document(bench, standing, suspicion)
-            unattended = role is Role.DAEMON and request.plan not in standing.approved
-            work = Work(bench, peer.name, self._announcing(told), self._stopping.is_set, unattended)
+                return state_document(bench, account, suspicion)
+            unattended = role is Role.DAEMON and request.plan not in account.approved
+            work = Work(bench, peer.name, self._announcing(told), self._stopping.is_set, unattended=unattended)
             if request.verb in {Verb.PLAN, Verb.BACKUPS}:
                 return work.answer(request)
             with self._acting(request) as free:
@@ -227,7 +227,8 @@ class ActorProcess:
                     _send(connection, {"record": _thin(record)})
                 number = max(number, len(records))
                 # Also says that we are still here.
-                _send(connection, {"here": number})
+                suspicion = self._suspicion(bench, records[-1] if records else None)
+                _send(connection, {"here": number, "clock": suspicion})
                 with self._news:
                     self._news.wait(BREATH)
 
@@ -254,13 +255,13 @@ class ActorProcess:
         return self._config
 
 
-def state_document(bench: Workbench, standing: Standing, suspicion: str | None) -> Document:
+def state_document(bench: Workbench, account: Account, suspicion: str | None) -> Document:
     """Return what stands with every component."""
     components = {
         name: {
             "mode": component.mode,
-            "frozen": standing.frozen.get(name),
-            "last": ended_document(standing.last[name]) if name in standing.last else None,
+            "frozen": account.frozen.get(name),
+            "last": ended_document(account.last[name]) if name in account.last else None,
         }
         for name, component in bench.config.components.items()
         if component.service is not None
@@ -268,11 +269,11 @@ def state_document(bench: Workbench, standing: Standing, suspicion: str | None) 
     return {
         "components": components,
         "proposals": {
-            plan: {"wish": each.wish.to_json(), "at": each.at, "approved": plan in standing.approved}
-            for plan, each in standing.proposals.items()
+            plan: {"wish": each.wish.to_json(), "at": each.at, "approved": plan in account.approved}
+            for plan, each in account.proposals.items()
         },
-        "quarantined": standing.quarantined,
-        "under_way": list(standing.unfinished),
+        "quarantined": account.quarantined,
+        "under_way": list(account.unfinished),
         "clock": suspicion,
     }
 

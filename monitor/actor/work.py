@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import KW_ONLY, dataclass, field, replace
 
 from actions import backup
+from actions.account import Account, Wish
 from actions.backup import BackupSet
 from actions.candidate import Given, NoCandidate, read_candidates
 from actions.ending import Outcome
@@ -16,7 +17,6 @@ from actions.plan import Kind
 from actions.precheck import Ground, Objection
 from actions.prepare import Prepared, Refused, keys_at_hand, make_plan, plan_activation, plan_rollback
 from actions.recover import recover, thaw
-from actions.standing import Standing, Wish
 from actions.transaction import candidate_of, transact
 from config.model import Config
 from config.text import printable
@@ -46,6 +46,7 @@ class Work:
     told: Callable[[Record], None] = lambda _record: None
     """Hears of each step of a transaction."""
     stopping: Callable[[], bool] = lambda: False
+    _: KW_ONLY
     unattended: bool = False
     """No person has seen what is to be done."""
     live: bool = True
@@ -74,8 +75,8 @@ class Work:
             case _:
                 return cannot(f"'{request.verb}' is answered only by an actor that runs")
 
-    def _standing(self) -> Standing:
-        return Standing.of(self.bench.setting.journal.records())
+    def _account(self) -> Account:
+        return Account.of(self.bench.setting.journal.records())
 
     def _shown(self, made: Prepared | Refused | str) -> Document:
         return cannot(made) if isinstance(made, str) else made_document(made, self.bench.setting.services)
@@ -125,7 +126,7 @@ class Work:
             # As after a crash between the end of a transaction and this.
             self._empty(inboxes)
         made = self._held_back(made)
-        if isinstance(made, Prepared) and (plan := made.order.plan.hash) not in self._standing().proposals:
+        if isinstance(made, Prepared) and (plan := made.order.plan.hash) not in self._account().proposals:
             self._note(Event.PROPOSED, hash=plan, wish=wish.to_json(), by=self.by)
         return self._shown(made)
 
@@ -133,31 +134,31 @@ class Work:
         """Return the plan, or what the journal has against it."""
         if not isinstance(made, Prepared):
             return made
-        standing, plan = self._standing(), made.order.plan
+        account, plan = self._account(), made.order.plan
         objections = [
-            Objection(Ground.FROZEN, f"{name} is frozen: {standing.frozen[name]}")
+            Objection(Ground.FROZEN, f"{name} is frozen: {account.frozen[name]}")
             for name in plan.components
-            if name in standing.frozen
+            if name in account.frozen
         ]
-        if (why := standing.quarantined.get(candidate_of(plan))) is not None:
+        if (why := account.quarantined.get(candidate_of(plan))) is not None:
             objections.append(Objection(Ground.QUARANTINED, f"this candidate is in quarantine: {why}"))
-        if (word := standing.rejected.get(plan.hash)) is not None:
+        if (word := account.rejected.get(plan.hash)) is not None:
             because = f": {word.why}" if word.why else ""
             objections.append(Objection(Ground.REJECTED, f"this plan was rejected by {word.by}{because}"))
         return Refused(tuple(objections), made.effects) if objections else made
 
     def _word(self, request: Request) -> Document:
-        standing = self._standing()
-        plans = [each for each in standing.proposals if request.plan and each.startswith(request.plan)]
+        account = self._account()
+        plans = [each for each in account.proposals if request.plan and each.startswith(request.plan)]
         if len(plans) != 1:
-            waiting = ", ".join(each[:16] for each in standing.proposals) or "none"
+            waiting = ", ".join(each[:16] for each in account.proposals) or "none"
             found = "no plan" if not plans else "more than one plan"
             return cannot(f"{found} that waits begins with {request.plan or 'nothing'}; there are: {waiting}")
         (plan,) = plans
         if request.verb is Verb.REJECT:
             self._note(Event.REJECTED, hash=plan, by=self.by, reason=printable(request.why))
             return {"rejected": plan}
-        made, _ = self._make(standing.proposals[plan].wish)
+        made, _ = self._make(account.proposals[plan].wish)
         if not isinstance(made, Prepared):
             return self._shown(made)
         if made.order.plan.hash != plan:
@@ -193,14 +194,14 @@ class Work:
             if busy is not None:
                 return cannot(f"process {busy.holder} is at work on {busy.component}")
         if request.plan:
-            held = [each for each in self._standing().quarantined if each.startswith(request.plan)]
+            held = [each for each in self._account().quarantined if each.startswith(request.plan)]
             if not held:
                 return cannot(f"no candidate in quarantine begins with {request.plan}")
             for each in held:
                 self._note(Event.RELEASED, candidate=each)
         endings = recover(setting, live=self.live)
-        standing = self._standing()
-        return {**endings_document(endings), "frozen": standing.frozen, "quarantined": standing.quarantined}
+        account = self._account()
+        return {**endings_document(endings), "frozen": account.frozen, "quarantined": account.quarantined}
 
     def _backups(self, components: Sequence[str]) -> Document:
         names = components or sorted(self.bench.config.components)

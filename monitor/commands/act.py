@@ -10,13 +10,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from actions.account import Wish
 from actions.backup import BackupError
 from actions.candidate import Given
 from actions.ending import Outcome
 from actions.journal import Event, JournalError, Record
 from actions.plan import Kind
 from actions.prepare import read_password
-from actions.standing import Wish
 from actions.world import World
 from config.model import Config
 from config.text import printable
@@ -163,7 +163,7 @@ def _answer(config: Config, request: Request, hand: Hand | None, progress: _Prog
         def told(record: Record) -> None:
             progress.hear({"event": record.event, "at": record.at})
 
-        return Work(bench, ourselves().name, told, told_to_end, live).answer(request, hand)
+        return Work(bench, ourselves().name, told, told_to_end, live=live).answer(request, hand)
 
 
 class _Told:

@@ -73,8 +73,8 @@ def _records(config: Config) -> Iterator[Mapping[str, Any]]:
 def _row(record: Mapping[str, Any]) -> tuple[str, ...]:
     data = record["data"]
     about = record["transaction"] or str(data.get("hash") or data.get("candidate") or "")[:16]
-    what = data.get("plan", {}) if isinstance(data.get("plan"), dict) else {}
-    components = ", ".join(map(str, what.get("components") or data.get("components") or ()))
+    what = next((each for each in (data.get("plan"), data.get("wish")) if isinstance(each, dict)), data)
+    components = ", ".join(map(str, what.get("components", ())))
     said = " ".join(filter(None, (str(record["event"]), str(what.get("kind", "")), components)))
     why = str(data.get("why") or data.get("reason") or "")
     return (

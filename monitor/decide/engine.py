@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from actions.plan import Kind
-from config.policy import Action, Match, Notify, Policy, Replace, is_one_of
+from config.pattern import is_one_of
+from config.policy import Action, Match, Notify, Policy, Replace
 from config.vocabulary import Mode
 from config.window import opening
 from monitor.decide.check import NEVER, Answer, evaluate

@@ -9,9 +9,9 @@ from typing import Final, Generic, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
+from actions.account import Ended
 from actions.ending import Cause, Outcome
 from actions.plan import Kind
-from actions.standing import Ended
 from config.vocabulary import Code, ComponentState, KeyKind, Mode, Severity, TargetKind, Verdict
 from monitor import known as belief
 from monitor.decide import decision as decided

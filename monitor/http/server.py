@@ -16,10 +16,10 @@ from config.address import join_address
 from config.model import Settings, Token
 from monitor.http.app import create_app
 from monitor.http.guard import Guard, HostNames
-from monitor.http.listen import ListenError, listen_tcp, listen_unix
 from monitor.http.protocol import KEEP_ALIVE_SECONDS, MOST_REQUESTS, Connection
 from monitor.http.view import View
 from monitor.http.webconfig import WebConfig, read_web_config
+from monitor.listen import ListenError, listen_tcp, listen_unix
 
 HANDSHAKE_SECONDS = 10.0
 

@@ -9,11 +9,11 @@ from contextlib import closing
 from dataclasses import dataclass, field, replace
 from typing import Final
 
+from actions.account import frozen
 from actions.ending import Ending
 from actions.journal import Journal, Record
 from actions.plan import Change, FileState, Kind, Order, Plan, Serving
 from actions.recover import recover
-from actions.standing import frozen
 from actions.target import state
 from actions.transaction import Setting, transact
 from actions.validate import Acceptance, Live, Served, Sight, Terms

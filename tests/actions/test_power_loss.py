@@ -16,11 +16,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actions import backup
+from actions.account import frozen
 from actions.backup import BackupError
 from actions.ending import Outcome
 from actions.journal import Event, Journal, Record
 from actions.plan import Kind, Order
-from actions.standing import frozen
 from actions.target import state
 from actions.transaction import transact
 from tests.actions.power_loss import Disk, FilmedWorld, Kept, ModelWorld, Moment

@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
+from actions.account import frozen
 from actions.ending import Cause, Outcome
 from actions.journal import JournalError
 from actions.lock import Locks, acquire
 from actions.recover import recover, thaw
-from actions.standing import frozen
 from actions.target import state
 from actions.world import World
 from monitor.lab.ca import Authority

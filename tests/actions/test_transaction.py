@@ -15,12 +15,12 @@ from typing import Any
 import pytest
 
 from actions import backup
+from actions.account import frozen
 from actions.ending import Cause, Ending, Outcome
 from actions.journal import Event, Record
 from actions.lock import Locks, acquire
 from actions.plan import Change, Kind, Order, Plan, plan_from_json, plan_to_json
 from actions.recover import recover, thaw
-from actions.standing import frozen
 from actions.target import state
 from actions.transaction import Setting, transact
 from actions.validate import Acceptance, Live, Served, Sight, Terms

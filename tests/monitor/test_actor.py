@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from actions.account import Wish
 from actions.plan import Kind
-from actions.standing import Wish
 from monitor.actor.client import talking
 from monitor.actor.request import Request, Verb
 from monitor.lab.ca import Authority

@@ -12,8 +12,8 @@ from typing import Final
 
 import pytest
 
+from actions.account import Wish
 from actions.plan import Kind
-from actions.standing import Wish
 from monitor.actor.request import Request, Verb
 from monitor.lab.process import find_command
 from tests.lab.client import presented

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
+from actions.account import Wish
 from actions.plan import Kind
-from actions.standing import Wish
 from config.load import load
 from config.model import Config
 from monitor.actor import workbench as workbench_module

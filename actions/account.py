@@ -100,7 +100,7 @@ class Ended:
 
 
 @dataclass(slots=True)
-class Standing:
+class Account:
     """What the records so far amount to, taken in one after the other."""
 
     frozen: dict[str, str] = field(default_factory=dict)
@@ -124,10 +124,10 @@ class Standing:
     @classmethod
     def of(cls, records: Iterable[Record]) -> Self:
         """Return what `records` amount to."""
-        standing = cls()
+        account = cls()
         for record in records:
-            standing.take(record)
-        return standing
+            account.take(record)
+        return account
 
     def take(self, record: Record) -> Ended | None:
         """Take in the next record; returns what it says has ended, where it does."""
@@ -220,14 +220,14 @@ class Standing:
 
 def unfinished(records: Sequence[Record]) -> tuple[str, ...]:
     """Return the transactions that began and neither closed nor froze, oldest first."""
-    return tuple(Standing.of(records).unfinished)
+    return tuple(Account.of(records).unfinished)
 
 
 def frozen(records: Sequence[Record]) -> Mapping[str, str]:
     """Return why each component that is frozen is so, by component."""
-    return Standing.of(records).frozen
+    return Account.of(records).frozen
 
 
 def quarantined(records: Sequence[Record]) -> Mapping[str, str]:
     """Return why each candidate that is in quarantine is so, by what identifies it."""
-    return Standing.of(records).quarantined
+    return Account.of(records).quarantined
