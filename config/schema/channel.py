@@ -57,7 +57,7 @@ class Matching(Section):
     label: dict[PlainName, list[str]] = {}
     """Labels of the component, and the values of which each must have one."""
     kind: list[Annotated[TargetKind, Field(strict=False)]] = []
-    """What sort of thing the target is: file, endpoint or self."""
+    """What sort of thing the target is: file, endpoint, component or self."""
     finding: list[Annotated[Code, Field(strict=False)]] = []
     """Codes of findings."""
 
