@@ -169,7 +169,8 @@ class Account:
         plan = str(record.data["hash"])
         if record.event is Event.PROPOSED:
             wish = Wish.from_json(record.data["wish"])
-            same = [each for each, older in self.proposals.items() if older.wish.components == wish.components]
+            about = (wish.kind, wish.components)
+            same = [each for each, old in self.proposals.items() if (old.wish.kind, old.wish.components) == about]
             for each in same:
                 del self.proposals[each]
             self.proposals[plan] = Proposal(plan, wish, record.at)

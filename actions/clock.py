@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 
 from actions.journal import Record
@@ -25,18 +26,20 @@ class ClockWatch:
     def _now(self) -> float:
         return self._world.now() - self._world.monotonic()
 
-    def suspicion(self, last: Record | None, *, required: bool) -> str | None:
+    def suspicion(self, records: Iterable[Record], *, required: bool) -> str | None:
         """Say why the clock is not to be believed, a sentence; None where it is.
 
-        `last` is the newest record of the journal; `required` says whether the kernel must count it as synchronised.
+        `records` are those of the journal; `required` says whether the kernel must count it as synchronised.
         """
+        # Not the newest, which may have been written on the wrong time already.
+        last = max((each.at for each in records), default=0.0)
         offset = self._now()
         if abs(offset - self._offset) > JUMP:
             self._by, self._offset, self._jumped_at = offset - self._offset, offset, self._world.monotonic()
         if self._jumped_at is not None and self._world.monotonic() - self._jumped_at < DISTRUST:
             return f"the clock has jumped by {self._by:+.0f} s within the last {DISTRUST / 60:.0f} minutes"
-        if last is not None and last.at > self._world.now() + JUMP:
-            return f"the clock stands {last.at - self._world.now():.0f} s before the last entry of the journal"
+        if last > self._world.now() + JUMP:
+            return f"the clock stands {last - self._world.now():.0f} s before an entry of the journal"
         if required and self._world.synchronised() is False:
             return "the kernel does not count the clock as synchronised"
         return None

@@ -13,7 +13,8 @@ _SPECIAL: Final[tuple[Network, ...]] = tuple(
         ip_network,
         (
             *("0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/4", "240.0.0.0/4"),
-            *("::/127", "fe80::/10", "ff00::/8"),
+            # The IPv6 ones among them carry an IPv4 address, which a translator would lead to the same places.
+            *("::/96", "::ffff:0:0:0/96", "64:ff9b::/96", "2002::/16", "fe80::/10", "ff00::/8"),
         ),
     )
 )

@@ -51,6 +51,10 @@ RECONNECT: Final = (0.5, 1.0, 5.0, 30.0)
 """Seconds before the actor is looked for again."""
 LONGEST_ANSWER: Final = 4 * 2**20
 LONGEST_ACT: Final = 3600.0
+LONGEST_ANSWER_AFTER: Final = 120.0
+"""Seconds that looking, which other acts may hold up, takes at most."""
+SILENCE: Final = 30.0
+"""Seconds without a word after which an actor that is followed counts as gone."""
 _TO_DO: Final = frozenset({Standing.ACT, Standing.AWAIT_APPROVAL, Standing.PLAN})
 """What the actor is asked for."""
 _PENDING: Final = frozenset(
@@ -243,7 +247,7 @@ class Steward:
             try:
                 why = await self._follow_one()
                 attempt = 0
-            except (OSError, ValueError) as error:
+            except (OSError, ValueError, KeyError, TypeError) as error:
                 why = printable(f"nobody answers on {self.config.settings.actor.socket}: {error}")
             if self.actor is None:
                 log.warning("the actor is gone: %s", why)
@@ -344,6 +348,13 @@ class Steward:
             if offer.objections != before.objections:
                 for ground, detail in offer.objections:
                     log.warning("what is in %s cannot be used: %s: %s", printable(self._inbox(name)), ground, detail)
+            if _is_done(answer):
+                # The inbox is emptied by whoever may: it may still hold a key.
+                await self._ask(Request(Verb.PROPOSE, Wish(Kind.REPLACE, (name,))))
+        for each in self.decisions_of(name):
+            if each.standing is Standing.AWAIT_APPROVAL:
+                # Once more, since what would be done may be another plan by now.
+                self.order(each)
         self.touch(name)
 
     async def word(self, verb: Verb, plan: str, by: str, why: str) -> Document | str:
@@ -400,6 +411,9 @@ class Steward:
         answer = await self._ask(
             Request(Verb.CARRY_OUT, wish, plan, why=f"policy {decision.policy}: {why}"[:MOST_WORDS])
         )
+        if answer is not None and "cannot" in answer:
+            # What would be done is by now another plan, perhaps: it is proposed anew.
+            self._plans.pop(decision.case, None)
         if answer is None or not answer.get("endings") or answer["endings"][-1]["outcome"] == Outcome.REFUSED:
             self._fail(decision, _why_not(answer))
 
@@ -414,7 +428,7 @@ class Steward:
         """Return the last thing that the actor says to a request; None where it says nothing."""
         answer = None
         try:
-            async with asyncio.timeout(LONGEST_ACT):
+            async with asyncio.timeout(LONGEST_ACT if request.verb is Verb.CARRY_OUT else LONGEST_ANSWER_AFTER):
                 async for document in self._talk(request):
                     answer = document
         except (OSError, ValueError) as error:
@@ -429,7 +443,12 @@ class Steward:
         try:
             writer.write(encode(request))
             await writer.drain()
-            while line := await reader.readline():
+            while True:
+                # Whoever is followed says every second that he is there.
+                async with asyncio.timeout(SILENCE if request.verb is Verb.FOLLOW else None):
+                    line = await reader.readline()
+                if not line:
+                    return
                 yield json.loads(line)
         finally:
             writer.close()
@@ -509,6 +528,12 @@ def _why_not(answer: Document | None) -> str:
     if answer.get("endings"):
         return str(answer["endings"][-1]["sentence"])
     return str(answer.get("cannot", "the actor gave no sense"))
+
+
+def _is_done(answer: Document) -> bool:
+    """Whether what lies in an inbox is in place already."""
+    objections = answer.get("refused", {}).get("objections", ())
+    return [each["ground"] for each in objections] == [Ground.NOTHING_TO_DO]
 
 
 def _offer(answer: Document, before: Offer, now: float) -> Offer:

@@ -151,6 +151,10 @@ def _primitives(data: bytes) -> Iterator[tuple[int, bytes]]:
         if tag & _CONSTRUCTED and length == _INDEFINITE:
             at = start
             continue
+        if tag == length == 0:
+            # The end of what is of indefinite length, and no element.
+            at += 2
+            continue
         end = element_end(data, at)
         if not tag & _CONSTRUCTED:
             yield tag, data[start:end]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import ssl
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
@@ -13,6 +15,8 @@ import certifi
 from config.model import CertifiStore, PemBundle, SystemStore, TrustStore
 from probes.certificate import Certificate, certificates_in
 
+LARGEST: Final = 64 * 2**20
+"""Bytes of a file of anchors."""
 _SYSTEM_BUNDLES: Final = (
     "/etc/ssl/certs/ca-certificates.crt",
     "/etc/pki/tls/certs/ca-bundle.crt",
@@ -82,5 +86,11 @@ def read_certificates(path: str) -> tuple[Certificate, ...]:
 
     Raises OSError where the file cannot be read.
     """
-    with open(path, "rb") as file:
-        return tuple(dict.fromkeys(certificates_in(file.read())))
+    # A FIFO must not hold up whoever reads, nor a device fill the memory.
+    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError(errno.EINVAL, "not a regular file", path)
+        data = file.read(LARGEST + 1)
+    if len(data) > LARGEST:
+        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), path)
+    return tuple(dict.fromkeys(certificates_in(data)))

@@ -85,7 +85,7 @@ def _uid(user: str) -> int | None:
     try:
         return pwd.getpwnam(user).pw_uid
     except KeyError:
-        return int(user) if user.isdigit() else None
+        return int(user) if user.isascii() and user.isdecimal() else None
 
 
 def objection(role: Role, request: Request, config: Config, account: Account, now: float) -> str | None:
@@ -100,16 +100,24 @@ def objection(role: Role, request: Request, config: Config, account: Account, no
         return None
     if request.verb is not Verb.CARRY_OUT or request.wish is None:
         return f"the daemon may not ask for '{request.verb}': that is for an operator"
-    if not request.plan:
-        return "the daemon must name the plan that it asks for"
-    word = account.approved.get(request.plan)
-    if word is not None and now < word.until:
+    if not request.plan or len(request.wish.components) != 1:
+        return "the daemon must name the plan that it asks for, and one component"
+    (name,) = request.wish.components
+    component = config.components[name]
+    if component.mode is Mode.OBSERVE:
+        return f"{name} is only observed"
+    if request.plan in account.rejected:
+        return f"this plan was rejected by {account.rejected[request.plan].by}"
+    if approved(request, account, now) or _unattended(config, component, request.wish, account):
         return None
-    for name in request.wish.components:
-        if not _unattended(config, config.components[name], request.wish, account):
-            expired = ", whose approval has expired" if word is not None else ""
-            return f"{request.wish.kind} of {name} is not for the daemon alone, and this plan{expired} is not approved"
-    return None
+    expired = ", whose approval has expired" if request.plan in account.approved else ""
+    return f"{request.wish.kind} of {name} is not for the daemon alone, and this plan{expired} is not approved"
+
+
+def approved(request: Request, account: Account, now: float) -> bool:
+    """Whether a person has approved the plan that is asked for, and that holds at Unix time `now`."""
+    word = account.approved.get(request.plan)
+    return word is not None and now < word.until
 
 
 def _unattended(config: Config, component: Component, wish: Wish, account: Account) -> bool:
@@ -117,7 +125,7 @@ def _unattended(config: Config, component: Component, wish: Wish, account: Accou
 
     It loses no client on purpose, and what it undoes is the last replacement, once.
     """
-    if component.mode is Mode.OBSERVE or wish.losses:
+    if wish.losses:
         return False
     last = account.last.get(component.name)
     undone = last and (last.kind, last.outcome, last.transaction) == (Kind.REPLACE, Outcome.COMMITTED, wish.backup_set)
@@ -126,7 +134,7 @@ def _unattended(config: Config, component: Component, wish: Wish, account: Accou
 
 def _leave(config: Config, component: Component, kind: Kind) -> tuple[Policy, ...]:
     """Return the policies by whose leave that is done to a component without a person."""
-    granting = [each for each in config.policies if _grants(each, component, kind)]
+    granting = [each for each in config.policies if _grants(each, component, kind, config)]
     # A fallback gives way to what the site itself says of the same.
     granting = [each for each in granting if not each.fallback] or granting
     return tuple(
@@ -137,22 +145,30 @@ def _leave(config: Config, component: Component, kind: Kind) -> tuple[Policy, ..
     )
 
 
-def issuers_unattended(config: Config, component: Component) -> tuple[str, ...]:
-    """Return whose certificates may be given to a component without a person: the component's and such policies'."""
+def issuers_of(config: Config, component: Component, *, unattended: bool) -> tuple[str, ...]:
+    """Return whose certificates a component may be given: its own issuers', and those of the policies that apply.
+
+    Empty means anybody's, which is for a person to judge. Without a person, only the policies by whose leave it is done
+    have a say.
+    """
+    if not unattended and not component.allowed_issuers:
+        return ()
+    everybody = (each for each in config.policies if _grants(each, component, Kind.REPLACE, config))
+    policies = _leave(config, component, Kind.REPLACE) if unattended else everybody
     of_policies = (
-        issuer
-        for each in _leave(config, component, Kind.REPLACE)
-        if isinstance(each.action, Replace)
-        for issuer in each.action.allowed_issuers
+        issuer for each in policies if isinstance(each.action, Replace) for issuer in each.action.allowed_issuers
     )
     return tuple(dict.fromkeys((*component.allowed_issuers, *of_policies)))
 
 
-def _grants(policy: Policy, component: Component, kind: Kind) -> bool:
+def _grants(policy: Policy, component: Component, kind: Kind, config: Config) -> bool:
     match, action = policy.match, policy.action
+    targets = (*component.endpoints, *(f"{component.name}/{role}" for role in (*component.artefacts.files, "actions")))
     return (
         action is not None
         and kind_of(action) is kind
+        and (not match.targets or any(is_one_of(each, match.targets) for each in targets))
+        and (not match.profiles or (config.profile is not None and is_one_of(config.profile, match.profiles)))
         and (not match.components or is_one_of(component.name, match.components))
         and all(is_one_of(component.labels.get(name, ""), wanted) for name, wanted in match.labels.items())
     )

@@ -25,7 +25,7 @@ from config.load import digest_on_disk, load
 from config.model import Config
 from config.text import printable
 from monitor import systemd
-from monitor.actor.authority import Peer, Role, objection, ourselves, peer_of, role_of
+from monitor.actor.authority import STRANGER, Peer, Role, approved, objection, ourselves, peer_of, role_of
 from monitor.actor.documents import Document, cannot, ended_document
 from monitor.actor.request import LONGEST, Request, Verb, decode
 from monitor.actor.work import Work, unusable
@@ -45,6 +45,8 @@ BREATH: Final = 1.0
 """Seconds between two looks at what others wrote to the journal."""
 STOP_WITHIN: Final = 4.0
 """Seconds for everything but a transaction that is past its intent to end in."""
+_LOOKING: Final = frozenset({Verb.STATE, Verb.PLAN, Verb.BACKUPS})
+"""What needs no turn."""
 _LEAVES: Final = {"plan", "baseline"}
 """What a follower is not told of a beginning, for its length."""
 
@@ -132,11 +134,17 @@ class ActorProcess:
             place = self._places[role_of(peer, self._config.settings.actor)]
             if not place.acquire(blocking=False):
                 with connection:
-                    log.warning("%s asks too much at once", peer.name)
+                    log.info("%s asks too much at once", peer.name)
                 return
             each = threading.Thread(target=self._converse, args=(connection, peer, place), daemon=True)
             self._conversations.add(each)
-            each.start()
+            try:
+                each.start()
+            except RuntimeError as error:
+                log.error("no thread can be had: %s", error)  # noqa: TRY400 (an operator is told, not a programmer)
+                self._conversations.discard(each)
+                place.release()
+                connection.close()
 
     def _converse(self, connection: socket.socket, peer: Peer, place: threading.BoundedSemaphore) -> None:
         try:
@@ -159,8 +167,12 @@ class ActorProcess:
         if isinstance(request, str):
             tell(cannot(request))
             return
+        if role_of(peer, self._config.settings.actor) is Role.STRANGER:
+            log.info("refused %s", peer.name)
+            tell(cannot(STRANGER))
+            return
         try:
-            if request.verb is Verb.FOLLOW and role_of(peer, self._config.settings.actor) is not Role.STRANGER:
+            if request.verb is Verb.FOLLOW:
                 self._follow(connection, request.after)
             else:
                 tell(self._do(request, peer, lambda record: tell({"step": _step(record)})))
@@ -174,25 +186,29 @@ class ActorProcess:
 
     def _do(self, request: Request, peer: Peer, told: Callable[[Record], None]) -> Document:
         with self._bench() as bench:
-            records = bench.setting.journal.records()
-            account = Account.of(records)
-            role = role_of(peer, bench.config.settings.actor)
-            wrong = unusable(bench.config, request.names)
-            wrong = wrong or objection(role, request, bench.config, account, time.time())
-            suspicion = self._suspicion(bench, records[-1] if records else None)
-            if wrong is None and role is not Role.OPERATOR and request.verb is Verb.CARRY_OUT and suspicion is not None:
-                wrong = f"nothing is done unattended now: {suspicion}"
-            if wrong is not None:
-                log.warning("refused to %s for %s: %s", request.verb, peer.name, wrong)
-                return cannot(wrong)
-            if request.verb is Verb.STATE:
-                return state_document(bench, account, suspicion)
-            unattended = role is Role.DAEMON and request.plan not in account.approved
-            work = Work(bench, peer.name, self._announcing(told), self._stopping.is_set, unattended=unattended)
-            if request.verb in {Verb.PLAN, Verb.BACKUPS}:
-                return work.answer(request)
+            if request.verb in _LOOKING:
+                return self._permitted(bench, request, peer, told)
+            # Who may ask for what is decided in one's turn: until then, somebody may have said no.
             with self._acting(request) as free:
-                return work.answer(request) if free else cannot("the actor is at work on something else: ask again")
+                if not free:
+                    return cannot("the actor is at work on something else: ask again")
+                return self._permitted(bench, request, peer, told)
+
+    def _permitted(self, bench: Workbench, request: Request, peer: Peer, told: Callable[[Record], None]) -> Document:
+        account, now = Account.of(bench.setting.journal.records()), time.time()
+        role = role_of(peer, bench.config.settings.actor)
+        suspicion = self._suspicion(bench)
+        wrong = unusable(bench.config, request.names) or objection(role, request, bench.config, account, now)
+        if wrong is None and role is not Role.OPERATOR and request.verb is Verb.CARRY_OUT and suspicion is not None:
+            wrong = f"nothing is done unattended now: {suspicion}"
+        if wrong is not None:
+            log.warning("refused to %s for %s: %s", request.verb, peer.name, wrong)
+            return cannot(wrong)
+        if request.verb is Verb.STATE:
+            return state_document(bench, account, suspicion)
+        unattended = role is Role.DAEMON and request.verb is Verb.CARRY_OUT and not approved(request, account, now)
+        work = Work(bench, peer.name, self._announcing(told), self._stopping.is_set, unattended=unattended)
+        return work.answer(request)
 
     @contextmanager
     def _acting(self, request: Request) -> Iterator[bool]:
@@ -206,8 +222,9 @@ class ActorProcess:
             if free:
                 self._turn.release()
 
-    def _suspicion(self, bench: Workbench, last: Record | None) -> str | None:
-        return self._clock.suspicion(last, required=bench.config.settings.actor.require_synchronised_clock)
+    def _suspicion(self, bench: Workbench) -> str | None:
+        required = bench.config.settings.actor.require_synchronised_clock
+        return self._clock.suspicion(bench.setting.journal.records(), required=required)
 
     def _announcing(self, told: Callable[[Record], None]) -> Callable[[Record], None]:
         def announce(record: Record) -> None:
@@ -227,8 +244,7 @@ class ActorProcess:
                     _send(connection, {"record": _thin(record)})
                 number = max(number, len(records))
                 # Also says that we are still here.
-                suspicion = self._suspicion(bench, records[-1] if records else None)
-                _send(connection, {"here": number, "clock": suspicion})
+                _send(connection, {"here": number, "clock": self._suspicion(bench)})
                 with self._news:
                     self._news.wait(BREATH)
 

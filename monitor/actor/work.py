@@ -20,7 +20,7 @@ from actions.recover import recover, thaw
 from actions.transaction import candidate_of, transact
 from config.model import Config
 from config.text import printable
-from monitor.actor.authority import issuers_unattended
+from monitor.actor.authority import issuers_of
 from monitor.actor.documents import Document, cannot, endings_document, made_document, set_document
 from monitor.actor.request import Request, Verb
 from monitor.actor.workbench import Workbench
@@ -116,8 +116,10 @@ class Work:
         if isinstance(candidates, NoCandidate):
             objection = Objection(Ground.NO_CANDIDATE, f"{candidates.flaw}: {candidates.detail}")
             return Refused((objection,)), inboxes
-        issuers = {name: issuers_unattended(bench.config, bench.config.components[name]) for name in wish.components}
-        sites = [bench.site(name, issuers[name] if self.unattended else ()) for name in wish.components]
+        sites = [
+            bench.site(name, issuers_of(bench.config, bench.config.components[name], unattended=self.unattended))
+            for name in wish.components
+        ]
         return make_plan(sites, candidates, bench.world, time.time(), wish.losses), inboxes
 
     def _propose(self, wish: Wish) -> Document:

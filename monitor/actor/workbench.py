@@ -37,14 +37,14 @@ class Workbench:
     def site(self, name: str, issuers: tuple[str, ...] = ()) -> Site:
         """Return the component called `name`, with what its endpoints present now.
 
-        `issuers`, where given, are whose certificates it may be given, instead of those of the component.
+        `issuers` are whose certificates it may be given; empty for anybody's.
         """
         component = self.config.components[name]
         stages = tuple(
             Stage(endpoint, self.surroundings.views(endpoint.clients), look_blocking(endpoint, time.time()).presented)
             for endpoint in endpoints_of(self.config, component)
         )
-        return Site(component, stages, issuers or component.allowed_issuers)
+        return Site(component, stages, issuers)
 
     def inbox(self, name: str) -> str:
         """Return the directory in which candidates for the component called `name` are put."""

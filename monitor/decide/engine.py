@@ -121,7 +121,7 @@ def _acted(policy: Policy, action: Action, situation: Situation, answer: Answer,
     in_use = situation.certificate.sha256 if situation.certificate else ""
     case = _Case(policy, kind, what, digest(situation.subject, policy.name, kind, what, in_use), situation, now)
     step = _step(case, answer)
-    tried = sum(1 for each in situation.attempts if (each.kind, each.what) == (kind, what))
+    tried = max((each.ended for each in situation.attempts if (each.kind, each.what) == (kind, what)), default=None)
     return Decision(
         situation.subject,
         policy.name,

@@ -9,7 +9,7 @@ import socket
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
-from threading import Thread
+from threading import BoundedSemaphore, Thread
 from types import MappingProxyType
 from typing import Final, cast
 
@@ -108,6 +108,10 @@ def _resolve_blocking(endpoint: Endpoint) -> Addresses:
         return _unresolved(endpoint)
 
 
+_LOOKUPS: Final = BoundedSemaphore(256)
+"""Names looked up at once: a name server that is silent holds each of them longer than anybody waits."""
+
+
 def _unresolved(endpoint: Endpoint) -> Unreachable:
     detail = f"the name was not resolved within {endpoint.timeout:g} s"
     return Unreachable(printable(endpoint.host), UnreachableReason.TIMED_OUT, detail)
@@ -117,7 +121,19 @@ def _lookup_aside(host: str) -> Future[Addresses]:
     """Look `host` up in a thread that nobody waits for at exit: a resolver cannot be interrupted."""
     future: Future[Addresses] = Future()
     future.set_running_or_notify_cancel()
-    Thread(target=lambda: future.set_result(_lookup(host)), name="resolver", daemon=True).start()
+    if not _LOOKUPS.acquire(blocking=False):
+        future.set_result(
+            Unreachable(printable(host), UnreachableReason.TIMED_OUT, "too many names wait for an answer")
+        )
+        return future
+
+    def work() -> None:
+        try:
+            future.set_result(_lookup(host))
+        finally:
+            _LOOKUPS.release()
+
+    Thread(target=work, name="resolver", daemon=True).start()
     return future
 
 
