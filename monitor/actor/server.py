@@ -74,6 +74,8 @@ class ActorProcess:
         self._read: Signature = ()
         """Of the files that the surroundings were read from, as they were."""
         self._config = config
+        self._seen = config.digest
+        """Of what was read last from the disk, good or not."""
         self._clock = ClockWatch(World())
         self._settling = threading.Lock()
         """Held by whoever reads the configuration."""
@@ -92,8 +94,8 @@ class ActorProcess:
             self._wake.send(b".")
 
     def expire(self) -> None:
-        """Have everything that the configuration names read again before the next request; called by a signal, too."""
-        self._surroundings = None
+        """Have everything read again before the next request; called by a signal, too."""
+        self._seen, self._surroundings = "", None
 
     def recover(self) -> None:
         """Finish or undo what a crash left, and make the inboxes; raises JournalError, OSError."""
@@ -167,7 +169,7 @@ class ActorProcess:
         if isinstance(request, str):
             tell(cannot(request))
             return
-        if role_of(peer, self._config.settings.actor) is Role.STRANGER:
+        if self._role(peer) is Role.STRANGER:
             log.info("refused %s", peer.name)
             tell(cannot(STRANGER))
             return
@@ -252,23 +254,32 @@ class ActorProcess:
     def _bench(self) -> Iterator[Workbench]:
         """Give a workbench for the configuration as it is now; raises JournalError, OSError."""
         with self._settling:
-            surroundings = self._surroundings
-            stale = surroundings is None or digest_on_disk(self._path) != surroundings.config.digest
-            if surroundings is None or stale or _signature(surroundings.paths()) != self._read:
-                self._config = self._loaded() if stale else self._config
-                surroundings, findings = read_surroundings(self._config)
+            config, surroundings = self._refresh(), self._surroundings
+            known = surroundings is not None and surroundings.config is config
+            if surroundings is None or not known or _signature(surroundings.paths()) != self._read:
+                surroundings, findings = read_surroundings(config)
                 for each in findings:
                     log.warning("%s", each.detail)
                 self._surroundings, self._read = surroundings, _signature(surroundings.paths())
         with workbench(surroundings) as bench:
             yield bench
 
-    def _loaded(self) -> Config:
-        found = load(self._path, os.environ)
-        if isinstance(found, Config):
-            return found
-        log.error("kept the old configuration: the new one has %d mistakes, the first: %s", len(found), found[0])
+    def _refresh(self) -> Config:
+        """Return the configuration, read again where the disk has another than was read last."""
+        digest = digest_on_disk(self._path)
+        if digest != self._seen:
+            self._seen = digest
+            found = load(self._path, os.environ)
+            if isinstance(found, Config):
+                self._config = found
+            else:
+                mistakes = f"{len(found)} mistakes, the first: {found[0]}"
+                log.error("kept the old configuration: the new one has %s", mistakes)
         return self._config
+
+    def _role(self, peer: Peer) -> Role:
+        with self._settling:
+            return role_of(peer, self._refresh().settings.actor)
 
 
 def state_document(bench: Workbench, account: Account, suspicion: str | None) -> Document:
