@@ -85,8 +85,7 @@ def fifo(path: Path) -> None:
 
 def listener(path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as listening:
-        os.chdir(path.parent)
-        listening.bind(path.name)
+        listening.bind(str(path))
 
 
 def huge(path: Path) -> None:

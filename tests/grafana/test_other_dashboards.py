@@ -70,6 +70,7 @@ def test_every_query_of_theirs_finds_something(cleanup: ExitStack, tmp_path: Pat
         chosen = prometheus["files" if dashboard.startswith("x509") else "probes"]
         for each in queries:
             chosen.wait_until(each.replace("$instance", ".*").replace("$job", "ssl"))
+    prometheus["probes"].wait_until(f"count(ssl_probe_success) == {len(addresses)}")
     # As with the exporters, the instance is what was probed.
     instances = {labels["instance"] for labels, _ in prometheus["probes"].query("ssl_probe_success")}
     assert instances == set(addresses)
