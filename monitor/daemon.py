@@ -271,6 +271,7 @@ class Daemon:
         gc.set_threshold(10_000, 20, 100)
         self.store.start()
         self.telling.looked_at_everything()
+        self.decider.begin()
         self._announced = True
         systemd.notify("READY=1", f"STATUS=keeping vigil over {len(self.beliefs.known)} targets")
         interval = systemd.watchdog_interval()

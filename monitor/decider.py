@@ -55,6 +55,7 @@ class Decider:
         self._docket = Docket(())
         self._touched: set[str] = set()
         self._news = asyncio.Event()
+        self._begun = asyncio.Event()
         self.counted: dict[tuple[str, str], int] = {}
         """How many decisions were new, by policy and action."""
 
@@ -96,8 +97,13 @@ class Decider:
         """Return what stands about a subject."""
         return self._docket.standing.get(subject, ())
 
+    def begin(self) -> None:
+        """Decide from now on, since everything was looked at once."""
+        self._begun.set()
+
     async def run(self) -> None:
         """Decide until cancelled."""
+        await self._begun.wait()
         self._docket.set_policies(self._config().policies)
         self._touch_all()
         offset = time.time() - time.monotonic()
