@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Final
 
 from cryptography import x509
 
 from actions.candidate import Candidate
+from actions.ending import Ground
 from config.text import printable
 from config.vocabulary import Code
 from probes.assess import earliest_end
@@ -23,44 +23,6 @@ from probes.judge.time import judge_time, moment
 from probes.trust import Trust
 
 HOUR: Final = 3_600
-
-
-class Ground(StrEnum):
-    """Why a candidate may not be installed."""
-
-    KEY_MISMATCH = "key_mismatch"
-    INCOMPLETE_CHAIN = "incomplete_chain"
-    WRONG_ORDER = "wrong_order"
-    NAMES_MISSING = "names_missing"
-    NOT_VALID_NOW = "not_valid_now"
-    TOO_SHORT = "too_short"
-    WEAK_KEY = "weak_key"
-    WEAK_SIGNATURE = "weak_signature"
-    ISSUER_NOT_ALLOWED = "issuer_not_allowed"
-    NO_CLIENT_ACCEPTS = "no_client_accepts"
-    CLIENT_LOST = "client_lost"
-    """A client accepts what is served today and would not accept the candidate."""
-    CANNOT_BE_SERVED = "cannot_be_served"
-    """A TLS library refuses to load it, or to complete a handshake with it."""
-    NOTHING_TO_DO = "nothing_to_do"
-    NO_CHAIN_TO_WRITE = "no_chain_to_write"
-    KEY_WOULD_BE_EXPOSED = "key_would_be_exposed"
-    KEYSTORE_WOULD_BE_LOST = "keystore_would_be_lost"
-    """It holds what a new one would not, or is not opened by its password."""
-    UNREADABLE = "unreadable"
-    NO_CANDIDATE = "no_candidate"
-    """What was given makes none, or not yet."""
-    EMPTY_INBOX = "empty_inbox"
-    INBOX_UNSAFE = "inbox_unsafe"
-    QUARANTINED = "quarantined"
-    """It was tried, and failed by its own fault."""
-    REJECTED = "rejected"
-    """A person said no."""
-    FROZEN = "frozen"
-    """Nothing is done to the component until an operator says so."""
-    UNUSABLE = "unusable"
-    """What is on disk makes no candidate."""
-    PATH_SHARED = "path_shared"
 
 
 @dataclass(frozen=True, slots=True)

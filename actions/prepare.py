@@ -13,9 +13,10 @@ from typing import Final, Protocol
 from actions.artefact import carried_over, digest_of, keys_in, presented_by, render, says_the_same
 from actions.backup import state_of
 from actions.candidate import Candidate, Given, NoCandidate, PrivateKey, read_candidate
+from actions.ending import Ground
 from actions.keystore import loss
 from actions.plan import Change, FileState, Kind, Order, Plan, Serving
-from actions.precheck import Demands, Ground, Objection, dropped_names, precheck
+from actions.precheck import Demands, Objection, dropped_names, precheck
 from actions.rehearse import CannotBeServed, Effect, Stage, rehearse
 from config.address import is_ip_address
 from config.model import Artefacts, Component

@@ -17,17 +17,15 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from actions.account import RECENT, Account, Ended, Wish
-from actions.ending import Cause, Outcome
+from actions.ending import Cause, Ground, Outcome
 from actions.journal import Event as Step
 from actions.journal import Record
 from actions.plan import Kind
-from actions.precheck import Ground
 from config.model import Component, Config
 from config.policy import Notify
 from config.text import printable
 from config.vocabulary import Code, ComponentState, Mode, Severity, TargetKind, UnreachableReason
-from monitor.actor.documents import Document
-from monitor.actor.request import Request, Verb, encode
+from monitor.actor.request import Document, Request, Verb, encode
 from monitor.agenda import Agenda
 from monitor.beliefs import Beliefs
 from monitor.decide.decision import Decision, Standing, kind_of

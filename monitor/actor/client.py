@@ -9,8 +9,7 @@ from contextlib import contextmanager
 from typing import IO, Any, Final
 
 from config.text import printable
-from monitor.actor.documents import Document
-from monitor.actor.request import Request, encode
+from monitor.actor.request import Document, Request, encode
 
 LONGEST_ACT: Final = 3600.0
 """Seconds between two steps of a transaction: each has time limits of its own."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
-from typing import Any
 
 from actions.account import Ended
 from actions.backup import BackupSet
@@ -16,9 +15,8 @@ from actions.service import steps
 from actions.transaction import candidate_of
 from config.service import Service
 from config.text import printable
+from monitor.actor.request import Document
 from probes.certificate import Certificate
-
-Document = dict[str, Any]
 
 
 def cannot(why: str) -> Document:

@@ -12,6 +12,9 @@ from typing import Any, Final
 from actions.account import Wish
 from actions.plan import Kind
 
+Document = dict[str, Any]
+"""What is answered: plain values."""
+
 LONGEST: Final = 8192
 """Bytes of a request."""
 MOST_NAMES: Final = 64

@@ -26,8 +26,8 @@ from config.model import Config
 from config.text import printable
 from monitor import systemd
 from monitor.actor.authority import STRANGER, Peer, Role, approved, objection, ourselves, peer_of, role_of
-from monitor.actor.documents import Document, cannot, ended_document
-from monitor.actor.request import LONGEST, Request, Verb, decode
+from monitor.actor.documents import cannot, ended_document
+from monitor.actor.request import LONGEST, Document, Request, Verb, decode
 from monitor.actor.work import Work, unusable
 from monitor.actor.workbench import Workbench, workbench
 from monitor.listen import ListenError, listen_unix

@@ -10,19 +10,19 @@ from actions import backup
 from actions.account import Account, Wish
 from actions.backup import BackupSet
 from actions.candidate import Given, NoCandidate, read_candidates
-from actions.ending import Outcome
+from actions.ending import Ground, Outcome
 from actions.inbox import Inbox, InboxUnsafe, empty, open_inbox
 from actions.journal import Event, Record
 from actions.plan import Kind
-from actions.precheck import Ground, Objection
+from actions.precheck import Objection
 from actions.prepare import Prepared, Refused, keys_at_hand, make_plan, plan_activation, plan_rollback
 from actions.recover import recover, thaw
 from actions.transaction import candidate_of, transact
 from config.model import Config
 from config.text import printable
 from monitor.actor.authority import issuers_of
-from monitor.actor.documents import Document, cannot, endings_document, made_document, set_document
-from monitor.actor.request import Request, Verb
+from monitor.actor.documents import cannot, endings_document, made_document, set_document
+from monitor.actor.request import Document, Request, Verb
 from monitor.actor.workbench import Workbench
 
 DEFAULT_SET = "default"

@@ -22,8 +22,7 @@ from config.model import Config
 from config.text import printable
 from monitor.actor.authority import ourselves
 from monitor.actor.client import NoActor, ask
-from monitor.actor.documents import Document
-from monitor.actor.request import Request, Verb
+from monitor.actor.request import Document, Request, Verb
 from monitor.actor.work import DEFAULT_SET, Hand, Work
 from monitor.actor.workbench import workbench
 from monitor.commands.check import iso

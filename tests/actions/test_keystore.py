@@ -14,9 +14,9 @@ from cryptography.hazmat.primitives.serialization import NoEncryption, pkcs12
 
 import actions.keystore
 from actions.candidate import PrivateKey
+from actions.ending import Ground
 from actions.keystore import loss, seal
 from actions.plan import Kind, plan_from_json, plan_to_json
-from actions.precheck import Ground
 from actions.prepare import Prepared, Refused, Site, keys_at_hand, make_plan, plan_activation, plan_rollback
 from actions.rehearse import Stage
 from actions.transaction import candidate_of

@@ -8,7 +8,8 @@ from dataclasses import replace
 import pytest
 
 from actions.candidate import Candidate
-from actions.precheck import HOUR, Demands, Ground, dropped_names, precheck
+from actions.ending import Ground
+from actions.precheck import HOUR, Demands, dropped_names, precheck
 from config.vocabulary import VerifierName
 from monitor.lab.ca import DAY, Authority, KeyType, self_signed
 from tests.actions.kit import ISSUING, NAME, NOW, ROOT, good, made, value, view

@@ -12,8 +12,9 @@ import pytest
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, NoEncryption, PrivateFormat
 
 from actions.candidate import Candidate, PrivateKey
+from actions.ending import Ground
 from actions.plan import FileState, Kind
-from actions.precheck import Ground, Objection
+from actions.precheck import Objection
 from actions.prepare import Prepared, Refused, Site, keys_at_hand, make_plan, plan_activation
 from actions.rehearse import Stage
 from actions.world import World

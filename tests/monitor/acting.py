@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 from monitor.actor.client import NoActor, ask
-from monitor.actor.documents import Document
-from monitor.actor.request import Request, Verb
+from monitor.actor.request import Document, Request, Verb
 from monitor.lab.ca import Authority, Issued, KeyType, bundle, new_key
 from monitor.lab.process import find_command, wait_for
 from monitor.lab.servers import Nginx, Site, write_site
