@@ -24,6 +24,8 @@ from monitor.lab.servers import Lighttpd, replace_file
 from monitor.steward import actions_of
 
 COMPONENTS: Final = ("console", "portal")
+CLIENTS: Final = 2
+"""That must accept each of them: browser and finder."""
 
 
 def bad_replacement(listen: str | None) -> int:
@@ -45,6 +47,8 @@ def bad_replacement(listen: str | None) -> int:
 
 
 def _tell(screen: Screen, story: Story, appliance: Appliance) -> bool:
+    # A daemon that is ready has looked at every file, but not yet at every endpoint.
+    wait_for(lambda: len(_accepted(appliance)) == len(COMPONENTS) * CLIENTS, PATIENCE, "the first verdicts")
     files, served, accepted = _on_disk(appliance), _served(appliance), _accepted(appliance)
     story.act("who accepts what, before")
     _say_all(screen, accepted)
