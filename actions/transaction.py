@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from actions import backup, service, target
-from actions.account import frozen, quarantined
+from actions.account import Account
 from actions.backup import BackupError
 from actions.ending import CANDIDATES_FAULT, Cause, Ending, Failure, Outcome
 from actions.journal import Event, Journal, JournalError, Record
@@ -178,11 +178,11 @@ class Transaction:
         return self.conclude(failure)
 
     def _check(self) -> Failure | None:
-        records = self.setting.journal.records()
-        for component, reason in frozen(records).items():
+        account = Account.of(self.setting.journal.records())
+        for component, reason in account.frozen.items():
             if component in self.plan.components:
                 return Failure(Cause.COMPONENT_FROZEN, f"{component} is frozen until an operator clears it ({reason})")
-        failed = quarantined(records).get(candidate_of(self.plan)) if self.plan.changes else None
+        failed = account.quarantined.get(candidate_of(self.plan)) if self.plan.changes else None
         if failed is not None:
             return Failure(Cause.QUARANTINED, f"this candidate is in quarantine ({failed})")
         return None

@@ -29,7 +29,7 @@ from monitor import systemd
 from monitor.actor.request import Verb
 from monitor.beliefs import Beliefs
 from monitor.bus import Bus
-from monitor.decide.decision import Decision, Standing
+from monitor.decide.decision import ORDERED, Decision
 from monitor.decide.outlook import outlook
 from monitor.decide.situation import Situation
 from monitor.decider import Decider
@@ -55,8 +55,6 @@ log = logging.getLogger("certvigil.daemon")
 
 STOP_WITHIN: Final = 4.0
 """Seconds for everything to end in after SIGTERM."""
-_NOT_BEGUN: Final = frozenset({Standing.ACT, Standing.AWAIT_APPROVAL, Standing.PLAN})
-"""Decisions that something is to be done about at every start."""
 HOUSEKEEPING: Final = 15.0
 """Seconds between two looks at certvigil's own state."""
 
@@ -183,7 +181,7 @@ class Daemon:
         self.steward.recorded_until = self.store.newest_action()
         # What was to be done and had not begun is decided again.
         self.decider.restore(
-            (subject, identity) for subject, identity, standing in self.store.decisions() if standing not in _NOT_BEGUN
+            (subject, identity) for subject, identity, standing in self.store.decisions() if standing not in ORDERED
         )
         vigils = (self.files, self.endpoints, self.steward, self.decider, self.telling)
         for vigil in (*(each.run() for each in vigils), self._announce(), self._keep_house()):

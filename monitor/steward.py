@@ -25,10 +25,11 @@ from config.model import Component, Config
 from config.policy import Notify
 from config.text import printable
 from config.vocabulary import Code, ComponentState, Mode, Severity, TargetKind, UnreachableReason
-from monitor.actor.request import Document, Request, Verb, encode
+from monitor.actor.client import LONGEST_ACT
+from monitor.actor.request import LONGEST_REASON, Document, Request, Verb, encode
 from monitor.agenda import Agenda
 from monitor.beliefs import Beliefs
-from monitor.decide.decision import Decision, Standing, kind_of
+from monitor.decide.decision import ORDERED, Decision, Standing, kind_of
 from monitor.decide.situation import Approval, Attempt, Candidate, Result, result_of
 from monitor.events import Action, ActionEnded
 from monitor.known import Known
@@ -40,7 +41,6 @@ from probes.judge.time import moment
 log = logging.getLogger("certvigil.steward")
 
 MOST_ORDERS: Final = 1000
-MOST_WORDS: Final = 500
 SETTLE: Final = 1.0
 """Seconds without a change after which an inbox is taken as it is: people copy one file after the other."""
 REFRESH: Final = 15.0
@@ -48,13 +48,10 @@ REFRESH: Final = 15.0
 RECONNECT: Final = (0.5, 1.0, 5.0, 30.0)
 """Seconds before the actor is looked for again."""
 LONGEST_ANSWER: Final = 4 * 2**20
-LONGEST_ACT: Final = 3600.0
 LONGEST_ANSWER_AFTER: Final = 120.0
 """Seconds that looking, which other acts may hold up, takes at most."""
 SILENCE: Final = 30.0
 """Seconds without a word after which an actor that is followed counts as gone."""
-_TO_DO: Final = frozenset({Standing.ACT, Standing.AWAIT_APPROVAL, Standing.PLAN})
-"""What the actor is asked for."""
 _PENDING: Final = frozenset(
     {Standing.ACT, Standing.AWAIT_APPROVAL, Standing.AWAIT_WINDOW, Standing.AWAIT_RETRY, Standing.PLAN}
 )
@@ -358,7 +355,7 @@ class Steward:
     async def word(self, verb: Verb, plan: str, by: str, why: str) -> Document | str:
         """Have the actor note what `by` says of a plan; return its answer, or why it takes none."""
         sentence = f"said by {by}" + (f": {why}" if why else "")
-        answer = await self._ask(Request(verb, plan=plan, why=printable(sentence)[:MOST_WORDS]))
+        answer = await self._ask(Request(verb, plan=plan, why=printable(sentence)[:LONGEST_REASON]))
         if answer is None or not answer.keys() & {"approved", "rejected"}:
             return _why_not(answer)
         return answer
@@ -367,7 +364,7 @@ class Steward:
 
     def order(self, decision: Decision) -> None:
         """Have done soon what was decided."""
-        if decision.standing in _TO_DO and decision.subject in self.components:
+        if decision.standing in ORDERED and decision.subject in self.components:
             try:
                 self._orders.put_nowait(decision)
             except asyncio.QueueFull:
@@ -407,7 +404,7 @@ class Steward:
         why = "; ".join(each.because for each in decision.reasons)
         log.info("having %s carried out: %s of %s", plan[:16], wish.kind, name)
         answer = await self._ask(
-            Request(Verb.CARRY_OUT, wish, plan, why=f"policy {decision.policy}: {why}"[:MOST_WORDS])
+            Request(Verb.CARRY_OUT, wish, plan, why=f"policy {decision.policy}: {why}"[:LONGEST_REASON])
         )
         if answer is not None and "cannot" in answer:
             # What would be done is by now another plan, perhaps: it is proposed anew.

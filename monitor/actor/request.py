@@ -20,7 +20,8 @@ LONGEST: Final = 8192
 MOST_NAMES: Final = 64
 _NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
 _HASH: Final = re.compile(r"[0-9a-f]{8,64}")
-_WORDS: Final = 500
+LONGEST_REASON: Final = 500
+"""Characters."""
 
 
 class Verb(StrEnum):
@@ -117,6 +118,6 @@ def _objection(request: Request) -> str | None:
         return "names are letters, digits, '_', '.' and '-', at most 64 of them"
     if request.plan and not _HASH.fullmatch(request.plan):
         return "a plan is named by its hash, of which at least 8 digits are given"
-    if len(request.why) > _WORDS or request.after < 0:
-        return f"a reason has at most {_WORDS} characters, and a number is not negative"
+    if len(request.why) > LONGEST_REASON or request.after < 0:
+        return f"a reason has at most {LONGEST_REASON} characters, and a number is not negative"
     return None

@@ -55,13 +55,18 @@ class Workbench:
         return backup.sets(self.world, self.setting.backups, name)
 
 
+def journal_path(config: Config) -> str:
+    """Return where the actor's journal lies."""
+    return os.path.join(config.settings.actor.directory, "journal.jsonl")
+
+
 @contextmanager
 def workbench(surroundings: Surroundings) -> Iterator[Workbench]:
     """Give what is needed to act; raises OSError or JournalError where the actor's directory cannot be used."""
     config, world = surroundings.config, World()
     directory = config.settings.actor.directory
     os.makedirs(directory, mode=0o700, exist_ok=True)
-    journal = Journal(world, os.path.join(directory, "journal.jsonl"))
+    journal = Journal(world, journal_path(config))
     try:
         services = {name: each.service for name, each in config.components.items() if each.service is not None}
         terms = Terms(*astuple(config.settings.validation))

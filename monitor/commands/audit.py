@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import closing
@@ -15,6 +14,7 @@ from config.model import Config
 from config.text import printable
 from monitor.actor.client import NoActor, talking
 from monitor.actor.request import Request, Verb
+from monitor.actor.workbench import journal_path
 from monitor.commands.check import iso
 from monitor.commands.config import loaded
 from monitor.commands.screen import Screen
@@ -60,7 +60,7 @@ def _records(config: Config) -> Iterator[Mapping[str, Any]]:
                     return
                 yield document["record"]
     except NoActor:
-        with closing(Journal(World(), os.path.join(config.settings.actor.directory, "journal.jsonl"))) as journal:
+        with closing(Journal(World(), journal_path(config))) as journal:
             for record in journal.records():
                 yield {
                     "at": record.at,

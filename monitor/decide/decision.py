@@ -34,6 +34,8 @@ class Standing(StrEnum):
     """It was done and did not help, or what it acts with was at fault: doing it again would not help."""
 
 
+ORDERED = frozenset({Standing.ACT, Standing.AWAIT_APPROVAL, Standing.PLAN})
+"""What the actor is asked for, again at every start where it had not begun."""
 PASSED_OVER = frozenset({Standing.AWAIT_CANDIDATE, Standing.SPENT})
 """What a policy further down may still act in spite of."""
 
