@@ -14,6 +14,7 @@ from config import profile
 from config.channel import Channel, Telling
 from config.document import Document, Mistake, Path, join, parse, shown, substitute
 from config.fields import RESERVED_NAMES, channel_url, heartbeat_url
+from config.host import own_name
 from config.model import (
     DEFAULT_CLIENT,
     CertifiStore,
@@ -99,6 +100,7 @@ def _config(root: Root, declared: _Declared, told: _Told, files: Iterable[_File]
     clients = {name: each.build(name) for name, each in root.clients.items()}
     return Config(
         settings=root.settings(),
+        host=root.host or own_name(),
         watches=tuple(each.build() for each in root.watch),
         files=tuple(declared.files),
         endpoints=MappingProxyType(declared.endpoints),

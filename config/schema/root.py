@@ -14,6 +14,7 @@ from config.fields import (
     Handshakes,
     HistoryDays,
     Host,
+    HostName,
     Interval,
     LastDay,
     ListenAddress,
@@ -165,6 +166,8 @@ class Root(Section):
     """When a change counts as good, and when it is undone."""
     actor: Actor = Actor()
     """The one with the rights to act."""
+    host: HostName | None = None
+    """What to call this host in messages, records and answers; by default its fully qualified name."""
     state_directory: AbsolutePath = _SETTINGS.state_directory
     """Where the database lives."""
     socket: AbsolutePath = _SETTINGS.socket
