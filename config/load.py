@@ -280,11 +280,13 @@ def _declare(document: Document, validated: Validated) -> _Declared:
     for index, endpoint in zip(validated.positions.get("endpoints", ()), validated.root.endpoints, strict=True):
         declared.add_endpoint(endpoint.build(), ("endpoints", index))
     for name, section in validated.root.components.items():
-        component, endpoints = section.build(name)
+        component, endpoints = section.build(name, validated.root.keys)
         declared.components[name] = component
         for role, path in component.artefacts.files.items():
             password_file = component.artefacts.password_file if role is FileRole.KEYSTORE else None
-            file = FileTarget(f"{name}/{role}", path, role, name, password_file=password_file)
+            file = FileTarget(
+                f"{name}/{role}", path, role, name, password_file=password_file, keys=component.keys
+            )
             declared.add_file(file, ("components", name, "artefacts", str(role)))
         for index, built in enumerate(endpoints):
             declared.add_endpoint(built, ("components", name, "endpoints", index))

@@ -159,6 +159,7 @@ def _component(component: Component, endpoints: Mapping[str, Endpoint]) -> dict[
         "mode": str(component.mode),
         "write_mode": str(component.write_mode),
         "labels": dict(component.labels),
+        "keys": str(component.keys),
     }
 
 
