@@ -284,9 +284,7 @@ def _declare(document: Document, validated: Validated) -> _Declared:
         declared.components[name] = component
         for role, path in component.artefacts.files.items():
             password_file = component.artefacts.password_file if role is FileRole.KEYSTORE else None
-            file = FileTarget(
-                f"{name}/{role}", path, role, name, password_file=password_file, keys=component.keys
-            )
+            file = FileTarget(f"{name}/{role}", path, role, name, password_file=password_file, keys=component.keys)
             declared.add_file(file, ("components", name, "artefacts", str(role)))
         for index, built in enumerate(endpoints):
             declared.add_endpoint(built, ("components", name, "endpoints", index))

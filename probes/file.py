@@ -68,9 +68,7 @@ def look_at_file(target: FileTarget, now: float, opened: Callable[[str], int] = 
             target.name, now, identity, FileContent.NOTHING, mode=mode, owner=owner, failure=read.data
         )
     blocks = (
-        split(read.data)
-        if target.role is not FileRole.KEYSTORE
-        else _unlocked(read.data, target.password_file, opened)
+        split(read.data) if target.role is not FileRole.KEYSTORE else _unlocked(read.data, target.password_file, opened)
     )
     failures = [Unreadable(fault.reason, fault.detail) for fault in blocks.faults[:1]]
     certificates, bad = _certificates(blocks.certificates)

@@ -12,7 +12,7 @@ import os
 import platform
 import resource
 import struct
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
@@ -49,55 +49,39 @@ _X32: Final = 0x40000000
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """A kind of processor: how the kernel calls it, and its numbers of system calls."""
+    """A kind of processor: how the kernel calls it, and where its numbers of system calls stand."""
 
     architecture: int
-    numbers: dict[str, int]
+    column: int
+    """Of the tables of system calls."""
 
 
-_X86_64: Final = Machine(
-    0xC000003E,
-    {
-        **{"read": 0, "write": 1, "close": 3, "fstat": 5, "poll": 7, "lseek": 8, "mmap": 9, "mprotect": 10},
-        **{"munmap": 11, "brk": 12, "rt_sigaction": 13, "rt_sigprocmask": 14, "rt_sigreturn": 15, "pread64": 17},
-        **{"readv": 19, "writev": 20, "sched_yield": 24, "mremap": 25, "madvise": 28, "dup": 32, "nanosleep": 35},
-        **{"getpid": 39, "exit": 60, "uname": 63, "fcntl": 72, "gettimeofday": 96, "sysinfo": 99, "getuid": 102},
-        **{"getgid": 104, "geteuid": 107, "getegid": 108, "sigaltstack": 131, "gettid": 186, "time": 201},
-        **{"futex": 202, "getdents64": 217, "restart_syscall": 219, "clock_gettime": 228, "clock_getres": 229},
-        **{"clock_nanosleep": 230, "exit_group": 231, "openat": 257, "newfstatat": 262, "readlinkat": 267},
-        **{"set_robust_list": 273, "getrandom": 318, "statx": 332, "rseq": 334},
-        # By which older and other C libraries do the same.
-        **{"open": 2, "stat": 4, "lstat": 6, "access": 21, "readlink": 89},
-        # For the one that begins those who read.
-        **{"pipe2": 293, "clone": 56, "clone3": 435, "fork": 57, "vfork": 58, "wait4": 61, "waitid": 247, "kill": 62},
-        **{"prctl": 157, "prlimit64": 302, "setrlimit": 160, "getrlimit": 97, "getppid": 110, "ppoll": 271},
-        **{"dup2": 33, "dup3": 292, "close_range": 436},
-    },
-)
-_AARCH64: Final = Machine(
-    0xC00000B7,
-    {
-        **{"read": 63, "write": 64, "close": 57, "fstat": 80, "ppoll": 73, "lseek": 62, "mmap": 222, "mprotect": 226},
-        **{"munmap": 215, "brk": 214, "rt_sigaction": 134, "rt_sigprocmask": 135, "rt_sigreturn": 139, "pread64": 67},
-        **{"readv": 65, "writev": 66, "sched_yield": 124, "mremap": 216, "madvise": 233, "dup": 23, "nanosleep": 101},
-        **{"getpid": 172, "exit": 93, "uname": 160, "fcntl": 25, "gettimeofday": 169, "sysinfo": 179, "getuid": 174},
-        **{"getgid": 176, "geteuid": 175, "getegid": 177, "sigaltstack": 132, "gettid": 178},
-        **{"futex": 98, "getdents64": 61, "restart_syscall": 128, "clock_gettime": 113, "clock_getres": 114},
-        **{"clock_nanosleep": 115, "exit_group": 94, "openat": 56, "newfstatat": 79, "readlinkat": 78},
-        **{"set_robust_list": 99, "getrandom": 278, "statx": 291, "rseq": 293},
-        **{"pipe2": 59, "clone": 220, "clone3": 435, "wait4": 260, "waitid": 95, "kill": 129},
-        **{"prctl": 167, "prlimit64": 261, "setrlimit": 164, "getrlimit": 163, "getppid": 173},
-        **{"dup3": 24, "close_range": 436},
-    },
-)
-_MACHINES: Final = {"x86_64": _X86_64, "aarch64": _AARCH64}
-_FORKING: Final = frozenset(
-    {
-        *("pipe2", "clone", "clone3", "fork", "vfork", "wait4", "waitid", "kill", "prctl", "prlimit64", "setrlimit"),
-        *("getrlimit", "getppid", "dup2", "dup3", "close_range"),
-    }
-)
-_READING: Final = frozenset((*_X86_64.numbers, *_AARCH64.numbers)) - _FORKING
+_READING: Final = """
+    access 21 -, brk 12 214, clock_getres 229 114, clock_gettime 228 113, clock_nanosleep 230 115, close 3 57,
+    dup 32 23, exit 60 93, exit_group 231 94, fcntl 72 25, fstat 5 80, futex 202 98, getdents64 217 61,
+    getegid 108 177, geteuid 107 175, getgid 104 176, getpid 39 172, getrandom 318 278, gettid 186 178,
+    gettimeofday 96 169, getuid 102 174, lseek 8 62, lstat 6 -, madvise 28 233, mmap 9 222, mprotect 10 226,
+    mremap 25 216, munmap 11 215, nanosleep 35 101, newfstatat 262 79, open 2 -, openat 257 56, poll 7 -,
+    ppoll 271 73, pread64 17 67, read 0 63, readlink 89 -, readlinkat 267 78, readv 19 65,
+    restart_syscall 219 128, rseq 334 293, rt_sigaction 13 134, rt_sigprocmask 14 135, rt_sigreturn 15 139,
+    sched_yield 24 124, set_robust_list 273 99, sigaltstack 131 132, stat 4 -, statx 332 291, sysinfo 99 179,
+    time 201 -, uname 63 160, write 1 64, writev 20 66
+"""
+"""System calls by which files are read and answers given, in whichever C library: name, numbers on x86-64 and AArch64,
+"-" where there is none."""
+_BEGINNING: Final = """
+    clone 56 220, clone3 435 435, close_range 436 436, dup2 33 -, dup3 292 24, fork 57 -, getppid 110 173,
+    getrlimit 97 163, kill 62 129, pipe2 293 59, prctl 157 167, prlimit64 302 261, setrlimit 160 164, vfork 58 -,
+    wait4 61 260, waitid 247 95
+"""
+"""And those by which processes that read are begun, limited, confined and ended."""
+_MACHINES: Final = {"x86_64": Machine(0xC000003E, 1), "aarch64": Machine(0xC00000B7, 2)}
+
+
+def numbers(machine: Machine, *tables: str) -> dict[str, int]:
+    """Return the numbers that system calls have on a machine, by name."""
+    rows = (row.split() for table in tables for row in table.split(","))
+    return {row[0]: int(row[machine.column]) for row in rows if row[machine.column] != "-"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +126,7 @@ def renounce(user: int, group: int) -> tuple[str, ...]:
     _checked(libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0))
     for each in (resource.RLIMIT_CORE, resource.RLIMIT_FSIZE, resource.RLIMIT_MEMLOCK, resource.RLIMIT_MSGQUEUE):
         resource.setrlimit(each, (0, 0))
-    if not _filter(libc, _READING | _FORKING):
+    if not _filter(libc, _READING, _BEGINNING):
         left.append("system calls are not filtered on this kind of processor")
     return tuple(left)
 
@@ -200,18 +184,18 @@ class _Program(ctypes.Structure):
     _fields_ = (("length", ctypes.c_ushort), ("instructions", ctypes.c_char_p))
 
 
-def _filter(libc: ctypes.CDLL, allowed: Iterable[str]) -> bool:
-    """Refuse all other system calls from now on; return whether that is known to work here."""
+def _filter(libc: ctypes.CDLL, *tables: str) -> bool:
+    """Refuse all system calls that are in none of these tables; return whether how is known of this processor."""
     machine = _MACHINES.get(platform.machine())
     if machine is None or struct.calcsize("P") != 8:
         return False
-    code = b"".join(_INSTRUCTION.pack(*each) for each in program(machine, allowed))
+    code = b"".join(_INSTRUCTION.pack(*each) for each in program(machine, numbers(machine, *tables)))
     made = _Program(len(code) // _INSTRUCTION.size, code)
     _checked(libc.prctl(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, ctypes.byref(made), 0, 0))
     return True
 
 
-def program(machine: Machine, allowed: Iterable[str]) -> Iterator[tuple[int, int, int, int]]:
+def program(machine: Machine, allowed: Mapping[str, int]) -> Iterator[tuple[int, int, int, int]]:
     """Yield a filter that refuses all system calls but `allowed`, and of these, to open a file for writing."""
     yield _LOAD, 0, 0, _ARCHITECTURE
     yield _IF_EQUAL, 1, 0, machine.architecture
@@ -219,8 +203,7 @@ def program(machine: Machine, allowed: Iterable[str]) -> Iterator[tuple[int, int
     yield _LOAD, 0, 0, _NUMBER
     yield _IF_AT_LEAST, 0, 1, _X32
     yield _RETURN, 0, 0, _REFUSE
-    numbers = {name: machine.numbers[name] for name in sorted(allowed) if name in machine.numbers}
-    for name, number in numbers.items():
+    for name, number in allowed.items():
         if name in _FLAGS_AT:
             yield _IF_EQUAL, 0, 4, number
             yield _LOAD, 0, 0, _FLAGS_AT[name]

@@ -113,10 +113,8 @@ def from_document(plain: object) -> Facts:
     """Return the facts that a document holds; raises NotFactsError."""
     try:
         document = _mapping(plain)
-        files, moved = document["files"], document["moved"]
-        if not isinstance(files, list) or len(files) > MOST_FILES or not isinstance(moved, bool):
-            raise NotFactsError("it is not of the right shape")
-        found = Facts(tuple(_file(_mapping(each)) for each in files), moved)
+        files = _list(document["files"], MOST_FILES)
+        found = Facts(tuple(_file(_mapping(each)) for each in files), _truth(document["moved"]))
     except NotFactsError:
         raise
     except (KeyError, TypeError, ValueError, OverflowError):
@@ -153,6 +151,12 @@ def _failure(plain: Sequence[object]) -> Unreadable:
 
 def _mapping(plain: object) -> Mapping[str, Any]:
     if not isinstance(plain, dict):
+        raise TypeError
+    return plain
+
+
+def _truth(plain: object) -> bool:
+    if not isinstance(plain, bool):
         raise TypeError
     return plain
 

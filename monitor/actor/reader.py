@@ -128,7 +128,9 @@ class Reader:
         if self._process is not None and self._process.poll() is None:
             return self._process
         self._kill()
-        environment = {name: value for name, value in os.environ.items() if name in _FOR_IT or name.startswith("PYTHON")}
+        environment = {
+            name: value for name, value in os.environ.items() if name in _FOR_IT or name.startswith("PYTHON")
+        }
         process = self._process = subprocess.Popen(
             [sys.executable, "-P", "-m", "monitor.actor.reading", str(self._seconds)],
             stdin=subprocess.PIPE,
