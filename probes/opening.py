@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from contextlib import ExitStack
 from typing import Final
 
 from config.text import printable
@@ -14,8 +13,8 @@ from probes.observation import Unreadable
 
 MOST_LINKS: Final = 40
 """On one way, as path_resolution(7) has it."""
-MOST_NAMES: Final = 200
-"""On one way, those of links included; each is held open until the end."""
+MOST_NAMES: Final = 4096
+"""On one way, those of links included."""
 _READING: Final = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
 _EXAMINING: Final = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 _ATTEMPTS: Final = 3
@@ -57,35 +56,36 @@ def open_for_others(path: str) -> int:
 
 def _open_once(path: str) -> int | None:
     """Return the descriptor, None where another file took the place of the one that was examined."""
-    with ExitStack() as held:
-        directory = os.open("/", _EXAMINING)
-        held.callback(os.close, directory)
-        links: dict[int, str] = {}
-        todo, passed = _names(path), 0
+    links: dict[int, str] = {}
+    todo, passed = _names(path), 0
+    directory = os.open("/", _EXAMINING)
+    try:
         for _ in range(MOST_NAMES):
             if not todo:
                 raise RefusedError(_NOT_REGULAR)
             name = todo.pop()
             found = os.open(name, _EXAMINING, dir_fd=directory)
-            held.callback(os.close, found)
-            status = os.fstat(found)
-            if stat.S_ISLNK(status.st_mode):
-                passed += 1
-                if passed > MOST_LINKS:
-                    raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
-                to = os.readlink("", dir_fd=found)
-                links.setdefault(status.st_uid, name)
-                todo += _names(to)
-                if to.startswith("/"):
-                    directory = os.open("/", _EXAMINING)
-                    held.callback(os.close, directory)
-            elif stat.S_ISDIR(status.st_mode):
-                directory = found
-            elif todo:
-                raise OSError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
-            else:
-                return _opened(directory, name, status, links)
-    raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
+            try:
+                status = os.fstat(found)
+                if stat.S_ISDIR(status.st_mode):
+                    directory, found = found, directory
+                elif stat.S_ISLNK(status.st_mode):
+                    passed += 1
+                    if passed > MOST_LINKS:
+                        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+                    to = os.readlink("", dir_fd=found)
+                    links.setdefault(status.st_uid, name)
+                    # What an absolute link leads to begins at the root.
+                    todo += [*_names(to), *(["/"] if to.startswith("/") else [])]
+                elif todo:
+                    raise OSError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+                else:
+                    return _opened(directory, name, status, links)
+            finally:
+                os.close(found)
+        raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
+    finally:
+        os.close(directory)
 
 
 def _opened(directory: int, name: str, examined: os.stat_result, links: dict[int, str]) -> int | None:

@@ -104,8 +104,10 @@ class Reader:
         self._ended = True
         process = self._process
         if process is not None:
+            # Who waits for its answer sees that it has gone.
             process.kill()
-            process.wait()
+        with self._turn:
+            self._kill()
 
     def _ask(self, targets: Sequence[FileTarget]) -> Facts | str:
         """Return facts, or why there are none; raises OSError, ValueError where the reader gives no sense."""
