@@ -191,6 +191,12 @@ def _as_notice(found: Finding) -> Finding:
     return replace(found, severity=Severity.NOTICE)
 
 
+def with_findings(assessment: Assessment, found: Iterable[Finding], now: float) -> Assessment:
+    """Return `assessment` with more that was found at Unix time `now`."""
+    times = () if assessment.until is None else (assessment.until,)
+    return _assessment((*assessment.findings, *found), assessment.edges, assessment.expiry, times, now)
+
+
 def _assessment(
     findings: Iterable[Finding], edges: tuple[Edge, ...], expiry: int | None, times: Iterable[float], now: float
 ) -> Assessment:
