@@ -35,6 +35,7 @@ from monitor.decide.situation import Situation
 from monitor.decider import Decider
 from monitor.endpoints import EndpointVigil
 from monitor.events import Looked
+from monitor.facts import ArtefactReader
 from monitor.files import FileVigil
 from monitor.helpers import dismiss, hire
 from monitor.http import Status, WebServer
@@ -157,6 +158,11 @@ class Daemon:
             looked=self._looked,
             event_latency=self.counters.event_latency,
             component_changed=self._component_changed,
+            read=ArtefactReader(
+                lambda: self.config.settings.actor.socket,
+                self._sets,
+                lambda component: self.sets.look_again(component),  # noqa: PLW0108 (which is being made)
+            ).read,
         )
         self.files = FileVigil(
             self.beliefs,
@@ -170,7 +176,9 @@ class Daemon:
             helpers=helpers,
         )
         self._prober = Prober(self._judge, config.settings.concurrency)
-        self.steward = Steward(self.beliefs, self.decider.standing, self.decider.touch, self._steward_changed)
+        self.steward = Steward(
+            self.beliefs, self.decider.standing, self.decider.touch, self.sets.look_again, self._steward_changed
+        )
         self.web = WebServer(self, config.settings)
         self._tasks: set[asyncio.Task[Any]] = set()
 

@@ -30,6 +30,11 @@ from probes.pkcs12 import is_keystore, password_in, unlock
 SIZE_LIMIT: Final = 8 * 1024 * 1024
 """Bytes; no bundle in use comes near it."""
 
+NOT_FOR_US: Final = frozenset(
+    {UnreadableReason.PERMISSION_DENIED, UnreadableReason.NO_READER, UnreadableReason.UNSAFE_LINK}
+)
+"""Why a file that may be in order gives no facts: who looks may not read it."""
+
 _COMPARED: Final = frozenset(
     {FileRole.CERTIFICATE, FileRole.KEY, FileRole.COMBINED, FileRole.KEYSTORE, FileRole.LISTED}
 )
@@ -121,7 +126,8 @@ def _unlocked(data: bytes, password_file: str | None, opened: Callable[[str], in
     where = printable(password_file, 200)
     if isinstance(password, Unreadable):
         detail = f"the file with its password, {where}, cannot be read: {password.detail}"
-        return Blocks((), (), (Fault(UnreadableReason.NO_PASSWORD, detail),))
+        reason = password.reason if password.reason in NOT_FOR_US else UnreadableReason.NO_PASSWORD
+        return Blocks((), (), (Fault(reason, detail),))
     blocks = unlock(data, password_in(password))
     faults = tuple(
         replace(each, detail=f"{each.detail} (password of {where})")

@@ -35,6 +35,7 @@ from monitor.actor.facts import (
     to_document,
 )
 from monitor.actor.reader import Reader
+from monitor.actor.request import Document
 from monitor.lab.ca import Authority, KeyType
 from monitor.lab.process import wait_for
 from probes.certificate import certificate
@@ -135,7 +136,7 @@ def test_a_link_of_a_service_s_user_to_what_is_root_s_is_refused_and_said(reader
     p12 = written(tmp_path / "site.p12", keystore(LEAF))
     (found,) = facts(reader, target(p12, FileRole.KEYSTORE, link))
     assert found.failure is not None
-    assert found.failure.reason is UnreadableReason.NO_PASSWORD
+    assert (found.failure.reason, found.keys) == (UnreadableReason.UNSAFE_LINK, ())
 
 
 def test_what_is_no_file_holds_it_up_as_little_as_what_is_too_large(reader: Reader, tmp_path: Path) -> None:
@@ -428,7 +429,7 @@ def test_more_certificates_than_fit_into_an_answer_are_not_told_of() -> None:
         from_document(to_document(Facts((found,), moved=False)))
 
 
-PLAIN: Final = to_document(facts_of(SetReading((observation(),)), ASKED))
+PLAIN: Final[Document] = to_document(facts_of(SetReading((observation(),)), ASKED))
 
 
 @pytest.mark.parametrize(
@@ -470,7 +471,14 @@ def test_what_is_damaged_or_about_other_files_is_no_answer() -> None:
     broken = replace(found, files=(replace(found.files[0], certificates=(b"\x30\x03\x02\x01\x01",)),))
     with pytest.raises(NotFactsError, match="cannot be decoded"):
         reading_of(broken, ASKED, NOW)
-    for plain in (None, [], {}, {"files": [], "moved": 1}, {"files": [PLAIN["files"][0]] * 17, "moved": False}):
+    shapes: tuple[object, ...] = (
+        None,
+        [],
+        {},
+        {"files": [], "moved": 1},
+        {"files": [PLAIN["files"][0]] * 17, "moved": False},
+    )
+    for plain in shapes:
         with pytest.raises(NotFactsError):
             from_document(plain)
 
