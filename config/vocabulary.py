@@ -93,6 +93,7 @@ class Code(StrEnum):
     COMPONENT_FROZEN = "component_frozen"
     # self
     CLOCK_SUSPECT = "clock_suspect"
+    KEYS_UNREAD = "keys_unread"
     DATABASE_DEGRADED = "database_degraded"
     DELIVERY_FAILED = "delivery_failed"
     CONFIG_REJECTED = "config_rejected"
@@ -138,6 +139,7 @@ _WARNING: Final = frozenset(
         Code.APPROVAL_PENDING,
         Code.ACTION_FAILED,
         Code.CLOCK_SUSPECT,
+        Code.KEYS_UNREAD,
         Code.INBOX_UNSAFE,
         Code.DATABASE_DEGRADED,
         Code.DELIVERY_FAILED,
@@ -226,6 +228,14 @@ class FileRole(StrEnum):
     """A component's one file with all of them, in PKCS#12."""
 
 
+class Keys(StrEnum):
+    """Whether private keys are meant to be read, to compare their public halves with certificates."""
+
+    READ = "read"
+    UNREAD = "unread"
+    """Nobody may read them here, and that is known: it is no more than a notice."""
+
+
 class WriteMode(StrEnum):
     """How new bytes get into a file."""
 
@@ -255,6 +265,10 @@ class UnreadableReason(StrEnum):
 
     NOT_FOUND = "not_found"
     PERMISSION_DENIED = "permission_denied"
+    NO_READER = "no_reader"
+    """It takes the actor to read it, and the actor is away."""
+    UNSAFE_LINK = "unsafe_link"
+    """A symbolic link on its way belongs to somebody who may not lead a reader with rights to it."""
     BROKEN_SYMLINK = "broken_symlink"
     SYMLINK_LOOP = "symlink_loop"
     NOT_REGULAR = "not_regular"

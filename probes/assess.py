@@ -191,6 +191,13 @@ def _as_notice(found: Finding) -> Finding:
     return replace(found, severity=Severity.NOTICE)
 
 
+def in_place_of_unreadable(assessment: Assessment, found: Finding) -> Assessment:
+    """Return `assessment` with this said of what cannot be read."""
+    return replace(
+        assessment, findings=tuple(found if each.code is Code.UNREADABLE else each for each in assessment.findings)
+    )
+
+
 def with_findings(assessment: Assessment, found: Iterable[Finding], now: float) -> Assessment:
     """Return `assessment` with more that was found at Unix time `now`."""
     times = () if assessment.until is None else (assessment.until,)

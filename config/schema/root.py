@@ -14,6 +14,7 @@ from config.fields import (
     Handshakes,
     HistoryDays,
     Host,
+    HostName,
     Interval,
     LastDay,
     ListenAddress,
@@ -30,7 +31,7 @@ from config.schema.looking import Endpoint, Watch
 from config.schema.policy import Policy
 from config.schema.section import Section
 from config.schema.trust import Client, TrustStore
-from config.vocabulary import Code, Scope
+from config.vocabulary import Code, Keys, Scope
 
 _SETTINGS: Final = model.Settings()
 
@@ -165,6 +166,10 @@ class Root(Section):
     """When a change counts as good, and when it is undone."""
     actor: Actor = Actor()
     """The one with the rights to act."""
+    keys: Annotated[Keys, Field(strict=False)] = Keys.READ
+    """Whether private keys are meant to be read: `unread` where nobody may, as in a container without an actor."""
+    host: HostName | None = None
+    """What to call this host in messages, records and answers; by default its fully qualified name."""
     state_directory: AbsolutePath = _SETTINGS.state_directory
     """Where the database lives."""
     socket: AbsolutePath = _SETTINGS.socket
