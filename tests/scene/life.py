@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 
+from monitor.lab.servers import LocalServer
 from tests.scene.host import Host, Service
 from tests.scene.stage import Stage
 
@@ -165,19 +166,22 @@ def fleet(host: Host, stage: Stage) -> None:
             with stage.quietly("fleet-0", "it flaps: 12 s down, 6 s up, for more than two minutes", most=6):
                 time.sleep(100)
             stage.fault(
-                *(
-                    "fleet-7",
-                    f"{len(others)} endpoints go dark at once while another flaps",
-                    "unreachable",
-                    10.0 + 10.0,
-                ),
-                lambda: [each.stop() for each in others],
-                lambda: [each.start() for each in others],
+                "fleet-7",
+                f"{len(others)} endpoints go dark at once while another flaps",
+                code="unreachable",
+                within=20.0,
+                cause=lambda: _each(others, LocalServer.stop),
+                cure=lambda: _each(others, LocalServer.start),
             )
         finally:
             done.append(True)
             flapping.result()
     time.sleep(30)
+
+
+def _each(servers: Iterable[LocalServer], do: Callable[[LocalServer], None]) -> None:
+    for server in servers:
+        do(server)
 
 
 def _write(path: str, data: bytes) -> None:
