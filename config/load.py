@@ -28,6 +28,7 @@ from config.model import (
 )
 from config.pattern import is_one_of
 from config.policy import Policy, Replace
+from config.schema.component import declared_services
 from config.schema.problem import Problem
 from config.schema.root import Root
 from config.schema.section import Names, is_pattern, unlike
@@ -234,11 +235,13 @@ def _names(document: Document) -> Names:
         items = document.values.get(section)
         return frozenset(implicit).union(items if isinstance(items, dict) else ())
 
+    services = document.values.get("services")
     return Names(
         declared("trust_stores", _IMPLICIT_STORES),
         declared("clients", _IMPLICIT_CLIENTS),
         declared("components", ()),
         declared("channels", ()),
+        declared_services(services if isinstance(services, dict) else {}),
     )
 
 

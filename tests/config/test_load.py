@@ -42,7 +42,7 @@ from config.policy import (
     share_of_lifetime,
 )
 from config.schema.root import json_schema
-from config.service import Activation, Service
+from config.service import Activation, Service, systemd
 from config.shipped import shipped_policies
 from config.text import printable
 from config.vocabulary import Code, FileRole, KeyKind, Mode, TLSVersion, VerifierName, WriteMode
@@ -72,9 +72,12 @@ components:
     allowed_issuers: ["CN=Corp Issuing CA 3"]
   proxy:
     artefacts: {combined: /etc/haproxy/site.pem}
+    service: haproxy
     write_mode: in_place
   java:
     artefacts: {keystore: /etc/java/site.p12, password_file: /etc/java/site.pass}
+services:
+  haproxy: {unit: haproxy.service}
 trust_stores:
   jdk: {bundle: /etc/ssl/java.pem}
 clients:
@@ -213,6 +216,7 @@ def test_the_good_example_is_understood_in_full(loaded: Loaded, tmp_path: Path) 
                 Artefacts(combined="/etc/haproxy/site.pem"),
                 (),
                 ("default",),
+                service=systemd("haproxy.service"),
                 write_mode=WriteMode.IN_PLACE,
             ),
             "java": Component(
@@ -364,6 +368,66 @@ def test_all_mistakes_are_said_at_once(write: Write) -> None:
         (12, "waivers[0].until"),
         (13, "socket"),
     ]
+
+
+def test_a_mistake_in_what_an_alias_repeats_is_said_of_both_at_its_line(write: Write) -> None:
+    path = write(
+        """\
+        components:
+          web:
+            artefacts: {certificate: /c, key: /k}
+            service: &nginx
+              unit: nginx.service
+              timeout: soon
+          shop:
+            artefacts: {certificate: /d, key: /l}
+            service: *nginx
+        """
+    )
+    found = load(path, {})
+    assert isinstance(found, tuple)
+    assert [(mistake.line, mistake.key) for mistake in found] == [
+        (6, "components.web.service.timeout"),
+        (6, "components.shop.service.timeout"),
+    ]
+
+
+NGINX = Service(
+    restart=("/bin/systemctl", "restart", "nginx"),
+    test=("/usr/sbin/nginx", "-t"),
+    reload=("/bin/systemctl", "reload", "nginx"),
+    activate=Activation.RELOAD,
+)
+
+
+@pytest.mark.parametrize(
+    ("before", "web", "shop"),
+    [("services: {{nginx: {nginx}}}", "nginx", "nginx"), ("", "&nginx {nginx}", "*nginx")],
+    ids=["by its name", "by an alias"],
+)
+def test_two_virtual_hosts_of_one_server_say_once_what_it_is(before: str, web: str, shop: str, loaded: Loaded) -> None:
+    nginx = (
+        "{test: [/usr/sbin/nginx, -t], activate: reload, reload: [/bin/systemctl, reload, nginx], "
+        "restart: [/bin/systemctl, restart, nginx]}"
+    )
+    before, web, shop = (each.format(nginx=nginx) for each in (before, web, shop))
+    config = loaded(
+        f"""
+        {before}
+        components:
+          web: {{artefacts: {{certificate: /c, key: /k}}, service: {web}}}
+          shop: {{artefacts: {{certificate: /d, key: /l}}, service: {shop}}}
+        """
+    )
+    assert [each.service for each in config.components.values()] == [NGINX, NGINX]
+
+
+def test_a_shared_service_may_stand_in_a_file_of_its_own(write: Write, tmp_path: Path) -> None:
+    write("services: {nginx: {unit: nginx.service}}", "services.yaml")
+    write("components: {web: {artefacts: {certificate: /c, key: /k}, service: nginx}}", "web.yaml")
+    config = load(str(tmp_path), {})
+    assert isinstance(config, Config)
+    assert config.components["web"].service == systemd("nginx.service")
 
 
 def test_a_missing_variable_is_not_a_mistake_twice(write: Write) -> None:
