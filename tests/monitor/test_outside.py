@@ -76,6 +76,18 @@ def test_a_bundle_that_is_missing_or_holds_nothing_is_a_warning(write: Write, tm
     )
 
 
+def test_mistakes_in_the_file_of_the_web_server_are_warnings(write: Write, tmp_path: Path, capsys: Capture) -> None:
+    web = tmp_path / "web.yml"
+    web.write_text("basic_auth_users: {alice: hunter2}\ncolour: blue\n")
+    first, second = said(write(f"web:\n  config_file: {web}\n"), capsys)
+    assert first.startswith(f"warning: FILE:2: web.config_file: {web}:1: basic_auth_users.alice: ")
+    assert second.startswith(f"warning: FILE:2: web.config_file: {web}:2: colour: unknown key")
+    assert "hunter2" not in first + second
+    assert said(write("web: {config_file: /no/web.yml}"), capsys) == lines(
+        "warning: FILE:1: web.config_file: /no/web.yml: cannot be read: No such file or directory"
+    )
+
+
 def test_a_channel_that_apprise_cannot_deliver_to_is_a_mistake(write: Write, tmp_path: Path, capsys: Capture) -> None:
     urls = tmp_path / "pager.urls"
     urls.write_text("json://localhost\npagrduty://hunter2@key\n")
