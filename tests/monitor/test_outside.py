@@ -83,9 +83,11 @@ def test_mistakes_in_the_file_of_the_web_server_are_warnings(write: Write, tmp_p
     assert first.startswith(f"warning: FILE:2: web.config_file: {web}:1: basic_auth_users.alice: ")
     assert second.startswith(f"warning: FILE:2: web.config_file: {web}:2: colour: unknown key")
     assert "hunter2" not in first + second
-    assert said(write("web: {config_file: /no/web.yml}"), capsys) == lines(
-        "warning: FILE:1: web.config_file: /no/web.yml: cannot be read: No such file or directory"
-    )
+    path = write("web: {config_file: /no/web.yml}")
+    assert check(path) == 0
+    shown = capsys.readouterr()
+    assert shown.err == f"warning: {path}:1: web.config_file: /no/web.yml: cannot be read: No such file or directory\n"
+    assert shown.out == f"{path}: ok, 0 files and patterns, 0 endpoints, warnings: 1\n"
 
 
 def test_a_channel_that_apprise_cannot_deliver_to_is_a_mistake(write: Write, tmp_path: Path, capsys: Capture) -> None:
