@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Final
 
 from monitor.lab.servers import LocalServer
 from tests.scene.host import Host, Service
@@ -191,11 +192,13 @@ def _write(path: str, data: bytes) -> None:
     os.rename(new, path)
 
 
-PARTS: tuple[Part, ...] = (shop, blog, edge, panel, imap, smtp, db, app, fleet)
+PARTS: Final[Mapping[str, Part]] = {
+    each.__name__: each for each in (shop, blog, edge, panel, imap, smtp, db, app, fleet)
+}
 
 
-def live(host: Host, stage: Stage) -> None:
-    """Have all of it happen, side by side."""
-    with ThreadPoolExecutor(len(PARTS)) as pool:
-        for done in [pool.submit(part, host, stage) for part in PARTS]:
+def live(host: Host, stage: Stage, parts: Sequence[str]) -> None:
+    """Have these parts happen, side by side; what breaks one of them is raised once all are over."""
+    with ThreadPoolExecutor(len(parts)) as pool:
+        for done in [pool.submit(PARTS[name], host, stage) for name in parts]:
             done.result()
