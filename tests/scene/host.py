@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 import pwd
-from collections.abc import Iterator, Mapping
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from monitor.lab.ca import Authority, Issued, KeyType, new_key
+from monitor.lab.process import LabError
 from monitor.lab.servers import Lighttpd, LocalServer, Nginx, Server, Site, write_site
 from tests.lab.daemons import Dovecot, HAProxy, JavaServer, Postfix, PostgreSQL
 from tests.lab.receivers import Receiver
@@ -163,9 +167,29 @@ def _serve(made: Host, disks: Mapping[str, OnDisk], running: ExitStack) -> None:
     made.fleet = [running.enter_context(LocalServer([fleet])) for _ in range(FLEET)]
 
 
+def _interpreter() -> Sequence[str]:
+    """Return what has another interpreter run the command, where this one lies in somebody's home: else nothing.
+
+    The daemon's user must be able to start it, for the processes that deliver.
+    """
+    if _may_be_run(sys.executable):
+        return ()
+    others = (f"/usr/bin/python3.{sys.version_info.minor}", "/usr/local/bin/python3")
+    other = next((each for each in others if os.path.exists(each)), None)
+    if other is None:
+        raise LabError(f"the daemon's user cannot run {sys.executable}: make the virtual environment with another")
+    modules = os.pathsep.join((os.getcwd(), sysconfig.get_path("purelib")))
+    return ("/usr/bin/env", f"PYTHONPATH={modules}", "/bin/sh", "-c", f'shift; exec {other} "$@"', "sh")
+
+
+def _may_be_run(program: str) -> bool:
+    command = ["setpriv", *WITHOUT_RIGHTS, "/bin/sh", "-c", 'exec "$0" -c ""', program]
+    return subprocess.run(command, stderr=subprocess.DEVNULL, check=False, timeout=60).returncode == 0
+
+
 def _install(made: Host, running: ExitStack) -> None:
     """Start the actor as root and the daemon as a user without rights, as their units do."""
-    daemon = made.daemon = Running(made.configuration(), wrapper=WITHOUT_RIGHTS)
+    daemon = made.daemon = Running(made.configuration(), wrapper=(*WITHOUT_RIGHTS, *_interpreter()))
     running.callback(daemon.close)
     daemon.config_file = os.path.join(made.directory, "certvigil.yaml")
     daemon.configure(made.configuration())
