@@ -72,6 +72,8 @@ class Beliefs:
         """What was believed of each member of a set that is being written to, when it was judged last."""
         self._whole_since: dict[str, float] = {}
         """Unix time since when nothing is pending about the set of a component."""
+        self._dark: set[str] = set()
+        """Endpoints that did not answer at the last look."""
         self._drift_since: dict[str, float] = {}
         """Unix time since when an endpoint serves another certificate than the one on disk."""
         self._bus = bus
@@ -107,6 +109,7 @@ class Beliefs:
             return
         for kept in (self._judged, self._at_rest, self._drift_since):
             kept.pop(target, None)
+        self._dark.discard(target)
         self._page.remove(target)
         self._bus.publish([TargetRemoved(target, now)])
 
@@ -221,6 +224,7 @@ class Beliefs:
         if isinstance(observation, EndpointObservation):
             presented = representative(observation.presented) or known.presented
             identity, addresses = None, observation.presented
+            (self._dark.discard if observation.presented else self._dark.add)(target)
         else:
             presented = file_facts(observation, known.presented)
             identity, addresses = observation.identity, ()
@@ -233,7 +237,7 @@ class Beliefs:
             now=now,
             identity=identity,
             addresses=addresses,
-            waits=lambda raised: awaits_second_look(raised, known),
+            waits=lambda raised: self._awaits_second_look(raised, known, now),
         )
         self._page.update(self.known[target])
         self._bus.publish(events)
@@ -341,6 +345,10 @@ class Beliefs:
             for raised in known.pending.values()
         ]
         return min(since, default=None)
+
+    def _awaits_second_look(self, raised: Raised, known: Known, now: float) -> bool:
+        endpoint = self.surroundings.config.endpoints.get(known.target)
+        return endpoint is not None and awaits_second_look(raised, known, endpoint.every, len(self._dark), now)
 
     def until(self, target: str) -> float | None:
         """Return the Unix time at which the verdict on a target may change by itself, None for never."""

@@ -17,6 +17,10 @@ _OF_WRITERS: Final = frozenset().union(
 """What a further write of the same renewal may mend."""
 _PASSING: Final = frozenset({Code.UNREACHABLE, Code.ENDPOINTS_DISAGREE})
 """What a restart or a reload of a service looks like for a moment."""
+RESTART: Final = 10.0
+"""Seconds that a service may take to restart."""
+_MANY: Final = 3
+"""Endpoints that do not answer at the same time: more than one service."""
 
 
 def awaits_writers(raised: Raised, endpoints: Iterable[Known], now: float, patience: float) -> bool:
@@ -40,7 +44,15 @@ def _took_it_up(endpoint: Known, since: float) -> bool:
     return broke or endpoint.since > since
 
 
-def awaits_second_look(raised: Raised, known: Known) -> bool:
-    """Whether a finding about an endpoint waits for a second look: a service that restarts refuses a connection."""
+def awaits_second_look(raised: Raised, known: Known, every: float, dark: int, now: float) -> bool:
+    """Whether a finding about an endpoint that is looked at `every` so many seconds waits at Unix time `now`.
+
+    A service that restarts refuses connections for seconds, and one that reloads has two certificates for a moment.
+    Where `dark` endpoints do not answer, these are no restart of one service: a second look is enough.
+    """
     finding = raised.finding
-    return finding.code in _PASSING and (finding.code, finding.subject) not in known.pending
+    if finding.code not in _PASSING:
+        return False
+    if (finding.code, finding.subject) not in known.pending:
+        return True
+    return finding.code is Code.UNREACHABLE and dark < _MANY and now - raised.since < min(RESTART, every)
