@@ -67,7 +67,8 @@ def judge_presented(presented: Iterable[Sequence[Certificate]], audience: Audien
     edges: list[Edge] = []
     used = _verified(chains, audience, now)
     for view in audience.views:
-        wrong_names = {chain[0]: tuple(judge_names(chain[0], view.client.names or audience.names)) for chain in chains}
+        names, verifier = view.client.names or audience.names, view.client.verifier
+        wrong_names = {chain[0]: tuple(judge_names(chain[0], names, verifier)) for chain in chains}
         edge = judge_edge(chains, view, wrong_names, now, audience.elsewhere)
         if chains:
             edges.append(edge)
