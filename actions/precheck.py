@@ -117,7 +117,7 @@ def _times(presented: Sequence[Certificate], demands: Demands, now: float) -> It
             if found.code in _NOT_VALID:
                 yield Objection(Ground.NOT_VALID_NOW, found.detail)
         if each.not_before is None or each.not_after is None:
-            yield Objection(Ground.NOT_VALID_NOW, f"the validity of {each.subject} cannot be decoded")
+            yield Objection(Ground.NOT_VALID_NOW, f"the validity of {each.title} cannot be decoded")
     end = earliest_end(presented)
     today = earliest_end(presented_path(demands.installed))
     if end is None or end < now:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from config.model import Endpoint, FileTarget, Thresholds
 from config.vocabulary import Code, FileContent, FileRole, UnreadableReason
 from probes.certificate import Certificate
-from probes.chain import find_leaf, named_path
+from probes.chain import are_anchors, find_leaf, named_path
 from probes.finding import Assessment, Edge, Finding
 from probes.judge.client import View, subject_in
 from probes.judge.key import judge_exposure, judge_match, judge_strength
@@ -24,6 +24,7 @@ from probes.trust import Trust
 _NEVER_A_CERTIFICATE = frozenset(
     {UnreadableReason.BAD_DER, UnreadableReason.NOT_REGULAR, UnreadableReason.TOO_LARGE, UnreadableReason.NOT_FOUND}
 )
+_SERVERS_OWN = frozenset({FileRole.CERTIFICATE, FileRole.COMBINED, FileRole.KEYSTORE})
 _ARTEFACTS = frozenset({FileRole.CERTIFICATE, FileRole.CHAIN, FileRole.COMBINED, FileRole.KEYSTORE})
 
 
@@ -82,7 +83,8 @@ def assess_file(observation: FileObservation, context: FileContext, now: float) 
     findings = list(judge_file_source(observation, target.role, had_certificate=bool(context.last_known)))
     times: list[float] = []
     expiry: int | None = None
-    if certificates and all(each.is_ca for each in certificates):
+    keys = (*observation.keys, *context.keys)
+    if certificates and target.role not in _SERVERS_OWN and are_anchors(certificates, keys):
         anchors = target.role is FileRole.FOUND
         for index, each in enumerate(certificates):
             findings += judge_time(each, f"position {index}", now, target.thresholds, anchor=anchors)

@@ -103,7 +103,7 @@ def judge_conformance(path: Sequence[Certificate], strict: Verification, subject
         if broken:
             named = True
             yield finding(
-                Code.NONCONFORMING, f"{certificate.subject} breaks {'; '.join(broken)}", subject_of(certificate)
+                Code.NONCONFORMING, f"{certificate.title} breaks {'; '.join(broken)}", subject_of(certificate)
             )
     if isinstance(strict, Refused) and not named:
         yield finding(Code.NONCONFORMING, f"a verifier of the web PKI refuses it: {strict.said}")

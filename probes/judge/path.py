@@ -173,20 +173,18 @@ def _signers(certificate: Certificate, trust: Trust) -> Iterator[Certificate]:
 def _judge_authority(path: Sequence[Certificate], index: int, subject: str) -> Iterator[Finding]:
     """Yield why the certificate at `index` may not have signed the one before it (RFC 5280, 6.1.4 k to n)."""
     certificate = path[index]
-    signed = path[index - 1].subject
+    signed = path[index - 1].title
     if not certificate.is_ca:
-        yield finding(Code.INVALID_CA, f"{certificate.subject} signed {signed}, but is no CA", subject)
+        yield finding(Code.INVALID_CA, f"{certificate.title} signed {signed}, but is no CA", subject)
     usage = extension_of(certificate, x509.KeyUsage)
     if usage is not None and not usage.key_cert_sign:
-        yield finding(
-            Code.INVALID_CA, f"{certificate.subject} signed {signed}, but its key usage excludes that", subject
-        )
+        yield finding(Code.INVALID_CA, f"{certificate.title} signed {signed}, but its key usage excludes that", subject)
     basic = extension_of(certificate, x509.BasicConstraints)
     below = sum(not each.self_issued for each in path[1:index])
     if basic is not None and basic.path_length is not None and below > basic.path_length:
         yield finding(
             Code.INVALID_CA,
-            f"{certificate.subject} allows {basic.path_length} CAs below itself, the path has {below}",
+            f"{certificate.title} allows {basic.path_length} CAs below itself, the path has {below}",
             subject,
         )
 
@@ -197,16 +195,16 @@ def _judge_use(certificate: Certificate, verifier: VerifierName, subject: str, *
     uses = (_SERVER_USES if leaf else _ISSUER_USES)[verifier]
     if extended is not None and not uses.intersection(extended):
         yield finding(
-            Code.PATH_REJECTED, f"the extended key usage of {certificate.subject} excludes TLS servers", subject
+            Code.PATH_REJECTED, f"the extended key usage of {certificate.title} excludes TLS servers", subject
         )
     usage = extension_of(certificate, x509.KeyUsage)
     serves = usage is None or usage.digital_signature or usage.key_encipherment or usage.key_agreement
     if leaf and not serves:
-        yield finding(Code.PATH_REJECTED, f"the key usage of {certificate.subject} excludes TLS servers", subject)
+        yield finding(Code.PATH_REJECTED, f"the key usage of {certificate.title} excludes TLS servers", subject)
     # One will do: an attacker may put in thousands.
     for oid in islice(_not_understood(certificate), 1):
         yield finding(
-            Code.PATH_REJECTED, f"{certificate.subject} has the critical extension {oid}, which is not known", subject
+            Code.PATH_REJECTED, f"{certificate.title} has the critical extension {oid}, which is not known", subject
         )
 
 
@@ -215,7 +213,7 @@ def _judge_constraints(path: Sequence[Certificate], index: int, subject: str) ->
     if index and _excludes(path[index], path[0]):
         yield finding(
             Code.PATH_REJECTED,
-            f"the name constraints of {path[index].subject} exclude a name of {path[0].subject}",
+            f"the name constraints of {path[index].title} exclude a name of {path[0].title}",
             subject,
         )
 

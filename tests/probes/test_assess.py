@@ -292,6 +292,27 @@ def test_an_old_protocol_is_told() -> None:
     assert assess_endpoint(observation, EndpointContext(allowing, (view(trust(ROOT)),)), NOW).findings == ()
 
 
+@pytest.mark.parametrize(
+    ("cipher", "severity"),
+    [
+        ("NULL-SHA256", "critical"),
+        ("ECDHE-RSA-NULL-SHA", "critical"),
+        ("ADH-AES256-GCM-SHA384", "critical"),
+        ("AECDH-AES128-SHA", "critical"),
+        ("TLS_SHA256_SHA256", "critical"),
+        ("DES-CBC3-SHA", "notice"),
+        ("ECDHE-RSA-RC4-SHA", "notice"),
+        ("EXP-RC2-CBC-MD5", "notice"),
+        ("ECDHE-RSA-AES128-SHA256", None),
+        ("TLS_AES_128_GCM_SHA256", None),
+    ],
+)
+def test_a_cipher_that_protects_nobody_is_critical(cipher: str, severity: str | None) -> None:
+    observation = EndpointObservation("web", NOW, (replace(presented(ISSUING.issue(NAME), ISSUING), cipher=cipher),))
+    found = assess_endpoint(observation, EndpointContext(ENDPOINT, (view(trust(ROOT)),)), NOW).findings
+    assert [(each.code, each.severity) for each in found] == ([(Code.WEAK_CIPHER, severity)] if severity else [])
+
+
 @pytest.mark.parametrize(("failures", "severity"), [(1, "warning"), (2, "warning"), (3, "critical"), (9, "critical")])
 def test_unreachable_grows_critical_over_three_looks(failures: int, severity: str) -> None:
     refused = Unreachable("127.0.0.1", UnreachableReason.CONNECTION_REFUSED, "port 443 is closed")
