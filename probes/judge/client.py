@@ -8,6 +8,8 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import Final
 
+from cryptography import x509
+
 from config.model import Client
 from config.vocabulary import Code, Severity, VerifierName
 from probes.certificate import Certificate
@@ -15,7 +17,7 @@ from probes.chain import End, Path, find_leaf, paths
 from probes.finding import Edge, Finding, finding
 from probes.judge.algorithm import judge_algorithms
 from probes.judge.conformance import judge_conformance
-from probes.judge.path import SubjectOf, judge_path
+from probes.judge.path import SubjectOf, extension_of, judge_path
 from probes.lifetime import turning_points
 from probes.trust import Trust
 from probes.verifier import Accepted, verify_openssl, verify_webpki
@@ -130,13 +132,25 @@ def _judge_chain(  # noqa: PLR0917 (each argument is part of the key)
     unexplained = (
         judge_conformance(best.certificates, strict, subject_of)
         if by_web_pki
-        else [finding(Code.PATH_REJECTED, f"OpenSSL refuses the path: {verification.said}", cure=_ASK_THE_CA)]
+        else [_in_openssls_words(verification.said, best.certificates)]
     )
     return ChainVerdict(False, best.certificates, costly or faults(best) or tuple(unexplained))
 
 
 _SIGNED_BY_ANOTHER: Final = frozenset({End.MISSING, End.BAD_SIGNATURE})
-_ASK_THE_CA: Final = "have the certificate issued anew, and show the CA what OpenSSL says"
+
+
+def _in_openssls_words(said: str, path: Sequence[Certificate]) -> Finding:
+    """Return why OpenSSL refuses where this has not found it out, with what on the path is likeliest to be it."""
+    limiting = [each.title for each in path[1:] if extension_of(each, x509.NameConstraints) is not None]
+    if not limiting:
+        cure = "have the certificate issued anew, and show the CA what OpenSSL says"
+        return finding(Code.PATH_REJECTED, f"OpenSSL refuses the path: {said}", cure=cure)
+    return finding(
+        Code.PATH_REJECTED,
+        f"OpenSSL refuses the path: {said}; it has name constraints, of {' and of '.join(limiting)}",
+        cure="have the certificate issued for names that these allow",
+    )
 
 
 def _too_large(certificate: Certificate, subject_of: SubjectOf) -> Finding:
