@@ -105,7 +105,7 @@ def log_events(events: Sequence[Event]) -> None:
                     logging.INFO if before else logging.DEBUG,
                     "presents",
                     event,
-                    subject=leaf.title if leaf else "",
+                    subject=leaf.subject if leaf else "",
                     sha256=leaf.sha256 if leaf else "",
                 )
             case LookFailed(reason=reason, detail=detail):

@@ -212,9 +212,13 @@ class _Fields:
 def _why(error: Exception) -> str:
     """Return what `error` says, unless it is the library's text for its own developers."""
     said = str(error)
-    return "it is not well-formed" if _FOR_DEVELOPERS.search(said) else printable(said, 200)
+    if _FOR_DEVELOPERS.search(said) is None:
+        return printable(said, 200)
+    fields = _FIELD.findall(said)
+    return f"the field {fields[-1].replace('_', ' ')} is not well-formed" if fields else "it is not well-formed"
 
 
+_FIELD: Final = re.compile(r'"\w+::(\w+)"')
 _FOR_DEVELOPERS: Final = re.compile(r"[{}]|::|ParseError|PyErr|<\w+\(")
 _NO_EXTENSIONS: Final = Extensions([])
 _Extensions = Mapping[type, x509.ExtensionType]
@@ -225,8 +229,8 @@ def _decode(der: bytes) -> Certificate:
     parts = outline(der)
     try:
         parsed = x509.load_der_x509_certificate(der)
-    except x509.InvalidVersion as error:
-        raise ValueError(str(error)) from None
+    except (x509.InvalidVersion, ValueError) as error:
+        raise ValueError(_why(error)) from None
     fields = _Fields()
     found = fields.get("extensions", lambda: parsed.extensions, _NO_EXTENSIONS)
     extensions = {type(each.value): each.value for each in found}

@@ -81,7 +81,7 @@ class Screen:
     def _certificate(self, position: int, certificate: Certificate, now: float) -> Text:
         line = Text("         ")
         line.append(f"{position:>2}  ", "dim")
-        line.append(certificate.title)
+        line.append(certificate.subject or "(no subject)")
         if certificate.not_after is not None:
             line.append(f"  until {moment(certificate.not_after)}, {_left(certificate.not_after - now)}", "dim")
         line.append(f"  {certificate.key}", "dim")
