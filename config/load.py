@@ -14,6 +14,7 @@ from config import profile
 from config.channel import Channel, Telling
 from config.document import Document, Mistake, Path, join, parse, shown, substitute
 from config.fields import RESERVED_NAMES, channel_url, heartbeat_url
+from config.host import own_name
 from config.model import (
     DEFAULT_CLIENT,
     CertifiStore,
@@ -99,6 +100,7 @@ def _config(root: Root, declared: _Declared, told: _Told, files: Iterable[_File]
     clients = {name: each.build(name) for name, each in root.clients.items()}
     return Config(
         settings=root.settings(),
+        host=root.host or own_name(),
         watches=tuple(each.build() for each in root.watch),
         files=tuple(declared.files),
         endpoints=MappingProxyType(declared.endpoints),
@@ -278,11 +280,11 @@ def _declare(document: Document, validated: Validated) -> _Declared:
     for index, endpoint in zip(validated.positions.get("endpoints", ()), validated.root.endpoints, strict=True):
         declared.add_endpoint(endpoint.build(), ("endpoints", index))
     for name, section in validated.root.components.items():
-        component, endpoints = section.build(name)
+        component, endpoints = section.build(name, validated.root.keys)
         declared.components[name] = component
         for role, path in component.artefacts.files.items():
             password_file = component.artefacts.password_file if role is FileRole.KEYSTORE else None
-            file = FileTarget(f"{name}/{role}", path, role, name, password_file=password_file)
+            file = FileTarget(f"{name}/{role}", path, role, name, password_file=password_file, keys=component.keys)
             declared.add_file(file, ("components", name, "artefacts", str(role)))
         for index, built in enumerate(endpoints):
             declared.add_endpoint(built, ("components", name, "endpoints", index))

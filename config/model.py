@@ -8,9 +8,10 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from config.channel import Channel, Telling
+from config.host import NAMELESS
 from config.reach import Reach
 from config.service import Service
-from config.vocabulary import Code, FileRole, KeyKind, Mode, Scope, TLSVersion, VerifierName, WriteMode
+from config.vocabulary import Code, FileRole, KeyKind, Keys, Mode, Scope, TLSVersion, VerifierName, WriteMode
 
 if TYPE_CHECKING:
     # Policies are made of thresholds, which are here.
@@ -61,6 +62,8 @@ class FileTarget:
     """None means the default ones, which also know short-lived and CA certificates."""
     password_file: str | None = None
     """With the password of a keystore; None where it has none."""
+    keys: Keys = Keys.READ
+    """Of a component's file: whether the component's private keys are meant to be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +150,8 @@ class Component:
     """Of all its files."""
     labels: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     """What policies match it by."""
+    keys: Keys = Keys.READ
+    """Whether its private keys are meant to be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,6 +285,10 @@ class Settings:
     """Where `/probe` may look, beside the endpoints."""
     x509_cert: bool = False
     """Whether the certificates in files are exported as x509-certificate-exporter does, too."""
+    settle: float = 2.0
+    """Seconds without a write after which the files of a component are judged, as one set."""
+    pending: float = 300.0
+    """Seconds for which a set that is wrong on disk, while what is served is good, is shown and not told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,6 +296,8 @@ class Config:
     """Everything that the configuration declares; names are unique and every reference resolves."""
 
     settings: Settings = Settings()
+    host: str = NAMELESS
+    """The name of the host that certvigil runs on: a DNS name, so it can be printed as it is."""
     watches: tuple[Watch, ...] = ()
     files: tuple[FileTarget, ...] = ()
     """Files of components; those of `watches` are found at run time."""

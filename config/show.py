@@ -45,6 +45,7 @@ def show(config: Config) -> str:
     targets = chain.from_iterable(component.endpoints for component in config.components.values())
     owned = frozenset(targets)
     document = {
+        "host": config.host,
         **_settings(config.settings),
         "watch": [_watch(each) for each in config.watches],
         "endpoints": [_endpoint(each) for name, each in config.endpoints.items() if name not in owned],
@@ -86,6 +87,8 @@ def _settings(settings: Settings) -> dict[str, Any]:
         },
         "socket": settings.socket,
         "rescan": duration_text(settings.rescan),
+        "settle": duration_text(settings.settle),
+        "pending": duration_text(settings.pending),
         "concurrency": settings.concurrency,
         "history_days": settings.history_days,
         "web": given(
@@ -159,6 +162,7 @@ def _component(component: Component, endpoints: Mapping[str, Endpoint]) -> dict[
         "mode": str(component.mode),
         "write_mode": str(component.write_mode),
         "labels": dict(component.labels),
+        "keys": str(component.keys),
     }
 
 

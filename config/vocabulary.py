@@ -61,6 +61,8 @@ class Code(StrEnum):
     KEY_EXPOSED = "key_exposed"
     KEY_SHARED = "key_shared"
     # state
+    UNSETTLED = "unsettled"
+    NEXT_RELOAD_BREAKS = "next_reload_breaks"
     NOT_SERVED = "not_served"
     NOT_ACTIVATED = "not_activated"
     ENDPOINTS_DISAGREE = "endpoints_disagree"
@@ -91,6 +93,7 @@ class Code(StrEnum):
     COMPONENT_FROZEN = "component_frozen"
     # self
     CLOCK_SUSPECT = "clock_suspect"
+    KEYS_UNREAD = "keys_unread"
     DATABASE_DEGRADED = "database_degraded"
     DELIVERY_FAILED = "delivery_failed"
     CONFIG_REJECTED = "config_rejected"
@@ -122,6 +125,7 @@ _WARNING: Final = frozenset(
         Code.WEAK_KEY,
         Code.WEAK_SIGNATURE,
         Code.KEY_EXPOSED,
+        Code.NEXT_RELOAD_BREAKS,
         Code.NOT_SERVED,
         Code.NOT_ACTIVATED,
         Code.ENDPOINTS_DISAGREE,
@@ -135,6 +139,7 @@ _WARNING: Final = frozenset(
         Code.APPROVAL_PENDING,
         Code.ACTION_FAILED,
         Code.CLOCK_SUSPECT,
+        Code.KEYS_UNREAD,
         Code.INBOX_UNSAFE,
         Code.DATABASE_DEGRADED,
         Code.DELIVERY_FAILED,
@@ -171,7 +176,7 @@ _FIRST_OF_GROUP: Final = {
     Code.INCOMPLETE_CHAIN: Group.CHAIN,
     Code.HOSTNAME_MISMATCH: Group.NAME,
     Code.KEY_MISMATCH: Group.KEY,
-    Code.NOT_SERVED: Group.STATE,
+    Code.UNSETTLED: Group.STATE,
     Code.UNREADABLE: Group.SOURCE,
     Code.OBSOLETE_PROTOCOL: Group.TLS,
     Code.REVOKED: Group.REVOCATION,
@@ -223,6 +228,14 @@ class FileRole(StrEnum):
     """A component's one file with all of them, in PKCS#12."""
 
 
+class Keys(StrEnum):
+    """Whether private keys are meant to be read, to compare their public halves with certificates."""
+
+    READ = "read"
+    UNREAD = "unread"
+    """Nobody may read them here, and that is known: it is no more than a notice."""
+
+
 class WriteMode(StrEnum):
     """How new bytes get into a file."""
 
@@ -252,6 +265,10 @@ class UnreadableReason(StrEnum):
 
     NOT_FOUND = "not_found"
     PERMISSION_DENIED = "permission_denied"
+    NO_READER = "no_reader"
+    """It takes the actor to read it, and the actor is away."""
+    UNSAFE_LINK = "unsafe_link"
+    """A symbolic link on its way belongs to somebody who may not lead a reader with rights to it."""
     BROKEN_SYMLINK = "broken_symlink"
     SYMLINK_LOOP = "symlink_loop"
     NOT_REGULAR = "not_regular"

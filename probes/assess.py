@@ -140,6 +140,19 @@ def assess_endpoint(observation: EndpointObservation, context: EndpointContext, 
     return _assessment(findings, reception.edges, reception.expiry, times, now)
 
 
+def in_place_of_unreadable(assessment: Assessment, found: Finding) -> Assessment:
+    """Return `assessment` with this said of what cannot be read."""
+    return replace(
+        assessment, findings=tuple(found if each.code is Code.UNREADABLE else each for each in assessment.findings)
+    )
+
+
+def with_findings(assessment: Assessment, found: Iterable[Finding], now: float) -> Assessment:
+    """Return `assessment` with more that was found at Unix time `now`."""
+    times = () if assessment.until is None else (assessment.until,)
+    return _assessment((*assessment.findings, *found), assessment.edges, assessment.expiry, times, now)
+
+
 def _assessment(
     findings: Iterable[Finding], edges: tuple[Edge, ...], expiry: int | None, times: Iterable[float], now: float
 ) -> Assessment:

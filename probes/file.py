@@ -6,7 +6,7 @@ import errno
 import hashlib
 import os
 import stat
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -25,15 +25,20 @@ from probes.certificate import Certificate, certificate
 from probes.chain import are_anchors
 from probes.encoding import Blocks, Fault, split
 from probes.observation import FileIdentity, FileObservation, Unreadable
+from probes.opening import RefusedError, open_plainly
 from probes.pkcs12 import is_keystore, password_in, unlock
 
 SIZE_LIMIT: Final = 8 * 1024 * 1024
 """Bytes; no bundle in use comes near it."""
 
+NOT_FOR_US: Final = frozenset(
+    {UnreadableReason.PERMISSION_DENIED, UnreadableReason.NO_READER, UnreadableReason.UNSAFE_LINK}
+)
+"""Why a file that may be in order gives no facts: who looks may not read it."""
+
 _COMPARED: Final = frozenset(
     {FileRole.CERTIFICATE, FileRole.KEY, FileRole.COMBINED, FileRole.KEYSTORE, FileRole.LISTED}
 )
-_FLAGS: Final = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
 _REASONS: Final = {
     errno.ENOENT: (UnreadableReason.NOT_FOUND, "there is no such file"),
     errno.ENOTDIR: (UnreadableReason.NOT_FOUND, "there is no such file"),
@@ -54,9 +59,12 @@ def identify(path: str) -> FileIdentity | Unreadable:
     return _identity(status) if stat.S_ISREG(status.st_mode) else _NOT_REGULAR
 
 
-def look_at_file(target: FileTarget, now: float) -> FileObservation:
-    """Return what the file holds at Unix time `now`; whatever it is, looking neither hangs nor raises."""
-    read = _read(target.path)
+def look_at_file(target: FileTarget, now: float, opened: Callable[[str], int] = open_plainly) -> FileObservation:
+    """Return what the file holds at Unix time `now`; whatever it is, looking neither hangs nor raises.
+
+    `opened` gives a descriptor of the file at a path, and raises OSError, ValueError.
+    """
+    read = _read(target.path, opened)
     if isinstance(read, Unreadable):
         return FileObservation(target.name, now, None, FileContent.NOTHING, failure=read)
     identity = _identity(read.status)
@@ -65,7 +73,9 @@ def look_at_file(target: FileTarget, now: float) -> FileObservation:
         return FileObservation(
             target.name, now, identity, FileContent.NOTHING, mode=mode, owner=owner, failure=read.data
         )
-    blocks = split(read.data) if target.role is not FileRole.KEYSTORE else _opened(read.data, target.password_file)
+    blocks = (
+        split(read.data) if target.role is not FileRole.KEYSTORE else _unlocked(read.data, target.password_file, opened)
+    )
     failures = [Unreadable(fault.reason, fault.detail) for fault in blocks.faults[:1]]
     certificates, bad = _certificates(blocks.certificates)
     failures += bad
@@ -89,6 +99,8 @@ def look_at_file(target: FileTarget, now: float) -> FileObservation:
 
 def unreadable(path: str, error: OSError | ValueError) -> Unreadable:
     """Return why the file or directory at `path` cannot be examined, by the error that the attempt raised."""
+    if isinstance(error, RefusedError):
+        return error.why
     number = error.errno if isinstance(error, OSError) else errno.ENOENT
     if number == errno.ENOENT:
         try:
@@ -104,18 +116,19 @@ def unreadable(path: str, error: OSError | ValueError) -> Unreadable:
     return Unreadable(UnreadableReason.IO_ERROR, printable(os.strerror(number or errno.EIO)))
 
 
-def _opened(data: bytes, password_file: str | None) -> Blocks:
+def _unlocked(data: bytes, password_file: str | None, opened: Callable[[str], int]) -> Blocks:
     """Return what a keystore holds; the password is read for this alone, and forgotten after it."""
     if not is_keystore(data):
         return Blocks((), (), (Fault(UnreadableReason.BAD_DER, "it is no PKCS#12 keystore"),))
     if password_file is None:
         return unlock(data, None)
-    read = _read(password_file)
+    read = _read(password_file, opened)
     password = read if isinstance(read, Unreadable) else read.data
     where = printable(password_file, 200)
     if isinstance(password, Unreadable):
         detail = f"the file with its password, {where}, cannot be read: {password.detail}"
-        return Blocks((), (), (Fault(UnreadableReason.NO_PASSWORD, detail),))
+        reason = password.reason if password.reason in NOT_FOR_US else UnreadableReason.NO_PASSWORD
+        return Blocks((), (), (Fault(reason, detail),))
     blocks = unlock(data, password_in(password))
     faults = tuple(
         replace(each, detail=f"{each.detail} (password of {where})")
@@ -132,12 +145,9 @@ class _Read:
     data: bytes | Unreadable
 
 
-def _read(path: str) -> _Read | Unreadable:
+def _read(path: str, opened: Callable[[str], int]) -> _Read | Unreadable:
     try:
-        # Merely opening some devices has effects.
-        if not stat.S_ISREG(os.stat(path).st_mode):
-            return _NOT_REGULAR
-        descriptor = os.open(path, _FLAGS)
+        descriptor = opened(path)
     except (OSError, ValueError) as error:
         return unreadable(path, error)
     try:

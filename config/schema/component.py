@@ -12,7 +12,7 @@ from config.fields import AbsolutePath, Duration, PlainName, default_duration
 from config.schema.looking import ComponentEndpoint
 from config.schema.section import ClientName, Section, broken_rule
 from config.service import Activation, Service, systemd
-from config.vocabulary import Mode, WriteMode
+from config.vocabulary import Keys, Mode, WriteMode
 
 _COMPONENT: Final = model.Component("", model.Artefacts())
 
@@ -141,6 +141,8 @@ class Component(Section):
     """How the files are replaced: `in_place` where one of them is itself a mount point, else `rename`."""
     labels: dict[PlainName, str] = {}
     """What policies may match it by, such as {env: prod}."""
+    keys: Annotated[Keys, Field(strict=False)] | None = None
+    """Whether its private keys are meant to be read: read or unread; by default as the whole configuration says."""
 
     @model_validator(mode="after")
     def _check_mode(self) -> Self:
@@ -150,8 +152,8 @@ class Component(Section):
             raise broken_rule("'mode: auto' without 'service', expected how the service is put onto new files")
         return self
 
-    def build(self, name: str) -> tuple[model.Component, tuple[model.Endpoint, ...]]:
-        """Return the component called `name`, and its endpoints."""
+    def build(self, name: str, keys: Keys = Keys.READ) -> tuple[model.Component, tuple[model.Endpoint, ...]]:
+        """Return the component called `name`, and its endpoints; `keys` is what holds where it does not say."""
         clients = tuple(self.clients)
         endpoints: list[model.Endpoint] = []
         for each in self.endpoints:
@@ -167,5 +169,6 @@ class Component(Section):
             self.mode,
             self.write_mode,
             MappingProxyType(dict(self.labels)),
+            self.keys or keys,
         )
         return component, tuple(endpoints)

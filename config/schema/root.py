@@ -14,6 +14,7 @@ from config.fields import (
     Handshakes,
     HistoryDays,
     Host,
+    HostName,
     Interval,
     LastDay,
     ListenAddress,
@@ -30,7 +31,7 @@ from config.schema.looking import Endpoint, Watch
 from config.schema.policy import Policy
 from config.schema.section import Section
 from config.schema.trust import Client, TrustStore
-from config.vocabulary import Code, Scope
+from config.vocabulary import Code, Keys, Scope
 
 _SETTINGS: Final = model.Settings()
 
@@ -165,12 +166,20 @@ class Root(Section):
     """When a change counts as good, and when it is undone."""
     actor: Actor = Actor()
     """The one with the rights to act."""
+    keys: Annotated[Keys, Field(strict=False)] = Keys.READ
+    """Whether private keys are meant to be read: `unread` where nobody may, as in a container without an actor."""
+    host: HostName | None = None
+    """What to call this host in messages, records and answers; by default its fully qualified name."""
     state_directory: AbsolutePath = _SETTINGS.state_directory
     """Where the database lives."""
     socket: AbsolutePath = _SETTINGS.socket
     """The Unix socket at which the daemon answers the command line."""
     rescan: Interval = default_duration(_SETTINGS.rescan)
     """How often to look at every file, whether or not an event was seen."""
+    settle: Duration = default_duration(_SETTINGS.settle)
+    """How long the files of a component must be left alone before they are judged, as one set."""
+    pending: Duration = default_duration(_SETTINGS.pending)
+    """How long a set that is wrong on disk is only shown, as pending, while what is served is good."""
     concurrency: Concurrency = _SETTINGS.concurrency
     """How many looks at endpoints may be under way at once."""
     history_days: HistoryDays = _SETTINGS.history_days
@@ -195,6 +204,8 @@ class Root(Section):
             self.validation.build(),
             tuple(each.build() for each in self.probe.allow),
             self.metrics.x509_cert,
+            self.settle,
+            self.pending,
         )
 
 

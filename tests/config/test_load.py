@@ -97,6 +97,7 @@ waivers:
   - {target: mail, finding: weak_key, reason: "appliance replaced in Q1", until: 2027-03-31}
   - {target: web/key, finding: key_exposed, reason: "read by the backup", until: "2027-12-31"}
   - {target: /etc/ssl/private/a.pem, finding: expired, reason: "test data", until: 2026-12-31}
+host: web1.example.com
 state_directory: /srv/certvigil
 socket: /run/vigil.sock
 rescan: 1h
@@ -118,6 +119,7 @@ def test_the_good_example_is_understood_in_full(loaded: Loaded, tmp_path: Path) 
             30,
             Web(("[::]:9790", "127.0.0.1:0"), "/etc/certvigil/web.yaml", ("vigil.example.com",)),
         ),
+        host="web1.example.com",
         watches=(
             Watch(
                 ("/etc/ssl/private/**/*.pem", "/etc/pki/tls/certs/*.crt"),
