@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from config.model import Endpoint, FileTarget, Thresholds
 from config.vocabulary import Code, FileContent, FileRole, UnreadableReason
@@ -35,15 +35,15 @@ class FileContext:
     target: FileTarget
     view: View | None = None
     """Where given, the chain in the file is judged as this client would if a server presented it."""
-    names: tuple[str, ...] = ()
-    """That the certificate must carry, where the client of `view` connects by none of its own."""
-    elsewhere: tuple[Trust, ...] = ()
-    """Trust stores by which a root is told from an intermediate; they grant no trust."""
     keys: tuple[str, ...] = ()
     """SHA-256 of the public halves of the component's private keys, for its certificate."""
     keys_where: str = ""
     last_known: tuple[Certificate, ...] = field(default=(), compare=False)
     """What the file held when it last could be read: that it does now is no other context."""
+    names: tuple[str, ...] = ()
+    """That the certificate must carry, where the client of `view` connects by none of its own."""
+    elsewhere: tuple[Trust, ...] = ()
+    """Trust stores by which a root is told from an intermediate; they grant no trust."""
 
 
 @dataclass(frozen=True, slots=True)

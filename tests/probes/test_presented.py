@@ -71,7 +71,7 @@ def in_file(chain: Sequence[Issued], seen: View, names: tuple[str, ...] = (NAME,
     certificates = tuple(certificate(each.der()) for each in chain)
     observation = FileObservation("it", NOW, None, FileContent.LEAF, certificates)
     target = FileTarget("it", "/it.pem", FileRole.LISTED)
-    return ordered(assess_file(observation, FileContext(target, seen, names), NOW).findings)
+    return ordered(assess_file(observation, FileContext(target, seen, names=names), NOW).findings)
 
 
 def over_a_socket(chain: Sequence[Issued], seen: View, name: str = NAME) -> list[Finding]:
@@ -142,5 +142,5 @@ def test_a_real_file_and_the_server_that_serves_it_get_the_same_verdict(
     for verifier in VerifierName:
         seen = view(verifier, trust(ROOT))
         by_socket = assess_endpoint(live, EndpointContext(endpoint, (seen,)), NOW).findings
-        by_file = assess_file(on_disk, FileContext(target, seen, (NAME,)), NOW).findings
+        by_file = assess_file(on_disk, FileContext(target, seen, names=(NAME,)), NOW).findings
         assert ordered(by_file) == ordered(by_socket)
