@@ -41,6 +41,11 @@ def _leaf_is_ca(certificate: Certificate, leaf: bool) -> bool:
     return leaf and certificate.is_ca
 
 
+def _signs_without_being_ca(certificate: Certificate, leaf: bool) -> bool:
+    usage = extension_of(certificate, x509.KeyUsage)
+    return leaf and not certificate.is_ca and usage is not None and usage.key_cert_sign
+
+
 def _no_names(certificate: Certificate, leaf: bool) -> bool:
     return leaf and not any(name.startswith(("DNS:", "IP:")) for name in certificate.names)
 
@@ -82,6 +87,7 @@ RULES: Final[Sequence[tuple[str, Rule]]] = (
     ("RFC 5280 4.2.1.1: an authority key identifier must be present", _no_authority_key_identifier),
     ("RFC 5280 4.2.1.2: a CA must have a subject key identifier", _no_key_identifier),
     ("RFC 5280 4.2.1.3: a CA must have a key usage", _ca_without_key_usage),
+    ("RFC 5280 4.2.1.3: only a CA's certificate may have the key usage to sign others", _signs_without_being_ca),
     ("RFC 5280 4.2.1.6: the alternative names are critical if and only if the subject is empty", _names_criticality),
     ("Baseline Requirements 6.1.5: a key must be RSA of 2048 bits or EC on P-256, P-384 or P-521", _improper_key),
     ("Baseline Requirements 7.1.3.2: a signature must be made with SHA-256, SHA-384 or SHA-512", _improper_signature),

@@ -103,7 +103,7 @@ def _judge_for_anyone(
     """Yield what is wrong with one presented chain whoever connects."""
     subject_of = subject_in(presented)
     leading = presented_path(presented)
-    if any(view.trust.public and any(map(view.trust.holds, used)) for view in audience.views):
+    if any(view.trust.holds_as_public(each) for view in audience.views for each in used):
         yield from judge_validity(leading[0], subject_of(leading[0]))
     for each in leading:
         if each in used or not used:

@@ -270,3 +270,9 @@ def test_names_that_a_ca_may_not_certify_are_laid_to_its_constraints() -> None:
 def _constraints() -> x509.Extension[x509.ExtensionType]:
     constraints = x509.NameConstraints(None, [x509.RFC822Name("example.com")])
     return x509.Extension(constraints.oid, True, constraints)
+
+
+def test_a_leaf_that_may_sign_others_without_being_a_ca_is_named() -> None:
+    usage = x509.KeyUsage(True, False, False, False, False, True, False, False, False)
+    verdict = judge((ISSUING.issue(NAME, key_usage=usage), ISSUING), trust(ROOT), VerifierName.OPENSSL)
+    assert "RFC 5280 4.2.1.3: only a CA's" in verdict.causes[0].detail
