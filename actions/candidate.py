@@ -177,7 +177,7 @@ def read_candidates(
         chain, root = _chain(leaf, certificates)
         made.append(Candidate(leaf, chain, key, root))
     put_right = [each for one in found for each in one.put_right]
-    put_right += [f"{each.subject} was given more than once" for each in certificates if every.count(each) > 1]
+    put_right += [f"{each.title} was given more than once" for each in certificates if every.count(each) > 1]
     put_right += [each for one in made for each in _order(found, one.presented)]
     put_right += _left_out(certificates, made)
     used = {one.key for one in made}
@@ -400,7 +400,7 @@ def _issued(issuer: Certificate, other: Certificate) -> bool:
 
 
 def _subjects(certificates: Sequence[Certificate]) -> str:
-    shown = ", ".join(f"{each.subject} (sha256 {each.sha256[:16]})" for each in certificates[:3])
+    shown = ", ".join(f"{each.title} (sha256 {each.sha256[:16]})" for each in certificates[:3])
     return shown + (f" and {len(certificates) - 3} more" if len(certificates) > 3 else "")
 
 
@@ -417,8 +417,8 @@ def _locked(found: Iterable[_Found], password: bytes | None) -> NoCandidate | No
 
 def _without_key(leaf: Certificate, keys: Sequence[PrivateKey]) -> NoCandidate:
     if keys:
-        return NoCandidate(Flaw.KEY_MISMATCH, f"the private key does not belong to {leaf.subject}")
-    return NoCandidate(Flaw.NO_KEY, f"there is no private key for {leaf.subject}")
+        return NoCandidate(Flaw.KEY_MISMATCH, f"the private key does not belong to {leaf.title}")
+    return NoCandidate(Flaw.NO_KEY, f"there is no private key for {leaf.title}")
 
 
 def _chain(
@@ -445,6 +445,6 @@ def _left_out(certificates: Iterable[Certificate], made: Sequence[Candidate]) ->
     roots = {one.root for one in made}
     for each in certificates:
         if each in roots:
-            yield f"the root {each.subject} was left out: clients must hold it themselves"
+            yield f"the root {each.title} was left out: clients must hold it themselves"
         elif each not in presented:
-            yield f"{each.subject} was left out: no path from the server's certificate needs it"
+            yield f"{each.title} was left out: no path from the server's certificate needs it"

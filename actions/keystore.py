@@ -72,5 +72,5 @@ def loss(old: bytes, password: bytes | None) -> str | None:
         return f"holds {keys} private keys, and a new one would hold one"
     held = decodable(blocks.certificates)
     chain = {each for path in paths(held[0], held, None) for each in path.certificates} if held else set()
-    others = ", ".join(each.subject for each in held if each not in chain)
+    others = ", ".join(each.title for each in held if each not in chain)
     return f"holds certificates that are none of its chain, and a new one would not: {others}" if others else None

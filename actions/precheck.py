@@ -11,14 +11,14 @@ from cryptography import x509
 from actions.candidate import Candidate
 from actions.ending import Ground
 from config.text import printable
-from config.vocabulary import Code
-from probes.assess import earliest_end
+from config.vocabulary import Code, VerifierName
 from probes.certificate import Certificate
 from probes.chain import presented_path
 from probes.judge.chain import judge_presentation
-from probes.judge.client import CURES, View, judge_chain, leaf_first, subject_in
+from probes.judge.client import View, cure_of, judge_chain, leaf_first, subject_in
 from probes.judge.key import judge_match, judge_strength
 from probes.judge.name import judge_names
+from probes.judge.presented import earliest_end
 from probes.judge.time import judge_time, moment
 from probes.trust import Trust
 
@@ -102,7 +102,9 @@ def _order(presented: Sequence[Certificate], now: float) -> Iterator[Objection]:
 
 
 def _names(leaf: Certificate, demands: Demands) -> Iterator[Objection]:
-    for found in judge_names(leaf, demands.names):
+    # As they read names: what OpenSSL takes for one is none to the web PKI. Whoever has no clients asks for the best.
+    verifiers = {view.client.verifier for view in demands.views if view.client.validates} or {VerifierName.WEBPKI}
+    for found in dict.fromkeys(found for each in sorted(verifiers) for found in judge_names(leaf, demands.names, each)):
         yield Objection(Ground.NAMES_MISSING, found.detail)
     if not demands.names:
         for name in dropped_names(leaf, demands.installed):
@@ -115,7 +117,7 @@ def _times(presented: Sequence[Certificate], demands: Demands, now: float) -> It
             if found.code in _NOT_VALID:
                 yield Objection(Ground.NOT_VALID_NOW, found.detail)
         if each.not_before is None or each.not_after is None:
-            yield Objection(Ground.NOT_VALID_NOW, f"the validity of {each.subject} cannot be decoded")
+            yield Objection(Ground.NOT_VALID_NOW, f"the validity of {each.title} cannot be decoded")
     end = earliest_end(presented)
     today = earliest_end(presented_path(demands.installed))
     if end is None or end < now:
@@ -162,7 +164,7 @@ def _clients(candidate: Candidate, demands: Demands, now: float) -> Iterator[Obj
     for view in views:
         for cause in verdicts[view.client.name].causes:
             if cause.code is Code.INCOMPLETE_CHAIN and not _incomplete(demands.installed, view, now, elsewhere):
-                yield Objection(Ground.INCOMPLETE_CHAIN, f"{cause.detail}; to cure it, {CURES[cause.code]}")
+                yield Objection(Ground.INCOMPLETE_CHAIN, f"{cause.detail}; to cure it, {cure_of(cause)}")
     if views and not any(verdict.accepted for verdict in verdicts.values()):
         why = next((cause.detail for verdict in verdicts.values() for cause in verdict.causes), "")
         yield Objection(Ground.NO_CLIENT_ACCEPTS, f"none of its clients accepts it: {why}")

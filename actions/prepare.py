@@ -141,7 +141,7 @@ def make_plan(
     if isinstance(made, Refused):
         return made
     unused = [each.certificate for each in candidates if each not in {one.candidate for one in every}]
-    remarks = (f"{each.subject}, for a key of {each.key.kind}, is none of these components'" for each in unused)
+    remarks = (f"{each.title}, for a key of {each.key.kind}, is none of these components'" for each in unused)
     return replace(made, remarks=(*made.remarks, *remarks))
 
 

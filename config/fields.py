@@ -201,6 +201,7 @@ Successes = _whole_number(1, 100)
 Handshakes = _whole_number(1, 1000)
 Attempts = _whole_number(1, 1000)
 Port = _whole_number(1, 65_535)
+SecurityLevel = _whole_number(0, 5)
 
 Sha256 = _text(
     "the SHA-256 of the token, 64 hexadecimal digits, as `printf %s TOKEN | sha256sum` prints it",

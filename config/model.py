@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from config.channel import Channel, Telling
 from config.host import NAMELESS
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from config.policy import Policy
 
 DAY = 86_400
+
+DEFAULT_SECURITY_LEVEL: Final = 2
+"""Of OpenSSL since 3.2, and of the distributions long before."""
 
 DEFAULT_CLIENT = "default"
 """The client that must accept an endpoint where none is named."""
@@ -192,6 +195,8 @@ class Client:
     names: tuple[str, ...] = ()
     """The names it connects by; empty means the endpoint's own."""
     validates: bool = True
+    security_level: int = DEFAULT_SECURITY_LEVEL
+    """How long keys and signatures must be for OpenSSL, from 0 to 5 (SSL_CTX_set_security_level(3))."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,7 @@ from config.model import (
 )
 from config.service import Service
 from config.show_policy import given, show_policy
+from config.vocabulary import VerifierName
 
 MASK: Final = "***"
 """What stands in place of a secret."""
@@ -197,6 +198,8 @@ def _client(client: Client) -> dict[str, Any]:
         "intermediates": list(client.intermediates),
         "names": list(client.names),
         "validates": client.validates,
+        # The setting is refused where it means nothing.
+        **({"security_level": client.security_level} if client.verifier is VerifierName.OPENSSL else {}),
     }
 
 

@@ -35,7 +35,7 @@ class Surroundings:
     def store_view(self, store: str | None) -> View | None:
         """Return the view of a plain client with nothing but that trust store."""
         trust = self.trusts.get(store) if store else None
-        return View(Client(trust.name, trust.name), trust) if trust else None
+        return View(Client(f"a client that trusts {trust.name}", trust.name), trust) if trust else None
 
     def paths(self) -> frozenset[str]:
         """Return the files whose change calls for reading everything anew."""

@@ -63,7 +63,12 @@ def assess_set(reading: SetReading, context: SetContext, now: float) -> Mapping[
     for target in context.targets:
         keys, where = _keys(target, context.targets, by_name)
         file_context = FileContext(
-            target, context.views.get(target.name), keys, where, context.last_known.get(target.name, ())
+            target,
+            context.views.get(target.name),
+            keys,
+            where,
+            context.last_known.get(target.name, ()),
+            elsewhere=context.elsewhere,
         )
         assessment = assess_file(by_name[target.name], file_context, now)
         if target.name in unread:
@@ -115,7 +120,13 @@ def _judge_next_reload(chain: tuple[Certificate, ...], context: SetContext, now:
             if view.client.name not in each.accepting or not view.client.validates:
                 continue
             names = view.client.names or (endpoint.verified_name,)
-            edge = judge_edge((chain,), view, {chain[0]: tuple(judge_names(chain[0], names))}, now, context.elsewhere)
+            edge = judge_edge(
+                (chain,),
+                view,
+                {chain[0]: tuple(judge_names(chain[0], names, view.client.verifier))},
+                now,
+                context.elsewhere,
+            )
             if not edge.accepted:
                 breaks.setdefault(view.client.name, (edge.why, []))[1].append(endpoint.name)
     for client, (why, endpoints) in breaks.items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -11,10 +12,13 @@ from typing import Final, TypeVar
 from weakref import WeakValueDictionary
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, rsa
 from cryptography.utils import CryptographyDeprecationWarning
 from cryptography.x509 import Extensions
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from config.address import is_dns_name, is_ip_address
 from config.text import printable
 from config.vocabulary import KeyKind
 from probes.encoding import Outline, outline, plain_name, split
@@ -81,6 +85,19 @@ class Certificate:
         return f"<Certificate {self.subject!r} {self.sha256[:16]}>"
 
     @property
+    def title(self) -> str:
+        """How sentences call it: by its subject, or its first name where that is empty, or else its SHA-256."""
+        named = next((name.partition(":")[2] for name in self.names if name != "other"), "")
+        return self.subject or named or f"the certificate with the SHA-256 {self.sha256[:16]}"
+
+    @property
+    def carries_server_names(self) -> bool:
+        """Whether it names servers: by a DNS name or address, or as servers' certificates did by the common name."""
+        if any(name.startswith(("DNS:", "IP:")) for name in self.names):
+            return True
+        return any(map(_is_host, self.common_names())) and _serves(self)
+
+    @property
     def is_costly(self) -> bool:
         """Whether to verify with its key would take longer than with any in use, by a huge modulus or exponent."""
         usual = _USUAL_BITS.get(self.key.kind)
@@ -89,6 +106,14 @@ class Certificate:
         # An RSA key that is longer than its modulus is so by its exponent.
         huge_exponent = self.key.kind is KeyKind.RSA and len(self.outline().public_key) > self.key.bits // 8 + 64
         return self.key.bits > usual or huge_exponent
+
+    def common_names(self) -> tuple[str, ...]:
+        """Return the common names of the subject as they are written, not made printable; none where it is broken."""
+        try:
+            found = self.x509().subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+        except Exception:  # noqa: BLE001 (why is among the failures already)
+            return ()
+        return tuple(each.value for each in found if isinstance(each.value, str))
 
     def outline(self) -> Outline:
         """Return the parts that are compared as bytes."""
@@ -105,6 +130,19 @@ class Certificate:
     def extensions(self) -> Extensions:
         """Return the library's extensions; none where one of them cannot be decoded."""
         return _extensions(self)
+
+
+def _is_host(name: str) -> bool:
+    """Whether a common name can only be meant as a host's: people and CAs have no dots in theirs."""
+    return is_ip_address(name) or ("." in name and is_dns_name(name.removeprefix("*.")))
+
+
+def _serves(known: Certificate) -> bool:
+    try:
+        uses = known.extensions().get_extension_for_class(x509.ExtendedKeyUsage).value
+    except x509.ExtensionNotFound:
+        return False
+    return ExtendedKeyUsageOID.SERVER_AUTH in uses
 
 
 _USUAL_BITS: Final = {KeyKind.RSA: 8192, KeyKind.DSA: 4096}
@@ -167,10 +205,21 @@ class _Fields:
         try:
             return decode()
         except Exception as error:  # noqa: BLE001 (the library raises KeyError and exceptions without a common base)
-            self.failures.append(f"{name} cannot be decoded: {printable(str(error), 200)}")
+            self.failures.append(f"{name} cannot be decoded: {_why(error)}")
             return otherwise
 
 
+def _why(error: Exception) -> str:
+    """Return what `error` says, unless it is the library's text for its own developers."""
+    said = str(error)
+    if _FOR_DEVELOPERS.search(said) is None:
+        return printable(said, 200)
+    fields = _FIELD.findall(said)
+    return f"the field {fields[-1].replace('_', ' ')} is not well-formed" if fields else "it is not well-formed"
+
+
+_FIELD: Final = re.compile(r'"\w+::(\w+)"')
+_FOR_DEVELOPERS: Final = re.compile(r"[{}]|::|ParseError|PyErr|<\w+\(")
 _NO_EXTENSIONS: Final = Extensions([])
 _Extensions = Mapping[type, x509.ExtensionType]
 _UNKNOWN_KEY: Final = Key(KeyKind.UNKNOWN, 0)
@@ -180,8 +229,8 @@ def _decode(der: bytes) -> Certificate:
     parts = outline(der)
     try:
         parsed = x509.load_der_x509_certificate(der)
-    except x509.InvalidVersion as error:
-        raise ValueError(str(error)) from None
+    except (x509.InvalidVersion, ValueError) as error:
+        raise ValueError(_why(error)) from None
     fields = _Fields()
     found = fields.get("extensions", lambda: parsed.extensions, _NO_EXTENSIONS)
     extensions = {type(each.value): each.value for each in found}
@@ -241,7 +290,12 @@ def _one_key(kind: KeyKind, bits: int) -> Key:
 
 
 def _key(parsed: x509.Certificate) -> Key:
-    match parsed.public_key():
+    try:
+        public = parsed.public_key()
+    except UnsupportedAlgorithm:
+        oid = parsed.public_key_algorithm_oid.dotted_string
+        raise ValueError(f"the algorithm {oid}, or its parameters, are not known") from None
+    match public:
         case rsa.RSAPublicKey() as key:
             return _one_key(KeyKind.RSA, key.key_size)
         case ec.EllipticCurvePublicKey() as key:
@@ -257,7 +311,11 @@ def _key(parsed: x509.Certificate) -> Key:
 
 
 def _signature_hash(parsed: x509.Certificate) -> str:
-    algorithm = parsed.signature_hash_algorithm
+    try:
+        algorithm = parsed.signature_hash_algorithm
+    except UnsupportedAlgorithm:
+        oid = parsed.signature_algorithm_oid.dotted_string
+        raise ValueError(f"the algorithm {oid} is not known") from None
     return algorithm.name if algorithm else ""
 
 

@@ -7,7 +7,7 @@ wrong, and lists what is wrong with it (RFC 5280, 6.1; RFC 4158 on building).
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
@@ -88,6 +88,20 @@ def find_leaf(presented: Sequence[Certificate]) -> Certificate:
     return presented[0]
 
 
+def are_anchors(certificates: Sequence[Certificate], keys: Collection[str] = ()) -> bool:
+    """Whether `certificates` (not empty) are CAs' that somebody trusts, and none of them a server's own.
+
+    A server's own is also a CA's by its constraints that carries the names of servers, unless it is an anchor among
+    others, or that lies beside its private key (`keys` are SHA-256 of public halves). Appliances make such ones.
+    """
+    first = certificates[0]
+    if not all(each.is_ca for each in certificates) or any(each.public_key_sha256() in keys for each in certificates):
+        return False
+    others = [each for each in certificates if each != first]
+    issued = any(each.outline().issuer == first.outline().subject for each in others)
+    return bool(others and first.self_issued) or issued or not first.carries_server_names
+
+
 def paths(leaf: Certificate, pool: Sequence[Certificate], trust: Trust | None) -> Iterator[Path]:
     """Yield the paths from `leaf` over `pool` towards the anchors of `trust`, at most `MAX_PATHS`."""
     by_subject: dict[bytes, list[Certificate]] = {}
@@ -107,7 +121,9 @@ def _extend(
     last = so_far[-1]
     if trust is not None and trust.holds(last):
         yield Path(so_far, End.ANCHOR)
-        return
+        # Some clients stop only at a root.
+        if last.self_issued:
+            return
     if last.self_issued and signed(last, last):
         yield Path(so_far, End.SELF_SIGNED)
         return

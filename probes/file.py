@@ -22,6 +22,7 @@ from config.model import FileTarget
 from config.text import printable
 from config.vocabulary import FileContent, FileRole, UnreadableReason
 from probes.certificate import Certificate, certificate
+from probes.chain import are_anchors
 from probes.encoding import Blocks, Fault, split
 from probes.observation import FileIdentity, FileObservation, Unreadable
 from probes.opening import RefusedError, open_plainly
@@ -227,7 +228,9 @@ def _content(certificates: Sequence[Certificate], *, with_key: bool) -> FileCont
     """Classify by what is inside; several certificates that all are CAs or their own issuers are anchors to someone."""
     if not certificates:
         return FileContent.KEY if with_key else FileContent.NOTHING
-    several = len(certificates) > 1 and len(set(certificates)) > 1
-    if all(each.is_ca or (each.self_issued and several and not with_key) for each in certificates):
+    several = len(set(certificates)) > 1
+    pinned = several and all(each.is_ca or each.self_issued for each in certificates)
+    anchors = are_anchors(certificates) if all(each.is_ca for each in certificates) else pinned
+    if anchors and not with_key:
         return FileContent.BUNDLE if several else FileContent.ANCHOR
     return FileContent.LEAF

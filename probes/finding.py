@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from config.vocabulary import DEFAULT_SEVERITY, Code, Severity, Verdict
 
@@ -18,6 +18,8 @@ class Finding:
     """What it is about within the target: a position in the chain, a client, a name; empty for all of it."""
     detail: str
     """A sentence for a person, printable; the same facts always give the same sentence (no "in 3 days")."""
+    cure: str = field(default="", compare=False)
+    """What would put it right, a clause, printable; empty where that is the same for all of this code."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +45,9 @@ class Assessment:
     """Unix time at which the same observation may be judged differently; None for never."""
 
 
-def finding(code: Code, detail: str, subject: str = "", severity: Severity | None = None) -> Finding:
+def finding(code: Code, detail: str, subject: str = "", severity: Severity | None = None, *, cure: str = "") -> Finding:
     """Return a finding with the code's default severity unless another is given."""
-    return Finding(code, severity or DEFAULT_SEVERITY[code], subject, detail)
+    return Finding(code, severity or DEFAULT_SEVERITY[code], subject, detail, cure)
 
 
 def verdict(findings: Iterable[Finding], *, known: bool = True) -> Verdict:

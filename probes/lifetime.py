@@ -48,7 +48,9 @@ def approaches(certificate: Certificate, thresholds: Thresholds | None) -> tuple
     if certificate.not_after is None:
         return ()
     whole = lifetime(certificate)
-    chosen = thresholds or (_CA if certificate.is_ca else leaf_thresholds(whole))
+    chosen = thresholds or (
+        _CA if certificate.is_ca and not certificate.carries_server_names else leaf_thresholds(whole)
+    )
     return (
         Approach(certificate.not_after - chosen.notice.seconds_left(whole), Severity.NOTICE),
         Approach(certificate.not_after - chosen.warning.seconds_left(whole), Severity.WARNING),

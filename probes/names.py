@@ -1,18 +1,75 @@
-"""Whether a certificate names a server (RFC 9525), by service-identity."""
+"""Whether a certificate names a server, by the rules of those who ask (RFC 9525; X509_check_host(3))."""
 
 from __future__ import annotations
 
-from service_identity.cryptography import verify_certificate_hostname, verify_certificate_ip_address
+import ipaddress
+import re
+from collections.abc import Iterator
+from typing import Final
 
-from config.address import is_ip_address
+from config.address import is_dns_name, is_ip_address
+from config.vocabulary import VerifierName
 from probes.certificate import Certificate
 
+_WILDCARD: Final = re.compile(
+    r"(?P<before>(?:[a-z0-9](?:[a-z0-9-]*[a-z0-9])?)?)\*(?P<after>(?:[a-z0-9-]*[a-z0-9])?)"
+    r"(?P<rest>(?:\.[a-z0-9](?:[a-z0-9-]*[a-z0-9])?){2,})"
+)
+"""A wildcard in the first of three or more labels, perhaps with a part of the label before or after it."""
+_A_LABEL: Final = "xn--"
+_OF_A_LABEL: Final = re.compile(r"[a-z0-9-]*")
 
-def names_server(certificate: Certificate, name: str) -> bool:
-    """Whether one of the subject alternative names covers `name`; the common name never counts (RFC 9525, 2)."""
-    verify = verify_certificate_ip_address if is_ip_address(name) else verify_certificate_hostname
-    try:
-        verify(certificate.x509(), name)
-    except Exception:  # noqa: BLE001 (beside saying no: extensions that cannot be decoded raise a dozen kinds)
+
+def names_server(certificate: Certificate, name: str, verifier: VerifierName = VerifierName.WEBPKI) -> bool:
+    """Whether `certificate` covers `name`, a DNS name or an IP address, for clients with that verifier.
+
+    The common name counts only for OpenSSL, and only where no subject alternative name is a DNS name.
+    """
+    if is_ip_address(name):
+        return any(_same_address(each, name) for each in _alternatives(certificate, "IP:"))
+    if not is_dns_name(name):
         return False
-    return True
+    lenient = verifier is VerifierName.OPENSSL
+    patterns = tuple(_alternatives(certificate, "DNS:"))
+    if lenient and not patterns:
+        patterns = certificate.common_names()
+    host = name.lower()
+    return any(_matches(each.lower(), host, partial=lenient) for each in patterns if each.isascii())
+
+
+def is_partial_wildcard(pattern: str) -> bool:
+    """Whether a DNS name such as `w*.example.com` has a wildcard that is not a whole label."""
+    return "*" in pattern and not pattern.startswith("*.")
+
+
+def _alternatives(certificate: Certificate, kind: str) -> Iterator[str]:
+    # What had to be escaped to be printable is no name of a host, and still is none.
+    return (each.removeprefix(kind) for each in certificate.names if each.startswith(kind))
+
+
+def _same_address(alternative: str, wanted: str) -> bool:
+    try:
+        return ipaddress.ip_address(alternative) == ipaddress.ip_address(wanted)
+    except ValueError:
+        return False
+
+
+def _matches(pattern: str, host: str, *, partial: bool) -> bool:
+    """Whether `pattern` covers `host`, both in lower case; `partial` allows a wildcard beside a part of a label."""
+    if pattern == host:
+        return True
+    wildcard = _WILDCARD.fullmatch(pattern)
+    if wildcard is None:
+        return False
+    before, after = wildcard["before"], wildcard["after"]
+    end = after + wildcard["rest"]
+    if len(host) < len(before) + len(end) or not (host.startswith(before) and host.endswith(end)):
+        return False
+    covered = host[len(before) : len(host) - len(end)]
+    if _OF_A_LABEL.fullmatch(covered) is None:
+        return False
+    if not before and not after:
+        return bool(covered)
+    # Neither "foo*bar", nor a part of an A-label, whose letters are not those of the name.
+    both = bool(before and after)
+    return partial and not both and not before.startswith(_A_LABEL) and not host[len(before) :].startswith(_A_LABEL)

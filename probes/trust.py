@@ -33,6 +33,8 @@ class Trust:
     anchors: tuple[Certificate, ...]
     public: bool = False
     """The anchors are those of the web PKI, so its rules on validity apply."""
+    public_anchors: frozenset[Certificate] = field(default=frozenset(), repr=False)
+    """Those that are, where not all are."""
     by_subject: Mapping[bytes, tuple[Certificate, ...]] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -45,6 +47,10 @@ class Trust:
     def holds(self, candidate: Certificate) -> bool:
         """Whether exactly this certificate is an anchor."""
         return candidate in self.by_subject.get(candidate.outline().subject, ())
+
+    def holds_as_public(self, candidate: Certificate) -> bool:
+        """Whether this certificate is an anchor, and one of the web PKI."""
+        return candidate in self.public_anchors or (self.public and self.holds(candidate))
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +84,21 @@ def read_trust(store: TrustStore) -> Trust | TrustUnreadable:
         return TrustUnreadable(store.name, path, error.strerror or "cannot be read")
     if not certificates:
         return TrustUnreadable(store.name, path, "holds no certificate")
-    return Trust(store.name, certificates, public=isinstance(store.source, CertifiStore))
+    match store.source:
+        case CertifiStore():
+            return Trust(store.name, certificates, public=True)
+        case SystemStore():
+            # A site adds its own CAs to the system's, to which the rules of the web PKI do not apply.
+            return Trust(store.name, certificates, public_anchors=_of_the_web_pki().intersection(certificates))
+        case PemBundle():
+            return Trust(store.name, certificates)
+
+
+def _of_the_web_pki() -> frozenset[Certificate]:
+    try:
+        return frozenset(read_certificates(certifi.where()))
+    except OSError:
+        return frozenset()
 
 
 def read_certificates(path: str) -> tuple[Certificate, ...]:

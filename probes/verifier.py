@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -99,8 +100,18 @@ def verify_webpki(leaf: Certificate, intermediates: Sequence[Certificate], trust
         verifier = policy.build_server_verifier(_some_name_of(leaf))
         path = verifier.verify(leaf.x509(), [each.x509() for each in intermediates])
     except Exception as error:  # noqa: BLE001 (which ones a certificate can make it raise is documented nowhere)
-        return Refused(printable(str(error)))
+        return Refused(_in_words(str(error)))
     return Accepted(tuple(certificate(each.public_bytes(Encoding.DER)) for each in path))
+
+
+def _in_words(said: str) -> str:
+    """Return what the library says of its reason to refuse, without what it says to its own developers."""
+    reason = _PREFIXES.sub("", said.partition(" (encountered processing")[0])
+    return "for a reason that it does not put into words" if _FOR_DEVELOPERS.search(reason) else printable(reason)
+
+
+_PREFIXES: Final = re.compile(r"\A(validation failed: |candidates exhausted: )*")
+_FOR_DEVELOPERS: Final = re.compile(r"[{}<>]|::|\w\(|\A\s*\Z")
 
 
 def _some_name_of(leaf: Certificate) -> verification.Subject:

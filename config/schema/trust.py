@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import ConfigDict, Field, model_validator
 
 from config import model
-from config.fields import AbsolutePath, Host
+from config.fields import AbsolutePath, Host, SecurityLevel
 from config.schema.section import Section, StoreName, broken_rule
 from config.vocabulary import VerifierName
 
@@ -51,8 +51,23 @@ class Client(Section):
     validates: bool = True
     """Whether it validates at all; where it does not, what it would refuse is a notice."""
 
+    security_level: SecurityLevel = model.DEFAULT_SECURITY_LEVEL
+    """How long keys and signatures must be for OpenSSL: 0 takes any, 2 is the default of its programs."""
+
+    @model_validator(mode="after")
+    def _check_level(self) -> Self:
+        if "security_level" in self.model_fields_set and self.verifier is not VerifierName.OPENSSL:
+            raise broken_rule("'security_level' is a setting of the verifier openssl only")
+        return self
+
     def build(self, name: str) -> model.Client:
         """Return the client called `name`."""
         return model.Client(
-            name, self.trusts, self.verifier, tuple(self.intermediates), tuple(self.names), self.validates
+            name,
+            self.trusts,
+            self.verifier,
+            tuple(self.intermediates),
+            tuple(self.names),
+            self.validates,
+            self.security_level,
         )

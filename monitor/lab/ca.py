@@ -21,7 +21,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from probes.encoding import element_end
 
 PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
-HashName = Literal["sha1", "sha256", "sha384", "sha512"]
+HashName = Literal["md5", "sha1", "sha256", "sha384", "sha512"]
 
 HOUR: Final = 3_600
 DAY: Final = 24 * HOUR
@@ -281,7 +281,8 @@ def _general_name(name: str | x509.GeneralName) -> x509.GeneralName:
         return x509.DNSName(name)
 
 
-# AlgorithmIdentifiers (RFC 3279, 2.2), since the library signs no certificate with SHA-1.
+# AlgorithmIdentifiers (RFC 3279, 2.2), since the library signs no certificate with MD5 or SHA-1.
+_RSA_WITH_MD5: Final = bytes.fromhex("300d06092a864886f70d0101040500")
 _RSA_WITH_SHA1: Final = bytes.fromhex("300d06092a864886f70d0101050500")
 _ECDSA_WITH_SHA1: Final = bytes.fromhex("300906072a8648ce3d0401")
 
@@ -298,7 +299,7 @@ def _signed(builder: x509.CertificateBuilder, signer: PrivateKey, knobs: Knobs) 
     hashed = not isinstance(signer, ed25519.Ed25519PrivateKey)
     buildable = _HASHES.get(name, hashes.SHA256()) if hashed else None
     der = builder.sign(signer, buildable).public_bytes(Encoding.DER)
-    if name == "sha1" or knobs.get("version") == 1 or "serial" in knobs:
+    if name in {"md5", "sha1"} or knobs.get("version") == 1 or "serial" in knobs:
         der = _edited(der, signer, knobs)
     if knobs.get("corrupt_signature"):
         der = der[:-1] + bytes([der[-1] ^ 1])
@@ -309,7 +310,10 @@ def _edited(der: bytes, signer: PrivateKey, knobs: Knobs) -> bytes:
     to_be_signed, identifier, _ = _children(der)
     version, serial, _, *rest = _children(to_be_signed)
     algorithm: hashes.HashAlgorithm
-    if (name := knobs.get("signature_hash", "sha256")) == "sha1":
+    if (name := knobs.get("signature_hash", "sha256")) == "md5":
+        # An EC key does not sign with it.
+        algorithm, identifier = hashes.MD5(), _RSA_WITH_MD5  # noqa: S303 (a weak signature is what was asked for)
+    elif name == "sha1":
         algorithm = hashes.SHA1()  # noqa: S303 (a weak signature is what was asked for)
         identifier = _RSA_WITH_SHA1 if isinstance(signer, rsa.RSAPrivateKey) else _ECDSA_WITH_SHA1
     else:

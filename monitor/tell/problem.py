@@ -74,7 +74,7 @@ def _problem(known: Known, found: Finding) -> tuple[str, str]:
         concerned = _certificate(known, found)
         if concerned is None:
             return f"certificate {found.subject}", found.subject
-        return f"certificate {concerned.sha256}", concerned.subject
+        return f"certificate {concerned.sha256}", concerned.title
     if found.code in _AT_LARGE:
         return str(found.code), ""
     return f"{found.code} {known.component or known.target}", ""

@@ -33,13 +33,13 @@ def judge_presentation(
         if certificate.self_issued and certificate in leading:
             yield finding(
                 Code.ROOT_PRESENTED,
-                f"{certificate.subject} is a root, which clients must hold themselves",
+                f"{certificate.title} is a root, which clients must hold themselves",
                 subject_of(certificate),
             )
         elif certificate not in used and (certificate not in linked or (used and has_ended(certificate, now))):
             until = f", which ends at {moment(certificate.not_after)}" if certificate.not_after is not None else ""
             yield finding(
-                Code.UNNEEDED_CERTIFICATE, f"no path needs {certificate.subject}{until}", subject_of(certificate)
+                Code.UNNEEDED_CERTIFICATE, f"no path needs {certificate.title}{until}", subject_of(certificate)
             )
     if len(set(presented)) < len(presented):
         yield finding(Code.UNNEEDED_CERTIFICATE, "a certificate is presented more than once")

@@ -8,13 +8,16 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import Final
 
+from cryptography import x509
+
 from config.model import Client
 from config.vocabulary import Code, Severity, VerifierName
 from probes.certificate import Certificate
 from probes.chain import End, Path, find_leaf, paths
 from probes.finding import Edge, Finding, finding
+from probes.judge.algorithm import judge_algorithms
 from probes.judge.conformance import judge_conformance
-from probes.judge.path import SubjectOf, judge_path
+from probes.judge.path import SubjectOf, extension_of, judge_path
 from probes.lifetime import turning_points
 from probes.trust import Trust
 from probes.verifier import Accepted, verify_openssl, verify_webpki
@@ -50,12 +53,19 @@ CURES: Final[Mapping[Code, str]] = MappingProxyType(
         Code.EXPIRED: "replace it",
         Code.NOT_YET_VALID: "check the clocks, or wait until it is valid",
         Code.INVALID_CA: "have the certificate issued by a CA that may issue it",
+        Code.WEAK_KEY: "have the certificate issued anew for a longer key",
+        Code.WEAK_SIGNATURE: "have the certificate issued anew by a CA that signs with SHA-256",
         Code.PATH_REJECTED: "have the certificate issued anew without that restriction",
         Code.NONCONFORMING: "have the certificate issued to the web PKI's profile",
         Code.HOSTNAME_MISMATCH: "have the certificate issued with that name, or connect by a name it carries",
         Code.NO_CERTIFICATE: "configure a certificate",
     }
 )
+
+
+def cure_of(cause: Finding) -> str:
+    """Return what would put right a cause of a refusal, a clause."""
+    return cause.cure or CURES[cause.code]
 
 
 def judge_chain(
@@ -65,7 +75,13 @@ def judge_chain(
 
     Computed once for each chain, store, verifier and span of time within which nothing begins or ends.
     """
-    return _judge_chain(chain, view.trust, view.client.verifier, view.held, _span(chain, view, now), elsewhere)
+    return _judge_chain(chain, view.trust, _as_verifier(view.client), view.held, _span(chain, view, now), elsewhere)
+
+
+@lru_cache(maxsize=64)
+def _as_verifier(client: Client) -> Client:
+    """Return what of `client` a verdict on a chain depends on, so that it is shared by all who are alike in that."""
+    return Client("", "", client.verifier, security_level=client.security_level)
 
 
 def chain_boundaries(chain: Sequence[Certificate], view: View) -> Iterator[float]:
@@ -89,7 +105,7 @@ def _span(chain: Sequence[Certificate], view: View, now: float) -> float:
 def _judge_chain(  # noqa: PLR0917 (each argument is part of the key)
     chain: tuple[Certificate, ...],
     trust: Trust,
-    verifier: VerifierName,
+    client: Client,
     held: tuple[Certificate, ...],
     now: float,
     elsewhere: tuple[Trust, ...],
@@ -98,28 +114,48 @@ def _judge_chain(  # noqa: PLR0917 (each argument is part of the key)
     issuers = (*chain[1:], *held)
     pool = (leaf, *(each for each in issuers if not each.is_costly))
     strict = verify_webpki(leaf, pool[1:], trust, now)
-    verification = strict if verifier is VerifierName.WEBPKI else verify_openssl(leaf, pool[1:], trust, now)
+    by_web_pki = client.verifier is VerifierName.WEBPKI
+    verification = strict if by_web_pki else verify_openssl(leaf, pool[1:], trust, now)
     subject_of = subject_in(chain)
     if isinstance(verification, Accepted):
-        causes = judge_conformance(verification.path, strict, subject_of)
-        return ChainVerdict(True, verification.path, tuple(causes))
+        path = verification.path
+        if unfit := tuple(judge_algorithms(path, client, subject_of, signed_end=False)):
+            return ChainVerdict(False, path, unfit)
+        return ChainVerdict(True, path, tuple(judge_conformance(path, strict, subject_of)))
 
     def faults(path: Path) -> tuple[Finding, ...]:
-        return tuple(judge_path(path, trust.name, now, subject_of, elsewhere))
+        unfit = judge_algorithms(path.certificates, client, subject_of, signed_end=path.end in _SIGNED_BY_ANOTHER)
+        return (*judge_path(path, trust, client.verifier, now, subject_of, elsewhere=elsewhere), *unfit)
 
     best = min(paths(leaf, pool, trust), key=lambda path: _merit(path, faults(path)))
     costly = tuple(_too_large(each, subject_of) for each in issuers if each.is_costly)
     unexplained = (
         judge_conformance(best.certificates, strict, subject_of)
-        if verifier is VerifierName.WEBPKI
-        else [finding(Code.PATH_REJECTED, f"OpenSSL refuses the path: {verification.said}")]
+        if by_web_pki
+        else [_in_openssls_words(verification.said, best.certificates)]
     )
     return ChainVerdict(False, best.certificates, costly or faults(best) or tuple(unexplained))
 
 
+_SIGNED_BY_ANOTHER: Final = frozenset({End.MISSING, End.BAD_SIGNATURE})
+
+
+def _in_openssls_words(said: str, path: Sequence[Certificate]) -> Finding:
+    """Return why OpenSSL refuses where this has not found it out, with what on the path is likeliest to be it."""
+    limiting = [each.title for each in path[1:] if extension_of(each, x509.NameConstraints) is not None]
+    if not limiting:
+        cure = "have the certificate issued anew, and show the CA what OpenSSL says"
+        return finding(Code.PATH_REJECTED, f"OpenSSL refuses the path: {said}", cure=cure)
+    return finding(
+        Code.PATH_REJECTED,
+        f"OpenSSL refuses the path: {said}; it has name constraints, of {' and of '.join(limiting)}",
+        cure="have the certificate issued for names that these allow",
+    )
+
+
 def _too_large(certificate: Certificate, subject_of: SubjectOf) -> Finding:
-    detail = f"the key of {certificate.subject}, {certificate.key}, is too large to verify with"
-    return finding(Code.PATH_REJECTED, detail, subject_of(certificate))
+    detail = f"the key of {certificate.title}, {certificate.key}, is too large to verify with"
+    return finding(Code.PATH_REJECTED, detail, subject_of(certificate), cure="have it issued for a key of a usual size")
 
 
 def _merit(path: Path, faults: Sequence[Finding]) -> tuple[bool, int, int]:
@@ -147,7 +183,7 @@ def judge_edge(
     if not causes:
         return Edge(view.client.name, accepted=True)
     first = causes[0]
-    return Edge(view.client.name, not view.client.validates, f"{first.detail}; to cure it, {CURES[first.code]}")
+    return Edge(view.client.name, not view.client.validates, f"{first.detail}; to cure it, {cure_of(first)}")
 
 
 def judge_acceptance(edge: Edge, view: View, endpoint: str) -> Iterator[Finding]:
@@ -168,7 +204,7 @@ def subject_in(chain: Sequence[Certificate]) -> SubjectOf:
 
     def subject(certificate: Certificate) -> str:
         position = positions.get(certificate)
-        return certificate.subject if position is None else f"position {position}"
+        return certificate.title if position is None else f"position {position}"
 
     return subject
 

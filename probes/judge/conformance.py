@@ -11,7 +11,9 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from config.vocabulary import Code
 from probes.certificate import Certificate
 from probes.finding import Finding, finding
+from probes.judge.algorithm import has_public_key, has_public_signature
 from probes.judge.path import SubjectOf, extension_of
+from probes.names import is_partial_wildcard
 from probes.verifier import Refused, Verification
 
 Rule = Callable[[Certificate, bool], bool]
@@ -39,6 +41,11 @@ def _leaf_is_ca(certificate: Certificate, leaf: bool) -> bool:
     return leaf and certificate.is_ca
 
 
+def _signs_without_being_ca(certificate: Certificate, leaf: bool) -> bool:
+    usage = extension_of(certificate, x509.KeyUsage)
+    return leaf and not certificate.is_ca and usage is not None and usage.key_cert_sign
+
+
 def _no_names(certificate: Certificate, leaf: bool) -> bool:
     return leaf and not any(name.startswith(("DNS:", "IP:")) for name in certificate.names)
 
@@ -62,13 +69,29 @@ def _old_version(certificate: Certificate, _leaf: bool) -> bool:
     return certificate.x509().version is not x509.Version.v3
 
 
+def _improper_key(certificate: Certificate, _leaf: bool) -> bool:
+    return not has_public_key(certificate)
+
+
+def _improper_signature(certificate: Certificate, _leaf: bool) -> bool:
+    return not has_public_signature(certificate) and not certificate.self_issued
+
+
+def _partial_wildcard(certificate: Certificate, leaf: bool) -> bool:
+    return leaf and any(is_partial_wildcard(name[4:]) for name in certificate.names if name.startswith("DNS:"))
+
+
 RULES: Final[Sequence[tuple[str, Rule]]] = (
     ("RFC 5280 4.1.2.1: the version must be 3", _old_version),
     ("RFC 5280 4.1.2.2: the serial number must be positive and no longer than 20 octets", _serial),
     ("RFC 5280 4.2.1.1: an authority key identifier must be present", _no_authority_key_identifier),
     ("RFC 5280 4.2.1.2: a CA must have a subject key identifier", _no_key_identifier),
     ("RFC 5280 4.2.1.3: a CA must have a key usage", _ca_without_key_usage),
+    ("RFC 5280 4.2.1.3: only a CA's certificate may have the key usage to sign others", _signs_without_being_ca),
     ("RFC 5280 4.2.1.6: the alternative names are critical if and only if the subject is empty", _names_criticality),
+    ("Baseline Requirements 6.1.5: a key must be RSA of 2048 bits or EC on P-256, P-384 or P-521", _improper_key),
+    ("Baseline Requirements 7.1.3.2: a signature must be made with SHA-256, SHA-384 or SHA-512", _improper_signature),
+    ("RFC 9525 6.3: a wildcard must be a whole label", _partial_wildcard),
     ("Baseline Requirements 7.1.2.7: a server's certificate must not be a CA's", _leaf_is_ca),
     ("Baseline Requirements 7.1.2.7: a server's certificate must have subject alternative names", _no_names),
     ("Baseline Requirements 7.1.2.7.10: the extended key usage must name TLS servers", _no_server_use),
@@ -86,7 +109,7 @@ def judge_conformance(path: Sequence[Certificate], strict: Verification, subject
         if broken:
             named = True
             yield finding(
-                Code.NONCONFORMING, f"{certificate.subject} breaks {'; '.join(broken)}", subject_of(certificate)
+                Code.NONCONFORMING, f"{certificate.title} breaks {'; '.join(broken)}", subject_of(certificate)
             )
     if isinstance(strict, Refused) and not named:
         yield finding(Code.NONCONFORMING, f"a verifier of the web PKI refuses it: {strict.said}")

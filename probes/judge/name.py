@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from config.text import printable
-from config.vocabulary import Code
+from config.vocabulary import Code, VerifierName
 from probes.certificate import Certificate
 from probes.finding import Finding, finding
 from probes.names import names_server
@@ -13,18 +13,24 @@ from probes.names import names_server
 _SHOWN_NAMES = 10
 
 
-def judge_names(leaf: Certificate, wanted: tuple[str, ...]) -> Iterator[Finding]:
-    """Yield each wanted name that `leaf` does not carry as a subject alternative name."""
+def judge_names(
+    leaf: Certificate, wanted: tuple[str, ...], verifier: VerifierName = VerifierName.WEBPKI
+) -> Iterator[Finding]:
+    """Yield each wanted name that `leaf` does not carry for clients with that verifier, by default the strict one."""
     for name in wanted:
-        if not names_server(leaf, name):
+        if not names_server(leaf, name, verifier):
             shown = printable(name)
             yield finding(Code.HOSTNAME_MISMATCH, f"{shown} is not among its names: {_names(leaf)}", shown)
 
 
 def judge_common_name(leaf: Certificate, subject: str) -> Iterator[Finding]:
-    """Yield whether `leaf` names its server by the common name alone, which no current client reads (RFC 9525, 2)."""
+    """Yield whether `leaf` names its server by the common name alone (RFC 9525, 2)."""
     if not any(name.startswith(("DNS:", "IP:")) for name in leaf.names) and "CN=" in leaf.subject:
-        yield finding(Code.COMMON_NAME_ONLY, f"{leaf.subject} has no subject alternative name", subject)
+        yield finding(
+            Code.COMMON_NAME_ONLY,
+            f"{leaf.title} names its server by the common name alone, which browsers, Go and others do not read",
+            subject,
+        )
 
 
 def _names(leaf: Certificate) -> str:

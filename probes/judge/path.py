@@ -11,9 +11,9 @@ from typing import Final, TypeVar
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID
 
-from config.vocabulary import Code
+from config.vocabulary import Code, VerifierName
 from probes.certificate import Certificate
-from probes.chain import End, Path
+from probes.chain import End, Path, signed
 from probes.finding import Finding, finding
 from probes.judge.time import judge_period
 from probes.trust import Trust
@@ -40,100 +40,171 @@ _UNDERSTOOD: Final = frozenset(
 MOST_COMPARED_NAMES: Final = 1 << 14
 """Pairs of a name and a constraint on names; verifiers give up as well, if later."""
 
-_SERVER_USES: Final = frozenset({ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE})
+_SERVER_USES: Final = {
+    # With those of Netscape and Microsoft for "server gated cryptography", but not any purpose.
+    VerifierName.OPENSSL: frozenset(
+        {
+            ExtendedKeyUsageOID.SERVER_AUTH,
+            x509.ObjectIdentifier("2.16.840.1.113730.4.1"),
+            x509.ObjectIdentifier("1.3.6.1.4.1.311.10.3.3"),
+        }
+    ),
+    VerifierName.WEBPKI: frozenset({ExtendedKeyUsageOID.SERVER_AUTH}),
+}
+_ISSUER_USES: Final = {
+    VerifierName.OPENSSL: _SERVER_USES[VerifierName.OPENSSL],
+    VerifierName.WEBPKI: _SERVER_USES[VerifierName.WEBPKI] | {ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE},
+}
 
 
 def judge_path(
-    path: Path, store: str, now: float, subject_of: SubjectOf, elsewhere: Sequence[Trust] = ()
+    path: Path,
+    trust: Trust,
+    verifier: VerifierName,
+    now: float,
+    subject_of: SubjectOf,
+    *,
+    elsewhere: Sequence[Trust] = (),
 ) -> Iterator[Finding]:
-    """Yield what is wrong with `path` for whoever trusts the store of that name, most telling first.
+    """Yield what is wrong with `path` for whoever trusts `trust` and has that verifier, most telling first.
 
     An issuer that is an anchor `elsewhere` is a root that this store lacks, not an intermediate that the server forgot.
     """
-    yield from _judge_end(path, store, subject_of, elsewhere)
+    yield from _judge_end(path, trust, verifier, subject_of, elsewhere)
     for index, certificate in enumerate(path.certificates):
         subject = subject_of(certificate)
         yield from judge_period(certificate, subject, now)
         if index:
             yield from _judge_authority(path.certificates, index, subject)
-        yield from _judge_use(certificate, subject, leaf=index == 0)
+        yield from _judge_use(certificate, verifier, subject, leaf=index == 0)
         yield from _judge_constraints(path.certificates, index, subject)
 
 
-def _judge_end(path: Path, store: str, subject_of: SubjectOf, elsewhere: Sequence[Trust]) -> Iterator[Finding]:
-    last = path.last
-    trusting = [trust.name for trust in elsewhere if last.outline().issuer in trust.by_subject]
+def _judge_end(
+    path: Path, trust: Trust, verifier: VerifierName, subject_of: SubjectOf, elsewhere: Sequence[Trust]
+) -> Iterator[Finding]:
+    last, store = path.last, trust.name
+    alone = len(path.certificates) == 1
     subject = subject_of(last)
+    namesake = bool(trust.by_subject.get(last.outline().issuer))
     match path.end:
         case End.ANCHOR:
-            return
-        case End.SELF_SIGNED if len(path.certificates) == 1:
-            yield finding(Code.SELF_SIGNED, f"{last.subject} is signed by itself and not in the store {store}", subject)
+            if verifier is VerifierName.OPENSSL and not _is_root(last):
+                yield finding(
+                    Code.UNTRUSTED_ISSUER,
+                    f"{last.title} is in the store {store} but is no root, and OpenSSL by default accepts only a path "
+                    f"that ends at a root; {last.issuer}, which issued it, is not at hand",
+                    subject,
+                    cure=f"add {last.issuer} to the client's store",
+                )
+        case End.SELF_SIGNED if namesake:
+            yield finding(
+                Code.UNTRUSTED_ISSUER,
+                f"the chain ends at {last.title} (sha256 {last.sha256[:16]}); the store {store} holds another "
+                "certificate of that name, with another key",
+                subject,
+                cure=_NEW_ROOT,
+            )
+        case End.SELF_SIGNED if alone:
+            yield finding(Code.SELF_SIGNED, f"{last.title} is signed by itself and not in the store {store}", subject)
         case End.SELF_SIGNED:
             yield finding(
-                Code.UNTRUSTED_ISSUER, f"the chain ends at the root {last.subject}, not in the store {store}", subject
+                Code.UNTRUSTED_ISSUER, f"the chain ends at the root {last.title}, not in the store {store}", subject
+            )
+        case _ if signers := [(each, other.name) for other in elsewhere for each in _signers(last, other)]:
+            signer, other = signers[0]
+            what = "a root in" if _is_root(signer) else "which is in"
+            yield finding(
+                Code.UNTRUSTED_ISSUER,
+                f"the chain leads to {last.issuer}, {what} the store {other}, but not in the store {store}"
+                + (", which holds another of that name, with another key" if namesake else ""),
+                subject,
+                cure=_NEW_ROOT if namesake else "" if _is_root(signer) else _either(last),
+            )
+        case End.MISSING if namesake:
+            yield finding(
+                Code.UNTRUSTED_ISSUER,
+                f"{last.title} was signed with another key than that of {last.issuer} in the store {store}",
+                subject,
+                cure=_NEW_ROOT,
             )
         case End.BAD_SIGNATURE:
             yield finding(
-                Code.BAD_SIGNATURE, f"the signature on {last.subject} is not by its issuer {last.issuer}", subject
-            )
-        case End.MISSING if trusting:
-            yield finding(
-                Code.UNTRUSTED_ISSUER,
-                f"the chain leads to {last.issuer}, a root in the store {trusting[0]}, but not in the store {store}",
+                Code.BAD_SIGNATURE,
+                f"the signature on {last.title} is not by its issuer {last.issuer}",
                 subject,
-            )
-        case End.MISSING if last.is_ca and len(path.certificates) > 1:
-            yield finding(
-                Code.UNTRUSTED_ISSUER,
-                f"the chain leads to {last.issuer}, which is neither presented nor in the store {store}",
-                subject,
+                cure=_NEW_ROOT_OR_CHAIN if namesake else "",
             )
         case End.MISSING:
+            # Whether a server forgot an intermediate or a client lacks a root cannot be told: the first is likelier
+            # for what issued the server's certificate, the second for what issued a CA's.
             yield finding(
-                Code.INCOMPLETE_CHAIN,
-                f"the certificate of {last.issuer}, which issued {last.subject}, is neither presented nor in the "
+                Code.INCOMPLETE_CHAIN if alone or not last.is_ca else Code.UNTRUSTED_ISSUER,
+                f"the certificate of {last.issuer}, which issued {last.title}, is neither presented nor in the "
                 f"store {store}",
                 subject,
+                cure=_either(last),
             )
+
+
+_NEW_ROOT: Final = "add that CA's present certificate to the client's store, or serve a certificate of a CA it trusts"
+_NEW_ROOT_OR_CHAIN: Final = (
+    "install the certificate and the chain anew from the CA's originals; where the CA has a new key, add its present "
+    "certificate to the client's store"
+)
+
+
+def _either(last: Certificate) -> str:
+    """Return what cures that the issuer of `last` is not at hand, be it an intermediate or a root."""
+    return (
+        f"append the certificate of {last.issuer} to what the server presents if it is an intermediate, or add it to "
+        "the client's store if it is a root"
+    )
+
+
+def _is_root(certificate: Certificate) -> bool:
+    return certificate.self_issued and signed(certificate, certificate)
+
+
+def _signers(certificate: Certificate, trust: Trust) -> Iterator[Certificate]:
+    return (each for each in trust.by_subject.get(certificate.outline().issuer, ()) if signed(each, certificate))
 
 
 def _judge_authority(path: Sequence[Certificate], index: int, subject: str) -> Iterator[Finding]:
     """Yield why the certificate at `index` may not have signed the one before it (RFC 5280, 6.1.4 k to n)."""
     certificate = path[index]
-    signed = path[index - 1].subject
+    signed = path[index - 1].title
     if not certificate.is_ca:
-        yield finding(Code.INVALID_CA, f"{certificate.subject} signed {signed}, but is no CA", subject)
+        yield finding(Code.INVALID_CA, f"{certificate.title} signed {signed}, but is no CA", subject)
     usage = extension_of(certificate, x509.KeyUsage)
     if usage is not None and not usage.key_cert_sign:
-        yield finding(
-            Code.INVALID_CA, f"{certificate.subject} signed {signed}, but its key usage excludes that", subject
-        )
+        yield finding(Code.INVALID_CA, f"{certificate.title} signed {signed}, but its key usage excludes that", subject)
     basic = extension_of(certificate, x509.BasicConstraints)
     below = sum(not each.self_issued for each in path[1:index])
     if basic is not None and basic.path_length is not None and below > basic.path_length:
         yield finding(
             Code.INVALID_CA,
-            f"{certificate.subject} allows {basic.path_length} CAs below itself, the path has {below}",
+            f"{certificate.title} allows {basic.path_length} CAs below itself, the path has {below}",
             subject,
         )
 
 
-def _judge_use(certificate: Certificate, subject: str, *, leaf: bool) -> Iterator[Finding]:
+def _judge_use(certificate: Certificate, verifier: VerifierName, subject: str, *, leaf: bool) -> Iterator[Finding]:
     """Yield what excludes `certificate` from a path to a TLS server."""
     extended = extension_of(certificate, x509.ExtendedKeyUsage)
-    if extended is not None and not _SERVER_USES.intersection(extended):
+    uses = (_SERVER_USES if leaf else _ISSUER_USES)[verifier]
+    if extended is not None and not uses.intersection(extended):
         yield finding(
-            Code.PATH_REJECTED, f"the extended key usage of {certificate.subject} excludes TLS servers", subject
+            Code.PATH_REJECTED, f"the extended key usage of {certificate.title} excludes TLS servers", subject
         )
     usage = extension_of(certificate, x509.KeyUsage)
     serves = usage is None or usage.digital_signature or usage.key_encipherment or usage.key_agreement
     if leaf and not serves:
-        yield finding(Code.PATH_REJECTED, f"the key usage of {certificate.subject} excludes TLS servers", subject)
+        yield finding(Code.PATH_REJECTED, f"the key usage of {certificate.title} excludes TLS servers", subject)
     # One will do: an attacker may put in thousands.
     for oid in islice(_not_understood(certificate), 1):
         yield finding(
-            Code.PATH_REJECTED, f"{certificate.subject} has the critical extension {oid}, which is not known", subject
+            Code.PATH_REJECTED, f"{certificate.title} has the critical extension {oid}, which is not known", subject
         )
 
 
@@ -142,7 +213,7 @@ def _judge_constraints(path: Sequence[Certificate], index: int, subject: str) ->
     if index and _excludes(path[index], path[0]):
         yield finding(
             Code.PATH_REJECTED,
-            f"the name constraints of {path[index].subject} exclude a name of {path[0].subject}",
+            f"the name constraints of {path[index].title} exclude a name of {path[0].title}",
             subject,
         )
 

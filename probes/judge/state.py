@@ -34,8 +34,8 @@ def judge_served(presented: Sequence[Presented], on_disk: OnDisk, now: float) ->
             newest = on_disk.leaves[0]
             yield finding(
                 Code.NOT_SERVED,
-                f"{on_disk.where} holds {newest.subject} (sha256 {newest.sha256[:16]}) since {moment(on_disk.since)}, "
-                f"but {each.chain[0].subject} (sha256 {each.chain[0].sha256[:16]}) is served",
+                f"{on_disk.where} holds {newest.title} (sha256 {newest.sha256[:16]}) since {moment(on_disk.since)}, "
+                f"but {each.chain[0].title} (sha256 {each.chain[0].sha256[:16]}) is served",
                 each.address,
             )
 

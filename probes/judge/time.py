@@ -28,7 +28,7 @@ def judge_time(
     reached = [approach.severity for approach in approaches(certificate, thresholds) if now >= approach.at]
     if reached:
         worst = max(reached, key=lambda severity: severity.rank)
-        detail = f"{_who(certificate)} ends at {moment(certificate.not_after)}"
+        detail = f"{certificate.title} ends at {moment(certificate.not_after)}"
         yield finding(Code.EXPIRING, detail, subject, at_most or worst)
 
 
@@ -37,15 +37,11 @@ def judge_period(
 ) -> Iterator[Finding]:
     """Yield whether Unix time `now` lies before or after the validity of `certificate`."""
     if certificate.not_before is not None and now < certificate.not_before:
-        detail = f"{_who(certificate)} is valid only from {moment(certificate.not_before)}"
+        detail = f"{certificate.title} is valid only from {moment(certificate.not_before)}"
         yield finding(Code.NOT_YET_VALID, detail, subject, severity)
     if certificate.not_after is not None and has_ended(certificate, now):
-        detail = f"{_who(certificate)} ended at {moment(certificate.not_after)}"
+        detail = f"{certificate.title} ended at {moment(certificate.not_after)}"
         yield finding(Code.EXPIRED, detail, subject, severity)
-
-
-def _who(certificate: Certificate) -> str:
-    return certificate.subject or "a certificate without a subject"
 
 
 def judge_validity(leaf: Certificate, subject: str) -> Iterator[Finding]:
@@ -54,7 +50,7 @@ def judge_validity(leaf: Certificate, subject: str) -> Iterator[Finding]:
     if days is not None and lifetime(leaf) > days * DAY:
         yield finding(
             Code.VALIDITY_TOO_LONG,
-            f"{leaf.subject} is valid for {lifetime(leaf) / DAY:.0f} days, more than the {days} of its time",
+            f"{leaf.title} is valid for {lifetime(leaf) / DAY:.0f} days, more than the {days} of its time",
             subject,
         )
 

@@ -82,7 +82,7 @@ trust_stores:
   jdk: {bundle: /etc/ssl/java.pem}
 clients:
   browser: {trusts: mozilla, verifier: webpki, names: [www.example.com]}
-  java: {trusts: jdk, intermediates: [/etc/ssl/intermediate.pem], validates: false}
+  java: {trusts: jdk, intermediates: [/etc/ssl/intermediate.pem], validates: false, security_level: 1}
 policies:
   - name: renew-web
     match: {component: [web]}
@@ -234,7 +234,9 @@ def test_the_good_example_is_understood_in_full(loaded: Loaded, tmp_path: Path) 
         clients={
             "default": Client("default", "system"),
             "browser": Client("browser", "mozilla", VerifierName.WEBPKI, names=("www.example.com",)),
-            "java": Client("java", "jdk", intermediates=("/etc/ssl/intermediate.pem",), validates=False),
+            "java": Client(
+                "java", "jdk", intermediates=("/etc/ssl/intermediate.pem",), validates=False, security_level=1
+            ),
         },
         policies=(
             Policy(

@@ -220,10 +220,11 @@ def test_an_expired_file_and_a_corrupted_one_keep_their_facts(
     path = tmp_path / "expired.pem"
     path.write_bytes(issued.chain_pem())
     daemon = keep_vigil(watch=[{"files": [str(path)], "trust_store": "corporate"}])
-    assert daemon.findings(str(path)) == {"expired"}
+    # As at an endpoint: whoever trusts that store rejects it.
+    assert daemon.findings(str(path)) == {"expired", "client_rejects"}
     before = facts(daemon, str(path))
     path.write_bytes(issued.chain_pem()[:300])
     daemon.wait_until("raised", target=str(path), code="unreadable")
     assert facts(daemon, str(path)) == before
-    assert daemon.findings(str(path)) == {"expired", "unreadable"}
+    assert daemon.findings(str(path)) == {"expired", "client_rejects", "unreadable"}
     assert up(daemon, str(path)) == 0

@@ -80,7 +80,7 @@ def test_a_missing_intermediate_is_named_with_its_cure(verifier: VerifierName) -
     assert "CN=Issuing" in assessment.findings[0].detail
     (edge,) = assessment.edges
     assert not edge.accepted
-    assert "append the missing intermediate" in edge.why
+    assert "append the certificate of CN=Issuing to what the server presents if it is an intermediate" in edge.why
 
 
 def test_a_client_that_holds_the_intermediate_accepts_an_incomplete_chain() -> None:
@@ -213,9 +213,11 @@ def test_a_chain_signed_with_sha1_is_weak_not_wrong() -> None:
     assert presented_path([value(leaf), value(old)]) == (value(leaf), value(old))
 
 
-def test_a_common_name_is_no_name() -> None:
-    leaf = ISSUING.issue(subject=NAME)
-    assert {Code.COMMON_NAME_ONLY, Code.HOSTNAME_MISMATCH} <= codes(judge((leaf, ISSUING)))
+def test_a_common_name_alone_is_a_name_to_openssl_and_none_to_the_web_pki() -> None:
+    chain = (ISSUING.issue(subject=NAME), ISSUING)
+    assert [edge.accepted for edge in judge(chain, *both_verifiers(trust(ROOT))).edges] == [True, False]
+    assert codes(judge(chain)) == {Code.COMMON_NAME_ONLY, Code.NONCONFORMING}
+    assert Code.HOSTNAME_MISMATCH in codes(judge(chain, view(trust(ROOT), VerifierName.WEBPKI)))
 
 
 def test_a_presented_root_is_a_notice() -> None:
@@ -288,6 +290,27 @@ def test_an_old_protocol_is_told() -> None:
     assert codes(assessment) == {Code.OBSOLETE_PROTOCOL}
     allowing = replace(ENDPOINT, allowed_versions=frozenset(TLSVersion))
     assert assess_endpoint(observation, EndpointContext(allowing, (view(trust(ROOT)),)), NOW).findings == ()
+
+
+@pytest.mark.parametrize(
+    ("cipher", "severity"),
+    [
+        ("NULL-SHA256", "critical"),
+        ("ECDHE-RSA-NULL-SHA", "critical"),
+        ("ADH-AES256-GCM-SHA384", "critical"),
+        ("AECDH-AES128-SHA", "critical"),
+        ("TLS_SHA256_SHA256", "critical"),
+        ("DES-CBC3-SHA", "notice"),
+        ("ECDHE-RSA-RC4-SHA", "notice"),
+        ("EXP-RC2-CBC-MD5", "notice"),
+        ("ECDHE-RSA-AES128-SHA256", None),
+        ("TLS_AES_128_GCM_SHA256", None),
+    ],
+)
+def test_a_cipher_that_protects_nobody_is_critical(cipher: str, severity: str | None) -> None:
+    observation = EndpointObservation("web", NOW, (replace(presented(ISSUING.issue(NAME), ISSUING), cipher=cipher),))
+    found = assess_endpoint(observation, EndpointContext(ENDPOINT, (view(trust(ROOT)),)), NOW).findings
+    assert [(each.code, each.severity) for each in found] == ([(Code.WEAK_CIPHER, severity)] if severity else [])
 
 
 @pytest.mark.parametrize(("failures", "severity"), [(1, "warning"), (2, "warning"), (3, "critical"), (9, "critical")])

@@ -46,7 +46,7 @@ def test_a_case_is_unsupported_only_while_the_verdict_is_wrong(case: Case) -> No
 
 def test_a_dsa_key_without_parameters_cannot_even_be_decoded() -> None:
     (case,) = [each for each in CASES if each.gap is Gap.DSA_INHERITANCE]
-    with pytest.raises(ValueError, match="AlgorithmIdentifier::params"):
+    with pytest.raises(ValueError, match="the field params is not well-formed"):
         certificate(read(case.intermediates[-1]))
 
 

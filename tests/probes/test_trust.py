@@ -1,0 +1,57 @@
+"""What a trust store holds, and which of its anchors are the web PKI's."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import certifi
+import pytest
+
+from config.model import CertifiStore, Client, PemBundle, SystemStore, TrustStore
+from config.vocabulary import Code
+from monitor.lab.ca import DAY, Authority
+from probes import trust
+from probes.certificate import certificate
+from probes.judge.client import View
+from probes.judge.presented import Audience, judge_presented
+from probes.trust import Trust, read_trust
+
+NOW = time.time()
+OWN = Authority.root("Corp Root")
+
+
+@pytest.fixture
+def system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Trust:
+    """Return the system's store, to which a site has added a CA of its own."""
+    path = tmp_path / "ca-certificates.crt"
+    path.write_bytes(Path(certifi.where()).read_bytes() + OWN.pem())
+    monkeypatch.setattr(trust, "_SYSTEM_BUNDLES", (str(path),))
+    read = read_trust(TrustStore("system", SystemStore()))
+    assert isinstance(read, Trust)
+    return read
+
+
+def test_the_web_pkis_anchors_are_told_from_those_that_a_site_has_added(system: Trust) -> None:
+    mozilla = read_trust(TrustStore("mozilla", CertifiStore()))
+    assert isinstance(mozilla, Trust)
+    own, other = certificate(OWN.der()), mozilla.anchors[0]
+    assert [system.holds_as_public(each) for each in (own, other)] == [False, True]
+    assert [mozilla.holds_as_public(each) for each in (own, other)] == [False, True]
+
+
+def test_anchors_of_a_file_are_not_the_web_pkis(tmp_path: Path) -> None:
+    (tmp_path / "roots.pem").write_bytes(OWN.pem())
+    read = read_trust(TrustStore("corp", PemBundle(str(tmp_path / "roots.pem"))))
+    assert isinstance(read, Trust)
+    assert not read.holds_as_public(read.anchors[0])
+
+
+@pytest.mark.parametrize("public", [True, False], ids=["of the web PKI", "a site's own"])
+def test_a_certificate_is_valid_for_too_long_only_under_an_anchor_of_the_web_pki(public: bool) -> None:
+    root = certificate(OWN.der())
+    store = Trust("system", (root,), public_anchors=frozenset({root} if public else ()))
+    leaf = certificate(OWN.issue("www.example.com", not_after=NOW + 400 * DAY).der())
+    audience = Audience("it", (View(Client("client", "system"), store),), ("www.example.com",))
+    found = {each.code for each in judge_presented([(leaf,)], audience, NOW).findings}
+    assert found == ({Code.VALIDITY_TOO_LONG} if public else set())
