@@ -16,6 +16,7 @@ import pytest
 
 from config.model import Client, Config, Endpoint, PemBundle, Settings, TrustStore
 from config.vocabulary import Code, LookOutcome, Severity, TargetKind
+from monitor import pending
 from monitor.endpoints import EndpointVigil
 from monitor.events import FindingRaised, LookFailed, TargetAdded, TargetRemoved
 from monitor.lab.ca import Authority
@@ -30,8 +31,15 @@ from tests.monitor.vigil import Kept, beliefs_of, until
 
 ROOT = Authority.root()
 NAME = "www.example.com"
+
 NEVER = 3600.0
 """An interval that no test waits for."""
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take no failure for a restart."""
+    monkeypatch.setattr(pending, "RESTART", 0.0)
 
 
 @dataclass

@@ -26,6 +26,7 @@ from config.model import (
     TrustStore,
 )
 from config.vocabulary import Code, FileRole, Severity
+from monitor import pending as pending_rules
 from monitor import sets
 from monitor.endpoints import EndpointVigil
 from monitor.events import Event, FindingCleared, FindingRaised, PresentedChanged
@@ -377,7 +378,11 @@ def test_what_is_not_whole_on_disk_is_not_missed_on_the_wire(tmp_path: Path) -> 
     asyncio.run(story())
 
 
-def test_the_first_refused_connection_is_pending_and_the_second_is_told(tmp_path: Path) -> None:
+def test_a_refused_connection_is_pending_and_told_when_it_lasts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pending_rules, "RESTART", 1.0)
+
     async def story() -> None:
         with served(tmp_path) as scene:
             async with keep_vigil(scene.config()) as kept:
