@@ -208,8 +208,8 @@ def test_the_password_opens_encrypted_keys(tmp_path: Path) -> None:
 )
 @pytest.mark.parametrize("name", [*LOOKED_INTO, *WITHOUT_CERTIFICATE, *KEYSTORES])
 def test_no_damage_makes_looking_fail(name: str, spoil: Callable[[bytes], bytes]) -> None:
-    every = {**LOOKED_INTO, **WITHOUT_CERTIFICATE, **KEYSTORES}
-    container = open_container(spoil(every[name][0]), PASSWORD)
+    data: bytes = next(each[name][0] for each in (LOOKED_INTO, WITHOUT_CERTIFICATE, KEYSTORES) if name in each)
+    container = open_container(spoil(data), PASSWORD)
     assert isinstance(container.format, FileFormat)
 
 
