@@ -12,13 +12,13 @@ from actions.candidate import Candidate
 from actions.ending import Ground
 from config.text import printable
 from config.vocabulary import Code
-from probes.assess import earliest_end
 from probes.certificate import Certificate
 from probes.chain import presented_path
 from probes.judge.chain import judge_presentation
 from probes.judge.client import CURES, View, judge_chain, leaf_first, subject_in
 from probes.judge.key import judge_match, judge_strength
 from probes.judge.name import judge_names
+from probes.judge.presented import earliest_end
 from probes.judge.time import judge_time, moment
 from probes.trust import Trust
 

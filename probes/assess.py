@@ -2,30 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 
-from config.model import Endpoint, FileTarget
-from config.vocabulary import Code, FileContent, FileRole, Severity, UnreadableReason
+from config.model import Endpoint, FileTarget, Thresholds
+from config.vocabulary import Code, FileContent, FileRole, UnreadableReason
 from probes.certificate import Certificate
-from probes.chain import named_path, presented_path
+from probes.chain import find_leaf, named_path
 from probes.container import may_hold_certificates
 from probes.finding import Assessment, Edge, Finding
-from probes.judge.chain import judge_presentation
-from probes.judge.client import (
-    View,
-    chain_boundaries,
-    judge_acceptance,
-    judge_chain,
-    judge_edge,
-    leaf_first,
-    subject_in,
-)
+from probes.judge.client import View, subject_in
 from probes.judge.key import judge_exposure, judge_match, judge_strength
 from probes.judge.name import judge_common_name, judge_names
+from probes.judge.presented import Audience, earliest_end, judge_presented
 from probes.judge.source import judge_endpoint_source, judge_file_source
 from probes.judge.state import OnDisk, judge_agreement, judge_served
-from probes.judge.time import boundaries, judge_time, judge_validity
+from probes.judge.time import boundaries, judge_time
 from probes.judge.tls import judge_tls
 from probes.observation import EndpointObservation, FileObservation, Presented
 from probes.trust import Trust
@@ -42,7 +34,11 @@ class FileContext:
 
     target: FileTarget
     view: View | None = None
-    """Where given, the chain in the file is judged as this client would."""
+    """Where given, the chain in the file is judged as this client would if a server presented it."""
+    names: tuple[str, ...] = ()
+    """That the certificate must carry, where the client of `view` connects by none of its own."""
+    elsewhere: tuple[Trust, ...] = ()
+    """Trust stores by which a root is told from an intermediate; they grant no trust."""
     keys: tuple[str, ...] = ()
     """SHA-256 of the public halves of the component's private keys, for its certificate."""
     keys_where: str = ""
@@ -97,102 +93,53 @@ def assess_file(observation: FileObservation, context: FileContext, now: float) 
         if len(certificates) == 1 or target.role is FileRole.CHAIN:
             expiry = earliest_end(certificates)
     elif certificates:
-        chain = leaf_first(certificates)
-        artefact = target.role in _ARTEFACTS
-        path = presented_path(certificates) if artefact or context.view else named_path(certificates)
-        subject_of = subject_in(certificates)
-        for each in path:
-            subject = subject_of(each)
-            findings += judge_time(each, subject, now, target.thresholds)
-            findings += judge_strength(each, subject)
-        if context.view is not None:
-            times += chain_boundaries(chain, context.view)
-            judged = judge_chain(chain, context.view, now)
-            path = judged.path
-            findings += judged.causes
-        if context.view is not None or artefact:
-            findings += judge_presentation(certificates, path, now, subject_of)
-        expiry = earliest_end(path)
-        findings += judge_common_name(chain[0], subject_of(chain[0]))
-        findings += judge_match(chain[0], context.keys, context.keys_where)
+        leaf = find_leaf(certificates)
+        if context.view is not None or target.role in _ARTEFACTS:
+            views = () if context.view is None else (context.view,)
+            audience = Audience(target.name, views, context.names, context.elsewhere, target.thresholds)
+            reception = judge_presented((certificates,), audience, now)
+            findings += reception.findings
+            times += reception.boundaries
+            expiry = reception.expiry
+        else:
+            path = named_path(certificates)
+            findings += _judge_unseen(path, certificates, target.thresholds, now)
+            expiry = earliest_end(path)
+        if context.view is None:
+            findings += judge_names(leaf, context.names)
+        findings += judge_match(leaf, context.keys, context.keys_where)
     if observation.keys or observation.content is FileContent.KEY:
         findings += judge_exposure(observation.mode, "the file")
     times += boundaries(certificates, target.thresholds)
     return _assessment(findings, (), expiry, times, now)
 
 
+def _judge_unseen(
+    path: Sequence[Certificate], certificates: Sequence[Certificate], thresholds: Thresholds | None, now: float
+) -> Iterator[Finding]:
+    """Yield what is wrong with certificates that no server presents as far as is known, no signature verified."""
+    subject_of = subject_in(certificates)
+    for each in path:
+        yield from judge_time(each, subject_of(each), now, thresholds)
+        yield from judge_strength(each, subject_of(each))
+    yield from judge_common_name(path[0], subject_of(path[0]))
+
+
 def assess_endpoint(observation: EndpointObservation, context: EndpointContext, now: float) -> Assessment:
     """Return the verdict at Unix time `now` on what an endpoint presents, or last did where no address answers."""
-    findings = list(judge_endpoint_source(observation, context.failures_in_a_row))
-    times: list[float] = []
-    edges: list[Edge] = []
     endpoint = context.endpoint
     presented = tuple(each for each in observation.presented or context.last_known if each.chain)
-    chains = tuple(dict.fromkeys(leaf_first(each.chain) for each in presented))
-    used = _verified(chains, context, now)
-    for view in context.views:
-        wrong_names = {
-            chain[0]: tuple(judge_names(chain[0], view.client.names or (endpoint.verified_name,))) for chain in chains
-        }
-        edge = judge_edge(chains, view, wrong_names, now, context.elsewhere)
-        if chains:
-            edges.append(edge)
-        findings += judge_acceptance(edge, view, endpoint.name)
-        for chain in chains:
-            times += chain_boundaries(chain, view)
-            causes = (*judge_chain(chain, view, now, context.elsewhere).causes, *wrong_names[chain[0]])
-            findings += causes if view.client.validates else map(_as_notice, causes)
-    for presentation in {each.chain: each for each in presented}.values():
-        findings += _judge_presented(presentation, context, used, now)
-        times += boundaries(presentation.chain, endpoint.thresholds)
+    audience = Audience(endpoint.name, context.views, (endpoint.verified_name,), context.elsewhere, endpoint.thresholds)
+    reception = judge_presented((each.chain for each in presented), audience, now)
+    findings = [*judge_endpoint_source(observation, context.failures_in_a_row), *reception.findings]
+    times = list(reception.boundaries)
     for each in presented:
         findings += judge_tls(each, endpoint.allowed_versions)
     findings += judge_agreement(presented)
     if context.on_disk is not None:
         findings += judge_served(presented, context.on_disk, now)
         times.append(context.on_disk.since + context.on_disk.grace)
-    expiry = earliest_end(used) or min(
-        filter(None, (earliest_end(presented_path(chain)) for chain in chains)), default=None
-    )
-    return _assessment(findings, tuple(edges), expiry, times, now)
-
-
-def _verified(chains: Iterable[tuple[Certificate, ...]], context: EndpointContext, now: float) -> set[Certificate]:
-    """Return every certificate on a path that some validating client accepts."""
-    used: set[Certificate] = set()
-    for chain in chains:
-        for view in context.views:
-            judged = judge_chain(chain, view, now, context.elsewhere)
-            if judged.accepted and view.client.validates:
-                used.update(judged.path)
-    return used
-
-
-def _judge_presented(
-    presented: Presented, context: EndpointContext, used: set[Certificate], now: float
-) -> Iterator[Finding]:
-    """Yield what is wrong with one presented chain whoever connects."""
-    subject_of = subject_in(presented.chain)
-    thresholds = context.endpoint.thresholds
-    leading = presented_path(presented.chain)
-    public = any(view.trust.public and any(map(view.trust.holds, used)) for view in context.views)
-    if public:
-        yield from judge_validity(leading[0], subject_of(leading[0]))
-    for each in leading:
-        if each in used or not used:
-            yield from judge_time(each, subject_of(each), now, thresholds)
-        yield from judge_strength(each, subject_of(each))
-    yield from judge_common_name(leading[0], subject_of(leading[0]))
-    yield from judge_presentation(presented.chain, used, now, subject_of)
-
-
-def earliest_end(certificates: Iterable[Certificate]) -> int | None:
-    """Return the earliest notAfter among `certificates`, None where none is known."""
-    return min((each.not_after for each in certificates if each.not_after is not None), default=None)
-
-
-def _as_notice(found: Finding) -> Finding:
-    return replace(found, severity=Severity.NOTICE)
+    return _assessment(findings, reception.edges, reception.expiry, times, now)
 
 
 def _assessment(

@@ -15,8 +15,8 @@ from prometheus_client.exposition import generate_latest
 
 from config.vocabulary import TLSVersion
 from monitor.metrics.names import Names, decimal_serial, value, values
-from probes.assess import earliest_end
 from probes.certificate import Certificate
+from probes.judge.presented import earliest_end
 from probes.observation import EndpointObservation, Presented
 
 _VERSIONS: Final[Mapping[str, str]] = {

@@ -1,0 +1,121 @@
+"""The verdict on presented chains, the same for a live endpoint, for files and for a rehearsal."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from config.model import Thresholds
+from config.vocabulary import Severity
+from probes.certificate import Certificate
+from probes.chain import presented_path
+from probes.finding import Edge, Finding
+from probes.judge.chain import judge_presentation
+from probes.judge.client import (
+    View,
+    chain_boundaries,
+    judge_acceptance,
+    judge_chain,
+    judge_edge,
+    leaf_first,
+    subject_in,
+)
+from probes.judge.key import judge_strength
+from probes.judge.name import judge_common_name, judge_names
+from probes.judge.time import boundaries, judge_time, judge_validity
+from probes.trust import Trust
+
+
+@dataclass(frozen=True, slots=True)
+class Audience:
+    """To whom a chain is presented, and by which names they connect."""
+
+    presenter: str
+    """How sentences call what presents it: the name of an endpoint, the path of a file."""
+    views: tuple[View, ...]
+    """Of each client that must accept it."""
+    names: tuple[str, ...] = ()
+    """By which a client connects that declares none itself; without any, names are not judged."""
+    elsewhere: tuple[Trust, ...] = ()
+    """Trust stores by which a root is told from an intermediate; they grant no trust."""
+    thresholds: Thresholds | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reception:
+    """What an audience makes of the chains presented to it."""
+
+    findings: tuple[Finding, ...]
+    """A `(code, subject)` may be there more than once: the most severe counts."""
+    edges: tuple[Edge, ...]
+    """One for each client, in the order of the views; none where nothing is presented."""
+    expiry: int | None
+    """Earliest end on the verified paths, or of what is presented where no client accepts; Unix time."""
+    boundaries: tuple[float, ...]
+    """The Unix times at which the verdict may change by itself."""
+
+
+def judge_presented(presented: Iterable[Sequence[Certificate]], audience: Audience, now: float) -> Reception:
+    """Return what `audience` makes at Unix time `now` of the `presented` chains, each as it was presented.
+
+    `client_rejects` is among the findings for each client that refuses one of them.
+    """
+    unlike = tuple(dict.fromkeys(tuple(each) for each in presented if each))
+    chains = tuple(dict.fromkeys(map(leaf_first, unlike)))
+    findings: list[Finding] = []
+    times: list[float] = []
+    edges: list[Edge] = []
+    used = _verified(chains, audience, now)
+    for view in audience.views:
+        wrong_names = {chain[0]: tuple(judge_names(chain[0], view.client.names or audience.names)) for chain in chains}
+        edge = judge_edge(chains, view, wrong_names, now, audience.elsewhere)
+        if chains:
+            edges.append(edge)
+        findings += judge_acceptance(edge, view, audience.presenter)
+        for chain in chains:
+            times += chain_boundaries(chain, view)
+            causes = (*judge_chain(chain, view, now, audience.elsewhere).causes, *wrong_names[chain[0]])
+            findings += causes if view.client.validates else map(_as_notice, causes)
+    for each in unlike:
+        findings += _judge_for_anyone(each, audience, used, now)
+        times += boundaries(each, audience.thresholds)
+    expiry = earliest_end(used) or min(
+        filter(None, (earliest_end(presented_path(chain)) for chain in chains)), default=None
+    )
+    return Reception(tuple(findings), tuple(edges), expiry, tuple(times))
+
+
+def _verified(chains: Iterable[tuple[Certificate, ...]], audience: Audience, now: float) -> set[Certificate]:
+    """Return every certificate on a path that some validating client accepts."""
+    used: set[Certificate] = set()
+    for chain in chains:
+        for view in audience.views:
+            judged = judge_chain(chain, view, now, audience.elsewhere)
+            if judged.accepted and view.client.validates:
+                used.update(judged.path)
+    return used
+
+
+def _judge_for_anyone(
+    presented: Sequence[Certificate], audience: Audience, used: Collection[Certificate], now: float
+) -> Iterator[Finding]:
+    """Yield what is wrong with one presented chain whoever connects."""
+    subject_of = subject_in(presented)
+    leading = presented_path(presented)
+    if any(view.trust.public and any(map(view.trust.holds, used)) for view in audience.views):
+        yield from judge_validity(leading[0], subject_of(leading[0]))
+    for each in leading:
+        if each in used or not used:
+            yield from judge_time(each, subject_of(each), now, audience.thresholds)
+        yield from judge_strength(each, subject_of(each))
+    yield from judge_common_name(leading[0], subject_of(leading[0]))
+    yield from judge_presentation(presented, used, now, subject_of)
+
+
+def earliest_end(certificates: Iterable[Certificate]) -> int | None:
+    """Return the earliest notAfter among `certificates`, None where none is known."""
+    return min((each.not_after for each in certificates if each.not_after is not None), default=None)
+
+
+def _as_notice(found: Finding) -> Finding:
+    return replace(found, severity=Severity.NOTICE)
