@@ -69,8 +69,22 @@ def look_at_file(target: FileTarget, now: float, *, with_keys: bool = False) -> 
         return FileObservation(
             target.name, now, identity, FileContent.NOTHING, mode=mode, owner=owner, failure=read.data
         )
+    return look_into(read.data, target, now, identity=identity, mode=mode, owner=owner, with_keys=with_keys)
+
+
+def look_into(
+    data: bytes,
+    target: FileTarget,
+    now: float,
+    *,
+    identity: FileIdentity | None = None,
+    mode: int = 0,
+    owner: int = 0,
+    with_keys: bool = False,
+) -> FileObservation:
+    """Return what `data`, the content of a file or of no file at all, holds at Unix time `now`."""
     password = _password(target.password_file)
-    container = _opened(read.data, target, password)
+    container = _opened(data, target, password)
     blocks = container.blocks
     failures = [Unreadable(fault.reason, fault.detail) for fault in blocks.faults[:1]]
     certificates, bad = _certificates(blocks.certificates)

@@ -49,13 +49,30 @@ def top(show_version: Annotated[bool, typer.Option("--version", help="Print the 
 
 @app.command()
 def check(
-    targets: Annotated[list[str], typer.Argument(metavar="TARGET...", help="A file, a directory, or HOST:PORT.")],
+    targets: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="TARGET...", help="A file, a directory, - (standard input), HOST:PORT, or https://HOST."
+        ),
+    ],
     ca_file: Annotated[
         str | None,
         typer.Option("--ca-file", help="Trust the certificates in this file instead of the system's."),
     ] = None,
-    verifier: Annotated[VerifierName, typer.Option(help="Whose rules decide.")] = VerifierName.OPENSSL,
-    name: Annotated[str | None, typer.Option(help="The name to ask for and to verify.")] = None,
+    verifier: Annotated[
+        VerifierName | None,
+        typer.Option(help="Whose rules decide, by default OpenSSL's; files are judged by them where it is given."),
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option(help="The name that the certificate must carry, and to ask an endpoint for.")
+    ] = None,
+    key: Annotated[
+        str | None,
+        typer.Option("--key", metavar="FILE", help="The private key to compare with, instead of one found beside."),
+    ] = None,
+    password_file: Annotated[
+        str | None, typer.Option("--password-file", metavar="FILE", help="Opens keystores and encrypted keys.")
+    ] = None,
     at: Annotated[
         str | None,
         typer.Option("--at", metavar="TIME", help="Judge as of this time, such as 2027-03-20 or 2027-03-20T08:00:00Z."),
@@ -64,9 +81,11 @@ def check(
     as_json: Json = False,
 ) -> None:
     """Look once, without a daemon or a configuration; exits with 0 ok, 1 warning, 2 critical, 3 unknown."""
+    from monitor.commands.check import Options
     from monitor.commands.check import check as run
 
-    raise typer.Exit(run(targets, ca_file, verifier, name, at, timeout=timeout, as_json=as_json))
+    options = Options(ca_file, verifier, name, at, key, password_file, timeout, as_json)
+    raise typer.Exit(run(targets, options))
 
 
 @app.command()

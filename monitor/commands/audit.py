@@ -15,7 +15,7 @@ from config.text import printable
 from monitor.actor.client import NoActor, talking
 from monitor.actor.request import Request, Verb
 from monitor.actor.workbench import journal_path
-from monitor.commands.check import iso
+from monitor.commands.checked import iso
 from monitor.commands.config import loaded
 from monitor.commands.screen import Screen
 

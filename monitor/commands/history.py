@@ -9,7 +9,7 @@ import time
 from dataclasses import asdict
 
 from config.text import printable
-from monitor.commands.check import iso
+from monitor.commands.checked import iso
 from monitor.commands.config import loaded
 from monitor.commands.screen import Screen
 from monitor.store import Degraded, database_path

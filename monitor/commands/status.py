@@ -9,7 +9,7 @@ from typing import Any
 
 from config.vocabulary import Verdict
 from monitor.client import NoAnswer, ask
-from monitor.commands.check import EXIT_CODE
+from monitor.commands.checked import EXIT_CODE
 from monitor.commands.screen import Screen
 
 _PAGE = 500

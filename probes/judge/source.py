@@ -19,7 +19,7 @@ def judge_file_source(observation: FileObservation, role: FileRole, *, had_certi
     """Yield why a file gave no facts, or not all of them.
 
     A file found by a pattern may be anything: only where it `had_certificate` before is that more than a notice. One
-    that is named on its own and in a format that cannot be looked into is a warning.
+    that is named on its own, and is something known that certvigil cannot judge, is a warning.
     """
     found = role is FileRole.FOUND
     if observation.failure is not None:
@@ -34,7 +34,8 @@ def judge_file_source(observation: FileObservation, role: FileRole, *, had_certi
     elif observation.content is FileContent.KEY and role is FileRole.LISTED:
         return
     elif not observation.certificates and (not found or had_certificate):
-        severity = Severity.WARNING if found else Severity.CRITICAL
+        another = role is FileRole.LISTED and called(observation.format) and not had_certificate
+        severity = Severity.WARNING if found or another else Severity.CRITICAL
         yield finding(Code.NO_CERTIFICATE, _instead(observation, "holds no certificate"), severity=severity)
 
 

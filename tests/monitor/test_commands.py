@@ -18,6 +18,7 @@ import jsonschema
 import pytest
 import yaml
 
+from config.vocabulary import FileFormat
 from monitor.lab.ca import DAY, Authority, Issued, bundle
 from monitor.lab.process import free_address
 from monitor.lab.servers import LocalServer, write_site
@@ -29,18 +30,19 @@ NAME = "www.example.com"
 
 CHECK_SCHEMA = {
     "type": "object",
-    "required": ["schema", "at", "targets"],
+    "required": ["schema", "at", "targets", "passed_over"],
     "additionalProperties": False,
     "properties": {
         "schema": {"const": 1},
         "at": {"$ref": "#/$defs/time"},
         "targets": {"type": "array", "items": {"$ref": "#/$defs/target"}},
+        "passed_over": {"type": "array", "items": {"$ref": "#/$defs/passed_over"}},
     },
     "$defs": {
         "time": {"type": "string", "pattern": r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$"},
         "target": {
             "type": "object",
-            "required": ["target", "verdict", "findings", "chain", "addresses"],
+            "required": ["target", "verdict", "findings", "chain", "addresses", "format", "key"],
             "additionalProperties": False,
             "properties": {
                 "target": {"type": "string"},
@@ -48,7 +50,25 @@ CHECK_SCHEMA = {
                 "findings": {"type": "array", "items": {"$ref": "#/$defs/finding"}},
                 "chain": {"type": "array", "items": {"$ref": "#/$defs/certificate"}},
                 "addresses": {"type": "array", "items": {"$ref": "#/$defs/address"}},
+                "format": {"enum": [None, *map(str, FileFormat)]},
+                "key": {"oneOf": [{"type": "null"}, {"$ref": "#/$defs/key"}]},
             },
+        },
+        "key": {
+            "type": "object",
+            "required": ["where", "belongs", "why"],
+            "additionalProperties": False,
+            "properties": {
+                "where": {"type": "string"},
+                "belongs": {"enum": [True, False, None]},
+                "why": {"type": "string"},
+            },
+        },
+        "passed_over": {
+            "type": "object",
+            "required": ["path", "why"],
+            "additionalProperties": False,
+            "properties": {"path": {"type": "string"}, "why": {"type": "string", "minLength": 1}},
         },
         "address": {
             "type": "object",
@@ -276,6 +296,13 @@ def test_a_file_is_judged_as_a_chain_where_a_ca_file_is_given(run: Run, lab: dic
         (["no.such.file"], "HOST:PORT"),
         (["host:99999"], "host:99999"),
         (["smtp://host:25"], "smtp"),
+        (["http://host/"], "no TLS"),
+        (["https://host:port/"], "not a URL"),
+        (["tls://host"], "tls://HOST:PORT"),
+        (["--key", "{ok.pem}", "{ok.pem}"], "holds no private key"),
+        (["--key", "/no/such.key", "{ok.pem}"], "/no/such.key"),
+        (["--key", "{text}", "{some}"], "no private key"),
+        (["--password-file", "/no/such/password", "{ok.pem}"], "/no/such/password"),
         (["--at", "yesterday", "{ok.pem}"], "yesterday"),
         (["--ca-file", "/no/such/ca.pem", "{ok.pem}"], "/no/such/ca.pem"),
         (["--ca-file", "{text}", "{ok.pem}"], "text"),
@@ -513,7 +540,9 @@ def test_history_is_filtered(run: Run, lived: Running) -> None:
 
 def test_history_is_plain_in_a_pipe_and_a_table_on_a_terminal(run: Run, lived: Running) -> None:
     piped = run("history", "--config", lived.config_file)
-    newest = piped.output.splitlines()[0].split("\t")
+    header, first, *_ = piped.output.splitlines()
+    assert header == "when\ttarget\twhat\thow"
+    newest = first.split("\t")
     assert newest[2:] == ["cleared", newest[3]]
     assert newest[3].startswith("cleared: expiring")
     shown = on_a_terminal("history", "--config", lived.config_file)
