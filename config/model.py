@@ -275,6 +275,10 @@ class Settings:
     """Where `/probe` may look, beside the endpoints."""
     x509_cert: bool = False
     """Whether the certificates in files are exported as x509-certificate-exporter does, too."""
+    settle: float = 2.0
+    """Seconds without a write after which the files of a component are judged, as one set."""
+    pending: float = 300.0
+    """Seconds for which a set that is wrong on disk, while what is served is good, is shown and not told."""
 
 
 @dataclass(frozen=True, slots=True)

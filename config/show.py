@@ -85,6 +85,8 @@ def _settings(settings: Settings) -> dict[str, Any]:
         },
         "socket": settings.socket,
         "rescan": duration_text(settings.rescan),
+        "settle": duration_text(settings.settle),
+        "pending": duration_text(settings.pending),
         "concurrency": settings.concurrency,
         "history_days": settings.history_days,
         "web": given(

@@ -61,6 +61,8 @@ class Code(StrEnum):
     KEY_EXPOSED = "key_exposed"
     KEY_SHARED = "key_shared"
     # state
+    UNSETTLED = "unsettled"
+    NEXT_RELOAD_BREAKS = "next_reload_breaks"
     NOT_SERVED = "not_served"
     NOT_ACTIVATED = "not_activated"
     ENDPOINTS_DISAGREE = "endpoints_disagree"
@@ -122,6 +124,7 @@ _WARNING: Final = frozenset(
         Code.WEAK_KEY,
         Code.WEAK_SIGNATURE,
         Code.KEY_EXPOSED,
+        Code.NEXT_RELOAD_BREAKS,
         Code.NOT_SERVED,
         Code.NOT_ACTIVATED,
         Code.ENDPOINTS_DISAGREE,
@@ -171,7 +174,7 @@ _FIRST_OF_GROUP: Final = {
     Code.INCOMPLETE_CHAIN: Group.CHAIN,
     Code.HOSTNAME_MISMATCH: Group.NAME,
     Code.KEY_MISMATCH: Group.KEY,
-    Code.NOT_SERVED: Group.STATE,
+    Code.UNSETTLED: Group.STATE,
     Code.UNREADABLE: Group.SOURCE,
     Code.OBSOLETE_PROTOCOL: Group.TLS,
     Code.REVOKED: Group.REVOCATION,

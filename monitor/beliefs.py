@@ -5,27 +5,30 @@ It lives on the event loop's thread and does no I/O.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Final, Protocol
+from functools import partial
+from typing import Protocol
 
 from config.model import Endpoint, FileTarget
+from config.text import printable
 from config.vocabulary import Code, FileRole, LookOutcome, Severity, TargetKind
 from monitor.bus import Bus
 from monitor.events import Event, TargetAdded, TargetRemoved
-from monitor.known import Known, failure_of, learn, representative, waive
+from monitor.known import Known, Raised, failure_of, learn, representative, waive
+from monitor.pending import awaits_second_look, awaits_writers
 from monitor.surroundings import Surroundings
 from probes.assess import EndpointContext, FileContext, file_facts
+from probes.assess_set import WITH_LEAF, LiveEndpoint, SetContext, judge_unrest, leaf_target
 from probes.chain import find_leaf
 from probes.finding import Assessment, Finding
 from probes.judge.source import UNREACHABLE_AFTER
 from probes.judge.state import OnDisk
 from probes.observation import EndpointObservation, FileObservation, Presented
+from probes.set import SetReading
 
 SELF = "certvigil"
 """The target that findings about certvigil itself belong to."""
-WITH_LEAF: Final = (FileRole.CERTIFICATE, FileRole.COMBINED, FileRole.KEYSTORE)
-"""Files of a component in which its own certificate is."""
 
 
 class Page(Protocol):
@@ -47,6 +50,15 @@ class _Judged:
     until: float | None
 
 
+@dataclass(frozen=True, slots=True)
+class _JudgedSet:
+    """What the last reading of a set saw and was judged in."""
+
+    reading: SetReading
+    context: SetContext
+    until: float | None
+
+
 class Beliefs:
     """What is known of every target."""
 
@@ -54,7 +66,14 @@ class Beliefs:
         self.surroundings = surroundings
         self.known: dict[str, Known] = {}
         self._judged: dict[str, _Judged] = {}
-        self._keys: dict[str, tuple[str, ...]] = {}
+        self._judged_sets: dict[str, _JudgedSet] = {}
+        """By component."""
+        self._at_rest: dict[str, Known] = {}
+        """What was believed of each member of a set that is being written to, when it was judged last."""
+        self._whole_since: dict[str, float] = {}
+        """Unix time since when nothing is pending about the set of a component."""
+        self._drift_since: dict[str, float] = {}
+        """Unix time since when an endpoint serves another certificate than the one on disk."""
         self._bus = bus
         self._page = page
 
@@ -86,23 +105,35 @@ class Beliefs:
         """Watch a target no longer."""
         if self.known.pop(target, None) is None:
             return
-        for kept in (self._judged, self._keys):
+        for kept in (self._judged, self._at_rest, self._drift_since):
             kept.pop(target, None)
         self._page.remove(target)
         self._bus.publish([TargetRemoved(target, now)])
 
     def file_context(self, target: FileTarget) -> FileContext:
-        """Return what is needed to judge that file now."""
+        """Return what is needed to judge a file that is no component's now."""
         known = self.known.get(target.name)
-        keys = ""
-        if target.component is not None and target.role in WITH_LEAF:
-            keys = f"{target.component}/{FileRole.KEY if target.role is FileRole.CERTIFICATE else target.role}"
         return FileContext(
             target,
             view=self.surroundings.store_view(target.trust_store),
-            keys=self._keys.get(keys, ()),
-            keys_where=self.known[keys].location if keys in self.known else "",
             last_known=known.presented if known else (),
+        )
+
+    def set_context(self, component: str, targets: Sequence[FileTarget]) -> SetContext:
+        """Return what is needed to judge the set of a component now."""
+        live: list[LiveEndpoint] = []
+        for name in self.surroundings.config.components[component].endpoints:
+            endpoint, known = self.surroundings.config.endpoints[name], self.known.get(name)
+            if known is not None and known.failure is None and known.addresses:
+                accepting = frozenset(edge.client for edge in known.edges if edge.accepted)
+                served = tuple(dict.fromkeys(each.chain for each in known.addresses if each.chain))
+                live.append(LiveEndpoint(endpoint, self.surroundings.views(endpoint.clients), accepting, served))
+        return SetContext(
+            tuple(targets),
+            {each.name: self.surroundings.store_view(each.trust_store) for each in targets},
+            tuple(live),
+            tuple(self.surroundings.trusts.values()),
+            {each.name: self.known[each.name].presented for each in targets if each.name in self.known},
         )
 
     def endpoint_context(self, endpoint: Endpoint, *, failed: bool) -> EndpointContext:
@@ -115,26 +146,45 @@ class Beliefs:
             endpoint,
             self.surroundings.views(endpoint.clients),
             elsewhere=tuple(self.surroundings.trusts.values()),
-            on_disk=self._on_disk(endpoint.component),
+            on_disk=self._on_disk(known),
             last_known=last if failed else (),
             failures_in_a_row=known.failures + 1 if failed else 0,
         )
 
-    def _on_disk(self, component: str | None) -> OnDisk | None:
-        if component is None:
+    def _on_disk(self, endpoint: Known) -> OnDisk | None:
+        """Return what the component of an endpoint has on disk, and since when that is not what it serves."""
+        component = endpoint.component
+        known = self._leaf_on_disk(component) if component is not None else None
+        if component is None or known is None or not known.presented:
             return None
-        for role in WITH_LEAF:
-            known = self.known.get(f"{component}/{role}")
-            if known is not None and known.presented:
-                grace = self.surroundings.config.components[component].not_served_after
-                return OnDisk((find_leaf(known.presented),), known.since, grace, known.location)
-        return None
+        leaf = find_leaf(known.presented)
+        grace = self.surroundings.config.components[component].not_served_after
+        told = [each.since for (code, _), each in endpoint.findings.items() if code is Code.NOT_SERVED]
+        if not told and (known.target in self._at_rest or known.pending):
+            # What is not whole yet is not to be served.
+            return None
+        if endpoint.presented and leaf in endpoint.presented:
+            self._drift_since.pop(endpoint.target, None)
+            return OnDisk((leaf,), self._since(component, known), grace, known.location)
+        if told:
+            self._drift_since.setdefault(endpoint.target, min(told) - grace)
+        since = self._drift_since.setdefault(endpoint.target, self._since(component, known))
+        return OnDisk((leaf,), since, grace, known.location)
+
+    def _since(self, component: str, on_disk: Known) -> float:
+        return max(on_disk.since, self._whole_since.get(component, 0.0))
+
+    def _leaf_on_disk(self, component: str) -> Known | None:
+        names = (f"{component}/{role}" for role in WITH_LEAF)
+        return next((self.known[name] for name in names if name in self.known), None)
 
     def is_news(self, observation: EndpointObservation, context: EndpointContext, now: float) -> bool:
         """Whether what was seen must be judged: it, its context or the time differ from when it was judged last."""
         judged = self._judged.get(observation.target)
         return (
             judged is None
+            # A second look decides.
+            or bool(self.known[observation.target].pending)
             or (judged.until is not None and now >= judged.until)
             or judged.context != context
             or not isinstance(judged.observation, EndpointObservation)
@@ -169,10 +219,16 @@ class Beliefs:
         else:
             presented = file_facts(observation, known.presented)
             identity, addresses = observation.identity, ()
-            self._keys[target] = observation.keys
         self._judged[target] = _Judged(observation, context, assessment.until)
         self.known[target], events = learn(
-            known, presented, assessment, failure_of(observation), now=now, identity=identity, addresses=addresses
+            known,
+            presented,
+            assessment,
+            failure_of(observation),
+            now=now,
+            identity=identity,
+            addresses=addresses,
+            waits=lambda raised: awaits_second_look(raised, known),
         )
         self._page.update(self.known[target])
         self._bus.publish(events)
@@ -180,14 +236,125 @@ class Beliefs:
             return LookOutcome.FAILED
         return LookOutcome.CHANGED if events else LookOutcome.UNCHANGED
 
+    def is_set_judged(self, component: str, reading: SetReading, context: SetContext, now: float) -> bool:
+        """Whether the verdict on the set of a component still stands."""
+        judged = self._judged_sets.get(component)
+        return (
+            judged is not None
+            and judged.reading.observations == reading.observations
+            and judged.context == context
+            and (judged.until is None or now < judged.until)
+            and not any(each.name in self._at_rest or self.known[each.name].pending for each in context.targets)
+        )
+
+    def glimpse_set(self, reading: SetReading, assessments: Mapping[str, Assessment], now: float) -> bool:
+        """Show the facts of a set that is being written to; return whether they are others than before.
+
+        The verdict, and with it every event, is that of the last time that the set was at rest.
+        """
+        changed = False
+        for observation in reading.observations:
+            target, known = observation.target, self.known[observation.target]
+            self._at_rest.setdefault(target, known)
+            presented = file_facts(observation, known.presented)
+            changed |= presented != known.presented or observation.identity != known.identity
+            self.known[target] = replace(
+                known,
+                presented=presented,
+                since=known.since if presented == known.presented else now,
+                expiry=assessments[target].expiry,
+                identity=observation.identity,
+                failure=failure_of(observation),
+                last_look=now,
+            )
+            self._page.update(self.known[target])
+        return changed
+
+    def learn_set(
+        self,
+        component: str,
+        reading: SetReading,
+        context: SetContext,
+        assessments: Mapping[str, Assessment],
+        now: float,
+    ) -> bool:
+        """Believe what was seen of a set at rest and the verdict on it; return whether that is another than before."""
+        until = min((each.until for each in assessments.values() if each.until is not None), default=None)
+        self._judged_sets[component] = _JudgedSet(reading, context, until)
+        waits = self._waits(component, now)
+        was_whole = not self._is_pending(context)
+        events: list[Event] = []
+        for observation in reading.observations:
+            target, glimpsed = observation.target, self.known[observation.target]
+            known = self._at_rest.pop(target, glimpsed)
+            presented = file_facts(observation, known.presented)
+            assessment = waive(assessments[target], target, self.surroundings.config.waivers, now)
+            new, found = learn(
+                known,
+                presented,
+                assessment,
+                failure_of(observation),
+                now=now,
+                identity=observation.identity,
+                waits=waits,
+            )
+            if presented == glimpsed.presented:
+                new = replace(new, since=glimpsed.since)
+            self.known[target] = new
+            self._page.update(new)
+            events += found
+        if not self._is_pending(context) and not was_whole:
+            self._whole_since[component] = now
+        self._bus.publish(events)
+        return bool(events)
+
+    def note_unrest(self, component: str, context: SetContext, now: float) -> None:
+        """Believe that the set of a component does not come to rest; the verdict on it stays as it was."""
+        leaf = leaf_target(context.targets)
+        if leaf is None:
+            return
+        known = self._at_rest.get(leaf.name, self.known[leaf.name])
+        found = tuple(each.finding for each in known.findings.values() if each.finding.code is not Code.UNSETTLED)
+        assessment = Assessment((*found, judge_unrest(printable(component))), known.edges, known.expiry)
+        new, events = learn(known, known.presented, assessment, known.failure, now=now, identity=known.identity)
+        self._at_rest[leaf.name] = new
+        self.known[leaf.name] = replace(self.known[leaf.name], findings=new.findings)
+        self._page.update(self.known[leaf.name])
+        self._bus.publish(events)
+
+    def _waits(self, component: str, now: float) -> Callable[[Raised], bool]:
+        config = self.surroundings.config
+        endpoints = [self.known[name] for name in config.components[component].endpoints if name in self.known]
+        return partial(awaits_writers, endpoints=endpoints, now=now, patience=config.settings.pending)
+
+    def _is_pending(self, context: SetContext) -> bool:
+        return any(self.known[each.name].pending for each in context.targets)
+
+    def pending_until(self, component: str) -> float | None:
+        """Return the Unix time at which what is pending about a component is told, None where nothing is."""
+        patience = self.surroundings.config.settings.pending
+        since = [
+            raised.since + patience
+            for role in FileRole
+            if (known := self.known.get(f"{component}/{role}")) is not None
+            for raised in known.pending.values()
+        ]
+        return min(since, default=None)
+
     def until(self, target: str) -> float | None:
         """Return the Unix time at which the verdict on a target may change by itself, None for never."""
         judged = self._judged.get(target)
         return judged.until if judged else None
 
+    def set_until(self, component: str) -> float | None:
+        """Return the Unix time at which the verdict on a set may change by itself, None for never."""
+        judged = self._judged_sets.get(component)
+        return judged.until if judged else None
+
     def reconsider(self) -> None:
         """Judge everything anew at its next look: the surroundings have changed."""
         self._judged.clear()
+        self._judged_sets.clear()
 
     def about_self(self, findings: Iterable[Finding], now: float) -> None:
         """Believe exactly these findings of certvigil itself."""

@@ -43,6 +43,7 @@ from monitor.log import log_events
 from monitor.metrics import Counters, Page, Piece, piece
 from monitor.metrics.probed import Probed
 from monitor.prober import Module, Prober, Refused
+from monitor.sets import SetVigil
 from monitor.steward import Charge, Steward
 from monitor.store import Degraded, HistoryEntry, Store, database_path
 from monitor.store import history as read_history
@@ -113,6 +114,7 @@ class Daemon:
         # Judging must not wait for a file on a file system that hangs.
         self._reader = ThreadPoolExecutor(1, "files")
         self._judge = ThreadPoolExecutor(1, "judge")
+        self._sets = ThreadPoolExecutor(2, "sets")
         self._helpers = helpers
         surroundings, findings = read_surroundings(config)
         self._own_findings["surroundings"] = findings
@@ -139,16 +141,29 @@ class Daemon:
             self.store.record,
             lambda: self.steward.say(),  # noqa: PLW0108
         )
-        bus = Bus(log_events, self.store.record, self.telling.take, self.decider.take)
+        bus = Bus(
+            log_events,
+            self.store.record,
+            self.telling.take,
+            self.decider.take,
+            lambda events: self.sets.take(events),  # noqa: PLW0108 (which is made last)
+        )
         self.beliefs = Beliefs(surroundings, bus, self.page)
         self.endpoints = EndpointVigil(self.beliefs, self._judge, looked=self._looked)
+        self.sets = SetVigil(
+            self.beliefs,
+            self._sets,
+            looked=self._looked,
+            event_latency=self.counters.event_latency,
+            component_changed=self._component_changed,
+        )
         self.files = FileVigil(
             self.beliefs,
             self._reader,
             looked=self._looked,
             event_latency=self.counters.event_latency,
             overflowed=self.counters.overflowed,
-            component_changed=self._component_changed,
+            sets=self.sets,
             surroundings_changed=lambda: self._spawn(self._read_surroundings_again()),
             unsearched=self._unsearched,
             helpers=helpers,
@@ -177,13 +192,14 @@ class Daemon:
         self.web.allow(self.config.settings.web.tokens)
         self._own_findings["web"] = self._web_findings(await self.web.start())
         self._say_own()
+        self.sets.reconfigure()
         self.endpoints.reconfigure()
         self.steward.recorded_until = self.store.newest_action()
         # What was to be done and had not begun is decided again.
         self.decider.restore(
             (subject, identity) for subject, identity, standing in self.store.decisions() if standing not in ORDERED
         )
-        vigils = (self.files, self.endpoints, self.steward, self.decider, self.telling)
+        vigils = (self.files, self.sets, self.endpoints, self.steward, self.decider, self.telling)
         for vigil in (*(each.run() for each in vigils), self._announce(), self._keep_house()):
             self._spawn(vigil)
         calendar = AsyncIOScheduler(timezone="UTC")
@@ -218,6 +234,8 @@ class Daemon:
         progress = self.files.progress
         if not progress.finished:
             problems.append(f"it has looked at {progress.done} of {progress.total} files")
+        if self.sets.unseen:
+            problems.append(f"it has not looked yet at the files of {len(self.sets.unseen)} components")
         return problems
 
     def status(self) -> Status:
@@ -256,7 +274,7 @@ class Daemon:
     async def _announce(self) -> None:
         """Tell the service manager once everything was looked at, and then that this goes on."""
         progress, done = self.files.progress, -1
-        while not progress.finished:
+        while not progress.finished or self.sets.unseen:
             systemd.notify(f"STATUS=looked at {progress.done} of {progress.total} files")
             if progress.done != done:
                 # What was read at the start stays: there is no use in walking it at any collection.
@@ -342,6 +360,7 @@ class Daemon:
         self.counters.look_interval(config.longest_interval)
         self.beliefs.surroundings = surroundings
         self.beliefs.reconsider()
+        self.sets.reconfigure()
         self.endpoints.reconfigure()
         self.telling.reconfigure(config)
         self.files.rescan()
@@ -443,7 +462,7 @@ class Daemon:
             await asyncio.wait(self._tasks, timeout=STOP_WITHIN / 2)
         self.telling.end()
         self._dismiss_helpers()
-        for executor in (self._reader, self._judge):
+        for executor in (self._reader, self._judge, self._sets):
             executor.shutdown(wait=False, cancel_futures=True)
         loop = asyncio.get_running_loop()
         recorded = await loop.run_in_executor(None, self.store.close, max(0.5, end - time.monotonic()))

@@ -151,7 +151,10 @@ class EndpointVigil:
         while beat <= started + endpoint.every / 2:
             beat += endpoint.every
         known = self._beliefs.known.get(endpoint.name)
-        if known is not None and 0 < known.failures < UNREACHABLE_AFTER:
+        if known is not None and known.pending:
+            # A second look decides.
+            beat = min(beat, started + LEAST_PAUSE + spread(endpoint.name, LEAST_PAUSE))
+        elif known is not None and 0 < known.failures < UNREACHABLE_AFTER:
             pause = max(LEAST_PAUSE, endpoint.every / 5)
             beat = min(beat, started + pause / 2 + spread(endpoint.name, pause))
         until = self._beliefs.until(endpoint.name)

@@ -21,6 +21,7 @@ from monitor.beliefs import Beliefs
 from monitor.errand import Errand, Result, run
 from monitor.events import Looked
 from monitor.known import Known
+from monitor.sets import SetVigil
 from monitor.watch.watcher import Change, Watcher, WatchState
 from probes.assess import FileContext, is_worth_watching
 from probes.find import Found, find
@@ -54,14 +55,15 @@ class FileVigil:
         looked: Callable[[Looked], None],
         event_latency: Callable[[float], None],
         overflowed: Callable[[], None],
-        component_changed: Callable[[str], None],
+        sets: SetVigil,
         surroundings_changed: Callable[[], None],
         unsearched: Callable[[Mapping[str, str]], None],
         helpers: Executor | None = None,
     ) -> None:
-        """Call `unsearched` with each directory that cannot be searched, and why, where that changes.
+        """Leave the files of components to `sets`, whose changes are noticed here.
 
-        `helpers`, where given, take part in the first look at every file.
+        Calls `unsearched` with each directory that cannot be searched, and why, where that changes. `helpers`, where
+        given, take part in the first look at every file.
         """
         self.progress = Progress()
         self._beliefs = beliefs
@@ -70,7 +72,7 @@ class FileVigil:
         self._looked = looked
         self._event_latency = event_latency
         self._overflowed = overflowed
-        self._component_changed = component_changed
+        self._sets = sets
         self._surroundings_changed = surroundings_changed
         self._tell_unsearched = unsearched
         self._unsearched: dict[str, str] = {}
@@ -108,8 +110,9 @@ class FileVigil:
         self._changed(Change(frozenset(paths), frozenset(), now))
 
     def _changed(self, change: Change) -> None:
-        for path in change.files:
+        for path in change.files & self._targets.keys():
             self._urgent.setdefault(path, change.since)
+        self._sets.changed(change.files, change.since)
         for place in change.places:
             self._places.setdefault(place, change.since)
         if not change.files.isdisjoint(self._surrounding_paths):
@@ -124,6 +127,7 @@ class FileVigil:
     def rescan(self) -> None:
         """Find everything anew, and look at all of it."""
         self._next_scan = 0.0
+        self._sets.rescan()
         self._wake.set()
 
     async def run(self) -> None:
@@ -175,22 +179,24 @@ class FileVigil:
 
     async def _find_all(self) -> None:
         found = await self._find("/")
-        wanted = {target.path: target for target in (*found.targets, *self.config.files)}
+        wanted = {target.path: target for target in found.targets if target.path not in self._sets.paths}
         self._drop(path for path in tuple(self._targets) if path not in wanted and not _is_hidden(path, found))
         for target in wanted.values():
             self._add(target)
+        watched = self._paths.keys() | self._sets.targets
         for known in tuple(self._beliefs.known.values()):
-            if known.kind is TargetKind.FILE and known.target not in self._paths:
+            if known.kind is TargetKind.FILE and known.target not in watched:
                 self._beliefs.remove(known.target, time.time())
         self._routine = deque(self._targets)
         if not self.progress.finished:
             self.progress.total, self.progress.done = len(self._targets), 0
         self._surrounding_paths = self._beliefs.surroundings.paths()
-        await self._watcher.watch((*self._targets, *self._surrounding_paths), found.directories)
+        paths = (*self._targets, *self._sets.paths, *self._surrounding_paths)
+        await self._watcher.watch(paths, found.directories)
 
     async def _find_at(self, place: str, noticed: float) -> None:
         found = await self._find(place)
-        matched = {target.path: target for target in found.targets}
+        matched = {target.path: target for target in found.targets if target.path not in self._sets.paths}
         beneath = [place] if place in self._targets else [each for each in self._targets if _is_beneath(each, place)]
         gone = [
             path
@@ -263,14 +269,13 @@ class FileVigil:
     def _errand(self, target: FileTarget, now: float, *, urgent: bool) -> Errand:
         context = self._beliefs.file_context(target)
         # Two writes within a tick of the file system's clock leave the same identity: a notice is reason to read.
-        # A keystore is another with another password, although its file is the same.
-        if urgent or target.role is FileRole.KEYSTORE:
+        if urgent:
             return Errand(context)
         if target.path in self._not_targets:
             return Errand(context, self._not_targets[target.path], judged=True)
         known = self._beliefs.known.get(target.name)
         judged = self._beliefs.is_judged(context, now)
-        # After a restart what is remembered is judged, not read; but keys are never remembered.
+        # After a restart what is remembered is judged, not read.
         if known is None or known.failure is not None or not (judged or target.role is FileRole.FOUND):
             return Errand(context)
         return Errand(context, known.identity, judged)
@@ -287,22 +292,12 @@ class FileVigil:
             return LookOutcome.UNCHANGED
         self._not_targets.pop(target.path, None)
         if target.name not in self._beliefs.known:
-            self._beliefs.add(Known(target.name, TargetKind.FILE, printable(target.path), target.component), now)
+            self._beliefs.add(Known(target.name, TargetKind.FILE, printable(target.path)), now)
         outcome = self._beliefs.learn(observation, context, assessment, now)
         until = self._beliefs.until(target.name)
         if until is not None and until - now < self.config.settings.rescan:
             self._agenda.schedule(target.name, time.monotonic() + until - now)
-        if target.component is not None and outcome is LookOutcome.CHANGED:
-            self._tell_component(target.component, target.role)
         return outcome
-
-    def _tell_component(self, component: str, role: FileRole) -> None:
-        """Have what depends on a component's file looked at: its endpoints, and on its key the certificate."""
-        if role is FileRole.KEY:
-            certificate = f"{component}/{FileRole.CERTIFICATE}"
-            if certificate in self._paths:
-                self.look_again([self._paths[certificate]])
-        self._component_changed(component)
 
 
 def _is_gone(result: Result) -> bool:

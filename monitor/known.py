@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Final
@@ -67,6 +67,8 @@ class Known:
     """Unix time; None before the first look of this run."""
     addresses: tuple[Presented, ...] = ()
     """Of an endpoint: what each address presented when one last answered, in this run."""
+    pending: Mapping[FindingKey, Raised] = field(default_factory=lambda: NO_FINDINGS)
+    """What is seen to be wrong and may be a state between two writes or two looks: shown, and not told yet."""
 
     @property
     def up(self) -> bool | None:
@@ -103,12 +105,14 @@ def learn(
     now: float,
     identity: FileIdentity | None = None,
     addresses: tuple[Presented, ...] = (),
+    waits: Callable[[Raised], bool] = lambda _raised: False,
 ) -> tuple[Known, tuple[Event, ...]]:
     """Return what is believed after a look at Unix time `now`, and each change as an event.
 
-    The same facts and verdict again give no event.
+    The same facts and verdict again give no event. A finding that is new and `waits` is pending, which is no event.
     """
-    findings, events = _compare(known, assessment.findings, now)
+    standing, pending = _set_aside(known, assessment.findings, now, waits)
+    findings, events = _compare(known, standing, now)
     # Not by replace(), which takes twice the time.
     new = Known(
         known.target,
@@ -125,6 +129,7 @@ def learn(
         failures=known.failures + 1 if failure else 0,
         failure=failure,
         last_look=now,
+        pending=pending,
     )
     return new, (*_facts_changed(known, new, now), *events)
 
@@ -140,6 +145,22 @@ def _facts_changed(old: Known, new: Known, now: float) -> Iterator[Event]:
         yield IdentityChanged(new.target, now, new.identity)
 
 
+def _set_aside(
+    known: Known, found: Iterable[Finding], now: float, waits: Callable[[Raised], bool]
+) -> tuple[list[Finding], Mapping[FindingKey, Raised]]:
+    """Return the findings that stand, and those that are pending: what is told once stays told."""
+    standing: list[Finding] = []
+    pending: dict[FindingKey, Raised] = {}
+    for finding in found:
+        key = (finding.code, finding.subject)
+        raised = Raised(finding, known.pending[key].since if key in known.pending else now)
+        if key not in known.findings and waits(raised):
+            pending[key] = raised
+        else:
+            standing.append(finding)
+    return standing, pending or NO_FINDINGS
+
+
 def _compare(
     known: Known, found: Iterable[Finding], now: float
 ) -> tuple[Mapping[FindingKey, Raised], tuple[Event, ...]]:
@@ -149,7 +170,7 @@ def _compare(
         key = (finding.code, finding.subject)
         before = known.findings.get(key)
         if before is None:
-            raised[key] = Raised(finding, now)
+            raised[key] = Raised(finding, known.pending[key].since if key in known.pending else now)
             events.append(FindingRaised(known.target, now, finding))
         elif before.finding == finding:
             raised[key] = before

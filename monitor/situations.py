@@ -8,9 +8,10 @@ from typing import Final
 
 from config.model import Component, Config
 from config.vocabulary import Code, TargetKind
-from monitor.beliefs import SELF, WITH_LEAF
+from monitor.beliefs import SELF
 from monitor.decide.situation import Accepts, Approval, Attempt, Candidate, Found, Situation, Validity
 from monitor.known import Known
+from probes.assess_set import WITH_LEAF
 from probes.chain import find_leaf
 
 

@@ -142,6 +142,12 @@ def assess_endpoint(observation: EndpointObservation, context: EndpointContext, 
     return _assessment(findings, reception.edges, reception.expiry, times, now)
 
 
+def with_findings(assessment: Assessment, found: Iterable[Finding], now: float) -> Assessment:
+    """Return `assessment` with more that was found at Unix time `now`."""
+    times = () if assessment.until is None else (assessment.until,)
+    return _assessment((*assessment.findings, *found), assessment.edges, assessment.expiry, times, now)
+
+
 def _assessment(
     findings: Iterable[Finding], edges: tuple[Edge, ...], expiry: int | None, times: Iterable[float], now: float
 ) -> Assessment:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from config.vocabulary import FileContent, FileFormat, UnreachableReason, UnreadableReason
 from probes.certificate import Certificate
@@ -29,10 +29,10 @@ class Unreadable:
 
 @dataclass(frozen=True, slots=True)
 class FileObservation:
-    """One look at a file."""
+    """One look at a file; the same again, at another time, is equal."""
 
     target: str
-    at: float
+    at: float = field(compare=False)
     """Unix time of the look."""
     identity: FileIdentity | None
     """None where the file could not be examined."""

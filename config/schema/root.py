@@ -171,6 +171,10 @@ class Root(Section):
     """The Unix socket at which the daemon answers the command line."""
     rescan: Interval = default_duration(_SETTINGS.rescan)
     """How often to look at every file, whether or not an event was seen."""
+    settle: Duration = default_duration(_SETTINGS.settle)
+    """How long the files of a component must be left alone before they are judged, as one set."""
+    pending: Duration = default_duration(_SETTINGS.pending)
+    """How long a set that is wrong on disk is only shown, as pending, while what is served is good."""
     concurrency: Concurrency = _SETTINGS.concurrency
     """How many looks at endpoints may be under way at once."""
     history_days: HistoryDays = _SETTINGS.history_days
@@ -195,6 +199,8 @@ class Root(Section):
             self.validation.build(),
             tuple(each.build() for each in self.probe.allow),
             self.metrics.x509_cert,
+            self.settle,
+            self.pending,
         )
 
 

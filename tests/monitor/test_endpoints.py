@@ -36,9 +36,7 @@ NEVER = 3600.0
 
 @dataclass
 class Watched(Kept):
-    """What a vigil over endpoints said, and the vigil."""
-
-    endpoints: EndpointVigil | None = None
+    """What a vigil over endpoints said."""
 
     def configure(self, config: Config) -> None:
         """Put another configuration in force, as a reload does."""

@@ -8,7 +8,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from config.model import Artefacts, Component, FileTarget, Watch
+from config.model import Artefacts, Component, FileTarget, Settings, Watch
 from config.vocabulary import Code, FileRole, LookOutcome, Severity
 from monitor.events import FindingCleared, FindingRaised, PresentedChanged, TargetRemoved
 from monitor.lab.ca import DAY, Authority, KeyType, new_key
@@ -204,7 +204,8 @@ def test_a_key_that_does_not_belong_to_the_certificate_is_noticed_whichever_chan
         paths[FileRole.KEY].chmod(0o600)
         files = tuple(FileTarget(f"web/{role}", str(path), role, component="web") for role, path in paths.items())
         component = Component("web", Artefacts(*map(str, paths.values())))
-        async with file_vigil(config_with(files=files, components={"web": component})) as kept:
+        settings = Settings(settle=0.1, pending=0.0)
+        async with file_vigil(config_with(settings=settings, files=files, components={"web": component})) as kept:
             assert kept.codes("web/certificate") == set()
             paths[FileRole.KEY].write_bytes(two.key_pem())
             await until(lambda: kept.codes("web/certificate") == {Code.KEY_MISMATCH})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
@@ -13,9 +13,11 @@ from config.model import Client, Config, SystemStore, TrustStore
 from config.vocabulary import Code
 from monitor.beliefs import Beliefs
 from monitor.bus import Bus
+from monitor.endpoints import EndpointVigil
 from monitor.events import Event, Looked
 from monitor.files import FileVigil
 from monitor.known import Known
+from monitor.sets import SetVigil
 from monitor.surroundings import read_surroundings
 
 
@@ -40,6 +42,9 @@ class Kept:
     components: list[str] = field(default_factory=list)
     unsearched: list[Mapping[str, str]] = field(default_factory=list)
     vigil: FileVigil | None = None
+    sets: SetVigil | None = None
+    endpoints: EndpointVigil | None = None
+    on_component: Callable[[str], None] = lambda _: None
     beliefs: Beliefs | None = None
 
     def codes(self, target: str) -> set[Code]:
@@ -49,10 +54,18 @@ class Kept:
     def take(self, events: Sequence[Event]) -> None:
         self.events.extend(events)
 
+    def component_changed(self, component: str) -> None:
+        self.components.append(component)
+        self.on_component(component)
+
+    def tell_sets(self, events: Sequence[Event]) -> None:
+        if self.sets is not None:
+            self.sets.take(events)
+
 
 def beliefs_of(config: Config, kept: Kept) -> Beliefs:
     surroundings, _ = read_surroundings(config)
-    return Beliefs(surroundings, Bus(kept.take), kept.page)
+    return Beliefs(surroundings, Bus(kept.take, kept.tell_sets), kept.page)
 
 
 @asynccontextmanager
@@ -65,26 +78,34 @@ async def file_vigil(
     for known in remembered:
         beliefs.remember(known)
     with ThreadPoolExecutor(1) as worker:
+        sets = SetVigil(
+            beliefs,
+            worker,
+            looked=kept.looks.append,
+            event_latency=lambda _: None,
+            component_changed=kept.component_changed,
+        )
         vigil = FileVigil(
             beliefs,
             worker,
             looked=kept.looks.append,
             event_latency=lambda _: None,
             overflowed=lambda: None,
-            component_changed=kept.components.append,
+            sets=sets,
             surroundings_changed=lambda: None,
             unsearched=kept.unsearched.append,
             helpers=helpers,
         )
-        kept.vigil, kept.beliefs = vigil, beliefs
-        running = asyncio.create_task(vigil.run())
+        kept.vigil, kept.sets, kept.beliefs = vigil, sets, beliefs
+        sets.reconfigure()
+        running = [asyncio.create_task(each.run()) for each in (vigil, sets)]
         try:
-            await until(lambda: vigil.progress.finished or running.done())
+            await until(lambda: (vigil.progress.finished and not sets.unseen) or any(each.done() for each in running))
             yield kept
         finally:
-            running.cancel()
-            with suppress(asyncio.CancelledError):
-                await running
+            for each in running:
+                each.cancel()
+            await asyncio.gather(*running, return_exceptions=True)
 
 
 async def until(condition: Callable[[], bool], deadline: float = 10.0) -> None:

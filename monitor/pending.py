@@ -1,0 +1,42 @@
+"""When a finding is pending: seen and shown, but not told, since it may be a state between two writes or two looks.
+
+Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from config.vocabulary import GROUP_MEMBERS, Code, Group, Severity
+from monitor.known import Known, Raised
+
+_OF_TIME: Final = GROUP_MEMBERS[Group.TIME]
+"""What no further write of the same renewal would change."""
+
+
+def awaits_writers(raised: Raised, endpoints: Iterable[Known], now: float, patience: float) -> bool:
+    """Whether a finding about the files of a component waits at Unix time `now` for somebody to finish them.
+
+    People and configuration management write key and certificate up to minutes apart. That is nobody's news while
+    what the `endpoints` of the component serve stays as it was; after `patience` seconds it is.
+    """
+    if raised.finding.code in _OF_TIME or now - raised.since >= patience:
+        return False
+    return not any(_took_it_up(each, raised.since) for each in endpoints)
+
+
+def _took_it_up(endpoint: Known, since: float) -> bool:
+    """Whether an endpoint presents something else since then, or broke."""
+    if endpoint.last_look is None:
+        return False
+    broke = any(
+        each.finding.severity is Severity.CRITICAL and each.since >= since for each in endpoint.findings.values()
+    )
+    return broke or endpoint.since > since
+
+
+def awaits_second_look(raised: Raised, known: Known) -> bool:
+    """Whether a finding about an endpoint waits for a second look: a service that restarts refuses one connection."""
+    finding = raised.finding
+    return finding.code is Code.UNREACHABLE and (finding.code, finding.subject) not in known.pending

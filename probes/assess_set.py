@@ -1,0 +1,127 @@
+"""The whole verdict on a set of files, as on one value: `(reading, context, now) -> assessments`, pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from config.model import Endpoint, FileTarget
+from config.text import printable
+from config.vocabulary import Code, FileRole
+from probes.assess import FileContext, assess_file, with_findings
+from probes.certificate import Certificate
+from probes.finding import Assessment, Finding, finding
+from probes.judge.client import View, judge_edge, leaf_first
+from probes.judge.name import judge_names
+from probes.observation import FileObservation
+from probes.set import SetReading
+from probes.trust import Trust
+
+WITH_LEAF = (FileRole.CERTIFICATE, FileRole.COMBINED, FileRole.KEYSTORE)
+"""Files of a component that hold its own certificate."""
+
+
+@dataclass(frozen=True, slots=True)
+class LiveEndpoint:
+    """One endpoint of the component, with its clients, as it was looked at last."""
+
+    endpoint: Endpoint
+    views: tuple[View, ...]
+    """Of each client that must accept it."""
+    accepting: frozenset[str]
+    """Names of the clients that accept what is served now."""
+    served: tuple[tuple[Certificate, ...], ...]
+    """The chains that its addresses present, as presented."""
+
+
+@dataclass(frozen=True, slots=True)
+class SetContext:
+    """What judging a set needs beside the set."""
+
+    targets: tuple[FileTarget, ...]
+    views: Mapping[str, View | None]
+    """By target: where given, the chain in that file is judged as this client would."""
+    live: tuple[LiveEndpoint, ...] = ()
+    elsewhere: tuple[Trust, ...] = ()
+    """Trust stores by which a root is told from an intermediate; they grant no trust."""
+    last_known: Mapping[str, tuple[Certificate, ...]] = field(default_factory=dict, compare=False)
+    """By target: what the file held when it last could be read."""
+
+
+def leaf_target(targets: Sequence[FileTarget]) -> FileTarget | None:
+    """Return the member that holds the component's own certificate, None where there is none."""
+    return next((each for each in targets if each.role in WITH_LEAF), None)
+
+
+def assess_set(reading: SetReading, context: SetContext, now: float) -> Mapping[str, Assessment]:
+    """Return the verdict on each member at Unix time `now`, by the name of its target."""
+    by_name = {each.target: each for each in reading.observations}
+    leaf = leaf_target(context.targets)
+    assessments: dict[str, Assessment] = {}
+    for target in context.targets:
+        keys, where = _keys(target, context.targets, by_name)
+        file_context = FileContext(
+            target, context.views.get(target.name), keys, where, context.last_known.get(target.name, ())
+        )
+        assessments[target.name] = assess_file(by_name[target.name], file_context, now)
+    if leaf is not None:
+        chain = chain_on_disk(context.targets, by_name)
+        found = list(_judge_next_reload(chain, context, now)) if chain else []
+        assessments[leaf.name] = with_findings(assessments[leaf.name], found, now)
+    return assessments
+
+
+def chain_on_disk(
+    targets: Sequence[FileTarget], observations: Mapping[str, FileObservation]
+) -> tuple[Certificate, ...]:
+    """Return the chain that a service would present from these files, its leaf first; empty where there is no leaf."""
+    leaf = leaf_target(targets)
+    if leaf is None or not observations[leaf.name].certificates:
+        return ()
+    chain = leaf_first(observations[leaf.name].certificates)
+    for target in targets:
+        if target.role is FileRole.CHAIN:
+            chain += tuple(each for each in observations[target.name].certificates if each not in chain)
+    return chain
+
+
+def _keys(
+    target: FileTarget, targets: Sequence[FileTarget], observations: Mapping[str, FileObservation]
+) -> tuple[tuple[str, ...], str]:
+    """Return the public halves that must match the certificate in `target`, and where their private keys lie."""
+    if target.role in {FileRole.COMBINED, FileRole.KEYSTORE}:
+        return observations[target.name].keys, printable(target.path)
+    if target.role is FileRole.CERTIFICATE:
+        for each in targets:
+            if each.role is FileRole.KEY:
+                return observations[each.name].keys, printable(each.path)
+    return (), ""
+
+
+def _judge_next_reload(chain: tuple[Certificate, ...], context: SetContext, now: float) -> Iterator[Finding]:
+    """Yield each client that accepts what is served now, and would not accept the set on disk."""
+    breaks: dict[str, tuple[str, list[str]]] = {}
+    for each in context.live:
+        endpoint = each.endpoint
+        asked_for = endpoint.key_type is None or chain[0].key.kind is endpoint.key_type
+        if not asked_for or chain in set(map(leaf_first, each.served)):
+            continue
+        for view in each.views:
+            if view.client.name not in each.accepting or not view.client.validates:
+                continue
+            names = view.client.names or (endpoint.verified_name,)
+            edge = judge_edge((chain,), view, {chain[0]: tuple(judge_names(chain[0], names))}, now, context.elsewhere)
+            if not edge.accepted:
+                breaks.setdefault(view.client.name, (edge.why, []))[1].append(endpoint.name)
+    for client, (why, endpoints) in breaks.items():
+        yield finding(
+            Code.NEXT_RELOAD_BREAKS,
+            f"{client} accepts {', '.join(endpoints)} now and will reject it after the next reload or restart: {why}",
+            client,
+        )
+
+
+def judge_unrest(where: str) -> Finding:
+    """Return that the files of a component are written to again and again, so that they cannot be judged."""
+    detail = f"the files of {where} are written to without a pause: the verdict on them is that of before"
+    return finding(Code.UNSETTLED, detail)

@@ -1,0 +1,53 @@
+"""Looking at a set: the files of one component, read as one value."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from config.model import FileTarget
+from probes.file import identify, look_at_file
+from probes.observation import FileIdentity, FileObservation, Unreadable
+
+ATTEMPTS: Final = 3
+"""Times that a member is read before the set counts as moving."""
+
+Signature = tuple[FileIdentity | Unreadable, FileIdentity | Unreadable | None]
+"""How a member resolves: its file, and the file with its password where it has one."""
+
+
+@dataclass(frozen=True, slots=True)
+class SetReading:
+    """One reading of a set."""
+
+    observations: tuple[FileObservation, ...]
+    """Of each member, in the order of the targets."""
+    moved: bool = False
+    """A member changed while the others were read, at each attempt: the observations are not of one moment."""
+
+
+def read_set(
+    targets: Sequence[FileTarget], now: float, look: Callable[[FileTarget, float], FileObservation] = look_at_file
+) -> SetReading:
+    """Return what the files of `targets` hold at Unix time `now`, as of one moment unless the reading says `moved`.
+
+    After the reading every member is resolved and examined once more, and read again where it moved (`..data` swapped
+    by kubelet, a file renamed by a writer).
+    """
+    signatures: list[Signature | None] = [None] * len(targets)
+    observations: list[FileObservation | None] = [None] * len(targets)
+    moved: Sequence[int] = range(len(targets))
+    for _ in range(ATTEMPTS):
+        for index in moved:
+            signatures[index] = signature(targets[index])
+            observations[index] = look(targets[index], now)
+        moved = [index for index, target in enumerate(targets) if signature(target) != signatures[index]]
+        if not moved:
+            break
+    return SetReading(tuple(each for each in observations if each is not None), bool(moved))
+
+
+def signature(target: FileTarget) -> Signature:
+    """Return what differs where a member must be read again."""
+    return identify(target.path), None if target.password_file is None else identify(target.password_file)
