@@ -34,6 +34,8 @@ CURES: Final[Mapping[Code, str]] = MappingProxyType(
         Code.WEAK_SIGNATURE: "have the certificate issued with SHA-256",
         Code.KEY_EXPOSED: "let only owner and group read the key (chmod 0640); replace it if others may have read it",
         Code.KEY_SHARED: "give each of them a key of its own",
+        Code.UNSETTLED: "find out who writes to these files all the time",
+        Code.NEXT_RELOAD_BREAKS: "correct the files before the service is reloaded or restarted",
         Code.NOT_SERVED: "reload or restart the service, so that it serves what is on disk",
         Code.NOT_ACTIVATED: "reload or restart the service, so that it uses what is on disk",
         Code.ENDPOINTS_DISAGREE: "have the servers behind all addresses present the same certificate",

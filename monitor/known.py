@@ -53,8 +53,6 @@ class Known:
     since: float = 0.0
     """Unix time since when it presents that."""
     findings: Mapping[FindingKey, Raised] = field(default_factory=lambda: NO_FINDINGS)
-    pending: Mapping[FindingKey, Raised] = field(default_factory=lambda: NO_FINDINGS)
-    """Seen, but not told yet; no part of the verdict."""
     edges: tuple[Edge, ...] = ()
     expiry: int | None = None
     """Earliest end on the verified path, or of what is presented where nothing is verified; Unix time."""

@@ -61,7 +61,11 @@ def assess_set(reading: SetReading, context: SetContext, now: float) -> Mapping[
     for target in context.targets:
         keys, where = _keys(target, context.targets, by_name)
         file_context = FileContext(
-            target, context.views.get(target.name), keys, where, context.last_known.get(target.name, ())
+            target,
+            view=context.views.get(target.name),
+            keys=keys,
+            keys_where=where,
+            last_known=context.last_known.get(target.name, ()),
         )
         assessments[target.name] = assess_file(by_name[target.name], file_context, now)
     if leaf is not None:
