@@ -122,16 +122,24 @@ def demo(
 
 @app.command()
 def status(
+    names: Annotated[
+        list[str],
+        typer.Argument(metavar="[NAME...]", show_default=False, help="Components or targets; patterns with * and ?."),
+    ] = [],  # noqa: B006
+    problems: Annotated[
+        bool, typer.Option("--problems", help="Only what is not ok, or has something pending.")
+    ] = False,
     socket: Socket = DEFAULT_SOCKET,
     as_json: Json = False,
     healthy: Annotated[
         bool, typer.Option("--healthy", help="Print nothing; exit with 0 if the daemon is ready.")
     ] = False,
 ) -> None:
-    """Show what the daemon knows now; exits like `check`."""
+    """Show what the daemon knows now: what is wrong, since when, and what cures it; exits like `check`."""
+    from monitor.commands.status import Wish
     from monitor.commands.status import status as show
 
-    raise typer.Exit(show(socket, as_json=as_json, healthy=healthy))
+    raise typer.Exit(show(socket, Wish(tuple(names), problems, as_json), healthy=healthy))
 
 
 @app.command()

@@ -12,6 +12,7 @@ from rich.progress import Progress
 from rich.text import Text
 
 from config.model import DAY
+from config.text import harmless
 from config.vocabulary import Severity, Verdict
 from monitor.commands.layout import fit, pad, side_by_side, stacked, wrap
 from probes.certificate import Certificate
@@ -88,6 +89,7 @@ class Screen:
 
     def entry(self, label: str, text: str, label_style: str = "", style: str = "") -> None:
         """Print `text` after `label`; what does not fit goes on below itself, no word broken."""
+        text = harmless(text)
         room = None if self.width is None else max(1, self.width - cell_len(label))
         for number, line in enumerate([text] if room is None else wrap(text, room)):
             self._line((pad("" if number else label, cell_len(label)), label_style), (line, style))
@@ -97,7 +99,7 @@ class Screen:
 
         In a pipe each row is one line with tabs between, the first the names of the columns.
         """
-        rows = [tuple(row) for row in rows]
+        rows = [tuple(map(harmless, row)) for row in rows]
         if self.width is None:
             for row in (columns, *rows):
                 sys.stdout.write("\t".join(row) + "\n")
@@ -115,6 +117,29 @@ class Screen:
                 self._line(
                     *((cell, _style(row[index]) if index == verdict_column else "") for index, cell in enumerate(cells))
                 )
+
+    def records(
+        self,
+        columns: Sequence[str],
+        records: Iterable[tuple[Sequence[str], Sequence[tuple[str, str]]]],
+    ) -> None:
+        """Print rows whose first cell is a verdict, and under each its details: a label, and a text."""
+        records = [(tuple(map(harmless, row)), details) for row, details in records]
+        if not records:
+            return
+        widths = fit(columns, [row for row, _ in records], self.width or 0)
+        if widths is not None:
+            self._line(*((each, "bold") for each in next(side_by_side(columns, widths))))
+        for row, details in records:
+            if widths is None:
+                self.entry(f"{row[0]:<9}", row[1], _style(row[0]), "bold")
+                facts = (f"{column} {cell}" for column, cell in zip(columns[2:], row[2:], strict=True) if cell)
+                self.entry(INDENT, ", ".join(facts), style="dim")
+            else:
+                for verdict, *rest in side_by_side(row, widths):
+                    self._line((verdict, _style(row[0])), *((each, "") for each in rest))
+            for label, text in details:
+                self.entry(f"{INDENT}{label:<9}", text, _style(label) or "dim")
 
     def _line(self, *parts: tuple[str, str]) -> None:
         """Print one line as it is, whatever the width."""
