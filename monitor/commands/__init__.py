@@ -142,10 +142,18 @@ def status(
     raise typer.Exit(show(socket, Wish(tuple(names), problems, as_json), healthy=healthy))
 
 
+Since = Annotated[str, typer.Option("--since", metavar="TIME", help="How far back, such as 12h, or since when.")]
+Until = Annotated[str | None, typer.Option("--until", metavar="TIME", help="Only what happened before.")]
+
+
 @app.command()
 def history(
-    target: Annotated[str | None, typer.Argument(help="Only this target.")] = None,
-    since: Annotated[str, typer.Option(help="How far back, such as 90m, 12h or 30d.")] = "30d",
+    names: Annotated[
+        list[str],
+        typer.Argument(metavar="[NAME...]", show_default=False, help="Targets or components; patterns with * and ?."),
+    ] = [],  # noqa: B006
+    since: Since = "30d",
+    until: Until = None,
     limit: Annotated[int, typer.Option(min=1, max=100_000, help="At most so many entries.")] = 100,
     config: ConfigPath = DEFAULT_CONFIG,
     database: Annotated[
@@ -155,9 +163,10 @@ def history(
     as_json: Json = False,
 ) -> None:
     """Show what happened, newest first, from the database; no daemon is needed."""
+    from monitor.commands.history import Wish
     from monitor.commands.history import history as show
 
-    raise typer.Exit(show(target, since, limit, config, database, as_json=as_json))
+    raise typer.Exit(show(Wish(tuple(names), since, until, limit, as_json), config, database))
 
 
 @app.command()
@@ -320,13 +329,28 @@ def recover(
 
 @app.command()
 def audit(
+    components: Annotated[
+        list[str],
+        typer.Argument(metavar="[COMPONENT...]", show_default=False, help="Only these; patterns with * and ?."),
+    ] = [],  # noqa: B006
+    who: Annotated[
+        list[str], typer.Option("--who", metavar="NAME", help="Only what they asked for, approved or rejected.")
+    ] = [],  # noqa: B006
+    action: Annotated[
+        list[str], typer.Option("--action", metavar="ACTION", help="Only replace, rollback or activate; repeatable.")
+    ] = [],  # noqa: B006
+    since: Annotated[
+        str | None, typer.Option("--since", metavar="TIME", help="How far back, such as 12h, or since when.")
+    ] = None,
+    until: Until = None,
     config: ConfigPath = DEFAULT_CONFIG,
     as_json: Annotated[bool, typer.Option("--json", help="Print every record, one a line.")] = False,
 ) -> None:
     """Tell who asked for what, who approved it, and how it ended, from the actor's journal."""
+    from monitor.commands.audit import Wish
     from monitor.commands.audit import audit as show
 
-    raise typer.Exit(show(config, as_json=as_json))
+    raise typer.Exit(show(config, Wish(tuple(components), tuple(who), tuple(action), since, until, as_json)))
 
 
 @app.command()

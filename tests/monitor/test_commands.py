@@ -533,8 +533,10 @@ def test_history_is_filtered(run: Run, lived: Running) -> None:
     (of_a,) = {line["target"] for line in lived.happened("cleared")}
     assert len(entries(run("history", "--json", *database, of_a))) == 5
     assert entries(run("history", "--json", *database, "--limit", "1", of_a)) == [("a.pem", "cleared")]
-    assert entries(run("history", "--json", *database, "no such target")) == []
     assert entries(run("history", "--json", *database, "--since", "0s")) == []
+    until = run("history", "--json", *database, "--until", "2001-01-01")
+    assert entries(until) == []
+    assert len(entries(run("history", "--json", *database, "--since", "2001-01-01", "*/a.pem"))) == 5
     assert len(entries(run("history", "--json", *database, "--since", "1w"))) >= 8
 
 
@@ -547,6 +549,32 @@ def test_history_is_plain_in_a_pipe_and_a_table_on_a_terminal(run: Run, lived: R
     assert newest[3].startswith("cleared: expiring")
     shown = on_a_terminal("history", "--config", lived.config_file)
     assert shown.output.splitlines()[0].startswith("\x1b[1mwhen")
+
+
+def test_history_of_an_unknown_target_is_an_error_that_suggests_one(run: Run, lived: Running) -> None:
+    (of_a,) = {line["target"] for line in lived.happened("cleared")}
+    ran = run("history", "--config", lived.config_file, of_a.removesuffix("m"))
+    assert (ran.code, ran.output) == (3, "")
+    assert "there is no target or component" in ran.errors
+    assert f"did you mean '{of_a}'" in ran.errors
+    assert run("history", "--config", lived.config_file, "shop/*").code == 3
+
+
+def test_history_says_so_where_nothing_happened(run: Run, lived: Running) -> None:
+    (of_a,) = {line["target"] for line in lived.happened("cleared")}
+    ran = run("history", "--config", lived.config_file, "--since", "0s", of_a)
+    assert (ran.code, ran.errors) == (0, "")
+    assert ran.output.startswith(f"nothing is recorded to have happened to {of_a} since ")
+
+
+def test_history_of_a_target_that_is_configured_and_was_not_looked_at_yet_is_no_error(
+    run: Run, lived: Running, tmp_path: Path
+) -> None:
+    config = yaml.safe_load(Path(lived.config_file).read_text())
+    config["endpoints"] = [{"name": "mail", "address": "127.0.0.1:1"}]
+    path = write_config(tmp_path, json.dumps(config))
+    assert "nothing is recorded" in run("history", "--config", path, "mail").output
+    assert "did you mean 'mail'" in run("history", "--config", path, "mial").errors
 
 
 @pytest.mark.parametrize(
