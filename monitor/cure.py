@@ -80,7 +80,7 @@ _BY_REASON: Final[Mapping[Code, Mapping[str, str]]] = MappingProxyType(
             UnreadableReason.CHANGED_WHILE_READ: "find out who writes to the file all the time",
             UnreadableReason.NO_PASSWORD: "put the password into its file, and let certvigil's user read that",
             UnreadableReason.WRONG_PASSWORD: "put the keystore's own password into its file",
-            UnreadableReason.LOCKED: "configure a password file for it, or leave it out of the watch",
+            UnreadableReason.LOCKED: "name a file with its password (password_file), or leave it out of the watch",
             UnreadableReason.UNSUPPORTED: "convert it to PKCS#12, or leave it out of the watch",
             UnreadableReason.IO_ERROR: "see whether the disk is sound",
             UnreadableReason.UNFORESEEN: "report this fault of certvigil, with its log",
