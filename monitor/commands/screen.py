@@ -61,7 +61,7 @@ class Screen:
 
     def target(self, target: str, verdict: Verdict, findings: Sequence[Finding], notes: Iterable[str] = ()) -> None:
         """Print one target with what is wrong, and `notes` about it."""
-        self.entry(f"{verdict:<9}", target, _STYLE[verdict], "bold")
+        self.entry(f"{verdict:<8} ", target, _STYLE[verdict], "bold")
         for found in sorted(findings, key=lambda each: -each.severity.rank):
             self.finding(found.severity, f"{found.code}: {found.detail}")
         for note in notes:
@@ -69,7 +69,7 @@ class Screen:
 
     def finding(self, severity: Severity, text: str) -> None:
         """Print one finding under its target."""
-        self.entry(f"{INDENT}{severity:<9}", text, _STYLE[severity])
+        self.entry(f"{INDENT}{severity:<8} ", text, _STYLE[severity])
 
     def certificate(self, position: int, certificate: Certificate, now: float) -> None:
         """Print the facts by which people tell a certificate from another."""
@@ -132,14 +132,14 @@ class Screen:
             self._line(*((each, "bold") for each in next(side_by_side(columns, widths))))
         for row, details in records:
             if widths is None:
-                self.entry(f"{row[0]:<9}", row[1], _style(row[0]), "bold")
+                self.entry(f"{row[0]:<8} ", row[1], _style(row[0]), "bold")
                 facts = (f"{column} {cell}" for column, cell in zip(columns[2:], row[2:], strict=True) if cell)
                 self.entry(INDENT, ", ".join(facts), style="dim")
             else:
                 for verdict, *rest in side_by_side(row, widths):
                     self._line((verdict, _style(row[0])), *((each, "") for each in rest))
             for label, text in details:
-                self.entry(f"{INDENT}{label:<9}", text, _style(label) or "dim")
+                self.entry(f"{INDENT}{label:<8} ", text, _style(label) or "dim")
 
     def _line(self, *parts: tuple[str, str]) -> None:
         """Print one line as it is, whatever the width."""
