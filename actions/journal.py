@@ -10,7 +10,7 @@ import json
 import os
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Final
 
@@ -69,6 +69,8 @@ class Record:
     event: Event
     data: Mapping[str, Any] = field(default_factory=dict)
     """Plain values; never the content of a file."""
+    host: str = ""
+    """Where it was written; empty where that is not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +86,9 @@ class Decoded:
 
 def encode(record: Record) -> bytes:
     """Return the line of a record."""
+    host = {"host": record.host} if record.host else {}
     body = json.dumps(
-        {"at": record.at, "transaction": record.transaction, "event": record.event, **record.data},
+        {"at": record.at, **host, "transaction": record.transaction, "event": record.event, **record.data},
         separators=(",", ":"),
     ).encode()[:-1]
     return body + _CHECK % zlib.crc32(body) + b"\n"
@@ -125,7 +128,8 @@ def _decode_line(line: bytes, number: int) -> Record:
     try:
         plain = json.loads(line)
         del plain["crc32"]
-        return Record(float(plain.pop("at")), str(plain.pop("transaction")), Event(plain.pop("event")), plain)
+        at, host = float(plain.pop("at")), str(plain.pop("host", ""))
+        return Record(at, str(plain.pop("transaction")), Event(plain.pop("event")), plain, host)
     except (ValueError, KeyError, TypeError) as error:
         raise JournalError(f"line {number} of the journal is of a kind this version does not know") from error
 
@@ -133,9 +137,13 @@ def _decode_line(line: bytes, number: int) -> Record:
 class Journal:
     """The journal's file, open for appending; several processes may have it open."""
 
-    def __init__(self, world: World, path: str) -> None:
-        """Open the journal, made where it is missing; raises JournalError where it cannot be or cannot be trusted."""
+    def __init__(self, world: World, path: str, host: str = "") -> None:
+        """Open the journal, made where it is missing; `host` stands in what is appended.
+
+        Raises JournalError where it cannot be opened or cannot be trusted.
+        """
         self._world = world
+        self._host = host
         self._broken: str | None = None
         try:
             self._descriptor = self._open(path)
@@ -172,6 +180,7 @@ class Journal:
         """
         if self._broken:
             raise JournalError(self._broken)
+        record = replace(record, host=self._host)
         line = encode(record)
         try:
             self._world.lock(self._descriptor, wait=True)

@@ -8,9 +8,10 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from config.channel import Channel, Telling
+from config.host import NAMELESS
 from config.reach import Reach
 from config.service import Service
-from config.vocabulary import Code, FileRole, KeyKind, Mode, Scope, TLSVersion, VerifierName, WriteMode
+from config.vocabulary import Code, FileRole, KeyKind, Keys, Mode, Scope, TLSVersion, VerifierName, WriteMode
 
 if TYPE_CHECKING:
     # Policies are made of thresholds, which are here.
@@ -58,6 +59,8 @@ class FileTarget:
     """None means the default ones, which also know short-lived and CA certificates."""
     password_file: str | None = None
     """With the password of a keystore; None where it has none."""
+    keys: Keys = Keys.READ
+    """Of a component's file: whether the component's private keys are meant to be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +149,8 @@ class Component:
     """Of all its files."""
     labels: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     """What policies match it by."""
+    keys: Keys = Keys.READ
+    """Whether its private keys are meant to be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,6 +293,8 @@ class Config:
     """Everything that the configuration declares; names are unique and every reference resolves."""
 
     settings: Settings = Settings()
+    host: str = NAMELESS
+    """The name of the host that certvigil runs on: a DNS name, so it can be printed as it is."""
     watches: tuple[Watch, ...] = ()
     files: tuple[FileTarget, ...] = ()
     """Files of components; those of `watches` are found at run time."""

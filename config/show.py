@@ -44,6 +44,7 @@ def show(config: Config) -> str:
     targets = chain.from_iterable(component.endpoints for component in config.components.values())
     owned = frozenset(targets)
     document = {
+        "host": config.host,
         **_settings(config.settings),
         "watch": [_watch(each) for each in config.watches],
         "endpoints": [_endpoint(each) for name, each in config.endpoints.items() if name not in owned],
@@ -151,7 +152,7 @@ def _component(component: Component, endpoints: Mapping[str, Endpoint]) -> dict[
     return {
         "artefacts": given(asdict(component.artefacts)),
         "endpoints": [
-            given({"name": endpoint.server_name, **_looking(endpoint)})
+            given({"server_name": endpoint.server_name, **_looking(endpoint)})
             for endpoint in map(endpoints.__getitem__, component.endpoints)
         ],
         "clients": list(component.clients),
@@ -161,6 +162,7 @@ def _component(component: Component, endpoints: Mapping[str, Endpoint]) -> dict[
         "mode": str(component.mode),
         "write_mode": str(component.write_mode),
         "labels": dict(component.labels),
+        "keys": str(component.keys),
     }
 
 

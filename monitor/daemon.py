@@ -35,6 +35,7 @@ from monitor.decide.situation import Situation
 from monitor.decider import Decider
 from monitor.endpoints import EndpointVigil
 from monitor.events import Looked
+from monitor.facts import ArtefactReader
 from monitor.files import FileVigil
 from monitor.helpers import dismiss, hire
 from monitor.http import Status, WebServer
@@ -105,6 +106,7 @@ class Daemon:
         self._for_life = _for_life(config)
         self.counters = Counters(version("certvigil"), now)
         self.counters.look_interval(config.longest_interval)
+        self.counters.host(config.host)
         self.page = Page(x509_cert=config.settings.x509_cert)
         self._own_findings: dict[str, tuple[Finding, ...]] = {}
         self.failed = False
@@ -156,6 +158,11 @@ class Daemon:
             looked=self._looked,
             event_latency=self.counters.event_latency,
             component_changed=self._component_changed,
+            read=ArtefactReader(
+                lambda: self.config.settings.actor.socket,
+                self._sets,
+                lambda component: self.sets.look_again(component),  # noqa: PLW0108 (which is being made)
+            ).read,
         )
         self.files = FileVigil(
             self.beliefs,
@@ -169,7 +176,9 @@ class Daemon:
             helpers=helpers,
         )
         self._prober = Prober(self._judge, config.settings.concurrency)
-        self.steward = Steward(self.beliefs, self.decider.standing, self.decider.touch, self._steward_changed)
+        self.steward = Steward(
+            self.beliefs, self.decider.standing, self.decider.touch, self.sets.look_again, self._steward_changed
+        )
         self.web = WebServer(self, config.settings)
         self._tasks: set[asyncio.Task[Any]] = set()
 
@@ -243,6 +252,7 @@ class Daemon:
         now, watching, progress = time.time(), self.files.watch_state, self.files.progress
         return Status(
             version=version("certvigil"),
+            host=self.config.host,
             started=self.started,
             sources=self.config.sources,
             digest=self.config.digest,
@@ -325,7 +335,10 @@ class Daemon:
                 log.info("read the configuration again, asked by %s", who)
                 self._own_findings.pop("config", None)
                 if _for_life(config) != self._for_life:
-                    log.warning("state_directory, socket, web and metrics are those of the start until the next one")
+                    log.warning(
+                        "host, state_directory, socket, web and metrics are those of the start until the next one"
+                    )
+                config = replace(config, host=self.config.host)
                 self._own_findings["web"] = self._web_findings(map(str, await self.web.reload_web_config()))
                 self._loaded, self._stale = time.time(), False
                 self.counters.config_loaded(self._loaded)
@@ -474,4 +487,4 @@ class Daemon:
 def _for_life(config: Config) -> tuple[object, ...]:
     """Return the settings that a reload does not change."""
     settings = config.settings
-    return settings.state_directory, settings.socket, replace(settings.web, tokens=()), settings.x509_cert
+    return config.host, settings.state_directory, settings.socket, replace(settings.web, tokens=()), settings.x509_cert

@@ -36,9 +36,14 @@ _LEVEL: Final = {
 
 
 class _JSON(logging.Formatter):
+    def __init__(self, host: str) -> None:
+        super().__init__()
+        self._host = host
+
     def format(self, record: logging.LogRecord) -> str:
         line = {
             "at": _time(record),
+            "host": self._host,
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": record.getMessage(),
@@ -69,10 +74,10 @@ def _time(record: logging.LogRecord) -> str:
     return datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def set_up(form: LogFormat, level: LogLevel) -> None:
-    """Send every log line to standard error in that form, from `level` up."""
+def set_up(form: LogFormat, level: LogLevel, host: str) -> None:
+    """Send every log line to standard error in that form, from `level` up; JSON says on which `host` it was written."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_JSON() if form is LogFormat.JSON else _Text())
+    handler.setFormatter(_JSON(host) if form is LogFormat.JSON else _Text())
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)

@@ -11,8 +11,12 @@ from typing import Final
 from config.vocabulary import GROUP_MEMBERS, Code, Group, Severity
 from monitor.known import Known, Raised
 
-_OF_TIME: Final = GROUP_MEMBERS[Group.TIME]
-"""What no further write of the same renewal would change."""
+_OF_WRITERS: Final = frozenset().union(
+    *(GROUP_MEMBERS[each] for each in (Group.CHAIN, Group.NAME, Group.KEY, Group.STATE, Group.SOURCE))
+)
+"""What a further write of the same renewal may mend."""
+_PASSING: Final = frozenset({Code.UNREACHABLE, Code.ENDPOINTS_DISAGREE})
+"""What a restart or a reload of a service looks like for a moment."""
 
 
 def awaits_writers(raised: Raised, endpoints: Iterable[Known], now: float, patience: float) -> bool:
@@ -21,7 +25,7 @@ def awaits_writers(raised: Raised, endpoints: Iterable[Known], now: float, patie
     People and configuration management write key and certificate up to minutes apart. That is nobody's news while
     what the `endpoints` of the component serve stays as it was; after `patience` seconds it is.
     """
-    if raised.finding.code in _OF_TIME or now - raised.since >= patience:
+    if raised.finding.code not in _OF_WRITERS or now - raised.since >= patience:
         return False
     return not any(_took_it_up(each, raised.since) for each in endpoints)
 
@@ -37,6 +41,6 @@ def _took_it_up(endpoint: Known, since: float) -> bool:
 
 
 def awaits_second_look(raised: Raised, known: Known) -> bool:
-    """Whether a finding about an endpoint waits for a second look: a service that restarts refuses one connection."""
+    """Whether a finding about an endpoint waits for a second look: a service that restarts refuses a connection."""
     finding = raised.finding
-    return finding.code is Code.UNREACHABLE and (finding.code, finding.subject) not in known.pending
+    return finding.code in _PASSING and (finding.code, finding.subject) not in known.pending

@@ -110,6 +110,8 @@ class Steward:
     """What stands about a component."""
     touch: Callable[[str], None]
     """Has it decided again what is to be done to a component."""
+    look_again: Callable[[str], None] = lambda _component: None
+    """Has the files of a component looked at: the actor says that they may be others, or it answers again."""
     on_change: Callable[[], None] = lambda: None
     """Called where something that is counted or shown may have changed."""
     recorded_until: float = 0.0
@@ -267,6 +269,8 @@ class Steward:
                 if caught_up and (end is not None or record.event in _NEWS):
                     self._consider_all()
                     self._touch_all()
+            elif "look" in document:
+                self._look_again(document["look"])
             elif (clock := document.get("clock")) != self.clock:
                 self.clock = clock
                 self._touch_all()
@@ -277,7 +281,13 @@ class Steward:
                 log.info("an actor answers on %s", printable(self.config.settings.actor.socket))
                 self._consider_all()
                 self._touch_all()
+                for name in self.config.components:
+                    self.look_again(name)
         return "it has ended"
+
+    def _look_again(self, name: object) -> None:
+        if isinstance(name, str) and name in self.config.components:
+            self.look_again(name)
 
     def _tell(self, ended: Ended) -> None:
         """Publish what ended since the last that was recorded."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from config.model import Endpoint, FileTarget, Thresholds
 from config.vocabulary import Code, FileContent, FileRole, UnreadableReason
@@ -140,6 +140,13 @@ def assess_endpoint(observation: EndpointObservation, context: EndpointContext, 
         findings += judge_served(presented, context.on_disk, now)
         times.append(context.on_disk.since + context.on_disk.grace)
     return _assessment(findings, reception.edges, reception.expiry, times, now)
+
+
+def in_place_of_unreadable(assessment: Assessment, found: Finding) -> Assessment:
+    """Return `assessment` with this said of what cannot be read."""
+    return replace(
+        assessment, findings=tuple(found if each.code is Code.UNREADABLE else each for each in assessment.findings)
+    )
 
 
 def with_findings(assessment: Assessment, found: Iterable[Finding], now: float) -> Assessment:

@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 from config.model import Endpoint, FileTarget
 from config.text import printable
 from config.vocabulary import Code, FileRole
-from probes.assess import FileContext, assess_file, with_findings
+from probes.assess import FileContext, assess_file, in_place_of_unreadable, with_findings
 from probes.certificate import Certificate
 from probes.finding import Assessment, Finding, finding
 from probes.judge.client import View, judge_edge, leaf_first
 from probes.judge.name import judge_names
+from probes.judge.source import judge_unread
 from probes.observation import FileObservation
 from probes.set import SetReading
 from probes.trust import Trust
@@ -58,6 +59,7 @@ def assess_set(reading: SetReading, context: SetContext, now: float) -> Mapping[
     by_name = {each.target: each for each in reading.observations}
     leaf = leaf_target(context.targets)
     assessments: dict[str, Assessment] = {}
+    unread = judge_unread(context.targets, [by_name[each.name] for each in context.targets])
     for target in context.targets:
         keys, where = _keys(target, context.targets, by_name)
         file_context = FileContext(
@@ -67,7 +69,10 @@ def assess_set(reading: SetReading, context: SetContext, now: float) -> Mapping[
             keys_where=where,
             last_known=context.last_known.get(target.name, ()),
         )
-        assessments[target.name] = assess_file(by_name[target.name], file_context, now)
+        assessment = assess_file(by_name[target.name], file_context, now)
+        if target.name in unread:
+            assessment = in_place_of_unreadable(assessment, unread[target.name])
+        assessments[target.name] = assessment
     if leaf is not None:
         chain = chain_on_disk(context.targets, by_name)
         found = list(_judge_next_reload(chain, context, now)) if chain else []

@@ -6,7 +6,7 @@ import errno
 import hashlib
 import os
 import stat
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -25,16 +25,21 @@ from probes.certificate import Certificate, certificate
 from probes.container import Container, called, open_container
 from probes.encoding import Blocks, Fault
 from probes.observation import FileIdentity, FileObservation, Unreadable
+from probes.opening import RefusedError, open_plainly
 from probes.pkcs12 import password_in
 
 SIZE_LIMIT: Final = 8 * 1024 * 1024
 """Bytes; no bundle in use comes near it."""
 
+NOT_FOR_US: Final = frozenset(
+    {UnreadableReason.PERMISSION_DENIED, UnreadableReason.NO_READER, UnreadableReason.UNSAFE_LINK}
+)
+"""Why a file that may be in order gives no facts: who looks may not read it."""
+
 _COMPARED: Final = frozenset(
     {FileRole.CERTIFICATE, FileRole.KEY, FileRole.COMBINED, FileRole.KEYSTORE, FileRole.LISTED}
 )
 _KEYSTORES: Final = frozenset({FileFormat.PKCS12, FileFormat.JKS, FileFormat.JCEKS, FileFormat.BKS})
-_FLAGS: Final = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
 _REASONS: Final = {
     errno.ENOENT: (UnreadableReason.NOT_FOUND, "there is no such file"),
     errno.ENOTDIR: (UnreadableReason.NOT_FOUND, "there is no such file"),
@@ -55,12 +60,15 @@ def identify(path: str) -> FileIdentity | Unreadable:
     return _identity(status) if stat.S_ISREG(status.st_mode) else _NOT_REGULAR
 
 
-def look_at_file(target: FileTarget, now: float, *, with_keys: bool = False) -> FileObservation:
+def look_at_file(
+    target: FileTarget, now: float, opened: Callable[[str], int] = open_plainly, *, with_keys: bool = False
+) -> FileObservation:
     """Return what the file holds at Unix time `now`; whatever it is, looking neither hangs nor raises.
 
-    The public halves of private keys are told where the file's role asks for them, or `with_keys` does.
+    `opened` gives a descriptor of the file at a path, and raises OSError, ValueError. The public halves of private keys
+    are told where the file's role asks for them, or `with_keys` does.
     """
-    read = _read(target.path)
+    read = _read(target.path, opened)
     if isinstance(read, Unreadable):
         return FileObservation(target.name, now, None, FileContent.NOTHING, failure=read)
     identity = _identity(read.status)
@@ -69,21 +77,25 @@ def look_at_file(target: FileTarget, now: float, *, with_keys: bool = False) -> 
         return FileObservation(
             target.name, now, identity, FileContent.NOTHING, mode=mode, owner=owner, failure=read.data
         )
-    return look_into(read.data, target, now, identity=identity, mode=mode, owner=owner, with_keys=with_keys)
+    password = read_password(target.password_file, opened)
+    return look_into(read.data, target, now, password, identity=identity, mode=mode, owner=owner, with_keys=with_keys)
 
 
 def look_into(
     data: bytes,
     target: FileTarget,
     now: float,
+    password: bytes | Unreadable | None = None,
     *,
     identity: FileIdentity | None = None,
     mode: int = 0,
     owner: int = 0,
     with_keys: bool = False,
 ) -> FileObservation:
-    """Return what `data`, the content of a file or of no file at all, holds at Unix time `now`."""
-    password = _password(target.password_file)
+    """Return what `data`, the content of a file or of no file at all, holds at Unix time `now`.
+
+    `password` opens what is locked; where it could not be read, that is why.
+    """
     container = _opened(data, target, password)
     blocks = container.blocks
     failures = [Unreadable(fault.reason, fault.detail) for fault in blocks.faults[:1]]
@@ -110,6 +122,8 @@ def look_into(
 
 def unreadable(path: str, error: OSError | ValueError) -> Unreadable:
     """Return why the file or directory at `path` cannot be examined, by the error that the attempt raised."""
+    if isinstance(error, RefusedError):
+        return error.why
     number = error.errno if isinstance(error, OSError) else errno.ENOENT
     if number == errno.ENOENT:
         try:
@@ -125,11 +139,11 @@ def unreadable(path: str, error: OSError | ValueError) -> Unreadable:
     return Unreadable(UnreadableReason.IO_ERROR, printable(os.strerror(number or errno.EIO)))
 
 
-def _password(path: str | None) -> bytes | Unreadable | None:
+def read_password(path: str | None, opened: Callable[[str], int] = open_plainly) -> bytes | Unreadable | None:
     """Return the password in the file at `path`; it is read for one look, and forgotten after it."""
     if path is None:
         return None
-    read = _read(path)
+    read = _read(path, opened)
     password = read if isinstance(read, Unreadable) else read.data
     return password if isinstance(password, Unreadable) else password_in(password)
 
@@ -145,7 +159,8 @@ def _opened(data: bytes, target: FileTarget, password: bytes | Unreadable | None
     reasons = {each.reason for each in container.blocks.faults}
     if UnreadableReason.LOCKED in reasons and isinstance(password, Unreadable):
         detail = f"the file with its password, {where}, cannot be read: {password.detail}"
-        return _faulty(container, UnreadableReason.NO_PASSWORD, detail)
+        reason = password.reason if password.reason in NOT_FOR_US else UnreadableReason.NO_PASSWORD
+        return _faulty(container, reason, detail)
     if UnreadableReason.WRONG_PASSWORD in reasons:
         detail = f"{container.blocks.faults[0].detail} (password of {where})"
         return _faulty(container, UnreadableReason.WRONG_PASSWORD, detail)
@@ -162,12 +177,9 @@ class _Read:
     data: bytes | Unreadable
 
 
-def _read(path: str) -> _Read | Unreadable:
+def _read(path: str, opened: Callable[[str], int]) -> _Read | Unreadable:
     try:
-        # Merely opening some devices has effects.
-        if not stat.S_ISREG(os.stat(path).st_mode):
-            return _NOT_REGULAR
-        descriptor = os.open(path, _FLAGS)
+        descriptor = opened(path)
     except (OSError, ValueError) as error:
         return unreadable(path, error)
     try:

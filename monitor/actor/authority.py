@@ -94,7 +94,7 @@ def objection(role: Role, request: Request, config: Config, account: Account, no
         return None
     if role is Role.STRANGER:
         return STRANGER
-    if request.verb in {Verb.STATE, Verb.FOLLOW, Verb.PLAN, Verb.PROPOSE}:
+    if request.verb in {Verb.STATE, Verb.FOLLOW, Verb.PLAN, Verb.PROPOSE, Verb.READ}:
         return None
     if request.verb in {Verb.APPROVE, Verb.REJECT} and config.settings.actor.approvals_over_api:
         return None

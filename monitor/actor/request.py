@@ -41,6 +41,8 @@ class Verb(StrEnum):
     RECOVER = "recover"
     """Finish or undo what a crash left; `components` are right now and no longer frozen, `plan` is released."""
     BACKUPS = "backups"
+    READ = "read"
+    """Tell what the files of one component are and hold, as facts."""
 
 
 WISHES: Final = frozenset({Verb.PLAN, Verb.PROPOSE, Verb.CARRY_OUT})
@@ -116,6 +118,8 @@ def _objection(request: Request) -> str | None:
             return "only a rollback names a backup set"
     if len(names) > MOST_NAMES or not all(map(_NAME.fullmatch, names)):
         return "names are letters, digits, '_', '.' and '-', at most 64 of them"
+    if request.verb is Verb.READ and len(request.components) != 1:
+        return "'read' is of one component"
     if request.plan and not _HASH.fullmatch(request.plan):
         return "a plan is named by its hash, of which at least 8 digits are given"
     if len(request.why) > LONGEST_REASON or request.after < 0:

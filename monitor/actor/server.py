@@ -27,8 +27,11 @@ from config.text import printable
 from monitor import systemd
 from monitor.actor.authority import STRANGER, Peer, Role, approved, objection, ourselves, peer_of, role_of
 from monitor.actor.documents import cannot, ended_document
+from monitor.actor.facts import to_document
+from monitor.actor.outlook import Outlook
+from monitor.actor.reader import Reader
 from monitor.actor.request import LONGEST, Document, Request, Verb, decode
-from monitor.actor.work import Work, unusable
+from monitor.actor.work import Work, unknown, unusable
 from monitor.actor.workbench import Workbench, workbench
 from monitor.listen import ListenError, listen_unix
 from monitor.surroundings import Surroundings, read_surroundings
@@ -85,6 +88,10 @@ class ActorProcess:
         self._places = {role: threading.BoundedSemaphore(most) for role, most in MOST_CONNECTIONS.items()}
         self._conversations: set[threading.Thread] = set()
         self._stopping = threading.Event()
+        self._reader = Reader()
+        self._outlook = Outlook(self._current, self._look_again)
+        self._looks: dict[str, int] = {}
+        """The number of the last change of each component's files that was noticed."""
         self._wake, self._awake = socket.socketpair()
 
     def stop(self) -> None:
@@ -111,6 +118,7 @@ class ActorProcess:
     def serve(self) -> int:
         """Answer whoever connects, until told to stop; raises ListenError."""
         with listen_unix(self._config.settings.actor.socket, 0o666) as listening:
+            self._outlook.start()
             systemd.notify("READY=1", "STATUS=waiting to be asked")
             log.info("listening on %s as %s", printable(self._config.settings.actor.socket), ourselves().name)
             while not self._stopping.is_set():
@@ -123,8 +131,10 @@ class ActorProcess:
             end = time.monotonic() + STOP_WITHIN
         with self._news:
             self._news.notify_all()
+        self._reader.end()
         for each in tuple(self._conversations):
             each.join(max(0.0, end - time.monotonic()))
+        self._outlook.stop(max(0.0, end - time.monotonic()))
         log.info("stopped")
         return 0
 
@@ -164,7 +174,7 @@ class ActorProcess:
         def tell(document: Document) -> None:
             # Whoever asked may have left meanwhile: what is under way goes on.
             with suppress(OSError):
-                _send(connection, document)
+                self._send(connection, document)
 
         if isinstance(request, str):
             tell(cannot(request))
@@ -176,6 +186,8 @@ class ActorProcess:
         try:
             if request.verb is Verb.FOLLOW:
                 self._follow(connection, request.after)
+            elif request.verb is Verb.READ:
+                tell(self._facts(request.components[0]))
             else:
                 tell(self._do(request, peer, lambda record: tell({"step": _step(record)})))
         except (JournalError, BackupError) as error:
@@ -195,6 +207,28 @@ class ActorProcess:
                 if not free:
                     return cannot("the actor is at work on something else: ask again")
                 return self._permitted(bench, request, peer, told)
+
+    def _facts(self, name: str) -> Document:
+        """Return what the files of a component are and hold: in no turn, so that a transaction does not hold it up."""
+        config = self._current()
+        if (wrong := unknown(config, (name,))) is not None:
+            return cannot(wrong)
+        targets = [each for each in config.files if each.component == name]
+        facts = self._reader.read(name, targets)
+        return cannot(facts) if isinstance(facts, str) else {"facts": to_document(facts)}
+
+    def _look_again(self, names: Iterable[str]) -> None:
+        """Have those who follow told that the files of these components may be others."""
+        with self._news:
+            number = max(self._looks.values(), default=0) + 1
+            self._looks.update(dict.fromkeys(names, number))
+            self._news.notify_all()
+
+    def _changed_since(self, number: int) -> tuple[list[str], int]:
+        """Return the components whose files may have changed since the change of that number, and the last number."""
+        with self._news:
+            names = sorted(name for name, at in self._looks.items() if at > number)
+            return names, max(self._looks.values(), default=0)
 
     def _permitted(self, bench: Workbench, request: Request, peer: Peer, told: Callable[[Record], None]) -> Document:
         account, now = Account.of(bench.setting.journal.records()), time.time()
@@ -240,15 +274,20 @@ class ActorProcess:
         """Tell records as they come, until the other end has had enough."""
         with self._bench() as bench:
             number = after
+            _, noticed = self._changed_since(0)
             while not self._stopping.is_set():
                 records = bench.setting.journal.records()
                 for record in records[number:]:
-                    _send(connection, {"record": _thin(record)})
+                    self._send(connection, {"record": _thin(record)})
                 number = max(number, len(records))
                 # Also says that we are still here.
-                _send(connection, {"here": number, "clock": self._suspicion(bench)})
+                self._send(connection, {"here": number, "clock": self._suspicion(bench)})
+                names, noticed = self._changed_since(noticed)
+                for name in names:
+                    self._send(connection, {"look": name})
                 with self._news:
-                    self._news.wait(BREATH)
+                    if max(self._looks.values(), default=0) == noticed:
+                        self._news.wait(BREATH)
 
     @contextmanager
     def _bench(self) -> Iterator[Workbench]:
@@ -264,6 +303,11 @@ class ActorProcess:
         with workbench(surroundings) as bench:
             yield bench
 
+    def _current(self) -> Config:
+        """Return the configuration as it is now."""
+        with self._settling:
+            return self._refresh()
+
     def _refresh(self) -> Config:
         """Return the configuration, read again where the disk has another than was read last."""
         digest = digest_on_disk(self._path)
@@ -277,9 +321,11 @@ class ActorProcess:
                 log.error("kept the old configuration: the new one has %s", mistakes)
         return self._config
 
+    def _send(self, connection: socket.socket, document: Document) -> None:
+        connection.sendall(json.dumps({**document, "host": self._config.host}).encode() + b"\n")
+
     def _role(self, peer: Peer) -> Role:
-        with self._settling:
-            return role_of(peer, self._refresh().settings.actor)
+        return role_of(peer, self._current().settings.actor)
 
 
 def state_document(bench: Workbench, account: Account, suspicion: str | None) -> Document:
@@ -323,11 +369,13 @@ def _thin(record: Record) -> Mapping[str, Any]:
     data = {key: value for key, value in record.data.items() if key not in _LEAVES}
     if record.event is Event.BEGIN:
         data |= {"plan": {key: record.data["plan"][key] for key in ("kind", "components")}}
-    return {"at": record.at, "transaction": record.transaction, "event": record.event, "data": data}
-
-
-def _send(connection: socket.socket, document: Document) -> None:
-    connection.sendall(json.dumps(document).encode() + b"\n")
+    return {
+        "at": record.at,
+        "transaction": record.transaction,
+        "event": record.event,
+        "data": data,
+        "host": record.host,
+    }
 
 
 def _read_line(connection: socket.socket) -> bytes | None:

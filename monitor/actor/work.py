@@ -215,12 +215,21 @@ class Work:
         self.told(record)
 
 
-def unusable(config: Config, components: Iterable[str]) -> str | None:
-    """Say why nothing can be done to one of `components`, a sentence; None where it can."""
+def unknown(config: Config, components: Iterable[str]) -> str | None:
+    """Say which of `components` is none, a sentence; None where all are."""
     for name in components:
         if name not in config.components:
             known = ", ".join(sorted(config.components)) or "none"
             return f"there is no component {printable(name)}; there are: {known}"
+    return None
+
+
+def unusable(config: Config, components: Iterable[str]) -> str | None:
+    """Say why nothing can be done to one of `components`, a sentence; None where it can."""
+    components = tuple(components)
+    if (wrong := unknown(config, components)) is not None:
+        return wrong
+    for name in components:
         if config.components[name].service is None:
             return f"component {name} has no 'service' in the configuration: certvigil only watches it"
     return None

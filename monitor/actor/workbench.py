@@ -66,7 +66,7 @@ def workbench(surroundings: Surroundings) -> Iterator[Workbench]:
     config, world = surroundings.config, World()
     directory = config.settings.actor.directory
     os.makedirs(directory, mode=0o700, exist_ok=True)
-    journal = Journal(world, journal_path(config))
+    journal = Journal(world, journal_path(config), config.host)
     try:
         services = {name: each.service for name, each in config.components.items() if each.service is not None}
         terms = Terms(*astuple(config.settings.validation))

@@ -148,6 +148,7 @@ def _records(config: Config) -> Iterator[Mapping[str, Any]]:
                     "transaction": record.transaction,
                     "event": record.event,
                     "data": dict(record.data),
+                    "host": record.host,
                 }
 
 

@@ -397,6 +397,8 @@ class Status(Answer):
     """What certvigil knows of itself."""
 
     version: str
+    host: str
+    """On which it runs, as the configuration calls it."""
     started: datetime
     ready: bool
     not_ready: Sequence[str]
@@ -423,6 +425,7 @@ class Status(Answer):
         """Return the status; `itself` is what is believed of the target `certvigil`."""
         return cls(
             version=status.version,
+            host=status.host,
             started=moment(status.started),
             ready=not not_ready,
             not_ready=not_ready,

@@ -27,6 +27,8 @@ class Status:
     """What certvigil knows of itself; what is wrong with it is among the findings of the target `certvigil`."""
 
     version: str
+    host: str
+    """What the configuration calls this host."""
     started: float
     """Unix time."""
     sources: tuple[str, ...]

@@ -2,17 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
 
-from config.vocabulary import Code, FileContent, FileRole, Severity, UnreadableReason
+from config.model import FileTarget
+from config.vocabulary import Code, FileContent, FileRole, Keys, Severity, UnreadableReason
 from probes.container import called
+from probes.file import NOT_FOR_US
 from probes.finding import Finding, finding
 from probes.observation import EndpointObservation, FileObservation
 
 UNREACHABLE_AFTER = 3
 """Failed looks in a row that make `unreachable` critical."""
-_NOT_FAULTS = frozenset({UnreadableReason.LOCKED, UnreadableReason.UNSUPPORTED})
-"""Nothing is wrong with the file: certvigil cannot look into it."""
+_NOT_FAULTS: Final = NOT_FOR_US | {UnreadableReason.LOCKED, UnreadableReason.UNSUPPORTED}
+"""Why nothing is known of a file that may be in order."""
+_BEARERS: Final = (FileRole.KEYSTORE, FileRole.COMBINED, FileRole.KEY, FileRole.CERTIFICATE, FileRole.CHAIN)
+"""Files of a component, the first of which that may not be read bears the finding about all."""
+
+
+def judge_unread(targets: Sequence[FileTarget], observations: Sequence[FileObservation]) -> Mapping[str, Finding]:
+    """Return what is to be said, in place of `unreadable`, of the files of one component that nobody here may read.
+
+    By the name of the target: one finding that counts for the component, about its key where that is one of them, and
+    notices that point to it. `observations` are of `targets`, in order.
+    """
+    denied = {
+        target.name: (target, seen.failure)
+        for target, seen in zip(targets, observations, strict=True)
+        if seen.failure is not None and seen.failure.reason in NOT_FOR_US
+    }
+    if not denied:
+        return {}
+    bearer, failure = min(denied.values(), key=lambda each: _BEARERS.index(each[0].role))
+    away = failure.reason is UnreadableReason.NO_READER
+    meant = away or bearer.keys is Keys.UNREAD
+    cure = "" if meant else "; where that is meant, `keys: unread` in the configuration makes this a notice"
+    severity = Severity.NOTICE if meant else Severity.WARNING
+    found = {bearer.name: finding(Code.KEYS_UNREAD, f"{failure.detail}{cure}", severity=severity)}
+    for target, why in denied.values():
+        if target is not bearer:
+            detail = f"{why.reason}: see {Code.KEYS_UNREAD} of {bearer.name}"
+            found[target.name] = finding(Code.UNREADABLE, detail, severity=Severity.NOTICE)
+    return found
 
 
 def judge_file_source(observation: FileObservation, role: FileRole, *, had_certificate: bool) -> Iterator[Finding]:
@@ -25,6 +56,7 @@ def judge_file_source(observation: FileObservation, role: FileRole, *, had_certi
     if observation.failure is not None:
         severity = (Severity.WARNING if had_certificate else Severity.NOTICE) if found else Severity.CRITICAL
         if role is FileRole.LISTED and observation.failure.reason in _NOT_FAULTS and not had_certificate:
+            # It may be in order, and whoever uses it may well be able to read it.
             severity = Severity.WARNING
         detail = f"{observation.failure.reason}: {observation.failure.detail}"
         yield finding(Code.UNREADABLE, detail, severity=severity)

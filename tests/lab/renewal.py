@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
 
 from monitor.lab.ca import Issued, bundle
 from tests.lab.keystore import keystore
@@ -41,6 +40,8 @@ class OnDisk:
 
     directory: str
     shape: Shape
+    owner: int = 0
+    """The user whose the files are; for others than root, only root can give them away."""
 
     def path(self, name: str) -> str:
         """Return the path of the file called `name`."""
@@ -63,7 +64,7 @@ class OnDisk:
         """Write the first certificate."""
         os.makedirs(self.directory)
         if self.shape is Shape.KEYSTORE:
-            _replace(self.path("password"), b"changeit\n")
+            self._replace(self.path("password"), b"changeit\n")
         self.renew(issued, 0.0, lambda _: None)
 
     def renew(self, issued: Issued, gap: float, pause: Pause = time.sleep) -> None:
@@ -77,52 +78,50 @@ class OnDisk:
         whole = issued.key_pem() + issued.chain_pem()
         match self.shape:
             case Shape.COMBINED:
-                yield lambda: _replace(self.path("site.pem"), whole)
+                yield lambda: self._replace(self.path("site.pem"), whole)
             case Shape.COMBINED_SLOWLY:
                 half = len(issued.key_pem()) + len(issued.pem()) // 2
-                yield lambda: _write_over(self.path("site.pem"), whole[:half])
+                yield lambda: self._write_over(self.path("site.pem"), whole[:half])
                 yield lambda: _append(self.path("site.pem"), whole[half:])
             case Shape.KEYSTORE:
                 data = keystore(issued, b"changeit")
-                yield lambda: _replace(self.path("site.p12"), data)
+                yield lambda: self._replace(self.path("site.p12"), data)
             case Shape.SEPARATE_CHAIN:
-                yield lambda: _replace(self.path("site.key"), issued.key_pem())
-                yield lambda: _replace(self.path("site.certificate"), issued.pem())
-                yield lambda: _replace(self.path("site.chain"), bundle(issued.chain[1:]))
+                yield lambda: self._replace(self.path("site.key"), issued.key_pem())
+                yield lambda: self._replace(self.path("site.certificate"), issued.pem())
+                yield lambda: self._replace(self.path("site.chain"), bundle(issued.chain[1:]))
             case Shape.SYMLINKS:
                 yield from self._turn_links(issued)
             case Shape.CERTIFICATE_FIRST:
-                yield lambda: _replace(self.path("site.certificate"), issued.chain_pem())
-                yield lambda: _replace(self.path("site.key"), issued.key_pem())
+                yield lambda: self._replace(self.path("site.certificate"), issued.chain_pem())
+                yield lambda: self._replace(self.path("site.key"), issued.key_pem())
             case Shape.IN_PLACE:
-                yield lambda: _write_over(self.path("site.certificate"), issued.chain_pem())
-                yield lambda: _write_over(self.path("site.key"), issued.key_pem())
+                yield lambda: self._write_over(self.path("site.certificate"), issued.chain_pem())
+                yield lambda: self._write_over(self.path("site.key"), issued.key_pem())
             case Shape.KEY_FIRST:
-                yield lambda: _replace(self.path("site.key"), issued.key_pem())
-                yield lambda: _replace(self.path("site.certificate"), issued.chain_pem())
+                yield lambda: self._replace(self.path("site.key"), issued.key_pem())
+                yield lambda: self._replace(self.path("site.certificate"), issued.chain_pem())
 
     def _turn_links(self, issued: Issued) -> Iterator[Callable[[], None]]:
         archive = self.path("archive")
         os.makedirs(archive, exist_ok=True)
         number = len(os.listdir(archive)) // 2 + 1
         for name, data in (("key", issued.key_pem()), ("certificate", issued.chain_pem())):
-            _replace(os.path.join(archive, f"{name}{number}.pem"), data)
+            self._replace(os.path.join(archive, f"{name}{number}.pem"), data)
         for name in ("certificate", "key"):
             yield lambda name=name: _link(f"archive/{name}{number}.pem", self.path(f"site.{name}"))  # type: ignore[misc]
 
+    def _replace(self, path: str, data: bytes) -> None:
+        new = os.path.join(os.path.dirname(path), f".{os.path.basename(path)}.new")
+        self._write_over(new, data)
+        os.rename(new, path)
 
-_MODE: Final = 0o600
-
-
-def _replace(path: str, data: bytes) -> None:
-    new = os.path.join(os.path.dirname(path), f".{os.path.basename(path)}.new")
-    _write_over(new, data)
-    os.rename(new, path)
-
-
-def _write_over(path: str, data: bytes) -> None:
-    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, _MODE), "wb") as file:
-        file.write(data)
+    def _write_over(self, path: str, data: bytes) -> None:
+        mode = 0o644 if path.endswith((".certificate", ".chain", ".chain.new", ".certificate.new")) else 0o600
+        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode), "wb") as file:
+            if self.owner:
+                os.fchown(file.fileno(), self.owner, -1)
+            file.write(data)
 
 
 def _append(path: str, data: bytes) -> None:

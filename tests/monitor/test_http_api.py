@@ -287,6 +287,7 @@ def test_the_status_counts_targets_and_shows_what_is_wrong_with_certvigil(view: 
     assert answer["targets"] == {"ok": 1, "warning": 1, "critical": 1, "unknown": 1}
     assert [each["code"] for each in answer["findings"]] == ["database_degraded"]
     assert (answer["ready"], answer["not_ready"]) == (False, ["still looking"])
+    assert answer["host"] == "web1.example.com"
     assert answer["configuration"]["loaded"] == "2026-11-18T11:06:40Z"
 
 

@@ -1,0 +1,229 @@
+"""What the reader tells of the files of a component: facts, as plain values, and never a byte of a key.
+
+Each side takes what the other says for hostile: it has exactly this shape and these sizes, or is no answer.
+"""
+
+from __future__ import annotations
+
+import binascii
+import re
+from base64 import b64decode, b64encode
+from collections.abc import Mapping, Sequence
+from dataclasses import astuple, dataclass
+from typing import Any, Final
+
+from config.model import FileTarget
+from config.text import printable
+from config.vocabulary import FileContent, UnreadableReason
+from monitor.actor.request import Document
+from probes.certificate import MOST_BYTES, certificate
+from probes.observation import FileIdentity, FileObservation, Unreadable
+from probes.set import SetReading
+
+MOST_FILES: Final = 16
+MOST_CERTIFICATES: Final = 2000
+"""In one file."""
+MOST_DER: Final = 2 * 2**20
+"""Bytes of certificates in one answer."""
+MOST_KEYS: Final = 100
+LONGEST_DETAIL: Final = 1000
+"""Characters."""
+LONGEST_NAME: Final = 4096
+LONGEST_LINE: Final = 4 * 2**20
+"""Bytes of an answer."""
+_SHA256: Final = re.compile(r"[0-9a-f]{64}")
+_FACTS: Final = frozenset(
+    {"name", "path", "identity", "content", "certificates", "keys", "encrypted_keys", "mode", "owner", "failure"}
+)
+_TOO_MUCH: Final = Unreadable(UnreadableReason.TOO_LARGE, "it holds more certificates than the reader tells of")
+
+
+@dataclass(frozen=True, slots=True)
+class FileFacts:
+    """What one file of a component is and holds."""
+
+    name: str
+    """Of the target."""
+    path: str
+    identity: FileIdentity | None
+    content: FileContent
+    certificates: tuple[bytes, ...] = ()
+    """In DER."""
+    keys: tuple[str, ...] = ()
+    """SHA-256 of public halves, hexadecimal."""
+    encrypted_keys: int = 0
+    mode: int = 0
+    owner: int = 0
+    failure: Unreadable | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the files of a component are and hold."""
+
+    files: tuple[FileFacts, ...]
+    moved: bool
+    """They were written to while they were read, and are not of one moment."""
+
+
+class NotFactsError(ValueError):
+    """A document is no facts; the text is a sentence that says why, without anything that the document holds."""
+
+
+def facts_of(reading: SetReading, targets: Sequence[FileTarget]) -> Facts:
+    """Return what a reading of `targets` tells."""
+    files: list[FileFacts] = []
+    size = 0
+    for target, seen in zip(targets, reading.observations, strict=True):
+        ders = tuple(each.der for each in seen.certificates)
+        failure = seen.failure
+        if len(ders) > MOST_CERTIFICATES or size + sum(map(len, ders)) > MOST_DER:
+            ders, failure = (), _TOO_MUCH
+        size += sum(map(len, ders))
+        files.append(
+            FileFacts(
+                *(target.name, target.path, seen.identity, seen.content, ders, seen.keys[:MOST_KEYS]),
+                *(min(seen.encrypted_keys, MOST_KEYS), seen.mode, seen.owner, failure),
+            )
+        )
+    return Facts(tuple(files), reading.moved)
+
+
+def to_document(facts: Facts) -> Document:
+    """Return facts as plain values."""
+    return {"moved": facts.moved, "files": [_plain(each) for each in facts.files]}
+
+
+def _plain(file: FileFacts) -> Document:
+    return {
+        "name": file.name,
+        "path": file.path,
+        "identity": None if file.identity is None else list(astuple(file.identity)),
+        "content": str(file.content),
+        "certificates": [b64encode(each).decode() for each in file.certificates],
+        "keys": list(file.keys),
+        "encrypted_keys": file.encrypted_keys,
+        "mode": file.mode,
+        "owner": file.owner,
+        "failure": None if file.failure is None else [str(file.failure.reason), file.failure.detail[:LONGEST_DETAIL]],
+    }
+
+
+def from_document(plain: object) -> Facts:
+    """Return the facts that a document holds; raises NotFactsError."""
+    try:
+        document = _mapping(plain)
+        files = _list(document["files"], MOST_FILES)
+        found = Facts(tuple(_file(_mapping(each)) for each in files), _truth(document["moved"]))
+    except NotFactsError:
+        raise
+    except (KeyError, TypeError, ValueError, OverflowError):
+        raise NotFactsError("it is not of the right shape") from None
+    if sum(len(each) for file in found.files for each in file.certificates) > MOST_DER:
+        raise NotFactsError("it holds more certificates than the reader tells of")
+    return found
+
+
+def _file(plain: Mapping[str, Any]) -> FileFacts:
+    if plain.keys() != _FACTS:
+        raise NotFactsError("it has not the facts that are to be told of a file")
+    keys = tuple(_text(each, 64) for each in _list(plain["keys"], MOST_KEYS))
+    if not all(map(_SHA256.fullmatch, keys)):
+        raise NotFactsError("what it tells of a key is no SHA-256")
+    return FileFacts(
+        _text(plain["name"], LONGEST_NAME),
+        _text(plain["path"], LONGEST_NAME),
+        None if plain["identity"] is None else FileIdentity(*map(_number, _list(plain["identity"], 5))),
+        FileContent(_text(plain["content"], 20)),
+        tuple(map(_der, _list(plain["certificates"], MOST_CERTIFICATES))),
+        keys,
+        _within(plain["encrypted_keys"], MOST_KEYS),
+        _within(plain["mode"], 0o7777),
+        _within(plain["owner"], 2**32 - 1),
+        None if plain["failure"] is None else _failure(_list(plain["failure"], 2)),
+    )
+
+
+def _failure(plain: Sequence[object]) -> Unreadable:
+    reason, detail = plain
+    return Unreadable(UnreadableReason(_text(reason, 50)), printable(_text(detail, LONGEST_DETAIL), LONGEST_DETAIL))
+
+
+def _mapping(plain: object) -> Mapping[str, Any]:
+    if not isinstance(plain, dict):
+        raise TypeError
+    return plain
+
+
+def _truth(plain: object) -> bool:
+    if not isinstance(plain, bool):
+        raise TypeError
+    return plain
+
+
+def _list(plain: object, most: int) -> Sequence[object]:
+    if not isinstance(plain, list) or len(plain) > most:
+        raise TypeError
+    return plain
+
+
+def _text(plain: object, longest: int) -> str:
+    if not isinstance(plain, str) or len(plain) > longest:
+        raise TypeError
+    return plain
+
+
+def _number(plain: object) -> int:
+    # A time before 1970 is one, too.
+    if type(plain) is not int or not -(2**63) <= plain < 2**64:
+        raise TypeError
+    return plain
+
+
+def _within(plain: object, most: int) -> int:
+    number = _number(plain)
+    if not 0 <= number <= most:
+        raise TypeError
+    return number
+
+
+def _der(plain: object) -> bytes:
+    try:
+        der = b64decode(_text(plain, 2 * MOST_BYTES), validate=True)
+    except binascii.Error:
+        raise NotFactsError("what it tells of a certificate is no Base64") from None
+    if not der.startswith(b"\x30"):
+        raise NotFactsError("what it tells of a certificate is no DER")
+    return der
+
+
+def reading_of(facts: Facts, targets: Sequence[FileTarget], now: float) -> SetReading:
+    """Return the reading of `targets` at Unix time `now` that the facts amount to, certificates decoded here.
+
+    Raises NotFactsError where they are of other files.
+    """
+    files = {(each.name, each.path): each for each in facts.files}
+    wanted = [files.get((each.name, each.path)) for each in targets]
+    observations = tuple(_observation(each, now) for each in wanted if each is not None)
+    if len(observations) < len(targets):
+        raise NotFactsError("the actor's configuration has other files for this component")
+    return SetReading(observations, facts.moved)
+
+
+def _observation(file: FileFacts, now: float) -> FileObservation:
+    try:
+        certificates = tuple(map(certificate, file.certificates))
+    except ValueError as error:
+        raise NotFactsError(f"a certificate cannot be decoded: {printable(str(error), 200)}") from None
+    return FileObservation(
+        file.name,
+        now,
+        file.identity,
+        file.content,
+        certificates,
+        file.keys,
+        file.mode,
+        file.owner,
+        file.failure,
+        file.encrypted_keys,
+    )

@@ -1,0 +1,155 @@
+"""The reader: a process with the right to read any file and no other, which tells what is in those of a component.
+
+It is told which files over its standard input, by the actor alone, and answers on its standard output. Each component
+is read by a process of its own, begun for that and ended after it: what one file makes of that process, or costs it,
+concerns no other, and what was read of a key is gone.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import select
+import signal
+import sys
+import time
+from contextlib import suppress
+from functools import partial
+from typing import Any, Final
+
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, pkcs12
+
+from config.model import FileTarget
+from config.vocabulary import FileRole
+from monitor.actor.confine import Limits, confine, other_user, renounce
+from monitor.actor.facts import LONGEST_LINE, facts_of, to_document
+from probes.file import look_at_file
+from probes.opening import open_for_others
+from probes.pkcs12 import unlock
+from probes.set import read_set
+
+_LIMITS: Final = Limits()
+_REAPED_WITHIN: Final = 1.0
+"""Seconds for a process that was killed to be gone: one that waits for a file system that hangs may take for ever."""
+
+
+def main() -> int:
+    """Serve until the standard input ends."""
+    seconds = float(sys.argv[1])
+    _warm_up()
+    left = renounce(*other_user())
+    # What goes wrong may be said with bytes that were read: from here on it goes nowhere.
+    nowhere = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nowhere, 2)
+    gc.freeze()
+    _say({"ready": list(left)})
+    for line in sys.stdin.buffer:
+        _say_line(_answer(line, seconds))
+    return 0
+
+
+def _warm_up() -> None:
+    """Have everything loaded that reading needs, for each process that is begun from this one."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    unlock(pkcs12.serialize_key_and_certificates(None, key, None, None, BestAvailableEncryption(b"x")), b"x")
+
+
+def _answer(line: bytes, seconds: float) -> bytes:
+    """Return what a process that reads says within `seconds`, one line; or why it said nothing."""
+    theirs, ours = os.pipe()
+    parent = os.getpid()
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            # Nothing but the pipe is left to it.
+            os.dup2(ours, 1)
+            os.closerange(3, 256)
+            os.close(0)
+            confine(_LIMITS, parent)
+            _write(1, _look(line))
+            code = 0
+        finally:
+            os._exit(code)
+    os.close(ours)
+    said, over = _collect(theirs, seconds)
+    os.close(theirs)
+    with suppress(ProcessLookupError):
+        os.kill(child, signal.SIGKILL)
+    status = _reaped(child)
+    if said.endswith(b"\n") and len(said) <= LONGEST_LINE:
+        return said
+    return json.dumps({"overrun": _why(status, seconds, over=over)}).encode() + b"\n"
+
+
+def _collect(descriptor: int, seconds: float) -> tuple[bytes, bool]:
+    """Return what comes up to its end, and whether time ran out before that."""
+    said, end = bytearray(), time.monotonic() + seconds
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    while len(said) <= LONGEST_LINE:
+        if not poll.poll(max(0.0, end - time.monotonic()) * 1000):
+            return bytes(said), True
+        more = os.read(descriptor, 1 << 16)
+        if not more:
+            break
+        said += more
+    return bytes(said), False
+
+
+def _reaped(child: int) -> int | None:
+    """Return how a process ended, None where it does not end."""
+    end = time.monotonic() + _REAPED_WITHIN
+    while time.monotonic() < end:
+        ended, status = os.waitpid(-1, os.WNOHANG)
+        if ended == child:
+            return os.waitstatus_to_exitcode(status)
+        time.sleep(0.0005)
+    return None
+
+
+def _why(status: int | None, seconds: float, *, over: bool) -> str:
+    if over or status is None or status == -signal.SIGXCPU:
+        return f"it takes more than the {seconds:g} s that reading may take"
+    return f"it takes more than the {_LIMITS.memory >> 20} MiB of memory that reading may take, or made the reader fail"
+
+
+def _look(line: bytes) -> bytes:
+    plain = json.loads(line)
+    targets = [_target(each) for each in plain["targets"]]
+    reading = read_set(targets, plain["now"], partial(look_at_file, opened=open_for_others))
+    return json.dumps(to_document(facts_of(reading, targets))).encode() + b"\n"
+
+
+def _target(plain: Any) -> FileTarget:
+    return FileTarget(plain["name"], plain["path"], FileRole(plain["role"]), password_file=plain["password_file"])
+
+
+def plain_target(target: FileTarget) -> dict[str, str | None]:
+    """Return what the reader is told of a file."""
+    return {
+        "name": target.name,
+        "path": target.path,
+        "role": str(target.role),
+        "password_file": target.password_file,
+    }
+
+
+def _say(document: dict[str, Any]) -> None:
+    _say_line(json.dumps(document).encode() + b"\n")
+
+
+def _say_line(line: bytes) -> None:
+    _write(1, line)
+
+
+def _write(descriptor: int, data: bytes) -> None:
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(descriptor, rest) :]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
