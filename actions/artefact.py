@@ -18,8 +18,8 @@ from actions.keystore import seal
 from config.model import Artefacts
 from config.vocabulary import FileRole
 from probes.certificate import Certificate, decodable
-from probes.encoding import Blocks, split
-from probes.pkcs12 import is_keystore, unlock
+from probes.container import open_container
+from probes.encoding import Blocks
 
 _WITH_CERTIFICATES: Final = (FileRole.COMBINED, FileRole.KEYSTORE, FileRole.CERTIFICATE, FileRole.CHAIN)
 _PARAMETERS: Final = re.compile(rb"-----BEGIN DH PARAMETERS-----[^-]*-----END DH PARAMETERS-----")
@@ -74,7 +74,7 @@ def keys_in(data: bytes, password: bytes | None = None) -> tuple[PrivateKey | No
 
 
 def _blocks(data: bytes, password: bytes | None) -> Blocks:
-    return unlock(data, password) if is_keystore(data) else split(data)
+    return open_container(data, password).blocks
 
 
 def _key(data: bytes) -> PrivateKey | None:

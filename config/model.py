@@ -74,6 +74,8 @@ class Watch:
     exclude: tuple[str, ...] = ()
     trust_store: str | None = None
     thresholds: Thresholds | None = None
+    password_file: str | None = None
+    """With the password of the keystores among these files."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -127,6 +127,7 @@ def _watch(watch: Watch) -> dict[str, Any]:
             "exclude": list(watch.exclude),
             "trust_store": watch.trust_store,
             "thresholds": _thresholds(watch.thresholds),
+            "password_file": watch.password_file,
         }
     )
 

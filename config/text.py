@@ -23,6 +23,14 @@ def printable(text: str, limit: int = 1024) -> str:
     return "".join(map(_escaped, text))
 
 
+def harmless(text: str) -> str:
+    r"""Return `text` as `printable` does, but whole and with its backslashes left alone: for what should be so already.
+
+    What is printable stays as it is, so that a program that is asked may be trusted to have escaped it, or not.
+    """
+    return text if text.isprintable() else "".join(each if each == "\\" else _escaped(each) for each in text)
+
+
 def _escaped(character: str) -> str:
     if character == "\\":
         return "\\\\"

@@ -261,6 +261,31 @@ class FileContent(StrEnum):
     """Neither a certificate nor a key."""
 
 
+class FileFormat(StrEnum):
+    """How the content of a file is written down, told by the content alone."""
+
+    PEM = "pem"
+    DER = "der"
+    """One certificate."""
+    PKCS7 = "pkcs7"
+    PKCS12 = "pkcs12"
+    JKS = "jks"
+    JCEKS = "jceks"
+    BKS = "bks"
+    PRIVATE_KEY = "private_key"
+    OPENSSH_KEY = "openssh_key"
+    PUTTY_KEY = "putty_key"
+    PUBLIC_KEY = "public_key"
+    REQUEST = "request"
+    """A certificate signing request, PKCS#10."""
+    CRL = "crl"
+    OCSP_RESPONSE = "ocsp_response"
+    PARAMETERS = "parameters"
+    """Of a key exchange or of a curve."""
+    OTHER = "other"
+    """None of these."""
+
+
 class UnreadableReason(StrEnum):
     """Why a file gave no facts."""
 
@@ -281,6 +306,10 @@ class UnreadableReason(StrEnum):
     NO_PASSWORD = "no_password"  # noqa: S105 (a reason, not a secret)
     """The file with the password of a keystore cannot be read."""
     WRONG_PASSWORD = "wrong_password"  # noqa: S105 (a reason, not a secret)
+    LOCKED = "locked"
+    """It needs a password, and none is known."""
+    UNSUPPORTED = "unsupported"
+    """Its format is known, but not read."""
     IO_ERROR = "io_error"
     UNFORESEEN = "unforeseen"
     """A fault of certvigil itself; its log tells where."""

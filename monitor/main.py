@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib.metadata import version
 from typing import Final
@@ -24,6 +25,9 @@ def main() -> None:
     try:
         code = app(standalone_mode=False)
     except Exception as error:
+        if isinstance(error, FileNotFoundError) and not _is_somewhere():
+            sys.stderr.write("certvigil: the current directory was deleted; change to one that exists\n")
+            sys.exit(UNUSABLE)
         # Which package click's exceptions come from depends on the version of Typer.
         if not hasattr(error, "format_message"):
             raise
@@ -32,6 +36,15 @@ def main() -> None:
             sys.stderr.write(f"certvigil: {printable(message)}\n")
         code = UNUSABLE
     sys.exit(code)
+
+
+def _is_somewhere() -> bool:
+    """Whether the directory that the shell is in still exists."""
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        return False
+    return True
 
 
 if __name__ == "__main__":

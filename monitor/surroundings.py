@@ -40,6 +40,7 @@ class Surroundings:
     def paths(self) -> frozenset[str]:
         """Return the files whose change calls for reading everything anew."""
         paths = {trust_path(store) for store in self.config.trust_stores.values()}
+        paths.update(each.password_file for each in self.config.watches if each.password_file is not None)
         return frozenset(paths.union(*(client.intermediates for client in self.config.clients.values())))
 
 

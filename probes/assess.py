@@ -9,6 +9,7 @@ from config.model import Endpoint, FileTarget, Thresholds
 from config.vocabulary import Code, FileContent, FileRole, UnreadableReason
 from probes.certificate import Certificate
 from probes.chain import are_anchors, find_leaf, named_path
+from probes.container import may_hold_certificates
 from probes.finding import Assessment, Edge, Finding
 from probes.judge.client import View, subject_in
 from probes.judge.key import judge_exposure, judge_match, judge_strength
@@ -73,7 +74,10 @@ def is_worth_watching(observation: FileObservation, context: FileContext) -> boo
     """Whether a file is a target: one met by a pattern is, where it holds or has held a certificate, or might."""
     if context.target.role is not FileRole.FOUND or observation.certificates or context.last_known:
         return True
-    return observation.failure is not None and observation.failure.reason not in _NEVER_A_CERTIFICATE
+    if observation.failure is None:
+        return False
+    # A keystore that cannot be opened holds certificates all the same.
+    return observation.failure.reason not in _NEVER_A_CERTIFICATE or may_hold_certificates(observation.format)
 
 
 def assess_file(observation: FileObservation, context: FileContext, now: float) -> Assessment:

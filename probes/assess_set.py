@@ -64,10 +64,10 @@ def assess_set(reading: SetReading, context: SetContext, now: float) -> Mapping[
         keys, where = _keys(target, context.targets, by_name)
         file_context = FileContext(
             target,
-            context.views.get(target.name),
-            keys,
-            where,
-            context.last_known.get(target.name, ()),
+            view=context.views.get(target.name),
+            keys=keys,
+            keys_where=where,
+            last_known=context.last_known.get(target.name, ()),
             elsewhere=context.elsewhere,
         )
         assessment = assess_file(by_name[target.name], file_context, now)

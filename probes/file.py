@@ -7,7 +7,7 @@ import hashlib
 import os
 import stat
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -20,13 +20,14 @@ from cryptography.hazmat.primitives.serialization import (
 
 from config.model import FileTarget
 from config.text import printable
-from config.vocabulary import FileContent, FileRole, UnreadableReason
+from config.vocabulary import FileContent, FileFormat, FileRole, UnreadableReason
 from probes.certificate import Certificate, certificate
 from probes.chain import are_anchors
-from probes.encoding import Blocks, Fault, split
+from probes.container import Container, called, open_container
+from probes.encoding import Blocks, Fault
 from probes.observation import FileIdentity, FileObservation, Unreadable
 from probes.opening import RefusedError, open_plainly
-from probes.pkcs12 import is_keystore, password_in, unlock
+from probes.pkcs12 import password_in
 
 SIZE_LIMIT: Final = 8 * 1024 * 1024
 """Bytes; no bundle in use comes near it."""
@@ -39,6 +40,7 @@ NOT_FOR_US: Final = frozenset(
 _COMPARED: Final = frozenset(
     {FileRole.CERTIFICATE, FileRole.KEY, FileRole.COMBINED, FileRole.KEYSTORE, FileRole.LISTED}
 )
+_KEYSTORES: Final = frozenset({FileFormat.PKCS12, FileFormat.JKS, FileFormat.JCEKS, FileFormat.BKS})
 _REASONS: Final = {
     errno.ENOENT: (UnreadableReason.NOT_FOUND, "there is no such file"),
     errno.ENOTDIR: (UnreadableReason.NOT_FOUND, "there is no such file"),
@@ -59,10 +61,13 @@ def identify(path: str) -> FileIdentity | Unreadable:
     return _identity(status) if stat.S_ISREG(status.st_mode) else _NOT_REGULAR
 
 
-def look_at_file(target: FileTarget, now: float, opened: Callable[[str], int] = open_plainly) -> FileObservation:
+def look_at_file(
+    target: FileTarget, now: float, opened: Callable[[str], int] = open_plainly, *, with_keys: bool = False
+) -> FileObservation:
     """Return what the file holds at Unix time `now`; whatever it is, looking neither hangs nor raises.
 
-    `opened` gives a descriptor of the file at a path, and raises OSError, ValueError.
+    `opened` gives a descriptor of the file at a path, and raises OSError, ValueError. The public halves of private keys
+    are told where the file's role asks for them, or `with_keys` does.
     """
     read = _read(target.path, opened)
     if isinstance(read, Unreadable):
@@ -73,15 +78,33 @@ def look_at_file(target: FileTarget, now: float, opened: Callable[[str], int] = 
         return FileObservation(
             target.name, now, identity, FileContent.NOTHING, mode=mode, owner=owner, failure=read.data
         )
-    blocks = (
-        split(read.data) if target.role is not FileRole.KEYSTORE else _unlocked(read.data, target.password_file, opened)
-    )
+    password = read_password(target.password_file, opened)
+    return look_into(read.data, target, now, password, identity=identity, mode=mode, owner=owner, with_keys=with_keys)
+
+
+def look_into(
+    data: bytes,
+    target: FileTarget,
+    now: float,
+    password: bytes | Unreadable | None = None,
+    *,
+    identity: FileIdentity | None = None,
+    mode: int = 0,
+    owner: int = 0,
+    with_keys: bool = False,
+) -> FileObservation:
+    """Return what `data`, the content of a file or of no file at all, holds at Unix time `now`.
+
+    `password` opens what is locked; where it could not be read, that is why.
+    """
+    container = _opened(data, target, password)
+    blocks = container.blocks
     failures = [Unreadable(fault.reason, fault.detail) for fault in blocks.faults[:1]]
     certificates, bad = _certificates(blocks.certificates)
     failures += bad
     keys = _NO_KEYS
-    if blocks.keys and target.role in _COMPARED:
-        keys = _public_halves(blocks.keys)
+    if blocks.keys and (with_keys or target.role in _COMPARED):
+        keys = _public_halves(blocks.keys, password if isinstance(password, bytes) else None)
         failures += keys.failures
     return FileObservation(
         target.name,
@@ -94,6 +117,7 @@ def look_at_file(target: FileTarget, now: float, opened: Callable[[str], int] = 
         owner,
         failures[0] if failures else None,
         keys.encrypted,
+        container.format,
     )
 
 
@@ -116,27 +140,36 @@ def unreadable(path: str, error: OSError | ValueError) -> Unreadable:
     return Unreadable(UnreadableReason.IO_ERROR, printable(os.strerror(number or errno.EIO)))
 
 
-def _unlocked(data: bytes, password_file: str | None, opened: Callable[[str], int]) -> Blocks:
-    """Return what a keystore holds; the password is read for this alone, and forgotten after it."""
-    if not is_keystore(data):
-        return Blocks((), (), (Fault(UnreadableReason.BAD_DER, "it is no PKCS#12 keystore"),))
-    if password_file is None:
-        return unlock(data, None)
-    read = _read(password_file, opened)
+def read_password(path: str | None, opened: Callable[[str], int] = open_plainly) -> bytes | Unreadable | None:
+    """Return the password in the file at `path`; it is read for one look, and forgotten after it."""
+    if path is None:
+        return None
+    read = _read(path, opened)
     password = read if isinstance(read, Unreadable) else read.data
-    where = printable(password_file, 200)
-    if isinstance(password, Unreadable):
+    return password if isinstance(password, Unreadable) else password_in(password)
+
+
+def _opened(data: bytes, target: FileTarget, password: bytes | Unreadable | None) -> Container:
+    """Return what is in a file, with the password that is known for it."""
+    container = open_container(data, password if isinstance(password, bytes) else None)
+    where = printable(target.password_file or "", 200)
+    if target.role is FileRole.KEYSTORE and container.format not in _KEYSTORES:
+        held = called(container.format)
+        detail = f"it is {held}, not a PKCS#12 keystore" if held else "it is no PKCS#12 keystore"
+        return _faulty(container, UnreadableReason.BAD_DER, detail)
+    reasons = {each.reason for each in container.blocks.faults}
+    if UnreadableReason.LOCKED in reasons and isinstance(password, Unreadable):
         detail = f"the file with its password, {where}, cannot be read: {password.detail}"
         reason = password.reason if password.reason in NOT_FOR_US else UnreadableReason.NO_PASSWORD
-        return Blocks((), (), (Fault(reason, detail),))
-    blocks = unlock(data, password_in(password))
-    faults = tuple(
-        replace(each, detail=f"{each.detail} (password of {where})")
-        if each.reason is UnreadableReason.WRONG_PASSWORD
-        else each
-        for each in blocks.faults
-    )
-    return replace(blocks, faults=faults)
+        return _faulty(container, reason, detail)
+    if UnreadableReason.WRONG_PASSWORD in reasons:
+        detail = f"{container.blocks.faults[0].detail} (password of {where})"
+        return _faulty(container, UnreadableReason.WRONG_PASSWORD, detail)
+    return container
+
+
+def _faulty(container: Container, reason: UnreadableReason, detail: str) -> Container:
+    return Container(container.format, Blocks((), (), (Fault(reason, detail),)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,23 +238,40 @@ class _Keys:
 _NO_KEYS: Final = _Keys((), 0, ())
 
 
-def _public_halves(keys: Iterable[bytes]) -> _Keys:
+def _public_halves(keys: Iterable[bytes], password: bytes | None) -> _Keys:
     """Return what can be told of private keys; none of their bytes outlives the call, nor goes into a text."""
     found: list[str] = []
     encrypted = 0
     failures: list[Unreadable] = []
     for number, key in enumerate(keys, start=1):
-        load = load_pem_private_key if key.startswith(b"-----") else load_der_private_key
         try:
-            public = load(key, None, unsafe_skip_rsa_key_validation=True).public_key()
+            public = _public_half(key, password)
         except TypeError:
             encrypted += 1
         except (ValueError, UnsupportedAlgorithm):
             failures.append(Unreadable(UnreadableReason.BAD_PEM, f"private key {number} cannot be decoded"))
         else:
-            spki = public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-            found.append(hashlib.sha256(spki).hexdigest())
+            found.append(hashlib.sha256(public).hexdigest())
     return _Keys(tuple(found), encrypted, tuple(failures[:1]))
+
+
+def _public_half(key: bytes, password: bytes | None) -> bytes:
+    """Return the SubjectPublicKeyInfo of a private key.
+
+    Raises TypeError where it is encrypted and not opened by `password`, ValueError and UnsupportedAlgorithm where it
+    cannot be decoded.
+    """
+    load = load_pem_private_key if key.startswith(b"-----") else load_der_private_key
+    try:
+        private = load(key, None, unsafe_skip_rsa_key_validation=True)
+    except TypeError:
+        if password is None:
+            raise
+        try:
+            private = load(key, password, unsafe_skip_rsa_key_validation=True)
+        except ValueError:
+            raise TypeError("the password does not open it") from None
+    return private.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
 
 def _content(certificates: Sequence[Certificate], *, with_key: bool) -> FileContent:

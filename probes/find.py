@@ -118,7 +118,12 @@ class _Search:
             self.exceeded = f"more than {FILE_LIMIT} files match"
             return
         self.targets[path] = FileTarget(
-            printable(path, 4096), path, role, trust_store=watch.trust_store, thresholds=watch.thresholds
+            printable(path, 4096),
+            path,
+            role,
+            trust_store=watch.trust_store,
+            thresholds=watch.thresholds,
+            password_file=watch.password_file,
         )
 
     def full(self) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from config.vocabulary import FileContent, UnreachableReason, UnreadableReason
+from config.vocabulary import FileContent, FileFormat, UnreachableReason, UnreadableReason
 from probes.certificate import Certificate
 
 
@@ -47,6 +47,7 @@ class FileObservation:
     failure: Unreadable | None = None
     encrypted_keys: int = 0
     """Private keys whose public half is not known, since they are encrypted."""
+    format: FileFormat = FileFormat.OTHER
 
 
 @dataclass(frozen=True, slots=True)

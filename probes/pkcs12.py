@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
@@ -21,9 +21,9 @@ from probes.encoding import (
     DERError,
     Fault,
     element_end,
-    outline,
     starts_with,
 )
+from probes.pkcs7 import in_order
 
 # Keystores of old tools are BER, which is nothing to write to the log.
 warnings.filterwarnings("ignore", category=UserWarning, message=r"PKCS#12 .* could not be parsed as DER")
@@ -95,7 +95,7 @@ def open_keystore(data: bytes, password: bytes | None) -> pkcs12.PKCS12KeyAndCer
         except (ValueError, TypeError, UnsupportedAlgorithm):
             continue
     how = "the password does not open it" if password else "it needs a password"
-    return Fault(UnreadableReason.WRONG_PASSWORD, f"{how}, or it is damaged")
+    return Fault(UnreadableReason.WRONG_PASSWORD, how)
 
 
 def unlock(data: bytes, password: bytes | None) -> Blocks:
@@ -108,23 +108,13 @@ def unlock(data: bytes, password: bytes | None) -> Blocks:
     if isinstance(opened, Fault):
         return Blocks((), (), (opened,))
     held = [each for each in (opened.cert, *opened.additional_certs) if each is not None]
+    ders = [each.certificate.public_bytes(Encoding.DER) for each in held]
     keys = [] if opened.key is None else [opened.key]
     return Blocks(
-        _in_order([each.certificate.public_bytes(Encoding.DER) for each in held]),
+        in_order(ders, ders[0] if ders else None),
         tuple(each.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption()) for each in keys),
         (),
     )
-
-
-def _in_order(certificates: Sequence[bytes]) -> tuple[bytes, ...]:
-    """Return DER certificates as their names lead from the first on, and then those that they do not lead to."""
-    issuers = {outline(each).subject: each for each in reversed(certificates)}
-    path: dict[bytes, None] = {}
-    following = certificates[0] if certificates else None
-    while following is not None and following not in path:
-        path[following] = None
-        following = issuers.get(outline(following).issuer)
-    return tuple(dict.fromkeys((*path, *certificates)))
 
 
 def _elements(data: bytes, deepest: int) -> Iterator[tuple[int, bytes]]:

@@ -30,10 +30,14 @@ class Watch(Section):
     """Judge the chains in these files against this trust store."""
     thresholds: Thresholds | None = None
     """When a certificate in these files counts as expiring."""
+    password_file: AbsolutePath | None = None
+    """A file with the password that opens the PKCS#12 keystores among these files."""
 
     def build(self) -> model.Watch:
         """Return the watch."""
-        return model.Watch(tuple(self.files), tuple(self.exclude), self.trust_store, built(self.thresholds))
+        return model.Watch(
+            tuple(self.files), tuple(self.exclude), self.trust_store, built(self.thresholds), self.password_file
+        )
 
 
 class _Looking(Section):

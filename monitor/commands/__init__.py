@@ -49,13 +49,30 @@ def top(show_version: Annotated[bool, typer.Option("--version", help="Print the 
 
 @app.command()
 def check(
-    targets: Annotated[list[str], typer.Argument(metavar="TARGET...", help="A file, a directory, or HOST:PORT.")],
+    targets: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="TARGET...", help="A file, a directory, - (standard input), HOST:PORT, or https://HOST."
+        ),
+    ],
     ca_file: Annotated[
         str | None,
         typer.Option("--ca-file", help="Trust the certificates in this file instead of the system's."),
     ] = None,
-    verifier: Annotated[VerifierName, typer.Option(help="Whose rules decide.")] = VerifierName.OPENSSL,
-    name: Annotated[str | None, typer.Option(help="The name to ask for and to verify.")] = None,
+    verifier: Annotated[
+        VerifierName | None,
+        typer.Option(help="Whose rules decide, by default OpenSSL's; files are judged by them where it is given."),
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option(help="The name that the certificate must carry, and to ask an endpoint for.")
+    ] = None,
+    key: Annotated[
+        str | None,
+        typer.Option("--key", metavar="FILE", help="The private key to compare with, instead of one found beside."),
+    ] = None,
+    password_file: Annotated[
+        str | None, typer.Option("--password-file", metavar="FILE", help="Opens keystores and encrypted keys.")
+    ] = None,
     at: Annotated[
         str | None,
         typer.Option("--at", metavar="TIME", help="Judge as of this time, such as 2027-03-20 or 2027-03-20T08:00:00Z."),
@@ -64,9 +81,11 @@ def check(
     as_json: Json = False,
 ) -> None:
     """Look once, without a daemon or a configuration; exits with 0 ok, 1 warning, 2 critical, 3 unknown."""
+    from monitor.commands.check import Options
     from monitor.commands.check import check as run
 
-    raise typer.Exit(run(targets, ca_file, verifier, name, at, timeout=timeout, as_json=as_json))
+    options = Options(ca_file, verifier, name, at, key, password_file, timeout, as_json)
+    raise typer.Exit(run(targets, options))
 
 
 @app.command()
@@ -103,22 +122,38 @@ def demo(
 
 @app.command()
 def status(
+    names: Annotated[
+        list[str],
+        typer.Argument(metavar="[NAME...]", show_default=False, help="Components or targets; patterns with * and ?."),
+    ] = [],  # noqa: B006
+    problems: Annotated[
+        bool, typer.Option("--problems", help="Only what is not ok, or has something pending.")
+    ] = False,
     socket: Socket = DEFAULT_SOCKET,
     as_json: Json = False,
     healthy: Annotated[
         bool, typer.Option("--healthy", help="Print nothing; exit with 0 if the daemon is ready.")
     ] = False,
 ) -> None:
-    """Show what the daemon knows now; exits like `check`."""
+    """Show what the daemon knows now: what is wrong, since when, and what cures it; exits like `check`."""
+    from monitor.commands.status import Wish
     from monitor.commands.status import status as show
 
-    raise typer.Exit(show(socket, as_json=as_json, healthy=healthy))
+    raise typer.Exit(show(socket, Wish(tuple(names), problems, as_json), healthy=healthy))
+
+
+Since = Annotated[str, typer.Option("--since", metavar="TIME", help="How far back, such as 12h, or since when.")]
+Until = Annotated[str | None, typer.Option("--until", metavar="TIME", help="Only what happened before.")]
 
 
 @app.command()
 def history(
-    target: Annotated[str | None, typer.Argument(help="Only this target.")] = None,
-    since: Annotated[str, typer.Option(help="How far back, such as 90m, 12h or 30d.")] = "30d",
+    names: Annotated[
+        list[str],
+        typer.Argument(metavar="[NAME...]", show_default=False, help="Targets or components; patterns with * and ?."),
+    ] = [],  # noqa: B006
+    since: Since = "30d",
+    until: Until = None,
     limit: Annotated[int, typer.Option(min=1, max=100_000, help="At most so many entries.")] = 100,
     config: ConfigPath = DEFAULT_CONFIG,
     database: Annotated[
@@ -128,9 +163,10 @@ def history(
     as_json: Json = False,
 ) -> None:
     """Show what happened, newest first, from the database; no daemon is needed."""
+    from monitor.commands.history import Wish
     from monitor.commands.history import history as show
 
-    raise typer.Exit(show(target, since, limit, config, database, as_json=as_json))
+    raise typer.Exit(show(Wish(tuple(names), since, until, limit, as_json), config, database))
 
 
 @app.command()
@@ -293,13 +329,28 @@ def recover(
 
 @app.command()
 def audit(
+    components: Annotated[
+        list[str],
+        typer.Argument(metavar="[COMPONENT...]", show_default=False, help="Only these; patterns with * and ?."),
+    ] = [],  # noqa: B006
+    who: Annotated[
+        list[str], typer.Option("--who", metavar="NAME", help="Only what they asked for, approved or rejected.")
+    ] = [],  # noqa: B006
+    action: Annotated[
+        list[str], typer.Option("--action", metavar="ACTION", help="Only replace, rollback or activate; repeatable.")
+    ] = [],  # noqa: B006
+    since: Annotated[
+        str | None, typer.Option("--since", metavar="TIME", help="How far back, such as 12h, or since when.")
+    ] = None,
+    until: Until = None,
     config: ConfigPath = DEFAULT_CONFIG,
     as_json: Annotated[bool, typer.Option("--json", help="Print every record, one a line.")] = False,
 ) -> None:
     """Tell who asked for what, who approved it, and how it ended, from the actor's journal."""
+    from monitor.commands.audit import Wish
     from monitor.commands.audit import audit as show
 
-    raise typer.Exit(show(config, as_json=as_json))
+    raise typer.Exit(show(config, Wish(tuple(components), tuple(who), tuple(action), since, until, as_json)))
 
 
 @app.command()

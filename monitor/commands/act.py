@@ -25,7 +25,7 @@ from monitor.actor.client import NoActor, ask
 from monitor.actor.request import Document, Request, Verb
 from monitor.actor.work import DEFAULT_SET, Hand, Work
 from monitor.actor.workbench import workbench
-from monitor.commands.check import iso
+from monitor.commands.checked import iso
 from monitor.commands.config import loaded
 from monitor.commands.screen import Screen
 from monitor.surroundings import read_surroundings

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
+from dataclasses import dataclass
 from typing import Any, Final
 
 from actions.journal import Event, Journal, JournalError
+from actions.plan import Kind
 from actions.world import World
 from config.model import Config
+from config.pattern import is_one_of
 from config.text import printable
 from monitor.actor.client import NoActor, talking
 from monitor.actor.request import Request, Verb
 from monitor.actor.workbench import journal_path
-from monitor.commands.check import iso
+from monitor.commands.checked import iso
+from monitor.commands.choice import unknown
 from monitor.commands.config import loaded
+from monitor.commands.period import PeriodError, point_in_time
 from monitor.commands.screen import Screen
 
 _UNUSABLE: Final = 4
@@ -31,23 +37,98 @@ _TOLD: Final = frozenset(
 """Records that say who did what; the others are steps on the way."""
 
 
-def audit(config_path: str, *, as_json: bool) -> int:
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What is to be shown: where something is named, only what fits it."""
+
+    components: tuple[str, ...] = ()
+    """Names or patterns."""
+    who: tuple[str, ...] = ()
+    """Those who asked, approved or rejected: names or patterns."""
+    actions: tuple[str, ...] = ()
+    """Of `Kind`."""
+    since: str | None = None
+    until: str | None = None
+    as_json: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A record, with what it leaves to the records before it."""
+
+    record: Mapping[str, Any]
+    kind: str
+    components: tuple[str, ...]
+    by: str
+    """On whose behalf; empty where that is not recorded."""
+
+    @property
+    def at(self) -> float:
+        """Unix time."""
+        return float(self.record["at"])
+
+
+def audit(config_path: str, wish: Wish) -> int:
     """Print the journal, oldest first: with JSON, each record whole on a line of its own."""
     config = loaded(config_path)
     if config is None:
         return _UNUSABLE
+    if wrong := unknown(wish.actions, tuple(Kind), "action"):
+        return _failed(wrong)
+    now = time.time()
     try:
-        records = list(_records(config))
-    except (JournalError, OSError) as error:
-        sys.stderr.write(f"certvigil audit: {printable(str(error))}\n")
-        return _UNUSABLE
-    if as_json:
-        for each in records:
-            sys.stdout.write(json.dumps(each) + "\n")
+        since = 0.0 if wish.since is None else point_in_time(wish.since, now, "--since")
+        until = None if wish.until is None else point_in_time(wish.until, now, "--until")
+        every = list(entries(_records(config)))
+    except (PeriodError, JournalError, OSError) as error:
+        return _failed(printable(str(error)))
+    known = {*config.components, *(name for each in every for name in each.components)}
+    if wrong := unknown(wish.components, known, "component"):
+        return _failed(wrong)
+    chosen = [
+        each for each in every if _is_meant(each, wish) and since <= each.at and (until is None or each.at < until)
+    ]
+    if wish.as_json:
+        for each in chosen:
+            sys.stdout.write(json.dumps(each.record) + "\n")
         return 0
-    told = (each for each in records if each["event"] in _TOLD)
-    Screen().table(("when", "what", "transaction or plan", "who", "why"), map(_row, told))
+    told = [each for each in chosen if each.record["event"] in _TOLD]
+    if told:
+        Screen().table(("when", "what", "transaction or plan", "who", "why"), map(_row, told))
+    else:
+        Screen().say("the journal is empty" if not every else "no record in the journal fits that")
     return 0
+
+
+def entries(records: Iterable[Mapping[str, Any]]) -> Iterator[Entry]:
+    """Yield each of `records`, oldest first, with what its transaction, plan or candidate is known to be about."""
+    about: dict[str, Entry] = {}
+    for record in records:
+        data = record["data"]
+        names = [str(each) for each in (record["transaction"], data.get("hash"), data.get("candidate")) if each]
+        before = next((about[each] for each in names if each in about), None)
+        what = next((each for each in (data.get("plan"), data.get("wish")) if isinstance(each, dict)), data)
+        entry = Entry(
+            record,
+            str(what.get("kind") or (before.kind if before else "")),
+            tuple(map(str, what.get("components") or (before.components if before else ()))),
+            str(data.get("by") or (before.by if before and record["transaction"] else "")),
+        )
+        about.update(dict.fromkeys(names, entry))
+        yield entry
+
+
+def _failed(why: str) -> int:
+    sys.stderr.write(f"certvigil audit: {why}\n")
+    return _UNUSABLE
+
+
+def _is_meant(entry: Entry, wish: Wish) -> bool:
+    return (
+        (not wish.components or any(is_one_of(each, wish.components) for each in entry.components))
+        and (not wish.who or is_one_of(entry.by, wish.who))
+        and (not wish.actions or entry.kind in wish.actions)
+    )
 
 
 def _records(config: Config) -> Iterator[Mapping[str, Any]]:
@@ -71,17 +152,10 @@ def _records(config: Config) -> Iterator[Mapping[str, Any]]:
                 }
 
 
-def _row(record: Mapping[str, Any]) -> tuple[str, ...]:
+def _row(entry: Entry) -> tuple[str, ...]:
+    record = entry.record
     data = record["data"]
     about = record["transaction"] or str(data.get("hash") or data.get("candidate") or "")[:16]
-    what = next((each for each in (data.get("plan"), data.get("wish")) if isinstance(each, dict)), data)
-    components = ", ".join(map(str, what.get("components", ())))
-    said = " ".join(filter(None, (str(record["event"]), str(what.get("kind", "")), components)))
+    said = " ".join(filter(None, (str(record["event"]), entry.kind, ", ".join(entry.components))))
     why = str(data.get("why") or data.get("reason") or "")
-    return (
-        iso(record["at"]) or "",
-        printable(said),
-        printable(about),
-        printable(str(data.get("by", ""))),
-        printable(why),
-    )
+    return iso(entry.at) or "", printable(said), printable(about), printable(entry.by), printable(why)

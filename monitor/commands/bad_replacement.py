@@ -14,7 +14,7 @@ from typing import Final
 from actions.ending import Outcome
 from config.vocabulary import Code
 from monitor.commands.act import EXIT_CODE, Options, backups, replace
-from monitor.commands.history import history
+from monitor.commands.history import Wish, history
 from monitor.commands.screen import Screen
 from monitor.commands.story import PATIENCE, Story, acting, keeping_vigil, say_addresses
 from monitor.lab.appliance import NAME, Appliance
@@ -82,7 +82,7 @@ def _tell(screen: Screen, story: Story, appliance: Appliance) -> bool:
     wait_for(lambda: len(_metrics(appliance, *counted)) == len(counted), PATIENCE, "the metric")
     _say_all(screen, _metrics(appliance, *counted))
     story.act("$ certvigil history console/actions")
-    history(actions_of("console"), "1h", 5, appliance.config_file, None, as_json=False)
+    history(Wish((actions_of("console"),), since="1h", limit=5), appliance.config_file, None)
     story.act("$ certvigil backups")
     backups(None, Options(appliance.config_file))
 

@@ -3,116 +3,119 @@
 from __future__ import annotations
 
 import asyncio
-import glob
 import json
-import os
-import re
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Any, Final
+from dataclasses import dataclass, replace
+from typing import Final
 
-from config.address import split_address
-from config.model import Client, Endpoint, FileTarget, PemBundle, SystemStore, TrustStore, Watch
+from config.model import Client, Endpoint, FileTarget, PemBundle, SystemStore, TrustStore
 from config.text import printable
-from config.vocabulary import FileRole, Verdict, VerifierName
+from config.vocabulary import Code, FileRole, Severity, UnreadableReason, VerifierName
+from monitor.commands.check_files import Manner, judge_files, look_at, passed_over
+from monitor.commands.checked import Checked, document, exit_code
+from monitor.commands.given import Directory, Given, PassedOver, UsageError, parse_time, read_given
+from monitor.commands.keys import Key, key_in
 from monitor.commands.screen import Screen
-from probes.assess import EndpointContext, FileContext, assess_endpoint, assess_file, is_worth_watching
-from probes.certificate import Certificate
-from probes.file import look_at_file
-from probes.find import find
-from probes.finding import Assessment, verdict
+from probes.assess import EndpointContext, assess_endpoint
+from probes.container import called
+from probes.file import look_at_file, unreadable
+from probes.finding import finding
 from probes.judge.client import View
+from probes.judge.key import judge_match
 from probes.judge.source import UNREACHABLE_AFTER
-from probes.observation import EndpointObservation, Presented
+from probes.observation import EndpointObservation
 from probes.trust import TrustUnreadable, read_trust
 
-EXIT_CODE: Final = {Verdict.OK: 0, Verdict.WARNING: 1, Verdict.CRITICAL: 2, Verdict.UNKNOWN: 3}
 UNUSABLE: Final = 3
 """What monitoring plugins exit with when they were called wrongly."""
 
 _CONCURRENCY: Final = 20
-_URL: Final = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*)://(?P<rest>.+)", re.IGNORECASE)
-
-
-class UsageError(Exception):
-    """What was asked for cannot be done; the text says why and what to do."""
+_BUNDLE: Final = 10
+"""More certificates than that are a bundle, which nobody reads line by line."""
+_NAMED: Final = 20
+"""So many names are shown of what was passed over for one reason."""
 
 
 @dataclass(frozen=True, slots=True)
-class Checked:
-    """The verdict on one target."""
+class Options:
+    """How to look and to judge."""
 
-    target: str
-    assessment: Assessment
-    chain: tuple[Certificate, ...]
-    known: bool
-    """Whether there was anything to judge."""
-    addresses: tuple[Presented, ...] = ()
-    """Of an endpoint that answered."""
+    ca_file: str | None = None
+    verifier: VerifierName | None = None
+    name: str | None = None
+    at: str | None = None
+    key: str | None = None
+    password_file: str | None = None
+    timeout: float = 10.0
+    as_json: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Task:
+    """What there is to look at, and what is needed to judge it."""
+
+    given: Given
+    files: tuple[FileTarget, ...]
+    endpoints: tuple[Endpoint, ...]
+    view: View | None
+    """Of the client; None where there is neither an endpoint nor anybody named to judge files as."""
+    manner: Manner
 
     @property
-    def verdict(self) -> Verdict:
-        """The worst of the findings."""
-        return verdict(self.assessment.findings, known=self.known)
+    def now(self) -> float:
+        """The Unix time as of which to judge."""
+        return self.manner.now
 
 
-def check(
-    targets: Sequence[str],
-    ca_file: str | None,
-    verifier: VerifierName,
-    name: str | None,
-    at: str | None,
-    *,
-    timeout: float,
-    as_json: bool,
-) -> int:
+def check(targets: Sequence[str], options: Options) -> int:
     """Look at `targets`, print what is found and return the exit code."""
     try:
-        now = parse_time(at) if at else time.time()
-        chosen = _targets(targets, name, timeout)
-        files = [each for each in chosen if isinstance(each, FileTarget)]
-        endpoints = [each for each in chosen if isinstance(each, Endpoint)]
-        view = _view(ca_file, verifier) if ca_file or endpoints else None
+        task = _task(targets, options)
     except UsageError as error:
         sys.stderr.write(f"certvigil check: {error}\n")
         return UNUSABLE
     screen = Screen()
-    unordered = [
-        *screen.progress(_check_files(files, view if ca_file else None, now), len(files), "looking at files"),
-        *(asyncio.run(_check_endpoints(endpoints, view, now)) if view else ()),
-    ]
-    place = {target.name: position for position, target in enumerate(chosen)}
+    now, files = task.now, task.files
+    observed = {each.path: look_at(each, now) for each in screen.progress(files, len(files), "looking at files")}
+    unordered = [*judge_files(files, observed, task.manner), *asyncio.run(_check_endpoints(task))]
+    place = {target.name: position for position, target in enumerate(task.given.targets)}
     checked = sorted(unordered, key=lambda each: place[each.target])
-    if as_json:
-        json.dump(document(checked, now), sys.stdout, indent=2)
+    checked += [each for directory in task.given.directories for each in _unsearched(directory)]
+    left_out = [(each, tuple(passed_over(each, observed, files))) for each in task.given.directories]
+    if options.as_json:
+        everything = document(checked, [each for _, some in left_out for each in some], now)
+        json.dump(everything, sys.stdout, indent=2)
         sys.stdout.write("\n")
     else:
-        for each in checked:
-            screen.target(each.target, each.verdict, each.assessment.findings, each.chain, now)
-            for one in each.addresses:
-                screen.say(f"         {one.address}: {one.version}, {one.cipher} {one.group}".rstrip(), "dim")
-    return _exit_code(checked)
+        _show(screen, checked, left_out, now)
+        if task.manner.view is None and any(each.format and each.chain for each in checked):
+            screen.say("Files are judged as a client would judge them only with --ca-file or --verifier.", "dim")
+    return exit_code(each.verdict for each in checked)
 
 
-def _exit_code(checked: Iterable[Checked]) -> int:
-    """Return the code of the worst verdict; a critical one outweighs an unknown one."""
-    order = (Verdict.OK, Verdict.WARNING, Verdict.UNKNOWN, Verdict.CRITICAL)
-    return EXIT_CODE[max((each.verdict for each in checked), key=order.index, default=Verdict.UNKNOWN)]
+def _task(targets: Sequence[str], options: Options) -> _Task:
+    """Return what is asked for; raises UsageError where that makes no sense or cannot be had."""
+    now = parse_time(options.at) if options.at else time.time()
+    given = read_given(targets, options.name, options.timeout)
+    _try_password(options.password_file)
+    files = tuple(
+        replace(each, password_file=options.password_file) for each in given.targets if isinstance(each, FileTarget)
+    )
+    endpoints = tuple(each for each in given.targets if isinstance(each, Endpoint))
+    # A file is judged as a client would only where it is said which: its CA may be any.
+    as_client = options.ca_file is not None or options.verifier is not None
+    view = _view(options) if as_client or endpoints else None
+    key = None if options.key is None else _given_key(options.key, options.password_file, now)
+    if key is not None and not endpoints and all(each.role is FileRole.FOUND for each in files):
+        raise UsageError("--key is compared with a certificate: name the file that holds it, or an endpoint")
+    names = () if options.name is None else (options.name,)
+    return _Task(given, files, endpoints, view, Manner(view if as_client else None, names, key, now))
 
 
-def parse_time(text: str) -> float:
-    """Return the Unix time that `text` means: an ISO 8601 date or time, in UTC where it names no zone."""
-    try:
-        parsed = datetime.fromisoformat(text)
-    except ValueError:
-        raise UsageError(f"--at {printable(text)}: not a time; write 2027-03-20 or 2027-03-20T08:00:00Z") from None
-    return (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).timestamp()
-
-
-def _view(ca_file: str | None, verifier: VerifierName) -> View:
+def _view(options: Options) -> View:
+    ca_file, verifier = options.ca_file, options.verifier or VerifierName.OPENSSL
     store = TrustStore("ca-file", PemBundle(ca_file)) if ca_file else TrustStore("system", SystemStore())
     trust = read_trust(store)
     if isinstance(trust, TrustUnreadable):
@@ -120,51 +123,37 @@ def _view(ca_file: str | None, verifier: VerifierName) -> View:
     return View(Client(str(verifier), trust.name, verifier), trust)
 
 
-def _targets(given: Iterable[str], name: str | None, timeout: float) -> list[FileTarget | Endpoint]:
-    """Return what is meant, each once: what exists is a file or all in a directory, what reads HOST:PORT an endpoint.
-
-    Raises UsageError for what is neither.
-    """
-    targets: dict[str, FileTarget | Endpoint] = {}
-    for each in given:
-        path = os.path.abspath(each)
-        if os.path.isdir(path):
-            found = find((Watch((glob.escape(path),)),))
-            for target in sorted(found.targets, key=lambda target: target.path):
-                targets.setdefault(target.path, target)
-        elif os.path.lexists(path):
-            targets[path] = FileTarget(printable(each), path, FileRole.LISTED)
-        else:
-            targets[each] = _endpoint(each, name, timeout)
-    return list(targets.values())
-
-
-def _endpoint(target: str, name: str | None, timeout: float) -> Endpoint:
-    url = _URL.fullmatch(target)
-    if url and url["scheme"].lower() not in {"tls", "https"}:
-        raise UsageError(f"{printable(target)}: the protocol {url['scheme']} is not spoken yet; tls and https are")
-    address = url["rest"].rstrip("/") if url else target
-    if url and url["scheme"].lower() == "https" and not re.search(r":\d+$", address):
-        address = f"{address}:443"
+def _try_password(path: str | None) -> None:
+    """Raise UsageError where the file with the password cannot be read."""
+    if path is None:
+        return
     try:
-        host, port = split_address(address)
-    except ValueError:
-        raise UsageError(f"{printable(target)}: no such file or directory, and not HOST:PORT either") from None
-    return Endpoint(printable(target), host, port, server_name=name, timeout=timeout)
+        with open(path, "rb"):
+            return
+    except OSError as error:
+        raise UsageError(f"--password-file {printable(path)}: {unreadable(path, error).detail}") from None
 
 
-def _check_files(files: Iterable[FileTarget], view: View | None, now: float) -> Iterator[Checked]:
-    for target in files:
-        observation = look_at_file(target, now)
-        context = FileContext(target, view=view)
-        if not is_worth_watching(observation, context):
-            continue
-        assessment = assess_file(observation, context, now)
-        known = bool(observation.certificates or observation.keys)
-        yield Checked(target.name, assessment, observation.certificates, known)
+def _given_key(path: str, password_file: str | None, now: float) -> Key:
+    """Return the private key in the file at `path`; raises UsageError where it holds none that can be compared."""
+    where = printable(path, 4096)
+    seen = look_at_file(FileTarget(where, path, FileRole.KEY, password_file=password_file), now)
+    key = key_in(seen, where)
+    if key is not None and key.public:
+        return key
+    if key is not None:
+        raise UsageError(f"--key {where}: {key.why}")
+    if seen.failure is not None:
+        raise UsageError(f"--key {where}: {seen.failure.detail}")
+    raise UsageError(
+        f"--key {where}: it holds no private key" + (f", it is {held}" if (held := called(seen.format)) else "")
+    )
 
 
-async def _check_endpoints(endpoints: Sequence[Endpoint], view: View, now: float) -> list[Checked]:
+async def _check_endpoints(task: _Task) -> list[Checked]:
+    endpoints, view, key, now = task.endpoints, task.view, task.manner.key, task.now
+    if view is None or not endpoints:
+        return []
     from probes.tls.drive import look  # noqa: PLC0415 (files alone do not need it)
 
     room = asyncio.Semaphore(_CONCURRENCY)
@@ -174,54 +163,59 @@ async def _check_endpoints(endpoints: Sequence[Endpoint], view: View, now: float
             observation: EndpointObservation = await look(endpoint, now)
         # There will be no second look to wait for.
         context = EndpointContext(endpoint, (view,), failures_in_a_row=UNREACHABLE_AFTER)
-        assessment = assess_endpoint(observation, context, now)
+        findings = [*assess_endpoint(observation, context, now).findings, *(key.exposed if key else ())]
         chain = observation.presented[0].chain if observation.presented else ()
-        return Checked(endpoint.name, assessment, chain, bool(observation.presented), observation.presented)
+        if key is not None and chain:
+            findings += judge_match(chain[0], key.public, key.where)
+        return Checked(
+            endpoint.name, tuple(findings), chain, bool(observation.presented), observation.presented, key=key
+        )
 
     return list(await asyncio.gather(*map(one, endpoints)))
 
 
-def document(checked: Iterable[Checked], now: float) -> dict[str, Any]:
-    """Return what `--json` prints; its shape is a contract, `schema` counts its versions."""
-    return {
-        "schema": 1,
-        "at": iso(now),
-        "targets": [
-            {
-                "target": each.target,
-                "verdict": each.verdict,
-                "findings": [
-                    {"code": found.code, "severity": found.severity, "subject": found.subject, "detail": found.detail}
-                    for found in each.assessment.findings
-                ],
-                "chain": list(map(certificate_document, each.chain)),
-                "addresses": [
-                    {"address": one.address, "version": one.version, "cipher": one.cipher, "group": one.group}
-                    for one in each.addresses
-                ],
-            }
-            for each in checked
-        ],
-    }
+def _unsearched(directory: Directory) -> Iterator[Checked]:
+    """Yield what could not be searched: of what lies there nothing is known."""
+    for name, why in directory.unreadable.items():
+        detail = f"{why.reason}: {why.detail}"
+        yield Checked(name, (finding(Code.UNREADABLE, detail, severity=Severity.NOTICE),))
 
 
-def certificate_document(certificate: Certificate) -> dict[str, Any]:
-    """Return the facts of one certificate; what could not be decoded is null."""
-    return {
-        "subject": certificate.subject,
-        "issuer": certificate.issuer,
-        "serial": certificate.serial,
-        "not_before": iso(certificate.not_before),
-        "not_after": iso(certificate.not_after),
-        "sha256": certificate.sha256,
-        "names": list(certificate.names),
-        "key": {"kind": certificate.key.kind, "bits": certificate.key.bits},
-        "signature_hash": certificate.signature_hash,
-        "is_ca": certificate.is_ca,
-        "failures": list(certificate.failures),
-    }
+def _show(
+    screen: Screen, checked: Sequence[Checked], left_out: Iterable[tuple[Directory, Sequence[PassedOver]]], now: float
+) -> None:
+    for each in checked:
+        screen.target(each.target, each.verdict, each.findings, _notes(each))
+        for position, certificate in enumerate(each.chain[:_BUNDLE]):
+            screen.certificate(position, certificate, now)
+        if len(each.chain) > _BUNDLE:
+            screen.say(f"     and {len(each.chain) - _BUNDLE} more certificates; --json shows all", "dim")
+    if not checked:
+        screen.say("No certificate was found.", "magenta")
+    for directory, some in left_out:
+        _show_passed_over(screen, directory, some)
 
 
-def iso(at: float | None) -> str | None:
-    """Return Unix time `at` in ISO 8601, UTC, to the second."""
-    return None if at is None else f"{datetime.fromtimestamp(at, UTC):%Y-%m-%dT%H:%M:%SZ}"
+def _notes(checked: Checked) -> Iterator[str]:
+    for one in checked.addresses:
+        yield f"{one.address}: {one.version}, {one.cipher} {one.group}".rstrip()
+    if not checked.chain and checked.known:
+        yield "a private key, and no certificate"
+    if any(each.detail.startswith(f"{UnreadableReason.LOCKED}:") for each in checked.findings):
+        yield "--password-file FILE opens it, where FILE holds its password"
+    if checked.key is not None and checked.key_belongs:
+        yield f"its private key is {checked.key.where}"
+    elif checked.key is not None and checked.key.why:
+        yield f"its private key was not compared, {checked.key.where}: {checked.key.why}"
+
+
+def _show_passed_over(screen: Screen, directory: Directory, some: Sequence[PassedOver]) -> None:
+    if not some:
+        return
+    screen.say(f"{len(some)} passed over in {directory.name}:")
+    by_reason: dict[str, list[str]] = {}
+    for each in some:
+        by_reason.setdefault(each.why, []).append(each.path.removeprefix(f"{printable(directory.path, 4096)}/"))
+    for why, names in sorted(by_reason.items(), key=lambda each: -len(each[1])):
+        more = f" and {len(names) - _NAMED} more; --json names all" if len(names) > _NAMED else ""
+        screen.entry(f"{len(names):>6}  ", f"{why}: {', '.join(names[:_NAMED])}{more}", style="dim")

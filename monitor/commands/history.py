@@ -3,43 +3,89 @@
 from __future__ import annotations
 
 import json
-import re
 import sys
 import time
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 
+from config.model import Config
+from config.pattern import is_one_of
 from config.text import printable
-from monitor.commands.check import iso
+from monitor.commands.checked import iso
+from monitor.commands.choice import unknown
 from monitor.commands.config import loaded
+from monitor.commands.period import PeriodError, point_in_time
 from monitor.commands.screen import Screen
-from monitor.store import Degraded, database_path
+from monitor.store import Degraded, database_path, names
 from monitor.store import history as read_history
 
-_UNIT = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+_UNUSABLE = 3
 
 
-def history(
-    target: str | None, since: str, limit: int, config_path: str, database: str | None, *, as_json: bool
-) -> int:
-    """Print what happened, newest first; return 3 where the database cannot be read."""
-    back = re.fullmatch(r"(\d+)([smhdw])", since)
-    if back is None:
-        sys.stderr.write(f"certvigil history: --since {printable(since)}: write a number and a unit, such as 12h\n")
-        return 3
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What is to be shown."""
+
+    names: tuple[str, ...] = ()
+    """Targets and components, or patterns; all where none is given."""
+    since: str = "30d"
+    until: str | None = None
+    limit: int = 100
+    as_json: bool = False
+
+
+def history(wish: Wish, config_path: str, database: str | None) -> int:
+    """Print what happened, newest first; return 3 where that cannot be told, or a name is unknown."""
+    now = time.time()
+    try:
+        since = point_in_time(wish.since, now, "--since")
+        until = None if wish.until is None else point_in_time(wish.until, now, "--until")
+    except PeriodError as error:
+        return _failed(str(error))
+    known: Mapping[str, str | None] = {}
     if database is None:
         config = loaded(config_path)
         if config is None:
-            return 3
-        database = database_path(config.settings.state_directory)
-    found = read_history(database, target, time.time() - int(back[1]) * _UNIT[back[2]], limit=limit)
+            return _UNUSABLE
+        database, known = database_path(config.settings.state_directory), _configured(config)
+    chosen: Sequence[str] | None = None
+    if wish.names:
+        recorded = names(database)
+        if isinstance(recorded, Degraded):
+            return _failed(f"{printable(database)} cannot be read: {recorded.detail}")
+        known = {**known, **recorded}
+        components = {each for each in known.values() if each is not None}
+        if wrong := unknown(wish.names, {*known, *components}, "target or component"):
+            return _failed(wrong)
+        chosen = [name for name, component in known.items() if _is_meant(name, component, wish.names)]
+    found = read_history(database, chosen, since, until, wish.limit)
     if isinstance(found, Degraded):
-        sys.stderr.write(f"certvigil history: {printable(database)} cannot be read: {found.detail}\n")
-        return 3
-    if as_json:
+        return _failed(f"{printable(database)} cannot be read: {found.detail}")
+    if wish.as_json:
         entries = [{**asdict(entry), "at": iso(entry.at)} for entry in found]
         json.dump({"schema": 1, "entries": entries}, sys.stdout, indent=2)
         sys.stdout.write("\n")
-        return 0
-    rows = ((iso(entry.at) or "", entry.target, entry.what, entry.sentence) for entry in found)
-    Screen().table(("when", "target", "what", "how"), rows)
+    elif not found:
+        about = f" to {', '.join(printable(each, 200) for each in wish.names)}" if wish.names else ""
+        before = f", until {iso(until)}" if until is not None else ""
+        Screen().say(f"nothing is recorded to have happened{about} since {iso(since)}{before}")
+    else:
+        rows = ((iso(entry.at) or "", entry.target, entry.what, entry.sentence) for entry in found)
+        Screen().table(("when", "target", "what", "how"), rows)
     return 0
+
+
+def _failed(why: str) -> int:
+    sys.stderr.write(f"certvigil history: {why}\n")
+    return _UNUSABLE
+
+
+def _is_meant(name: str, component: str | None, wanted: Sequence[str]) -> bool:
+    return is_one_of(name, wanted) or (component is not None and is_one_of(component, wanted))
+
+
+def _configured(config: Config) -> Mapping[str, str | None]:
+    """Return the targets that the configuration names, and their components, which perhaps nobody looked at yet."""
+    targets: dict[str, str | None] = {each.name: each.component for each in config.files}
+    targets |= {each.name: each.component for each in config.endpoints.values()}
+    return {**dict.fromkeys(config.components), **targets}

@@ -14,8 +14,9 @@ from config.policy import Policy
 from config.schema.section import unlike
 from config.text import printable
 from monitor.client import NoAnswer, ask
-from monitor.commands.check import UsageError, iso, parse_time
+from monitor.commands.checked import iso
 from monitor.commands.config import loaded
+from monitor.commands.given import UsageError, parse_time
 from monitor.commands.screen import Screen
 from monitor.decide.check import NEVER
 from monitor.decide.decision import Decision, action_name

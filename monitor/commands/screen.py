@@ -6,13 +6,15 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, TypeVar
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.progress import Progress
-from rich.table import Table
 from rich.text import Text
 
 from config.model import DAY
+from config.text import harmless
 from config.vocabulary import Severity, Verdict
+from monitor.commands.layout import fit, pad, side_by_side, stacked, wrap
 from probes.certificate import Certificate
 from probes.finding import Finding
 from probes.judge.time import moment
@@ -30,15 +32,16 @@ _STYLE: Final = {
 }
 _LONG: Final = 200
 """So many items are worth a progress bar."""
-_SHOWN: Final = 10
-"""More certificates than that are a bundle, which nobody reads line by line."""
+INDENT: Final = " " * 9
+_SHOWN_NAMES: Final = 20
 
 
 class Screen:
     """Writes to standard output; progress goes to standard error, so that a pipe stays clean."""
 
     def __init__(self) -> None:
-        self._console = Console(highlight=False, markup=False, emoji=False, soft_wrap=not sys.stdout.isatty())
+        self._on_terminal = sys.stdout.isatty()
+        self._console = Console(highlight=False, markup=False, emoji=False, soft_wrap=not self._on_terminal)
 
     def progress(self, items: Iterable[Item], total: int, what: str) -> Iterator[Item]:
         """Yield `items`, with a bar on a terminal where there are many."""
@@ -51,75 +54,120 @@ class Screen:
                 bar.advance(task)
                 yield item
 
-    def target(
-        self,
-        target: str,
-        verdict: Verdict,
-        findings: Sequence[Finding],
-        chain: Sequence[Certificate],
-        now: float,
-    ) -> None:
-        """Print one target with what is wrong and what it presents."""
-        line = Text()
-        line.append(f"{verdict:<9}", _STYLE[verdict])
-        line.append(target, "bold")
-        self._console.print(line)
+    @property
+    def width(self) -> int | None:
+        """Cells of a line; None in a pipe, whose lines have no end."""
+        return self._console.width if self._on_terminal else None
+
+    def target(self, target: str, verdict: Verdict, findings: Sequence[Finding], notes: Iterable[str] = ()) -> None:
+        """Print one target with what is wrong, and `notes` about it."""
+        self.entry(f"{verdict:<8} ", target, _STYLE[verdict], "bold")
         for found in sorted(findings, key=lambda each: -each.severity.rank):
-            self._console.print(self.finding(found))
-        for position, certificate in enumerate(chain[:_SHOWN]):
-            self._console.print(self._certificate(position, certificate, now))
-        if len(chain) > _SHOWN:
-            self._console.print(Text(f"         and {len(chain) - _SHOWN} more certificates; --json shows all", "dim"))
+            self.finding(found.severity, f"{found.code}: {found.detail}")
+        for note in notes:
+            self.entry(INDENT, note, style="dim")
 
-    def finding(self, found: Finding) -> Text:
-        """Return the line of one finding."""
-        line = Text("         ")
-        line.append(f"{found.severity:<9}", _STYLE[found.severity])
-        line.append(f"{found.code}: {found.detail}")
-        return line
+    def finding(self, severity: Severity, text: str) -> None:
+        """Print one finding under its target."""
+        self.entry(f"{INDENT}{severity:<8} ", text, _STYLE[severity])
 
-    def _certificate(self, position: int, certificate: Certificate, now: float) -> Text:
-        line = Text("         ")
-        line.append(f"{position:>2}  ", "dim")
-        line.append(certificate.subject or "(no subject)")
+    def certificate(self, position: int, certificate: Certificate, now: float) -> None:
+        """Print the facts by which people tell a certificate from another."""
+        ends = "ends at an unknown time"
         if certificate.not_after is not None:
-            line.append(f"  until {moment(certificate.not_after)}, {_left(certificate.not_after - now)}", "dim")
-        line.append(f"  {certificate.key}", "dim")
-        return line
+            ends = f"ends {moment(certificate.not_after)}, {left(certificate.not_after - now)}"
+        self.entry(f"{position:>4} ", f"{certificate.subject or '(no subject)'}, {certificate.key}, {ends}", "dim")
+        facts = (
+            ("names", _some(certificate.names)),
+            ("issuer", certificate.issuer or "(no name)"),
+            ("serial", certificate.serial),
+            ("sha256", certificate.sha256),
+        )
+        for label, fact in facts:
+            if fact:
+                self.entry(f"     {label:<8}", fact, "dim", "dim")
+
+    def entry(self, label: str, text: str, label_style: str = "", style: str = "") -> None:
+        """Print `text` after `label`; what does not fit goes on below itself, no word broken."""
+        text = harmless(text)
+        room = None if self.width is None else max(1, self.width - cell_len(label))
+        for number, line in enumerate([text] if room is None else wrap(text, room)):
+            self._line((pad("" if number else label, cell_len(label)), label_style), (line, style))
 
     def table(self, columns: Sequence[str], rows: Iterable[Sequence[str]], verdict_column: int | None = None) -> None:
-        """Print rows under their columns; in a pipe, one line for each row with tabs between."""
-        if not sys.stdout.isatty():
-            for row in rows:
+        """Print rows under their columns, or below each other where the terminal is too narrow; no word is broken.
+
+        In a pipe each row is one line with tabs between, the first the names of the columns.
+        """
+        rows = [tuple(map(harmless, row)) for row in rows]
+        if self.width is None:
+            for row in (columns, *rows):
                 sys.stdout.write("\t".join(row) + "\n")
             return
-        table = Table(box=None, pad_edge=False, header_style="bold")
-        for column in columns:
-            table.add_column(column, overflow="fold")
+        widths = fit(columns, rows, self.width)
+        if widths is None:
+            for row in rows:
+                for index, (label, line) in stacked(columns, row, self.width):
+                    self._line((label, "dim"), (line, _style(row[index]) if index == verdict_column else ""))
+                self.say("")
+            return
+        self._line(*((each, "bold") for each in next(side_by_side(columns, widths))))
         for row in rows:
-            table.add_row(
-                *(Text(cell, _style(cell) if index == verdict_column else "") for index, cell in enumerate(row))
-            )
-        self._console.print(table)
+            for cells in side_by_side(row, widths):
+                self._line(
+                    *((cell, _style(row[index]) if index == verdict_column else "") for index, cell in enumerate(cells))
+                )
+
+    def records(
+        self,
+        columns: Sequence[str],
+        records: Iterable[tuple[Sequence[str], Sequence[tuple[str, str]]]],
+    ) -> None:
+        """Print rows whose first cell is a verdict, and under each its details: a label, and a text."""
+        records = [(tuple(map(harmless, row)), details) for row, details in records]
+        if not records:
+            return
+        widths = fit(columns, [row for row, _ in records], self.width or 0)
+        if widths is not None:
+            self._line(*((each, "bold") for each in next(side_by_side(columns, widths))))
+        for row, details in records:
+            if widths is None:
+                self.entry(f"{row[0]:<8} ", row[1], _style(row[0]), "bold")
+                facts = (f"{column} {cell}" for column, cell in zip(columns[2:], row[2:], strict=True) if cell)
+                self.entry(INDENT, ", ".join(facts), style="dim")
+            else:
+                for verdict, *rest in side_by_side(row, widths):
+                    self._line((verdict, _style(row[0])), *((each, "") for each in rest))
+            for label, text in details:
+                self.entry(f"{INDENT}{label:<8} ", text, _style(label) or "dim")
+
+    def _line(self, *parts: tuple[str, str]) -> None:
+        """Print one line as it is, whatever the width."""
+        self._console.print(Text.assemble(*parts), no_wrap=True, overflow="ignore", crop=False)
 
     def say(self, text: str, style: str = "") -> None:
-        """Print one line."""
-        self._console.print(Text(text, style))
+        """Print a sentence, or several lines."""
+        for line in text.split("\n"):
+            self.entry("", line, style=style)
 
 
 def _style(cell: str) -> str:
     return next((style for word, style in _STYLE.items() if word == cell), "")
 
 
-def _left(seconds: float) -> str:
-    if seconds < 0:
-        return f"ended {_span(-seconds)} ago"
-    return f"{_span(seconds)} left"
+def left(seconds: float) -> str:
+    """Say how long it is until an end, or since."""
+    return f"ended {span(-seconds)} ago" if seconds < 0 else f"{span(seconds)} left"
 
 
-def _span(seconds: float) -> str:
-    if seconds >= 2 * DAY:
-        return f"{seconds / DAY:.0f} days"
-    if seconds >= 7200:
-        return f"{seconds / 3600:.0f} hours"
-    return f"{seconds / 60:.0f} minutes" if seconds >= 120 else f"{seconds:.0f} seconds"
+def span(seconds: float) -> str:
+    """Return a span of time in its largest unit that is there twice."""
+    for size, unit in ((DAY, "days"), (3600, "hours"), (60, "minutes")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} seconds"
+
+
+def _some(names: Sequence[str]) -> str:
+    more = len(names) - _SHOWN_NAMES
+    return ", ".join(names[:_SHOWN_NAMES]) + (f" and {more} more" if more > 0 else "")

@@ -1,44 +1,73 @@
-"""`certvigil status`: what the daemon knows now."""
+"""`certvigil status`: what the daemon knows now, in words: what is wrong, since when, and what cures it."""
 
 from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Iterator, Sequence
-from typing import Any
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
 
-from config.vocabulary import Verdict
+from config.pattern import is_one_of
+from config.vocabulary import ComponentState, Severity, Verdict
 from monitor.client import NoAnswer, ask
-from monitor.commands.check import EXIT_CODE
-from monitor.commands.screen import Screen
+from monitor.commands.checked import BY_BADNESS, exit_code
+from monitor.commands.choice import unknown
+from monitor.commands.screen import Screen, span
+from monitor.cure import without_cure
 
-_PAGE = 500
-_NOBODY = 3
+_PAGE: Final = 500
+_NOBODY: Final = 3
+_UNKNOWN_NAME: Final = 3
+_DAY: Final = 86_400
+_QUIET: Final = frozenset({ComponentState.OBSERVED, ComponentState.IDLE})
+_SEVERITIES: Final = tuple(reversed(Severity))
+Document = dict[str, Any]
 
 
-def status(socket: str, *, as_json: bool, healthy: bool) -> int:
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What is to be shown."""
+
+    names: tuple[str, ...] = ()
+    """Targets and components, or patterns; all where none is given."""
+    problems: bool = False
+    """Only what is not ok, or has something pending."""
+    as_json: bool = False
+
+
+def status(socket: str, wish: Wish, *, healthy: bool) -> int:
     """Print what the daemon knows and return the code of the worst verdict, 3 where it could not be asked.
 
     With `healthy`, print nothing and return 0 if the daemon is ready.
     """
     if healthy:
         return 0 if is_ready(socket) else 1
-    own, told = ask(socket, "/api/v1/status"), ask(socket, "/api/v1/telling")
-    if isinstance(own, NoAnswer) or isinstance(told, NoAnswer):
-        silent = own if isinstance(own, NoAnswer) else told
-        sys.stderr.write(f"certvigil status: {silent.why}\n")
-        return _NOBODY
-    targets, components = list(_all(socket, "targets")), list(_all(socket, "components"))
-    if as_json:
-        document = {"schema": 1, "status": own, "targets": targets, "components": components, "telling": told}
+    told = _ask_all(socket)
+    if isinstance(told, NoAnswer):
+        return _failed(told.why, _NOBODY)
+    targets, components = told.targets, told.components
+    names = {name for each in targets for name in (each["target"], each["component"]) if name is not None}
+    if wrong := unknown(wish.names, names | {each["component"] for each in components}, "component or target"):
+        return _failed(wrong, _UNKNOWN_NAME)
+    chosen = [each for each in targets if _is_meant(each, wish)]
+    concerned = {each["component"] for each in chosen}
+    acting = [each for each in components if not wish.names or each["component"] in concerned | set(wish.names)]
+    shown = [each for each in chosen if not wish.problems or _is_problem(each)]
+    if wish.problems:
+        acting = [each for each in acting if each["state"] not in _QUIET]
+    if wish.as_json:
+        document = {"schema": 1, "status": told.own, "targets": shown, "components": acting, "telling": told.telling}
         json.dump(document, sys.stdout, indent=2)
         sys.stdout.write("\n")
     else:
-        _show(own, targets)
-        show_components(Screen(), own["no_actor"], components)
-        show_undelivered(Screen(), told)
-    worst = max((_ORDER.index(each["verdict"]) for each in targets), default=0)
-    return EXIT_CODE[_ORDER[worst]]
+        screen = Screen()
+        _show(screen, told.own, shown, len(chosen))
+        show_components(screen, told.own["no_actor"], acting)
+        show_undelivered(screen, told.telling)
+    return exit_code(Verdict(each["verdict"]) for each in chosen)
 
 
 def is_ready(socket: str) -> bool:
@@ -47,32 +76,67 @@ def is_ready(socket: str) -> bool:
     return not isinstance(own, NoAnswer) and bool(own["ready"])
 
 
-_ORDER = (Verdict.OK, Verdict.WARNING, Verdict.UNKNOWN, Verdict.CRITICAL)
+def _failed(why: str, code: int) -> int:
+    sys.stderr.write(f"certvigil status: {why}\n")
+    return code
 
 
-def _all(socket: str, what: str) -> Iterator[dict[str, Any]]:
-    offset = 0
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """What the daemon answered."""
+
+    own: Document
+    """What it knows of itself."""
+    telling: Document
+    targets: Sequence[Document]
+    components: Sequence[Document]
+
+
+def _ask_all(socket: str) -> _Told | NoAnswer:
+    own, telling = ask(socket, "/api/v1/status"), ask(socket, "/api/v1/telling")
+    targets, components = _all(socket, "targets"), _all(socket, "components")
+    if isinstance(own, NoAnswer):
+        return own
+    if isinstance(telling, NoAnswer):
+        return telling
+    if isinstance(targets, NoAnswer):
+        return targets
+    return components if isinstance(components, NoAnswer) else _Told(own, telling, targets, components)
+
+
+def _all(socket: str, what: str) -> list[Document] | NoAnswer:
+    """Return every item of a listing; half of one would be taken for all."""
+    items: list[Document] = []
     while True:
-        page = ask(socket, f"/api/v1/{what}?limit={_PAGE}&offset={offset}")
+        page = ask(socket, f"/api/v1/{what}?limit={_PAGE}&offset={len(items)}")
         if isinstance(page, NoAnswer):
-            return
-        yield from page["items"]
-        offset += _PAGE
-        if offset >= page["total"]:
-            return
+            return page
+        items += page["items"]
+        if len(items) >= page["total"] or not page["items"]:
+            return items
 
 
-def _show(own: dict[str, Any], targets: list[dict[str, Any]]) -> None:
-    screen = Screen()
-    by_badness = sorted(targets, key=lambda each: (-_ORDER.index(each["verdict"]), each["target"]))
-    screen.table(
-        ("verdict", "target", "expires", "last look", "what is wrong"),
-        (
-            (each["verdict"], each["target"], _second(each["expiry"]), _second(each["last_look"]), _wrong(each))
-            for each in by_badness
-        ),
-        verdict_column=0,
-    )
+def _is_meant(target: Document, wish: Wish) -> bool:
+    """Whether a target is asked for by its own name or that of its component."""
+    named = (target["target"], target["component"])
+    return not wish.names or any(name is not None and is_one_of(name, wish.names) for name in named)
+
+
+def _is_problem(target: Document) -> bool:
+    return target["verdict"] != Verdict.OK or bool(target["pending"])
+
+
+def _show(screen: Screen, own: Document, targets: Sequence[Document], chosen: int) -> None:
+    by_badness = sorted(targets, key=lambda each: (-BY_BADNESS.index(Verdict(each["verdict"])), each["target"]))
+    if screen.width is None:
+        screen.table(_COLUMNS, (row for each in by_badness for row in _rows(each)))
+    else:
+        screen.records(
+            ("verdict", "target", "ends", "left", "last look"),
+            ((_summary(each), list(_details(each))) for each in by_badness),
+        )
+    if chosen and not targets:
+        screen.say(f"no problems: {'it is' if chosen == 1 else f'all {chosen} targets are'} ok", "green")
     for waiver in own["waivers"]:
         screen.say(
             f"waived until {waiver['until']}: {waiver['code']} of {waiver['target']}: {waiver['reason']}", "cyan"
@@ -84,6 +148,58 @@ def _show(own: dict[str, Any], targets: list[dict[str, Any]]) -> None:
         screen.say(f"{watch['directories_polled']} directories are polled: {watch['polled_because']}", "yellow")
     if own["configuration"]["stale"]:
         screen.say("the configuration on disk is not the one in force; certvigil reload reads it", "yellow")
+
+
+def _summary(target: Document) -> tuple[str, ...]:
+    return (
+        target["verdict"],
+        target["target"],
+        _second(target["expiry"]),
+        _left(target["days_left"]),
+        _second(target["last_look"]) or "never",
+    )
+
+
+_COLUMNS: Final = (
+    *("verdict", "target", "ends", "left", "last look"),
+    *("severity", "finding", "since", "what is wrong", "what cures it"),
+)
+"""In a pipe: a line for each thing that is wrong, or one for a target that is well."""
+
+
+def _rows(target: Document) -> Iterator[tuple[str, ...]]:
+    summary = _summary(target)
+    found = [(each["severity"], each) for each in _worst_first(target["findings"])]
+    found += [("pending", each) for each in target["pending"]]
+    for severity, each in found:
+        yield *summary, severity, each["code"], _second(each["since"]), without_cure(each["detail"]), each["cure"]
+    if not found:
+        yield *summary, *[""] * (len(_COLUMNS) - len(summary))
+
+
+def _left(days: float | None) -> str:
+    if days is None:
+        return ""
+    return f"ended {span(-days * _DAY)} ago" if days < 0 else span(days * _DAY)
+
+
+def _details(target: Document) -> Iterator[tuple[str, str]]:
+    """Yield a label and a sentence for each thing that is wrong or pending."""
+    for each in _worst_first(target["findings"]):
+        yield each["severity"], f"{each['code']}: {without_cure(each['detail'])}"
+        yield "since", f"{_second(each['since'])}, for {_so_far(each['since'])}"
+        yield "cure", each["cure"]
+    for each in target["pending"]:
+        yield "", f"pending: {each['code']} (since {_second(each['since'])}): {without_cure(each['detail'])}"
+        yield "cure", each["cure"]
+
+
+def _worst_first(findings: Sequence[Document]) -> list[Document]:
+    return sorted(findings, key=lambda each: (_SEVERITIES.index(each["severity"]), each["since"], each["code"]))
+
+
+def _so_far(at: str) -> str:
+    return f"{span(max(0.0, time.time() - datetime.fromisoformat(at).timestamp()))}"
 
 
 def show_components(screen: Screen, no_actor: str, components: Sequence[dict[str, Any]]) -> None:
@@ -134,9 +250,3 @@ def show_undelivered(screen: Screen, told: dict[str, Any]) -> None:
 def _second(at: str | None) -> str:
     """Return an ISO 8601 time cut to the second, empty for none."""
     return f"{at[:19]}Z" if at else ""
-
-
-def _wrong(target: dict[str, Any]) -> str:
-    severe = {"critical": 0, "warning": 1, "notice": 2}
-    found = sorted(target["findings"], key=lambda each: severe[each["severity"]])
-    return ", ".join(dict.fromkeys(each["code"] for each in found))

@@ -12,8 +12,10 @@ from pydantic import BaseModel, ConfigDict
 from actions.account import Ended
 from actions.ending import Cause, Outcome
 from actions.plan import Kind
+from config.model import DAY
 from config.vocabulary import Code, ComponentState, KeyKind, Mode, Severity, TargetKind, Verdict
 from monitor import known as belief
+from monitor.cure import cure
 from monitor.decide import decision as decided
 from monitor.decide.decision import Standing
 from monitor.http.view import Status as StatusView
@@ -117,6 +119,8 @@ class Finding(Answer):
     """What it is about within the target; empty for all of it."""
     detail: str
     since: datetime
+    cure: str
+    """What helps, a phrase without a full stop."""
 
     @classmethod
     def of(cls, target: str, raised: belief.Raised) -> Finding:
@@ -129,6 +133,7 @@ class Finding(Answer):
             subject=found.subject,
             detail=found.detail,
             since=moment(raised.since),
+            cure=cure(found.code, found.detail),
         )
 
 
@@ -162,14 +167,18 @@ class Target(Answer):
     last_look: datetime | None
     expiry: datetime | None
     """Earliest end on the verified path, or of what is presented where nothing is verified."""
+    days_left: float | None
+    """Until then; negative once it has passed."""
     presented: Sequence[str]
     """SHA-256 of each certificate, as last presented."""
     findings: Sequence[Finding]
+    pending: Sequence[Finding]
+    """What was seen, but is not told yet: it does not count in the verdict."""
     clients: Sequence[Client]
 
     @classmethod
-    def of(cls, known: belief.Known, **more: object) -> Self:
-        """Return what is believed of a target."""
+    def of(cls, known: belief.Known, now: float, **more: object) -> Self:
+        """Return what is believed of a target at Unix time `now`."""
         failure = known.failure and Failure(reason=known.failure[0], detail=known.failure[1])
         return cls.model_validate(
             {
@@ -182,8 +191,10 @@ class Target(Answer):
                 "failure": failure,
                 "last_look": _moment(known.last_look),
                 "expiry": _moment(known.expiry),
+                "days_left": None if known.expiry is None else round((known.expiry - now) / DAY, 2),
                 "presented": [each.sha256 for each in known.presented],
                 "findings": [Finding.of(known.target, each) for each in known.findings.values()],
+                "pending": [Finding.of(known.target, each) for each in known.pending.values()],
                 "clients": [Client(client=each.client, accepts=each.accepted, why=each.why) for each in known.edges],
                 **more,
             }
@@ -212,8 +223,8 @@ class TargetInFull(Target):
     """Of an endpoint, when one last answered."""
 
     @classmethod
-    def of_known(cls, known: belief.Known) -> TargetInFull:
-        """Return everything believed of a target."""
+    def of_known(cls, known: belief.Known, now: float) -> TargetInFull:
+        """Return everything believed of a target at Unix time `now`."""
         since = moment(known.since) if known.presented else None
         addresses = [
             Address(
@@ -225,7 +236,7 @@ class TargetInFull(Target):
             )
             for each in known.addresses
         ]
-        return cls.of(known, since=since, chain=list(map(Certificate.of, known.presented)), addresses=addresses)
+        return cls.of(known, now, since=since, chain=list(map(Certificate.of, known.presented)), addresses=addresses)
 
 
 class Objection(Answer):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from datetime import datetime
@@ -159,7 +160,8 @@ def _add_targets(app: FastAPI, view: View) -> None:
         """List what is looked at, by name."""
         chosen = [known async for known in _unhurried(tuple(view.known().values())) if verdict in {None, known.verdict}]
         chosen.sort(key=lambda known: known.target)
-        return await _listing(chosen, offset, limit, answers.Target.of)
+        now = time.time()
+        return await _listing(chosen, offset, limit, lambda known: answers.Target.of(known, now))
 
     @app.get(f"{API}/targets/{{name:path}}", response_model=answers.TargetInFull)
     async def target(name: str) -> Response:
@@ -167,7 +169,7 @@ def _add_targets(app: FastAPI, view: View) -> None:
         known = view.known().get(name)
         if known is None:
             raise HTTPException(404, "there is no such target")
-        return _json(answers.TargetInFull.of_known(known))
+        return _json(answers.TargetInFull.of_known(known, time.time()))
 
     @app.get(f"{API}/findings", response_model=answers.Listing[answers.Finding])
     async def findings(

@@ -6,7 +6,7 @@ only when a database of an older certvigil is met. Reading needs neither.
 
 from monitor.store.database import database_path
 from monitor.store.health import Degraded, DegradedReason
-from monitor.store.history import HistoryEntry, What, history
+from monitor.store.history import HistoryEntry, What, history, names
 from monitor.store.reader import Counts, counts, load
 from monitor.store.store import Store
 
@@ -21,4 +21,5 @@ __all__ = [
     "database_path",
     "history",
     "load",
+    "names",
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections.abc import Collection
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
@@ -85,28 +86,50 @@ SELECT * FROM (
     UNION ALL
     SELECT removed_at, name, 7, 'removed', NULL, NULL, NULL, NULL FROM targets WHERE removed_at IS NOT NULL
 )
-WHERE at >= :since AND (:until IS NULL OR at < :until) AND (:target IS NULL OR name = :target)
+WHERE at >= :since AND (:until IS NULL OR at < :until) AND (:target IS NULL OR name = :target) AND is_meant(name)
 ORDER BY at DESC, name, place DESC
 LIMIT :limit
 """
 
 
+_NAMES: Final = """
+SELECT name, component FROM targets UNION SELECT subject, NULL FROM decisions
+"""
+
+
 def history(
-    path: str, target: str | None = None, since: float = 0.0, until: float | None = None, limit: int = 1000
+    path: str,
+    target: str | Collection[str] | None = None,
+    since: float = 0.0,
+    until: float | None = None,
+    limit: int = 1000,
 ) -> list[HistoryEntry] | Degraded:
     """Return what happened from Unix time `since` until just before `until`, newest first, at most `limit` entries.
 
-    Needs no daemon: any process that may read the file at `path` may ask.
+    `target` is one of them, or several, or None for all. Needs no daemon: any process that may read the file at `path`
+    may ask.
     """
-    name = None if target is None else stored(target)
-    arguments = {"since": since, "until": until, "target": name, "limit": limit}
+    one = stored(target) if isinstance(target, str) else None
+    several = None if target is None or isinstance(target, str) else frozenset(map(stored, target))
+    arguments = {"since": since, "until": until, "target": one, "limit": limit}
     try:
         with reading(path) as connection:
+            connection.create_function("is_meant", 1, lambda name: several is None or name in several)
             return [_entry(*row) for row in connection.execute(_HISTORY, arguments)]
     except (OSError, sqlite3.Error, UnusableError) as error:
         return degraded(error)
     except (ValueError, TypeError, OverflowError) as error:
         return Degraded(DegradedReason.CORRUPT, f"a row makes no sense: {printable(str(error), 200)}")
+
+
+def names(path: str) -> dict[str, str | None] | Degraded:
+    """Return every target and component that something happened to, and to which component each target belongs."""
+    try:
+        with reading(path) as connection:
+            rows = connection.execute(_NAMES).fetchall()
+            return {restored(name): None if component is None else restored(component) for name, component in rows}
+    except (OSError, sqlite3.Error, UnusableError) as error:
+        return degraded(error)
 
 
 def _entry(at: float, name: str | bytes, _place: int, what: str, *facts: Any) -> HistoryEntry:

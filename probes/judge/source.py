@@ -7,12 +7,15 @@ from typing import Final
 
 from config.model import FileTarget
 from config.vocabulary import Code, FileContent, FileRole, Keys, Severity, UnreadableReason
+from probes.container import called
 from probes.file import NOT_FOR_US
 from probes.finding import Finding, finding
 from probes.observation import EndpointObservation, FileObservation
 
 UNREACHABLE_AFTER = 3
 """Failed looks in a row that make `unreachable` critical."""
+_NOT_FAULTS: Final = NOT_FOR_US | {UnreadableReason.LOCKED, UnreadableReason.UNSUPPORTED}
+"""Why nothing is known of a file that may be in order."""
 _BEARERS: Final = (FileRole.KEYSTORE, FileRole.COMBINED, FileRole.KEY, FileRole.CERTIFICATE, FileRole.CHAIN)
 """Files of a component, the first of which that may not be read bears the finding about all."""
 
@@ -46,24 +49,32 @@ def judge_unread(targets: Sequence[FileTarget], observations: Sequence[FileObser
 def judge_file_source(observation: FileObservation, role: FileRole, *, had_certificate: bool) -> Iterator[Finding]:
     """Yield why a file gave no facts, or not all of them.
 
-    A file found by a pattern may be anything: only where it `had_certificate` before is that more than a notice.
+    A file found by a pattern may be anything: only where it `had_certificate` before is that more than a notice. One
+    that is named on its own, and is something known that certvigil cannot judge, is a warning.
     """
     found = role is FileRole.FOUND
     if observation.failure is not None:
         severity = (Severity.WARNING if had_certificate else Severity.NOTICE) if found else Severity.CRITICAL
-        if role is FileRole.LISTED and observation.failure.reason in NOT_FOR_US:
+        if role is FileRole.LISTED and observation.failure.reason in _NOT_FAULTS and not had_certificate:
             # It may be in order, and whoever uses it may well be able to read it.
             severity = Severity.WARNING
         detail = f"{observation.failure.reason}: {observation.failure.detail}"
         yield finding(Code.UNREADABLE, detail, severity=severity)
     elif role is FileRole.KEY:
         if observation.content is not FileContent.KEY and not observation.keys:
-            yield finding(Code.NO_CERTIFICATE, "holds no private key")
+            yield finding(Code.NO_CERTIFICATE, _instead(observation, "holds no private key"))
     elif observation.content is FileContent.KEY and role is FileRole.LISTED:
         return
     elif not observation.certificates and (not found or had_certificate):
-        severity = Severity.WARNING if found else Severity.CRITICAL
-        yield finding(Code.NO_CERTIFICATE, "holds no certificate", severity=severity)
+        another = role is FileRole.LISTED and called(observation.format) and not had_certificate
+        severity = Severity.WARNING if found or another else Severity.CRITICAL
+        yield finding(Code.NO_CERTIFICATE, _instead(observation, "holds no certificate"), severity=severity)
+
+
+def _instead(observation: FileObservation, lacks: str) -> str:
+    """Say what a file lacks, and what it is where that is known."""
+    held = called(observation.format)
+    return f"{lacks}: it is {held}" if held else lacks
 
 
 def judge_endpoint_source(observation: EndpointObservation, failures_in_a_row: int) -> Iterator[Finding]:

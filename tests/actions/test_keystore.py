@@ -97,7 +97,7 @@ def test_what_else_a_keystore_holds_would_be_lost() -> None:
     )
     two = keystore(OLD)
     assert loss(two, b"wrong") == (
-        "cannot be opened, so its service may not use this password: the password does not open it, or it is damaged"
+        "cannot be opened, so its service may not use this password: the password does not open it"
     )
 
 

@@ -54,10 +54,10 @@ class Shown:
     errors: str
 
 
-def on_a_terminal(*arguments: str) -> Shown:
-    """Run a command to its end, its output and its errors going to a terminal each."""
+def on_a_terminal(*arguments: str, columns: int = 200) -> Shown:
+    """Run a command to its end, its output and its errors going to a terminal each, so many columns wide."""
     (output, its_output), (errors, its_errors) = pty.openpty(), pty.openpty()
-    environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "200"}
+    environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": str(columns)}
     for name in ("NO_COLOR", "FORCE_COLOR"):
         environment.pop(name, None)
     process = subprocess.Popen(

@@ -18,6 +18,7 @@ import jsonschema
 import pytest
 import yaml
 
+from config.vocabulary import FileFormat
 from monitor.lab.ca import DAY, Authority, Issued, bundle
 from monitor.lab.process import free_address
 from monitor.lab.servers import LocalServer, write_site
@@ -29,18 +30,19 @@ NAME = "www.example.com"
 
 CHECK_SCHEMA = {
     "type": "object",
-    "required": ["schema", "at", "targets"],
+    "required": ["schema", "at", "targets", "passed_over"],
     "additionalProperties": False,
     "properties": {
         "schema": {"const": 1},
         "at": {"$ref": "#/$defs/time"},
         "targets": {"type": "array", "items": {"$ref": "#/$defs/target"}},
+        "passed_over": {"type": "array", "items": {"$ref": "#/$defs/passed_over"}},
     },
     "$defs": {
         "time": {"type": "string", "pattern": r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$"},
         "target": {
             "type": "object",
-            "required": ["target", "verdict", "findings", "chain", "addresses"],
+            "required": ["target", "verdict", "findings", "chain", "addresses", "format", "key"],
             "additionalProperties": False,
             "properties": {
                 "target": {"type": "string"},
@@ -48,7 +50,25 @@ CHECK_SCHEMA = {
                 "findings": {"type": "array", "items": {"$ref": "#/$defs/finding"}},
                 "chain": {"type": "array", "items": {"$ref": "#/$defs/certificate"}},
                 "addresses": {"type": "array", "items": {"$ref": "#/$defs/address"}},
+                "format": {"enum": [None, *map(str, FileFormat)]},
+                "key": {"oneOf": [{"type": "null"}, {"$ref": "#/$defs/key"}]},
             },
+        },
+        "key": {
+            "type": "object",
+            "required": ["where", "belongs", "why"],
+            "additionalProperties": False,
+            "properties": {
+                "where": {"type": "string"},
+                "belongs": {"enum": [True, False, None]},
+                "why": {"type": "string"},
+            },
+        },
+        "passed_over": {
+            "type": "object",
+            "required": ["path", "why"],
+            "additionalProperties": False,
+            "properties": {"path": {"type": "string"}, "why": {"type": "string", "minLength": 1}},
         },
         "address": {
             "type": "object",
@@ -276,6 +296,13 @@ def test_a_file_is_judged_as_a_chain_where_a_ca_file_is_given(run: Run, lab: dic
         (["no.such.file"], "HOST:PORT"),
         (["host:99999"], "host:99999"),
         (["smtp://host:25"], "smtp"),
+        (["http://host/"], "no TLS"),
+        (["https://host:port/"], "not a URL"),
+        (["tls://host"], "tls://HOST:PORT"),
+        (["--key", "{ok.pem}", "{ok.pem}"], "holds no private key"),
+        (["--key", "/no/such.key", "{ok.pem}"], "/no/such.key"),
+        (["--key", "{text}", "{some}"], "no private key"),
+        (["--password-file", "/no/such/password", "{ok.pem}"], "/no/such/password"),
         (["--at", "yesterday", "{ok.pem}"], "yesterday"),
         (["--ca-file", "/no/such/ca.pem", "{ok.pem}"], "/no/such/ca.pem"),
         (["--ca-file", "{text}", "{ok.pem}"], "text"),
@@ -506,18 +533,48 @@ def test_history_is_filtered(run: Run, lived: Running) -> None:
     (of_a,) = {line["target"] for line in lived.happened("cleared")}
     assert len(entries(run("history", "--json", *database, of_a))) == 5
     assert entries(run("history", "--json", *database, "--limit", "1", of_a)) == [("a.pem", "cleared")]
-    assert entries(run("history", "--json", *database, "no such target")) == []
     assert entries(run("history", "--json", *database, "--since", "0s")) == []
+    until = run("history", "--json", *database, "--until", "2001-01-01")
+    assert entries(until) == []
+    assert len(entries(run("history", "--json", *database, "--since", "2001-01-01", "*/a.pem"))) == 5
     assert len(entries(run("history", "--json", *database, "--since", "1w"))) >= 8
 
 
 def test_history_is_plain_in_a_pipe_and_a_table_on_a_terminal(run: Run, lived: Running) -> None:
     piped = run("history", "--config", lived.config_file)
-    newest = piped.output.splitlines()[0].split("\t")
+    header, first, *_ = piped.output.splitlines()
+    assert header == "when\ttarget\twhat\thow"
+    newest = first.split("\t")
     assert newest[2:] == ["cleared", newest[3]]
     assert newest[3].startswith("cleared: expiring")
     shown = on_a_terminal("history", "--config", lived.config_file)
     assert shown.output.splitlines()[0].startswith("\x1b[1mwhen")
+
+
+def test_history_of_an_unknown_target_is_an_error_that_suggests_one(run: Run, lived: Running) -> None:
+    (of_a,) = {line["target"] for line in lived.happened("cleared")}
+    ran = run("history", "--config", lived.config_file, of_a.removesuffix("m"))
+    assert (ran.code, ran.output) == (3, "")
+    assert "there is no target or component" in ran.errors
+    assert f"did you mean '{of_a}'" in ran.errors
+    assert run("history", "--config", lived.config_file, "shop/*").code == 3
+
+
+def test_history_says_so_where_nothing_happened(run: Run, lived: Running) -> None:
+    (of_a,) = {line["target"] for line in lived.happened("cleared")}
+    ran = run("history", "--config", lived.config_file, "--since", "0s", of_a)
+    assert (ran.code, ran.errors) == (0, "")
+    assert ran.output.startswith(f"nothing is recorded to have happened to {of_a} since ")
+
+
+def test_history_of_a_target_that_is_configured_and_was_not_looked_at_yet_is_no_error(
+    run: Run, lived: Running, tmp_path: Path
+) -> None:
+    config = yaml.safe_load(Path(lived.config_file).read_text())
+    config["endpoints"] = [{"name": "mail", "address": "127.0.0.1:1"}]
+    path = write_config(tmp_path, json.dumps(config))
+    assert "nothing is recorded" in run("history", "--config", path, "mail").output
+    assert "did you mean 'mail'" in run("history", "--config", path, "mial").errors
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from config.model import Artefacts, Component, FileTarget, Settings, Watch
 from config.vocabulary import Code, FileRole, LookOutcome, Severity
 from monitor.events import FindingCleared, FindingRaised, PresentedChanged, TargetRemoved
 from monitor.lab.ca import DAY, Authority, KeyType, new_key
+from tests.lab.keystore import PASSWORD, keystore
 from tests.monitor.vigil import config_with, file_vigil, until
 
 ROOT = Authority.root()
@@ -219,5 +220,38 @@ def test_a_key_that_does_not_belong_to_the_certificate_is_noticed_whichever_chan
             assert "web" in kept.components
             kinds = {type(event) for event in kept.events}
             assert {FindingRaised, FindingCleared, PresentedChanged} <= kinds
+
+    asyncio.run(story())
+
+
+def test_keystores_that_a_pattern_matches_never_vanish(tmp_path: Path) -> None:
+    """Opened where they can be, else called by their names, in a notice; they did not exist for anybody before."""
+
+    async def story() -> None:
+        site = ROOT.issue("www.example.com", key=KeyType.P256)
+        secret, java = tmp_path / "password", bytes.fromhex("feedfeed0000000200000000") + bytes(20)
+        (tmp_path / "stores").mkdir()
+        contents = {
+            "locked.p12": keystore(site),
+            "open.p12": keystore(site, None),
+            "app.jks": java,
+            "key.der": b"0\x03",
+        }
+        for name, data in contents.items():
+            (tmp_path / "stores" / name).write_bytes(data)
+        watch = watching(tmp_path / "stores" / "*")
+        async with file_vigil(config_with(watches=(watch,))) as kept:
+            shown = {os.path.basename(target): known for target, known in kept.page.shown.items()}
+            assert set(shown) == {"locked.p12", "open.p12", "app.jks"}
+            assert [each.subject for each in shown["open.p12"].presented] == ["CN=www.example.com"]
+            for name, called in (("locked.p12", "a PKCS#12 keystore"), ("app.jks", "a JKS keystore")):
+                (raised,) = shown[name].findings.values()
+                assert (raised.finding.code, raised.finding.severity) == (Code.UNREADABLE, Severity.NOTICE)
+                assert called in raised.finding.detail
+                assert "damaged" not in raised.finding.detail
+        secret.write_bytes(PASSWORD)
+        async with file_vigil(config_with(watches=(replace(watch, password_file=str(secret)),))) as kept:
+            opened = kept.page.shown[str(tmp_path / "stores" / "locked.p12")]
+            assert (len(opened.presented), opened.findings) == (1, {})
 
     asyncio.run(story())

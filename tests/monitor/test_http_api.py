@@ -3,6 +3,7 @@ from __future__ import annotations
 import gzip
 import math
 import os
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -146,12 +147,15 @@ def test_a_target_is_shown_with_everything_believed_of_it(view: FakeView, client
         raised(some_file("/etc/ssl/a b.pem", leaf), Code.WEAK_KEY, "position 0"),
         edges=(Edge("java", accepted=False, why="it does not trust the issuer"),),
         expiry=1_800_000_000,
+        pending={(Code.KEY_MISMATCH, ""): Raised(finding(Code.KEY_MISMATCH, "not its own"), 1_795_000_000.0)},
         since=1_700_000_000.5,
         failure=("bad_pem", "line 3"),
         addresses=(Presented("192.0.2.7", (leaf,), "TLSv1.3", "TLS_AES_256_GCM_SHA384", "x25519"),),
     )
     view.add(known)
-    assert client.get("/api/v1/targets//etc/ssl/a b.pem").json() == {
+    answer = client.get("/api/v1/targets//etc/ssl/a b.pem").json()
+    assert answer.pop("days_left") == pytest.approx((1_800_000_000 - time.time()) / 86_400, abs=0.1)
+    assert answer == {
         "target": "/etc/ssl/a b.pem",
         "kind": "file",
         "location": "/etc/ssl/a b.pem",
@@ -170,6 +174,18 @@ def test_a_target_is_shown_with_everything_believed_of_it(view: FakeView, client
                 "subject": "position 0",
                 "detail": "as the test has it",
                 "since": "2026-11-18T11:06:40Z",
+                "cure": "have a certificate issued for a stronger key, such as EC P-256 or RSA 2048",
+            }
+        ],
+        "pending": [
+            {
+                "target": "/etc/ssl/a b.pem",
+                "code": "key_mismatch",
+                "severity": "critical",
+                "subject": "",
+                "detail": "not its own",
+                "since": "2026-11-18T11:06:40Z",
+                "cure": "put the key that belongs to the certificate beside it, or issue the certificate anew",
             }
         ],
         "clients": [{"client": "java", "accepts": False, "why": "it does not trust the issuer"}],

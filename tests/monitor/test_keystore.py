@@ -164,9 +164,8 @@ def test_a_keystore_is_watched_with_its_password(java: Java) -> None:
 
         replace_file(str(java.secret), b"another", 0o600)
         raised = daemon.wait_until("raised", target=target, code="unreadable")
-        assert f"wrong_password: the password does not open it, or it is damaged (password of {java.secret})" in str(
-            raised
-        )
+        why = f"wrong_password: a PKCS#12 keystore that this password does not open (password of {java.secret})"
+        assert why in str(raised)
         replace_file(str(java.secret), PASSWORD, 0o600)
         daemon.wait_until("cleared", target=target, code="unreadable")
         assert PASSWORD.decode() not in daemon.text

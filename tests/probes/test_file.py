@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from config.model import FileTarget
-from config.vocabulary import FileContent, FileRole, UnreadableReason
+from config.vocabulary import FileContent, FileFormat, FileRole, UnreadableReason
 from monitor.lab.ca import Authority, KeyType, bundle, self_signed
 from probes import file
 from probes.certificate import certificate
@@ -58,6 +58,7 @@ def test_a_look_tells_everything_about_a_file(tmp_path: Path) -> None:
         keys=(KEY_SHA256,),
         mode=0o640,
         owner=os.getuid(),
+        format=FileFormat.PEM,
     )
 
 

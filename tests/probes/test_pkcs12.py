@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from config.model import FileTarget
-from config.vocabulary import FileContent, FileRole, UnreadableReason
+from config.vocabulary import FileContent, FileFormat, FileRole, UnreadableReason
 from monitor.lab.ca import Authority, KeyType
 from monitor.lab.process import find_command
 from probes import pkcs12
@@ -66,6 +66,7 @@ def test_a_look_tells_everything_about_a_keystore(tmp_path: Path, data: bytes, l
         keys=(CHAIN[0].public_key_sha256(),),
         mode=0o640,
         owner=os.getuid(),
+        format=FileFormat.PKCS12,
     )
     assert PASSWORD.decode() not in repr(found)
 
@@ -124,7 +125,7 @@ def test_without_the_file_of_its_password_a_keystore_is_unreadable(
 @pytest.mark.parametrize("password", [b"wrong", b"\xff\xfe"])
 def test_the_wrong_password_is_named_by_its_file_and_never_shown(tmp_path: Path, password: bytes) -> None:
     found = look(tmp_path, keystore(LEAF), password)
-    detail = f"the password does not open it, or it is damaged (password of {tmp_path}/site.pass)"
+    detail = f"a PKCS#12 keystore that this password does not open (password of {tmp_path}/site.pass)"
     assert found.failure == Unreadable(UnreadableReason.WRONG_PASSWORD, detail)
 
 
@@ -132,7 +133,7 @@ def test_a_keystore_that_needs_a_password_says_so(tmp_path: Path) -> None:
     path = tmp_path / "site.p12"
     path.write_bytes(keystore(LEAF))
     found = look_at_file(FileTarget("a", str(path), FileRole.KEYSTORE), NOW)
-    assert found.failure == Unreadable(UnreadableReason.WRONG_PASSWORD, "it needs a password, or it is damaged")
+    assert found.failure == Unreadable(UnreadableReason.LOCKED, "a PKCS#12 keystore that needs a password")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,142 @@
+"""The files that `certvigil check` was given: looked at together, so that each certificate finds its key."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from config.model import FileTarget
+from config.text import printable
+from config.vocabulary import FileContent, FileRole, UnreadableReason
+from monitor.commands.checked import Checked
+from monitor.commands.given import STANDARD_INPUT, Directory, PassedOver
+from monitor.commands.keys import Key, key_among, key_beside, key_in
+from probes.assess import FileContext, assess_file, is_worth_watching
+from probes.chain import find_leaf
+from probes.container import called
+from probes.file import SIZE_LIMIT, look_at_file, look_into, read_password
+from probes.judge.client import View
+from probes.judge.key import judge_match
+from probes.observation import FileObservation, Unreadable
+
+Observed = Mapping[str, FileObservation]
+"""What each file was seen to hold, by path, in the order in which they were given."""
+
+
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """How files are judged."""
+
+    view: View | None
+    """As this client would, where given."""
+    names: tuple[str, ...]
+    """That each certificate must carry."""
+    key: Key | None
+    """To which the certificates in files that were named must belong."""
+    now: float
+
+
+def look_at(target: FileTarget, now: float) -> FileObservation:
+    """Return what a file, or standard input, holds."""
+    if target.path != STANDARD_INPUT.path:
+        return look_at_file(target, now, with_keys=True)
+    try:
+        data = sys.stdin.buffer.read(SIZE_LIMIT + 1)
+    except OSError as error:
+        failure = Unreadable(UnreadableReason.IO_ERROR, os.strerror(error.errno or errno.EIO))
+    else:
+        if len(data) <= SIZE_LIMIT:
+            return look_into(data, target, now, read_password(target.password_file), with_keys=True)
+        failure = Unreadable(UnreadableReason.TOO_LARGE, f"it is larger than {SIZE_LIMIT} bytes")
+    return FileObservation(target.name, now, None, FileContent.NOTHING, failure=failure)
+
+
+def judge_files(targets: Iterable[FileTarget], observed: Observed, manner: Manner) -> Iterator[Checked]:
+    """Yield the verdict on each file that holds, or may hold, a certificate, and on each that was named."""
+    targets = list(targets)
+    for target in targets:
+        seen = observed[target.path]
+        if not is_worth_watching(seen, FileContext(target)):
+            continue
+        key = _key_of(target, targets, observed, manner)
+        context = FileContext(
+            target,
+            view=manner.view,
+            names=manner.names,
+            keys=key.public if key else (),
+            keys_where=key.where if key else "",
+        )
+        findings = [*assess_file(seen, context, manner.now).findings, *(key.exposed if key else ())]
+        if key is not None and seen.content is FileContent.ANCHOR:
+            # The certificate of a CA beside its key, which the verdict on anchors leaves alone.
+            findings += judge_match(find_leaf(seen.certificates), key.public, key.where)
+        yield Checked(
+            target.name,
+            tuple(dict.fromkeys(findings)),
+            seen.certificates,
+            bool(seen.certificates or seen.keys or seen.encrypted_keys),
+            format=seen.format,
+            key=key,
+        )
+
+
+def passed_over(directory: Directory, observed: Observed, targets: Iterable[FileTarget]) -> Iterator[PassedOver]:
+    """Yield everything in a directory that no verdict is on, and why."""
+    found = {each.path: each for each in targets if each.role is FileRole.FOUND}
+    used = {key.where for key in _keys_used(found.values(), observed)}
+    for path, target in found.items():
+        where, seen = printable(path, 4096), observed[path]
+        if not path.startswith(directory.path.rstrip("/") + "/") or where in used:
+            continue
+        if not is_worth_watching(seen, FileContext(target)):
+            yield PassedOver(where, _why(seen))
+    yield from directory.passed_over
+
+
+def _why(seen: FileObservation) -> str:
+    if seen.failure is not None:
+        return seen.failure.detail
+    held = called(seen.format)
+    if seen.content is FileContent.KEY:
+        return f"{held or 'a private key'} of no certificate here"
+    return held or "no certificate in it"
+
+
+def _keys_used(targets: Iterable[FileTarget], observed: Observed) -> Iterator[Key]:
+    for target in targets:
+        if observed[target.path].certificates and (key := _key_nearby(target, observed)):
+            yield key
+
+
+def _key_of(target: FileTarget, targets: Iterable[FileTarget], observed: Observed, manner: Manner) -> Key | None:
+    seen = observed[target.path]
+    if not seen.certificates:
+        return None
+    if manner.key is not None and target.role is FileRole.LISTED:
+        return manner.key
+    return _key_nearby(target, observed) or _only_key(targets, observed, target)
+
+
+def _key_nearby(target: FileTarget, observed: Observed) -> Key | None:
+    seen = observed[target.path]
+    own = key_in(seen, printable(target.path, 4096), own_file=False)
+    if own is not None or target.path == STANDARD_INPUT.path:
+        return own
+    # Looked at with the time of the look at its certificate.
+    beside = key_beside(target, observed, lambda each: look_at_file(each, seen.at, with_keys=True))
+    public_half = find_leaf(seen.certificates).public_key_sha256()
+    return beside or key_among(public_half, os.path.dirname(target.path), observed)
+
+
+def _only_key(targets: Iterable[FileTarget], observed: Observed, target: FileTarget) -> Key | None:
+    """Return the one key of the one certificate that were named together, whatever they are called."""
+    named = [each for each in targets if each.role is FileRole.LISTED]
+    certificates = [each for each in named if observed[each.path].content is FileContent.LEAF]
+    keys = [each for each in named if observed[each.path].content is FileContent.KEY]
+    if certificates != [target] or len(keys) != 1:
+        return None
+    # That others may read it is said of the key's own file.
+    return key_in(observed[keys[0].path], keys[0].name, own_file=False)

@@ -1,0 +1,106 @@
+"""What `certvigil check` found, as values and as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from config.vocabulary import FileFormat, Verdict
+from monitor.commands.given import PassedOver
+from monitor.commands.keys import Key
+from probes.certificate import Certificate
+from probes.chain import find_leaf
+from probes.finding import Finding, verdict
+from probes.observation import Presented
+
+EXIT_CODE: Final = {Verdict.OK: 0, Verdict.WARNING: 1, Verdict.CRITICAL: 2, Verdict.UNKNOWN: 3}
+BY_BADNESS: Final = (Verdict.OK, Verdict.WARNING, Verdict.UNKNOWN, Verdict.CRITICAL)
+"""A critical verdict outweighs an unknown one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """The verdict on one target."""
+
+    target: str
+    findings: tuple[Finding, ...]
+    chain: tuple[Certificate, ...] = ()
+    known: bool = False
+    """Whether there was anything to judge."""
+    addresses: tuple[Presented, ...] = ()
+    """Of an endpoint that answered."""
+    format: FileFormat | None = None
+    """Of a file."""
+    key: Key | None = None
+    """Of a file's certificate, where one was found."""
+
+    @property
+    def verdict(self) -> Verdict:
+        """The worst of the findings; unknown where there was nothing to judge, unless that is critical."""
+        worst = verdict(self.findings, known=self.known)
+        return worst if self.known or worst is Verdict.CRITICAL else Verdict.UNKNOWN
+
+    @property
+    def key_belongs(self) -> bool | None:
+        """Whether the key belongs to the certificate; None where that is not known."""
+        if self.key is None or not self.chain:
+            return None
+        return self.key.belongs_to(find_leaf(self.chain).public_key_sha256())
+
+
+def exit_code(verdicts: Iterable[Verdict]) -> int:
+    """Return the code of the worst verdict, that of unknown where there is none."""
+    return EXIT_CODE[max(verdicts, key=BY_BADNESS.index, default=Verdict.UNKNOWN)]
+
+
+def document(checked: Iterable[Checked], passed_over: Iterable[PassedOver], now: float) -> dict[str, Any]:
+    """Return what `--json` prints; its shape is a contract, `schema` counts its versions."""
+    return {
+        "schema": 1,
+        "at": iso(now),
+        "targets": list(map(_target_document, checked)),
+        "passed_over": [{"path": each.path, "why": each.why} for each in passed_over],
+    }
+
+
+def _target_document(checked: Checked) -> dict[str, Any]:
+    key = checked.key
+    return {
+        "target": checked.target,
+        "verdict": checked.verdict,
+        "findings": [
+            {"code": found.code, "severity": found.severity, "subject": found.subject, "detail": found.detail}
+            for found in checked.findings
+        ],
+        "chain": list(map(certificate_document, checked.chain)),
+        "addresses": [
+            {"address": one.address, "version": one.version, "cipher": one.cipher, "group": one.group}
+            for one in checked.addresses
+        ],
+        "format": checked.format,
+        "key": key and {"where": key.where, "belongs": checked.key_belongs, "why": key.why},
+    }
+
+
+def certificate_document(certificate: Certificate) -> dict[str, Any]:
+    """Return the facts of one certificate; what could not be decoded is null."""
+    return {
+        "subject": certificate.subject,
+        "issuer": certificate.issuer,
+        "serial": certificate.serial,
+        "not_before": iso(certificate.not_before),
+        "not_after": iso(certificate.not_after),
+        "sha256": certificate.sha256,
+        "names": list(certificate.names),
+        "key": {"kind": certificate.key.kind, "bits": certificate.key.bits},
+        "signature_hash": certificate.signature_hash,
+        "is_ca": certificate.is_ca,
+        "failures": list(certificate.failures),
+    }
+
+
+def iso(at: float | None) -> str | None:
+    """Return Unix time `at` in ISO 8601, UTC, to the second."""
+    return None if at is None else f"{datetime.fromtimestamp(at, UTC):%Y-%m-%dT%H:%M:%SZ}"

@@ -1,0 +1,168 @@
+"""What `certvigil check` was given: files, directories, standard input, endpoints; and what lies there unlooked at."""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+from urllib.parse import urlsplit
+
+from config.address import join_address, split_address
+from config.model import Endpoint, FileTarget, Watch
+from config.text import printable
+from config.vocabulary import FileRole, UnreadableReason
+from probes.find import Found, find
+from probes.observation import Unreadable
+
+STANDARD_INPUT: Final = FileTarget("standard input", "-", FileRole.LISTED)
+"""Its content is piped into the command."""
+
+_URL: Final = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*)://.*", re.IGNORECASE)
+_NO_TLS: Final = {"http": "it has no TLS"}
+
+
+class UsageError(Exception):
+    """What was asked for cannot be done; the text says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class PassedOver:
+    """Something in a directory that was not judged."""
+
+    path: str
+    """Printable."""
+    why: str
+    """What it is, as the end of a sentence; printable."""
+
+
+@dataclass(frozen=True, slots=True)
+class Directory:
+    """A directory that was given."""
+
+    name: str
+    """As it was given, printable."""
+    path: str
+    passed_over: tuple[PassedOver, ...]
+    """Names that are no files to look at."""
+    unreadable: Mapping[str, Unreadable]
+    """What cannot be searched in it, by name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """Everything that was given, each once, in its order."""
+
+    targets: tuple[FileTarget | Endpoint, ...]
+    directories: tuple[Directory, ...]
+
+
+def read_given(given: Iterable[str], name: str | None, timeout: float) -> Given:
+    """Return what is meant: what exists is a file or all in a directory, what reads HOST:PORT or is a URL an endpoint.
+
+    Raises UsageError for what is neither.
+    """
+    targets: dict[str, FileTarget | Endpoint] = {}
+    directories: dict[str, Directory] = {}
+    for each in given:
+        path = _absolute(each)
+        if each == "-":
+            targets[each] = STANDARD_INPUT
+        elif path is None:
+            targets[each] = _endpoint_without_place(each, name, timeout)
+        elif os.path.isdir(path):
+            found = find((Watch((glob.escape(path),)),))
+            directories[path] = _directory(printable(each, 4096), path, found)
+            for target in sorted(found.targets, key=lambda target: target.path):
+                targets.setdefault(target.path, target)
+        elif os.path.lexists(path):
+            targets[path] = FileTarget(printable(each, 4096), path, FileRole.LISTED)
+        else:
+            targets[each] = _endpoint(each, name, timeout)
+    return Given(tuple(targets.values()), tuple(directories.values()))
+
+
+def parse_time(text: str) -> float:
+    """Return the Unix time that `text` means: an ISO 8601 date or time, in UTC where it names no zone."""
+    try:
+        parsed = datetime.fromisoformat(text)
+    except ValueError:
+        raise UsageError(f"--at {printable(text)}: not a time; write 2027-03-20 or 2027-03-20T08:00:00Z") from None
+    return (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).timestamp()
+
+
+def _absolute(path: str) -> str | None:
+    """Return the absolute path; None where there is none, since the directory of the shell was deleted."""
+    try:
+        return os.path.abspath(path)
+    except FileNotFoundError:
+        return None
+
+
+def _endpoint_without_place(target: str, name: str | None, timeout: float) -> Endpoint:
+    try:
+        return _endpoint(target, name, timeout)
+    except UsageError:
+        raise UsageError(
+            f"{printable(target)}: the current directory was deleted; change to one that exists, or give the whole path"
+        ) from None
+
+
+def _endpoint(target: str, name: str | None, timeout: float) -> Endpoint:
+    address = _address_in_url(target) if _URL.fullmatch(target) else target
+    try:
+        host, port = split_address(address)
+    except ValueError:
+        raise UsageError(
+            f"{printable(target)}: no such file or directory, and neither HOST:PORT nor https://HOST"
+        ) from None
+    return Endpoint(printable(target), host, port, server_name=name, timeout=timeout)
+
+
+def _address_in_url(url: str) -> str:
+    """Return `host:port` of a URL, whatever its path; raises UsageError where its protocol is not spoken."""
+    scheme = url.partition("://")[0].lower()
+    if scheme not in {"tls", "https"}:
+        why = _NO_TLS.get(scheme, "it is not spoken yet")
+        raise UsageError(f"{printable(url)}: the protocol {scheme} cannot be checked: {why}; tls and https can")
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", parts.port or (443 if scheme == "https" else None)
+    except ValueError as error:
+        raise UsageError(f"{printable(url)}: not a URL: {printable(str(error))}") from None
+    if port is None:
+        raise UsageError(f"{printable(url)}: the port is missing; write tls://HOST:PORT")
+    return join_address(host, port)
+
+
+def _directory(name: str, path: str, found: Found) -> Directory:
+    unreadable = {printable(each, 4096): why for each, why in found.unreadable.items()}
+    if found.exceeded:
+        unreadable[name] = Unreadable(UnreadableReason.TOO_LARGE, f"not all of it was searched: {found.exceeded}")
+    return Directory(name, path, tuple(_not_files(found)), unreadable)
+
+
+def _not_files(found: Found) -> Iterator[PassedOver]:
+    """Yield each name in the directories that were searched that is neither a file to look at nor was searched."""
+    paths = {each.path for each in found.targets}
+    for directory in sorted(found.directories):
+        try:
+            entries = sorted(os.scandir(directory), key=lambda entry: entry.name)
+        except OSError:
+            continue  # that it cannot be searched is said of it
+        for entry in entries:
+            if entry.path not in paths and entry.path not in found.directories:
+                yield PassedOver(printable(entry.path, 4096), _why_not(entry))
+
+
+def _why_not(entry: os.DirEntry[str]) -> str:
+    if entry.name.startswith("."):
+        return "hidden, its name begins with a dot"
+    try:
+        leads_back = entry.is_dir()
+    except OSError:
+        leads_back = False
+    return "a directory that leads back to one above it" if leads_back else "not a regular file"

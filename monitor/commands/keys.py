@@ -1,0 +1,85 @@
+"""The private key of a certificate in a file: in the same file, given, or beside it; and whether it is its own."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from config.model import FileTarget
+from config.text import printable
+from config.vocabulary import FileRole
+from probes.beside import key_paths
+from probes.finding import Finding
+from probes.judge.key import judge_exposure
+from probes.observation import FileObservation
+
+Look = Callable[[FileTarget], FileObservation]
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A private key that is to belong to a certificate."""
+
+    where: str
+    """Printable."""
+    public: tuple[str, ...]
+    """SHA-256 of the public halves in that place; empty where they could not be read."""
+    why: str = ""
+    """Why not, a sentence; printable."""
+    exposed: tuple[Finding, ...] = ()
+    """That others may read it, where it has a file of its own."""
+
+    def belongs_to(self, public_half: str) -> bool | None:
+        """Whether it is the key of a certificate with that public half; None where that is not known."""
+        return public_half in self.public if self.public else None
+
+
+def key_in(observation: FileObservation, where: str, *, own_file: bool = True) -> Key | None:
+    """Return the keys in a file that was looked at; None where there are none."""
+    exposed = tuple(judge_exposure(observation.mode, where)) if own_file else ()
+    if observation.keys:
+        return Key(where, observation.keys, exposed=exposed)
+    if observation.encrypted_keys:
+        return Key(where, (), "it is encrypted; --password-file opens it", exposed)
+    return None
+
+
+def key_beside(target: FileTarget, observed: Mapping[str, FileObservation], look: Look) -> Key | None:
+    """Return the key that lies beside a certificate, by the names that are customary for both.
+
+    Where there are several such files, one that belongs to the certificate comes before one that does not.
+    """
+    found = list(_beside(target, observed, look))
+    own = {each.public_key_sha256() for each in observed[target.path].certificates}
+    return next((each for each in found if not own.isdisjoint(each.public)), found[0] if found else None)
+
+
+def key_among(public_half: str, directory: str, observed: Mapping[str, FileObservation]) -> Key | None:
+    """Return the key with that public half, whatever its name, of files in a directory that were looked at."""
+    for path, seen in observed.items():
+        if public_half in seen.keys and os.path.dirname(path) == directory and not seen.certificates:
+            return key_in(seen, printable(path, 4096))
+    return None
+
+
+def _beside(target: FileTarget, observed: Mapping[str, FileObservation], look: Look) -> Iterator[Key]:
+    for path in _paths(target.path):
+        seen = observed.get(path)
+        if seen is None:
+            if not os.path.isfile(path):
+                continue
+            seen = look(FileTarget(printable(path, 4096), path, FileRole.LISTED, password_file=target.password_file))
+        if seen.certificates:
+            continue  # a certificate's own key, in the same file, is no other's
+        where = printable(path, 4096)
+        if seen.failure is not None and not seen.keys:
+            yield Key(where, (), seen.failure.detail)
+        elif key := key_in(seen, where):
+            yield key
+
+
+def _paths(certificate: str) -> Iterable[str]:
+    """Return where the key may lie: beside the path, and where that is a link, beside the file that it leads to."""
+    resolved = os.path.realpath(certificate)
+    return dict.fromkeys((*key_paths(certificate), *key_paths(resolved)))
