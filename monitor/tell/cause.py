@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from config.vocabulary import TargetKind
+from config.vocabulary import GROUP_MEMBERS, Group, TargetKind
 from monitor.known import Known
 from monitor.tell.problem import OUTAGE, Member
 
@@ -280,7 +280,7 @@ class Causes:
         track.since = began
         if track.flapping is not None:
             track.flaps += 1
-        elif len(track.begins) == FLAPS and began - track.begins[0] <= FLAPS_WITHIN:
+        elif len(track.begins) == FLAPS and began - track.begins[0] <= FLAPS_WITHIN and not _is_asked_for(those):
             track.flapping, track.flaps = track.begins[0], FLAPS
             track.key = flapping(before_key)
             track.worst = ()
@@ -334,6 +334,11 @@ class Causes:
         del self._tracks[target][base]
         if not self._tracks[target]:
             del self._tracks[target]
+
+
+def _is_asked_for(members: Sequence[Member]) -> bool:
+    """Whether it is about what is done to a component, or asked of people: each time is one of its own."""
+    return all(each.finding.code in GROUP_MEMBERS[Group.ACTION] for each in members)
 
 
 def _rank(members: Sequence[Member]) -> int:

@@ -279,7 +279,7 @@ class Desk:
             for channel, at in self._told(member).items():
                 if now < at:
                     times.append(at)
-                elif self._is_silenced(member):
+                if now < at or self._is_silenced(member):
                     held.setdefault(channel, set()).add(member.target)
                 else:
                     loud.setdefault(channel, []).append(member)

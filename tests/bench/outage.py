@@ -46,6 +46,7 @@ def measure(directory: str) -> Iterator[Measurement]:
         config["channels"] = {"bench": {"urls": ["json://{}:{}/".format(*receiver.server_address[:2])]}}
         config["endpoints"] = [{**each, "every": EVERY} for each in config["endpoints"]]
         file.seek(0)
+        file.truncate()
         json.dump(config, file)
     with _Listeners(site, [*addresses.values(), flapper]) as listeners, daemon:
         end = time.monotonic() + FLAPS_FOR

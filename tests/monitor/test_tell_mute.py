@@ -116,6 +116,19 @@ def test_what_is_over_before_is_told_to_nobody_who_waits() -> None:
     assert office.at(1200.0) == office.at(3000.0) == []
 
 
+def test_what_was_told_to_who_waits_is_not_resolved_while_it_is_so_again() -> None:
+    office = Office(terms=Telling(routes=(Route(("ops",), lasting=300.0),)))
+    office.believe(replace(dark(), findings=known("x", UNREACHABLE, since=1000.0).findings))
+    assert len(office.at(1300.0)) == 1
+    office.believe(well())
+    office.at(1400.0)
+    office.believe(replace(dark(), findings=known("x", UNREACHABLE, since=1420.0).findings))
+    assert office.at(1420.0) == office.at(1500.0) == office.at(2000.0) == []
+    office.believe(well())
+    office.at(2100.0)
+    assert office.at(2130.0) == ["ops: [resolved] unreachable: web/a:443"]
+
+
 def test_who_waits_for_what_is_critical_waits_from_when_it_was() -> None:
     office = Office(terms=Telling(routes=(Route(("ops",), Severity.CRITICAL, lasting=300.0),)))
     office.believe(known("web", at(Severity.WARNING, EXPIRED), since=1000.0))

@@ -318,6 +318,13 @@ def test_a_certificate_that_comes_and_goes_is_flapping_too() -> None:
     assert len(world.said) <= 5
 
 
+def test_each_plan_that_waits_for_approval_is_told_by_itself() -> None:
+    world = World(FLAPPER, kind=TargetKind.COMPONENT, failing=finding(Code.APPROVAL_PENDING, "the plan"))
+    world.start()
+    flap(world, 5, 120.0)
+    assert [note.step for _, note in world.said] == [Step.RAISED, Step.RESOLVED] * 5
+
+
 NAMES = ("a", "b", "c", "d", "e", "f")
 LOCATIONS = {
     **{name: f"192.0.2.{number}:443" for number, name in enumerate(NAMES[:4])},
