@@ -13,6 +13,7 @@ import ipaddress
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Final
 
 from config.vocabulary import GROUP_MEMBERS, Group, TargetKind
@@ -53,6 +54,7 @@ def place(known: Known) -> Place:
     return Place(known.location, next(filter(None, map(_network, addresses)), ""))
 
 
+@lru_cache(4096)
 def _network(address: str) -> str:
     try:
         ip = ipaddress.ip_address(address.strip("[]"))
@@ -196,6 +198,10 @@ class Causes:
     def targets(self) -> tuple[str, ...]:
         """Return the targets that something is known of."""
         return tuple(self._tracks)
+
+    def knows(self, target: str) -> bool:
+        """Whether something is known of a target."""
+        return target in self._tracks
 
     def keys(self) -> tuple[str, ...]:
         """Return the keys of the problems that there are."""

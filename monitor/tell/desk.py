@@ -153,10 +153,12 @@ class Desk:
             if believed is None:
                 self._reached.pop(target, None)
                 self._touched |= self._causes.forget(target)
-            elif believed.findings or believed.last_look is not None:
+            elif not believed.findings and believed.last_look is None:
+                # What was told of it stands until it is looked at.
+                continue
+            elif believed.findings or target in self._reached or self._causes.knows(target):
                 began = min((each.since for each in believed.findings.values()), default=now)
                 news.append((began, target, believed))
-            # What was told of the others stands until they are looked at.
         self._news.clear()
         for _, target, believed in sorted(news, key=lambda each: each[:2]):
             found: dict[str, tuple[Member, ...]] = {}

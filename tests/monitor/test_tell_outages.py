@@ -338,7 +338,7 @@ HAPPENINGS = st.lists(
 )
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(HAPPENINGS, st.booleans())
 def test_whatever_happens_what_is_wrong_is_told_what_is_told_is_so_and_what_was_told_is_resolved(
     happenings: list[tuple[str, set[str], float]], constantly: bool
