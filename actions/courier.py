@@ -37,6 +37,8 @@ class Courier:
         self._process: subprocess.Popen[bytes] | None = None
         self._lock = threading.Lock()
         self._busy = self._ended = False
+        self._has_answered = False
+        """This process has, so that it had loaded what it needs."""
 
     @property
     def pid(self) -> int | None:
@@ -76,7 +78,7 @@ class Courier:
         try:
             process = self._begun()
         except OSError:
-            process = None
+            return Receipt(Outcome.NOT_STARTED)
         if process is None:
             return Receipt(Outcome.FAILED)
         receipt: Receipt | None = None
@@ -85,14 +87,24 @@ class Courier:
             answer = _exchange(process, json.dumps(task).encode() + b"\n", end)
             said = json.loads(answer or b"null")
             receipt = Receipt(Outcome(said["outcome"]), said["status"])
+            self._has_answered = True
         except (OSError, ValueError, TypeError, KeyError):
             # It is not what it should be, or is no more.
             receipt = None
+        if receipt is None and answer is not None:
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(_REAPED_WITHIN)
         with self._lock:
             self._busy = False
             if receipt is None or self._ended:
                 self._kill()
-        return receipt or Receipt(Outcome.TIMED_OUT if answer is None else Outcome.FAILED)
+        if receipt is not None:
+            return receipt
+        if answer is None:
+            return Receipt(Outcome.TIMED_OUT)
+        # Python ends with a status of its own where it finds no module; a plug-in that crashes ends by a signal.
+        never_began = not self._has_answered and (process.returncode or 0) > 0
+        return Receipt(Outcome.NOT_STARTED if never_began else Outcome.FAILED)
 
     def _begun(self) -> subprocess.Popen[bytes] | None:
         """Return the process, None where there shall be none any more."""
@@ -101,6 +113,7 @@ class Courier:
                 return None
             if self._process is None or self._process.poll() is not None:
                 self._kill()
+                self._has_answered = False
                 self._process = subprocess.Popen(
                     _COMMAND,
                     stdin=subprocess.PIPE,

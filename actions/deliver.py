@@ -30,6 +30,8 @@ class Outcome(StrEnum):
     """Apprise knows no such URL."""
     FAILED = "failed"
     """The plug-in failed, or its process ended."""
+    NOT_STARTED = "not_started"
+    """There was no process for it: it could not be started, or apprise not be loaded in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,7 @@ _WHY: Final = {
     Outcome.TIMED_OUT: "did not answer in time",
     Outcome.UNSUPPORTED: "is nothing that apprise can deliver to",
     Outcome.FAILED: "failed within apprise",
+    Outcome.NOT_STARTED: "was not tried: the process that delivers could not be started",
 }
 
 

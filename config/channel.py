@@ -59,6 +59,8 @@ class Route:
     severity: Severity = Severity.WARNING
     """From which one up."""
     match: Match = Match()
+    lasting: float = 0.0
+    """Seconds for which a finding must have been that severe."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -225,7 +225,12 @@ def _telling(telling: Telling) -> dict[str, Any]:
         {
             "enabled": telling.enabled,
             "routes": [
-                {"channels": list(each.channels), "severity": str(each.severity), **_match(each.match)}
+                {
+                    "channels": list(each.channels),
+                    "severity": str(each.severity),
+                    **_match(each.match),
+                    **({"for": duration_text(each.lasting)} if each.lasting else {}),
+                }
                 for each in telling.routes
             ],
             "remind": {

@@ -134,6 +134,7 @@ class Daemon:
             self.counters,
             self._telling_fails,
             outlook=lambda member: outlook(self.decider.standing(member.component or member.target)),
+            transactions=lambda: self.steward.transactions(),  # noqa: PLW0108 (which is made last)
         )
         self.decider = Decider(
             lambda: self.config,
@@ -177,7 +178,7 @@ class Daemon:
         )
         self._prober = Prober(self._judge, config.settings.concurrency)
         self.steward = Steward(
-            self.beliefs, self.decider.standing, self.decider.touch, self.sets.look_again, self._steward_changed
+            self.beliefs, self.decider.standing, self.decider.touch, self._look_again, self._steward_changed
         )
         self.web = WebServer(self, config.settings)
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -399,6 +400,11 @@ class Daemon:
     def _telling_fails(self, findings: tuple[Finding, ...]) -> None:
         self._own_findings["telling"] = findings
         self._say_own()
+
+    def _look_again(self, component: str) -> None:
+        """Have the files and the endpoints of a component looked at."""
+        self.sets.look_again(component)
+        self._component_changed(component)
 
     def _component_changed(self, component: str) -> None:
         declared = self.config.components.get(component)

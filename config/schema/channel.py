@@ -74,10 +74,12 @@ class Route(Matching):
     """A list of names of channels."""
     severity: Annotated[Severity, Field(strict=False)] = Severity.WARNING
     """Findings of this severity, and worse ones."""
+    lasting: Duration = Field("0s", alias="for", validate_default=True)
+    """How long a finding must have been that severe before it is told, such as 5m."""
 
     def build(self) -> model.Route:
         """Return the route."""
-        return model.Route(tuple(self.channels), self.severity, self.match())
+        return model.Route(tuple(self.channels), self.severity, self.match(), self.lasting)
 
 
 class Silence(Matching):

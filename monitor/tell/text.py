@@ -135,6 +135,7 @@ def _title(note: Note) -> str:
     word = {
         Step.RAISED: f"{severity}",
         Step.WORSENED: f"{severity}, worse than before",
+        Step.EASED: f"{severity}, less than before",
         Step.REMINDED: f"{severity}, still",
         Step.RESOLVED: "resolved",
     }[note.step]
@@ -145,7 +146,8 @@ def _body(note: Note, outlook: Outlook, runbook: str | None, now: float) -> Iter
     alert = note.alert
     if note.step is Step.RESOLVED:
         cleared = now if alert.cleared_at is None else alert.cleared_at
-        yield _Line(f"It was so from {moment(alert.since)} until {moment(cleared)}; nothing of it is wrong any more.")
+        yield _Line(f"It was so from {moment(alert.began)} until {moment(cleared)}; nothing of it is wrong any more.")
+        yield from _recovered(note.recovered)
         return
     members = note.members
     reasons = [each for each in members if each.finding.code is not Code.CLIENT_REJECTS] or list(members)
@@ -156,6 +158,7 @@ def _body(note: Note, outlook: Outlook, runbook: str | None, now: float) -> Iter
         yield _Line(f"and {len(details) - _DETAILS} more like these")
     yield _Line(f"Since {moment(min(each.since for each in members))}.")
     yield from _targets(members)
+    yield from _recovered(note.recovered)
     yield from _clients(members)
     sentences = list(dict.fromkeys(filter(None, map(outlook, members))))
     happens = "; ".join(shown(each) for each in sentences[:3])
@@ -174,10 +177,23 @@ def _targets(members: Sequence[Member]) -> Iterator[_Line]:
     for target, those in list(found.items())[:LISTED]:
         codes = ", ".join(dict.fromkeys(str(each.finding.code) for each in those))
         component = f", component {shown(those[0].component)}" if those[0].component else ""
-        yield _Line(f"{shown(target)}: {codes}{component}", item=True)
+        yield _Line(f"{shown(target)}: {codes}{component}{_flapping(those[0])}", item=True)
     if len(found) > LISTED:
         yield _Line(f"and {len(found) - LISTED} more", item=True)
     yield _Line("")
+
+
+def _flapping(member: Member) -> str:
+    if not member.flaps:
+        return ""
+    now = "" if member.wrong_now else "; at this moment it is well"
+    return f", flapping: {member.flaps} times since {moment(member.since)}{now}"
+
+
+def _recovered(targets: Sequence[str]) -> Iterator[_Line]:
+    if targets:
+        more = f" and {len(targets) - LISTED} more" if len(targets) > LISTED else ""
+        yield _Line(f"No longer concerned: {', '.join(map(shown, targets[:LISTED]))}{more}.")
 
 
 def _clients(members: Iterable[Member]) -> Iterator[_Line]:

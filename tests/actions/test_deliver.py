@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -114,6 +115,15 @@ def test_a_process_that_is_killed_costs_one_attempt(courier: Courier, receiver: 
     assert courier.deliver(MESSAGE, receiver.url(), PATIENCE) == Receipt(Outcome.DELIVERED)
 
 
+@pytest.mark.parametrize("command", [("/no/such/python",), (sys.executable, "-P", "-m", "actions.no_such_module")])
+def test_a_process_that_cannot_be_started_is_not_said_to_have_failed_within_apprise(
+    command: tuple[str, ...], courier: Courier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("actions.courier._COMMAND", command)
+    receipt = courier.deliver(MESSAGE, "json://localhost", PATIENCE)
+    assert receipt.why == "was not tried: the process that delivers could not be started"
+
+
 def test_ending_ends_what_hangs_and_nothing_begins_after_it(courier: Courier, receiver: Receiver) -> None:
     assert courier.prepare(PATIENCE)
     receiver.manner = Manner.NOT_AT_ALL
@@ -180,5 +190,6 @@ def test_the_words_of_a_receipt_follow_the_name_of_a_url() -> None:
         "did not answer in time",
         "is nothing that apprise can deliver to",
         "failed within apprise",
+        "was not tried: the process that delivers could not be started",
     }
     assert Message("a", "b", "c", "d").tone is Tone.INFO

@@ -29,6 +29,7 @@ telling:
       target: ["mail*"]
       kind: [file]
       finding: [expired]
+      for: 5m
   remind: {{critical: 4h, warning: never}}
   resolved_after: 1m
   attempts: 7
@@ -57,7 +58,7 @@ def test_telling_is_understood_in_full(loaded: Loaded, secrets: tuple[str, str])
     match = Match(("mail*",), ("web",), (TargetKind.FILE,), (Code.EXPIRED,), (("env", ("prod",)),))
     assert config.telling == Telling(
         enabled=False,
-        routes=(Route(("ops",), Severity.CRITICAL, match),),
+        routes=(Route(("ops",), Severity.CRITICAL, match, 300.0),),
         remind={Severity.NOTICE: None, Severity.WARNING: None, Severity.CRITICAL: 14_400},
         resolved_after=60,
         attempts=7,

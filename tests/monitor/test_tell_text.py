@@ -78,6 +78,7 @@ def test_each_step_is_told_apart() -> None:
     assert titles == {
         Step.RAISED: "[warning] expiring: CN=a.example on a",
         Step.WORSENED: "[warning, worse than before] expiring: CN=a.example on a",
+        Step.EASED: "[warning, less than before] expiring: CN=a.example on a",
         Step.REMINDED: "[warning, still] expiring: CN=a.example on a",
         Step.RESOLVED: "[resolved] expiring: CN=a.example on a",
     }
