@@ -294,6 +294,8 @@ class Config:
     waivers: tuple[Waiver, ...] = ()
     channels: Mapping[str, Channel] = field(default_factory=lambda: MappingProxyType({}))
     telling: Telling = field(default_factory=Telling)
+    host: str = ""
+    """How people know this host wherever certvigil speaks of it."""
     profile: str | None = None
     """The name of the shipped profile that the configuration adds to."""
     sources: tuple[str, ...] = ()

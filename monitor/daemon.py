@@ -39,7 +39,7 @@ from monitor.files import FileVigil
 from monitor.helpers import dismiss, hire
 from monitor.http import Status, WebServer
 from monitor.known import Known
-from monitor.log import log_events
+from monitor.log import event_log
 from monitor.metrics import Counters, Page, Piece, piece
 from monitor.metrics.probed import Probed
 from monitor.prober import Module, Prober, Refused
@@ -139,7 +139,7 @@ class Daemon:
             self.store.record,
             lambda: self.steward.say(),  # noqa: PLW0108
         )
-        bus = Bus(log_events, self.store.record, self.telling.take, self.decider.take)
+        bus = Bus(event_log(self._location), self.store.record, self.telling.take, self.decider.take)
         self.beliefs = Beliefs(surroundings, bus, self.page)
         self.endpoints = EndpointVigil(self.beliefs, self._judge, looked=self._looked)
         self.files = FileVigil(
@@ -175,6 +175,7 @@ class Daemon:
         self.telling.restore(self.store.load_kept())
         gc.freeze()
         self.web.allow(self.config.settings.web.tokens)
+        self.web.call(self.config.host)
         self._own_findings["web"] = self._web_findings(await self.web.start())
         self._say_own()
         self.endpoints.reconfigure()
@@ -237,6 +238,7 @@ class Daemon:
             polled_because=watching.reason,
             waivers=tuple(waiver for waiver in self.config.waivers if now < waiver.until),
             no_actor=self.steward.actor or "",
+            host=self.config.host,
         )
 
     async def word(self, verb: Verb, plan: str, by: str, why: str) -> Mapping[str, Any] | str:
@@ -314,6 +316,7 @@ class Daemon:
                 self.counters.config_stale(stale=False)
                 await self._surround(config)
                 self.web.allow(config.settings.web.tokens)
+                self.web.call(config.host)
                 mistakes: tuple[Mistake, ...] = ()
             else:
                 mistakes = config
@@ -361,6 +364,11 @@ class Daemon:
         self.counters.looked(look)
         self.telling.looked(look)
 
+    def _location(self, target: str) -> str:
+        """Return the path or the address of a target; empty for one that is watched no longer."""
+        known = self.beliefs.known.get(target)
+        return known.location if known is not None else ""
+
     def _kept(self) -> Kept:
         return self.telling.everything()
 
@@ -378,7 +386,7 @@ class Daemon:
         self.counters.decided(self.decider.counted)
         if isinstance(decision.action, Notify):
             reasons = [each.because for each in decision.reasons]
-            title = f"{decision.policy}: {decision.subject}"
+            title = f"{decision.subject}: policy {decision.policy} holds"
             self.telling.announce(decision.identity, decision.action.channels, title, reasons, Tone.WARNING)
         else:
             self.steward.order(decision)

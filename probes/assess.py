@@ -188,7 +188,8 @@ def earliest_end(certificates: Iterable[Certificate]) -> int | None:
 
 
 def _as_notice(found: Finding) -> Finding:
-    return replace(found, severity=Severity.NOTICE)
+    """Return a finding as a notice at most."""
+    return replace(found, severity=min(found.severity, Severity.NOTICE, key=lambda severity: severity.rank))
 
 
 def _assessment(

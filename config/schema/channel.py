@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Final, Self
 
-from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
 from config import channel as model
 from config.fields import (
@@ -67,12 +67,18 @@ class Matching(Section):
         return model.Match(tuple(self.target), tuple(self.component), tuple(self.kind), tuple(self.finding), labels)
 
 
+def _told_one_by_one(severity: Severity) -> Severity:
+    if severity is Severity.INFORMATIONAL:
+        raise ValueError("notice, warning or critical; what is informational is told in a digest alone")
+    return severity
+
+
 class Route(Matching):
     """What some channels are told; where several routes match, each applies."""
 
     channels: list[ChannelName] = Field(min_length=1)
     """A list of names of channels."""
-    severity: Annotated[Severity, Field(strict=False)] = Severity.WARNING
+    severity: Annotated[Severity, Field(strict=False), AfterValidator(_told_one_by_one)] = Severity.WARNING
     """Findings of this severity, and worse ones."""
 
     def build(self) -> model.Route:

@@ -137,6 +137,6 @@ def _second(at: str | None) -> str:
 
 
 def _wrong(target: dict[str, Any]) -> str:
-    severe = {"critical": 0, "warning": 1, "notice": 2}
+    severe = {"critical": 0, "warning": 1, "notice": 2, "informational": 3}
     found = sorted(target["findings"], key=lambda each: severe[each["severity"]])
     return ", ".join(dict.fromkeys(each["code"] for each in found))

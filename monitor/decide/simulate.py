@@ -12,7 +12,7 @@ from monitor.agenda import Agenda
 from monitor.decide.check import NEVER
 from monitor.decide.decision import Decision, Standing, kind_of
 from monitor.decide.docket import Docket
-from monitor.decide.situation import Approval, Attempt, Candidate, Found, Result, Situation, Validity
+from monitor.decide.situation import LEVELS, Approval, Attempt, Candidate, Found, Result, Situation, Validity
 
 _BY_TIME: Final = frozenset({Code.EXPIRING, Code.EXPIRED, Code.NOT_YET_VALID})
 _ACTIVATED: Final = frozenset({Code.NOT_SERVED, Code.NOT_ACTIVATED, Code.ENDPOINTS_DISAGREE})
@@ -145,7 +145,7 @@ def _found_by_time(certificate: Validity, target: str, now: float) -> Iterator[F
     if now >= ended:
         yield Found(target, Code.EXPIRED, Severity.CRITICAL, ended)
         return
-    reached = [level for level in Severity if now >= certificate.reaches(level)]
+    reached = [level for level in LEVELS if now >= certificate.reaches(level)]
     if reached:
         yield Found(target, Code.EXPIRING, reached[-1], certificate.reaches(reached[0]))
 
@@ -154,7 +154,7 @@ def next_turn(certificate: Validity | None, now: float) -> float:
     """Return when time alone will bring, or end, a finding about `certificate`."""
     if certificate is None:
         return NEVER
-    turns = (certificate.not_before, *map(certificate.reaches, Severity), certificate.not_after + 1)
+    turns = (certificate.not_before, *map(certificate.reaches, LEVELS), certificate.not_after + 1)
     return min((at for at in turns if at > now), default=NEVER)
 
 

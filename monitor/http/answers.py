@@ -385,6 +385,8 @@ class Watch(Answer):
 class Status(Answer):
     """What certvigil knows of itself."""
 
+    host: str
+    """How people know the host."""
     version: str
     started: datetime
     ready: bool
@@ -411,6 +413,7 @@ class Status(Answer):
     ) -> Status:
         """Return the status; `itself` is what is believed of the target `certvigil`."""
         return cls(
+            host=status.host,
             version=status.version,
             started=moment(status.started),
             ready=not not_ready,

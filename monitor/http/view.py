@@ -49,6 +49,8 @@ class Status:
     """In force."""
     no_actor: str
     """Why none is there, a sentence; empty where one is."""
+    host: str = ""
+    """How people know the host."""
 
 
 class TellingView(Protocol):

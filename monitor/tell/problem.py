@@ -42,6 +42,8 @@ class Member:
     """Unix time."""
     about: str = ""
     """The subject of the certificate that it is about; printable."""
+    location: str = ""
+    """The path or the address of the target; printable."""
 
 
 def members(known: Known) -> Iterator[tuple[str, Member]]:
@@ -54,7 +56,7 @@ def members(known: Known) -> Iterator[tuple[str, Member]]:
     for each in known.findings.values():
         cause = worst if worst is not None and each.finding.code is Code.CLIENT_REJECTS else each
         key, about = _problem(known, cause.finding)
-        yield key, Member(known.target, known.kind, known.component, each.finding, each.since, about)
+        yield key, Member(known.target, known.kind, known.component, each.finding, each.since, about, known.location)
 
 
 def problem_id(key: str) -> str:

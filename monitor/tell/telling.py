@@ -23,6 +23,7 @@ from monitor.events import (
     TargetRemoved,
 )
 from monitor.known import Known
+from monitor.tell.advice import Site
 from monitor.tell.couriers import Couriers
 from monitor.tell.desk import Changes, Desk, Held, Kept, no_changes
 from monitor.tell.letter import Fate, Letter, attempted, deliverable, pause, waiting
@@ -163,14 +164,14 @@ class Telling:
         letters = []
         for channel in channels:
             if channel in self._config.channels:
-                identifier, message = notice(name, channel, title, sentences, tone)
+                identifier, message = notice(name, channel, self._config.host, title, sentences, tone)
                 letters.append(Letter(identifier, channel, (), message, time.time()))
         self._keep([letter for letter in letters if self._desk.announce(letter)])
         self._say_counts()
 
     def _reconfigure_desk(self) -> None:
         labels = {name: component.labels for name, component in self._config.components.items()}
-        self._desk.reconfigure(self._config.channels, self._config.telling, labels)
+        self._desk.reconfigure(self._config.channels, self._config.telling, labels, Site.of(self._config))
         self._say_counts()
 
     def _is_wrong(self, target: str) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from types import MappingProxyType
 from typing import Final
@@ -101,8 +101,11 @@ def _judge_chain(  # noqa: PLR0917 (each argument is part of the key)
     verification = strict if verifier is VerifierName.WEBPKI else verify_openssl(leaf, pool[1:], trust, now)
     subject_of = subject_in(chain)
     if isinstance(verification, Accepted):
-        causes = judge_conformance(verification.path, strict, subject_of)
-        return ChainVerdict(True, verification.path, tuple(causes))
+        causes = tuple(judge_conformance(verification.path, strict, subject_of))
+        if trust.public:
+            # Who installs what a public CA issues cannot change how it does.
+            causes = tuple(replace(each, severity=Severity.INFORMATIONAL) for each in causes)
+        return ChainVerdict(True, verification.path, causes)
 
     def faults(path: Path) -> tuple[Finding, ...]:
         return tuple(judge_path(path, trust.name, now, subject_of, elsewhere))
