@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Self
+from typing import Annotated, Final, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
+from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
 from config import channel as model
 from config.fields import (
@@ -24,6 +24,13 @@ from config.fields import (
 from config.schema.section import ChannelName, Section, broken_rule
 from config.vocabulary import Code, Severity, TargetKind
 
+
+def _severity(value: object) -> object:
+    return Severity(value) if isinstance(value, str) and value in set(Severity) else value
+
+
+_ToldSeverity = Annotated[Literal[Severity.NOTICE, Severity.WARNING, Severity.CRITICAL], BeforeValidator(_severity)]
+"""What is informational is told in a digest alone."""
 _TELLING: Final = model.Telling()
 _HEARTBEAT: Final = model.Heartbeat("")
 
@@ -67,18 +74,12 @@ class Matching(Section):
         return model.Match(tuple(self.target), tuple(self.component), tuple(self.kind), tuple(self.finding), labels)
 
 
-def _told_one_by_one(severity: Severity) -> Severity:
-    if severity is Severity.INFORMATIONAL:
-        raise ValueError("notice, warning or critical; what is informational is told in a digest alone")
-    return severity
-
-
 class Route(Matching):
     """What some channels are told; where several routes match, each applies."""
 
     channels: list[ChannelName] = Field(min_length=1)
     """A list of names of channels."""
-    severity: Annotated[Severity, Field(strict=False), AfterValidator(_told_one_by_one)] = Severity.WARNING
+    severity: _ToldSeverity = Severity.WARNING
     """Findings of this severity, and worse ones."""
 
     def build(self) -> model.Route:

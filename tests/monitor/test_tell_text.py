@@ -26,6 +26,9 @@ from tests.monitor.tell_kit import EXPIRED, REJECTED, UNREACHABLE, WITH_SERVICE,
 ABOUT = ("ops", "certificate ab")
 NOW = 1_800_000_000.0
 SITE = Site("web1.example.com", {"web": WITH_SERVICE})
+REPLACE = (
+    "put the new certificate, its intermediates and its key into NEW.pem, then: certvigil replace web --from NEW.pem"
+)
 RUNBOOK = "https://wiki.example.com/certvigil/"
 
 
@@ -67,8 +70,7 @@ def test_a_message_says_everything_that_somebody_woken_by_it_needs() -> None:
             "",
             "Whom it hurts: browser (at 2), which does not accept it.",
             "By itself: certvigil will replace the certificate of web; that waits for a candidate.",
-            "To act: put the new certificate, its intermediates and its key into NEW.pem, "
-            + "then: certvigil replace web --from NEW.pem",
+            f"To act: {REPLACE}",
             "Runbook: https://wiki.example.com/certvigil/expired",
             f"problem {note.alert.problem} on web1.example.com, message {note.alert.message_id}",
         ]
