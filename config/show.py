@@ -217,9 +217,20 @@ def _telling(telling: Telling) -> dict[str, Any]:
         {
             "enabled": telling.enabled,
             "routes": [
-                {"channels": list(each.channels), "severity": str(each.severity), **_match(each.match)}
+                {
+                    "channels": list(each.channels),
+                    "severity": str(each.severity),
+                    **({"events": list(map(str, each.events))} if each.events else {}),
+                    **_match(each.match),
+                }
                 for each in telling.routes
             ],
+            "digest": telling.digest
+            and {
+                "channels": list(telling.digest.channels),
+                "cron": telling.digest.cron,
+                "timezone": telling.digest.timezone,
+            },
             "remind": {
                 str(severity): "never" if seconds is None else duration_text(seconds)
                 for severity, seconds in telling.remind.items()

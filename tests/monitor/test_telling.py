@@ -138,7 +138,7 @@ def test_it_is_told_by_mail(start: Start, cleanup: ExitStack, tmp_path: Path) ->
     path = fail(tmp_path)
     daemon.wait_for(lambda: server.mails, "the mail")
     assert server.mails[0].title == f"[critical] expired: CN=cert.example.com on {path}"
-    assert "To act: certvigil history" in server.mails[0].text
+    assert f"To act: put the new certificate into {path}" in server.mails[0].text
     assert server.mails[0].id
 
 
@@ -150,7 +150,8 @@ def test_one_certificate_on_forty_endpoints_is_one_message(
     daemon = start(endpoints=[endpoint(name, server.address) for name in names], telling={"enabled": False})
     got = told_at_once(daemon, receiver, "expired", 40)
     assert got.title == f"[critical] expired: CN={NAME} on 40 targets"
-    assert all(f"  {name}: expired" in got.text for name in names)
+    where = "{}:{}".format(*server.address)
+    assert all(f"  {name} ({where}): expired" in got.text for name in names)
 
 
 def test_a_thousand_endpoints_that_are_dark_are_one_message(start: Start, receiver: Receiver) -> None:
