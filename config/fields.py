@@ -191,6 +191,7 @@ Sentence = Annotated[
     WithJsonSchema({"type": "string", "minLength": 1}),
 ]
 Host = _text("a DNS name or an IP address", _is_host)
+HostName = _text("a DNS name such as web1.example.com", is_dns_name)
 Network = _text("a network without bits of a host, such as 10.0.0.0/8 or fd00::/8", _is_network)
 Address = _text("host:port, such as www.example.com:443 or [2001:db8::1]:443", lambda text: bool(_port_of(text)))
 ListenAddress = _text("host:port, such as 127.0.0.1:9790 or [::]:9790", lambda text: _port_of(text) is not None)

@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from config.channel import Channel, Telling
+from config.host import NAMELESS
 from config.reach import Reach
 from config.service import Service
 from config.vocabulary import Code, FileRole, KeyKind, Mode, Scope, TLSVersion, VerifierName, WriteMode
@@ -282,6 +283,8 @@ class Config:
     """Everything that the configuration declares; names are unique and every reference resolves."""
 
     settings: Settings = Settings()
+    host: str = NAMELESS
+    """The name of the host that certvigil runs on: a DNS name, so it can be printed as it is."""
     watches: tuple[Watch, ...] = ()
     files: tuple[FileTarget, ...] = ()
     """Files of components; those of `watches` are found at run time."""
@@ -294,8 +297,6 @@ class Config:
     waivers: tuple[Waiver, ...] = ()
     channels: Mapping[str, Channel] = field(default_factory=lambda: MappingProxyType({}))
     telling: Telling = field(default_factory=Telling)
-    host: str = ""
-    """How people know this host wherever certvigil speaks of it."""
     profile: str | None = None
     """The name of the shipped profile that the configuration adds to."""
     sources: tuple[str, ...] = ()

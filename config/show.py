@@ -44,6 +44,7 @@ def show(config: Config) -> str:
     targets = chain.from_iterable(component.endpoints for component in config.components.values())
     owned = frozenset(targets)
     document = {
+        "host": config.host,
         **_settings(config.settings),
         "watch": [_watch(each) for each in config.watches],
         "endpoints": [_endpoint(each) for name, each in config.endpoints.items() if name not in owned],

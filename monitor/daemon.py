@@ -104,6 +104,7 @@ class Daemon:
         self._for_life = _for_life(config)
         self.counters = Counters(version("certvigil"), now)
         self.counters.look_interval(config.longest_interval)
+        self.counters.host(config.host)
         self.page = Page(x509_cert=config.settings.x509_cert)
         self._own_findings: dict[str, tuple[Finding, ...]] = {}
         self.failed = False
@@ -226,6 +227,7 @@ class Daemon:
         now, watching, progress = time.time(), self.files.watch_state, self.files.progress
         return Status(
             version=version("certvigil"),
+            host=self.config.host,
             started=self.started,
             sources=self.config.sources,
             digest=self.config.digest,
@@ -238,7 +240,6 @@ class Daemon:
             polled_because=watching.reason,
             waivers=tuple(waiver for waiver in self.config.waivers if now < waiver.until),
             no_actor=self.steward.actor or "",
-            host=self.config.host,
         )
 
     async def word(self, verb: Verb, plan: str, by: str, why: str) -> Mapping[str, Any] | str:
@@ -309,14 +310,16 @@ class Daemon:
                 log.info("read the configuration again, asked by %s", who)
                 self._own_findings.pop("config", None)
                 if _for_life(config) != self._for_life:
-                    log.warning("state_directory, socket, web and metrics are those of the start until the next one")
+                    log.warning(
+                        "host, state_directory, socket, web and metrics are those of the start until the next one"
+                    )
+                config = replace(config, host=self.config.host)
                 self._own_findings["web"] = self._web_findings(map(str, await self.web.reload_web_config()))
                 self._loaded, self._stale = time.time(), False
                 self.counters.config_loaded(self._loaded)
                 self.counters.config_stale(stale=False)
                 await self._surround(config)
                 self.web.allow(config.settings.web.tokens)
-                self.web.call(config.host)
                 mistakes: tuple[Mistake, ...] = ()
             else:
                 mistakes = config
@@ -463,4 +466,4 @@ class Daemon:
 def _for_life(config: Config) -> tuple[object, ...]:
     """Return the settings that a reload does not change."""
     settings = config.settings
-    return settings.state_directory, settings.socket, replace(settings.web, tokens=()), settings.x509_cert
+    return config.host, settings.state_directory, settings.socket, replace(settings.web, tokens=()), settings.x509_cert

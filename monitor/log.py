@@ -41,11 +41,11 @@ _LEVEL: Final = {
 class _Formatter(logging.Formatter):
     def __init__(self, host: str) -> None:
         super().__init__()
-        self._host = {"host": host} if host else {}
+        self._host = host
 
     def facts(self, record: logging.LogRecord) -> dict[str, str]:
         """Return what a line says beside its message."""
-        return {**getattr(record, "facts", {}), **self._host}
+        return {**getattr(record, "facts", {}), "host": self._host}
 
 
 class _JSON(_Formatter):
@@ -82,7 +82,7 @@ def _time(record: logging.LogRecord) -> str:
     return datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def set_up(form: LogFormat, level: LogLevel, host: str = "") -> None:
+def set_up(form: LogFormat, level: LogLevel, host: str) -> None:
     """Send every log line to standard error in that form, from `level` up; each line says the `host`."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_JSON(host) if form is LogFormat.JSON else _Text(host))

@@ -14,6 +14,7 @@ from config.fields import (
     Handshakes,
     HistoryDays,
     Host,
+    HostName,
     Interval,
     LastDay,
     ListenAddress,
@@ -24,7 +25,7 @@ from config.fields import (
     default_duration,
 )
 from config.schema.channel import Channel, Telling
-from config.schema.component import Component
+from config.schema.component import Component, ComponentService
 from config.schema.export import Metrics, Probe
 from config.schema.looking import Endpoint, Watch
 from config.schema.policy import Policy
@@ -149,6 +150,8 @@ class Root(Section):
     """Live TLS servers to look at."""
     components: dict[PlainName, Component] = {}
     """Services, by name."""
+    services: dict[PlainName, ComponentService] = {}
+    """Services that components share, by the name that they give as `service`."""
     trust_stores: dict[PlainName, TrustStore] = {}
     """Sets of anchors, by name; `system` and `mozilla` are always there."""
     clients: dict[PlainName, Client] = {}
@@ -165,6 +168,8 @@ class Root(Section):
     """When a change counts as good, and when it is undone."""
     actor: Actor = Actor()
     """The one with the rights to act."""
+    host: HostName | None = None
+    """What to call this host in messages, records and answers; by default its fully qualified name."""
     state_directory: AbsolutePath = _SETTINGS.state_directory
     """Where the database lives."""
     socket: AbsolutePath = _SETTINGS.socket

@@ -385,9 +385,9 @@ class Watch(Answer):
 class Status(Answer):
     """What certvigil knows of itself."""
 
-    host: str
-    """How people know the host."""
     version: str
+    host: str
+    """On which it runs, as the configuration calls it."""
     started: datetime
     ready: bool
     not_ready: Sequence[str]
@@ -413,8 +413,8 @@ class Status(Answer):
     ) -> Status:
         """Return the status; `itself` is what is believed of the target `certvigil`."""
         return cls(
-            host=status.host,
             version=status.version,
+            host=status.host,
             started=moment(status.started),
             ready=not not_ready,
             not_ready=not_ready,

@@ -27,6 +27,8 @@ class Status:
     """What certvigil knows of itself; what is wrong with it is among the findings of the target `certvigil`."""
 
     version: str
+    host: str
+    """What the configuration calls this host."""
     started: float
     """Unix time."""
     sources: tuple[str, ...]
@@ -49,8 +51,6 @@ class Status:
     """In force."""
     no_actor: str
     """Why none is there, a sentence; empty where one is."""
-    host: str = ""
-    """How people know the host."""
 
 
 class TellingView(Protocol):

@@ -155,7 +155,15 @@ class Counters:
         )
         build = Gauge("certvigil_build_info", "The version that runs.", ("version",), registry=registry)
         build.labels(version).set(1)
+        self._host = Gauge(
+            "certvigil_host_info", "What the configuration calls this host.", ("host",), registry=registry
+        )
         self.config_loaded(loaded_at)
+
+    def host(self, name: str) -> None:
+        """Say what the configuration calls this host."""
+        self._host.clear()
+        self._host.labels(name).set(1)
 
     def looked(self, look: Looked) -> None:
         """Count a look."""

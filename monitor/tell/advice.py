@@ -74,7 +74,6 @@ def hurts(member: Member) -> str:
 
 _HURT: Final[Mapping[Code, str]] = {
     Code.EXPIRED: "no client that is watched; each to which it is presented",
-    Code.REVOKED: "no client that is watched; each to which it is presented and that checks revocation",
     Code.KEY_MISMATCH: "nobody until the server reads its files again; then it fails, or goes on without TLS",
     Code.KEY_EXPOSED: "nobody yet; whoever reads the key can pose as the server",
     Code.UNREADABLE: "nobody yet; the server may not be able to read it either",
@@ -88,7 +87,6 @@ _HURT_AT_ENDPOINTS: Final[Mapping[Code, str]] = {
     Code.UNREACHABLE: "whoever connects there",
     Code.NO_CERTIFICATE: "whoever connects there",
     Code.EXPIRED: "no client that is watched; others that validate",
-    Code.REVOKED: "no client that is watched; others that check revocation",
     Code.NOT_SERVED: "nobody before the certificate that is served ends",
     Code.ENDPOINTS_DISAGREE: "nobody yet; what a client is presented depends on the address",
     Code.OBSOLETE_PROTOCOL: "nobody yet; who can change the traffic may read it",
@@ -288,16 +286,16 @@ def _check_config(_members: Sequence[Member], _: Site) -> Iterator[str]:
 _OF_TARGETS: Final[Mapping[Code, Remedy]] = {
     **dict.fromkeys(
         (
-            *(Code.EXPIRED, Code.EXPIRING, Code.REVOKED, Code.UNTRUSTED_ISSUER, Code.SELF_SIGNED, Code.BAD_SIGNATURE),
+            *(Code.EXPIRED, Code.EXPIRING, Code.UNTRUSTED_ISSUER, Code.SELF_SIGNED, Code.BAD_SIGNATURE),
             *(Code.INVALID_CA, Code.PATH_REJECTED, Code.HOSTNAME_MISMATCH, Code.COMMON_NAME_ONLY, Code.KEY_MISMATCH),
-            *(Code.WEAK_KEY, Code.WEAK_SIGNATURE, Code.DEFAULT_CERTIFICATE, Code.NO_CERTIFICATE),
+            *(Code.WEAK_KEY, Code.WEAK_SIGNATURE, Code.NO_CERTIFICATE),
         ),
         _replace,
     ),
     **dict.fromkeys(
         (Code.INCOMPLETE_CHAIN, Code.WRONG_ORDER, Code.UNNEEDED_CERTIFICATE, Code.ROOT_PRESENTED), _complete
     ),
-    **dict.fromkeys((Code.NOT_SERVED, Code.NOT_ACTIVATED, Code.ENDPOINTS_DISAGREE), _activate),
+    **dict.fromkeys((Code.NOT_SERVED, Code.ENDPOINTS_DISAGREE), _activate),
     Code.NOT_YET_VALID: _await_begin,
     Code.CLIENT_REJECTS: _see_cause,
     Code.UNREACHABLE: _look_there,

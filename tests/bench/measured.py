@@ -103,7 +103,7 @@ def main(path: str) -> int:
     config = load(path, os.environ)
     if not isinstance(config, Config):
         raise SystemExit("\n".join(map(str, config)))
-    set_up(LogFormat.TEXT, LogLevel.INFO)
+    set_up(LogFormat.TEXT, LogLevel.INFO, "localhost")
     for name, measured in (("Page", _Page), ("Counters", _Counters), ("Daemon", _Daemon)):
         setattr(daemon, name, measured)
     code = daemon.run_daemon(path, config)

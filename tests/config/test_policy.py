@@ -69,9 +69,9 @@ def test_days_alone_are_at_most_a_third_of_the_lifetime() -> None:
 
 
 def test_a_group_is_every_code_of_it(loaded: Loaded) -> None:
-    policy = loaded("policies: [{name: p, when: {group: revocation, severity: warning}, do: [rollback]}]").policies[0]
+    policy = loaded("policies: [{name: p, when: {group: tls, severity: warning}, do: [rollback]}]").policies[0]
     assert isinstance(policy.when, HasFinding)
-    assert policy.when.codes == {Code.REVOKED, Code.REVOCATION_UNKNOWN, Code.CRL_STALE}
+    assert policy.when.codes == {Code.OBSOLETE_PROTOCOL, Code.WEAK_CIPHER}
 
 
 def test_each_code_is_in_one_group() -> None:

@@ -113,6 +113,7 @@ class FakeView:
     def status(self) -> Status:
         return Status(
             version="0.1.0",
+            host="web1.example.com",
             started=1_795_000_000.0,
             sources=("/etc/certvigil/main.yaml",),
             digest="ab" * 32,

@@ -120,6 +120,16 @@ def test_a_reload_watches_what_is_new_and_forgets_what_is_gone(
     )
 
 
+def test_it_says_everywhere_on_which_host_it_runs_and_a_reload_does_not_change_that(start: Start) -> None:
+    daemon = start({"host": "web1.example.com"})
+    daemon.configure({"host": "web2.example.com"})
+    assert certvigil("reload", "--socket", daemon.socket).returncode == 0
+    assert daemon.ask("/api/v1/status")["host"] == "web1.example.com"
+    assert series("host_info", host="web1.example.com") in daemon.metrics()
+    assert "host, state_directory" in daemon.text
+    assert {line["host"] for line in daemon.log} == {"web1.example.com"}
+
+
 def test_a_broken_configuration_leaves_the_old_one_in_force_until_a_good_one_comes(
     start: Start, tmp_path: Path
 ) -> None:

@@ -118,6 +118,12 @@ def test_every_link_of_the_landing_page_leads_somewhere(client: httpx.Client) ->
     assert [client.get(link).status_code for link in links] == [200] * len(links)
 
 
+def test_every_answer_says_which_host_it_is_about(server: Running, client: httpx.Client) -> None:
+    server.server.call("web1.example.com")
+    for resource in ("/metrics", "/readyz", "/api/v1/status", "/api/v1/findings", "/api/v1/targets/none"):
+        assert client.get(resource).headers["certvigil-host"] == "web1.example.com"
+
+
 def test_headers_protect_and_do_not_tell_the_software(client: httpx.Client) -> None:
     headers = client.get("/healthz").headers
     assert headers["x-content-type-options"] == "nosniff"
@@ -271,6 +277,7 @@ def test_the_status_counts_targets_and_shows_what_is_wrong_with_certvigil(view: 
     assert answer["targets"] == {"ok": 1, "warning": 1, "critical": 1, "unknown": 1}
     assert [each["code"] for each in answer["findings"]] == ["database_degraded"]
     assert (answer["ready"], answer["not_ready"]) == (False, ["still looking"])
+    assert answer["host"] == "web1.example.com"
     assert answer["configuration"]["loaded"] == "2026-11-18T11:06:40Z"
 
 

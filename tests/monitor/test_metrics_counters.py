@@ -52,8 +52,12 @@ def test_the_state_of_the_daemon_shows() -> None:
     counters.database_degraded(degraded=True)
     counters.overflowed()
     counters.look_interval(300.0)
+    counters.host("web1")
+    counters.host("web1.example.com")
     text = counters.text().decode()
     assert value(text, "certvigil_build_info", version="1.0") == 1
+    assert value(text, "certvigil_host_info", host="web1.example.com") == 1
+    assert 'host="web1"' not in text
     assert value(text, "certvigil_watched_directories", mode="inotify") == 7
     assert value(text, "certvigil_watched_directories", mode="polling") == 2
     assert value(text, "certvigil_waivers") == 3
