@@ -29,18 +29,27 @@ _LONGEST_BRIEF: Final = 150
 
 _SPECIAL: Final = re.compile(r"([\\`*_\[\]|~>])|^(?:([#+=-])|(\d{1,9})([.)]))")
 """What means something in Markdown anywhere, and what does at the begin of a line."""
-_EVERYBODY: Final = re.compile(r"@(?=everyone|here|channel|all\b)", re.IGNORECASE)
+_LINK: Final = re.compile(r"\bhttp(s?)://", re.IGNORECASE)
+_SCHEME: Final = re.compile(r"\b(?!hxxps?:)([a-z][a-z0-9+.-]{1,30}):(?=//)", re.IGNORECASE)
+_OPENING: Final = re.compile(r"(?<!\w)@(?=\w)|<(?=\S)|\](?=[(\[])")
+"""What calls somebody, opens a tag, or makes a link of what stands in brackets, in one Markdown or another."""
 
 
 def shown(text: str, limit: int = _LONGEST) -> str:
-    """Return hostile `text` as it may stand in a plain message: on one line, and calling nobody."""
+    """Return hostile `text` as it may stand in a plain message: on one line, calling nobody and leading nowhere.
+
+    `http://` becomes `hxxp://`, as such addresses are usually passed on, and a space stands behind what would call
+    somebody, open a tag or make a link, so that whoever copies it sees what to put right. A bare name stays as it is:
+    where a service makes a link of it, that leads to what can be read.
+    """
     bare = text.replace("\\", "")
     if printable(bare, len(bare)) != bare:
         text = printable(text, limit)
     elif len(text) > limit:
         # What was made printable before keeps the backslashes that it was given then.
         text = f"{text[: limit - 1]}…"
-    return _EVERYBODY.sub("@ ", text)
+    text = _SCHEME.sub(r"\1: ", _LINK.sub(r"hxxp\1://", text))
+    return _OPENING.sub(r"\g<0> ", text)
 
 
 def escaped(text: str) -> str:
