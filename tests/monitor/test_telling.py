@@ -151,8 +151,7 @@ def test_one_certificate_on_forty_endpoints_is_one_message(
     daemon = start(endpoints=[endpoint(name, server.address) for name in names], telling={"enabled": False})
     got = told_at_once(daemon, receiver, "expired", 40)
     assert got.title == f"[critical] web1.example.com: expired: CN={NAME} on 40 targets"
-    where = "{}:{}".format(*server.address)
-    assert all(f"  {name} ({where}): expired" in got.text for name in names)
+    assert all(f"  {name} ({server.address}): expired" in got.text for name in names)
 
 
 def test_a_thousand_endpoints_that_are_dark_are_one_message(start: Start, receiver: Receiver) -> None:
