@@ -67,6 +67,8 @@ class Route:
     severity: Severity = Severity.WARNING
     """From which one up."""
     match: Match = Match()
+    lasting: float = 0.0
+    """Seconds for which a finding must have been that severe."""
     events: tuple[ToldEvent, ...] = ()
     """What else it is told."""
 

@@ -223,6 +223,7 @@ def _telling(telling: Telling) -> dict[str, Any]:
                     "severity": str(each.severity),
                     **({"events": list(map(str, each.events))} if each.events else {}),
                     **_match(each.match),
+                    **({"for": duration_text(each.lasting)} if each.lasting else {}),
                 }
                 for each in telling.routes
             ],

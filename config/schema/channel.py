@@ -86,9 +86,12 @@ class Route(Matching):
     events: list[Annotated[model.ToldEvent, Field(strict=False)]] = []
     """What they are told beside findings: committed, one line for each change that holds."""
 
+    lasting: Duration = Field("0s", alias="for", validate_default=True)
+    """How long a finding must have been that severe before it is told, such as 5m."""
+
     def build(self) -> model.Route:
         """Return the route."""
-        return model.Route(tuple(self.channels), self.severity, self.match(), tuple(self.events))
+        return model.Route(tuple(self.channels), self.severity, self.match(), self.lasting, tuple(self.events))
 
 
 def _cron(text: str) -> str:

@@ -57,12 +57,16 @@ def alert_row(about: AlertKey, alert: Alert | None) -> Row:
                 "codes": sorted(alert.codes),
                 "targets": sorted(alert.targets),
                 "since": alert.since,
+                "began": alert.began,
                 "opened_at": alert.opened_at,
                 "told_at": alert.told_at,
-                "headline": alert.headline,
+                "what": alert.what,
+                "about": alert.about,
                 "messages": alert.messages,
                 "cleared_at": alert.cleared_at,
                 "acknowledged": None if known is None else [known.who, known.at, known.until],
+                "gone": dict(alert.gone),
+                "flapping": dict(alert.flapping),
             }
         )
     return row
@@ -116,12 +120,16 @@ def _alerts(connection: sqlite3.Connection) -> Iterator[Alert]:
             frozenset(Code(each) for each in said["codes"] if each in _CODES),
             frozenset(said["targets"]),
             said["since"],
+            said["began"],
             said["opened_at"],
             said["told_at"],
-            said["headline"],
+            said["what"],
+            said["about"],
             said["messages"],
             said["cleared_at"],
             Acknowledgement(*said["acknowledged"]) if said["acknowledged"] else None,
+            said["gone"],
+            {target: (count, since) for target, (count, since) in said["flapping"].items()},
         )
 
 

@@ -9,6 +9,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import chain
 from types import MappingProxyType
 from typing import Final
 
@@ -16,9 +17,11 @@ from config.channel import NO_LABELS, Channel, Match, Silence, Telling
 from config.vocabulary import Code, Severity
 from monitor.known import Known
 from monitor.tell.advice import Site
+from monitor.tell.cause import Causes, Move, base_of, flapping, place
 from monitor.tell.letter import Fate, Letter
 from monitor.tell.lifecycle import Acknowledgement, Alert, AlertKey, Note, review
-from monitor.tell.problem import Member, members, problem_id
+from monitor.tell.mute import Transaction, muted
+from monitor.tell.problem import OUTAGE, Member, members, problem_id
 from monitor.tell.text import Outlook, compose, digest
 
 log = logging.getLogger("certvigil.tell")
@@ -27,6 +30,8 @@ APART: Final = 5
 """So many problems that come up at once are a message each; of more, there is one message about all."""
 _UNSEEN: Final = 5.0
 """Seconds until it is asked again whether a target was looked at."""
+_MUTED: Final = 1.0
+"""Seconds until it is asked again whether a transaction has ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,18 +80,26 @@ def no_changes() -> Changes:
 class Desk:
     """Turns what is believed into letters, and keeps these until they are delivered."""
 
-    def __init__(self, known: Callable[[], Mapping[str, Known]], outlook: Outlook) -> None:
+    def __init__(
+        self,
+        known: Callable[[], Mapping[str, Known]],
+        outlook: Outlook,
+        transactions: Callable[[], Mapping[str, Transaction]] = dict,
+    ) -> None:
+        """Begin with nothing told; `transactions` gives the newest one of each component."""
         self._known = known
         self._outlook = outlook
+        self._transactions = transactions
         self._channels: Mapping[str, Channel] = {}
         self._terms = Telling()
         self._labels: Mapping[str, Mapping[str, str]] = {}
         self._site = Site()
         self._least = Severity.WARNING
-        self._members: dict[str, dict[str, tuple[Member, ...]]] = {}
-        """By the key of the problem, then by target."""
-        self._keys: dict[str, frozenset[str]] = {}
-        """Of the problems that each target is part of."""
+        self._causes = Causes()
+        self._news: set[str] = set()
+        """Targets of which something new may be believed."""
+        self._reached: dict[str, dict[tuple[Code, str], tuple[float, ...]]] = {}
+        """By target: since when each finding has been at least how severe."""
         self._alerts: dict[str, dict[str, Alert]] = {}
         """By the key of the problem, then by channel."""
         self._letters: dict[str, Letter] = {}
@@ -95,13 +108,15 @@ class Desk:
         self._due: dict[str, float] = {}
         """When to review a problem by itself, by its key."""
         self._silent: frozenset[Silence] = frozenset()
+        self._muted: frozenset[str] = frozenset()
         self._changes = no_changes()
 
     def restore(self, kept: Kept) -> None:
         """Begin with what was kept."""
-        for (channel, key), alert in kept.alerts.items():
+        for (channel, key), alert in sorted(kept.alerts.items(), key=lambda each: each[1].opened_at):
             self._alerts.setdefault(key, {})[channel] = alert
             self._touched.add(key)
+            self._causes.restore(key, alert.since, alert.flapping, alert.targets)
         self._letters = dict(kept.letters)
         self._silences = dict(kept.silences)
 
@@ -126,36 +141,95 @@ class Desk:
         for letter in tuple(self._letters.values()):
             if letter.channel not in channels:
                 self._set_letter(replace(letter, fate=Fate.DROPPED, ended_at=letter.ended_at or letter.at))
-        for target in tuple(self._keys.keys() | self._known().keys()):
-            self.observe(target)
-        self._touched.update(self._members, self._alerts)
+        self._news.update(self._causes.targets(), self._known())
+        self._touched.update(self._causes.keys(), self._alerts)
 
     def observe(self, target: str) -> None:
-        """Take note of what is believed of a target now."""
-        known = self._known().get(target)
-        found: dict[str, list[Member]] = {}
-        if known is not None and known.findings:
-            for key, member in members(known):
-                if member.finding.severity.rank >= self._least.rank:
-                    found.setdefault(key, []).append(member)
-        for key in self._keys.pop(target, frozenset()) - found.keys():
+        """Take note, at the next review, of what is believed of a target then."""
+        self._news.add(target)
+
+    def _take_in(self, now: float) -> None:
+        """Take note of what is believed now, of targets in the order in which something began to be wrong with them."""
+        known, news = self._known(), []
+        for target in self._news:
+            believed = known.get(target)
+            if believed is None:
+                self._reached.pop(target, None)
+                self._touched |= self._causes.forget(target)
+            elif believed.findings or believed.last_look is not None:
+                began = min((each.since for each in believed.findings.values()), default=now)
+                news.append((began, target, believed))
+            # What was told of the others stands until they are looked at.
+        self._news.clear()
+        for _, target, believed in sorted(news, key=lambda each: each[:2]):
+            found: dict[str, tuple[Member, ...]] = {}
+            for base, member in self._members_of(believed, now):
+                found[base] = (*found.get(base, ()), member)
+            self._touched |= self._causes.observe(target, found, place(believed), now)
+        self._touched |= self._causes.settle(now)
+        for move in self._causes.take_moves():
+            self._move(move, now)
+
+    def _members_of(self, believed: Known, now: float) -> Iterator[tuple[str, Member]]:
+        """Yield what is wrong with a target, as far as anybody may be told of it, with its base."""
+        before = self._reached.pop(believed.target, {})
+        if not believed.findings:
+            return
+        after = self._reached[believed.target] = {}
+        for base, member in members(believed):
+            found = member.finding
+            last = before.get((found.code, found.subject), (member.since,) * (found.severity.rank + 1))
+            # What is less severe again and then more is so since then.
+            reached = last[: found.severity.rank + 1]
+            after[found.code, found.subject] = reached = reached + (now,) * (found.severity.rank + 1 - len(reached))
+            if found.severity.rank >= self._least.rank:
+                late = reached if any(at != member.since for at in reached) else ()
+                yield base, replace(member, reached=late) if late else member
+
+    def _move(self, move: Move, now: float) -> None:
+        """Have whoever was told of a target in another problem of that base be told of it in the one that it is in."""
+        for key in tuple(self._alerts) if move.base.startswith(OUTAGE) else self._alerts.keys() & _forms(move.base):
+            if key == move.key or base_of(key) != move.base:
+                continue
+            for alert in tuple(self._alerts[key].values()):
+                if move.target in alert.targets:
+                    self._transfer(alert, move, now)
             self._touched.add(key)
-            del self._members[key][target]
-            if not self._members[key]:
-                del self._members[key]
-        for key, those in found.items():
-            if self._members.get(key, {}).get(target) != tuple(those):
-                self._members.setdefault(key, {})[target] = tuple(those)
-                self._touched.add(key)
-        if found:
-            self._keys[target] = frozenset(found)
+
+    def _transfer(self, alert: Alert, move: Move, now: float) -> None:
+        there = self._alerts.get(move.key, {}).get(alert.channel) or replace(
+            alert,
+            key=move.key,
+            codes=frozenset(),
+            targets=frozenset(),
+            opened_at=now,
+            messages=0,
+            cleared_at=None,
+            acknowledged=None,
+            gone={},
+            flapping={},
+        )
+        target = move.target
+        # Gone for ever: that it is wrong is news, and that it is right need be told.
+        there = replace(there, targets=there.targets | {target}, gone={**there.gone, target: 0.0})
+        self._set_alert(move.key, alert.channel, there)
+        left = alert.targets - {target}
+        rest = replace(
+            alert,
+            targets=left,
+            gone={each: at for each, at in alert.gone.items() if each in left},
+            flapping={each: count for each, count in alert.flapping.items() if each in left},
+        )
+        self._set_alert(alert.key, alert.channel, rest if left else None)
 
     def review(self, now: float) -> tuple[Letter, ...]:
         """Return the letters that are to be written at Unix time `now`; they are on the desk already."""
+        self._take_in(now)
+        self._muted = muted(self._transactions(), self._known().values(), now)
         silences = frozenset(each for each in self._all_silences() if now < each.until)
         if silences != self._silent:
             self._silent = silences
-            self._touched.update(self._members)
+            self._touched.update(self._causes.keys())
         for identifier, held in tuple(self._silences.items()):
             if now >= held.silence.until:
                 self._set_silence(identifier, None)
@@ -176,26 +250,20 @@ class Desk:
     def next_review(self) -> float | None:
         """Return the Unix time at which something may have to be said by itself; None for never."""
         times = [*self._due.values(), *(each.until for each in self._silent)]
-        return min(times, default=None)
+        calm = self._causes.next()
+        return min(times if calm is None else [*times, calm], default=None)
 
     def _review(self, key: str, waiting: set[tuple[str, str]], now: float) -> Iterator[Note]:
-        loud: dict[str, list[Member]] = {}
-        quiet: dict[str, list[Member]] = {}
-        for those in self._members.get(key, {}).values():
-            for member in those:
-                for channel in self._told(member):
-                    (quiet if self._is_silenced(member) else loud).setdefault(channel, []).append(member)
-        times: list[float] = []
-        for channel in sorted({*loud, *quiet, *self._alerts.get(key, {})}):
+        loud, held, times = self._audience(key, now)
+        for channel in sorted({*loud, *self._alerts.get(key, {})}):
             alert = self._alerts.get(key, {}).get(channel)
-            wrong, silenced = loud.get(channel, []), quiet.get(channel, [])
-            if alert is not None and not wrong and not silenced and self._is_unseen(alert):
-                times.append(now + _UNSEEN)
-                continue
+            wrong, quiet = loud.get(channel, []), held.get(channel, set())
+            if alert is not None:
+                unsure = self._unsure(alert, {each.target for each in wrong})
+                quiet |= unsure
+                times += [now + _UNSEEN] if unsure else []
             undelivered = alert is not None and (channel, alert.problem) in waiting
-            reviewed = review(
-                (channel, key), alert, wrong, silenced, terms=self._terms, now=now, undelivered=undelivered
-            )
+            reviewed = review((channel, key), alert, wrong, quiet, terms=self._terms, now=now, undelivered=undelivered)
             if reviewed.alert != alert:
                 self._set_alert(key, channel, reviewed.alert)
             if reviewed.next_at is not None:
@@ -205,35 +273,62 @@ class Desk:
         if times:
             self._due[key] = min(times)
 
-    def _told(self, member: Member) -> list[str]:
-        """Return the channels that are told of a finding."""
+    def _audience(self, key: str, now: float) -> tuple[dict[str, list[Member]], dict[str, set[str]], list[float]]:
+        """Return what each channel is to be told of in a problem, of which targets it is not, and when to ask again."""
+        loud: dict[str, list[Member]] = {}
+        held: dict[str, set[str]] = {}
+        times: list[float] = []
+        for member in chain.from_iterable(self._causes.members(key)):
+            for channel, at in self._told(member).items():
+                if now < at:
+                    times.append(at)
+                elif self._is_silenced(member):
+                    held.setdefault(channel, set()).add(member.target)
+                else:
+                    loud.setdefault(channel, []).append(member)
+            if member.component in self._muted:
+                times.append(now + _MUTED)
+        return loud, held, times
+
+    def _told(self, member: Member) -> dict[str, float]:
+        """Return the channels that are told of a finding, and the Unix time from which."""
         found = member.finding
+        chosen: dict[str, float] = {}
         if not self._terms.enabled:
-            return []
+            return chosen
         if not self._terms.routes:
-            chosen = list(self._channels) if found.severity.rank >= Severity.WARNING.rank else []
+            if found.severity.rank >= Severity.WARNING.rank:
+                chosen = dict.fromkeys(self._channels, 0.0)
         else:
-            chosen = [
-                channel
-                for route in self._terms.routes
-                if found.severity.rank >= route.severity.rank and self._is_meant(route.match, member)
-                for channel in route.channels
-            ]
-        # That nothing reaches a channel is told elsewhere.
-        failing = found.subject if found.code is Code.DELIVERY_FAILED else None
-        return [channel for channel in dict.fromkeys(chosen) if channel != failing]
+            for route in self._terms.routes:
+                if found.severity.rank >= route.severity.rank and self._is_meant(route.match, member):
+                    at = member.since_at_least(route.severity) + route.lasting if route.lasting else 0.0
+                    for channel in route.channels:
+                        chosen[channel] = min(at, chosen.get(channel, at))
+        if found.code is Code.DELIVERY_FAILED:
+            # That nothing reaches a channel is told elsewhere.
+            chosen.pop(found.subject, None)
+        return chosen
 
     def _is_silenced(self, member: Member) -> bool:
-        return any(self._is_meant(each.match, member) for each in self._silent)
+        return member.component in self._muted or any(self._is_meant(each.match, member) for each in self._silent)
 
     def _is_meant(self, match: Match, member: Member) -> bool:
         labels = self._labels.get(member.component or "", NO_LABELS)
         return match.holds(member.target, member.component, member.kind, member.finding.code, labels)
 
-    def _is_unseen(self, alert: Alert) -> bool:
-        """Whether one of the targets that an alert is about was not looked at in this run."""
+    def _unsure(self, alert: Alert, wrong: set[str]) -> set[str]:
+        """Return the targets of an alert that are not known to be wrong, nor to be right again.
+
+        They were not looked at in this run, or are under a transaction, or are flapping.
+        """
         known = self._known()
-        return any(target in known and known[target].last_look is None for target in alert.targets)
+        return {
+            target
+            for target in alert.targets - wrong
+            if self._causes.is_flapping(alert.key, target)
+            or (target in known and (known[target].last_look is None or known[target].component in self._muted))
+        }
 
     def _write(self, channel: str, notes: list[Note], now: float) -> Iterator[Letter]:
         if len(notes) > APART:
@@ -369,3 +464,8 @@ class Desk:
         else:
             self._silences[identifier] = held
         self._changes.silences[identifier] = held
+
+
+def _forms(base: str) -> frozenset[str]:
+    """Return the keys that problems of a base have which is no outage's."""
+    return frozenset({base, flapping(base)})

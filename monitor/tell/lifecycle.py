@@ -1,30 +1,38 @@
-"""The life of a problem as one channel is told of it: raised, worsened, reminded, resolved. Pure."""
+"""The life of a problem as one channel is told of it: raised, worsened, eased, reminded, resolved. Pure.
+
+Every message says what is so at its time, and after each the channel believes exactly that: `Alert.targets`. A further
+one is worth sending where that belief has become wrong in a way that matters.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from hashlib import blake2b
+from types import MappingProxyType
 from typing import Final
 
 from config.channel import Telling
 from config.vocabulary import Code, Severity
 from monitor.tell.problem import Member, problem_id
 
-_HOLD: Final = (10.0, 30.0, 90.0, 300.0)
-"""Seconds for which more of the same waits after each message about it; the last repeats.
+HOLD: Final = 7.0
+"""Seconds for which more of the same waits after each message about it: with the gathering of news, ten at most.
 
-So a network that goes dark endpoint by endpoint is a few messages, and what joins an old problem is told at once.
+So a network that goes dark endpoint by endpoint is a few messages, and nothing new is told late.
 """
-
-
-_ASK_AGAIN: Final = 60.0
+GONE: Final = 60.0
+"""Seconds after which a target that is right again counts as right while its problem lasts: wrong again, it is news."""
+_ASK_AGAIN: Final = 10.0
 """Seconds until it is asked again whether what was said has been delivered."""
 
 
 AlertKey = tuple[str, str]
 """Channel, and key of the problem."""
+_NONE_GONE: Final[Mapping[str, float]] = MappingProxyType({})
+_NONE_FLAPPING: Final[Mapping[str, tuple[int, float]]] = MappingProxyType({})
 
 
 class Step(StrEnum):
@@ -32,7 +40,9 @@ class Step(StrEnum):
 
     RAISED = "raised"
     WORSENED = "worsened"
-    """It is more severe, or more is wrong, or more targets are concerned."""
+    """It is more severe, or more is wrong, or more targets are concerned, or others, or they fail in another way."""
+    EASED = "eased"
+    """Half of the targets that the last message named are right again, or more."""
     REMINDED = "reminded"
     RESOLVED = "resolved"
 
@@ -58,17 +68,29 @@ class Alert:
     channel: str
     key: str
     severity: Severity
-    """The worst that was told."""
+    """The worst when it was told last, as are those below."""
     codes: frozenset[Code]
+    """All that were told of it."""
     targets: frozenset[str]
+    """What the channel believes to be concerned."""
     since: float
-    """Unix time, as are the others: since when something was wrong when it was first told."""
+    """Unix time since when something of it was wrong."""
+    began: float
+    """Unix time since when something of it was wrong when it was first told, as are those below."""
     opened_at: float
     told_at: float
-    headline: str
+    what: str
+    """The code of the worst."""
+    about: str = ""
+    """The subject of the certificate that it is about."""
     messages: int = 1
+    """How many there were; none where it only came of another problem so far."""
     cleared_at: float | None = None
     acknowledged: Acknowledgement | None = None
+    gone: Mapping[str, float] = field(default_factory=lambda: _NONE_GONE)
+    """Of the targets, those that are right again, with since when; once that is `GONE` seconds ago, until told anew."""
+    flapping: Mapping[str, tuple[int, float]] = field(default_factory=lambda: _NONE_FLAPPING)
+    """Of the targets, those that were told to be flapping, with how often they had failed since which Unix time."""
 
     @property
     def problem(self) -> str:
@@ -81,6 +103,14 @@ class Alert:
         whole = f"{self.channel}\0{self.key}\0{self.opened_at!r}\0{self.messages}"
         return blake2b(whole.encode(errors="surrogatepass"), digest_size=8).hexdigest()
 
+    @property
+    def headline(self) -> str:
+        """What is wrong, of what and where."""
+        where = min(self.targets, default="") if len(self.targets) == 1 else f"{len(self.targets)} targets"
+        if self.targets and self.targets <= self.flapping.keys():
+            return f"flapping: {where}, {self.what} {max(self.flapping.values())[0]} times"
+        return f"{self.what}: {self.about} on {where}" if self.about else f"{self.what}: {where}"
+
 
 @dataclass(frozen=True, slots=True)
 class Note:
@@ -91,6 +121,8 @@ class Note:
     """As it is once this is said."""
     members: tuple[Member, ...]
     """What is wrong now, the worst first; empty where it is resolved."""
+    recovered: tuple[str, ...] = ()
+    """The targets that the channel was told of, and that are no more concerned: right again, or watched no longer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,122 +139,149 @@ class Reviewed:
 def review(
     about: AlertKey,
     alert: Alert | None,
-    members: Sequence[Member],
-    silenced: Sequence[Member] = (),
+    members: Collection[Member],
+    held: AbstractSet[str] = frozenset(),
     *,
     terms: Telling,
     now: float,
     undelivered: bool = False,
 ) -> Reviewed:
-    """Return what is to be said of a problem that shows in `members`, and quietly in `silenced`, at Unix time `now`.
+    """Return what is to be said at Unix time `now` of a problem that shows in `members`.
 
-    While what was said before is `undelivered`, only that it is more severe is worth another message.
+    Of the targets that are `held` nothing is said, neither that they are wrong nor that they are right. While what was
+    said before is `undelivered`, only that it is more severe is worth another message.
     """
+    ordered = tuple(_worst_first(members))
     if alert is None:
-        return _raised(about, members, terms, now) if members else Reviewed(None)
-    if not members and not silenced:
-        cleared_at = now if alert.cleared_at is None else min(alert.cleared_at, now)
-        due = cleared_at + terms.resolved_after
-        if now < due:
-            return Reviewed(replace(alert, cleared_at=cleared_at), next_at=due)
-        said = replace(alert, cleared_at=cleared_at, messages=alert.messages + 1, told_at=now)
-        return Reviewed(None, Note(Step.RESOLVED, said, ()))
-    targets = frozenset(each.target for each in members)
-    # What was concerned, is not, and will be again is news then.
-    alert = replace(alert, cleared_at=None, targets=alert.targets & (targets | {each.target for each in silenced}))
-    if not members:
-        return Reviewed(alert)
-    return _open(alert, tuple(_worst_first(members)), targets, terms, now, undelivered=undelivered)
+        if not ordered:
+            return Reviewed(None)
+        worst = ordered[0]
+        alert = Alert(
+            *about, worst.finding.severity, frozenset(), frozenset(), worst.since, worst.since, now, now, "", messages=0
+        )
+        return _tell(Step.RAISED, alert, ordered, held, terms, now=now)
+    alert = replace(alert, gone=_gone(alert, {each.target for each in members}, held, now))
+    if ordered:
+        return _open(replace(alert, cleared_at=None), ordered, held, terms, now=now, undelivered=undelivered)
+    if held & alert.targets:
+        return Reviewed(replace(alert, cleared_at=None))
+    if not alert.targets:
+        return Reviewed(None)
+    cleared_at = now if alert.cleared_at is None else min(alert.cleared_at, now)
+    due = cleared_at + terms.resolved_after
+    if now < due:
+        return Reviewed(replace(alert, cleared_at=cleared_at), next_at=due)
+    said = replace(alert, cleared_at=cleared_at, messages=alert.messages + 1, told_at=now)
+    return Reviewed(None, Note(Step.RESOLVED, said, (), tuple(sorted(alert.targets))))
 
 
-def _raised(about: AlertKey, members: Sequence[Member], terms: Telling, now: float) -> Reviewed:
-    worst, *_ = ordered = tuple(_worst_first(members))
-    alert = Alert(
-        *about,
-        worst.finding.severity,
-        frozenset(each.finding.code for each in members),
-        frozenset(each.target for each in members),
-        min(each.since for each in members),
-        now,
-        now,
-        headline(ordered),
-    )
-    return Reviewed(alert, Note(Step.RAISED, alert, ordered), _reminder(alert, terms))
+def _gone(alert: Alert, present: AbstractSet[str], held: AbstractSet[str], now: float) -> Mapping[str, float]:
+    """Return which of the targets that were told are right again, since when."""
+    gone = {}
+    for target in alert.targets:
+        at = alert.gone.get(target)
+        if target in held or target in present:
+            # For less than that, it has never been right.
+            if at is not None and now - at >= GONE:
+                gone[target] = at
+        else:
+            gone[target] = now if at is None else min(at, now)
+    return gone
 
 
 def _open(
     alert: Alert,
     members: tuple[Member, ...],
-    targets: frozenset[str],
+    held: AbstractSet[str],
     terms: Telling,
-    now: float,
     *,
+    now: float,
     undelivered: bool,
 ) -> Reviewed:
-    worst = members[0].finding.severity
-    codes = frozenset(each.finding.code for each in members)
     acknowledged = alert.acknowledged if alert.acknowledged and alert.acknowledged.holds(now) else None
-    step: Step | None = None
-    # A clock that was set back must not put anything off for longer.
-    waited = now - alert.told_at if now >= alert.told_at else float("inf")
-    hold = _HOLD[min(alert.messages, len(_HOLD)) - 1]
-    held = False
-    if worst.rank > alert.severity.rank:
-        step = Step.WORSENED
-    elif undelivered:
+    alert = replace(alert, acknowledged=acknowledged)
+    if alert.messages == 0 or members[0].finding.severity.rank > alert.severity.rank:
+        return _tell(Step.WORSENED if alert.messages else Step.RAISED, alert, members, held, terms, now=now)
+    if undelivered:
         return Reviewed(alert, next_at=now + _ASK_AGAIN)
-    elif codes - alert.codes or (targets - alert.targets and acknowledged is None):
-        held = waited < hold
-        step = None if held else Step.WORSENED
-    if step is None and acknowledged is None:
-        interval = terms.remind[alert.severity]
-        if interval is not None and now >= alert.told_at + interval:
-            step = Step.REMINDED
-    if step is None:
-        alert = replace(alert, acknowledged=acknowledged)
-        due = [alert.told_at + hold] if held else []
-        return Reviewed(alert, next_at=min((*due, *_times(alert, terms)), default=None))
+    times = []
+    # A clock that was set back must not put anything off for longer.
+    free_at = alert.told_at + HOLD if now >= alert.told_at else now
+    if _is_worse(alert, members):
+        if now >= free_at:
+            return _tell(Step.WORSENED, alert, members, held, terms, now=now)
+        times.append(free_at)
+    if acknowledged is not None:
+        times += [] if acknowledged.until is None else [acknowledged.until]
+        return Reviewed(alert, next_at=min(times, default=None))
+    eased_at = _eased_at(alert, members, held)
+    if eased_at is not None:
+        if now >= max(eased_at, free_at):
+            return _tell(Step.EASED, alert, members, held, terms, now=now)
+        times.append(max(eased_at, free_at))
+    interval = terms.remind[members[0].finding.severity]
+    if interval is not None:
+        if now >= alert.told_at + interval:
+            return _tell(Step.REMINDED, alert, members, held, terms, now=now)
+        times.append(alert.told_at + interval)
+    return Reviewed(alert, next_at=min(times, default=None))
+
+
+def _is_worse(alert: Alert, members: Sequence[Member]) -> bool:
+    """Whether more is wrong than was told, in kind, in number or in other targets."""
+    codes = {each.finding.code for each in members}
+    present = {each.target for each in members}
+    flapping = {each.target for each in members if each.flaps}
+    if codes - alert.codes or (flapping ^ alert.flapping.keys()) & present & alert.targets:
+        return True
+    return alert.acknowledged is None and bool(present - alert.targets or present & alert.gone.keys())
+
+
+def _eased_at(alert: Alert, members: Sequence[Member], held: AbstractSet[str]) -> float | None:
+    """Return the Unix time from which half of the targets have been right for long enough; None where they are not."""
+    wrong = held | {each.target for each in members}
+    times = sorted(at for target, at in alert.gone.items() if target not in wrong)
+    half = (len(alert.targets) + 1) // 2
+    return times[half - 1] + GONE if 0 < half <= len(times) else None
+
+
+def _tell(
+    step: Step, alert: Alert, members: tuple[Member, ...], held: AbstractSet[str], terms: Telling, *, now: float
+) -> Reviewed:
+    worst = members[0]
+    present = frozenset(each.target for each in members)
+    since = min(each.since for each in members)
+    recovered = tuple(sorted(alert.targets - present - held))
+    severity = worst.finding.severity
     alert = replace(
         alert,
-        severity=max(worst, alert.severity, key=lambda each: each.rank),
-        codes=alert.codes | codes,
-        targets=targets | alert.targets,
+        severity=severity,
+        codes=alert.codes.union(each.finding.code for each in members),
+        targets=present | (alert.targets & held),
+        since=since,
+        began=min(alert.began, since),
         told_at=now,
-        headline=headline(members),
+        what=str(worst.finding.code),
+        about=worst.about,
         messages=alert.messages + 1,
+        cleared_at=None,
         acknowledged=None,
+        gone={target: at for target, at in alert.gone.items() if target in held},
+        flapping={each.target: (each.flaps, each.since) for each in members if each.flaps},
     )
-    return Reviewed(alert, Note(step, alert, members), _reminder(alert, terms))
+    interval = terms.remind[severity]
+    return Reviewed(alert, Note(step, alert, members, recovered), None if interval is None else now + interval)
 
 
-def _times(alert: Alert, terms: Telling) -> tuple[float, ...]:
-    if alert.acknowledged is not None:
-        return () if alert.acknowledged.until is None else (alert.acknowledged.until,)
-    reminder = _reminder(alert, terms)
-    return () if reminder is None else (reminder,)
-
-
-def _reminder(alert: Alert, terms: Telling) -> float | None:
-    interval = terms.remind[alert.severity]
-    return None if interval is None else alert.told_at + interval
-
-
-def _worst_first(members: Sequence[Member]) -> list[Member]:
+def _worst_first(members: Collection[Member]) -> list[Member]:
     return sorted(
         members,
         key=lambda each: (
             -each.finding.severity.rank,
             each.finding.code is Code.CLIENT_REJECTS,
+            bool(each.flaps),
             str(each.finding.code),
             each.target,
             each.finding.subject,
         ),
     )
-
-
-def headline(members: Sequence[Member]) -> str:
-    """Return what is wrong, of what and where, of members that come the worst first."""
-    worst = members[0]
-    targets = {each.target for each in members}
-    where = worst.target if len(targets) == 1 else f"{len(targets)} targets"
-    return f"{worst.finding.code}: {worst.about} on {where}" if worst.about else f"{worst.finding.code}: {where}"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Final
 
-from config.vocabulary import Code, TargetKind
+from config.vocabulary import Code, Severity, TargetKind
 from monitor.known import Known, Raised
 from probes.certificate import Certificate
 from probes.finding import Finding
@@ -27,6 +27,8 @@ _OF_THE_LEAF: Final = frozenset({Code.HOSTNAME_MISMATCH, Code.COMMON_NAME_ONLY, 
 """Whose subject is a name or a client."""
 _AT_LARGE: Final = frozenset({Code.UNREACHABLE, Code.UNREADABLE})
 """What befalls many targets for one reason outside of them, as a network or a disk that is gone."""
+OUTAGE: Final = "outage "
+"""How the base of these begins: which targets have one cause, `monitor.tell.cause` knows."""
 _POSITION: Final = re.compile(r"position (\d{1,4})")
 
 
@@ -44,10 +46,20 @@ class Member:
     """The subject of the certificate that it is about; printable."""
     location: str = ""
     """The path or the address of the target; printable."""
+    reached: tuple[float, ...] = ()
+    """Unix times since when it is at least how severe, from the least on, where that is later than `since`."""
+    flaps: int = 0
+    """How often it began since then, of a target that is flapping; its severity is the worst of these times."""
+    wrong_now: bool = True
+    """Whether it is so at this moment, which only of a flapping target it need not be."""
+
+    def since_at_least(self, severity: Severity) -> float:
+        """Return the Unix time since when it is at least that severe."""
+        return self.reached[severity.rank] if severity.rank < len(self.reached) else self.since
 
 
 def members(known: Known) -> Iterator[tuple[str, Member]]:
-    """Yield each finding of a target, with the key of the problem that it is part of.
+    """Yield each finding of a target, with the base of the problem that it is part of.
 
     That a client rejects is a consequence: it belongs to the worst that is wrong with what is presented.
     """
@@ -55,8 +67,8 @@ def members(known: Known) -> Iterator[tuple[str, Member]]:
     worst = max(causes, key=lambda each: (each.finding.severity.rank, str(each.finding.code)), default=None)
     for each in known.findings.values():
         cause = worst if worst is not None and each.finding.code is Code.CLIENT_REJECTS else each
-        key, about = _problem(known, cause.finding)
-        yield key, Member(known.target, known.kind, known.component, each.finding, each.since, about, known.location)
+        base, about = _problem(known, cause.finding)
+        yield base, Member(known.target, known.kind, known.component, each.finding, each.since, about, known.location)
 
 
 def problem_id(key: str) -> str:
@@ -69,7 +81,7 @@ def _is_cause(raised: Raised) -> bool:
 
 
 def _problem(known: Known, found: Finding) -> tuple[str, str]:
-    """Return the key of the problem that a finding is part of, and what certificate it is about."""
+    """Return the base of the problem that a finding is part of, and what certificate it is about."""
     if known.kind is TargetKind.SELF:
         return f"{found.code} {known.target} {found.subject}", ""
     if found.code in _CERTIFICATE and known.presented:
@@ -78,7 +90,10 @@ def _problem(known: Known, found: Finding) -> tuple[str, str]:
             return f"certificate {found.subject}", found.subject
         return f"certificate {concerned.sha256}", concerned.subject
     if found.code in _AT_LARGE:
-        return str(found.code), ""
+        if known.kind is TargetKind.COMPONENT:
+            # The actor, of which there is one for all components.
+            return f"{found.code} {found.subject}", ""
+        return f"{OUTAGE}{found.code}", ""
     return f"{found.code} {known.component or known.target}", ""
 
 

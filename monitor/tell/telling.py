@@ -32,6 +32,7 @@ from monitor.tell.couriers import Couriers
 from monitor.tell.desk import Changes, Desk, Held, Kept, no_changes
 from monitor.tell.letter import Fate, Letter, attempted, deliverable, pause, waiting
 from monitor.tell.lifecycle import Alert
+from monitor.tell.mute import Transaction
 from monitor.tell.problem import Member
 from monitor.tell.pulse import Pulse
 from monitor.tell.text import Outlook, notice
@@ -46,7 +47,8 @@ _LONGEST: Final = 0.5
 _BURST: Final = 20
 """So many targets at once are worth waiting for more."""
 _BURST_QUIET: Final = 0.5
-_BURST_LONGEST: Final = 10.0
+_BURST_LONGEST: Final = 3.0
+"""With `lifecycle.HOLD`, ten seconds: nothing new is told later than that."""
 _RECORD_WITHIN: Final = 10.0
 """Seconds that a letter waits for its record, so that it has the same id after a crash; then it is delivered anyhow."""
 _FIRST_LOOK_WITHIN: Final = 60.0
@@ -108,14 +110,18 @@ class Telling:
         report: Callable[[tuple[Finding, ...]], None],
         *,
         outlook: Outlook = nothing_happens,
+        transactions: Callable[[], Mapping[str, Transaction]] = dict,
     ) -> None:
-        """Begin with nothing told; `report` takes what is wrong with telling itself."""
+        """Begin with nothing told; `report` takes what is wrong with telling itself.
+
+        `transactions` gives the newest one of each component: nobody is told of what is under one.
+        """
         self._known = known
         self._keeper = keeper
         self._counts = counts
         self._report = report
         self._config = config
-        self._desk = Desk(known, outlook)
+        self._desk = Desk(known, outlook, transactions)
         self._couriers = Couriers()
         self._pulse = Pulse(time.monotonic())
         self._digested = self._digest_at = 0.0

@@ -154,6 +154,7 @@ def _title(note: Note, host: str) -> str:
     word = {
         Step.RAISED: f"{severity}",
         Step.WORSENED: f"{severity}, worse than before",
+        Step.EASED: f"{severity}, less than before",
         Step.REMINDED: f"{severity}, still",
         Step.RESOLVED: "resolved",
     }[note.step]
@@ -164,8 +165,8 @@ def _body(note: Note, outlook: Outlook, site: Site, now: float) -> Iterator[_Lin
     alert = note.alert
     if note.step is Step.RESOLVED:
         cleared = now if alert.cleared_at is None else alert.cleared_at
-        yield _Line(f"It was wrong from {moment(alert.since)} until {moment(cleared)}. There is nothing to do.")
-        yield from _were_concerned(sorted(alert.targets), site.host)
+        yield _Line(f"It was wrong from {moment(alert.began)} until {moment(cleared)}. There is nothing to do.")
+        yield from _were_concerned(note.recovered, site.host)
         return
     members = note.members
     reasons = [each for each in members if each.finding.code is not Code.CLIENT_REJECTS] or list(members)
@@ -176,6 +177,7 @@ def _body(note: Note, outlook: Outlook, site: Site, now: float) -> Iterator[_Lin
         yield _Line(f"and {len(details) - _DETAILS} more like these")
     yield _Line(f"Since {moment(min(each.since for each in members))}.")
     yield from _concerned(members, site.host)
+    yield from _recovered(note.recovered)
     yield _Line(f"Whom it hurts: {_clients(members) or hurts(members[0])}.")
     sentences = list(dict.fromkeys(filter(None, map(outlook, members))))
     happens = "; ".join(shown(each) for each in sentences[:3])
@@ -195,7 +197,7 @@ def _concerned(members: Sequence[Member], host: str) -> Iterator[_Line]:
     for target, those in list(found.items())[:LISTED]:
         codes = ", ".join(dict.fromkeys(str(each.finding.code) for each in those))
         component = f", component {shown(those[0].component)}" if those[0].component else ""
-        yield _Line(f"{shown(target)}{_at(those[0])}: {codes}{component}", item=True)
+        yield _Line(f"{shown(target)}{_at(those[0])}: {codes}{component}{_flapping(those[0])}", item=True)
     if len(found) > LISTED:
         yield _Line(f"and {len(found) - LISTED} more", item=True)
     yield _Line("")
@@ -219,6 +221,19 @@ def _were_concerned(targets: Sequence[str], host: str) -> Iterator[_Line]:
 def _how_many(count: int, host: str, verb: str) -> str:
     where = f" on {shown(host)}" if host else ""
     return f"{verb} one target{where}:" if count == 1 else f"{verb} {count} targets{where}:"
+
+
+def _flapping(member: Member) -> str:
+    if not member.flaps:
+        return ""
+    now = "" if member.wrong_now else "; at this moment it is well"
+    return f", flapping: {member.flaps} times since {moment(member.since)}{now}"
+
+
+def _recovered(targets: Sequence[str]) -> Iterator[_Line]:
+    if targets:
+        more = f" and {len(targets) - LISTED} more" if len(targets) > LISTED else ""
+        yield _Line(f"No longer concerned: {', '.join(map(shown, targets[:LISTED]))}{more}.")
 
 
 def _clients(members: Iterable[Member]) -> str:

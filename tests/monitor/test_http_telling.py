@@ -47,7 +47,7 @@ def test_what_was_told_is_shown(unix: httpx.Client) -> None:
     (alert,), (letter,), (silence,) = told["alerts"], told["undelivered"], told["silences"]
     assert (alert["problem"], alert["channel"], alert["severity"]) == (ALERT.problem, "ops", "warning")
     assert (alert["targets"], alert["codes"]) == (2, ["expired", "unreadable"])
-    assert alert["headline"] == r"unreadable: \udcff"
+    assert alert["headline"] == r"unreadable: CN=\udcff on 2 targets"
     assert alert["acknowledged"]["who"] == "root (uid 0, pid 1)"
     assert letter == {
         "id": LETTER.id,

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from config.channel import Telling
 from config.vocabulary import Code, Severity
-from monitor.tell.lifecycle import Acknowledgement, Alert, Note, Reviewed, Step, review
+from monitor.tell.lifecycle import GONE, HOLD, Acknowledgement, Alert, Note, Reviewed, Step, review
 from monitor.tell.problem import Member
 from probes.finding import finding
 from tests.monitor.tell_kit import at, member
@@ -58,7 +58,7 @@ def test_it_is_worse_at_once_where_it_is_more_severe() -> None:
     assert step(told(eased.alert, 1002.0, member("a", at(Severity.CRITICAL)))) is None
 
 
-def test_more_targets_are_told_together_and_ever_less_often() -> None:
+def test_more_targets_are_told_together_and_none_late() -> None:
     alert, times, now = opened(), [], 1000.0
     targets = [member("a")]
     while now < 2000.0:
@@ -71,7 +71,7 @@ def test_more_targets_are_told_together_and_ever_less_often() -> None:
             assert step(reviewed) is Step.WORSENED
             assert len(reviewed.note.members) == len(targets)
             times.append(now)
-    assert times == [1010.0, 1040.0, 1130.0, 1430.0, 1730.0]
+    assert times == [1000.0 + HOLD * number for number in range(1, 143)]
 
 
 def test_what_joins_an_old_problem_is_told_at_once() -> None:
@@ -80,10 +80,59 @@ def test_what_joins_an_old_problem_is_told_at_once() -> None:
 
 
 def test_a_target_that_recovered_and_fails_again_is_news() -> None:
-    alert = opened(1000.0, member("a"), member("b"))
-    without = told(alert, 2000.0, member("a"))
+    alert = opened(1000.0, member("a"), member("b"), member("c"))
+    without = told(alert, 2000.0, member("a"), member("c"))
     assert step(without) is None
-    assert step(told(without.alert, 3000.0, member("a"), member("b"))) is Step.WORSENED
+    soon = told(without.alert, 2000.0 + GONE - 1, member("a"), member("b"), member("c"))
+    assert (step(soon), soon.alert) == (None, alert)
+    later = told(without.alert, 2000.0 + GONE, member("a"), member("b"), member("c"))
+    assert step(later) is Step.WORSENED
+    assert later.alert is not None
+    assert later.alert.gone == {}
+
+
+def test_what_is_said_is_what_is_so_then() -> None:
+    alert = opened(
+        1000.0, member("a", at(Severity.CRITICAL), since=100.0), member("b", at(Severity.WARNING), since=900.0)
+    )
+    eased = told(alert, 5000.0, member("b", at(Severity.WARNING), since=900.0))
+    assert (step(eased), eased.next_at) == (None, 5000.0 + GONE)
+    eased = told(eased.alert, 5000.0 + GONE, member("b", at(Severity.WARNING), since=900.0))
+    assert eased.note is not None
+    assert (eased.note.step, eased.note.recovered) == (Step.EASED, ("a",))
+    said = eased.note.alert
+    assert (said.severity, said.since, set(said.targets)) == (Severity.WARNING, 900.0, {"b"})
+    assert said.headline == "expiring: CN=a.example on b"
+    # What was told to be less is worse once it is as it was.
+    assert step(told(said, 5061.0, member("b", at(Severity.CRITICAL)))) is Step.WORSENED
+    reminded = told(said, 5060.0 + 7 * DAY, member("b", at(Severity.WARNING), since=900.0))
+    assert step(reminded) is Step.REMINDED
+
+
+def test_half_of_what_was_told_is_right_again_before_that_is_worth_a_message() -> None:
+    many = [member(str(number)) for number in range(100)]
+    alert, sizes, now = opened(1000.0, *many), [], 1000.0
+    while len(many) > 1:
+        many.pop()
+        now += 2 * GONE
+        reviewed = told(alert, now, *many)
+        later = told(reviewed.alert, now + GONE, *many)
+        if later.note:
+            sizes.append(len(later.note.members))
+        assert later.alert is not None
+        alert = later.alert
+    assert sizes == [50, 25, 12, 6, 3, 1]
+
+
+def test_what_becomes_flapping_and_what_fails_for_good_then_is_news() -> None:
+    alert = opened(1000.0, member("a"))
+    flapping = told(alert, 2000.0, replace(member("a"), flaps=3))
+    assert flapping.note is not None
+    assert flapping.note.step is Step.WORSENED
+    assert flapping.note.alert.headline == "flapping: a, expired 3 times"
+    more = told(flapping.alert, 3000.0, replace(member("a"), flaps=30))
+    assert step(more) is None
+    assert step(told(more.alert, 4000.0, member("a"))) is Step.WORSENED
 
 
 def test_it_is_told_again_after_a_while_by_its_severity() -> None:
@@ -129,9 +178,9 @@ def test_an_acknowledgement_may_end() -> None:
 
 
 def test_what_is_silenced_is_neither_raised_nor_reminded_nor_resolved() -> None:
-    assert told(None, 1000.0, silenced=[member("a")]) == Reviewed(None)
+    assert told(None, 1000.0, held={"a"}) == Reviewed(None)
     alert = opened()
-    quiet = told(alert, 1000.0 + 30 * DAY, silenced=[member("a")])
+    quiet = told(alert, 1000.0 + 30 * DAY, held={"a"})
     assert (step(quiet), quiet.alert) == (None, alert)
 
 
@@ -139,7 +188,7 @@ def test_while_it_was_not_delivered_only_what_is_more_severe_is_worth_a_message(
     alert = opened(1000.0, member("a", at(Severity.WARNING)))
     many = [member(str(number), at(Severity.WARNING)) for number in range(100)]
     waits = told(alert, 1000.0 + 30 * DAY, *many, undelivered=True)
-    assert (step(waits), waits.next_at) == (None, 1060.0 + 30 * DAY)
+    assert (step(waits), waits.next_at) == (None, 1010.0 + 30 * DAY)
     assert step(told(alert, 1000.0, member("a", at(Severity.CRITICAL)), undelivered=True)) is Step.WORSENED
 
 

@@ -38,8 +38,10 @@ def test_that_a_client_rejects_belongs_to_what_it_rejects_it_for() -> None:
     assert keys(known("a", REJECTED)) == {f"certificate {LEAF.sha256}"}
 
 
-def test_what_befalls_many_at_once_is_one_problem() -> None:
-    assert keys(*(known(f"web{number}", UNREACHABLE) for number in range(1000))) == {"unreachable"}
+def test_what_befalls_many_at_once_has_its_cause_elsewhere() -> None:
+    assert keys(*(known(f"web{number}", UNREACHABLE) for number in range(1000))) == {"outage unreachable"}
+    gone = finding(Code.UNREACHABLE, "no actor", "actor")
+    assert keys(*(known(each, gone, presented=(), kind=TargetKind.COMPONENT) for each in "ab")) == {"unreachable actor"}
 
 
 def test_what_concerns_a_component_is_one_problem_for_each_component() -> None:

@@ -41,9 +41,9 @@ def test_a_daemon_without_targets_does_all_that_it_is_asked_to() -> None:
         (0.45, 0.0, 19, 0.05),
         (0.5, 0.0, 19, 0.0),
         (0.5, 0.0, 20, 0.5),
-        (9.9, 0.0, 1000, 0.1),
-        (10.0, 0.0, 1000, 0.0),
-        (3.0, 0.6, 1000, 0.0),
+        (2.9, 0.0, 1000, 0.1),
+        (3.0, 0.0, 1000, 0.0),
+        (2.0, 0.6, 1000, 0.0),
     ],
 )
 def test_little_waits_for_half_a_second_and_a_burst_until_it_is_over(

@@ -27,12 +27,16 @@ ALERT = Alert(
     frozenset({Code.UNREADABLE, Code.EXPIRED}),
     frozenset({"/a path that is no text: \udcff", "web"}),
     1.0,
+    0.5,
     2.0,
     3.0,
-    "unreadable: \udcff",
+    "unreadable",
+    "CN=\udcff",
     4,
     5.0,
     Acknowledgement("root (uid 0, pid 1)", 6.0, None),
+    {"web": 7.0},
+    {"/a path that is no text: \udcff": (8, 9.0)},
 )
 MESSAGE = Message("title", "text\nmore 🔒", "**text**", "brief", Tone.FAILURE)
 LETTER = Letter("0123456789abcdef", "ops", ("01234567",), MESSAGE, 7.0, Fate.PENDING, 8, frozenset({1, 2}), "why")

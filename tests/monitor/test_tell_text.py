@@ -96,7 +96,8 @@ def test_every_message_says_which_host() -> None:
 
 def test_what_is_resolved_says_from_when_until_when_and_where_it_was() -> None:
     note = raised(member("a"), member("b"))
-    said = message(replace(note, step=Step.RESOLVED, members=(), alert=replace(note.alert, cleared_at=NOW)))
+    cleared = replace(note.alert, cleared_at=NOW)
+    said = message(replace(note, step=Step.RESOLVED, members=(), alert=cleared, recovered=("a", "b")))
     assert said.text.split("\n")[:5] == [
         "It was wrong from 1970-01-01 00:01:40Z until 2027-01-15 08:00:00Z. There is nothing to do.",
         "",
@@ -112,6 +113,7 @@ def test_each_step_is_told_apart() -> None:
     assert titles == {
         Step.RAISED: "[warning] web1.example.com: expiring: CN=a.example on a",
         Step.WORSENED: "[warning, worse than before] web1.example.com: expiring: CN=a.example on a",
+        Step.EASED: "[warning, less than before] web1.example.com: expiring: CN=a.example on a",
         Step.REMINDED: "[warning, still] web1.example.com: expiring: CN=a.example on a",
         Step.RESOLVED: "[resolved] web1.example.com: expiring: CN=a.example on a",
     }
