@@ -20,6 +20,7 @@ from dataclasses import asdict
 from typing import Any, Final
 
 from actions.deliver import Message, Outcome, Receipt, beat, deliver
+from config.text import printable
 
 _COMMAND: Final = (sys.executable, "-P", "-m", "actions.courier")
 _NOT_FOR_IT: Final = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
@@ -75,11 +76,12 @@ class Courier:
         end = time.monotonic() + timeout
         try:
             process = self._begun()
-        except OSError:
-            process = None
+        except OSError as error:
+            return Receipt(Outcome.NO_COURIER, cause=error.strerror or type(error).__name__)
         if process is None:
-            return Receipt(Outcome.FAILED)
+            return Receipt(Outcome.NO_COURIER, cause="certvigil is stopping")
         receipt: Receipt | None = None
+        lost = Receipt(Outcome.LOST)
         answer: bytes | None = b""
         try:
             answer = _exchange(process, json.dumps(task).encode() + b"\n", end)
@@ -87,12 +89,12 @@ class Courier:
             receipt = Receipt(Outcome(said["outcome"]), said["status"])
         except (OSError, ValueError, TypeError, KeyError):
             # It is not what it should be, or is no more.
-            receipt = None
+            lost = Receipt(Outcome.TIMED_OUT) if answer is None else _why_lost(process)
         with self._lock:
             self._busy = False
             if receipt is None or self._ended:
                 self._kill()
-        return receipt or Receipt(Outcome.TIMED_OUT if answer is None else Outcome.FAILED)
+        return receipt or lost
 
     def _begun(self) -> subprocess.Popen[bytes] | None:
         """Return the process, None where there shall be none any more."""
@@ -105,7 +107,7 @@ class Courier:
                     _COMMAND,
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
-                    stderr=subprocess.DEVNULL,
+                    stderr=subprocess.PIPE,
                     bufsize=0,
                     cwd="/",
                     env={name: value for name, value in os.environ.items() if name not in _NOT_FOR_IT},
@@ -120,13 +122,28 @@ class Courier:
         if process is None:
             return
         process.kill()
-        for pipe in (process.stdin, process.stdout):
+        for pipe in (process.stdin, process.stdout, process.stderr):
             if pipe is not None:
                 with suppress(OSError):
                     pipe.close()
         # What waits for a dead disk cannot be killed: it is left behind.
         with suppress(subprocess.TimeoutExpired):
             process.wait(_REAPED_WITHIN)
+
+
+def _why_lost(process: subprocess.Popen[bytes]) -> Receipt:
+    """Return what became of a delivery whose process ended: where it has an error to show, it never began.
+
+    Once it works its errors go nowhere, so nothing in what it shows can come from a URL.
+    """
+    assert process.stderr is not None  # noqa: S101 (it was begun with one)
+    try:
+        process.wait(_REAPED_WITHIN)
+        words = os.read(process.stderr.fileno(), _MOST) if _await(process.stderr.fileno(), select.POLLIN, 0.0) else b""
+    except (OSError, subprocess.TimeoutExpired):
+        return Receipt(Outcome.LOST)
+    cause = words.decode(errors="replace").strip().rpartition("\n")[2]
+    return Receipt(Outcome.NO_COURIER, cause=printable(cause, 200)) if cause else Receipt(Outcome.LOST)
 
 
 def _exchange(process: subprocess.Popen[bytes], said: bytes, end: float) -> bytes | None:

@@ -29,7 +29,11 @@ class Outcome(StrEnum):
     UNSUPPORTED = "unsupported"
     """Apprise knows no such URL."""
     FAILED = "failed"
-    """The plug-in failed, or its process ended."""
+    """The plug-in failed."""
+    NO_COURIER = "no_courier"
+    """Nothing was tried: the process that delivers could not be started."""
+    LOST = "lost"
+    """The process that delivers ended under way, so nobody knows what became of the message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +43,14 @@ class Receipt:
     outcome: Outcome
     status: int | None = None
     """What an HTTP service answered with, where that is known."""
+    cause: str = ""
+    """Why the process that delivers could not be started, in the words of the operating system."""
 
     @property
     def why(self) -> str:
         """What happened, to follow the name of a URL in a sentence."""
-        return _WHY[self.outcome] if self.status is None else f"answered with status {self.status}"
+        why = _WHY[self.outcome] if self.status is None else f"answered with status {self.status}"
+        return f"{why} ({self.cause})" if self.cause else why
 
 
 _WHY: Final = {
@@ -52,7 +59,9 @@ _WHY: Final = {
     Outcome.UNREACHABLE: "could not be reached",
     Outcome.TIMED_OUT: "did not answer in time",
     Outcome.UNSUPPORTED: "is nothing that apprise can deliver to",
-    Outcome.FAILED: "failed within apprise",
+    Outcome.FAILED: "made apprise's plug-in fail",
+    Outcome.NO_COURIER: "was not tried, since certvigil's own process that delivers could not be started",
+    Outcome.LOST: "may have taken the message: certvigil's own process that delivers ended under way",
 }
 
 

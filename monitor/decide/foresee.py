@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
+from actions.deliver import Tone
 from actions.ending import Cause, Outcome
 from config.model import Config
 from config.policy import Notify
@@ -18,6 +19,7 @@ from monitor.tell import news
 from monitor.tell.advice import Site
 from monitor.tell.desk import Desk
 from monitor.tell.letter import Fate
+from monitor.tell.text import notice
 from probes.certificate import Certificate, Key
 from probes.finding import Finding
 
@@ -75,7 +77,9 @@ class Audience:
         names = {each.target: each.target for each in ended}
         for each in news.committed(ended, names, self._config.telling, self._labels, {}):
             if each.channel in self._config.channels:
-                yield Told(now, each.channel, each.title)
+                name, host = each.name, self._config.host
+                _, message = notice(name, each.channel, host, each.title, each.sentences, Tone.SUCCESS)
+                yield Told(now, each.channel, message.title)
         for letter in self._desk.review(now):
             self._desk.amend(replace(letter, fate=Fate.DELIVERED, ended_at=now))
             yield Told(now, letter.channel, letter.message.title)
