@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final
 
-from config.model import Component, Config
+from config.model import Component, Config, Settings
 from config.text import printable
 from config.vocabulary import Code, FileRole, TargetKind
 from monitor.tell.problem import Member
@@ -32,11 +32,12 @@ class Site:
     components: Mapping[str, Component] = field(default_factory=lambda: MappingProxyType({}))
     runbook: str | None = None
     """The begin of a URL to which the code of a finding is appended."""
+    state_directory: str = Settings().state_directory
 
     @classmethod
     def of(cls, config: Config) -> Site:
         """Return the site that `config` describes."""
-        return cls(config.host, config.components, config.telling.runbook)
+        return cls(config.host, config.components, config.telling.runbook, config.settings.state_directory)
 
     def component(self, member: Member) -> Component | None:
         """Return the component of what a finding is about."""
@@ -64,33 +65,55 @@ def _remedy(member: Member) -> Remedy:
             return _OF_TARGETS.get(code, _ask_history)
 
 
-def hurts(member: Member) -> str:
-    """Return whom a problem hurts of which `member` is the worst, and that no client was seen to reject."""
-    if member.kind is TargetKind.COMPONENT:
-        return "nobody: what is in use stays in use"
-    by_code = _HURT_AT_ENDPOINTS if member.kind is TargetKind.ENDPOINT else _HURT
-    return by_code.get(member.finding.code, "nobody yet")
+def hurts(members: Sequence[Member]) -> str:
+    """Return whom a problem hurts that no client was seen to reject, where its worst member comes first."""
+    code = members[0].finding.code
+    # What is served hurts more than what lies on disk.
+    member = next(
+        (each for each in members if each.kind is TargetKind.ENDPOINT and each.finding.code is code), members[0]
+    )
+    match member.kind:
+        case TargetKind.COMPONENT:
+            return _HURT_BY_ACTIONS.get(code, "nobody: what is in use stays in use")
+        case TargetKind.ENDPOINT:
+            return _HURT_AT_ENDPOINTS.get(code, _REJECTED_ELSEWHERE if code in _REJECTABLE else "nobody yet")
+        case _:
+            return _HURT.get(code, _REJECTED_WHERE_SERVED if code in _REJECTABLE else "nobody yet")
 
 
+_REJECTABLE: Final = frozenset(
+    {
+        *(Code.EXPIRED, Code.NOT_YET_VALID, Code.INCOMPLETE_CHAIN, Code.UNTRUSTED_ISSUER, Code.SELF_SIGNED),
+        *(Code.BAD_SIGNATURE, Code.INVALID_CA, Code.PATH_REJECTED, Code.HOSTNAME_MISMATCH),
+    }
+)
+"""What clients that validate do not accept."""
+_REJECTED_ELSEWHERE: Final = "no client that is watched; others that validate may reject it"
+_REJECTED_WHERE_SERVED: Final = "nobody where it is not served; where it is, clients that validate reject it"
 _HURT: Final[Mapping[Code, str]] = {
-    Code.EXPIRED: "no client that is watched; each to which it is presented",
-    Code.KEY_MISMATCH: "nobody until the server reads its files again; then it fails, or goes on without TLS",
+    Code.EXPIRING: "nobody yet; from its end on, every client that validates",
+    Code.KEY_MISMATCH: "nobody until the server is reloaded; then it fails, or goes on without TLS",
     Code.KEY_EXPOSED: "nobody yet; whoever reads the key can pose as the server",
-    Code.UNREADABLE: "nobody yet; the server may not be able to read it either",
-    Code.NO_CERTIFICATE: "nobody until the server reads its files again; then it may fail",
+    Code.UNREADABLE: "nobody yet; perhaps the server cannot read it either",
+    Code.NO_CERTIFICATE: "nobody until the server is reloaded; then it may fail",
     Code.DELIVERY_FAILED: "those who should have been told",
     Code.CLOCK_SUSPECT: "nobody; nothing is replaced without a person meanwhile",
     Code.DATABASE_DEGRADED: "nobody; what happens meanwhile is not remembered",
     Code.CONFIG_REJECTED: "nobody; the configuration that was read before holds",
 }
 _HURT_AT_ENDPOINTS: Final[Mapping[Code, str]] = {
+    Code.EXPIRING: "nobody yet; from its end on, every client that validates",
     Code.UNREACHABLE: "whoever connects there",
     Code.NO_CERTIFICATE: "whoever connects there",
-    Code.EXPIRED: "no client that is watched; others that validate",
     Code.NOT_SERVED: "nobody before the certificate that is served ends",
     Code.ENDPOINTS_DISAGREE: "nobody yet; what a client is presented depends on the address",
     Code.OBSOLETE_PROTOCOL: "nobody yet; who can change the traffic may read it",
     Code.WEAK_CIPHER: "nobody yet; who can record the traffic may read it",
+}
+_HURT_BY_ACTIONS: Final[Mapping[Code, str]] = {
+    Code.COMPONENT_FROZEN: "perhaps whoever connects: whether its service is well is not known",
+    Code.ACTION_FAILED: "nobody, as far as is known; what was to be mended is not",
+    Code.UNREACHABLE: "nobody; nothing is replaced meanwhile",
 }
 
 
@@ -100,6 +123,7 @@ def by_itself(member: Member) -> str:
 
 
 _BY_ITSELF: Final[Mapping[Code, str]] = {
+    Code.EXPIRING: "nothing replaces it; it ends at the time given above",
     Code.UNREACHABLE: "certvigil goes on looking, and tells when there is an answer again",
     Code.UNREADABLE: "certvigil looks again as soon as something changes there",
     Code.NOT_YET_VALID: "it becomes valid at the time given above",
@@ -115,68 +139,80 @@ _BY_ITSELF: Final[Mapping[Code, str]] = {
 # Remedies
 
 
-def _replace(members: Sequence[Member], site: Site) -> Iterator[str]:
-    changeable, others = _apart(members, site)
-    if changeable:
-        names = " ".join(_word(each.name) for each in changeable[:_AT_ONCE])
-        yield (
-            "put the new certificate, its intermediates and its key into NEW.pem, then: "
-            f"certvigil replace {names} --from NEW.pem"
-        )
-        if len(changeable) > _AT_ONCE:
-            yield f"the same for {len(changeable) - _AT_ONCE} more components"
-    yield from _by_hand(others, site, _replace_by_hand)
+@dataclass(frozen=True, slots=True)
+class _Renewal:
+    """Gives a component other files: by `certvigil replace` where it may, else by hand."""
+
+    what: str
+    """What is to be in the file that the command is given."""
+    by_hand: Callable[[Member, Site], str]
+    file: str = "NEW.pem"
+
+    def __call__(self, members: Sequence[Member], site: Site) -> Iterator[str]:
+        changeable, others = _apart(members, site)
+        if changeable:
+            names = " ".join(_word(each.name) for each in changeable[:_AT_ONCE])
+            yield f"put {self.what} into {self.file}, then: certvigil replace {names} --from {self.file}"
+            if len(changeable) > _AT_ONCE:
+                yield f"the same for {len(changeable) - _AT_ONCE} more components"
+        yield from _by_hand(others, site, self.by_hand)
 
 
-def _replace_by_hand(member: Member, site: Site) -> str:
+def _new_by_hand(member: Member, site: Site) -> str:
     component = site.component(member)
     if component is not None:
-        files = component.artefacts.files
-        return f"{_put(files)}, and have the server of {_word(component.name)} read its files again"
+        what = {
+            FileRole.CERTIFICATE: "certificate",
+            FileRole.KEY: "key",
+            FileRole.CHAIN: "intermediates",
+            FileRole.COMBINED: "certificate, its intermediates and its key",
+            FileRole.KEYSTORE: "certificate, its intermediates and its key",
+        }
+        if FileRole.CHAIN not in component.artefacts.files:
+            what[FileRole.CERTIFICATE] = "certificate and its intermediates"
+        files = component.artefacts.files.items()
+        puts = " and ".join(f"the new {what[role]} into {_word(path)}" for role, path in files)
+        return f"put {puts}, and reload the server of {_word(component.name)}"
     if member.kind is TargetKind.FILE:
-        return f"put the new certificate into {_word(_where(member))}, and have the server that uses it read it again"
+        return f"put the new certificate into {_word(_where(member))}, and reload the server that uses it"
     return f"install the new certificate on the server that answers at {_word(_where(member))}"
 
 
-def _put(files: Mapping[FileRole, str]) -> str:
-    """Return which files to give what, for people who do by hand what certvigil may not."""
-    what = {
-        FileRole.CERTIFICATE: "certificate" if FileRole.CHAIN in files else "certificate and its intermediates",
-        FileRole.KEY: "key",
-        FileRole.CHAIN: "intermediates",
-        FileRole.COMBINED: "certificate, its intermediates and its key",
-        FileRole.KEYSTORE: "certificate, its intermediates and its key",
-    }
-    return "put " + " and ".join(f"the new {what[role]} into {_word(path)}" for role, path in files.items())
-
-
-def _complete(members: Sequence[Member], site: Site) -> Iterator[str]:
-    changeable, others = _apart(members, site)
-    if changeable:
-        names = " ".join(_word(each.name) for each in changeable[:_AT_ONCE])
-        yield (
-            "put the certificate and all its intermediates, in any order, into CHAIN.pem (the key may stay), then: "
-            f"certvigil replace {names} --from CHAIN.pem"
-        )
-        if len(changeable) > _AT_ONCE:
-            yield f"the same for {len(changeable) - _AT_ONCE} more components"
-    yield from _by_hand(others, site, _complete_by_hand)
-
-
-def _complete_by_hand(member: Member, site: Site) -> str:
+def _chain_by_hand(member: Member, site: Site) -> str:
     component = site.component(member)
     files = {} if component is None else component.artefacts.files
+    what = "the intermediates that are needed, and no others"
     for role in (FileRole.CHAIN, FileRole.COMBINED, FileRole.CERTIFICATE, FileRole.KEYSTORE):
         if role in files:
-            return f"put the right intermediates into {_word(files[role])}, and have the server read it again"
+            return f"put {what}, into {_word(files[role])}, and reload the server"
     if member.kind is TargetKind.FILE:
-        return f"put the right intermediates into {_word(_where(member))}, and have the server that uses it read it"
-    return f"have the server that answers at {_word(_where(member))} present the right intermediates"
+        return f"put {what}, into {_word(_where(member))}, and reload the server that uses it"
+    return f"have the server that answers at {_word(_where(member))} present {what}"
+
+
+def _key_by_hand(member: Member, site: Site) -> str:
+    component = site.component(member)
+    path = None if component is None else component.artefacts.files.get(FileRole.KEY)
+    if path is None:
+        return _new_by_hand(member, site)
+    return f"put the key that belongs to the certificate into {_word(path)}, or give both anew, before a reload"
+
+
+_replace: Final = _Renewal("the new certificate, its intermediates and its key", _new_by_hand)
+_rechain: Final = _Renewal(
+    "the certificate and its intermediates, in any order (the key may stay),", _chain_by_hand, "CHAIN.pem"
+)
+_rekey: Final = _Renewal("the certificate, its intermediates and the key that belongs to them", _key_by_hand)
+
+
+def _reissue(_members: Sequence[Member], _: Site) -> Iterator[str]:
+    yield "nothing on this host; whoever issues the certificate can mend it with the next one"
 
 
 def _activate(members: Sequence[Member], site: Site) -> Iterator[str]:
     changeable, others = _apart(members, site)
-    yield from (f"certvigil activate {_word(each.name)}" for each in changeable[:_MOST])
+    for each in changeable[:_MOST]:
+        yield f"have its service take up what is on disk: certvigil activate {_word(each.name)}"
     if len(changeable) > _MOST:
         yield f"the same for {len(changeable) - _MOST} more components"
     yield from _by_hand(
@@ -212,7 +248,7 @@ def _configure_tls(members: Sequence[Member], site: Site) -> Iterator[str]:
 
 
 def _await_begin(members: Sequence[Member], site: Site) -> Iterator[str]:
-    yield "see whether the clock of this host is right (date -u); if it is, use the former certificate until then"
+    yield "see whether the clock of this host is right: date -u; if it is, use the former certificate until then, or:"
     yield from _replace(members, site)
 
 
@@ -269,33 +305,36 @@ def _set_clock(_members: Sequence[Member], _: Site) -> Iterator[str]:
     yield "see whether the clock is right and synchronised: timedatectl"
 
 
-def _see_disk(_members: Sequence[Member], _: Site) -> Iterator[str]:
-    yield "see whether the disk with the state directory is full or fails; which it is: certvigil config show"
+def _see_disk(_members: Sequence[Member], site: Site) -> Iterator[str]:
+    yield f"see whether the disk is full or fails: df -h {_word(site.state_directory)}"
 
 
 def _try_channels(members: Sequence[Member], _: Site) -> Iterator[str]:
     for each in members[:_MOST]:
         name = _word(each.finding.subject)
-        yield f"certvigil notify test {name}; then certvigil notify retry {name}, or drop {name}"
+        yield f"see whether the channel works: certvigil notify test {name}"
+        yield f"what was given up: certvigil notify retry {name} delivers it, certvigil notify drop {name} forgets it"
 
 
 def _check_config(_members: Sequence[Member], _: Site) -> Iterator[str]:
-    yield "put it right, then: certvigil config check && certvigil reload"
+    yield "mend what this names: certvigil config check; then: certvigil reload"
 
 
 _OF_TARGETS: Final[Mapping[Code, Remedy]] = {
     **dict.fromkeys(
         (
             *(Code.EXPIRED, Code.EXPIRING, Code.UNTRUSTED_ISSUER, Code.SELF_SIGNED, Code.BAD_SIGNATURE),
-            *(Code.INVALID_CA, Code.PATH_REJECTED, Code.HOSTNAME_MISMATCH, Code.COMMON_NAME_ONLY, Code.KEY_MISMATCH),
+            *(Code.INVALID_CA, Code.PATH_REJECTED, Code.HOSTNAME_MISMATCH, Code.COMMON_NAME_ONLY),
             *(Code.WEAK_KEY, Code.WEAK_SIGNATURE, Code.NO_CERTIFICATE),
         ),
         _replace,
     ),
     **dict.fromkeys(
-        (Code.INCOMPLETE_CHAIN, Code.WRONG_ORDER, Code.UNNEEDED_CERTIFICATE, Code.ROOT_PRESENTED), _complete
+        (Code.INCOMPLETE_CHAIN, Code.WRONG_ORDER, Code.UNNEEDED_CERTIFICATE, Code.ROOT_PRESENTED), _rechain
     ),
     **dict.fromkeys((Code.NOT_SERVED, Code.ENDPOINTS_DISAGREE), _activate),
+    **dict.fromkeys((Code.VALIDITY_TOO_LONG, Code.NONCONFORMING), _reissue),
+    Code.KEY_MISMATCH: _rekey,
     Code.NOT_YET_VALID: _await_begin,
     Code.CLIENT_REJECTS: _see_cause,
     Code.UNREACHABLE: _look_there,

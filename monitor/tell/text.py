@@ -178,7 +178,7 @@ def _body(note: Note, outlook: Outlook, site: Site, now: float) -> Iterator[_Lin
     yield _Line(f"Since {moment(min(each.since for each in members))}.")
     yield from _concerned(members, site.host)
     yield from _recovered(note.recovered)
-    yield _Line(f"Whom it hurts: {_clients(members) or hurts(members[0])}.")
+    yield _Line(f"Whom it hurts: {_clients(members) or hurts(members)}.")
     sentences = list(dict.fromkeys(filter(None, map(outlook, members))))
     happens = "; ".join(shown(each) for each in sentences[:3])
     yield _Line(f"By itself: {happens or by_itself(members[0])}.")
