@@ -38,6 +38,8 @@ class Courier:
         self._process: subprocess.Popen[bytes] | None = None
         self._lock = threading.Lock()
         self._busy = self._ended = False
+        self._has_answered = False
+        """This process has, so that it had loaded what it needs."""
 
     @property
     def pid(self) -> int | None:
@@ -77,9 +79,9 @@ class Courier:
         try:
             process = self._begun()
         except OSError as error:
-            return Receipt(Outcome.NO_COURIER, cause=error.strerror or type(error).__name__)
+            return Receipt(Outcome.NOT_STARTED, cause=error.strerror or type(error).__name__)
         if process is None:
-            return Receipt(Outcome.NO_COURIER, cause="certvigil is stopping")
+            return Receipt(Outcome.NOT_STARTED, cause="certvigil is stopping")
         receipt: Receipt | None = None
         lost = Receipt(Outcome.LOST)
         answer: bytes | None = b""
@@ -87,14 +89,33 @@ class Courier:
             answer = _exchange(process, json.dumps(task).encode() + b"\n", end)
             said = json.loads(answer or b"null")
             receipt = Receipt(Outcome(said["outcome"]), said["status"])
+            self._has_answered = True
         except (OSError, ValueError, TypeError, KeyError):
             # It is not what it should be, or is no more.
-            lost = Receipt(Outcome.TIMED_OUT) if answer is None else _why_lost(process)
+            lost = Receipt(Outcome.TIMED_OUT) if answer is None else self._why_lost(process)
         with self._lock:
             self._busy = False
             if receipt is None or self._ended:
                 self._kill()
         return receipt or lost
+
+    def _why_lost(self, process: subprocess.Popen[bytes]) -> Receipt:
+        """Return what became of a delivery whose process ended: one that never answered and ended itself never began.
+
+        Once it works its errors go nowhere, so nothing in what it shows can come from a URL.
+        """
+        assert process.stderr is not None  # noqa: S101 (it was begun with one)
+        try:
+            status = process.wait(_REAPED_WITHIN)
+            shows = _await(process.stderr.fileno(), select.POLLIN, 0.0)
+            words = os.read(process.stderr.fileno(), _MOST) if shows else b""
+        except (OSError, subprocess.TimeoutExpired):
+            return Receipt(Outcome.LOST)
+        # Python ends with a status of its own where it finds no module; a plug-in that crashes ends by a signal.
+        if self._has_answered or status <= 0:
+            return Receipt(Outcome.LOST)
+        cause = words.decode(errors="replace").strip().rpartition("\n")[2] or f"it ended with status {status}"
+        return Receipt(Outcome.NOT_STARTED, cause=printable(cause, 200))
 
     def _begun(self) -> subprocess.Popen[bytes] | None:
         """Return the process, None where there shall be none any more."""
@@ -103,6 +124,7 @@ class Courier:
                 return None
             if self._process is None or self._process.poll() is not None:
                 self._kill()
+                self._has_answered = False
                 self._process = subprocess.Popen(
                     _COMMAND,
                     stdin=subprocess.PIPE,
@@ -129,21 +151,6 @@ class Courier:
         # What waits for a dead disk cannot be killed: it is left behind.
         with suppress(subprocess.TimeoutExpired):
             process.wait(_REAPED_WITHIN)
-
-
-def _why_lost(process: subprocess.Popen[bytes]) -> Receipt:
-    """Return what became of a delivery whose process ended: where it has an error to show, it never began.
-
-    Once it works its errors go nowhere, so nothing in what it shows can come from a URL.
-    """
-    assert process.stderr is not None  # noqa: S101 (it was begun with one)
-    try:
-        process.wait(_REAPED_WITHIN)
-        words = os.read(process.stderr.fileno(), _MOST) if _await(process.stderr.fileno(), select.POLLIN, 0.0) else b""
-    except (OSError, subprocess.TimeoutExpired):
-        return Receipt(Outcome.LOST)
-    cause = words.decode(errors="replace").strip().rpartition("\n")[2]
-    return Receipt(Outcome.NO_COURIER, cause=printable(cause, 200)) if cause else Receipt(Outcome.LOST)
 
 
 def _exchange(process: subprocess.Popen[bytes], said: bytes, end: float) -> bytes | None:

@@ -30,7 +30,7 @@ class Outcome(StrEnum):
     """Apprise knows no such URL."""
     FAILED = "failed"
     """The plug-in failed."""
-    NO_COURIER = "no_courier"
+    NOT_STARTED = "not_started"
     """Nothing was tried: the process that delivers could not be started."""
     LOST = "lost"
     """The process that delivers ended under way, so nobody knows what became of the message."""
@@ -60,7 +60,7 @@ _WHY: Final = {
     Outcome.TIMED_OUT: "did not answer in time",
     Outcome.UNSUPPORTED: "is nothing that apprise can deliver to",
     Outcome.FAILED: "made apprise's plug-in fail",
-    Outcome.NO_COURIER: "was not tried, since certvigil's own process that delivers could not be started",
+    Outcome.NOT_STARTED: "was not tried, since certvigil's own process that delivers could not be started",
     Outcome.LOST: "may have taken the message: certvigil's own process that delivers ended under way",
 }
 

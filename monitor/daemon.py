@@ -131,6 +131,7 @@ class Daemon:
             self.counters,
             self._telling_fails,
             outlook=lambda member: outlook(self.decider.standing(member.component or member.target)),
+            transactions=lambda: self.steward.transactions(),  # noqa: PLW0108 (which is made last)
         )
         self.decider = Decider(
             lambda: self.config,
@@ -155,7 +156,13 @@ class Daemon:
             helpers=helpers,
         )
         self._prober = Prober(self._judge, config.settings.concurrency)
-        self.steward = Steward(self.beliefs, self.decider.standing, self.decider.touch, self._steward_changed)
+        self.steward = Steward(
+            self.beliefs,
+            self.decider.standing,
+            self.decider.touch,
+            self._steward_changed,
+            look_again=self._component_changed,
+        )
         self.web = WebServer(self, config.settings)
         self._tasks: set[asyncio.Task[Any]] = set()
 

@@ -34,6 +34,7 @@ from monitor.decide.situation import Approval, Attempt, Candidate, Result, resul
 from monitor.events import Action, ActionEnded
 from monitor.known import Known
 from monitor.situations import Done
+from monitor.tell.mute import Transaction
 from monitor.watch.watcher import Change, Watcher
 from probes.finding import Finding, finding
 from probes.judge.time import moment
@@ -52,6 +53,10 @@ LONGEST_ANSWER_AFTER: Final = 120.0
 """Seconds that looking, which other acts may hold up, takes at most."""
 SILENCE: Final = 30.0
 """Seconds without a word after which an actor that is followed counts as gone."""
+MISSED_AT_START: Final = 60.0
+"""Seconds after the daemon's start after which an actor that was not met is missed: it may start later, and slowly."""
+MISSED: Final = 10.0
+"""Seconds after which an actor that is gone is missed: one that is restarted is back before."""
 _PENDING: Final = frozenset(
     {Standing.ACT, Standing.AWAIT_APPROVAL, Standing.AWAIT_WINDOW, Standing.AWAIT_RETRY, Standing.PLAN}
 )
@@ -127,8 +132,14 @@ class Steward:
     _attempts: dict[str, deque[Attempt]] = field(default_factory=dict)
     """What was tried and not even begun, by component."""
     _orders: asyncio.Queue[Decision] = field(default_factory=lambda: asyncio.Queue(MOST_ORDERS))
+    look_again: Callable[[str], None] = lambda _component: None
+    """Called with each component whose transaction has ended: what is believed of it may be what was so during that."""
     _acting: str = ""
     """The component to which something is being done; empty for none."""
+    _acting_since: float = 0.0
+    """Unix time."""
+    _missed_at: float = field(default_factory=lambda: time.monotonic() + MISSED_AT_START)
+    """Monotonic time from which an actor that is not there is missed."""
     _agenda: Agenda = field(default_factory=Agenda)
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
     _connection: asyncio.StreamWriter | None = None
@@ -175,6 +186,22 @@ class Steward:
         attempts = sorted((*recent, *self._attempts.get(name, ())), key=lambda each: each.ended)
         candidate = Candidate(offer.candidate, offer.since, "", offer.not_after) if offer.candidate else None
         return Done(tuple(attempts), candidate, tuple(self._approvals()), self._held(name))
+
+    def transactions(self) -> Mapping[str, Transaction]:
+        """Return the newest transaction of each component, under way or ended."""
+        newest = {
+            name: Transaction(each.began, each.at)
+            for name, recent in self.account.recent.items()
+            for each in recent
+            if each.outcome is not Outcome.REFUSED
+        }
+        if self.actor is None:
+            for record in self.account.unfinished.values():
+                plan = record.data.get("plan", record.data)
+                newest.update(dict.fromkeys(map(str, plan.get("components", ())), Transaction(record.at)))
+        if self._acting:
+            newest[self._acting] = Transaction(self._acting_since)
+        return newest
 
     def _held(self, name: str) -> str:
         if self.actor is not None:
@@ -246,6 +273,7 @@ class Steward:
                 why = printable(f"nobody answers on {self.config.settings.actor.socket}: {error}")
             if self.actor is None:
                 log.warning("the actor is gone: %s", why)
+                self._missed_at = time.monotonic() + MISSED
             self.actor, self.clock = why, None
             self._touch_all()
             self._say(time.time())
@@ -267,6 +295,9 @@ class Steward:
                 if caught_up and (end is not None or record.event in _NEWS):
                     self._consider_all()
                     self._touch_all()
+                if caught_up and end is not None:
+                    for name in end.components:
+                        self.look_again(name)
             elif (clock := document.get("clock")) != self.clock:
                 self.clock = clock
                 self._touch_all()
@@ -400,7 +431,7 @@ class Steward:
             plan = self._plans[decision.case] = str(answer["plan"]["hash"])
         if decision.standing is not Standing.ACT:
             return
-        self._acting = name
+        self._acting, self._acting_since = name, time.time()
         why = "; ".join(each.because for each in decision.reasons)
         log.info("having %s carried out: %s of %s", plan[:16], wish.kind, name)
         answer = await self._ask(
@@ -458,9 +489,12 @@ class Steward:
         return Known(actions_of(name), TargetKind.COMPONENT, printable(self._inbox(name)), name)
 
     def _say(self, now: float) -> None:
-        """Say what is the matter with each component; where no actor was ever met, there is nothing to say."""
+        """Say what is the matter with each component; where no actor was ever met, there is nothing to say.
+
+        Until an actor that is gone is missed, what was said before stands.
+        """
         self.on_change()
-        if not self._met:
+        if not self._met or (self.actor is not None and time.monotonic() < self._missed_at):
             return
         for charge in self.charges(now):
             if charge.mode is Mode.OBSERVE and charge.frozen is None and charge.last is None:

@@ -128,7 +128,7 @@ def test_a_courier_that_cannot_be_started_is_called_that(
 ) -> None:
     monkeypatch.setattr(actions.courier, "_COMMAND", command)
     receipt = courier.deliver(MESSAGE, receiver.url("T0KEN"), PATIENCE)
-    assert receipt.outcome is Outcome.NO_COURIER
+    assert receipt.outcome is Outcome.NOT_STARTED
     assert cause in receipt.why
     assert receipt.why.startswith("was not tried, since certvigil's own process that delivers could not be started (")
     assert "T0KEN" not in receipt.why
@@ -147,7 +147,7 @@ def test_ending_ends_what_hangs_and_nothing_begins_after_it(courier: Courier, re
     thread.join(PATIENCE)
     assert receipts == [Receipt(Outcome.LOST)]
     assert courier.deliver(MESSAGE, receiver.url(), PATIENCE) == Receipt(
-        Outcome.NO_COURIER, cause="certvigil is stopping"
+        Outcome.NOT_STARTED, cause="certvigil is stopping"
     )
     assert courier.pid is None
 

@@ -29,6 +29,7 @@ telling:
       target: ["mail*"]
       kind: [file]
       finding: [expired]
+      for: 5m
     - {{channels: [ops], severity: notice, events: [committed]}}
   digest: {{channels: [ops], cron: "0 7 * * mon", timezone: Europe/Zurich}}
   remind: {{critical: 4h, warning: never}}
@@ -60,7 +61,7 @@ def test_telling_is_understood_in_full(loaded: Loaded, secrets: tuple[str, str])
     assert config.telling == Telling(
         enabled=False,
         routes=(
-            Route(("ops",), Severity.CRITICAL, match),
+            Route(("ops",), Severity.CRITICAL, match, 300.0),
             Route(("ops",), Severity.NOTICE, events=(ToldEvent.COMMITTED,)),
         ),
         digest=Digest(("ops",), "0 7 * * mon", "Europe/Zurich"),

@@ -12,6 +12,7 @@ from config.vocabulary import Code, Severity, TargetKind
 from monitor.known import Known, Raised
 from monitor.tell.desk import Desk
 from monitor.tell.letter import Letter
+from monitor.tell.mute import Transaction
 from monitor.tell.problem import Member
 from monitor.tell.telling import nothing_happens
 from probes.certificate import Certificate
@@ -68,9 +69,10 @@ class Office:
     terms: Telling = field(default_factory=Telling)
     beliefs: dict[str, Known] = field(default_factory=dict)
     letters: list[Letter] = field(default_factory=list)
+    transactions: dict[str, Transaction] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.desk = Desk(lambda: self.beliefs, nothing_happens)
+        self.desk = Desk(lambda: self.beliefs, nothing_happens, lambda: self.transactions)
         self.desk.reconfigure(self.channels, self.terms)
 
     def believe(self, *those: Known) -> None:

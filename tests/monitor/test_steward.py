@@ -7,13 +7,15 @@ import json
 import os
 import urllib.request
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.lab.client import presented
-from tests.monitor.acting import ISSUER, Actor, House, fresh, house
+from tests.lab.receivers import Receiver
+from tests.monitor.acting import ISSUER, NAME, Actor, House, fresh, house
 from tests.monitor.running import Running, certvigil, series
 
 SECRET = "32 random bytes"
@@ -28,9 +30,11 @@ def web() -> Iterator[House]:
 
 
 @contextmanager
-def both(web: House, component: Mapping[str, object], rescan: str = "5s") -> Iterator[tuple[Running, Actor]]:
+def both(
+    web: House, component: Mapping[str, object], rescan: str = "5s", **more: object
+) -> Iterator[tuple[Running, Actor]]:
     """Give a daemon and an actor that go by the same configuration."""
-    document = {**web.document(component, approvals_over_api=True), "rescan": rescan}
+    document = {**web.document(component, approvals_over_api=True), "rescan": rescan, **more}
     daemon = Running(document)
     token = {"sha256": hashlib.sha256(SECRET.encode()).hexdigest(), "scopes": ["approve"]}
     daemon.configure({**document, "web": {"listen": [daemon.web], "tokens": {"robot": token}}})
@@ -171,6 +175,50 @@ def test_an_actor_that_goes_away_is_missed_and_one_that_comes_back_is_met(web: H
         assert "certvigil only observes" in certvigil("status", "--socket", daemon.socket).stdout
         actor.start()
         daemon.wait_for(lambda: "unreachable" not in daemon.findings("web/actions"), "its return")
+
+
+def test_an_actor_is_given_its_time_at_the_start_of_the_daemon_before_it_is_missed(web: House) -> None:
+    with both(web, {"mode": "approve"}) as (daemon, actor):
+        daemon.wait_for(lambda: "web/actions" in _targets(daemon), "the target")
+        daemon.stop()
+        actor.stop(patience=60.0)
+        daemon.start()
+        # Said in the same breath: nobody answers.
+        daemon.wait_for(lambda: _no_actor(daemon).startswith("nobody answers"), "that")
+        assert daemon.findings("web/actions") == set()
+        actor.start()
+        daemon.wait_for(lambda: daemon.metrics().get(series("actor_up")) == 1, "the daemon meeting the actor")
+        assert not daemon.happened("raised", code="unreachable")
+
+
+def _no_actor(daemon: Running) -> str:
+    return str(daemon.ask("/api/v1/status")["no_actor"])
+
+
+def test_an_endpoint_that_is_dark_while_its_server_is_restarted_by_a_transaction_is_nobodys_news(
+    web: House, cleanup: ExitStack
+) -> None:
+    receiver = cleanup.enter_context(Receiver())
+    nginx = [str(each) for each in web.component()["service"]["reload"]]  # type: ignore[index]
+    # To anybody who connects meanwhile it does not answer.
+    pause = 'p=$(cat {0}); all="$p $(pgrep -P $p)"; kill -STOP $all; sleep 5; kill -CONT $all; exec {1}'
+    script = pause.format(f"{web.server.directory}/nginx.pid", " ".join(nginx))
+    service = {**web.component()["service"], "reload": ["/bin/sh", "-c", script]}  # type: ignore[dict-item]
+    endpoints = [{"address": web.server.address, "name": NAME, "every": "0.5s", "timeout": "0.5s"}]
+    changed = {"mode": "auto", "allowed_issuers": [ISSUER], "service": service, "endpoints": endpoints}
+    channel: dict[str, object] = {
+        "channels": {"ops": {"urls": [receiver.url("x")]}},
+        "telling": {"resolved_after": "0.5s"},
+    }
+    with both(web, changed, "5s", **channel) as (daemon, _):
+        web.put(fresh())
+        daemon.wait_until("raised", code="unreachable")
+        daemon.wait_until("ended", target="web/actions", outcome="committed")
+        daemon.wait_for(lambda: daemon.happened("cleared", code="unreachable"), "its answer")
+        daemon.configure({**json.loads(Path(daemon.config_file).read_text()), "colour": "blue"})
+        assert certvigil("reload", "--socket", daemon.socket).returncode == 1
+        daemon.wait_for(lambda: receiver.accepted, "what is told of something else after it")
+        assert [got.title for got in receiver.accepted] == ["[warning] config_rejected: certvigil"]
 
 
 def _targets(daemon: Running) -> list[str]:
