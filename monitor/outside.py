@@ -43,6 +43,8 @@ def doubts(config: Config, document: Document) -> Iterator[Doubt]:
         yield from _intermediates(client)
     for channel in config.channels.values():
         yield from _channel(channel)
+    if config.settings.web.config_file is not None:
+        yield from _web(config.settings.web.config_file)
     seen: set[Service] = set()
     for component in config.components.values():
         if component.service is not None and component.service not in seen:
@@ -71,6 +73,15 @@ def _intermediates(client: Client) -> Iterator[Doubt]:
         if problem:
             where = ("clients", client.name, "intermediates", index)
             yield Doubt(where, f"{printable(path)}: {problem}, expected intermediate certificates")
+
+
+def _web(path: str) -> Iterator[Doubt]:
+    from monitor.http.webconfig import read_web_config  # noqa: PLC0415 (loads the web server)
+
+    found = read_web_config(path)
+    if isinstance(found, tuple):
+        for mistake in found:
+            yield Doubt(("web", "config_file"), str(mistake))
 
 
 _SILENT: Final = logging.CRITICAL + 1

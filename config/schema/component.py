@@ -73,7 +73,7 @@ class ComponentService(Section):
     reload: CommandLine | None = None
     """Takes up new files without an interruption."""
     restart: CommandLine | None = None
-    """Ends it and starts it again."""
+    """Ends it and starts it again; needed beside `reload`, too, for a service that a reload left dead."""
     stop: CommandLine | None = None
     """Ends it."""
     start: CommandLine | None = None
@@ -108,7 +108,10 @@ class ComponentService(Section):
                 writes=tuple(self.writes),
             )
         if self.restart is None:
-            raise ValueError("given without 'restart', expected 'restart' or 'unit'")
+            raise ValueError(
+                "given without 'restart', expected 'restart' or 'unit': where a reload leaves the service dead, only a "
+                "restart brings it back onto the old files"
+            )
         return Service(
             restart=tuple(self.restart),
             test=test,
@@ -166,7 +169,7 @@ class Component(Section):
     service: Annotated[ComponentService | None, BeforeValidator(_named), Field(json_schema_extra=_or_name)] = None
     """How the service is put onto new files, or the name of one of `services`; without it, certvigil only watches."""
     allowed_issuers: list[str] = []
-    """Issuers, such as "CN=Corp Issuing CA 3,O=Corp", whose certificates may be installed; by default any."""
+    """Whose certificates may be installed, such as "CN=Corp CA 3,O=Corp"; "O=Corp" is each CA that says so."""
     mode: Annotated[Mode, Field(strict=False)] = _COMPONENT.mode
     """How far a candidate in the component's inbox is taken without a person: observe, plan, approve or auto."""
     write_mode: Annotated[WriteMode, Field(strict=False)] = _COMPONENT.write_mode

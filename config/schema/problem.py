@@ -33,7 +33,10 @@ def problems(
         found = shown(each["input"] if mark is None or mark.text is None else mark.text)
         if any(whole[: len(secret)] == secret for secret in _SECRET) and isinstance(each["input"], str):
             found = "text"
-        yield Problem(whole, _problem_text(each, found, path, schema))
+        text = _problem_text(each, found, path, schema)
+        # A guess would tell what a variable stands for.
+        guess = getattr(each.get("ctx", {}).get("error"), "guess", "") if mark is None or mark.text is None else ""
+        yield Problem(whole, f"{text} (did you mean '{guess}'?)" if guess else text)
 
 
 _SECRET: Final = (("channels",), ("telling", "heartbeat"))

@@ -31,7 +31,7 @@ def check(path: str) -> int:
     if mistakes:
         return _print(mistakes)
     files, endpoints = len(config.watches) + len(config.files), len(config.endpoints)
-    more = f", {len(warnings)} warnings" if warnings else ""
+    more = f", warnings: {len(warnings)}" if warnings else ""
     sys.stdout.write(f"{path}: ok, {files} files and patterns, {endpoints} endpoints{more}\n")
     return 0
 

@@ -62,10 +62,10 @@ components:
   web:
     artefacts: {certificate: /etc/nginx/tls/site.crt, key: /etc/nginx/tls/site.key, chain: /etc/nginx/tls/chain.pem}
     endpoints:
-      - {address: "127.0.0.1:443", name: www.example.com}
+      - {address: "127.0.0.1:443", server_name: www.example.com}
       - {address: "127.0.0.1:443", name: shop.example.com, clients: [java]}
-      - {address: "127.0.0.1:443", name: www.example.com, key_type: rsa}
-      - {address: "127.0.0.1:443", name: www.example.com, key_type: ec}
+      - {address: "127.0.0.1:443", server_name: www.example.com, key_type: rsa}
+      - {address: "127.0.0.1:443", server_name: www.example.com, key_type: ec}
     clients: [browser, java]
     not_served_after: 0s
     service: {test: [/usr/sbin/nginx, -t], activate: reload, reload: [/bin/r], restart: [/bin/s], timeout: 5s}
@@ -315,6 +315,20 @@ def test_a_reason_over_several_lines_is_one_sentence(loaded: Loaded) -> None:
         """
     ).waivers
     assert waiver.reason == "test data, never served"
+
+
+def test_a_duration_may_be_given_in_milliseconds(loaded: Loaded) -> None:
+    config = loaded(
+        "{endpoints: [{address: 'a:1', every: 500ms}, {address: 'b:1', every: 0.5s}], validation: {interval: 1500ms}}"
+    )
+    assert [each.every for each in config.endpoints.values()] == [0.5, 0.5]
+    assert config.settings.validation.interval == 1.5
+
+
+@pytest.mark.parametrize("text", ["30", "5 min", "1w", "0.001ms"])
+def test_what_a_variable_stands_for_is_not_guessed_at(text: str, write: Write) -> None:
+    (mistake,) = load(write("rescan: ${SECRET}"), {"SECRET": text})  # type: ignore[misc]
+    assert mistake.problem == "found '${SECRET}', expected a duration such as 30s, 5m, 3h or 2d"
 
 
 def test_numbers_may_come_from_the_environment(loaded: Loaded) -> None:

@@ -76,6 +76,20 @@ def test_a_bundle_that_is_missing_or_holds_nothing_is_a_warning(write: Write, tm
     )
 
 
+def test_mistakes_in_the_file_of_the_web_server_are_warnings(write: Write, tmp_path: Path, capsys: Capture) -> None:
+    web = tmp_path / "web.yml"
+    web.write_text("basic_auth_users: {alice: hunter2}\ncolour: blue\n")
+    first, second = said(write(f"web:\n  config_file: {web}\n"), capsys)
+    assert first.startswith(f"warning: FILE:2: web.config_file: {web}:1: basic_auth_users.alice: ")
+    assert second.startswith(f"warning: FILE:2: web.config_file: {web}:2: colour: unknown key")
+    assert "hunter2" not in first + second
+    path = write("web: {config_file: /no/web.yml}")
+    assert check(path) == 0
+    shown = capsys.readouterr()
+    assert shown.err == f"warning: {path}:1: web.config_file: /no/web.yml: cannot be read: No such file or directory\n"
+    assert shown.out == f"{path}: ok, 0 files and patterns, 0 endpoints, warnings: 1\n"
+
+
 def test_a_channel_that_apprise_cannot_deliver_to_is_a_mistake(write: Write, tmp_path: Path, capsys: Capture) -> None:
     urls = tmp_path / "pager.urls"
     urls.write_text("json://localhost\npagrduty://hunter2@key\n")
