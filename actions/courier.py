@@ -20,6 +20,7 @@ from dataclasses import asdict
 from typing import Any, Final
 
 from actions.deliver import Message, Outcome, Receipt, beat, deliver
+from config.text import printable
 
 _COMMAND: Final = (sys.executable, "-P", "-m", "actions.courier")
 _NOT_FOR_IT: Final = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
@@ -77,11 +78,12 @@ class Courier:
         end = time.monotonic() + timeout
         try:
             process = self._begun()
-        except OSError:
-            return Receipt(Outcome.NOT_STARTED)
+        except OSError as error:
+            return Receipt(Outcome.NOT_STARTED, cause=error.strerror or type(error).__name__)
         if process is None:
-            return Receipt(Outcome.FAILED)
+            return Receipt(Outcome.NOT_STARTED, cause="certvigil is stopping")
         receipt: Receipt | None = None
+        lost = Receipt(Outcome.LOST)
         answer: bytes | None = b""
         try:
             answer = _exchange(process, json.dumps(task).encode() + b"\n", end)
@@ -90,21 +92,30 @@ class Courier:
             self._has_answered = True
         except (OSError, ValueError, TypeError, KeyError):
             # It is not what it should be, or is no more.
-            receipt = None
-        if receipt is None and answer is not None:
-            with suppress(subprocess.TimeoutExpired):
-                process.wait(_REAPED_WITHIN)
+            lost = Receipt(Outcome.TIMED_OUT) if answer is None else self._why_lost(process)
         with self._lock:
             self._busy = False
             if receipt is None or self._ended:
                 self._kill()
-        if receipt is not None:
-            return receipt
-        if answer is None:
-            return Receipt(Outcome.TIMED_OUT)
+        return receipt or lost
+
+    def _why_lost(self, process: subprocess.Popen[bytes]) -> Receipt:
+        """Return what became of a delivery whose process ended: one that never answered and ended itself never began.
+
+        Once it works its errors go nowhere, so nothing in what it shows can come from a URL.
+        """
+        assert process.stderr is not None  # noqa: S101 (it was begun with one)
+        try:
+            status = process.wait(_REAPED_WITHIN)
+            shows = _await(process.stderr.fileno(), select.POLLIN, 0.0)
+            words = os.read(process.stderr.fileno(), _MOST) if shows else b""
+        except (OSError, subprocess.TimeoutExpired):
+            return Receipt(Outcome.LOST)
         # Python ends with a status of its own where it finds no module; a plug-in that crashes ends by a signal.
-        never_began = not self._has_answered and (process.returncode or 0) > 0
-        return Receipt(Outcome.NOT_STARTED if never_began else Outcome.FAILED)
+        if self._has_answered or status <= 0:
+            return Receipt(Outcome.LOST)
+        cause = words.decode(errors="replace").strip().rpartition("\n")[2] or f"it ended with status {status}"
+        return Receipt(Outcome.NOT_STARTED, cause=printable(cause, 200))
 
     def _begun(self) -> subprocess.Popen[bytes] | None:
         """Return the process, None where there shall be none any more."""
@@ -118,7 +129,7 @@ class Courier:
                     _COMMAND,
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
-                    stderr=subprocess.DEVNULL,
+                    stderr=subprocess.PIPE,
                     bufsize=0,
                     cwd="/",
                     env={name: value for name, value in os.environ.items() if name not in _NOT_FOR_IT},
@@ -133,7 +144,7 @@ class Courier:
         if process is None:
             return
         process.kill()
-        for pipe in (process.stdin, process.stdout):
+        for pipe in (process.stdin, process.stdout, process.stderr):
             if pipe is not None:
                 with suppress(OSError):
                     pipe.close()

@@ -29,9 +29,11 @@ class Outcome(StrEnum):
     UNSUPPORTED = "unsupported"
     """Apprise knows no such URL."""
     FAILED = "failed"
-    """The plug-in failed, or its process ended."""
+    """The plug-in failed."""
     NOT_STARTED = "not_started"
-    """There was no process for it: it could not be started, or apprise not be loaded in it."""
+    """Nothing was tried: the process that delivers could not be started."""
+    LOST = "lost"
+    """The process that delivers ended under way, so nobody knows what became of the message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +43,14 @@ class Receipt:
     outcome: Outcome
     status: int | None = None
     """What an HTTP service answered with, where that is known."""
+    cause: str = ""
+    """Why the process that delivers could not be started, in the words of the operating system."""
 
     @property
     def why(self) -> str:
         """What happened, to follow the name of a URL in a sentence."""
-        return _WHY[self.outcome] if self.status is None else f"answered with status {self.status}"
+        why = _WHY[self.outcome] if self.status is None else f"answered with status {self.status}"
+        return f"{why} ({self.cause})" if self.cause else why
 
 
 _WHY: Final = {
@@ -54,8 +59,9 @@ _WHY: Final = {
     Outcome.UNREACHABLE: "could not be reached",
     Outcome.TIMED_OUT: "did not answer in time",
     Outcome.UNSUPPORTED: "is nothing that apprise can deliver to",
-    Outcome.FAILED: "failed within apprise",
-    Outcome.NOT_STARTED: "was not tried: the process that delivers could not be started",
+    Outcome.FAILED: "made apprise's plug-in fail",
+    Outcome.NOT_STARTED: "was not tried, since certvigil's own process that delivers could not be started",
+    Outcome.LOST: "may have taken the message: certvigil's own process that delivers ended under way",
 }
 
 
@@ -101,28 +107,81 @@ def deliver(message: Message, url: str) -> Receipt:
             return Receipt(Outcome.UNSUPPORTED)
         service = apprise.Apprise(asset=asset)
         service.add(plugin)
-        body, form = _form(message, plugin)
-        if service.notify(body=body, title=message.title, body_format=form, notify_type=str(message.tone)):
+        form = form_for(message, plugin)
+        if service.notify(body=form.body, title=form.title, body_format=form.format, notify_type=str(message.tone)):
             return Receipt(Outcome.DELIVERED)
     except Exception:  # noqa: BLE001 (a plug-in may raise anything, and its words may hold the URL)
         return Receipt(Outcome.FAILED)
     return noted.receipt()
 
 
-def _form(message: Message, plugin: Any) -> tuple[str, str]:
-    """Return the body, and its format, that suit a service: where it wants HTML, apprise escapes plain text."""
-    formats = plugin.notify_format
-    first = formats[0] if isinstance(formats, list | tuple) else formats
-    body, form = (
-        (message.markdown, "markdown")
-        if str(getattr(first, "value", first)) == "markdown"
-        else (
-            message.text,
-            "text",
+_MARKUP_ALWAYS: Final = frozenset(
+    {
+        *("NotifyDiscord", "NotifyFluxer", "NotifyGuilded", "NotifyHomeAssistant", "NotifyHumHub", "NotifyMattermost"),
+        *("NotifyMisskey", "NotifyNextcloudTalk", "NotifyNotifiarr", "NotifyRevolt", "NotifyRyver", "NotifySlack"),
+        *("NotifySynology", "NotifyZulip"),
+    }
+)
+"""Services, by their classes in apprise, that read what they are given as plain text as some Markdown all the same."""
+_NO_CODE: Final = frozenset({"NotifyWorkflows"})
+"""Services that read Markdown and know no block of code in it: cards of Teams."""
+_LINK: Final = "Runbook: "
+"""How a line begins that is to lead somewhere."""
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """A message as one service is to be given it."""
+
+    title: str
+    body: str
+    format: str
+    """Of the body, in the words of apprise."""
+
+
+def form_for(message: Message, plugin: Any) -> Form:
+    """Return the form of `message` in which nothing in it means anything to the service of an apprise `plugin`.
+
+    Where a service reads Markdown, each reads another: what all of them show as it is is a block of code, so the title
+    goes into it, too. Where it wants HTML, apprise escapes plain text.
+    """
+    name, room = type(plugin).__name__, plugin.body_maxlen
+    reads_markdown = str(plugin.resolve_format("text").value) == "markdown"
+    if name in _NO_CODE and reads_markdown and len(message.markdown) <= room:
+        return Form("", message.markdown, "markdown")
+    if reads_markdown or name in _MARKUP_ALWAYS:
+        # As Markdown only where that is what apprise would make of plain text.
+        as_it_is = "markdown" if str(plugin.resolve_format("markdown").value) == "markdown" else "text"
+        whole = f"{message.title}\n{message.text}"
+        body = next(
+            (code for text in (whole, _fitted(whole, room - 40)) if len(code := _code(text)) <= room),
+            _code(message.brief),
         )
-    )
-    room = plugin.body_maxlen - len(message.title)
-    return (body, form) if len(body) <= room else (message.brief, "text")
+        return Form("", body, as_it_is)
+    room -= len(message.title)
+    body = next((text for text in (message.text, _fitted(message.text, room)) if len(text) <= room), message.brief)
+    return Form(message.title, body, "text")
+
+
+def _code(text: str) -> str:
+    """Return a block of code that shows `text`, and below it what is to lead somewhere."""
+    lines = text.split("\n")
+    links = [line for line in lines if line.startswith(_LINK)]
+    shown = "\n".join(line for line in lines if line not in links).replace("`", "'")
+    return "\n".join([f"```\n{shown}\n```", *links])
+
+
+def _fitted(text: str, room: int) -> str:
+    """Return `text` with so many items of its list left out that it has room; where that is not enough, too long."""
+    more = "  and more: certvigil status"
+    lines = text.split("\n")
+    items = [number for number, line in enumerate(lines) if line.startswith("  ")]
+    size = len(text) + len(more) + 1
+    while items and size > room:
+        size -= len(lines.pop(items.pop())) + 1
+    if items:
+        lines.insert(items[-1] + 1, more)
+    return "\n".join(lines)
 
 
 class _Noted(logging.Handler):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from types import MappingProxyType
 
 from config.pattern import is_one_of
@@ -51,6 +52,13 @@ class Match:
         )
 
 
+class ToldEvent(StrEnum):
+    """What happened that is no problem, and is told where a route asks for it."""
+
+    COMMITTED = "committed"
+    """A component was given another certificate, or what it had before, and that held."""
+
+
 @dataclass(frozen=True, slots=True)
 class Route:
     """What a channel is told."""
@@ -61,6 +69,17 @@ class Route:
     match: Match = Match()
     lasting: float = 0.0
     """Seconds for which a finding must have been that severe."""
+    events: tuple[ToldEvent, ...] = ()
+    """What else it is told."""
+
+
+@dataclass(frozen=True, slots=True)
+class Digest:
+    """When some channels are told all that is informational, in one message."""
+
+    channels: tuple[str, ...]
+    cron: str
+    timezone: str = "UTC"
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +114,8 @@ class Telling:
     """False where the site pages otherwise, as through Alertmanager."""
     routes: tuple[Route, ...] = ()
     """Each that matches applies."""
+    digest: Digest | None = None
+    """None where nobody wants to be told what nobody can change."""
     remind: Mapping[Severity, float | None] = field(default_factory=lambda: REMIND)
     """Seconds after which a problem of that severity is told again, None for never."""
     resolved_after: float = 30.0

@@ -23,6 +23,12 @@ class Match:
     profiles: tuple[str, ...] = ()
 
 
+LEAST_OF_CODE: Final = Severity.INFORMATIONAL
+"""From which severity on a finding counts that is asked for by its code."""
+LEAST_OF_GROUP: Final = Severity.NOTICE
+"""The same for one that is asked for by its group: of what nobody can change, nothing follows."""
+
+
 @dataclass(frozen=True, slots=True)
 class RemainingBelow:
     """Less than this is left of the certificate's lifetime."""
@@ -39,7 +45,7 @@ class HasFinding:
     codes: frozenset[Code]
     named: str
     """How the configuration calls them: a code or a group."""
-    severity: Severity = Severity.NOTICE
+    severity: Severity = LEAST_OF_CODE
     lasting: float = 0.0
 
 

@@ -228,11 +228,18 @@ def _telling(telling: Telling) -> dict[str, Any]:
                 {
                     "channels": list(each.channels),
                     "severity": str(each.severity),
+                    **({"events": list(map(str, each.events))} if each.events else {}),
                     **_match(each.match),
                     **({"for": duration_text(each.lasting)} if each.lasting else {}),
                 }
                 for each in telling.routes
             ],
+            "digest": telling.digest
+            and {
+                "channels": list(telling.digest.channels),
+                "cron": telling.digest.cron,
+                "timezone": telling.digest.timezone,
+            },
             "remind": {
                 str(severity): "never" if seconds is None else duration_text(seconds)
                 for severity, seconds in telling.remind.items()

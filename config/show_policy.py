@@ -8,6 +8,8 @@ from typing import Any
 from config.fields import duration_text, share_text
 from config.model import DAY, Threshold
 from config.policy import (
+    LEAST_OF_CODE,
+    LEAST_OF_GROUP,
     Activate,
     AllOf,
     AnyOf,
@@ -29,7 +31,7 @@ from config.policy import (
     days_left,
     share_of_lifetime,
 )
-from config.vocabulary import GROUP_MEMBERS, Group, Severity
+from config.vocabulary import GROUP_MEMBERS, Group
 
 
 def given(section: Mapping[str, Any]) -> dict[str, Any]:
@@ -103,7 +105,7 @@ def _leaf(check: Leaf) -> dict[str, Any]:
             return {"remaining_below": _remaining(threshold)}
         case HasFinding(codes, named, severity):
             is_group = named in {*map(str, Group)} and codes == GROUP_MEMBERS[Group(named)]
-            severe = {} if severity is Severity.NOTICE else {"severity": str(severity)}
+            severe = {} if severity is (LEAST_OF_GROUP if is_group else LEAST_OF_CODE) else {"severity": str(severity)}
             return {"group" if is_group else "finding": named, **severe}
         case ClientRejects(client, target):
             return {"client_rejects": given({"client": client, "target": target})}

@@ -11,7 +11,10 @@ from typing import Final
 class Severity(StrEnum):
     """How much a finding matters; members are declared from least to most severe."""
 
+    INFORMATIONAL = "informational"
+    """Nobody on this host can do anything about it: it is shown, and told in a digest at most."""
     NOTICE = "notice"
+    """It could be better, and nobody is hurt: it is told where a route asks for it."""
     WARNING = "warning"
     CRITICAL = "critical"
 
@@ -25,7 +28,7 @@ _SEVERITY_RANK: Final = {severity: rank for rank, severity in enumerate(Severity
 
 
 class Verdict(StrEnum):
-    """What a target amounts to: the worst of its findings, notice counting as ok."""
+    """What a target amounts to: the worst of its findings, notice and informational counting as ok."""
 
     OK = "ok"
     WARNING = "warning"
@@ -130,9 +133,14 @@ _WARNING: Final = frozenset(
     }
 )
 
+_INFORMATIONAL: Final = frozenset({Code.VALIDITY_TOO_LONG})
+"""How a public CA issues, who installs its certificates cannot change; so, too, where these are `nonconforming`."""
+
 DEFAULT_SEVERITY: Final = {
-    code: Severity.CRITICAL if code in _CRITICAL else Severity.WARNING if code in _WARNING else Severity.NOTICE
-    for code in Code
+    **dict.fromkeys(Code, Severity.NOTICE),
+    **dict.fromkeys(_INFORMATIONAL, Severity.INFORMATIONAL),
+    **dict.fromkeys(_WARNING, Severity.WARNING),
+    **dict.fromkeys(_CRITICAL, Severity.CRITICAL),
 }
 """Each code's severity where the circumstances say nothing else."""
 

@@ -40,7 +40,7 @@ from monitor.files import FileVigil
 from monitor.helpers import dismiss, hire
 from monitor.http import Status, WebServer
 from monitor.known import Known
-from monitor.log import log_events
+from monitor.log import event_log
 from monitor.metrics import Counters, Page, Piece, piece
 from monitor.metrics.probed import Probed
 from monitor.prober import Module, Prober, Refused
@@ -145,7 +145,7 @@ class Daemon:
             lambda: self.steward.say(),  # noqa: PLW0108
         )
         bus = Bus(
-            log_events,
+            event_log(self._location),
             self.store.record,
             self.telling.take,
             self.decider.take,
@@ -200,6 +200,7 @@ class Daemon:
         self.telling.restore(self.store.load_kept())
         gc.freeze()
         self.web.allow(self.config.settings.web.tokens)
+        self.web.call(self.config.host)
         self._own_findings["web"] = self._web_findings(await self.web.start())
         self._say_own()
         self.sets.reconfigure()
@@ -394,6 +395,11 @@ class Daemon:
         self.counters.looked(look)
         self.telling.looked(look)
 
+    def _location(self, target: str) -> str:
+        """Return the path or the address of a target; empty for one that is watched no longer."""
+        known = self.beliefs.known.get(target)
+        return known.location if known is not None else ""
+
     def _kept(self) -> Kept:
         return self.telling.everything()
 
@@ -416,7 +422,7 @@ class Daemon:
         self.counters.decided(self.decider.counted)
         if isinstance(decision.action, Notify):
             reasons = [each.because for each in decision.reasons]
-            title = f"{decision.policy}: {decision.subject}"
+            title = f"{decision.subject}: policy {decision.policy} holds"
             self.telling.announce(decision.identity, decision.action.channels, title, reasons, Tone.WARNING)
         else:
             self.steward.order(decision)

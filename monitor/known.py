@@ -202,4 +202,5 @@ def _waived(found: Finding, waiver: Waiver | None) -> Finding:
     if waiver is None:
         return found
     detail = f"{found.detail} (waived until {moment(waiver.until)}: {waiver.reason})"
-    return replace(found, severity=Severity.NOTICE, detail=detail)
+    severity = min(found.severity, Severity.NOTICE, key=lambda each: each.rank)
+    return replace(found, severity=severity, detail=detail)

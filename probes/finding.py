@@ -51,8 +51,10 @@ def finding(code: Code, detail: str, subject: str = "", severity: Severity | Non
 
 
 def verdict(findings: Iterable[Finding], *, known: bool = True) -> Verdict:
-    """Return the worst of `findings`, notice counting as ok; `unknown` where nothing is `known`."""
-    worst = max((found.severity.rank for found in findings), default=0)
-    if worst:
-        return (Verdict.OK, Verdict.WARNING, Verdict.CRITICAL)[worst]
+    """Return the worst of `findings`, up to a notice counting as ok; `unknown` where nothing is `known`."""
+    severities = {found.severity for found in findings}
+    if Severity.CRITICAL in severities:
+        return Verdict.CRITICAL
+    if Severity.WARNING in severities:
+        return Verdict.WARNING
     return Verdict.OK if known else Verdict.UNKNOWN

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Self
+from typing import Annotated, Final, Literal, Self
 
-from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
 from config import channel as model
 from config.fields import (
@@ -21,9 +21,18 @@ from config.fields import (
     default_duration,
     duration,
 )
+from config.policy import Window
 from config.schema.section import ChannelName, Section, broken_rule
 from config.vocabulary import Code, Severity, TargetKind
+from config.window import check_cron, check_timezone, check_window
 
+
+def _severity(value: object) -> object:
+    return Severity(value) if isinstance(value, str) and value in set(Severity) else value
+
+
+_ToldSeverity = Annotated[Literal[Severity.NOTICE, Severity.WARNING, Severity.CRITICAL], BeforeValidator(_severity)]
+"""What is informational is told in a digest alone."""
 _TELLING: Final = model.Telling()
 _HEARTBEAT: Final = model.Heartbeat("")
 
@@ -72,14 +81,50 @@ class Route(Matching):
 
     channels: list[ChannelName] = Field(min_length=1)
     """A list of names of channels."""
-    severity: Annotated[Severity, Field(strict=False)] = Severity.WARNING
+    severity: _ToldSeverity = Severity.WARNING
     """Findings of this severity, and worse ones."""
+    events: list[Annotated[model.ToldEvent, Field(strict=False)]] = []
+    """What they are told beside findings: committed, one line for each change that holds."""
+
     lasting: Duration = Field("0s", alias="for", validate_default=True)
     """How long a finding must have been that severe before it is told, such as 5m."""
 
     def build(self) -> model.Route:
         """Return the route."""
-        return model.Route(tuple(self.channels), self.severity, self.match(), self.lasting)
+        return model.Route(tuple(self.channels), self.severity, self.match(), self.lasting, tuple(self.events))
+
+
+def _cron(text: str) -> str:
+    check_cron(text)
+    return text
+
+
+def _timezone(text: str) -> str:
+    check_timezone(text)
+    return text
+
+
+class Digest(Section):
+    """When some channels are told, in one message, all that is informational: what nobody on this host can change."""
+
+    channels: list[ChannelName] = Field(min_length=1)
+    """A list of names of channels."""
+    cron: Annotated[str, AfterValidator(_cron)]
+    """When: minute, hour, day of the month, month, day of the week, such as "0 7 * * mon"."""
+    timezone: Annotated[str, AfterValidator(_timezone)] = "UTC"
+    """By whose wall clock, such as Europe/Zurich."""
+
+    @model_validator(mode="after")
+    def _check_times(self) -> Self:
+        try:
+            check_window(Window(self.cron, 0.0, self.timezone))
+        except ValueError as error:
+            raise broken_rule(str(error)) from None
+        return self
+
+    def build(self) -> model.Digest:
+        """Return the digest."""
+        return model.Digest(tuple(self.channels), self.cron, self.timezone)
 
 
 class Silence(Matching):
@@ -149,6 +194,8 @@ class Telling(Section):
     """Whether certvigil tells people itself; false where the site pages by Prometheus' Alertmanager."""
     routes: list[Route] = []
     """Who is told what; without any, each channel is told everything from a warning up."""
+    digest: Digest | None = None
+    """When some channels are told what is informational, which is never told one by one; without it, nobody is."""
     remind: Remind = Remind()
     """After which time a problem that lasts is told again."""
     resolved_after: Duration = default_duration(_TELLING.resolved_after)
@@ -172,6 +219,7 @@ class Telling(Section):
         return model.Telling(
             self.enabled,
             tuple(each.build() for each in self.routes),
+            self.digest.build() if self.digest else None,
             remind,
             self.resolved_after,
             self.attempts,

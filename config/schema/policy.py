@@ -174,12 +174,13 @@ class Check(Section):
         return policy.Not(self.negated.build()) if self.negated is not None else self._leaf(self.lasting or 0.0)
 
     def _leaf(self, lasting: float) -> policy.Leaf:
-        severity = self.severity or Severity.NOTICE
         if self.remaining_below is not None:
             return policy.RemainingBelow(self.remaining_below.build(), lasting)
         if self.finding is not None:
+            severity = self.severity or policy.LEAST_OF_CODE
             return policy.HasFinding(frozenset({self.finding}), str(self.finding), severity, lasting)
         if self.group is not None:
+            severity = self.severity or policy.LEAST_OF_GROUP
             return policy.HasFinding(GROUP_MEMBERS[self.group], str(self.group), severity, lasting)
         if self.client_rejects is not None:
             return policy.ClientRejects(self.client_rejects.client, self.client_rejects.target, lasting)

@@ -88,7 +88,8 @@ def _numbers() -> Iterator[Stat]:
     )
     yield number(
         "Findings",
-        'sum(certvigil:findings:held{instance=~"$instance", sha256="$sha256", severity!="notice"}) or vector(0)',
+        'sum(certvigil:findings:held{instance=~"$instance", sha256="$sha256", severity=~"warning|critical"})'
+        " or vector(0)",
         "On targets that present it, mere notices left out.",
         POOR_FROM_ONE,
     )

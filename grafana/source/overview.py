@@ -177,7 +177,7 @@ def _timeline() -> Bars:
 
 
 def _problems() -> Lines:
-    expression = f'sum by (code) ({HELD}{{instance=~"$instance", severity!="notice"}})'
+    expression = f'sum by (code) ({HELD}{{instance=~"$instance", severity=~"warning|critical"}})'
     return bars("Problems by kind", "Findings that are no mere notices.", query(expression, "{{code}}"))
 
 

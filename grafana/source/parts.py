@@ -177,7 +177,14 @@ def colored(meaning: Meaning) -> list[model.DynamicConfigValue]:
 def severity_column() -> list[model.DynamicConfigValue]:
     """Return the properties of cells that name a severity."""
     return [
-        *colored({"critical": ("critical", RED), "warning": ("warning", ORANGE), "notice": ("notice", BLUE)}),
+        *colored(
+            {
+                "critical": ("critical", RED),
+                "warning": ("warning", ORANGE),
+                "notice": ("notice", BLUE),
+                "informational": ("informational", BLUE),
+            }
+        ),
         prop("custom.width", 110),
     ]
 

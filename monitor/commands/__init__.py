@@ -501,7 +501,16 @@ def policy_test(
     at: Annotated[
         str | None, typer.Option("--at", metavar="TIME", help="From this time on, such as 2027-03-20; by default now.")
     ] = None,
-    days: Annotated[int, typer.Option(min=1, max=3660, help="For so many days.")] = 90,
+    days: Annotated[
+        int | None, typer.Option(min=1, max=3660, help="For so many days; by default until the certificates end.")
+    ] = None,
+    lifetime: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DURATION",
+            help="As if each certificate began then and lasted so long, such as 47d; by default those installed.",
+        ),
+    ] = None,
     state: State = None,
     candidates: Annotated[
         bool, typer.Option("--assume-candidates", help="As if each candidate came when it is waited for.")
@@ -513,9 +522,9 @@ def policy_test(
     socket: Socket = DEFAULT_SOCKET,
     as_json: Json = False,
 ) -> None:
-    """Show on a timeline what would be decided if things stayed as they are, and what is done succeeded."""
-    from monitor.commands.policy import Source, test
+    """Show on a timeline what would be decided and told if things stayed as they are, and what is done succeeded."""
+    from monitor.commands.policy import Source, Span, test
     from monitor.decide.simulate import Assumptions
 
     assumptions = Assumptions(candidates, approvals)
-    raise typer.Exit(test(at, days, assumptions, Source(config, state, socket), as_json=as_json))
+    raise typer.Exit(test(Span(at, days, lifetime), assumptions, Source(config, state, socket), as_json=as_json))

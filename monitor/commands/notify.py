@@ -46,7 +46,7 @@ def test(names: Sequence[str], path: str, *, as_json: bool) -> int:
     chosen = [config.channels[name] for name in dict.fromkeys(names or config.channels)]
     jobs = [(channel, position) for channel in chosen for position in range(len(channel.urls))]
     with ThreadPoolExecutor(_AT_ONCE) as threads:
-        receipts = list(threads.map(_try, jobs))
+        receipts = list(threads.map(lambda job: _try(job, config.host), jobs))
     tried = [(channel.url_name(position), receipt) for (channel, position), receipt in zip(jobs, receipts, strict=True)]
     if as_json:
         rows = [{"url": name, "outcome": receipt.outcome, "status": receipt.status} for name, receipt in tried]
@@ -63,11 +63,11 @@ def _no_channel(name: str, channels: Mapping[str, Channel]) -> str:
     return f"there is no channel '{printable(name, 60)}'{unlike(name, channels)}"
 
 
-def _try(job: tuple[Channel, int]) -> Receipt:
+def _try(job: tuple[Channel, int], host: str) -> Receipt:
     channel, position = job
     courier = Courier()
     try:
-        message = test_message(channel.name, secrets.token_hex(8), time.time())
+        message = test_message(channel.name, host, secrets.token_hex(8), time.time())
         return courier.deliver(message, channel.urls[position], _TIMEOUT)
     finally:
         courier.rest()

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-from config.model import DAY
-from config.policy import Policy
+from config.fields import duration
+from config.model import DAY, Config
 from config.schema.section import unlike
 from config.text import printable
 from monitor.client import NoAnswer, ask
@@ -22,11 +22,15 @@ from monitor.decide.check import NEVER
 from monitor.decide.decision import Decision, action_name
 from monitor.decide.explain import Explained
 from monitor.decide.explain import explain as explain_all
-from monitor.decide.simulate import Assumptions, Happening, as_of, simulate
+from monitor.decide.foresee import Audience, Told, fresh
+from monitor.decide.simulate import Assumptions, Happening, as_of, timeline
 from monitor.decide.situation import Situation
 from monitor.http.situations import SituationsError, situations_from_plain, situations_to_plain
 
 UNUSABLE: Final = 3
+_DAYS: Final = 90.0
+"""How many to look at where no certificate is known."""
+_MOST_DAYS: Final = 3660.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +49,21 @@ def explain(target: str, at: str | None, source: Source, *, as_json: bool) -> in
     return _guarded("explain", lambda: _explain(target, at, source, as_json=as_json))
 
 
-def test(at: str | None, days: int, assumptions: Assumptions, source: Source, *, as_json: bool) -> int:
-    """Print what would be decided in so many days from a time on; return 3 where that cannot be told."""
-    return _guarded("test", lambda: _test(at, days, assumptions, source, as_json=as_json))
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Which time to look at."""
+
+    at: str | None
+    """From when on; None for now."""
+    days: int | None
+    """For how many; None for until a day after the certificates end."""
+    lifetime: str | None
+    """Where given, each certificate is taken to begin then and to last for so long, whatever is installed."""
+
+
+def test(span: Span, assumptions: Assumptions, source: Source, *, as_json: bool) -> int:
+    """Print what would be decided and told in a span of time; return 3 where that cannot be told."""
+    return _guarded("test", lambda: _test(span, assumptions, source, as_json=as_json))
 
 
 def _guarded(command: str, run: Callable[[], None]) -> int:
@@ -61,7 +77,7 @@ def _guarded(command: str, run: Callable[[], None]) -> int:
 
 def _explain(target: str, at: str | None, source: Source, *, as_json: bool) -> None:
     now = parse_time(at) if at else time.time()
-    policies, known = _policies(source), _situations(source)
+    policies, known = _config(source).policies, _situations(source)
     situation = _find(target, known)
     if at:
         situation = as_of(situation, now)
@@ -131,28 +147,52 @@ def _decision_to_plain(decision: Decision) -> dict[str, Any]:
     }
 
 
-def _test(at: str | None, days: int, assumptions: Assumptions, source: Source, *, as_json: bool) -> None:
-    start = parse_time(at) if at else time.time()
-    end = start + days * DAY
-    happened = simulate(_situations(source), _policies(source), (start, end), assumptions=assumptions)
+def _test(span: Span, assumptions: Assumptions, source: Source, *, as_json: bool) -> None:
+    config = _config(source)
+    start = parse_time(span.at) if span.at else time.time()
+    if span.lifetime is None:
+        situations = _situations(source)
+    else:
+        try:
+            situations = tuple(fresh(config, start, duration(span.lifetime)))
+        except ValueError as error:
+            raise UsageError(f"--lifetime {printable(span.lifetime, 60)}: write {error}") from None
+    end = start + _days(situations, start, span.days) * DAY
+    audience = Audience(config)
+    happened = list(timeline(situations, config.policies, (start, end), assumptions=assumptions, audience=audience))
     if as_json:
-        timeline = [
+        decisions = [
             {
                 "at": iso(each.at),
                 **_decision_to_plain(each.decision),
                 "reasons": [{**asdict(reason), "since": iso(reason.since)} for reason in each.decision.reasons],
             }
             for each in happened
+            if isinstance(each, Happening)
         ]
-        _print_json({"schema": 1, "from": iso(start), "to": iso(end), "timeline": timeline})
+        told = [{**asdict(each), "at": iso(each.at)} for each in happened if isinstance(each, Told)]
+        _print_json({"schema": 1, "from": iso(start), "to": iso(end), "timeline": decisions, "messages": told})
         return
-    Screen().table(("when", "subject", "policy", "does", "stands", "because"), map(_happening_row, happened))
+    Screen().table(("when", "subject", "policy", "does", "stands", "because"), map(_row, happened))
+    if span.lifetime is not None and not (config.channels and config.telling.enabled):
+        why = "no channel is configured" if not config.channels else "'telling.enabled' is false"
+        sys.stderr.write(f"nobody would be told anything: {why}\n")
 
 
-def _happening_row(happening: Happening) -> Sequence[str]:
-    decision = happening.decision
-    because = "; ".join(each.because for each in decision.reasons)
-    when = iso(happening.at) or ""
+def _days(situations: Iterable[Situation], start: float, days: int | None) -> float:
+    """Return how many days to look at."""
+    if days is not None:
+        return days
+    ends = [each.certificate.not_after for each in situations if each.certificate is not None]
+    return min(max((max(ends, default=start) - start) / DAY + 1, 1.0), _MOST_DAYS) if ends else _DAYS
+
+
+def _row(each: Happening | Told) -> Sequence[str]:
+    when = iso(each.at) or ""
+    if isinstance(each, Told):
+        return when, "", "", f"tell {each.channel}", "told", each.title
+    decision = each.decision
+    because = "; ".join(reason.because for reason in decision.reasons)
     return when, decision.subject, decision.policy, action_name(decision.action), _stands(decision), because
 
 
@@ -161,11 +201,11 @@ def _print_json(document: dict[str, Any]) -> None:
     sys.stdout.write("\n")
 
 
-def _policies(source: Source) -> tuple[Policy, ...]:
+def _config(source: Source) -> Config:
     config = loaded(source.config)
     if config is None:
         raise UsageError(f"{printable(source.config)} has mistakes, see above")
-    return config.policies
+    return config
 
 
 def _situations(source: Source) -> tuple[Situation, ...]:
@@ -173,7 +213,7 @@ def _situations(source: Source) -> tuple[Situation, ...]:
     if source.state is None:
         answer = ask(source.socket, "/api/v1/situations")
         if isinstance(answer, NoAnswer):
-            raise UsageError(f"{answer.why}; or give --state FILE")
+            raise UsageError(f"{answer.why}; or give --state FILE, or --lifetime")
         where = source.socket
     else:
         answer, where = _read(source.state), source.state

@@ -26,6 +26,7 @@ _STYLE: Final = {
     Verdict.WARNING: "yellow",
     Verdict.CRITICAL: "bold red",
     Verdict.UNKNOWN: "magenta",
+    Severity.INFORMATIONAL: "dim",
     Severity.NOTICE: "cyan",
     Severity.WARNING: "yellow",
     Severity.CRITICAL: "bold red",

@@ -97,7 +97,12 @@ class Story:
         return True
 
 
-_STYLE: Final = {Severity.NOTICE: "cyan", Severity.WARNING: "yellow", Severity.CRITICAL: "red"}
+_STYLE: Final = {
+    Severity.INFORMATIONAL: "dim",
+    Severity.NOTICE: "cyan",
+    Severity.WARNING: "yellow",
+    Severity.CRITICAL: "red",
+}
 
 
 @contextmanager

@@ -176,7 +176,7 @@ def _findings(check: HasFinding, situation: Situation) -> _Span:
         default=None,
     )
     if first is None:
-        severe = "" if check.severity is Severity.NOTICE else f" that is {check.severity} or worse"
+        severe = "" if check.severity.rank <= Severity.NOTICE.rank else f" that is {check.severity} or worse"
         return _Span(f"there is no {check.named}{severe}")
     named = f"{first.code}: {first.subject}" if first.subject else f"{first.code}"
     return _Span(

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Final
 
+from actions.plan import Kind
 from config.policy import Notify
-from monitor.decide.decision import Decision, Standing, action_name
+from config.text import printable
+from monitor.decide.decision import Decision, Standing, kind_of
 
 
 def outlook(decisions: Iterable[Decision]) -> str:
@@ -16,17 +19,20 @@ def outlook(decisions: Iterable[Decision]) -> str:
 def _follows(decision: Decision) -> str:
     if isinstance(decision.action, Notify):
         return ""
-    what = f"{action_name(decision.action)} by policy {decision.policy}"
+    what = f"{_DOES[kind_of(decision.action)].format(printable(decision.subject))}, by policy {decision.policy}"
     match decision.standing:
         case Standing.ACT:
-            return f"{what}, now"
-        case (
-            Standing.AWAIT_APPROVAL
-            | Standing.AWAIT_WINDOW
-            | Standing.AWAIT_CANDIDATE
-            | Standing.AWAIT_RETRY
-            | Standing.HELD
-        ):
-            return f"{what}, which waits for {decision.waits_for}"
+            return f"certvigil is about to {what}"
+        case Standing.AWAIT_APPROVAL | Standing.AWAIT_WINDOW | Standing.AWAIT_CANDIDATE | Standing.AWAIT_RETRY:
+            return f"certvigil will {what}; that waits for {decision.waits_for}"
+        case Standing.HELD:
+            return f"certvigil would {what}, but must not now: {decision.waits_for}"
         case _:
             return ""
+
+
+_DOES: Final = {
+    Kind.REPLACE: "replace the certificate of {}",
+    Kind.ROLLBACK: "put back what {} had before",
+    Kind.ACTIVATE: "have {} serve what is on disk",
+}

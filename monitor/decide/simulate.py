@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, Protocol
 
 from config.policy import Activate, Notify, Policy, Replace, Rollback
 from config.vocabulary import GROUP_MEMBERS, Code, Group, Severity
@@ -12,7 +12,8 @@ from monitor.agenda import Agenda
 from monitor.decide.check import NEVER
 from monitor.decide.decision import Decision, Standing, kind_of
 from monitor.decide.docket import Docket
-from monitor.decide.situation import Approval, Attempt, Candidate, Found, Result, Situation, Validity
+from monitor.decide.foresee import Told
+from monitor.decide.situation import LEVELS, Approval, Attempt, Candidate, Found, Result, Situation, Validity
 
 _BY_TIME: Final = frozenset({Code.EXPIRING, Code.EXPIRED, Code.NOT_YET_VALID})
 _ACTIVATED: Final = frozenset({Code.NOT_SERVED, Code.ENDPOINTS_DISAGREE})
@@ -48,6 +49,22 @@ class Assumptions:
     """What a decision to act leads to; None for that it succeeds."""
 
 
+class Audience(Protocol):
+    """Those who are told what is wrong, on the same clock."""
+
+    def learn(self, situation: Situation, now: float) -> None:
+        """Take note of what is known of a subject at Unix time `now`."""
+
+    def decided(self, decision: Decision, now: float) -> None:
+        """Take note of a decision."""
+
+    def tell(self, now: float) -> Iterator[Told]:
+        """Yield what is told at Unix time `now`."""
+
+    def next(self) -> float | None:
+        """Return when more may have to be told though nothing else happens; None for never."""
+
+
 def simulate(
     situations: Iterable[Situation],
     policies: Sequence[Policy],
@@ -56,6 +73,20 @@ def simulate(
     assumptions: Assumptions | None = None,
 ) -> Iterator[Happening]:
     """Yield what is decided within a `span` of Unix times, in that order."""
+    for each in timeline(situations, policies, span, future, assumptions):
+        if isinstance(each, Happening):
+            yield each
+
+
+def timeline(  # noqa: PLR0917 (what simulate takes, and who is told)
+    situations: Iterable[Situation],
+    policies: Sequence[Policy],
+    span: tuple[float, float],
+    future: Iterable[Event] = (),
+    assumptions: Assumptions | None = None,
+    audience: Audience | None = None,
+) -> Iterator[Happening | Told]:
+    """Yield what is decided, and what an `audience` is told, within a `span` of Unix times, in that order."""
     course = Course(situations, policies, assumptions or Assumptions())
     events = sorted(future, key=lambda event: event.at)
     now, end = span
@@ -64,9 +95,17 @@ def simulate(
         while position < len(events) and events[position].at <= now:
             course.change(events[position])
             position += 1
-        yield from course.decide(now)
-        following = events[position].at if position < len(events) else NEVER
-        now = min(following, course.next())
+        for happening in course.decide(now):
+            yield happening
+            if audience is not None:
+                audience.decided(happening.decision, now)
+        following = [events[position].at if position < len(events) else NEVER, course.next()]
+        if audience is not None:
+            for subject in course.take_changed():
+                audience.learn(course.situations[subject], now)
+            yield from audience.tell(now)
+            following.append(audience.next() or NEVER)
+        now = min(following)
 
 
 class Course:
@@ -78,6 +117,7 @@ class Course:
         self._docket = Docket(policies)
         self._turns = Agenda()
         self._news = dict.fromkeys(self.situations)
+        self._changed = dict.fromkeys(self.situations)
 
     def change(self, event: Event) -> None:
         """Let something come to be known."""
@@ -96,7 +136,13 @@ class Course:
                 yield Happening(now, decision)
                 self._learn(self._after(decision, now), now)
 
+    def take_changed(self) -> Iterable[str]:
+        """Return the subjects of which something else may be known than when this was asked last."""
+        changed, self._changed = self._changed, {}
+        return changed
+
     def _learn(self, situation: Situation, now: float) -> None:
+        self._changed[situation.subject] = None
         situation = self.situations[situation.subject] = as_of(situation, now)
         turn = next_turn(situation.certificate, now)
         if turn < NEVER:
@@ -145,7 +191,7 @@ def _found_by_time(certificate: Validity, target: str, now: float) -> Iterator[F
     if now >= ended:
         yield Found(target, Code.EXPIRED, Severity.CRITICAL, ended)
         return
-    reached = [level for level in Severity if now >= certificate.reaches(level)]
+    reached = [level for level in LEVELS if now >= certificate.reaches(level)]
     if reached:
         yield Found(target, Code.EXPIRING, reached[-1], certificate.reaches(reached[0]))
 
@@ -154,7 +200,7 @@ def next_turn(certificate: Validity | None, now: float) -> float:
     """Return when time alone will bring, or end, a finding about `certificate`."""
     if certificate is None:
         return NEVER
-    turns = (certificate.not_before, *map(certificate.reaches, Severity), certificate.not_after + 1)
+    turns = (certificate.not_before, *map(certificate.reaches, LEVELS), certificate.not_after + 1)
     return min((at for at in turns if at > now), default=NEVER)
 
 

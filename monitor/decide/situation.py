@@ -14,6 +14,8 @@ from config.model import Thresholds
 from config.vocabulary import Code, Mode, Severity
 from probes.lifetime import leaf_thresholds
 
+LEVELS: Final = (Severity.NOTICE, Severity.WARNING, Severity.CRITICAL)
+"""As what a certificate is expiring, one after the other."""
 STEPPED: Final = 60.0
 """Seconds: what is said to have happened so much later than now, happened before the clock was put back."""
 

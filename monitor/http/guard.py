@@ -23,6 +23,8 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
+HOST_HEADER: Final = b"certvigil-host"
+"""Of every answer: the host that it is about."""
 SECURITY_HEADERS: Final = {
     "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'",
     "x-content-type-options": "nosniff",
@@ -69,6 +71,8 @@ class Guard:
         self._headers: list[tuple[bytes, bytes]] = []
         self.tokens: tuple[Token, ...] = ()
         """Whose bearers may come in, and may do more than read."""
+        self.host = ""
+        """Who answers, for whoever asks many: said in each answer of the application."""
         self.protect(WebConfig())
 
     def protect(self, web: WebConfig) -> None:
@@ -90,8 +94,13 @@ class Guard:
                 message["headers"] = [*message.get("headers", ()), date, *self._headers]
             await send(message)
 
+        async def send_answer(message: Message) -> None:
+            if message["type"] == "http.response.start" and self.host:
+                message["headers"] = [*message.get("headers", ()), (HOST_HEADER, self.host.encode("ascii", "replace"))]
+            await send_guarded(message)
+
         if scope["state"]["peer"] is not None:
-            await self._application(scope, receive, send_guarded)
+            await self._application(scope, receive, send_answer)
             return
         async with self._turn:
             # One request begins in each round of the event loop, however many come at once.
@@ -104,7 +113,7 @@ class Guard:
         elif not self._hosts.accepts(hosts[0]):
             await refuse(send_guarded, 421, "this host is not known by that name; web.allowed_hosts may name more")
         elif token is not None or not self._passwords.users or await self._passwords.accepts(_authorization(headers)):
-            await self._application(scope, receive, send_guarded)
+            await self._application(scope, receive, send_answer)
         else:
             challenge = (b"www-authenticate", b'Basic realm="certvigil", charset="UTF-8"')
             await refuse(send_guarded, 401, "a user and a password are needed", challenge)

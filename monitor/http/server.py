@@ -97,6 +97,10 @@ class WebServer:
         """Let the bearers of these tokens do more than read, from now on."""
         self._guard.tokens = tokens
 
+    def call(self, host: str) -> None:
+        """Say in each answer from now on that it is about `host`."""
+        self._guard.host = host
+
     async def stop(self, within: float = 1.0) -> None:
         """Accept no more; end idle connections now, and busy ones when they are done or after `within` seconds."""
         for server in (*self._tcp_servers, self._unix_server):

@@ -16,6 +16,7 @@ from typing import Final
 from config.channel import NO_LABELS, Channel, Match, Silence, Telling
 from config.vocabulary import Code, Severity
 from monitor.known import Known
+from monitor.tell.advice import Site
 from monitor.tell.cause import Causes, Move, base_of, flapping, place
 from monitor.tell.letter import Fate, Letter
 from monitor.tell.lifecycle import Acknowledgement, Alert, AlertKey, Note, review
@@ -92,6 +93,7 @@ class Desk:
         self._channels: Mapping[str, Channel] = {}
         self._terms = Telling()
         self._labels: Mapping[str, Mapping[str, str]] = {}
+        self._site = Site()
         self._least = Severity.WARNING
         self._causes = Causes()
         self._news: set[str] = set()
@@ -123,12 +125,13 @@ class Desk:
         channels: Mapping[str, Channel],
         terms: Telling,
         labels: Mapping[str, Mapping[str, str]] = MappingProxyType({}),
+        site: Site | None = None,
     ) -> None:
         """Tell these channels on these terms from now on; what was meant for others is forgotten.
 
-        `labels` gives those of each component.
+        `labels` gives those of each component, `site` what messages may speak of beside the problem.
         """
-        self._channels, self._terms, self._labels = channels, terms, labels
+        self._channels, self._terms, self._labels, self._site = channels, terms, labels, site or Site()
         least = min((route.severity.rank for route in terms.routes), default=Severity.WARNING.rank)
         self._least = list(Severity)[least]
         for key, by_channel in tuple(self._alerts.items()):
@@ -331,11 +334,11 @@ class Desk:
 
     def _write(self, channel: str, notes: list[Note], now: float) -> Iterator[Letter]:
         if len(notes) > APART:
-            name, message = digest(notes, now)
+            name, message = digest(notes, self._site.host, now)
             yield self._post(Letter(name, channel, tuple(note.alert.problem for note in notes), message, now))
             return
         for note in notes:
-            message = compose(note, self._says, self._terms.runbook, now)
+            message = compose(note, self._says, self._site, now)
             yield self._post(Letter(note.alert.message_id, channel, (note.alert.problem,), message, now))
 
     def _says(self, member: Member) -> str:

@@ -25,6 +25,8 @@ So a network that goes dark endpoint by endpoint is a few messages, and nothing 
 """
 GONE: Final = 60.0
 """Seconds after which a target that is right again counts as right while its problem lasts: wrong again, it is news."""
+SOONEST: Final = 10_800.0
+"""Seconds between two reminders that a certificate ends, at least."""
 _ASK_AGAIN: Final = 10.0
 """Seconds until it is asked again whether what was said has been delivered."""
 
@@ -219,7 +221,7 @@ def _open(
         if now >= max(eased_at, free_at):
             return _tell(Step.EASED, alert, members, held, terms, now=now)
         times.append(max(eased_at, free_at))
-    interval = terms.remind[members[0].finding.severity]
+    interval = _reminded_after(members, terms, alert.told_at)
     if interval is not None:
         if now >= alert.told_at + interval:
             return _tell(Step.REMINDED, alert, members, held, terms, now=now)
@@ -269,8 +271,22 @@ def _tell(
         gone={target: at for target, at in alert.gone.items() if target in held},
         flapping={each.target: (each.flaps, each.since) for each in members if each.flaps},
     )
-    interval = terms.remind[severity]
+    interval = _reminded_after(members, terms, now)
     return Reviewed(alert, Note(step, alert, members, recovered), None if interval is None else now + interval)
+
+
+def _reminded_after(members: Sequence[Member], terms: Telling, told_at: float) -> float | None:
+    """Return the seconds after which what was told last is told again; None for never.
+
+    Where a certificate ends sooner than that would come twice, it is told again when half of the rest has passed: one
+    of six days becomes critical in its last 18 hours, in which a daily reminder would never come.
+    """
+    interval = terms.remind[members[0].finding.severity]
+    ends = min((each.ends for each in members if each.ends is not None), default=None)
+    if interval is None or ends is None or ends - told_at <= SOONEST:
+        # What comes next is that it has ended.
+        return interval
+    return min(interval, max((ends - told_at) / 2, SOONEST))
 
 
 def _worst_first(members: Collection[Member]) -> list[Member]:

@@ -44,8 +44,12 @@ class Member:
     """Unix time."""
     about: str = ""
     """The subject of the certificate that it is about; printable."""
+    location: str = ""
+    """The path or the address of the target; printable."""
+    ends: int | None = None
+    """Unix time at which the certificate that it is about ends, where it is that this draws near."""
     reached: tuple[float, ...] = ()
-    """Unix times since when it is at least a notice, a warning, critical, where that is later than `since`."""
+    """Unix times since when it is at least how severe, from the least on, where that is later than `since`."""
     flaps: int = 0
     """How often it began since then, of a target that is flapping; its severity is the worst of these times."""
     wrong_now: bool = True
@@ -66,7 +70,20 @@ def members(known: Known) -> Iterator[tuple[str, Member]]:
     for each in known.findings.values():
         cause = worst if worst is not None and each.finding.code is Code.CLIENT_REJECTS else each
         base, about = _problem(known, cause.finding)
-        yield base, Member(known.target, known.kind, known.component, each.finding, each.since, about)
+        concerned = _certificate(known, each.finding) if each.finding.code is Code.EXPIRING else None
+        yield (
+            base,
+            Member(
+                known.target,
+                known.kind,
+                known.component,
+                each.finding,
+                each.since,
+                about,
+                known.location,
+                concerned.not_after if concerned is not None else None,
+            ),
+        )
 
 
 def problem_id(key: str) -> str:
@@ -98,6 +115,8 @@ def _problem(known: Known, found: Finding) -> tuple[str, str]:
 def _certificate(known: Known, found: Finding) -> Certificate | None:
     """Return the certificate that a finding is about, None where it is none of those presented."""
     position = _POSITION.fullmatch(found.subject)
+    if not known.presented:
+        return None
     if position is not None:
         number = int(position[1])
         return known.presented[number if number < len(known.presented) else 0]

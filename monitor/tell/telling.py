@@ -12,8 +12,11 @@ from typing import Final, Protocol
 from actions.deliver import Outcome, Tone
 from config.channel import Match, Silence
 from config.model import Config
+from config.policy import Window
 from config.vocabulary import Code, DeliveryOutcome, Severity
+from config.window import opening
 from monitor.events import (
+    ActionEnded,
     Event,
     FindingChanged,
     FindingCleared,
@@ -23,6 +26,8 @@ from monitor.events import (
     TargetRemoved,
 )
 from monitor.known import Known
+from monitor.tell import news
+from monitor.tell.advice import Site
 from monitor.tell.couriers import Couriers
 from monitor.tell.desk import Changes, Desk, Held, Kept, no_changes
 from monitor.tell.letter import Fate, Letter, attempted, deliverable, pause, waiting
@@ -54,6 +59,9 @@ _FAILING: Final = 3
 """Attempts after which it is a finding that a letter was not delivered."""
 _AGAIN: Final = 1.0
 """Seconds until whatever failed for no reason that was foreseen is tried again."""
+
+_DIGEST_WITHIN: Final = 300.0
+"""Seconds after its time at which a digest is written no more; who starts later waits for the next."""
 
 _TELLING_OF: Final = (FindingRaised, FindingChanged, FindingCleared, TargetRemoved)
 
@@ -116,6 +124,7 @@ class Telling:
         self._desk = Desk(known, outlook, transactions)
         self._couriers = Couriers()
         self._pulse = Pulse(time.monotonic())
+        self._digested = self._digest_at = 0.0
         self._touched: set[str] = set()
         self._first_news = self._last_news = 0.0
         self._news, self._post = asyncio.Event(), asyncio.Event()
@@ -141,6 +150,7 @@ class Telling:
         for event in events:
             if isinstance(event, _TELLING_OF) or (isinstance(event, PresentedChanged) and self._is_wrong(event.target)):
                 self._touch(event.target)
+        self._tell_committed([each for each in events if isinstance(each, ActionEnded)])
 
     def looked(self, look: Looked) -> None:
         """Take note that looks go on."""
@@ -169,14 +179,44 @@ class Telling:
         letters = []
         for channel in channels:
             if channel in self._config.channels:
-                identifier, message = notice(name, channel, title, sentences, tone)
+                identifier, message = notice(name, channel, self._config.host, title, sentences, tone)
                 letters.append(Letter(identifier, channel, (), message, time.time()))
         self._keep([letter for letter in letters if self._desk.announce(letter)])
         self._say_counts()
 
+    def _tell_committed(self, ended: Sequence[ActionEnded]) -> None:
+        """Tell whoever wants it what was committed just now."""
+        now = time.time()
+        recent = [each for each in ended if now - each.at < news.NEWS_FOR]
+        if not recent:
+            return
+        known = self._known()
+        component_of = {each.target: known[each.target].component or "" for each in recent if each.target in known}
+        used = {name: news.in_use(name, known.values()) for name in component_of.values()}
+        for each in news.committed(recent, component_of, self._config.telling, self._labels(), used):
+            self.announce(each.name, [each.channel], each.title, each.sentences, Tone.SUCCESS)
+
+    def _tell_digest(self, now: float) -> None:
+        """Tell what is informational, at the times for which that is asked."""
+        wanted = self._config.telling.digest
+        if wanted is None or not self._config.telling.enabled or now < self._digest_at:
+            return
+        # A clock that is set back must not put it off for longer.
+        self._digest_at = now + _LOOK_ROUND
+        since = opening(Window(wanted.cron, _DIGEST_WITHIN, wanted.timezone), now).since
+        if since is None or since == self._digested:
+            return
+        self._digested = since
+        silences = [each.silence for each in self.silences()]
+        digest = news.digest_of(self._known().values(), silences, self._labels())
+        if digest is not None:
+            self.announce(f"digest {since:.0f}", wanted.channels, *digest, Tone.INFO)
+
+    def _labels(self) -> Mapping[str, Mapping[str, str]]:
+        return {name: component.labels for name, component in self._config.components.items()}
+
     def _reconfigure_desk(self) -> None:
-        labels = {name: component.labels for name, component in self._config.components.items()}
-        self._desk.reconfigure(self._config.channels, self._config.telling, labels)
+        self._desk.reconfigure(self._config.channels, self._config.telling, self._labels(), Site.of(self._config))
         self._say_counts()
 
     def _is_wrong(self, target: str) -> bool:
@@ -231,6 +271,7 @@ class Telling:
             for target in touched:
                 self._desk.observe(target)
             self._keep(self._desk.review(time.time()))
+            self._tell_digest(time.time())
             self._say_counts()
             await self._await_news()
 

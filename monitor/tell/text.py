@@ -12,7 +12,7 @@ from typing import Final
 from actions.deliver import Message, Tone
 from config.text import printable
 from config.vocabulary import Code, Severity
-from monitor.tell.advice import advice
+from monitor.tell.advice import Site, advice, by_itself, hurts
 from monitor.tell.lifecycle import Note, Step
 from monitor.tell.problem import Member
 from probes.judge.time import moment
@@ -29,19 +29,27 @@ _LONGEST_BRIEF: Final = 150
 
 _SPECIAL: Final = re.compile(r"([\\`*_\[\]|~>])|^(?:([#+=-])|(\d{1,9})([.)]))")
 """What means something in Markdown anywhere, and what does at the begin of a line."""
-_EVERYBODY: Final = re.compile(r"@(?=everyone|here|channel|all\b)", re.IGNORECASE)
-_NOTHING: Final = "By itself nothing will change: somebody must act."
+_LINK: Final = re.compile(r"\bhttp(s?)://", re.IGNORECASE)
+_SCHEME: Final = re.compile(r"\b(?!hxxps?:)([a-z][a-z0-9+.-]{1,30}):(?=//)", re.IGNORECASE)
+_OPENING: Final = re.compile(r"(?<!\w)@(?=\w)|<(?=\S)|\](?=[(\[])")
+"""What calls somebody, opens a tag, or makes a link of what stands in brackets, in one Markdown or another."""
 
 
 def shown(text: str, limit: int = _LONGEST) -> str:
-    """Return hostile `text` as it may stand in a plain message: on one line, and calling nobody."""
+    """Return hostile `text` as it may stand in a plain message: on one line, calling nobody and leading nowhere.
+
+    `http://` becomes `hxxp://`, as such addresses are usually passed on, and a space stands behind what would call
+    somebody, open a tag or make a link, so that whoever copies it sees what to put right. A bare name stays as it is:
+    where a service makes a link of it, that leads to what can be read.
+    """
     bare = text.replace("\\", "")
     if printable(bare, len(bare)) != bare:
         text = printable(text, limit)
     elif len(text) > limit:
         # What was made printable before keeps the backslashes that it was given then.
         text = f"{text[: limit - 1]}…"
-    return _EVERYBODY.sub("@ ", text)
+    text = _SCHEME.sub(r"\1: ", _LINK.sub(r"hxxp\1://", text))
+    return _OPENING.sub(r"\g<0> ", text)
 
 
 def escaped(text: str) -> str:
@@ -71,45 +79,52 @@ class _Line:
         return f"- {escaped(self.text)}" if self.item else f"{escaped(self.text)}\n" if self.text else ""
 
 
-def compose(note: Note, outlook: Outlook, runbook: str | None, now: float) -> Message:
-    """Return the message that says `note` at Unix time `now`."""
-    title = _title(note)
-    lines = [_Line(title, heading=True), *_body(note, outlook, runbook, now), _signature(note)]
+def compose(note: Note, outlook: Outlook, site: Site, now: float) -> Message:
+    """Return the message that says `note` of a `site` at Unix time `now`."""
+    title = _title(note, site.host)
+    lines = [_Line(title, heading=True), *_body(note, outlook, site, now), _signature(note, site.host)]
     return _message(title, lines, note.alert.message_id, _tone(note))
 
 
-def digest(notes: Sequence[Note], now: float) -> tuple[str, Message]:
+def digest(notes: Sequence[Note], host: str, now: float) -> tuple[str, Message]:
     """Return one message, and its id, that says many `notes` on different problems at Unix time `now`."""
     name = blake2b("".join(note.alert.message_id for note in notes).encode(), digest_size=8).hexdigest()
     worst = max((note.alert.severity for note in notes if note.step is not Step.RESOLVED), default=None, key=_rank)
     word = "resolved" if worst is None else str(worst)
-    title = f"[{word}] certvigil: {len(notes)} problems"
-    lines = [_Line(title, heading=True), _Line(f"As of {moment(now)}:")]
+    title = f"[{word}] {_of(host or 'certvigil')}{len(notes)} problems"
+    where = f" on {shown(host)}" if host else ""
+    lines = [_Line(title, heading=True), _Line(f"{len(notes)} problems{where}, as of {moment(now)}:")]
     ordered = sorted(notes, key=lambda note: (note.step is Step.RESOLVED, -note.alert.severity.rank))
     lines += (
-        _Line(f"{_title(each)}, since {moment(each.alert.since)} (problem {each.alert.problem})", item=True)
+        _Line(f"{_title(each, '')}, since {moment(each.alert.since)} (problem {each.alert.problem})", item=True)
         for each in ordered[:_PROBLEMS]
     )
     if len(notes) > _PROBLEMS:
         lines.append(_Line(f"and {len(notes) - _PROBLEMS} more", item=True))
-    lines += [_Line(""), _Line("To see them: certvigil status"), _Line(f"message {name}")]
+    lines += [_Line(""), _Line(f"To see them{where}: certvigil status"), _Line(f"message {name}")]
     tones = [_tone(note) for note in notes]
     tone = next((each for each in (Tone.FAILURE, Tone.WARNING, Tone.INFO) if each in tones), Tone.SUCCESS)
     return name, _message(title, lines, name, tone)
 
 
-def notice(name: str, channel: str, title: str, sentences: Iterable[str], tone: Tone) -> tuple[str, Message]:
+def notice(  # noqa: PLR0917 (what a message has)
+    name: str, channel: str, host: str, title: str, sentences: Iterable[str], tone: Tone
+) -> tuple[str, Message]:
     """Return a message, and its id, that says what happened; `name` tells it from anything else to that channel."""
     identifier = blake2b(f"{channel}\0{name}".encode(errors="surrogatepass"), digest_size=8).hexdigest()
-    title = shown(title, 200)
+    title = f"[{_WORD[tone]}] {_of(host)}{shown(title, 200)}"
     lines = [_Line(title, heading=True), *(_Line(shown(each, 1000)) for each in sentences)]
     return identifier, _message(title, [*lines, _Line(f"message {identifier}")], identifier, tone)
 
 
-def test_message(channel: str, name: str, now: float) -> Message:
+_WORD: Final = {Tone.INFO: "notice", Tone.SUCCESS: "done", Tone.WARNING: "warning", Tone.FAILURE: "critical"}
+
+
+def test_message(channel: str, host: str, name: str, now: float) -> Message:
     """Return a message that says only that messages arrive."""
-    title = f"[test] certvigil: a message to {channel}"
-    text = f"Somebody had certvigil try the channel {channel} at {moment(now)}. Nothing is wrong."
+    title = f"[test] {_of(host or 'certvigil')}a message to {channel}"
+    where = f" on {shown(host)}" if host else ""
+    text = f"Somebody had certvigil{where} try the channel {channel} at {moment(now)}. Nothing is wrong."
     return _message(title, [_Line(title, heading=True), _Line(text), _Line(f"message {name}")], name, Tone.INFO)
 
 
@@ -130,7 +145,11 @@ def _tone(note: Note) -> Tone:
     return {Severity.CRITICAL: Tone.FAILURE, Severity.WARNING: Tone.WARNING}.get(note.alert.severity, Tone.INFO)
 
 
-def _title(note: Note) -> str:
+def _of(host: str) -> str:
+    return f"{shown(host)}: " if host else ""
+
+
+def _title(note: Note, host: str) -> str:
     severity = note.alert.severity
     word = {
         Step.RAISED: f"{severity}",
@@ -139,15 +158,15 @@ def _title(note: Note) -> str:
         Step.REMINDED: f"{severity}, still",
         Step.RESOLVED: "resolved",
     }[note.step]
-    return f"[{word}] {shown(note.alert.headline, 200)}"
+    return f"[{word}] {_of(host)}{shown(note.alert.headline, 200)}"
 
 
-def _body(note: Note, outlook: Outlook, runbook: str | None, now: float) -> Iterator[_Line]:
+def _body(note: Note, outlook: Outlook, site: Site, now: float) -> Iterator[_Line]:
     alert = note.alert
     if note.step is Step.RESOLVED:
         cleared = now if alert.cleared_at is None else alert.cleared_at
-        yield _Line(f"It was so from {moment(alert.began)} until {moment(cleared)}; nothing of it is wrong any more.")
-        yield from _recovered(note.recovered)
+        yield _Line(f"It was wrong from {moment(alert.began)} until {moment(cleared)}. There is nothing to do.")
+        yield from _were_concerned(note.recovered, site.host)
         return
     members = note.members
     reasons = [each for each in members if each.finding.code is not Code.CLIENT_REJECTS] or list(members)
@@ -157,30 +176,51 @@ def _body(note: Note, outlook: Outlook, runbook: str | None, now: float) -> Iter
     if len(details) > _DETAILS:
         yield _Line(f"and {len(details) - _DETAILS} more like these")
     yield _Line(f"Since {moment(min(each.since for each in members))}.")
-    yield from _targets(members)
+    yield from _concerned(members, site.host)
     yield from _recovered(note.recovered)
-    yield from _clients(members)
+    yield _Line(f"Whom it hurts: {_clients(members) or hurts(members)}.")
     sentences = list(dict.fromkeys(filter(None, map(outlook, members))))
     happens = "; ".join(shown(each) for each in sentences[:3])
-    yield _Line(f"By itself will happen: {happens}." if happens else _NOTHING)
-    yield from (_Line(f"To act: {each}") for each in advice(members))
-    if runbook is not None:
-        yield _Line(f"Runbook: {runbook}{members[0].finding.code}")
+    yield _Line(f"By itself: {happens or by_itself(members[0])}.")
+    yield from (_Line(f"To act: {shown(each, 1000)}") for each in advice(members, site))
+    if site.runbook is not None:
+        yield _Line(f"Runbook: {site.runbook}{members[0].finding.code}")
 
 
-def _targets(members: Sequence[Member]) -> Iterator[_Line]:
+def _concerned(members: Sequence[Member], host: str) -> Iterator[_Line]:
+    """Yield where it is wrong: each target, its path or address, what is wrong there, and its component."""
     found: dict[str, list[Member]] = {}
     for each in members:
         found.setdefault(each.target, []).append(each)
     yield _Line("")
-    yield _Line("It concerns " + ("one target:" if len(found) == 1 else f"{len(found)} targets:"))
+    yield _Line(_how_many(len(found), host, "It concerns"))
     for target, those in list(found.items())[:LISTED]:
         codes = ", ".join(dict.fromkeys(str(each.finding.code) for each in those))
         component = f", component {shown(those[0].component)}" if those[0].component else ""
-        yield _Line(f"{shown(target)}: {codes}{component}{_flapping(those[0])}", item=True)
+        yield _Line(f"{shown(target)}{_at(those[0])}: {codes}{component}{_flapping(those[0])}", item=True)
     if len(found) > LISTED:
         yield _Line(f"and {len(found) - LISTED} more", item=True)
     yield _Line("")
+
+
+def _at(member: Member) -> str:
+    """Return the path or the address of a target, where its name does not say it."""
+    return "" if not member.location or member.location in member.target else f" ({shown(member.location)})"
+
+
+def _were_concerned(targets: Sequence[str], host: str) -> Iterator[_Line]:
+    if targets:
+        yield _Line("")
+        yield _Line(_how_many(len(targets), host, "It concerned"))
+        yield from (_Line(shown(each), item=True) for each in targets[:LISTED])
+        if len(targets) > LISTED:
+            yield _Line(f"and {len(targets) - LISTED} more", item=True)
+        yield _Line("")
+
+
+def _how_many(count: int, host: str, verb: str) -> str:
+    where = f" on {shown(host)}" if host else ""
+    return f"{verb} one target{where}:" if count == 1 else f"{verb} {count} targets{where}:"
 
 
 def _flapping(member: Member) -> str:
@@ -196,17 +236,20 @@ def _recovered(targets: Sequence[str]) -> Iterator[_Line]:
         yield _Line(f"No longer concerned: {', '.join(map(shown, targets[:LISTED]))}{more}.")
 
 
-def _clients(members: Iterable[Member]) -> Iterator[_Line]:
+def _clients(members: Iterable[Member]) -> str:
+    """Return which clients do not accept it, and at how many endpoints; empty where none was seen not to."""
     refusing = Counter(
         each.finding.subject
         for each in members
-        if each.finding.code is Code.CLIENT_REJECTS and each.finding.severity is not Severity.NOTICE
+        if each.finding.code is Code.CLIENT_REJECTS and each.finding.severity.rank > Severity.NOTICE.rank
     )
-    if refusing:
-        many = ", ".join(f"{shown(name)} (at {count})" for name, count in refusing.most_common(10))
-        more = f" and {len(refusing) - 10} more" if len(refusing) > 10 else ""
-        yield _Line(f"Clients that do not accept it: {many}{more}.")
+    if not refusing:
+        return ""
+    many = ", ".join(f"{shown(name)} (at {count})" for name, count in refusing.most_common(10))
+    more = f" and {len(refusing) - 10} more clients" if len(refusing) > 10 else ""
+    return f"{many}{more}, which {'does' if len(refusing) == 1 else 'do'} not accept it"
 
 
-def _signature(note: Note) -> _Line:
-    return _Line(f"problem {note.alert.problem}, message {note.alert.message_id}")
+def _signature(note: Note, host: str) -> _Line:
+    where = f" on {shown(host)}" if host else ""
+    return _Line(f"problem {note.alert.problem}{where}, message {note.alert.message_id}")

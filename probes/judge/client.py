@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from types import MappingProxyType
 from typing import Final
@@ -121,7 +121,11 @@ def _judge_chain(  # noqa: PLR0917 (each argument is part of the key)
         path = verification.path
         if unfit := tuple(judge_algorithms(path, client, subject_of, signed_end=False)):
             return ChainVerdict(False, path, unfit)
-        return ChainVerdict(True, path, tuple(judge_conformance(path, strict, subject_of)))
+        causes = tuple(judge_conformance(path, strict, subject_of))
+        if trust.public:
+            # Who installs what a public CA issues cannot change how it does.
+            causes = tuple(replace(each, severity=Severity.INFORMATIONAL) for each in causes)
+        return ChainVerdict(True, path, causes)
 
     def faults(path: Path) -> tuple[Finding, ...]:
         unfit = judge_algorithms(path.certificates, client, subject_of, signed_end=path.end in _SIGNED_BY_ANOTHER)

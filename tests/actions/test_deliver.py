@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+import actions.courier
 from actions.courier import Courier
 from actions.deliver import Message, Outcome, Receipt, Tone
 from monitor.lab.process import free_address, wait_for
@@ -110,18 +111,29 @@ def test_a_process_that_is_killed_costs_one_attempt(courier: Courier, receiver: 
     wait_for(lambda: receiver.seen)
     os.kill(courier.pid, signal.SIGKILL)
     thread.join(PATIENCE)
-    assert receipts == [Receipt(Outcome.FAILED)]
+    assert receipts == [Receipt(Outcome.LOST)]
     receiver.manner = Manner.WELL
     assert courier.deliver(MESSAGE, receiver.url(), PATIENCE) == Receipt(Outcome.DELIVERED)
 
 
-@pytest.mark.parametrize("command", [("/no/such/python",), (sys.executable, "-P", "-m", "actions.no_such_module")])
-def test_a_process_that_cannot_be_started_is_not_said_to_have_failed_within_apprise(
-    command: tuple[str, ...], courier: Courier, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("command", "cause"),
+    [
+        (("/no/such/python", "-m", "actions.courier"), "No such file or directory"),
+        ((sys.executable, "-P", "-m", "no.such.courier"), "No module named"),
+    ],
+)
+def test_a_courier_that_cannot_be_started_is_called_that(
+    command: tuple[str, ...], cause: str, courier: Courier, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("actions.courier._COMMAND", command)
-    receipt = courier.deliver(MESSAGE, "json://localhost", PATIENCE)
-    assert receipt.why == "was not tried: the process that delivers could not be started"
+    monkeypatch.setattr(actions.courier, "_COMMAND", command)
+    receipt = courier.deliver(MESSAGE, receiver.url("T0KEN"), PATIENCE)
+    assert receipt.outcome is Outcome.NOT_STARTED
+    assert cause in receipt.why
+    assert receipt.why.startswith("was not tried, since certvigil's own process that delivers could not be started (")
+    assert "T0KEN" not in receipt.why
+    monkeypatch.undo()
+    assert courier.deliver(MESSAGE, receiver.url("T0KEN"), PATIENCE) == Receipt(Outcome.DELIVERED)
 
 
 def test_ending_ends_what_hangs_and_nothing_begins_after_it(courier: Courier, receiver: Receiver) -> None:
@@ -133,8 +145,10 @@ def test_ending_ends_what_hangs_and_nothing_begins_after_it(courier: Courier, re
     wait_for(lambda: receiver.seen)
     courier.end()
     thread.join(PATIENCE)
-    assert receipts == [Receipt(Outcome.FAILED)]
-    assert courier.deliver(MESSAGE, receiver.url(), PATIENCE) == Receipt(Outcome.FAILED)
+    assert receipts == [Receipt(Outcome.LOST)]
+    assert courier.deliver(MESSAGE, receiver.url(), PATIENCE) == Receipt(
+        Outcome.NOT_STARTED, cause="certvigil is stopping"
+    )
     assert courier.pid is None
 
 
@@ -189,7 +203,8 @@ def test_the_words_of_a_receipt_follow_the_name_of_a_url() -> None:
         "could not be reached",
         "did not answer in time",
         "is nothing that apprise can deliver to",
-        "failed within apprise",
-        "was not tried: the process that delivers could not be started",
+        "made apprise's plug-in fail",
+        "was not tried, since certvigil's own process that delivers could not be started",
+        "may have taken the message: certvigil's own process that delivers ended under way",
     }
     assert Message("a", "b", "c", "d").tone is Tone.INFO

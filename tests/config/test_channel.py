@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from config.channel import Channel, Heartbeat, Match, Route, Silence, Telling
+from config.channel import Channel, Digest, Heartbeat, Match, Route, Silence, Telling, ToldEvent
 from config.load import load
 from config.show import show
 from config.vocabulary import Code, Severity, TargetKind
@@ -30,6 +30,8 @@ telling:
       kind: [file]
       finding: [expired]
       for: 5m
+    - {{channels: [ops], severity: notice, events: [committed]}}
+  digest: {{channels: [ops], cron: "0 7 * * mon", timezone: Europe/Zurich}}
   remind: {{critical: 4h, warning: never}}
   resolved_after: 1m
   attempts: 7
@@ -58,7 +60,11 @@ def test_telling_is_understood_in_full(loaded: Loaded, secrets: tuple[str, str])
     match = Match(("mail*",), ("web",), (TargetKind.FILE,), (Code.EXPIRED,), (("env", ("prod",)),))
     assert config.telling == Telling(
         enabled=False,
-        routes=(Route(("ops",), Severity.CRITICAL, match, 300.0),),
+        routes=(
+            Route(("ops",), Severity.CRITICAL, match, 300.0),
+            Route(("ops",), Severity.NOTICE, events=(ToldEvent.COMMITTED,)),
+        ),
+        digest=Digest(("ops",), "0 7 * * mon", "Europe/Zurich"),
         remind={Severity.NOTICE: None, Severity.WARNING: None, Severity.CRITICAL: 14_400},
         resolved_after=60,
         attempts=7,

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from config.channel import Channel, Telling
+from config.model import Artefacts, Component
+from config.service import Service
 from config.vocabulary import Code, Severity, TargetKind
 from monitor.known import Known, Raised
 from monitor.tell.desk import Desk
@@ -23,6 +25,9 @@ EXPIRED = finding(Code.EXPIRED, "CN=a.example ended at 2026-11-01 00:00:00Z", "p
 EXPIRING = finding(Code.EXPIRING, "CN=a.example ends at 2027-01-01 00:00:00Z", "position 0")
 REJECTED = finding(Code.CLIENT_REJECTS, "browser rejects it", "browser")
 UNREACHABLE = finding(Code.UNREACHABLE, "timed_out: no answer within 10 s")
+PAIR = Artefacts(certificate="/etc/nginx/tls/site.crt", key="/etc/nginx/tls/site.key")
+WITH_SERVICE = Component("web", PAIR, service=Service(("/usr/bin/systemctl", "restart", "nginx")))
+WITHOUT_SERVICE = Component("mail", Artefacts(combined="/etc/postfix/all.pem"))
 
 
 def known(

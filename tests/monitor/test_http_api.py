@@ -119,6 +119,12 @@ def test_every_link_of_the_landing_page_leads_somewhere(client: httpx.Client) ->
     assert [client.get(link).status_code for link in links] == [200] * len(links)
 
 
+def test_every_answer_says_which_host_it_is_about(server: Running, client: httpx.Client) -> None:
+    server.server.call("web1.example.com")
+    for resource in ("/metrics", "/readyz", "/api/v1/status", "/api/v1/findings", "/api/v1/targets/none"):
+        assert client.get(resource).headers["certvigil-host"] == "web1.example.com"
+
+
 def test_headers_protect_and_do_not_tell_the_software(client: httpx.Client) -> None:
     headers = client.get("/healthz").headers
     assert headers["x-content-type-options"] == "nosniff"

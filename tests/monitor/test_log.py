@@ -6,8 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from config.vocabulary import LogFormat, LogLevel
-from monitor.log import log, set_up
+from config.vocabulary import Code, LogFormat, LogLevel
+from monitor.events import FindingRaised
+from monitor.log import event_log, log, set_up
+from probes.finding import finding
 
 
 @pytest.fixture(autouse=True)
@@ -25,3 +27,15 @@ def test_a_line_in_json_says_on_which_host_it_was_written(capsys: pytest.Capture
     log.info("ready", extra={"facts": {"targets": 3}})
     line = json.loads(capsys.readouterr().err)
     assert (line["host"], line["message"], line["targets"]) == ("web1.example.com", "ready", 3)
+
+
+def test_a_line_of_text_says_on_which_host_and_where_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    set_up(LogFormat.TEXT, LogLevel.INFO, "web1.example.com")
+    where = {"web/certificate": "/etc/nginx/tls/site.crt", "/etc/ssl/a.pem": "/etc/ssl/a.pem"}
+    write = event_log(lambda target: where.get(target, ""))
+    found = finding(Code.EXPIRED, "CN=a.example ended")
+    write([FindingRaised(target, 1.0, found) for target in (*where, "gone")])
+    lines = capsys.readouterr().err.splitlines()
+    assert all(line.endswith('host="web1.example.com"') for line in lines)
+    assert ['location="' in line for line in lines] == [True, False, False]
+    assert 'raised web/certificate event="raised" target="web/certificate" location="/etc/nginx' in lines[0]

@@ -198,3 +198,71 @@ def test_situations_come_back_as_they_were() -> None:
     assert situations_from_plain(plain) == (facts,)
     with pytest.raises(SituationsError):
         situations_from_plain({"subject": "web"})
+
+
+TOLD = """
+host: web1.example.com
+channels: {ops: {urls: ["json://h"]}, pager: {urls: ["json://p"]}}
+telling:
+  routes: [{channels: [ops], events: [committed]}, {channels: [pager], severity: critical}]
+components:
+  web:
+    artefacts: {certificate: /etc/x/site.crt, key: /etc/x/site.key}
+    endpoints: [{address: "127.0.0.1:443", name: www.example.com}]
+    service: {unit: nginx.service, activate: reload}
+    allowed_issuers: ["CN=Corp"]
+    mode: auto
+"""
+
+
+def messages(output: str) -> list[str]:
+    rows = [line.split("\t") for line in output.splitlines()]
+    return [f"{row[0]} {row[3]}: {row[5]}" for row in rows if row[4] == "told"]
+
+
+def test_the_timeline_of_a_lifetime_says_what_is_told_when_by_which_channel(run: Run, write: Write) -> None:
+    code, output, errors = run("test", "--at", AT, "--lifetime", "6d", "--config", write(TOLD))
+    assert (code, errors) == (0, "")
+    what = "web1.example.com: expiring: the certificate of web on 2 targets"
+    assert messages(output) == [
+        f"2027-01-19T20:00:00Z tell ops: [warning] {what}",
+        f"2027-01-20T14:00:00Z tell ops: [critical, worse than before] {what}",
+        f"2027-01-20T14:00:00Z tell pager: [critical] {what}",
+        *(
+            f"2027-01-{at}Z tell {channel}: [critical, still] {what}"
+            for at in ("20T23:00:00", "21T03:30:00", "21T06:30:00")
+            for channel in ("ops", "pager")
+        ),
+        *(
+            f"2027-01-21T08:00:01Z tell {channel}: [critical, worse than before] {what.replace('expiring', 'expired')}"
+            for channel in ("ops", "pager")
+        ),
+    ]
+    assert "await_candidate" in output
+
+
+def test_with_candidates_assumed_it_shows_what_is_told_of_the_replacement(run: Run, write: Write) -> None:
+    options = ("--assume-candidates", "--days", "4", "--config", write(TOLD))
+    _, output, _ = run("test", "--at", AT, "--lifetime", "6d", *options)
+    assert messages(output) == [
+        "2027-01-18T08:00:00Z tell ops: [done] web1.example.com: the certificate of web was replaced"
+    ]
+
+
+def test_without_a_lifetime_it_is_the_installed_certificate_until_its_end(run: Run, write: Write, given: Given) -> None:
+    _, _, _, state = given(situation(certificate=validity(90, 3)))
+    code, output, _ = run("test", "--at", AT, "--json", "--config", write(TOLD), "--state", state)
+    document = json.loads(output)
+    assert (code, document["to"]) == (0, "2027-01-19T08:00:00Z")
+    assert document["messages"][0] == {
+        "at": AT,
+        "channel": "ops",
+        "title": "[critical] web1.example.com: expiring: the certificate of web on 2 targets",
+    }
+    assert "expired" in document["messages"][-1]["title"]
+
+
+def test_it_says_so_where_nobody_would_be_told(run: Run, given: Given) -> None:
+    code, _, errors = run("test", "--at", AT, "--lifetime", "6d", *given()[:2])
+    assert (code, errors) == (0, "nobody would be told anything: no channel is configured\n")
+    assert run("test", "--lifetime", "soon", *given()[:2])[0] == 3

@@ -210,7 +210,9 @@ def test_each_message_has_an_id_of_its_own_that_stays() -> None:
 
 
 STATES = st.lists(
-    st.tuples(st.sets(st.sampled_from("abcd")), st.sampled_from(list(Severity)), st.floats(0, 10_000), st.booleans()),
+    st.tuples(
+        st.sets(st.sampled_from("abcd")), st.sampled_from(sorted(TERMS.remind)), st.floats(0, 10_000), st.booleans()
+    ),
     max_size=30,
 )
 

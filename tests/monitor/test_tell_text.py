@@ -6,7 +6,6 @@ import html
 import re
 from dataclasses import replace
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
@@ -14,16 +13,23 @@ from markdown_it import MarkdownIt
 from actions.deliver import Message, Tone
 from config.channel import Telling
 from config.text import printable
-from config.vocabulary import Code, Severity, TargetKind
+from config.vocabulary import Code, Severity
+from monitor.tell.advice import Site
 from monitor.tell.lifecycle import Note, Reviewed, Step, review
 from monitor.tell.problem import Member
 from monitor.tell.telling import nothing_happens
 from monitor.tell.text import LISTED, compose, digest, escaped, notice, shown
+from monitor.tell.text import test_message as trial
 from probes.finding import finding
-from tests.monitor.tell_kit import EXPIRED, REJECTED, UNREACHABLE, at, member
+from tests.monitor.tell_kit import EXPIRED, REJECTED, UNREACHABLE, WITH_SERVICE, at, member
 
 ABOUT = ("ops", "certificate ab")
 NOW = 1_800_000_000.0
+SITE = Site("web1.example.com", {"web": WITH_SERVICE})
+REPLACE = (
+    "put the new certificate, its intermediates and its key into NEW.pem, then: certvigil replace web --from NEW.pem"
+)
+RUNBOOK = "https://wiki.example.com/certvigil/"
 
 
 def raised(*members: Member) -> Note:
@@ -36,56 +42,83 @@ def noted(reviewed: Reviewed) -> Note:
     return reviewed.note
 
 
-def message(note: Note, **more: str) -> Message:
-    return compose(note, lambda _: more.get("outlook", ""), more.get("runbook"), NOW)
+def message(note: Note, outlook: str = "", site: Site = SITE) -> Message:
+    return compose(note, lambda _: outlook, site, NOW)
 
 
 def test_a_message_says_everything_that_somebody_woken_by_it_needs() -> None:
     members = [
-        replace(member(f"web/{number}:443", found, since=NOW - 60), component="web")
-        for number in (1, 2)
+        replace(member(name, found, since=NOW - 60), component="web", location=location)
+        for name, location in (("web/127.0.0.1:443", "127.0.0.1:443"), ("intranet", "127.0.0.1:8443"))
         for found in (EXPIRED, REJECTED)
     ]
+    note = raised(*members)
     said = message(
-        raised(*members),
-        outlook="certvigil replaces it at 2027-01-15 02:00:00Z",
-        runbook="https://wiki.example.com/certvigil/",
+        note,
+        "certvigil will replace the certificate of web; that waits for a candidate",
+        replace(SITE, runbook=RUNBOOK),
     )
-    assert said.title == "[critical] expired: CN=a.example on 2 targets"
+    assert said.title == "[critical] web1.example.com: expired: CN=a.example on 2 targets"
     assert said.text == "\n".join(
         [
             "expired: CN=a.example ended at 2026-11-01 00:00:00Z",
             "Since 2027-01-15 07:59:00Z.",
             "",
-            "It concerns 2 targets:",
-            "  web/1:443: expired, client_rejects, component web",
-            "  web/2:443: expired, client_rejects, component web",
+            "It concerns 2 targets on web1.example.com:",
+            "  intranet (127.0.0.1:8443): expired, client_rejects, component web",
+            "  web/127.0.0.1:443: expired, client_rejects, component web",
             "",
-            "Clients that do not accept it: browser (at 2).",
-            "By itself will happen: certvigil replaces it at 2027-01-15 02:00:00Z.",
-            "To act: certvigil replace web --from NEW.pem",
+            "Whom it hurts: browser (at 2), which does not accept it.",
+            "By itself: certvigil will replace the certificate of web; that waits for a candidate.",
+            f"To act: {REPLACE}",
             "Runbook: https://wiki.example.com/certvigil/expired",
-            f"problem {raised(*members).alert.problem}, message {raised(*members).alert.message_id}",
+            f"problem {note.alert.problem} on web1.example.com, message {note.alert.message_id}",
         ]
     )
-    assert said.brief == f"{said.title} (message {raised(*members).alert.message_id})"
+    assert said.brief == f"{said.title} (message {note.alert.message_id})"
     assert said.tone is Tone.FAILURE
+
+
+def test_every_message_says_which_host() -> None:
+    note = raised(replace(member("web", UNREACHABLE), location="192.0.2.1:443"))
+    resolved = replace(note, step=Step.RESOLVED, members=())
+    for said in (
+        *(message(replace(note, step=step)) for step in Step),
+        message(resolved),
+        digest([note, resolved], SITE.host, NOW)[1],
+        notice("x", "ops", SITE.host, "web: policy renew holds", [], Tone.WARNING)[1],
+        trial("ops", SITE.host, "0123456789abcdef", NOW),
+    ):
+        assert re.match(r"\[[^]]+\] web1\.example\.com: ", said.title), said.title
+        assert "web1.example.com" in said.brief
+    assert "  web (192.0.2.1:443): unreachable\n" in message(note).text
+
+
+def test_what_is_resolved_says_from_when_until_when_and_where_it_was() -> None:
+    note = raised(member("a"), member("b"))
+    cleared = replace(note.alert, cleared_at=NOW)
+    said = message(replace(note, step=Step.RESOLVED, members=(), alert=cleared, recovered=("a", "b")))
+    assert said.text.split("\n")[:5] == [
+        "It was wrong from 1970-01-01 00:01:40Z until 2027-01-15 08:00:00Z. There is nothing to do.",
+        "",
+        "It concerned 2 targets on web1.example.com:",
+        "  a",
+        "  b",
+    ]
 
 
 def test_each_step_is_told_apart() -> None:
     note = raised(member("a", at(Severity.WARNING)))
     titles = {step: message(replace(note, step=step)).title for step in Step}
     assert titles == {
-        Step.RAISED: "[warning] expiring: CN=a.example on a",
-        Step.WORSENED: "[warning, worse than before] expiring: CN=a.example on a",
-        Step.EASED: "[warning, less than before] expiring: CN=a.example on a",
-        Step.REMINDED: "[warning, still] expiring: CN=a.example on a",
-        Step.RESOLVED: "[resolved] expiring: CN=a.example on a",
+        Step.RAISED: "[warning] web1.example.com: expiring: CN=a.example on a",
+        Step.WORSENED: "[warning, worse than before] web1.example.com: expiring: CN=a.example on a",
+        Step.EASED: "[warning, less than before] web1.example.com: expiring: CN=a.example on a",
+        Step.REMINDED: "[warning, still] web1.example.com: expiring: CN=a.example on a",
+        Step.RESOLVED: "[resolved] web1.example.com: expiring: CN=a.example on a",
     }
     tones = {step: message(replace(note, step=step)).tone for step in Step}
     assert (tones[Step.RAISED], tones[Step.RESOLVED]) == (Tone.WARNING, Tone.SUCCESS)
-    resolved = message(replace(note, step=Step.RESOLVED, members=(), alert=replace(note.alert, cleared_at=NOW)))
-    assert resolved.text.startswith("It was so from 1970-01-01 00:01:40Z until 2027-01-15 08:00:00Z;")
 
 
 def test_a_thousand_targets_are_listed_up_to_a_bound_and_the_rest_is_counted() -> None:
@@ -96,28 +129,9 @@ def test_a_thousand_targets_are_listed_up_to_a_bound_and_the_rest_is_counted() -
     assert len(said.text) < 3000
 
 
-@pytest.mark.parametrize(
-    ("found", "component", "command"),
-    [
-        (EXPIRED, "web", "certvigil replace web --from NEW.pem"),
-        (EXPIRED, None, "certvigil history a"),
-        (finding(Code.NOT_SERVED, "x", "192.0.2.1"), "web", "certvigil activate web"),
-        (UNREACHABLE, "web", "certvigil history a"),
-    ],
-)
-def test_the_command_that_helps_is_named(found: object, component: str | None, command: str) -> None:
-    said = message(raised(replace(member("a"), finding=found, component=component)))  # type: ignore[arg-type]
-    assert f"To act: {command}\n" in said.text
-
-
-def test_what_is_wrong_with_certvigil_itself_is_asked_of_itself() -> None:
-    itself = Member("certvigil", TargetKind.SELF, None, finding(Code.DATABASE_DEGRADED, "full"), 1.0)
-    assert "To act: certvigil status\n" in message(raised(itself)).text
-
-
 def test_a_name_with_a_quote_is_no_command() -> None:
     said = message(raised(replace(member("$(reboot); 'x'", UNREACHABLE))))
-    assert """certvigil history '$(reboot); '"'"'x'"'"''""" in said.text
+    assert """certvigil check '$(reboot); '"'"'x'"'"''""" in said.text
 
 
 def test_many_problems_at_once_are_one_message() -> None:
@@ -125,13 +139,13 @@ def test_many_problems_at_once_are_one_message() -> None:
         noted(review(("ops", f"key {number}"), None, [member(f"web{number:03}")], terms=Telling(), now=NOW))
         for number in range(300)
     ]
-    name, said = digest(notes, NOW)
-    assert said.title == "[critical] certvigil: 300 problems"
+    name, said = digest(notes, SITE.host, NOW)
+    assert said.title == "[critical] web1.example.com: 300 problems"
     assert len(re.findall(r"^  \[critical\] expired: ", said.text, re.MULTILINE)) == 50
     assert "  and 250 more\n" in said.text
     assert said.text.endswith(f"message {name}")
-    assert digest(notes, NOW + 5)[0] == name
-    assert digest(notes[1:], NOW)[0] != name
+    assert digest(notes, SITE.host, NOW + 5)[0] == name
+    assert digest(notes[1:], SITE.host, NOW)[0] != name
 
 
 SPECIAL = "\\`*_{}[]()#+-.!|~<>&@:/\n\t\u202e\ud800"
@@ -158,19 +172,20 @@ def test_in_markdown_every_character_means_itself(text: str) -> None:
 @given(HOSTILE, HOSTILE, HOSTILE)
 def test_whatever_a_finding_says_a_message_is_made_of_it(target: str, detail: str, about: str) -> None:
     found = finding(Code.EXPIRED, detail, "position 0")
-    said = compose(raised(replace(member(target, found), about=about)), nothing_happens, None, NOW)
+    said = compose(raised(replace(member(target, found), about=about)), nothing_happens, SITE, NOW)
     for line in (said.title, said.brief, *said.text.split("\n"), *said.markdown.split("\n")):
         assert is_harmless(line)
-    assert len(said.text.split("\n")) == 9
+    assert len(said.text.split("\n")) == 10
 
 
 def test_what_else_happened_is_told_with_an_id_of_its_own() -> None:
     name, said = notice(
-        "decision 7", "ops", "web was rolled back", ["java rejects it.", "The old set is served."], Tone.FAILURE
+        "decision 7", "ops", "web1", "web was rolled back", ["java rejects it.", "The old set is served."], Tone.FAILURE
     )
+    assert said.title == "[critical] web1: web was rolled back"
     assert said.text == f"java rejects it.\nThe old set is served.\nmessage {name}"
-    assert notice("decision 7", "ops", "web was rolled back", [], Tone.FAILURE)[0] == name
-    assert notice("decision 7", "chat", "web was rolled back", [], Tone.FAILURE)[0] != name
+    assert notice("decision 7", "ops", "web1", "web was rolled back", [], Tone.FAILURE)[0] == name
+    assert notice("decision 7", "chat", "web1", "web was rolled back", [], Tone.FAILURE)[0] != name
 
 
 def test_nobody_is_called_by_what_a_certificate_says() -> None:

@@ -49,6 +49,7 @@ def start(cleanup: ExitStack, receiver: Receiver, tmp_path: Path) -> Start:
         urls_file.write_text("\n".join(urls or (receiver.url(SECRET),)))
         urls_file.chmod(0o600)
         config = {
+            "host": "web1.example.com",
             "watch": [{"files": [f"{tmp_path}/*.pem"]}],
             "channels": {"ops": {"urls_file": str(urls_file)}},
             **more,
@@ -120,8 +121,8 @@ def test_a_problem_is_raised_worsened_and_resolved(start: Start, receiver: Recei
     path.write_bytes(issue(89).pem())
     daemon.wait_for(lambda: len(receiver.accepted) == 2, "the second message")
     assert [got.title for got in receiver.accepted] == [
-        f"[warning] expiring: CN={NAME} on {path}",
-        f"[resolved] expiring: CN={NAME} on {path}",
+        f"[warning] web1.example.com: expiring: CN={NAME} on {path}",
+        f"[resolved] web1.example.com: expiring: CN={NAME} on {path}",
     ]
     daemon.wait_for(lambda: pending(daemon) == 0, "nothing pending")
     assert {each: counted(daemon, each) for each in ("delivered", "failed", "dead")} == {
@@ -137,8 +138,8 @@ def test_it_is_told_by_mail(start: Start, cleanup: ExitStack, tmp_path: Path) ->
     daemon = start(f"{server.url}&name={SECRET}")
     path = fail(tmp_path)
     daemon.wait_for(lambda: server.mails, "the mail")
-    assert server.mails[0].title == f"[critical] expired: CN=cert.example.com on {path}"
-    assert "To act: certvigil history" in server.mails[0].text
+    assert server.mails[0].title == f"[critical] web1.example.com: expired: CN=cert.example.com on {path}"
+    assert f"To act: put the new certificate into {path}" in server.mails[0].text
     assert server.mails[0].id
 
 
@@ -149,8 +150,8 @@ def test_one_certificate_on_forty_endpoints_is_one_message(
     names = [f"web{number:02}" for number in range(40)]
     daemon = start(endpoints=[endpoint(name, server.address) for name in names], telling={"enabled": False})
     got = told_at_once(daemon, receiver, "expired", 40)
-    assert got.title == f"[critical] expired: CN={NAME} on 40 targets"
-    assert all(f"  {name}: expired" in got.text for name in names)
+    assert got.title == f"[critical] web1.example.com: expired: CN={NAME} on 40 targets"
+    assert all(f"  {name} ({server.address}): expired" in got.text for name in names)
 
 
 def test_a_thousand_endpoints_that_are_dark_are_one_message(start: Start, receiver: Receiver) -> None:
@@ -158,7 +159,7 @@ def test_a_thousand_endpoints_that_are_dark_are_one_message(start: Start, receiv
     endpoints = [endpoint(f"web{number:03}", nobody) for number in range(1000)]
     daemon = start(endpoints=endpoints, concurrency=100, telling={"enabled": False})
     got = told_at_once(daemon, receiver, "unreachable", 1000)
-    assert got.title == "[warning] unreachable: 1000 targets"
+    assert got.title == "[warning] web1.example.com: unreachable: 1000 targets"
     assert got.text.count(": unreachable\n") == 50
     assert "  and 950 more\n" in got.text
 
@@ -294,9 +295,9 @@ def test_what_was_told_is_not_told_again_after_a_restart(start: Start, receiver:
     daemon.wait_for(lambda: len(receiver.accepted) == 2, "the other message")
     path.unlink()
     daemon.wait_for(lambda: len(receiver.accepted) == 3, "the resolution")
-    assert [got.title.partition(":")[0] for got in receiver.accepted] == [
-        *("[critical] expired", "[critical] expired"),
-        "[resolved] expired",
+    assert [got.title.rpartition(": ")[0] for got in receiver.accepted] == [
+        *("[critical] web1.example.com: expired", "[critical] web1.example.com: expired"),
+        "[resolved] web1.example.com: expired",
     ]
     assert "other.example.com" in receiver.accepted[1].title
 
@@ -328,7 +329,7 @@ def test_what_cannot_be_delivered_is_given_up_and_that_is_a_finding(
     assert raised["subject"] == "chat"
     assert "the channel chat fails, 1 messages to it were given up: chat, URL 1 (json) answered" in raised["detail"]
     daemon.wait_for(lambda: len(receiver.accepted) == 2, "both messages on the other channel")
-    assert "[critical] delivery_failed: certvigil" in {got.title for got in receiver.accepted}
+    assert "[critical] web1.example.com: delivery_failed: certvigil" in {got.title for got in receiver.accepted}
     dead = series("notifications_total", channel="chat", outcome="dead")
     assert daemon.metrics()[dead] == 1
     assert "given up" in certvigil("status", "--socket", daemon.socket).stdout
@@ -339,7 +340,7 @@ def test_what_cannot_be_delivered_is_given_up_and_that_is_a_finding(
     assert (retried.returncode, retried.stdout) == (0, "1 messages\n")
     daemon.wait_for(lambda: broken.accepted, "the message")
     assert {got.id for got in broken.seen} == {broken.ids[0]}
-    assert broken.accepted[0].title == f"[critical] expired: CN=cert.example.com on {path}"
+    assert broken.accepted[0].title == f"[critical] web1.example.com: expired: CN=cert.example.com on {path}"
     daemon.wait_until("cleared", code="delivery_failed")
 
 
@@ -355,8 +356,8 @@ def test_telling_goes_on_from_memory_while_the_database_cannot_be_used(
 
         def both() -> bool:
             titles = [got.title.partition(" on ")[0] for got in receiver.accepted]
-            degraded = "[warning] database_degraded: certvigil" in titles
-            return degraded and titles.count("[critical] expired: CN=second.example.com") == 1
+            degraded = "[warning] web1.example.com: database_degraded: certvigil" in titles
+            return degraded and titles.count("[critical] web1.example.com: expired: CN=second.example.com") == 1
 
         daemon.wait_for(both, "both messages")
         other.execute("ROLLBACK")
@@ -366,7 +367,7 @@ def test_telling_goes_on_from_memory_while_the_database_cannot_be_used(
     told = len(receiver.accepted)
     daemon.start()
     settled(daemon, receiver)
-    assert not [got for got in receiver.accepted[told:] if got.title.startswith("[critical] expired")]
+    assert not [got for got in receiver.accepted[told:] if got.title.startswith("[critical] web1.example.com: expired")]
 
 
 def test_a_database_begun_anew_gets_what_is_not_told_yet(start: Start, receiver: Receiver, tmp_path: Path) -> None:
@@ -457,7 +458,7 @@ def test_channels_are_tried_without_a_daemon(start: Start, receiver: Receiver, c
         return done.returncode, done.stdout + done.stderr
 
     assert notify_test("good") == (0, "good, URL 1 (json) took the message\n")
-    assert receiver.accepted[0].title == "[test] certvigil: a message to good"
+    assert receiver.accepted[0].title == "[test] web1.example.com: a message to good"
     assert receiver.accepted[0].id
     code, said = notify_test("--json")
     assert code == 1

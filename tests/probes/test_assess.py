@@ -12,12 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from config.model import CertifiStore, Client, Endpoint, TrustStore
-from config.vocabulary import Code, Severity, TLSVersion, UnreachableReason, VerifierName
+from config.vocabulary import Code, Severity, TLSVersion, UnreachableReason, Verdict, VerifierName
 from monitor.lab.ca import DAY, UNKNOWN_CRITICAL, Authority, Issued, KeyType, Knobs
 from probes.assess import EndpointContext, assess_endpoint
 from probes.certificate import Certificate, certificate
 from probes.chain import presented_path
-from probes.finding import Assessment
+from probes.finding import Assessment, verdict
 from probes.judge.client import View
 from probes.judge.state import OnDisk
 from probes.observation import EndpointObservation, Presented, Unreachable
@@ -196,6 +196,16 @@ def test_a_broken_rule_that_clients_overlook_is_a_notice_that_names_it(broken: K
     (found,) = judge((ISSUING.issue(NAME, **broken), ISSUING)).findings
     assert (found.code, found.severity) == (Code.NONCONFORMING, Severity.NOTICE)
     assert rule in found.detail
+
+
+def test_what_a_public_ca_does_is_informational_and_leaves_the_verdict_alone() -> None:
+    """Who installs its certificates cannot change how they are issued."""
+    public = replace(trust(ROOT), public=True)
+    year = ISSUING.issue(NAME, authority_key_identifier=False, not_before=NOW - DAY, not_after=NOW + 399 * DAY)
+    assessment = judge((year, ISSUING), view(public))
+    informational = {found.code for found in assessment.findings if found.severity is Severity.INFORMATIONAL}
+    assert informational == {Code.NONCONFORMING, Code.VALIDITY_TOO_LONG}
+    assert verdict(assessment.findings) is Verdict.OK
 
 
 def test_a_client_of_the_strict_verifier_rejects_what_others_accept() -> None:

@@ -1,0 +1,168 @@
+"""What people would be told when, if things went on as they are: the desk itself, on a clock that jumps. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from actions.deliver import Tone
+from actions.ending import Cause, Outcome
+from config.model import Config
+from config.policy import Notify
+from config.vocabulary import Code, FileRole, KeyKind, TargetKind
+from monitor.decide.decision import Decision, Standing, kind_of
+from monitor.decide.situation import Found, Situation, Validity
+from monitor.events import ActionEnded
+from monitor.known import Known, Raised
+from monitor.tell import news
+from monitor.tell.advice import Site
+from monitor.tell.desk import Desk
+from monitor.tell.letter import Fate
+from monitor.tell.text import notice
+from probes.certificate import Certificate, Key
+from probes.finding import Finding
+
+_WITH_LEAF: Final = (FileRole.CERTIFICATE, FileRole.COMBINED, FileRole.KEYSTORE)
+_LEAST: Final = 1.0
+"""Seconds by which the clock moves on at least."""
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A message on the timeline."""
+
+    at: float
+    """Unix time."""
+    channel: str
+    title: str
+
+
+class Audience:
+    """Those who are told, by the channels and routes of a configuration: every message is delivered at once."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._beliefs: dict[str, Known] = {}
+        self._of: dict[str, frozenset[str]] = {}
+        """The targets of each subject."""
+        self._labels = {name: component.labels for name, component in config.components.items()}
+        self._desk = Desk(lambda: self._beliefs, lambda _: "")
+        self._desk.reconfigure(config.channels, config.telling, self._labels, Site.of(config))
+        self._committed: list[ActionEnded] = []
+        self._now = 0.0
+
+    def learn(self, situation: Situation, now: float) -> None:
+        """Believe of a subject's targets what `situation` says, at Unix time `now`."""
+        believed = {each.target: each for each in _believed(situation, self._config, now)}
+        for target in self._of.get(situation.subject, frozenset()) - believed.keys():
+            self._beliefs.pop(target, None)
+            self._desk.observe(target)
+        self._of[situation.subject] = frozenset(believed)
+        for target, known in believed.items():
+            self._beliefs[target] = known
+            self._desk.observe(target)
+
+    def decided(self, decision: Decision, now: float) -> None:
+        """Take note of a decision; one to act succeeds."""
+        if decision.standing is Standing.ACT and not isinstance(decision.action, Notify):
+            kind, by = kind_of(decision.action), f"policy {decision.policy}"
+            ended = (decision.subject, now, decision.identity, kind, Outcome.COMMITTED, Cause.NONE, "", by)
+            self._committed.append(ActionEnded(*ended))
+
+    def tell(self, now: float) -> Iterator[Told]:
+        """Yield what is told at Unix time `now`."""
+        self._now = now
+        ended, self._committed = self._committed, []
+        names = {each.target: each.target for each in ended}
+        for each in news.committed(ended, names, self._config.telling, self._labels, {}):
+            if each.channel in self._config.channels:
+                name, host = each.name, self._config.host
+                _, message = notice(name, each.channel, host, each.title, each.sentences, Tone.SUCCESS)
+                yield Told(now, each.channel, message.title)
+        for letter in self._desk.review(now):
+            self._desk.amend(replace(letter, fate=Fate.DELIVERED, ended_at=now))
+            yield Told(now, letter.channel, letter.message.title)
+
+    def next(self) -> float | None:
+        """Return when more may have to be told though nothing else happens; None for never."""
+        at = self._desk.next_review()
+        return None if at is None else max(at, self._now + _LEAST)
+
+
+def _believed(situation: Situation, config: Config, now: float) -> Iterator[Known]:
+    """Yield what is believed of each target that bears the certificate, or that something is wrong with."""
+    bearing = _bearing(situation, config)
+    found: dict[str, list[Found]] = {target: [] for target in bearing}
+    for each in situation.findings:
+        # What time brings shows wherever the certificate is.
+        spread = each.target == situation.subject or each.target in bearing
+        for target in bearing if spread and each.code in _BY_TIME else (each.target,):
+            found.setdefault(target, []).append(each)
+    presented = () if situation.certificate is None else (_certificate(situation, situation.certificate),)
+    for target, those in found.items():
+        endpoint = config.endpoints.get(target)
+        raised = [
+            Raised(Finding(each.code, each.severity, each.subject or "position 0", str(each.code)), each.since)
+            for each in those
+        ]
+        yield Known(
+            target,
+            TargetKind.FILE if endpoint is None else TargetKind.ENDPOINT,
+            target if endpoint is None else f"{endpoint.host}:{endpoint.port}",
+            situation.subject if situation.is_component else None,
+            presented if target in bearing else (),
+            findings={(each.finding.code, each.finding.subject): each for each in raised},
+            last_look=now,
+        )
+
+
+_BY_TIME: Final = frozenset({Code.EXPIRING, Code.EXPIRED, Code.NOT_YET_VALID})
+
+
+def _bearing(situation: Situation, config: Config) -> Sequence[str]:
+    """Return the targets at which the certificate of a situation is seen."""
+    if not situation.is_component:
+        return (situation.subject,)
+    files = [each.name for each in config.files if each.component == situation.subject and each.role in _WITH_LEAF]
+    component = config.components.get(situation.subject)
+    return [*files, *(component.endpoints if component else ())] or [situation.subject]
+
+
+def _certificate(situation: Situation, validity: Validity) -> Certificate:
+    """Return a certificate of that validity, of which nothing else is known."""
+    return Certificate(
+        validity.sha256.encode(),
+        validity.sha256,
+        f"the certificate of {situation.subject}",
+        "",
+        "",
+        int(validity.not_before),
+        int(validity.not_after),
+        (),
+        Key(KeyKind.UNKNOWN, 0),
+        "",
+        is_ca=False,
+        self_issued=False,
+    )
+
+
+def fresh(config: Config, begin: float, lifetime: float) -> Iterator[Situation]:
+    """Yield, for each component and each endpoint that belongs to none, a certificate that lasts from `begin` on."""
+    for name, component in config.components.items():
+        thresholds = next((config.endpoints[each].thresholds for each in component.endpoints), None)
+        yield Situation(
+            name,
+            component.mode if component.service is not None else None,
+            (*(each.name for each in config.files if each.component == name), *component.endpoints),
+            is_component=True,
+            labels=component.labels,
+            profile=config.profile,
+            certificate=Validity(f"{name}, fresh", begin, begin + lifetime, thresholds),
+            on_disk=f"{name}, fresh",
+            allowed_issuers=bool(component.allowed_issuers),
+        )
+    for name, endpoint in config.endpoints.items():
+        if endpoint.component is None:
+            validity = Validity(f"{name}, fresh", begin, begin + lifetime, endpoint.thresholds)
+            yield Situation(name, targets=(name,), profile=config.profile, certificate=validity)
