@@ -9,15 +9,15 @@ from dataclasses import KW_ONLY, dataclass, field, replace
 from actions import backup
 from actions.account import Account, Wish
 from actions.backup import BackupSet
-from actions.candidate import Given, NoCandidate, read_candidates
+from actions.candidate import Given, NoCandidate, identities, read_candidates
 from actions.ending import Ground, Outcome
 from actions.inbox import Inbox, InboxUnsafe, empty, open_inbox
 from actions.journal import Event, Record
-from actions.plan import Kind
+from actions.plan import Kind, candidate_of
 from actions.precheck import Objection
-from actions.prepare import Prepared, Refused, keys_at_hand, make_plan, plan_activation, plan_rollback
+from actions.prepare import Prepared, Refused, Remainder, keys_at_hand, make_plan, plan_activation, plan_rollback
 from actions.recover import recover, thaw
-from actions.transaction import candidate_of, transact
+from actions.transaction import transact
 from config.model import Config
 from config.text import printable
 from monitor.actor.authority import issuers_of
@@ -120,13 +120,14 @@ class Work:
             bench.site(name, issuers_of(bench.config, bench.config.components[name], unattended=self.unattended))
             for name in wish.components
         ]
-        return make_plan(sites, candidates, bench.world, time.time(), wish.losses), inboxes
+        quarantined = self._account().quarantined
+        return make_plan(sites, candidates, bench.world, time.time(), wish.losses, quarantined), inboxes
 
     def _propose(self, wish: Wish) -> Document:
         made, inboxes = self._make(wish)
-        if isinstance(made, Refused) and {each.ground for each in made.objections} == {Ground.NOTHING_TO_DO}:
+        if isinstance(made, Refused) and made.remainder is not None:
             # As after a crash between the end of a transaction and this.
-            self._empty(inboxes)
+            self._empty(inboxes, made.remainder)
         made = self._held_back(made)
         if isinstance(made, Prepared) and (plan := made.order.plan.hash) not in self._account().proposals:
             self._note(Event.PROPOSED, hash=plan, wish=wish.to_json(), by=self.by)
@@ -142,7 +143,7 @@ class Work:
             for name in plan.components
             if name in account.frozen
         ]
-        if (why := account.quarantined.get(candidate_of(plan))) is not None:
+        if (why := account.quarantined.get(candidate_of(plan.changes))) is not None:
             objections.append(Objection(Ground.QUARANTINED, f"this candidate is in quarantine: {why}"))
         if (word := account.rejected.get(plan.hash)) is not None:
             because = f": {word.why}" if word.why else ""
@@ -182,12 +183,13 @@ class Work:
             return cannot(f"this plan is {found}, not the one that was asked for: look at it again")
         ending = transact(setting, made.order)
         if ending.outcome in {Outcome.COMMITTED, Outcome.FAILED_FORWARD}:
-            self._empty(inboxes)
+            self._empty(inboxes, made.remainder)
         return {**self._shown(made), **endings_document([*endings, ending])}
 
-    def _empty(self, inboxes: Iterable[Inbox]) -> None:
-        for each in inboxes:
-            empty(self.bench.world, each)
+    def _empty(self, inboxes: Iterable[Inbox], remainder: Remainder) -> int:
+        """Remove what is done with; return how many files that was."""
+        world = self.bench.world
+        return sum(empty(world, each, lambda file: remainder.is_done_with(identities(file))) for each in inboxes)
 
     def _recover(self, request: Request) -> Document:
         setting = replace(self.bench.setting, asked={"by": self.by}, told=self.told)
