@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -16,6 +17,7 @@ from actions.plan import Kind
 from monitor.actor.client import talking
 from monitor.actor.request import Request, Verb
 from monitor.lab.ca import Authority
+from monitor.lab.process import wait_for
 from tests.lab.client import presented
 from tests.monitor.acting import ISSUER, Actor, House, fresh, house
 
@@ -244,6 +246,19 @@ def test_told_to_read_its_configuration_again_it_keeps_the_good_one_where_the_ne
         actor.signal(signal.SIGHUP)
         assert actor.ask(Request(Verb.STATE))["components"]["web"]["mode"] == "plan"
         assert "kept the old configuration" in actor.text
+
+
+def test_an_inbox_comes_into_being_with_the_reload_that_needs_it(web: House) -> None:
+    with web.actor() as actor:
+        assert os.listdir(os.path.dirname(web.inbox)) == ["web"]
+        document = web.document()
+        files = {"certificate": f"{web.directory}/mail.crt", "key": f"{web.directory}/mail.key"}
+        document["components"]["mail"] = web.component(artefacts=files)
+        Path(web.config_file).write_text(json.dumps(document))
+        actor.signal(signal.SIGHUP)
+        made = Path(os.path.dirname(web.inbox), "mail")
+        wait_for(made.is_dir, 10.0, "the inbox, though nobody asked for anything")
+        assert made.stat().st_mode & 0o7777 == 0o755
 
 
 def test_a_journal_that_is_damaged_keeps_the_actor_from_starting_and_says_so(web: House) -> None:
