@@ -185,6 +185,7 @@ class Steward:
         """Return what decisions about a component rest on beside its targets."""
         if name not in self.components:
             return Done()
+        self._notice_files(name)
         offer = self._offers.get(name, Offer())
         recent = (
             _attempt(each, undoable=all(self.account.last.get(one) is each for one in each.components))
@@ -342,7 +343,6 @@ class Steward:
                 self._wake.clear()
                 await watcher.watch((), {self._inbox(name): None for name in self.components})
                 now = time.monotonic()
-                self._notice_files(now)
                 for name, _ in tuple(self._agenda.take(now)):
                     await self._consider(name)
                 await self._withdraw()
@@ -362,13 +362,13 @@ class Steward:
                 self._agenda.schedule(name, time.monotonic() + SETTLE)
         self._wake.set()
 
-    def _notice_files(self, now: float) -> None:
-        """Have the actor asked about components whose files present something else: somebody may revert it."""
-        for name in self.components:
-            presented = self._presented(name)
-            if self._on_disk.setdefault(name, presented) != presented:
-                self._on_disk[name] = presented
-                self._agenda.hasten(name, now)
+    def _notice_files(self, name: str) -> None:
+        """Have the actor asked about a component whose files present something else: somebody may have reverted it."""
+        presented = self._presented(name)
+        if self._on_disk.setdefault(name, presented) != presented:
+            self._on_disk[name] = presented
+            self._agenda.hasten(name, time.monotonic())
+            self._wake.set()
 
     def _presented(self, name: str) -> tuple[str, ...]:
         files = (

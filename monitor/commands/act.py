@@ -132,11 +132,10 @@ def _perform(
     if config is None:
         return _UNUSABLE
     progress = _Progress(_where(options))
-    if request.verb is Verb.CARRY_OUT:
-        progress.say("looking at what is on disk and what is served")
     try:
         document = _answer(config, request, hand, progress, live=live)
         if wait and "approved" in document:
+            progress.say("approved: waiting until the daemon has it carried out")
             document |= wait_for_end(config.settings.actor.socket, document, progress.hear)
     except (JournalError, BackupError) as error:
         return _cannot(str(error))

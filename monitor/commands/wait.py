@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
-from actions.account import Account
+from actions.account import Account, Ended
 from actions.journal import Event, Record
-from monitor.actor.client import talking
+from monitor.actor.client import NoActor, talking
 from monitor.actor.request import Document, Request, Verb
 
 _SILENCE: Final = 60.0
@@ -19,16 +20,16 @@ _OVER: Final = frozenset({Event.CLOSED, Event.FROZEN, Event.REFUSED})
 def wait_for_end(socket: str, approved: Document, told: Callable[[Mapping[str, Any]], None]) -> Document:
     """Return how the plan of an answer to an approval ended, as a part of an answer; `told` hears of each step.
 
-    Where it was not carried out while the approval held, that is said in its stead. Raises NoActor, OSError.
+    Where it will not be carried out, that is said in its stead. Raises OSError.
     """
-    with talking(socket, Request(Verb.FOLLOW), _SILENCE) as documents:
-        return _end(documents, str(approved["approved"]), float(approved["until"]), told)
-    raise ConnectionError("the actor went away")
+    try:
+        with talking(socket, Request(Verb.FOLLOW), _SILENCE) as documents:
+            return _end(documents, str(approved["approved"]), float(approved["until"]), told)
+    except NoActor as error:
+        return {"expired": f"{error}, so nobody does"}
 
 
-def _end(
-    documents: Iterable[Document], plan: str, until: float, told: Callable[[Mapping[str, Any]], None]
-) -> Document:
+def _end(documents: Iterable[Document], plan: str, until: float, told: Callable[[Mapping[str, Any]], None]) -> Document:
     """Return the end of what begins with the last approval of `plan`."""
     account, transaction, ending = Account(), "", None
     for document in documents:
@@ -50,21 +51,23 @@ def _end(
                 ending = ended
             if ending is not None and record.transaction == ending.transaction and record.event in _OVER:
                 return {"endings": [_plain(ending)]}
-        elif transaction == "" and (why := _hopeless(document, account, plan, until)) is not None:
+        elif ending is not None:
+            return {"endings": [_plain(ending)]}
+        elif transaction == "" and (why := _hopeless(account, plan, until)) is not None:
             return {"expired": why}
     raise ConnectionError("the actor went away without an answer; `certvigil audit` tells how it ended")
 
 
-def _hopeless(here: Document, account: Account, plan: str, until: float) -> str | None:
+def _hopeless(account: Account, plan: str, until: float) -> str | None:
     """Say why the plan will not be carried out any more; None while it may be."""
     if (word := account.rejected.get(plan)) is not None:
         return f"it was rejected by {word.by}"
-    if plan not in account.approved:
-        return "it is approved no longer"
-    return "its approval has expired" if float(here["now"]) >= until else None
+    if plan not in account.proposals:
+        return "it waits no longer: its cause is gone, or what would be done is by now another plan"
+    return "its approval has expired" if time.time() >= until else None
 
 
-def _plain(ended: Any) -> Document:
+def _plain(ended: Ended) -> Document:
     return {
         "transaction": ended.transaction,
         "outcome": ended.outcome,
