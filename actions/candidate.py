@@ -6,7 +6,7 @@ import binascii
 import hashlib
 import re
 import warnings
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final, NoReturn
@@ -133,6 +133,37 @@ class NoCandidate:
     """A sentence for a person, printable."""
 
 
+@dataclass(frozen=True, slots=True)
+class Keyless:
+    """A server's own certificate whose private key is not at hand."""
+
+    certificate: Certificate
+    chain: tuple[Certificate, ...]
+    why: NoCandidate
+
+
+Offered = Candidate | Keyless
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """Every candidate that files make, in the order in which their certificates were found."""
+
+    usable: tuple[Candidate, ...]
+    """At least one."""
+    keyless: tuple[Keyless, ...] = ()
+
+    @property
+    def offered(self) -> tuple[Offered, ...]:
+        """All of them, with or without their keys."""
+        return (*self.usable, *self.keyless)
+
+    @property
+    def leaves(self) -> tuple[Certificate, ...]:
+        """The servers' own certificates."""
+        return tuple(each.certificate for each in self.offered)
+
+
 def read_candidate(
     files: Sequence[Given], password: bytes | None = None, at_hand: Sequence[PrivateKey] = ()
 ) -> Candidate | NoCandidate:
@@ -140,52 +171,119 @@ def read_candidate(
     made = read_candidates(files, password, at_hand)
     if isinstance(made, NoCandidate):
         return made
-    return made[0] if len(made) == 1 else _several([each.certificate for each in made])
+    return made.usable[0] if len(made.leaves) == 1 else _several(made.leaves)
 
 
 def read_candidates(
     files: Sequence[Given], password: bytes | None = None, at_hand: Sequence[PrivateKey] = ()
-) -> tuple[Candidate, ...] | NoCandidate:
-    """Return the candidate that `files` make together: PEM, DER, PKCS#7 or PKCS#12, told by content.
+) -> Candidates | NoCandidate:
+    """Return the candidates that `files` make together: PEM, DER, PKCS#7 or PKCS#12, told by content.
 
-    There are several where they hold servers' certificates for keys of different kinds, an RSA and an EC one, say:
-    then all have the same to say of what was put right. `password` opens encrypted keys and keystores; `at_hand` are
-    keys that the host has already, for a certificate that comes without one.
+    There is one for each server's certificate whose key is at hand; all have the same to say of what was put right in
+    the files. `password` opens encrypted keys and keystores; `at_hand` are keys that the host has already, for a
+    certificate that comes without one.
     """
+    parts = _parts(files, password)
+    if isinstance(parts, NoCandidate):
+        return parts
+    keys = {key.public_sha256: key for key in (*at_hand, *parts.keys)}
+    leaves = _leaves(parts.certificates, keys.keys())
+    if isinstance(leaves, NoCandidate):
+        return parts.locked() or leaves
+    keyless = tuple(
+        Keyless(leaf, _chain(leaf, parts.certificates)[0], parts.locked() or _without_key(leaf, parts.keys))
+        for leaf in leaves
+        if leaf.public_key_sha256() not in keys
+    )
+    made = [_assembled(leaf, parts.certificates, keys) for leaf in leaves if leaf.public_key_sha256() in keys]
+    if not made:
+        return max(keyless, key=lambda each: age(each.certificate)).why
+    return Candidates(_described(made, keyless, parts), keyless)
+
+
+def age(certificate: Certificate) -> tuple[float, float, str]:
+    """Return what sorts certificates from the oldest to the newest: begin, then end, then content."""
+    never = float("-inf")
+    begin, end = certificate.not_before, certificate.not_after
+    return never if begin is None else begin, never if end is None else end, certificate.sha256
+
+
+def identities(file: Given, password: bytes | None = None) -> frozenset[str]:
+    """Return what a file holds: SHA-256 of each certificate, and of each private key's public half, hexadecimal."""
+    found = _look_into(file, password)
+    return frozenset((*(each.sha256 for each in found.certificates), *(each.public_sha256 for each in found.keys)))
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """What files hold together."""
+
+    found: tuple[_Found, ...]
+    password: bytes | None
+
+    @property
+    def every(self) -> list[Certificate]:
+        """The certificates as often as they were given."""
+        return [each for one in self.found for each in one.certificates]
+
+    @property
+    def certificates(self) -> tuple[Certificate, ...]:
+        return tuple(dict.fromkeys(self.every))
+
+    @property
+    def keys(self) -> tuple[PrivateKey, ...]:
+        return tuple(dict.fromkeys(each for one in self.found for each in one.keys))
+
+    def locked(self) -> NoCandidate | None:
+        """Return that something was not opened for want of the right password; None where everything was."""
+        where = ", ".join(one.name for one in self.found if one.locked)
+        if not where:
+            return None
+        if self.password is None:
+            return NoCandidate(
+                Flaw.KEY_ENCRYPTED, f"the private key in {where} is encrypted, and no password was given"
+            )
+        return NoCandidate(
+            Flaw.WRONG_PASSWORD, f"the private key in {where} cannot be opened with this password, or is damaged"
+        )
+
+
+def _parts(files: Sequence[Given], password: bytes | None) -> _Parts | NoCandidate:
+    """Return what `files` hold, where none is damaged and they are not too large."""
     if sum(len(file.data) for file in files) > MOST_BYTES:
         return NoCandidate(Flaw.TOO_LARGE, f"the files hold more than {MOST_BYTES} bytes together")
-    found = [_look_into(file, password) for file in files]
-    damage = [each for one in found for each in one.damage]
+    parts = _Parts(tuple(_look_into(file, password) for file in files), password)
+    damage = [each for one in parts.found for each in one.damage]
     if damage:
         return NoCandidate(Flaw.UNDECODABLE, damage[0])
-    every = [each for one in found for each in one.certificates]
-    if len(every) > MOST_CERTIFICATES:
+    if (count := len(parts.every)) > MOST_CERTIFICATES:
         return NoCandidate(
-            Flaw.TOO_LARGE, f"the files hold {len(every)} certificates: that is a trust store, not a candidate"
+            Flaw.TOO_LARGE, f"the files hold {count} certificates: that is a trust store, not a candidate"
         )
-    certificates = tuple(dict.fromkeys(every))
-    keys = tuple(dict.fromkeys(each for one in found for each in one.keys))
-    by_public_half = {key.public_sha256: key for key in (*at_hand, *keys)}
-    leaves = _leaves(certificates, by_public_half.keys())
-    if isinstance(leaves, NoCandidate):
-        return _locked(found, password) or leaves if leaves.flaw is Flaw.NO_CERTIFICATE else leaves
-    made: list[Candidate] = []
-    for leaf in leaves:
-        key = by_public_half.get(leaf.public_key_sha256())
-        if key is None:
-            return _locked(found, password) or _without_key(leaf, keys)
-        chain, root = _chain(leaf, certificates)
-        made.append(Candidate(leaf, chain, key, root))
-    put_right = [each for one in found for each in one.put_right]
-    put_right += [f"{each.title} was given more than once" for each in certificates if every.count(each) > 1]
-    put_right += [each for one in made for each in _order(found, one.presented)]
-    put_right += _left_out(certificates, made)
-    used = {one.key for one in made}
-    if not used <= set(keys):
-        put_right.append("no key was given: the certificate belongs to one that this host has already")
-    if set(keys) - used:
+    return parts
+
+
+def _assembled(leaf: Certificate, certificates: Sequence[Certificate], keys: Mapping[str, PrivateKey]) -> Candidate:
+    chain, root = _chain(leaf, certificates)
+    return Candidate(leaf, chain, keys[leaf.public_key_sha256()], root)
+
+
+def _described(made: Sequence[Candidate], keyless: Sequence[Keyless], parts: _Parts) -> tuple[Candidate, ...]:
+    """Return the candidates, each with what was put right."""
+    every = parts.every
+    put_right = [each for one in parts.found for each in one.put_right]
+    put_right += [f"{each.title} was given more than once" for each in parts.certificates if every.count(each) > 1]
+    put_right += [each for one in made for each in _order(parts.found, one.presented)]
+    waiting = {each for one in keyless for each in (one.certificate, *one.chain)}
+    put_right += _left_out(parts.certificates, made, waiting)
+    if set(parts.keys) - {one.key for one in made}:
         put_right.append("a private key that does not belong to the certificate was left out")
-    return tuple(replace(one, put_right=tuple(dict.fromkeys(put_right))) for one in made)
+
+    def reused(one: Candidate) -> Iterable[str]:
+        if one.key not in parts.keys:
+            yield "no private key was given: the installed one, to which the certificate belongs, is used again"
+
+    return tuple(replace(one, put_right=tuple(dict.fromkeys((*put_right, *reused(one))))) for one in made)
 
 
 class _Form(StrEnum):
@@ -379,7 +477,7 @@ def _misnamed(found: _Found) -> Iterable[str]:
 
 
 def _leaves(certificates: Sequence[Certificate], keys: Collection[str]) -> Sequence[Certificate] | NoCandidate:
-    """Return the servers' own certificates, each for another kind of key."""
+    """Return the servers' own certificates."""
     if not certificates:
         return NoCandidate(Flaw.NO_CERTIFICATE, "there is no certificate")
     ends = [each for each in certificates if not each.is_ca and not any(_issued(each, other) for other in certificates)]
@@ -388,7 +486,7 @@ def _leaves(certificates: Sequence[Certificate], keys: Collection[str]) -> Seque
     if not ends:
         shown = _subjects(certificates)
         return NoCandidate(Flaw.NO_CERTIFICATE, f"there are only CA certificates: {shown}; the server's own is missing")
-    return ends if len({each.key.kind for each in ends}) == len(ends) else _several(ends)
+    return ends
 
 
 def _several(leaves: Sequence[Certificate]) -> NoCandidate:
@@ -402,17 +500,6 @@ def _issued(issuer: Certificate, other: Certificate) -> bool:
 def _subjects(certificates: Sequence[Certificate]) -> str:
     shown = ", ".join(f"{each.title} (sha256 {each.sha256[:16]})" for each in certificates[:3])
     return shown + (f" and {len(certificates) - 3} more" if len(certificates) > 3 else "")
-
-
-def _locked(found: Iterable[_Found], password: bytes | None) -> NoCandidate | None:
-    where = ", ".join(one.name for one in found if one.locked)
-    if not where:
-        return None
-    if password is None:
-        return NoCandidate(Flaw.KEY_ENCRYPTED, f"the private key in {where} is encrypted, and no password was given")
-    return NoCandidate(
-        Flaw.WRONG_PASSWORD, f"the private key in {where} cannot be opened with this password, or is damaged"
-    )
 
 
 def _without_key(leaf: Certificate, keys: Sequence[PrivateKey]) -> NoCandidate:
@@ -440,8 +527,11 @@ def _order(found: Iterable[_Found], presented: Sequence[Certificate]) -> Iterabl
             yield f"{one.name}: the certificates were put in order, from the server's to its issuers'"
 
 
-def _left_out(certificates: Iterable[Certificate], made: Sequence[Candidate]) -> Iterable[str]:
-    presented = {each for one in made for each in one.presented}
+def _left_out(
+    certificates: Iterable[Certificate], made: Sequence[Candidate], waiting: Collection[Certificate]
+) -> Iterable[str]:
+    """Yield what none of `made`, nor of what is `waiting` for its key, needs."""
+    presented = {each for one in made for each in one.presented}.union(waiting)
     roots = {one.root for one in made}
     for each in certificates:
         if each in roots:

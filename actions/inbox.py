@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -101,15 +102,17 @@ def _identity(found: os.stat_result) -> tuple[int, int, int, int]:
     return found.st_dev, found.st_ino, found.st_ctime_ns, found.st_size
 
 
-def empty(world: World, inbox: Inbox) -> None:
-    """Remove the files that are still those that were copied, since they are in place now; raises OSError."""
-    directories = set()
-    for each in inbox.files:
+def empty(world: World, inbox: Inbox, done_with: Callable[[Given], bool] = lambda _file: True) -> int:
+    """Remove the files that are `done_with` and still those that were copied; return how many; raises OSError."""
+    removed, directories = 0, set()
+    for each, file in zip(inbox.files, inbox.given(), strict=True):
         try:
             unchanged = _identity(world.stat(each.path)) == each.identity
         except FileNotFoundError:
             continue
-        if unchanged and remove(world, each.path):
+        if unchanged and done_with(file) and remove(world, each.path):
+            removed += 1
             directories.add(os.path.dirname(each.path))
     for directory in sorted(directories):
         world.sync_directory(directory)
+    return removed

@@ -88,6 +88,12 @@ class Plan:
         return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
 
 
+def candidate_of(changes: Iterable[Change]) -> str:
+    """Return what identifies a candidate, as in quarantine: SHA-256 over what is written where, hexadecimal."""
+    what = sorted((each.path, each.promise) for each in changes)
+    return hashlib.sha256(repr(what).encode()).hexdigest()
+
+
 @dataclass(frozen=True, slots=True)
 class Order:
     """A plan with the bytes it is about; these are never logged, journalled or shown."""

@@ -70,6 +70,28 @@ def precheck(candidate: Candidate, demands: Demands, now: float) -> tuple[Object
     return tuple(dict.fromkeys(objections))
 
 
+_UNFIT: Final = frozenset({Ground.KEY_MISMATCH, Ground.NAMES_MISSING, Ground.NOT_VALID_NOW, Ground.ISSUER_NOT_ALLOWED})
+
+
+def unfit(candidate: Candidate, demands: Demands, now: float) -> tuple[Objection, ...]:
+    """Return why `candidate` is none for this component at Unix time `now`, whatever its clients would say.
+
+    Another one of the same inbox may then be used in its stead.
+    """
+    found = (
+        *_key(candidate),
+        *_names(candidate.certificate, demands),
+        *_times(candidate.presented, demands, now),
+        *_issuer(candidate.certificate, demands.allowed_issuers),
+    )
+    return tuple(each for each in found if each.ground in _UNFIT)
+
+
+def covers_names(leaf: Certificate, demands: Demands) -> bool:
+    """Whether `leaf` covers the names of the component."""
+    return not any(_names(leaf, demands))
+
+
 def dropped_names(leaf: Certificate, installed: Sequence[Certificate]) -> tuple[str, ...]:
     """Return the names of the installed certificate, such as `DNS:www.example.com`, that `leaf` does not cover."""
     if not installed:
@@ -156,18 +178,36 @@ def _is_part(pattern: str, leaf: Certificate) -> bool:
 def _clients(candidate: Candidate, demands: Demands, now: float) -> Iterator[Objection]:
     """Yield what no client can overlook: an issuer is missing that was there, or nobody accepts the chain at all.
 
-    A client that has not accepted what is installed, and does not accept the candidate, is none of its faults.
+    A client that has not accepted what is installed, and does not accept the candidate, is none of its faults. The
+    same gap is told once, whoever notices it.
     """
     views = [view for view in demands.views if view.client.validates]
     elsewhere = roots_known(candidate, demands.views)
     verdicts = {view.client.name: judge_chain(candidate.presented, view, now, elsewhere) for view in views}
+    gaps: dict[str, tuple[str, str, list[str]]] = {}
     for view in views:
         for cause in verdicts[view.client.name].causes:
             if cause.code is Code.INCOMPLETE_CHAIN and not _incomplete(demands.installed, view, now, elsewhere):
-                yield Objection(Ground.INCOMPLETE_CHAIN, f"{cause.detail}; to cure it, {cure_of(cause)}")
-    if views and not any(verdict.accepted for verdict in verdicts.values()):
+                gaps.setdefault(cause.subject, (cause.detail, cure_of(cause), []))[2].append(view.client.name)
+    for detail, cure, clients in gaps.values():
+        others = f"; {', '.join(clients[1:])} would miss it, too" if clients[1:] else ""
+        yield Objection(Ground.INCOMPLETE_CHAIN, f"{detail}{others}; to cure it, {cure}")
+    if views and not gaps and not any(verdict.accepted for verdict in verdicts.values()):
         why = next((cause.detail for verdict in verdicts.values() for cause in verdict.causes), "")
         yield Objection(Ground.NO_CLIENT_ACCEPTS, f"none of its clients accepts it: {why}")
+
+
+def missing_issuer(candidate: Candidate, views: Sequence[View], now: float) -> frozenset[str]:
+    """Return the clients, by name, that would reject `candidate` because the certificate of an issuer is missing."""
+    elsewhere = roots_known(candidate, views)
+    return frozenset(
+        view.client.name
+        for view in views
+        if any(
+            cause.code is Code.INCOMPLETE_CHAIN
+            for cause in judge_chain(candidate.presented, view, now, elsewhere).causes
+        )
+    )
 
 
 def _incomplete(installed: Sequence[Certificate], view: View, now: float, elsewhere: tuple[Trust, ...]) -> bool:

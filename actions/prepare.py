@@ -8,15 +8,19 @@ import os
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Final, Protocol
 
 from actions.artefact import carried_over, digest_of, keys_in, presented_by, render, says_the_same
 from actions.backup import state_of
-from actions.candidate import Candidate, Given, NoCandidate, PrivateKey, read_candidate
+from actions.candidate import Candidate, Candidates, Given, NoCandidate, Offered, PrivateKey, read_candidate
+from actions.choice import Choice, choose
+from actions.complete import complete
+from actions.contest import OnDisk
 from actions.ending import Ground
 from actions.keystore import loss
-from actions.plan import Change, FileState, Kind, Order, Plan, Serving
-from actions.precheck import Demands, Objection, dropped_names, precheck
+from actions.plan import Change, FileState, Kind, Order, Plan, Serving, candidate_of
+from actions.precheck import Demands, Objection, dropped_names, missing_issuer, precheck
 from actions.rehearse import CannotBeServed, Effect, Stage, rehearse
 from config.address import is_ip_address
 from config.model import Artefacts, Component
@@ -56,6 +60,26 @@ class Site:
 
 
 @dataclass(frozen=True, slots=True)
+class Remainder:
+    """What becomes of candidates in an inbox once one of them is in place.
+
+    Certificates and public halves of keys, by the SHA-256 of each, hexadecimal.
+    """
+
+    spent: frozenset[str] = frozenset()
+    """Used, or obsolete."""
+    open: frozenset[str] = frozenset()
+    """Of candidates that may still be wanted."""
+
+    def is_done_with(self, held: frozenset[str]) -> bool:
+        """Whether a file that holds this may be removed."""
+        return not self.open or (not held & self.open and bool(held & self.spent))
+
+
+_NOTHING_LEFT: Final = Remainder()
+
+
+@dataclass(frozen=True, slots=True)
 class Prepared:
     """What would be done."""
 
@@ -66,6 +90,7 @@ class Prepared:
     """What is worth knowing and no reason against it: sentences, printable."""
     leaves: Mapping[str, tuple[Certificate | None, Certificate]]
     """By component: the server's certificate that its files hold, and the one that they are to hold."""
+    remainder: Remainder = field(default_factory=lambda: _NOTHING_LEFT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +99,8 @@ class Refused:
 
     objections: tuple[Objection, ...]
     effects: tuple[Effect, ...] = ()
+    remainder: Remainder | None = None
+    """Where what was to be put in place is in place already."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +132,8 @@ class _Proposal:
     files: _Files
     content: Mapping[FileRole, bytes] = field(repr=False)
     """What every file is to hold."""
+    choice: Choice
+    """What else was offered."""
 
     @property
     def installed(self) -> tuple[Certificate, ...]:
@@ -112,37 +141,97 @@ class _Proposal:
         return presented_by(_held(self.files), _password(self.files))
 
 
-def make_plan(
-    sites: Sequence[Site], candidates: Sequence[Candidate], reader: Reader, now: float, losses: Collection[str] = ()
+def make_plan(  # noqa: PLR0917 (what it is made from, and then what is known against it)
+    sites: Sequence[Site],
+    candidates: Candidates,
+    reader: Reader,
+    now: float,
+    losses: Collection[str] = (),
+    quarantined: Mapping[str, str] = MappingProxyType({}),
 ) -> Prepared | Refused:
     """Return the order that puts `candidates` in place for all `sites` at once, at Unix time `now`.
 
-    Of several, a component takes the one whose key is of the kind that it has today; a single one is for all.
-    `losses` names the clients that may be lost. Components whose files say the same already are left out; of the
-    others every file is part of the plan, so that the whole set is compared, backed up and bound by its hash.
+    Of several, a component takes those whose key is of the kind that it has today, and of these the newest that can be
+    used, as `choose` says; where all are of one kind, they are for all. `losses` names the clients that may be lost;
+    `quarantined` gives, by what `candidate_of` says of a set, why it is not to be tried. Components whose files say the
+    same already are left out; of the others every file is part of the plan, so that the whole set is compared, backed
+    up and bound by its hash.
     """
     disk = _read_all(sites, reader)
     if isinstance(disk, Refused):
         return disk
-    every: list[_Proposal] = []
-    objections: list[Objection] = []
-    for site, files in disk:
-        candidate = _fitting(candidates, site, presented_by(_held(files), _password(files)))
-        if isinstance(candidate, Objection):
-            objections.append(candidate)
-        else:
-            every.append(_Proposal(site, candidate, files, _content(candidate, site, files)))
-    if objections:
-        return Refused(tuple(objections))
+    every = _proposals(disk, candidates, reader, now, quarantined)
+    if isinstance(every, Refused):
+        return every
+    concerned = {each for one in every for each in one.choice.certificates}
+    unused = [each for each in candidates.leaves if each not in concerned]
+    remainder = _remainder(every, candidates)
     proposals = [each for each in every if each.content != _held(each.files)]
     if not proposals:
-        return Refused((Objection(Ground.NOTHING_TO_DO, "the files hold this certificate, chain and key already"),))
+        done = Objection(Ground.NOTHING_TO_DO, "the files hold this certificate, chain and key already")
+        newer = [each.why for one in every for each in one.choice.passed_over]
+        return Refused(tuple(dict.fromkeys((done, *newer))), remainder=remainder)
     made = _conclude(Kind.REPLACE, proposals, reader, now, losses)
     if isinstance(made, Refused):
         return made
-    unused = [each.certificate for each in candidates if each not in {one.candidate for one in every}]
-    remarks = (f"{each.title}, for a key of {each.key.kind}, is none of these components'" for each in unused)
-    return replace(made, remarks=(*made.remarks, *remarks))
+    remarks = (
+        *(remark for each in every for remark in each.choice.remarks(each.site.component.name)),
+        *(f"{each.title}, for a key of {each.key.kind}, is none of these components'" for each in unused),
+    )
+    return replace(made, remarks=(*made.remarks, *remarks), remainder=remainder)
+
+
+def _proposals(
+    disk: Sequence[tuple[Site, _Files]],
+    candidates: Candidates,
+    reader: Reader,
+    now: float,
+    quarantined: Mapping[str, str],
+) -> list[_Proposal] | Refused:
+    """Return what each component is to be given; a set that is in quarantine only where there is no other."""
+    barred: dict[Candidate, str] = {}
+    while True:
+        chosen = [_chosen(site, files, candidates, now, barred) for site, files in disk]
+        if objections := tuple(each for each in chosen if isinstance(each, Objection)):
+            return Refused(objections)
+        every = [each for each in chosen if isinstance(each, _Proposal)]
+        changed = [each for each in every if each.content != _held(each.files)]
+        why = quarantined.get(candidate_of(change for each in changed for change in _changes(each, reader)))
+        fresh = {each.choice.candidate: why for each in changed if each.choice.fit and why is not None}
+        if not fresh:
+            return every
+        barred |= fresh
+
+
+def _chosen(
+    site: Site, files: _Files, candidates: Candidates, now: float, barred: Mapping[Candidate, str]
+) -> _Proposal | Objection:
+    installed = presented_by(_held(files), _password(files))
+    offered = _fitting(candidates, site, installed)
+    if isinstance(offered, Objection):
+        return offered
+
+    def against(candidate: Candidate) -> str | None:
+        return barred.get(candidate) or _key_is_elsewhere(site, files, installed, candidate)
+
+    choice = choose(offered, _demands(site, installed, Kind.REPLACE), now, against)
+    if isinstance(choice, Objection):
+        return choice
+    views = tuple(dict.fromkeys(view for stage in site.stages for view in stage.views))
+    candidate = complete(choice.candidate, installed, views, now)
+    return _Proposal(site, candidate, files, _content(candidate, site, files), choice)
+
+
+def _remainder(every: Sequence[_Proposal], candidates: Candidates) -> Remainder:
+    """Return what is done with once `every` proposal is in place."""
+    done = {each for one in every for each in (one.candidate.certificate, *one.choice.obsolete)}
+    over = {each.certificate for one in every for each in one.choice.passed_over} - done
+    keys = {each.certificate: each.key.public_sha256 for each in candidates.usable}
+
+    def identified(leaves: Collection[Certificate]) -> frozenset[str]:
+        return frozenset((*(each.sha256 for each in leaves), *(keys[each] for each in leaves if each in keys)))
+
+    return Remainder(identified([each for each in candidates.leaves if each not in over]), identified(over))
 
 
 def plan_activation(
@@ -169,7 +258,7 @@ def plan_activation(
             objections.append(Objection(Ground.UNUSABLE, f"{site.component.name}: {made.detail}"))
         elif as_it_lies := presented_by(_held(files), _password(files)):
             candidate = Candidate(as_it_lies[0], as_it_lies[1:], made.key, made.root)
-            proposals.append(_Proposal(site, candidate, files, _held(files)))
+            proposals.append(_Proposal(site, candidate, files, _held(files), Choice(candidate)))
         else:
             objections.append(
                 Objection(Ground.UNUSABLE, f"{site.component.name}: the certificate is in the key's file")
@@ -180,29 +269,47 @@ def plan_activation(
 
 
 def plan_rollback(
-    site: Site, content: Mapping[str, bytes], reader: Reader, now: float, losses: Collection[str] = ()
+    sites: Sequence[Site], content: Mapping[str, bytes], reader: Reader, now: float, losses: Collection[str] = ()
 ) -> Prepared | Refused:
-    """Return the order that gives `site` the files of a backup set back, byte for byte, at Unix time `now`.
+    """Return the order that gives all `sites` the files of a backup set back, byte for byte, at Unix time `now`.
 
     `content` is by path, links followed. What was good enough before is held to what a candidate is held to all the
     same, but for how long it lasts.
     """
-    disk = _read_all([replace(site, allow_shorter=True)], reader)
+    disk = _read_all([replace(site, allow_shorter=True) for site in sites], reader)
     if isinstance(disk, Refused):
         return disk
-    ((lenient, files),) = disk
-    missing = [file.given for file in files.values() if file.path not in content]
+    missing = [file.given for _, files in disk for file in files.values() if file.path not in content]
     if missing:
         detail = f"the backup set does not hold {printable(', '.join(missing))}"
         return Refused((Objection(Ground.UNREADABLE, detail),))
-    old = {role: content[file.path] for role, file in files.items()}
-    if old == _held(files):
+    proposals: list[_Proposal] = []
+    objections: list[Objection] = []
+    for site, files in disk:
+        old = {role: content[file.path] for role, file in files.items()}
+        if old == _held(files):
+            continue
+        made = read_candidate([Given(file.given, old[role]) for role, file in files.items()], _password(files))
+        if isinstance(made, NoCandidate):
+            objections.append(Objection(Ground.UNUSABLE, f"{site.component.name}: {made.detail}"))
+        else:
+            as_it_was = replace(made, put_right=())
+            proposals.append(_Proposal(site, as_it_was, files, old, Choice(as_it_was)))
+    if objections:
+        return Refused(tuple(objections))
+    if not proposals:
         return Refused((Objection(Ground.NOTHING_TO_DO, "the files are those of the backup set already"),))
-    made = read_candidate([Given(file.given, old[role]) for role, file in files.items()], _password(files))
-    if isinstance(made, NoCandidate):
-        return Refused((Objection(Ground.UNUSABLE, f"{site.component.name}: {made.detail}"),))
-    as_it_was = replace(made, put_right=())
-    return _conclude(Kind.ROLLBACK, [_Proposal(lenient, as_it_was, files, old)], reader, now, losses)
+    return _conclude(Kind.ROLLBACK, proposals, reader, now, losses)
+
+
+def set_on_disk(component: Component, reader: Reader) -> tuple[OnDisk, float]:
+    """Return what a component has on disk, and the Unix time at which one of its files last changed; raises OSError."""
+    files = {role: _read(role, component.artefacts, reader) for role in component.artefacts.files}
+    there = [each.path for each in files.values() if each.state is not None]
+    changed = max((reader.stat(each).st_ctime for each in there), default=0.0)
+    chain = tuple(each.sha256 for each in presented_by(_held(files), _password(files)))
+    digests = {each.path: each.state.sha256 if each.state is not None else "" for each in files.values()}
+    return OnDisk(digests, frozenset({chain} if chain else ())), changed
 
 
 def keys_at_hand(component: Component, reader: Reader) -> tuple[PrivateKey, ...]:
@@ -263,17 +370,19 @@ def _read(role: FileRole, artefacts: Artefacts, reader: Reader) -> _File:
     return _File(role, given, path, state_of(found, data), data, password)
 
 
-def _fitting(candidates: Sequence[Candidate], site: Site, installed: Sequence[Certificate]) -> Candidate | Objection:
-    """Return the candidate for a component, which has its kind of key, or else that which its endpoints ask for."""
-    if len(candidates) == 1:
-        return candidates[0]
+def _fitting(candidates: Candidates, site: Site, installed: Sequence[Certificate]) -> Sequence[Offered] | Objection:
+    """Return the candidates for a component: of its kind of key, or else of that which its endpoints ask for."""
+    offered = candidates.offered
+    offered_kinds = dict.fromkeys(each.certificate.key.kind for each in offered)
+    if len(offered_kinds) == 1:
+        return offered
     asked = {stage.endpoint.key_type for stage in site.stages} - {None}
     kinds = {leaf_first(installed)[0].key.kind} if installed else asked
-    fitting = [each for each in candidates if each.certificate.key.kind in kinds]
-    if len(fitting) == 1:
-        return fitting[0]
-    found = ", ".join(each.certificate.key.kind for each in candidates)
+    fitting = [each for each in offered if each.certificate.key.kind in kinds]
+    if len({each.certificate.key.kind for each in fitting}) == 1:
+        return fitting
     wanted = " or ".join(sorted(filter(None, kinds))) or "unknown"
+    found = ", ".join(offered_kinds)
     which = f"which of the certificates, for keys of {found}, {site.component.name} is to have cannot be told"
     return Objection(Ground.KEY_MISMATCH, f"{which}: its own kind is {wanted}")
 
@@ -305,18 +414,19 @@ def _conclude(
     objections: list[Objection] = []
     effects: list[Effect] = []
     for each in proposals:
-        objections += (*_unwritable(each, kind), *precheck(each.candidate, _demands(each, kind), now))
+        demands = _demands(each.site, each.installed, kind)
+        against = precheck(each.candidate, demands, now)
+        objections += (*_unwritable(each, kind), *against)
         shown = rehearse(each.candidate, [_staged(stage, each.installed) for stage in each.site.stages], now)
         if isinstance(shown, CannotBeServed):
             objections.append(Objection(Ground.CANNOT_BE_SERVED, shown.detail))
-        else:
-            effects += shown
-    lost = {effect.after.client: effect for effect in effects if effect.lost}
-    objections += (
-        Objection(Ground.CLIENT_LOST, f"{name} would no longer accept {effect.endpoint}: {effect.after.why}")
-        for name, effect in lost.items()
-        if name not in losses
-    )
+            continue
+        effects += shown
+        # Which clients miss the issuer was said once already.
+        told = any(one.ground is Ground.INCOMPLETE_CHAIN for one in against)
+        known = missing_issuer(each.candidate, demands.views, now) if told else frozenset()
+        objections += _losses(shown, {*losses, *known})
+    lost = {effect.after.client for effect in effects if effect.lost}
     if objections:
         return Refused(tuple(dict.fromkeys(objections)), tuple(effects))
     plan = Plan(
@@ -342,9 +452,15 @@ def _conclude(
     return Prepared(Order(plan, content), tuple(effects), tuple(remarks), leaves)
 
 
+def _losses(effects: Sequence[Effect], expected: Collection[str]) -> Iterator[Objection]:
+    """Yield each client that would be lost unexpectedly, once."""
+    lost = {effect.after.client: effect for effect in effects if effect.lost}
+    for name, effect in lost.items():
+        if name not in expected:
+            yield Objection(Ground.CLIENT_LOST, f"{name} would no longer accept {effect.endpoint}: {effect.after.why}")
+
+
 def _unwritable(proposal: _Proposal, kind: Kind) -> Iterator[Objection]:
-    component = proposal.site.component.name
-    installed = proposal.installed
     for role, file in proposal.files.items():
         if not proposal.content[role] and file.state is not None:
             detail = f"{file.given} would be empty: give the root of the candidate, too"
@@ -355,23 +471,28 @@ def _unwritable(proposal: _Proposal, kind: Kind) -> Iterator[Objection]:
         if role in _WITH_KEY and file.state is not None and not file.private_keys():
             for found in judge_exposure(file.state.mode, printable(file.given)):
                 yield Objection(Ground.KEY_WOULD_BE_EXPOSED, found.detail)
-    if not proposal.files.keys() & set(_WITH_KEY) and installed:
-        key = leaf_first(installed)[0].public_key_sha256()
-        if key != proposal.candidate.key.public_sha256:
-            detail = (
-                f"the key of {component} is not among its files, so only a certificate for the same key can be used"
-            )
-            yield Objection(Ground.KEY_MISMATCH, detail)
+    if (why := _key_is_elsewhere(proposal.site, proposal.files, proposal.installed, proposal.candidate)) is not None:
+        yield Objection(Ground.KEY_MISMATCH, why)
 
 
-def _demands(proposal: _Proposal, kind: Kind) -> Demands:
-    site = proposal.site
+def _key_is_elsewhere(site: Site, files: _Files, installed: Sequence[Certificate], candidate: Candidate) -> str | None:
+    """Say why a component whose key is not among its files cannot be given a candidate; None where it can."""
+    if files.keys() & set(_WITH_KEY) or not installed:
+        return None
+    if leaf_first(installed)[0].public_key_sha256() == candidate.key.public_sha256:
+        return None
+    return (
+        f"the key of {site.component.name} is not among its files, so only a certificate for the same key can be used"
+    )
+
+
+def _demands(site: Site, installed: Sequence[Certificate], kind: Kind) -> Demands:
     # What is on disk is what is to be activated; what it takes the place of is what is served.
     served = next((shown.chain for stage in site.stages for shown in stage.served if shown.chain), ())
     return Demands(
         tuple(dict.fromkeys(name for stage in site.stages for name in _names(stage))),
         tuple(dict.fromkeys(view for stage in site.stages for view in stage.views)),
-        served if kind is Kind.ACTIVATE else proposal.installed,
+        served if kind is Kind.ACTIVATE else tuple(installed),
         site.allowed_issuers,
         site.allow_shorter,
     )

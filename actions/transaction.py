@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import secrets
 import time
@@ -17,7 +16,7 @@ from actions.backup import BackupError
 from actions.ending import CANDIDATES_FAULT, Cause, Ending, Failure, Outcome
 from actions.journal import Event, Journal, JournalError, Record
 from actions.lock import Busy, acquire
-from actions.plan import Change, Kind, Order, Plan, plan_to_json
+from actions.plan import Change, Kind, Order, Plan, candidate_of, plan_to_json
 from actions.service import Trouble
 from actions.target import Condition, ThirdPartyError
 from actions.validate import Live, Seen, Sight, Terms, judge_new, judge_old, sight_to_json, watch
@@ -62,12 +61,6 @@ class Setting:
         for each in (self.backups, self.locks):
             self.world.make_directory(each)
         self.world.sync_directory(self.directory)
-
-
-def candidate_of(plan: Plan) -> str:
-    """Return what identifies a candidate in quarantine: the SHA-256 over what it would write where, hexadecimal."""
-    what = sorted((each.path, each.promise) for each in plan.changes)
-    return hashlib.sha256(repr(what).encode()).hexdigest()
 
 
 def transact(setting: Setting, order: Order) -> Ending:
@@ -182,7 +175,7 @@ class Transaction:
         for component, reason in account.frozen.items():
             if component in self.plan.components:
                 return Failure(Cause.COMPONENT_FROZEN, f"{component} is frozen until an operator clears it ({reason})")
-        failed = account.quarantined.get(candidate_of(self.plan)) if self.plan.changes else None
+        failed = account.quarantined.get(candidate_of(self.plan.changes)) if self.plan.changes else None
         if failed is not None:
             return Failure(Cause.QUARANTINED, f"this candidate is in quarantine ({failed})")
         return None
@@ -206,7 +199,7 @@ class Transaction:
             Event.BEGIN,
             plan=plan_to_json(plan),
             hash=plan.hash,
-            candidate=candidate_of(plan),
+            candidate=candidate_of(plan.changes),
             leaf=next((chain[0] for each in plan.serves for chain in each.chains if chain), ""),
             **self.setting.asked,
             baseline=sight_to_json(self.baseline),
@@ -401,7 +394,7 @@ class Transaction:
         if not live:
             self._remark("the old files are back; that they are served was not seen, the services being down")
         if failure.cause in CANDIDATES_FAULT:
-            self.note_if_possible(Event.QUARANTINED, candidate=candidate_of(self.plan), reason=failure.sentence)
+            self.note_if_possible(Event.QUARANTINED, candidate=candidate_of(self.plan.changes), reason=failure.sentence)
         return self._end(Outcome.ROLLED_BACK, Event.ROLLED_BACK, failure)
 
     def _restore(self) -> Failure | None:

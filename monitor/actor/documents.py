@@ -8,11 +8,10 @@ from dataclasses import asdict
 from actions.account import Ended
 from actions.backup import BackupSet
 from actions.ending import Ending
-from actions.plan import Change, Plan
+from actions.plan import Change, Plan, candidate_of
 from actions.prepare import Prepared, Refused
 from actions.rehearse import Effect
 from actions.service import steps
-from actions.transaction import candidate_of
 from config.service import Service
 from config.text import printable
 from monitor.actor.request import Document
@@ -33,7 +32,7 @@ def made_document(made: Prepared | Refused, services: Mapping[str, Service]) -> 
     return {
         "plan": {
             "hash": plan.hash,
-            "candidate": candidate_of(plan),
+            "candidate": candidate_of(plan.changes),
             "kind": plan.kind,
             "components": list(plan.components),
             "changes": _changes(plan),

@@ -101,8 +101,10 @@ class ActorProcess:
             self._wake.send(b".")
 
     def expire(self) -> None:
-        """Have everything read again before the next request; called by a signal, too."""
+        """Have everything read again, and what it calls for made; called by a signal, too."""
         self._seen, self._surroundings = "", None
+        with suppress(OSError):
+            self._wake.send(b".")
 
     def recover(self) -> None:
         """Finish or undo what a crash left, and make the inboxes; raises JournalError, OSError."""
@@ -110,10 +112,7 @@ class ActorProcess:
             for ending in recover(bench.setting):
                 level = logging.INFO if ending.outcome is Outcome.COMMITTED else logging.ERROR
                 log.log(level, "recovered: %s", ending.sentence)
-            for name, component in bench.config.components.items():
-                if component.service is not None:
-                    bench.world.make_directory(os.path.dirname(bench.inbox(name)), 0o755)
-                    bench.world.make_directory(bench.inbox(name), 0o755)
+            bench.make_inboxes()
 
     def serve(self) -> int:
         """Answer whoever connects, until told to stop; raises ListenError."""
@@ -123,6 +122,9 @@ class ActorProcess:
             log.info("listening on %s as %s", printable(self._config.settings.actor.socket), ourselves().name)
             while not self._stopping.is_set():
                 ready, _, _ = select.select([listening, self._awake], [], [])
+                if self._awake in ready:
+                    self._awake.recv(4096)
+                    self._settle()
                 if listening in ready and not self._stopping.is_set():
                     self._accept(listening)
             systemd.notify("STOPPING=1")
@@ -137,6 +139,16 @@ class ActorProcess:
         self._outlook.stop(max(0.0, end - time.monotonic()))
         log.info("stopped")
         return 0
+
+    def _settle(self) -> None:
+        """Have the configuration read again now, though nobody asks for anything."""
+        if self._stopping.is_set():
+            return
+        try:
+            with self._bench():
+                log.info("read the configuration again")
+        except (JournalError, OSError) as error:
+            log.error("the configuration was not read again: %s", printable(str(error)))  # noqa: TRY400 (as above)
 
     def _accept(self, listening: socket.socket) -> None:
         with suppress(OSError):
@@ -301,6 +313,8 @@ class ActorProcess:
                     log.warning("%s", each.detail)
                 self._surroundings, self._read = surroundings, _signature(surroundings.paths())
         with workbench(surroundings) as bench:
+            if not known:
+                _make_inboxes(bench)
             yield bench
 
     def _current(self) -> Config:
@@ -326,6 +340,13 @@ class ActorProcess:
 
     def _role(self, peer: Peer) -> Role:
         return role_of(peer, self._current().settings.actor)
+
+
+def _make_inboxes(bench: Workbench) -> None:
+    try:
+        bench.make_inboxes()
+    except OSError as error:
+        log.warning("an inbox cannot be made: %s: %s", printable(str(error.filename)), error.strerror)
 
 
 def state_document(bench: Workbench, account: Account, suspicion: str | None) -> Document:

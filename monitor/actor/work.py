@@ -3,29 +3,35 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass, field, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import KW_ONLY, asdict, dataclass, field, replace
+from typing import Final
 
 from actions import backup
 from actions.account import Account, Wish
 from actions.backup import BackupSet
-from actions.candidate import Given, NoCandidate, read_candidates
+from actions.candidate import Given, NoCandidate, identities, read_candidates
 from actions.ending import Ground, Outcome
 from actions.inbox import Inbox, InboxUnsafe, empty, open_inbox
 from actions.journal import Event, Record
-from actions.plan import Kind
+from actions.plan import Kind, Plan, candidate_of
 from actions.precheck import Objection
-from actions.prepare import Prepared, Refused, keys_at_hand, make_plan, plan_activation, plan_rollback
+from actions.prepare import Prepared, Refused, Remainder, keys_at_hand, make_plan, plan_activation, plan_rollback
 from actions.recover import recover, thaw
-from actions.transaction import candidate_of, transact
+from actions.target import obstacle
+from actions.transaction import transact
 from config.model import Config
 from config.text import printable
 from monitor.actor.authority import issuers_of
+from monitor.actor.contested import changed_since, contested
 from monitor.actor.documents import cannot, endings_document, made_document, set_document
 from monitor.actor.request import Document, Request, Verb
 from monitor.actor.workbench import Workbench
 
 DEFAULT_SET = "default"
+_GONE: Final = frozenset({Ground.NOTHING_TO_DO, Ground.EMPTY_INBOX})
+"""Grounds by which a plan that waits is no longer wanted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +67,7 @@ class Work:
             return cannot(wrong)
         match request:
             case Request(verb=Verb.PLAN, wish=Wish() as wish):
-                return self._shown(self._held_back(self._make(wish, hand)[0]))
+                return {**self._shown(self._held_back(self._make(wish, hand)[0])), **self._contested(wish)}
             case Request(verb=Verb.PROPOSE, wish=Wish() as wish):
                 return self._propose(wish)
             case Request(verb=Verb.CARRY_OUT, wish=Wish() as wish):
@@ -89,13 +95,15 @@ class Work:
         if wish.kind is Kind.ACTIVATE:
             sites = [bench.site(name) for name in wish.components]
             return plan_activation(sites, bench.world, now, wish.losses), ()
-        if len(wish.components) > 1:
-            return "a rollback is of one component", ()
-        (name,) = wish.components
-        content = _content(bench, name, wish.backup_set)
-        if isinstance(content, str):
-            return content, ()
-        return plan_rollback(bench.site(name), content, bench.world, now, wish.losses), ()
+        if len(wish.components) > 1 and wish.backup_set in {"", DEFAULT_SET}:
+            return "a rollback of several components names the transaction that changed them as one", ()
+        content: dict[str, bytes] = {}
+        for name in wish.components:
+            found = _content(bench, name, wish.backup_set)
+            if isinstance(found, str):
+                return found, ()
+            content.update(found)
+        return plan_rollback([bench.site(name) for name in wish.components], content, bench.world, now, wish.losses), ()
 
     def _make_replacement(self, wish: Wish, hand: Hand | None) -> tuple[Prepared | Refused | str, tuple[Inbox, ...]]:
         bench = self.bench
@@ -120,17 +128,69 @@ class Work:
             bench.site(name, issuers_of(bench.config, bench.config.components[name], unattended=self.unattended))
             for name in wish.components
         ]
-        return make_plan(sites, candidates, bench.world, time.time(), wish.losses), inboxes
+        quarantined = self._account().quarantined
+        return make_plan(sites, candidates, bench.world, time.time(), wish.losses, quarantined), inboxes
 
     def _propose(self, wish: Wish) -> Document:
         made, inboxes = self._make(wish)
-        if isinstance(made, Refused) and {each.ground for each in made.objections} == {Ground.NOTHING_TO_DO}:
-            # As after a crash between the end of a transaction and this.
-            self._empty(inboxes)
+        made = self._without_what_is_so(made)
+        if isinstance(made, Refused):
+            # As after a crash between the end of a transaction and this, too.
+            self._clear_away(made, inboxes, wish)
         made = self._held_back(made)
         if isinstance(made, Prepared) and (plan := made.order.plan.hash) not in self._account().proposals:
             self._note(Event.PROPOSED, hash=plan, wish=wish.to_json(), by=self.by)
-        return self._shown(made)
+        return {**self._shown(made), **self._contested(wish)}
+
+    def _without_what_is_so(self, made: Prepared | Refused | str) -> Prepared | Refused | str:
+        """Return the plan, unless it only has a service serve what every endpoint serves already."""
+        if not isinstance(made, Prepared) or made.order.plan.kind is not Kind.ACTIVATE:
+            return made
+        plan = made.order.plan
+        chains = {each.endpoint: each.chains for each in plan.serves}
+        served = [
+            (stage.endpoint.name, tuple(each.sha256 for each in shown.chain))
+            for name in plan.components
+            for stage in self.bench.site(name).stages
+            for shown in stage.served
+        ]
+        if not served or not all(chain in chains.get(endpoint, ()) for endpoint, chain in served):
+            return made
+        return Refused((Objection(Ground.NOTHING_TO_DO, "what is on disk is served already"),), made.effects)
+
+    def _clear_away(self, refused: Refused, inboxes: Iterable[Inbox], wish: Wish) -> None:
+        """Take candidates out of the inboxes that are in place already, and withdraw plans whose cause is gone."""
+        if refused.remainder is not None and self._empty(inboxes, refused.remainder):
+            why = "the candidate in the inbox is what is installed: it was taken out, and nothing else was done"
+            self._note(Event.UNNEEDED, components=list(wish.components), by=self.by, reason=why)
+        if not {each.ground for each in refused.objections} <= _GONE:
+            return
+        for plan, proposal in tuple(self._account().proposals.items()):
+            if (proposal.wish.kind, proposal.wish.components) == (wish.kind, wish.components):
+                why = "; ".join(each.detail for each in refused.objections)
+                self._note(Event.WITHDRAWN, hash=plan, wish=wish.to_json(), by=self.by, reason=why)
+
+    def _contested(self, wish: Wish) -> Document:
+        """Return which components somebody else changes, too, as a part of an answer."""
+        records = self.bench.setting.journal.records()
+        found: Document = {}
+        for name in wish.components:
+            # Files that cannot be read are among what the plan is refused for.
+            with suppress(OSError):
+                if (verdict := contested(self.bench, records, name)) is not None:
+                    found[name] = asdict(verdict)
+        return {"contested": found} if found else {}
+
+    def _taken_care_of(self, wish: Wish) -> Refused | None:
+        """Return why that is not done without a person, since somebody else changed the files; None where it may be."""
+        records = self.bench.setting.journal.records()
+        for name in wish.components:
+            found = contested(self.bench, records, name)
+            if found is not None and not (wish.kind is Kind.REPLACE and found.renewed):
+                return Refused((Objection(Ground.CONTESTED, f"{name}: {found.sentence}"),))
+        if wish.kind is Kind.ROLLBACK and (path := changed_since(self.bench, records, wish.backup_set)) is not None:
+            return Refused((Objection(Ground.CONTESTED, f"{path} was changed by somebody else since"),))
+        return None
 
     def _held_back(self, made: Prepared | Refused | str) -> Prepared | Refused | str:
         """Return the plan, or what the journal has against it."""
@@ -142,12 +202,23 @@ class Work:
             for name in plan.components
             if name in account.frozen
         ]
-        if (why := account.quarantined.get(candidate_of(plan))) is not None:
+        if (why := account.quarantined.get(candidate_of(plan.changes))) is not None:
             objections.append(Objection(Ground.QUARANTINED, f"this candidate is in quarantine: {why}"))
         if (word := account.rejected.get(plan.hash)) is not None:
             because = f": {word.why}" if word.why else ""
             objections.append(Objection(Ground.REJECTED, f"this plan was rejected by {word.by}{because}"))
+        objections += self._obstacles(plan)
         return Refused(tuple(objections), made.effects) if objections else made
+
+    def _obstacles(self, plan: Plan) -> Iterator[Objection]:
+        """Yield what the files themselves have against it, so that a dry run refuses what the run would."""
+        for change in plan.changes:
+            try:
+                why = obstacle(self.bench.world, change, self.bench.setting.terms.trusted_owners)
+            except OSError as error:
+                why = printable(f"{change.path} cannot be examined: {error.strerror}")
+            if why is not None:
+                yield Objection(Ground.TARGET, why)
 
     def _word(self, request: Request) -> Document:
         account = self._account()
@@ -160,7 +231,10 @@ class Work:
         if request.verb is Verb.REJECT:
             self._note(Event.REJECTED, hash=plan, by=self.by, reason=printable(request.why))
             return {"rejected": plan}
-        made, _ = self._make(account.proposals[plan].wish)
+        made, inboxes = self._make(account.proposals[plan].wish)
+        made = self._without_what_is_so(made)
+        if isinstance(made, Refused):
+            self._clear_away(made, inboxes, account.proposals[plan].wish)
         if not isinstance(made, Prepared):
             return self._shown(made)
         if made.order.plan.hash != plan:
@@ -170,11 +244,15 @@ class Work:
         return {"approved": plan, "until": until, **self._shown(made)}
 
     def _carry_out(self, request: Request, wish: Wish, hand: Hand | None) -> Document:
-        asked = {"by": self.by, "why": printable(request.why), "wish": wish.to_json()}
+        asked = {"by": self.by, "why": printable(request.why), "wish": wish.to_json(), "handed": hand is not None}
         setting = replace(self.bench.setting, asked=asked, told=self.told, stopping=self.stopping)
         # What a crash left comes first, or it would be mixed with this.
         endings = list(recover(setting))
         made, inboxes = self._make(wish, hand)
+        if isinstance(made, Refused) and hand is None:
+            self._clear_away(made, inboxes, wish)
+        if self.unattended and isinstance(made, Prepared):
+            made = self._taken_care_of(wish) or made
         if not isinstance(made, Prepared):
             return {**endings_document(endings), **self._shown(made)} if endings else self._shown(made)
         found = made.order.plan.hash
@@ -182,12 +260,13 @@ class Work:
             return cannot(f"this plan is {found}, not the one that was asked for: look at it again")
         ending = transact(setting, made.order)
         if ending.outcome in {Outcome.COMMITTED, Outcome.FAILED_FORWARD}:
-            self._empty(inboxes)
+            self._empty(inboxes, made.remainder)
         return {**self._shown(made), **endings_document([*endings, ending])}
 
-    def _empty(self, inboxes: Iterable[Inbox]) -> None:
-        for each in inboxes:
-            empty(self.bench.world, each)
+    def _empty(self, inboxes: Iterable[Inbox], remainder: Remainder) -> int:
+        """Remove what is done with; return how many files that was."""
+        world = self.bench.world
+        return sum(empty(world, each, lambda file: remainder.is_done_with(identities(file))) for each in inboxes)
 
     def _recover(self, request: Request) -> Document:
         setting = replace(self.bench.setting, asked={"by": self.by}, told=self.told)

@@ -50,6 +50,13 @@ class Workbench:
         """Return the directory in which candidates for the component called `name` are put."""
         return os.path.join(self.config.settings.actor.inbox_directory, name)
 
+    def make_inboxes(self) -> None:
+        """Make the inbox of each component that may be changed, where it is missing; raises OSError."""
+        for name, component in self.config.components.items():
+            if component.service is not None:
+                self.world.make_directory(os.path.dirname(self.inbox(name)), 0o755)
+                self.world.make_directory(self.inbox(name), 0o755)
+
     def backup_sets(self, name: str) -> Sequence[backup.BackupSet]:
         """Return the backup sets of a component, oldest first; raises OSError, BackupError."""
         return backup.sets(self.world, self.setting.backups, name)

@@ -15,11 +15,11 @@ from actions.plan import Kind
 from config.model import DAY
 from config.vocabulary import Code, ComponentState, KeyKind, Mode, Severity, TargetKind, Verdict
 from monitor import known as belief
+from monitor.charge import Charge
 from monitor.cure import cure
 from monitor.decide import decision as decided
 from monitor.decide.decision import Standing
 from monitor.http.view import Status as StatusView
-from monitor.steward import Charge
 from monitor.store import HistoryEntry, What
 from probes import certificate as fact
 
@@ -317,6 +317,8 @@ class Component(Answer):
     frozen: str | None
     """Why nothing more is done to it."""
     last: LastAction | None
+    notes: Sequence[str]
+    """What else is worth knowing of its candidate, and of who else changes its files."""
 
     @classmethod
     def of(cls, charge: Charge) -> Component:
@@ -333,6 +335,7 @@ class Component(Answer):
             approved_until=_moment(charge.approved_until),
             frozen=charge.frozen,
             last=LastAction.of(charge.last) if charge.last is not None else None,
+            notes=[*([charge.contested] if charge.contested else []), *charge.notes],
         )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import pickle
 import random
+import time
 from collections.abc import Callable
 
 import pytest
@@ -24,6 +25,7 @@ from actions.candidate import (
     MOST_BYTES,
     MOST_CERTIFICATES,
     Candidate,
+    Candidates,
     Flaw,
     Given,
     NoCandidate,
@@ -240,11 +242,12 @@ def test_certificates_for_two_kinds_of_key_are_two_candidates_with_their_own_key
     pile = given_pem(ROOT.pem(), rsa.key_pem(), second.pem(), ec.pem(), UPPER.pem(), rsa.pem(), ec.key_pem())
     made = read_candidates([pile])
     assert not isinstance(made, NoCandidate)
-    assert [(each.certificate, each.chain, each.key, each.root) for each in made] == [
+    assert made.keyless == ()
+    assert [(each.certificate, each.chain, each.key, each.root) for each in made.usable] == [
         (certificate(ec.der()), (certificate(UPPER.der()),), PrivateKey(ec.key), certificate(ROOT.der())),
         (certificate(rsa.der()), (certificate(second.der()),), PrivateKey(rsa.key), certificate(ROOT.der())),
     ]
-    assert {each.put_right for each in made} == {
+    assert {each.put_right for each in made.usable} == {
         (
             "site.pem: the certificates were put in order, from the server's to its issuers'",
             "the root CN=Root was left out: clients must hold it themselves",
@@ -255,14 +258,30 @@ def test_certificates_for_two_kinds_of_key_are_two_candidates_with_their_own_key
     assert several.flaw is Flaw.SEVERAL_LEAVES
 
 
-def test_each_of_two_certificates_needs_its_key() -> None:
+def test_of_two_certificates_the_one_without_its_key_is_told_and_the_other_is_usable() -> None:
     ec, rsa = ISSUING.issue("ec.example.com"), ISSUING.issue("rsa.example.com", key=KeyType.RSA2048)
     found = read_candidates([given_pem(ec.chain_pem(), rsa.pem(), ec.key_pem())])
-    assert isinstance(found, NoCandidate)
-    assert (found.flaw, found.detail) == (
-        Flaw.KEY_MISMATCH,
-        "the private key does not belong to CN=rsa.example.com",
+    assert isinstance(found, Candidates)
+    assert [each.certificate for each in found.usable] == [certificate(ec.der())]
+    (keyless,) = found.keyless
+    assert keyless.certificate == certificate(rsa.der())
+    assert keyless.why == NoCandidate(Flaw.KEY_MISMATCH, "the private key does not belong to CN=rsa.example.com")
+    assert not any("left out" in each for each in found.usable[0].put_right), "what waits for its key is not left out"
+
+
+def test_where_no_certificate_has_its_key_the_newest_is_told() -> None:
+    now = time.time()
+    old, new = (
+        ISSUING.issue(f"{name}.example.com", not_before=now - days * 86_400) for name, days in (("a", 9), ("b", 1))
     )
+    found = read_candidates([given_pem(new.chain_pem(), old.pem())])
+    assert found == NoCandidate(Flaw.NO_KEY, "there is no private key for CN=b.example.com")
+
+
+def test_a_key_that_is_used_again_is_said_of_the_certificate_that_came_without_one() -> None:
+    found = read_candidates([given_pem(LEAF.chain_pem(), OTHER.pem(), OTHER.key_pem())], at_hand=[PrivateKey(LEAF.key)])
+    assert isinstance(found, Candidates)
+    assert [any("is used again" in said for said in each.put_right) for each in found.usable] == [True, False]
 
 
 @pytest.mark.parametrize(
@@ -346,7 +365,9 @@ def test_a_certificate_may_belong_to_a_key_that_the_host_has() -> None:
     made = read([given_pem(LEAF.chain_pem())], at_hand=[PrivateKey(OTHER.key), PrivateKey(LEAF.key)])
     assert isinstance(made, Candidate)
     assert made.key.pem() == LEAF.key_pem()
-    assert made.put_right == ("no key was given: the certificate belongs to one that this host has already",)
+    assert made.put_right == (
+        "no private key was given: the installed one, to which the certificate belongs, is used again",
+    )
 
 
 @pytest.mark.parametrize("ca", [True, False, None])

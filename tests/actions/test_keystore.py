@@ -13,13 +13,12 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import NoEncryption, pkcs12
 
 import actions.keystore
-from actions.candidate import PrivateKey
+from actions.candidate import Candidates, PrivateKey
 from actions.ending import Ground
 from actions.keystore import loss, seal
-from actions.plan import Kind, plan_from_json, plan_to_json
+from actions.plan import Kind, candidate_of, plan_from_json, plan_to_json
 from actions.prepare import Prepared, Refused, Site, keys_at_hand, make_plan, plan_activation, plan_rollback
 from actions.rehearse import Stage
-from actions.transaction import candidate_of
 from actions.world import World
 from config.model import Artefacts, Component
 from config.vocabulary import FileRole
@@ -129,12 +128,12 @@ class Java:
         self.path.chmod(0o640)
 
     def plan(self) -> Prepared:
-        prepared = make_plan([self.site], [CANDIDATE], World(), NOW)
+        prepared = make_plan([self.site], Candidates((CANDIDATE,)), World(), NOW)
         assert isinstance(prepared, Prepared), prepared
         return prepared
 
     def grounds(self) -> dict[Ground, str]:
-        refused = make_plan([self.site], [CANDIDATE], World(), NOW)
+        refused = make_plan([self.site], Candidates((CANDIDATE,)), World(), NOW)
         assert isinstance(refused, Refused)
         return {each.ground: each.detail for each in refused.objections}
 
@@ -149,7 +148,7 @@ def test_a_plan_has_the_same_hash_each_time_though_the_bytes_never_are_the_same(
     assert first.content != second.content
     assert first.plan.changes != second.plan.changes, "what is on disk is compared with is bytes"
     assert first.plan.hash == second.plan.hash
-    assert candidate_of(first.plan) == candidate_of(second.plan)
+    assert candidate_of(first.plan.changes) == candidate_of(second.plan.changes)
     for order in (first, second):
         (change,) = order.plan.changes
         assert change.after.sha256 == hashlib.sha256(order.content[change.path]).hexdigest()
@@ -158,10 +157,10 @@ def test_a_plan_has_the_same_hash_each_time_though_the_bytes_never_are_the_same(
 
 def test_the_hash_of_a_plan_binds_what_a_keystore_is_to_say(java: Java) -> None:
     first = java.plan().order.plan
-    other = make_plan([java.site], [made(ISSUING.issue(NAME), ISSUING)], World(), NOW)
+    other = make_plan([java.site], Candidates((made(ISSUING.issue(NAME), ISSUING),)), World(), NOW)
     assert isinstance(other, Prepared)
     assert other.order.plan.hash != first.hash
-    assert candidate_of(other.order.plan) != candidate_of(first)
+    assert candidate_of(other.order.plan.changes) != candidate_of(first.changes)
     java.write(keystore(OLD))
     assert java.plan().order.plan.hash != first.hash, "another file is on disk"
 
@@ -212,7 +211,7 @@ def test_a_keystore_that_is_missing_is_made_for_its_owner_alone(java: Java) -> N
 def test_a_rollback_gives_back_the_very_bytes_and_says_nothing_of_putting_right(java: Java) -> None:
     old = java.path.read_bytes()
     java.write(keystore(NEW))
-    rolled = plan_rollback(java.site, {str(java.path): old}, World(), NOW)
+    rolled = plan_rollback([java.site], {str(java.path): old}, World(), NOW)
     assert isinstance(rolled, Prepared)
     assert rolled.order.content == {str(java.path): old}
     assert rolled.order.plan.kind is Kind.ROLLBACK
@@ -221,7 +220,7 @@ def test_a_rollback_gives_back_the_very_bytes_and_says_nothing_of_putting_right(
 
 def test_a_rollback_to_a_keystore_of_another_password_is_refused(java: Java) -> None:
     old = keystore(OLD, b"before")
-    refused = plan_rollback(java.site, {str(java.path): old}, World(), NOW)
+    refused = plan_rollback([java.site], {str(java.path): old}, World(), NOW)
     assert isinstance(refused, Refused)
     assert [each.ground for each in refused.objections] == [Ground.UNUSABLE]
     assert "cannot be opened with this password" in refused.objections[0].detail

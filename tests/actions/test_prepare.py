@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, NoEncryption, PrivateFormat
 
-from actions.candidate import Candidate, PrivateKey
+from actions.candidate import Candidate, Candidates, PrivateKey
 from actions.ending import Ground
 from actions.plan import FileState, Kind
 from actions.precheck import Objection
@@ -61,13 +61,13 @@ def site(artefacts: Artefacts, name: str = "web", stage: Stage | None = None) ->
 
 
 def plan(*sites: Site, candidate: Candidate = CANDIDATE, losses: tuple[str, ...] = ()) -> Prepared:
-    prepared = make_plan(sites, [candidate], World(), NOW, losses)
+    prepared = make_plan(sites, Candidates((candidate,)), World(), NOW, losses)
     assert isinstance(prepared, Prepared), prepared
     return prepared
 
 
 def grounds(*sites: Site, candidate: Candidate = CANDIDATE) -> set[Ground]:
-    refused = make_plan(sites, [candidate], World(), NOW)
+    refused = make_plan(sites, Candidates((candidate,)), World(), NOW)
     assert isinstance(refused, Refused)
     return {each.ground for each in refused.objections}
 
@@ -165,7 +165,9 @@ RSA_NEW = ISSUING.issue(NAME, key=new_key(KeyType.RSA2048))
 
 def test_of_two_candidates_each_component_gets_the_one_of_its_own_kind_of_key(disk: Disk, tmp_path: Path) -> None:
     ec, rsa = disk.pair(), Disk(tmp_path / "rsa").pair(RSA_OLD)
-    prepared = make_plan([site(rsa, "rsa"), site(ec, "ec")], [CANDIDATE, made(RSA_NEW, ISSUING)], World(), NOW)
+    prepared = make_plan(
+        [site(rsa, "rsa"), site(ec, "ec")], Candidates((CANDIDATE, made(RSA_NEW, ISSUING))), World(), NOW
+    )
     assert isinstance(prepared, Prepared)
     content = prepared.order.content
     assert [content[each.key or ""] for each in (ec, rsa)] == [NEW.key_pem(), RSA_NEW.key_pem()]
@@ -174,7 +176,7 @@ def test_of_two_candidates_each_component_gets_the_one_of_its_own_kind_of_key(di
 
 
 def test_a_candidate_that_no_component_has_the_kind_of_key_for_is_left_out_and_that_is_said(disk: Disk) -> None:
-    prepared = make_plan([site(disk.pair())], [made(RSA_NEW, ISSUING), CANDIDATE], World(), NOW)
+    prepared = make_plan([site(disk.pair())], Candidates((made(RSA_NEW, ISSUING), CANDIDATE)), World(), NOW)
     assert isinstance(prepared, Prepared)
     assert NEW.key_pem() in prepared.order.content.values()
     assert prepared.remarks == (f"CN={NAME}, for a key of rsa, is none of these components'",)
@@ -182,7 +184,7 @@ def test_a_candidate_that_no_component_has_the_kind_of_key_for_is_left_out_and_t
 
 def test_a_component_without_files_gets_the_candidate_that_its_endpoint_asks_for(disk: Disk) -> None:
     where = Artefacts(str(disk.path / "site.crt"), str(disk.path / "site.key"))
-    candidates = [CANDIDATE, made(RSA_NEW, ISSUING)]
+    candidates = Candidates((CANDIDATE, made(RSA_NEW, ISSUING)))
     asking = Stage(replace(ENDPOINT, key_type=KeyKind.RSA), (view(ROOT),))
     prepared = make_plan([site(where, stage=asking)], candidates, World(), NOW)
     assert isinstance(prepared, Prepared)
@@ -266,7 +268,7 @@ def test_losing_a_client_blocks_unless_it_may_be_lost(disk: Disk) -> None:
     candidate = made(OTHER_ROOT.issue(NAME), root=OTHER_ROOT)
     stage = Stage(ENDPOINT, (view(ROOT, OTHER_ROOT), view(ROOT, name="java")), SERVED)
     where = site(disk.pair(), stage=stage)
-    refused = make_plan([where], [candidate], World(), NOW)
+    refused = make_plan([where], Candidates((candidate,)), World(), NOW)
     assert isinstance(refused, Refused)
     (objection,) = refused.objections
     assert objection.ground is Ground.CLIENT_LOST
@@ -345,7 +347,7 @@ class Denied(World):
 
 
 def test_a_file_that_cannot_be_read_is_an_objection(disk: Disk) -> None:
-    refused = make_plan([site(disk.pair())], [CANDIDATE], Denied(), NOW)
+    refused = make_plan([site(disk.pair())], Candidates((CANDIDATE,)), Denied(), NOW)
     assert isinstance(refused, Refused)
     assert [each.ground for each in refused.objections] == [Ground.UNREADABLE, Ground.UNREADABLE]
     assert refused.objections[0].detail.endswith("site.crt: Permission denied")

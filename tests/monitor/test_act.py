@@ -122,6 +122,42 @@ def test_a_candidate_in_disorder_is_replaced_verified_and_rolled_back(web: Web) 
     assert presented(web.server)[0] == web.old.der()
 
 
+def test_where_nothing_is_to_be_done_that_is_said_and_is_no_failure(web: Web) -> None:
+    options = web.candidate(fresh())
+    assert web.act("replace", "web", *options)[0] == 0
+    code, said = web.act("replace", "web", *options)
+    assert (code, "nothing to do" in said, "refused" in said) == (0, True, False), said
+    assert web.act("reset-to-default", "web")[0] == 0
+    before = web.on_disk()
+    code, said = web.act("reset-to-default", "web")
+    assert code == 0, said
+    assert "nothing to do: the files are those of the backup set already" in said
+    assert web.on_disk() == before
+
+
+def test_steps_are_shown_as_they_come_and_kept_from_what_a_script_reads(web: Web) -> None:
+    ran = certvigil("replace", "web", *web.candidate(fresh()), "--config", web.config)
+    assert ran.returncode == 0, ran.stderr
+    for step in ("copied the old files aside", "switched a file", "every endpoint serves the new chain", "committed"):
+        assert step in ran.stderr
+        assert f"s  {step}" not in ran.stdout
+    assert "plan       replace of web" in ran.stdout
+    quiet = certvigil("rollback", "web", "--json", "--config", web.config)
+    assert (quiet.returncode, quiet.stderr) == (0, "")
+    assert json.loads(quiet.stdout)["endings"][0]["outcome"] == "committed"
+
+
+def test_a_certificate_without_a_key_takes_the_installed_one_and_the_plan_says_so(web: Web) -> None:
+    renewed = ISSUING.issue(NAME, key=web.old.key)
+    file = web.directory / "renewed.pem"
+    file.write_bytes(renewed.chain_pem())
+    code, said = web.act("replace", "web", "--from", str(file), "--dry-run")
+    assert code == 0, said
+    assert "no private key was given: the installed one, to which the certificate belongs, is used again" in said
+    assert web.act("replace", "web", "--from", str(file))[0] == 0
+    assert presented(web.server)[0] == renewed.der()
+
+
 def test_an_approved_plan_is_carried_out_only_while_it_is_the_same(web: Web) -> None:
     options = web.candidate(fresh())
     code, said = web.act("replace", "web", *options, "--dry-run", "--json")
@@ -138,7 +174,8 @@ def test_a_candidate_that_a_client_would_reject_is_refused_before_anything_is_to
     stranger = Authority.root("Stranger").issue(NAME, key=new_key(KeyType.P256))
     code, said = web.act("replace", "web", *web.candidate(stranger))
     assert code == 1, said
-    assert "client_lost" in said
+    assert said.count("refused ") == 1, "the same gap is told once"
+    assert "incomplete_chain" in said
     assert web.on_disk() == before
 
 
@@ -197,6 +234,47 @@ def test_a_mounted_file_is_refused_with_the_setting_that_helps_and_then_written_
     code, said = mounted.act("replace", "web", *mounted.candidate(fresh()))
     assert code == 2, said
     assert (mounted.directory / "given-site.crt").read_bytes() == new.chain_pem()
+
+
+def test_a_dry_run_refuses_what_the_run_would_refuse(web: Web) -> None:
+    """As a lineage of certbot, into which nobody else should write."""
+    live = web.directory / "letsencrypt" / "live" / "www.example.com"
+    (web.directory / "letsencrypt" / "renewal").mkdir(parents=True)
+    (web.directory / "letsencrypt" / "renewal" / "www.example.com.conf").write_text("")
+    web.site = write_site(str(live), web.old)
+    web.declare()
+    options = web.candidate(fresh())
+    for arguments in (("--dry-run",), ()):
+        code, said = web.act("replace", "web", *options, *arguments)
+        assert code == 1, said
+        assert "belongs to certbot, which would undo the change: give the service a copy by a deploy hook" in said
+
+
+def test_a_backup_set_is_named_to_go_back_further_than_the_last_change(web: Web) -> None:
+    first = web.on_disk()
+    for _ in range(2):
+        assert web.act("replace", "web", *web.candidate(fresh()))[0] == 0
+    sets = json.loads(certvigil("backups", "web", "--json", "--config", web.config).stdout)["sets"]
+    code, said = web.act("rollback", "web", "--to", sets[0]["set"])
+    assert code == 0, said
+    assert web.on_disk() == first
+
+
+def test_a_candidate_at_fault_is_in_quarantine_until_it_is_released(web: Web) -> None:
+    kept = web.directory / "kept.crt"
+    kept.write_bytes(Path(web.site.certificate).read_bytes())
+    web.declare(test=["/bin/sh", "-c", f"cmp -s {web.site.certificate} {kept}"])
+    options = web.candidate(fresh())
+    code, said = web.act("replace", "web", *options)
+    assert (code, "rolled_back" in said) == (2, True), said
+    code, said = web.act("replace", "web", *options, "--dry-run")
+    assert (code, "quarantined: this candidate is in quarantine" in said) == (1, True), said
+    held = json.loads(certvigil("recover", "--json", "--config", web.config).stdout)["quarantined"]
+    (candidate,) = held
+    assert web.act("recover", "--release", candidate[:16])[0] == 0
+    web.declare()
+    code, said = web.act("replace", "web", *options)
+    assert (code, "committed" in said) == (0, True), said
 
 
 def test_recovering_when_nothing_is_left_to_do_changes_nothing(web: Web) -> None:

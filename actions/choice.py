@@ -1,0 +1,86 @@
+"""Which of several candidates a component is given, and what becomes of the others; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from actions.candidate import Candidate, Keyless, Offered, age
+from actions.ending import Ground
+from actions.precheck import Demands, Objection, covers_names, unfit
+from probes.certificate import Certificate
+from probes.judge.time import moment
+
+
+@dataclass(frozen=True, slots=True)
+class PassedOver:
+    """A candidate that is not used, though it is no older than the one that is, or not for the same names."""
+
+    certificate: Certificate
+    why: Objection
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What a component is given."""
+
+    candidate: Candidate
+    fit: bool = True
+    """Whether it can be used, as far as can be told without its clients; where none can, it is the newest."""
+    obsolete: tuple[Certificate, ...] = ()
+    """Older ones for the same names: nothing will ever be done with them."""
+    passed_over: tuple[PassedOver, ...] = ()
+
+    @property
+    def certificates(self) -> tuple[Certificate, ...]:
+        """The servers' certificates that were weighed."""
+        return (self.candidate.certificate, *self.obsolete, *(each.certificate for each in self.passed_over))
+
+    def remarks(self, component: str) -> tuple[str, ...]:
+        """Return what is to be said of the others, sentences."""
+        return (
+            *(f"{component}: {_named(each)} is obsolete: a newer candidate is there" for each in self.obsolete),
+            *(
+                f"{component}: {_named(each.certificate)} is passed over: {each.why.detail}"
+                for each in self.passed_over
+            ),
+        )
+
+
+def choose(
+    offered: Sequence[Offered],
+    demands: Demands,
+    now: float,
+    barred: Callable[[Candidate], str | None] = lambda _candidate: None,
+) -> Choice | Objection:
+    """Return the newest of `offered` (not empty) that can be used at Unix time `now`, by begin, then by end.
+
+    A candidate can be used where its key is at hand, it covers the names, is of an allowed issuer, is valid now, and
+    `barred` gives no reason against it. Where none can be used, the newest is chosen, so that what is wrong with it is
+    told; an objection where the key of that one is not at hand.
+    """
+
+    def against(one: Offered) -> Objection | None:
+        if isinstance(one, Keyless):
+            return Objection(Ground.NO_CANDIDATE, f"{one.why.flaw}: {one.why.detail}")
+        reasons = unfit(one, demands, now)
+        if not reasons and (why := barred(one)) is not None:
+            return Objection(Ground.QUARANTINED, why)
+        return next(iter(reasons), None)
+
+    newest_first = sorted(offered, key=lambda each: age(each.certificate), reverse=True)
+    reasons = {each.certificate: against(each) for each in newest_first}
+    chosen = next((each for each in newest_first if reasons[each.certificate] is None), newest_first[0])
+    if isinstance(chosen, Keyless):
+        return Objection(Ground.NO_CANDIDATE, f"{chosen.why.flaw}: {chosen.why.detail}")
+    older = [each.certificate for each in newest_first[newest_first.index(chosen) + 1 :]]
+    obsolete = tuple(each for each in older if covers_names(each, demands))
+    passed_over = tuple(
+        PassedOver(each, why) for each, why in reasons.items() if why and each not in {chosen.certificate, *obsolete}
+    )
+    return Choice(chosen, reasons[chosen.certificate] is None, obsolete, passed_over)
+
+
+def _named(certificate: Certificate) -> str:
+    begin = "an unknown time" if certificate.not_before is None else moment(certificate.not_before)
+    return f"{certificate.subject} (sha256 {certificate.sha256[:16]}), valid from {begin},"
