@@ -11,7 +11,7 @@ from typing import Final
 from config.vocabulary import GROUP_MEMBERS, Code, Group, Severity
 from monitor.known import Known, Raised
 
-_OF_TIME: Final = GROUP_MEMBERS[Group.TIME]
+_NO_WRITER_S: Final = GROUP_MEMBERS[Group.TIME] | {Code.KEYS_UNREAD}
 """What no further write of the same renewal would change."""
 
 
@@ -21,7 +21,7 @@ def awaits_writers(raised: Raised, endpoints: Iterable[Known], now: float, patie
     People and configuration management write key and certificate up to minutes apart. That is nobody's news while
     what the `endpoints` of the component serve stays as it was; after `patience` seconds it is.
     """
-    if raised.finding.code in _OF_TIME or now - raised.since >= patience:
+    if raised.finding.code in _NO_WRITER_S or now - raised.since >= patience:
         return False
     return not any(_took_it_up(each, raised.since) for each in endpoints)
 

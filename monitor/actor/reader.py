@@ -31,8 +31,6 @@ _BEGINNING: Final = 30.0
 """Seconds for it to begin, on a busy host."""
 _SPENT: Final = 60.0
 """Seconds for which a component that took too much is not read again."""
-_WAITING: Final = 8
-"""Who may wait for the reader at once."""
 _SHARE: Final = 0.5
 """Of the time that reading may take in the long run, so that asking for it again and again costs the host no more."""
 _SAVED: Final = 60.0
@@ -49,7 +47,6 @@ class Reader:
         self._clock = clock
         self._process: subprocess.Popen[bytes] | None = None
         self._turn = threading.Lock()
-        self._places = threading.BoundedSemaphore(_WAITING)
         self._ended = False
         self._spent: dict[str, tuple[float, Facts]] = {}
         """Until when a component is not read again, and what is told meanwhile."""
@@ -63,13 +60,9 @@ class Reader:
 
     def read(self, component: str, targets: Sequence[FileTarget]) -> Facts | str:
         """Return what the files of a component are and hold, or why that cannot be told now, a sentence."""
-        if not self._places.acquire(blocking=False):
-            return "the reader is asked too much at once: ask again"
-        try:
-            with self._turn:
-                return self._read_in_turn(component, targets)
-        finally:
-            self._places.release()
+        # How many may wait is how many may be connected.
+        with self._turn:
+            return self._read_in_turn(component, targets)
 
     def _read_in_turn(self, component: str, targets: Sequence[FileTarget]) -> Facts | str:
         now = self._clock()
