@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup servers demo test test-all lint format dashboards bench clean
+.PHONY: help setup servers demo test test-all lint format dashboards bench scene clean
 
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -44,6 +44,10 @@ dashboards: setup ## write the dashboards' JSON from their source
 
 bench: setup servers ## measure; one JSON line for each number
 	$(BIN)/python -m tests.bench
+
+scene: setup servers ## live for ten minutes on a host of many services, and print what was said when (root)
+	@./tests/lab/install scene
+	$(BIN)/python -m tests.scene
 
 clean: ## remove everything that is made
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

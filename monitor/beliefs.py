@@ -160,7 +160,7 @@ class Beliefs:
         leaf = find_leaf(known.presented)
         grace = self.surroundings.config.components[component].not_served_after
         told = [each.since for (code, _), each in endpoint.findings.items() if code is Code.NOT_SERVED]
-        if not told and (known.target in self._at_rest or known.pending):
+        if not told and not self._is_whole(component):
             # What is not whole yet is not to be served.
             return None
         if endpoint.presented and leaf in endpoint.presented:
@@ -170,6 +170,11 @@ class Beliefs:
             self._drift_since.setdefault(endpoint.target, min(told) - grace)
         since = self._drift_since.setdefault(endpoint.target, self._since(component, known))
         return OnDisk((leaf,), since, grace, known.location)
+
+    def _is_whole(self, component: str) -> bool:
+        """Whether the set of a component is at rest, and nothing is pending about it."""
+        names = [f"{component}/{role}" for role in FileRole]
+        return not any(name in self._at_rest or (name in self.known and self.known[name].pending) for name in names)
 
     def _since(self, component: str, on_disk: Known) -> float:
         return max(on_disk.since, self._whole_since.get(component, 0.0))
@@ -282,7 +287,7 @@ class Beliefs:
         until = min((each.until for each in assessments.values() if each.until is not None), default=None)
         self._judged_sets[component] = _JudgedSet(reading, context, until)
         waits = self._waits(component, now)
-        was_whole = not self._is_pending(context)
+        was_whole = self._is_whole(component)
         events: list[Event] = []
         for observation in reading.observations:
             target, glimpsed = observation.target, self.known[observation.target]
@@ -303,7 +308,7 @@ class Beliefs:
             self.known[target] = new
             self._page.update(new)
             events += found
-        if not self._is_pending(context) and not was_whole:
+        if not was_whole and self._is_whole(component):
             self._whole_since[component] = now
         self._bus.publish(events)
         return bool(events)
@@ -327,9 +332,6 @@ class Beliefs:
         endpoints = [self.known[name] for name in config.components[component].endpoints if name in self.known]
         return partial(awaits_writers, endpoints=endpoints, now=now, patience=config.settings.pending)
 
-    def _is_pending(self, context: SetContext) -> bool:
-        return any(self.known[each.name].pending for each in context.targets)
-
     def pending_until(self, component: str) -> float | None:
         """Return the Unix time at which what is pending about a component is told, None where nothing is."""
         patience = self.surroundings.config.settings.pending
@@ -345,6 +347,11 @@ class Beliefs:
         """Return the Unix time at which the verdict on a target may change by itself, None for never."""
         judged = self._judged.get(target)
         return judged.until if judged else None
+
+    def forget_set(self, component: str) -> None:
+        """Remember nothing of the set of a component that is watched no longer, or has other files."""
+        self._judged_sets.pop(component, None)
+        self._whole_since.pop(component, None)
 
     def set_until(self, component: str) -> float | None:
         """Return the Unix time at which the verdict on a set may change by itself, None for never."""

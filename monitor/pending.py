@@ -13,6 +13,8 @@ from monitor.known import Known, Raised
 
 _NO_WRITER_S: Final = GROUP_MEMBERS[Group.TIME] | {Code.KEYS_UNREAD}
 """What no further write of the same renewal would change."""
+_PASSING: Final = frozenset({Code.UNREACHABLE, Code.ENDPOINTS_DISAGREE})
+"""What a restart or a reload of a service looks like for a moment."""
 
 
 def awaits_writers(raised: Raised, endpoints: Iterable[Known], now: float, patience: float) -> bool:
@@ -37,6 +39,6 @@ def _took_it_up(endpoint: Known, since: float) -> bool:
 
 
 def awaits_second_look(raised: Raised, known: Known) -> bool:
-    """Whether a finding about an endpoint waits for a second look: a service that restarts refuses one connection."""
+    """Whether a finding about an endpoint waits for a second look: a service that restarts refuses a connection."""
     finding = raised.finding
-    return finding.code is Code.UNREACHABLE and (finding.code, finding.subject) not in known.pending
+    return finding.code in _PASSING and (finding.code, finding.subject) not in known.pending

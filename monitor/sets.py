@@ -141,6 +141,7 @@ class SetVigil:
 
     def _forget(self, component: str) -> None:
         self._rest.pop(component, None)
+        self._beliefs.forget_set(component)
         self._agenda.forget(component)
         self.unseen.discard(component)
         task = self._under_way.pop(component, None)

@@ -59,6 +59,13 @@ def _findings(known: Known) -> Iterator[tuple[str, object]]:
             yield f'{target},code="{code}",severity="{severity}"', count
 
 
+def _pending(known: Known) -> Iterator[tuple[str, object]]:
+    if known.pending:
+        target = _target(known)
+        for code, count in Counter(code for code, _ in known.pending).items():
+            yield f'{target},code="{code}"', count
+
+
 def _accepts(known: Known) -> Iterator[tuple[str, object]]:
     accepted = {edge.client: edge.accepted for edge in known.edges}
     for client, each in accepted.items():
@@ -109,6 +116,11 @@ OF_TARGETS: Final[tuple[Family[Known], ...]] = (
     ),
     Family("certvigil_presented_info", "Which certificates are presented.", _presented),
     Family("certvigil_findings", "How many things are wrong.", _findings),
+    Family(
+        "certvigil_findings_pending",
+        "How many things may be wrong, and are told only when they stay: a state between two writes, or two looks.",
+        _pending,
+    ),
     Family("certvigil_client_accepts", "Whether a client accepts what is presented.", _accepts),
 )
 OF_LOOKS: Final = Family(
@@ -219,6 +231,7 @@ class Page:
         return (
             known.presented,
             known.findings,
+            known.pending,
             known.edges,
             known.expiry,
             known.up,

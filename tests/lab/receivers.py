@@ -7,6 +7,7 @@ import re
 import socket
 import socketserver
 import threading
+import time
 from dataclasses import dataclass, field
 from email import message_from_bytes
 from email.policy import default
@@ -41,6 +42,8 @@ class Got:
 
     title: str
     text: str
+    at: float = field(default_factory=time.time, compare=False)
+    """Unix time at which it arrived."""
 
     @property
     def id(self) -> str:

@@ -1,0 +1,124 @@
+"""How many false alarms a thousand renewals give, as people, configuration management and ACME clients write them."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from functools import partial
+from itertools import cycle, islice
+from random import Random
+from threading import Lock
+from typing import Final
+
+from monitor.lab.ca import Authority, Issued, KeyType, new_key
+from monitor.lab.servers import LocalServer, Site, write_site
+from tests.bench.daemon import Daemon
+from tests.bench.report import Measurement
+from tests.lab.receivers import Receiver
+from tests.lab.renewal import OnDisk, Shape
+
+COMPONENTS: Final = 100
+GAPS: Final = (0.0, 0.0, 0.2, 0.2, 1.0, 3.0, 5.0, 10.0, 30.0, 120.0)
+"""Seconds between two writes of a renewal; each component is renewed once with each."""
+BREATH: Final = 3.0
+"""Seconds between two renewals of a component."""
+SERVERS: Final = 20
+_RAISED: Final = re.compile(r'^\S+ (?:warning|error) +raised (\S+) .*code="(\w+)"', re.MULTILINE)
+
+
+def measure(directory: str, gaps: Sequence[float] = GAPS) -> Iterator[Measurement]:
+    """Measure with a server that takes up each renewal once it is whole."""
+    here = os.path.join(directory, "renewals")
+    root = Authority.root()
+    issuing = root.intermediate()
+    names = [f"{number}.renewals.example" for number in range(COMPONENTS)]
+    disks = [
+        OnDisk(os.path.join(here, f"on-disk-{number}"), shape)
+        for number, shape in enumerate(islice(cycle(Shape), COMPONENTS))
+    ]
+    sites = []
+    os.makedirs(here)
+    for disk, name in zip(disks, names, strict=True):
+        issued = _issue(issuing, name)
+        disk.create(issued)
+        sites.append(write_site(os.path.join(here, "served"), issued, name=name, stem=name))
+    bundle = os.path.join(here, "root.pem")
+    with open(bundle, "wb") as file:
+        file.write(root.pem())
+    receiver = Receiver().start()
+    with ExitStack() as running:
+        servers = [running.enter_context(LocalServer(sites[first::SERVERS])) for first in range(SERVERS)]
+        locks = [Lock() for _ in servers]
+        daemon = Daemon(here)
+        with open(daemon.config_file, "r+", encoding="utf-8") as config_file:
+            config = json.load(config_file) | {
+                "trust_stores": {"lab": {"bundle": bundle}},
+                "clients": {"browser": {"trusts": "lab"}},
+                "channels": {"bench": {"urls": [receiver.url()]}},
+                "components": {
+                    f"c{number}": {
+                        "artefacts": disk.artefacts,
+                        "endpoints": [{"address": servers[number % SERVERS].address, "name": name, "every": "10s"}],
+                        "clients": ["browser"],
+                    }
+                    for number, (disk, name) in enumerate(zip(disks, names, strict=True))
+                },
+            }
+            config_file.seek(0)
+            config_file.truncate()
+            json.dump(config, config_file)
+        with daemon:
+            time.sleep(BREATH)
+            with ThreadPoolExecutor(COMPONENTS) as writers:
+                for done in [
+                    writers.submit(
+                        _live,
+                        Random(number).sample(gaps, len(gaps)),
+                        partial(_issue, issuing, name),
+                        disk,
+                        partial(_take_up, site, servers[number % SERVERS], locks[number % SERVERS]),
+                    )
+                    for number, (name, disk, site) in enumerate(zip(names, disks, sites, strict=True))
+                ]:
+                    done.result()
+            time.sleep(BREATH)
+    receiver.stop()
+    with open(daemon.log_file, encoding="utf-8") as log:
+        raised = Counter((code, disks[_number(target)].shape) for target, code in _RAISED.findall(log.read()))
+    for (code, shape), count in raised.most_common():
+        sys.stderr.write(f"recorded {count} times: {code} of {shape}\n")
+    for got in receiver.accepted:
+        sys.stderr.write(f"told: {got.title}\n")
+    alarms = sum(raised.values()) + len(receiver.accepted)
+    yield Measurement("false_alarms_per_1000_renewals", round(alarms * 1000 / (COMPONENTS * len(gaps)), 2), "alarms", 0)
+
+
+def _issue(issuing: Authority, name: str) -> Issued:
+    return issuing.issue(name, key=new_key(KeyType.P256))
+
+
+def _number(target: str) -> int:
+    return int(re.sub(r"^c(\d+)/.*", r"\1", target))
+
+
+def _live(gaps: Sequence[float], issue: Callable[[], Issued], disk: OnDisk, take_up: Callable[[Issued], None]) -> None:
+    """Renew a component once with each gap, and have it served each time."""
+    for gap in gaps:
+        issued = issue()
+        disk.renew(issued, gap)
+        take_up(issued)
+        time.sleep(BREATH)
+
+
+def _take_up(site: Site, server: LocalServer, lock: Lock, issued: Issued) -> None:
+    # A server reads the files of all its sites.
+    with lock:
+        site.install(issued)
+        server.reload()

@@ -1,0 +1,178 @@
+"""A host as there are many: services of seven kinds, certvigil installed as its units do it, people to be told."""
+
+from __future__ import annotations
+
+import os
+import pwd
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from monitor.lab.ca import Authority, Issued, KeyType, new_key
+from monitor.lab.servers import Lighttpd, LocalServer, Nginx, Server, Site, write_site
+from tests.lab.daemons import Dovecot, HAProxy, JavaServer, Postfix, PostgreSQL
+from tests.lab.receivers import Receiver
+from tests.lab.renewal import OnDisk, Shape
+from tests.monitor.acting import Actor
+from tests.monitor.installed import DAEMON, WITHOUT_RIGHTS
+from tests.monitor.running import Running
+
+EVERY: Final = 10.0
+"""Seconds between two looks at an endpoint."""
+FLEET: Final = 20
+"""Endpoints of other hosts, as it were."""
+ROOT: Final = Authority.root("Scene Root CA")
+ISSUING: Final = ROOT.intermediate("Scene Issuing CA")
+
+
+@dataclass
+class Service:
+    """One service: its files, and what serves them."""
+
+    name: str
+    disk: OnDisk
+    server: Server
+    has_endpoint: bool = True
+
+    @property
+    def server_name(self) -> str:
+        """The name in its certificates."""
+        return f"{self.name}.example.com"
+
+    def issue(self) -> Issued:
+        """Return a certificate with a key of its own."""
+        return ISSUING.issue(self.server_name, key=new_key(KeyType.P256))
+
+    @property
+    def section(self) -> dict[str, Any]:
+        """The component in the configuration."""
+        endpoint = {"address": self.server.address, "name": self.server_name, "every": f"{EVERY:.0f}s"}
+        return {
+            "artefacts": self.disk.artefacts,
+            "endpoints": [endpoint] if self.has_endpoint else [],
+            "clients": ["browser"],
+            "service": {"restart": ["/bin/true"]},
+        }
+
+
+@dataclass
+class Host:
+    """All of it, running."""
+
+    directory: str
+    services: dict[str, Service] = field(default_factory=dict)
+    fleet: list[LocalServer] = field(default_factory=list)
+    receivers: Mapping[str, Receiver] = field(default_factory=lambda: {"ops": Receiver(), "pager": Receiver()})
+    daemon: Running | None = None
+
+    def configuration(self) -> dict[str, Any]:
+        """Return the configuration of daemon and actor: everything that can be left at its default is."""
+        return {
+            "host": "scene.example.com",
+            "actor": {
+                "socket": f"{self.directory}/actor-run/actor.sock",
+                "directory": f"{self.directory}/actor",
+                "inbox_directory": f"{self.directory}/inbox",
+                "daemon_user": str(DAEMON),
+                "require_synchronised_clock": False,
+            },
+            "trust_stores": {"corporate": {"bundle": f"{self.directory}/root.pem"}},
+            "clients": {"browser": {"trusts": "corporate"}},
+            "channels": {name: {"urls": [each.url()]} for name, each in self.receivers.items()},
+            "telling": {
+                "routes": [{"channels": ["ops"]}, {"channels": ["pager"], "severity": "critical"}],
+                "resolved_after": "5s",
+            },
+            "components": {name: each.section for name, each in self.services.items()},
+            "endpoints": [
+                {"name": f"fleet-{number}", "address": each.address, "server_name": "fleet.example.com"}
+                | {"every": f"{EVERY:.0f}s", "clients": ["browser"]}
+                for number, each in enumerate(self.fleet)
+            ],
+        }
+
+
+def _disks(directory: str) -> Mapping[str, OnDisk]:
+    postgres = pwd.getpwnam("postgres").pw_uid
+    shapes = {
+        "shop": Shape.SYMLINKS,
+        "blog": Shape.KEY_FIRST,
+        "edge": Shape.COMBINED_SLOWLY,
+        "panel": Shape.IN_PLACE,
+        "imap": Shape.CERTIFICATE_FIRST,
+        "smtp": Shape.IN_PLACE,
+        "db": Shape.KEY_FIRST,
+        "app": Shape.KEYSTORE,
+    }
+    return {
+        name: OnDisk(os.path.join(directory, name, "tls"), shape, postgres if name == "db" else 0)
+        for name, shape in shapes.items()
+    }
+
+
+@contextmanager
+def host(directory: str) -> Iterator[Host]:
+    """Give the host, everything on it running, below `directory`; needs root."""
+    os.chmod(directory, 0o755)
+    made = Host(directory)
+    with open(os.path.join(directory, "root.pem"), "wb") as file:
+        file.write(ROOT.pem())
+    disks = _disks(directory)
+    for name, disk in disks.items():
+        os.makedirs(os.path.dirname(disk.directory))
+        disk.create(ISSUING.issue(f"{name}.example.com", key=new_key(KeyType.P256)))
+    with ExitStack() as running:
+        _serve(made, disks, running)
+        for receiver in made.receivers.values():
+            running.enter_context(receiver)
+        _install(made, running)
+        yield made
+
+
+def _serve(made: Host, disks: Mapping[str, OnDisk], running: ExitStack) -> None:
+    """Start every server."""
+
+    def site(name: str, *, named: bool = False) -> Site:
+        files = disks[name].artefacts
+        certificate = files.get("certificate") or files.get("combined") or files["keystore"]
+        return Site(certificate, files.get("key", certificate), name=f"{name}.example.com" if named else None)
+
+    def below(name: str) -> str:
+        return os.path.join(made.directory, name, "server")
+
+    nginx = Nginx(below("shop"), [site("shop", named=True), site("blog", named=True)])
+    java = JavaServer(below("app"), [site("app")])
+    java.password_file = disks["app"].artefacts["password_file"]
+    servers: dict[str, Server] = {
+        "shop": nginx,
+        "blog": nginx,
+        "edge": HAProxy(below("edge"), [site("edge")]),
+        "panel": Lighttpd(below("panel"), [site("panel")]),
+        "imap": Dovecot(below("imap"), [site("imap")]),
+        "smtp": Postfix(below("smtp"), [site("smtp")]),
+        "db": PostgreSQL(below("db"), [site("db")]),
+        "app": java,
+    }
+    for server in dict.fromkeys(servers.values()):
+        running.enter_context(server)
+    for name, server in servers.items():
+        # PostgreSQL wants a word of its own protocol before TLS.
+        made.services[name] = Service(name, disks[name], server, has_endpoint=name != "db")
+    fleet = write_site(os.path.join(made.directory, "fleet"), ISSUING.issue("fleet.example.com"))
+    made.fleet = [running.enter_context(LocalServer([fleet])) for _ in range(FLEET)]
+
+
+def _install(made: Host, running: ExitStack) -> None:
+    """Start the actor as root and the daemon as a user without rights, as their units do."""
+    daemon = made.daemon = Running(made.configuration(), wrapper=WITHOUT_RIGHTS)
+    running.callback(daemon.close)
+    daemon.config_file = os.path.join(made.directory, "certvigil.yaml")
+    daemon.configure(made.configuration())
+    os.chown(daemon.config_file, 0, DAEMON)
+    os.chmod(daemon.config_file, 0o640)
+    for path in (daemon.directory, daemon.manager.address):
+        os.chown(path, DAEMON, DAEMON)
+    actor = Actor(daemon.config_file, f"{made.directory}/actor-run/actor.sock", f"{made.directory}/actor.log")
+    running.enter_context(actor)
+    daemon.start()

@@ -1,0 +1,146 @@
+"""What happens on the host, and what was said about it."""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Final
+
+from tests.lab.receivers import Got, Receiver
+
+AFTERWARDS: Final = 20.0
+"""Seconds after an event for which what is said of the same place counts as said about it."""
+_OF_A_FAULT: Final = 3
+"""Messages: one to the channel for everything, one to the pager, one that it became worse."""
+
+
+@dataclass
+class Row:
+    """One event, and what came of it."""
+
+    where: str
+    what: str
+    expected: str
+    began: float
+    """Unix time."""
+    ended: float = 0.0
+    said: list[tuple[str, Got]] = field(default_factory=list)
+    """By channel."""
+    missed: str = ""
+    """What was not said, or not in time."""
+    most: int = 0
+    """Messages that may be said about it, over all channels."""
+
+    @property
+    def as_expected(self) -> bool:
+        """Whether nothing was missed, and no more said than should have been."""
+        return not self.missed and len(self.said) <= self.most
+
+
+@dataclass
+class Stage:
+    """Keeps the account; each part of the play runs in a thread of its own."""
+
+    receivers: Mapping[str, Receiver]
+    rows: list[Row] = field(default_factory=list)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @contextmanager
+    def quietly(self, where: str, what: str, most: int = 0) -> Iterator[None]:
+        """Do inside the block what nobody is to be told of, or what is worth `most` messages."""
+        row = self._row(where, what, f"{most} messages at most" if most else "nothing")
+        row.most = most
+        yield
+        row.ended = time.time()
+
+    def fault(
+        self,
+        where: str,
+        what: str,
+        *,
+        code: str,
+        within: float,
+        cause: Callable[[], object],
+        cure: Callable[[], object],
+    ) -> None:
+        """Have something go wrong that is to be told, and its cure; each is to be told once, and in time."""
+        row = self._row(where, what, code)
+        row.most = _OF_A_FAULT
+        cause()
+        row.began = time.time()
+        self._await(row, lambda got: f" {code}: " in got.title and "[resolved]" not in got.title, within)
+        row.ended = time.time()
+        row = self._row(where, f"{what}: cured", f"{code} resolved")
+        row.most = len(self.receivers)
+        cure()
+        row.began = time.time()
+        self._await(row, lambda got: f" {code}: " in got.title and "[resolved]" in got.title, 60.0)
+        row.ended = time.time()
+
+    def _row(self, where: str, what: str, expected: str) -> Row:
+        row = Row(where, what, expected, time.time())
+        with self._lock:
+            self.rows.append(row)
+        return row
+
+    def _await(self, row: Row, is_it: Callable[[Got], bool], within: float) -> None:
+        while time.time() < row.began + within:
+            for channel, got in self._since(row.began):
+                if is_it(got) and is_about(got, row.where):
+                    row.said.append((channel, got))
+                    return
+            time.sleep(0.1)
+        row.missed = f"not told within {within:.0f} s"
+
+    def _since(self, at: float) -> Iterator[tuple[str, Got]]:
+        for channel, receiver in self.receivers.items():
+            yield from ((channel, got) for got in tuple(receiver.accepted) if got.at >= at)
+
+    def settle_accounts(self) -> list[tuple[str, Got]]:
+        """Give each message that nobody waited for to the event that it is about; return those that fit none.
+
+        A message to a second channel, and one that says that a told fault became worse, belong to that fault.
+        """
+        left: list[tuple[str, Got]] = []
+        counted = {id(got) for row in self.rows for _, got in row.said}
+        for channel, got in self._since(0.0):
+            if id(got) in counted:
+                continue
+            about = [row for row in self.rows if is_about(got, row.where) and row.began <= got.at]
+            fitting = [row for row in about if row.expected.split()[0] in got.title] or [
+                row for row in about if got.at <= row.ended + AFTERWARDS
+            ]
+            if fitting:
+                max(fitting, key=lambda row: row.began).said.append((channel, got))
+            else:
+                left.append((channel, got))
+        return left
+
+
+def is_about(got: Got, where: str) -> bool:
+    """Whether a message names a target of that component, or that endpoint."""
+    return re.search(rf"(?<![\w-]){re.escape(where)}(?![\w-])", f"{got.title}\n{got.text}") is not None
+
+
+def table(rows: list[Row], left: list[tuple[str, Got]], width: int = 150) -> str:
+    """Return the account as text."""
+    lines = [_line(("", "where", "event", "expected", "said"), width)]
+    for row in sorted(rows, key=lambda each: each.began):
+        said = "; ".join(f"{channel} after {got.at - row.began:.1f} s: {got.title}" for channel, got in row.said)
+        mark = "ok" if row.as_expected else "WRONG"
+        lines.append(_line((mark, row.where, row.what, row.expected, row.missed or said or "nothing"), width))
+    lines.extend(
+        _line(("WRONG", "", "nothing that was done", "nothing", f"{channel}: {got.title}"), width)
+        for channel, got in left
+    )
+    return "\n".join(lines)
+
+
+def _line(row: tuple[str, str, str, str, str], width: int) -> str:
+    mark, where, what, expected, said = row
+    head = f"{mark:<6}{where:<9}{what:<62}{expected:<28}"
+    return head + said if len(head) + len(said) <= width else f"{head}\n{'':<15}{said}"
