@@ -144,3 +144,32 @@ def as_user(user: int, actor: Actor, component: str) -> str:
     )
     assert ran.returncode == 0, ran.stderr
     return ran.stdout
+
+
+def test_what_nobody_may_read_below_watch_is_one_warning_for_each_path_or_directory(made: Host) -> None:
+    made.components = {}
+    made.make("some", 0o755)
+    for number in range(5):
+        made.put(f"some/{number}.pem", fresh().chain_pem(), 0o600)
+    made.put("some/open.pem", fresh().chain_pem(), 0o644)
+    made.make("closed", 0o700)
+    made.put("closed/it.pem", fresh().chain_pem(), 0o644)
+    made.put("single.pem", fresh().chain_pem(), 0o600)
+    document = made.document()
+    paths = ("some/*.pem", "closed/*.pem", "single.pem")
+    document["watch"] = [{"files": [f"{made.directory}/{each}"]} for each in paths]
+    with installed(made, document, actor=False) as (daemon, _):
+        found = {(target, severity): detail for target, _, severity, detail in wrong(daemon)}
+        single = (f"{made.directory}/single.pem", "warning")
+        assert len(wrong(daemon)) == 3
+        assert found.keys() == {("certvigil", "warning"), single}
+        details = sorted(detail for target, _, _, detail in wrong(daemon) if target == "certvigil")
+        assert details == [
+            "not every file is found: permission_denied: reading it is not permitted",
+            "the daemon may not read 0.pem, 1.pem, 2.pem and 2 more: permit it, or exclude them",
+        ]
+        # One is permitted, then all are.
+        for number in range(5):
+            made.path(f"some/{number}.pem").chmod(0o644)
+        daemon.wait_for(lambda: len(wrong(daemon)) == 2, "that what may be read is read")
+        assert looked_up(daemon, f"{made.directory}/some/4.pem")
