@@ -7,7 +7,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 
-from tests.bench import acting, commands, deciding, events, look_cpu, renewals, scan, show, steady, tell
+from tests.bench import acting, clean_install, commands, deciding, events, look_cpu, renewals, scan, show, steady, tell
 from tests.bench.estate import build
 from tests.bench.report import Measurement
 
@@ -27,6 +27,7 @@ def measurements(directory: str) -> Iterator[Measurement]:
     yield from look_cpu.measure()
     yield from tell.measure(directory)
     yield from renewals.measure(directory)
+    yield from clean_install.measure()
 
 
 def main() -> int:
