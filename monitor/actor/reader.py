@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Final
 
 from config.model import FileTarget
@@ -23,8 +24,10 @@ from probes.observation import Unreadable
 
 log = logging.getLogger("certvigil.actor")
 
-SECONDS: Final = 10.0
-"""That the reading of a component may take: a keystore asks for as much work as whoever wrote it wants."""
+WORK: Final = 10
+"""Seconds of work that reading a component may take: a keystore asks for as much as whoever wrote it wants."""
+SECONDS: Final = 30.0
+"""Seconds for that on a busy host; a file system that hangs costs no more."""
 _MARGIN: Final = 3.0
 """Seconds for the reader to say that somebody took too long; it is ended after that."""
 _BEGINNING: Final = 30.0
@@ -39,17 +42,32 @@ _FOR_IT: Final = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "VIRTUAL_ENV")
 """Of the environment, beside what Python itself goes by: there may be secrets in the rest."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Overrun:
+    """A reading took too much."""
+
+    why: str
+    slow: bool
+    """It took too long, but perhaps for no work of its own."""
+
+
+def _too_much(targets: Sequence[FileTarget], why: str) -> Facts:
+    failure = Unreadable(UnreadableReason.TOO_LARGE, why)
+    files = (FileFacts(each.name, each.path, None, FileContent.NOTHING, failure=failure) for each in targets)
+    return Facts(tuple(files), moved=False)
+
+
 class Reader:
     """The one reader of an actor; its methods are for any thread."""
 
-    def __init__(self, seconds: float = SECONDS, clock: Callable[[], float] = time.monotonic) -> None:
-        self._seconds = seconds
+    def __init__(self, seconds: float = SECONDS, work: int = WORK, clock: Callable[[], float] = time.monotonic) -> None:
+        self._seconds, self._work = seconds, work
         self._clock = clock
         self._process: subprocess.Popen[bytes] | None = None
         self._turn = threading.Lock()
         self._ended = False
-        self._spent: dict[str, tuple[float, Facts]] = {}
-        """Until when a component is not read again, and what is told meanwhile."""
+        self._spent: dict[str, tuple[float, tuple[FileTarget, ...], Facts | str]] = {}
+        """Until when a component with these files is not read again, and what is told meanwhile."""
         self._saved, self._saved_at = _SAVED, clock()
 
     @property
@@ -66,9 +84,9 @@ class Reader:
 
     def _read_in_turn(self, component: str, targets: Sequence[FileTarget]) -> Facts | str:
         now = self._clock()
-        until, facts = self._spent.get(component, (0.0, Facts((), moved=False)))
-        if now < until and [each.path for each in facts.files] == [each.path for each in targets]:
-            return facts
+        until, spent_on, told = self._spent.get(component, (0.0, (), ""))
+        if now < until and spent_on == tuple(targets):
+            return told
         self._saved = min(_SAVED, self._saved + (now - self._saved_at) * _SHARE)
         self._saved_at = now
         if self._saved <= 0:
@@ -83,14 +101,10 @@ class Reader:
             self._saved -= self._clock() - now
         if isinstance(answer, Facts):
             return answer
-        log.warning("not read for its cost: %s: %s", component, answer)
-        why = Unreadable(UnreadableReason.TOO_LARGE, answer)
-        facts = Facts(
-            tuple(FileFacts(each.name, each.path, None, FileContent.NOTHING, failure=why) for each in targets),
-            moved=False,
-        )
-        self._spent[component] = self._clock() + _SPENT, facts
-        return facts
+        log.warning("not read for its cost: %s: %s", component, answer.why)
+        told = answer.why if answer.slow else _too_much(targets, answer.why)
+        self._spent[component] = self._clock() + _SPENT, tuple(targets), told
+        return told
 
     def end(self) -> None:
         """End the process, for good; called by any thread, and while another one waits for it, too."""
@@ -102,7 +116,7 @@ class Reader:
         with self._turn:
             self._kill()
 
-    def _ask(self, targets: Sequence[FileTarget]) -> Facts | str:
+    def _ask(self, targets: Sequence[FileTarget]) -> Facts | _Overrun:
         """Return facts, or why there are none; raises OSError, ValueError where the reader gives no sense."""
         process = self._begun()
         assert process.stdin is not None  # noqa: S101 (as it was begun)
@@ -110,8 +124,9 @@ class Reader:
         process.stdin.write(json.dumps(task).encode() + b"\n")
         process.stdin.flush()
         answer = self._line(process, self._seconds + _MARGIN)
-        if isinstance(answer, Mapping) and answer.keys() == {"overrun"}:
-            return printable(str(answer["overrun"]), 200)
+        for how in ("slow", "overrun"):
+            if isinstance(answer, Mapping) and answer.keys() == {how}:
+                return _Overrun(printable(str(answer[how]), 200), how == "slow")
         try:
             return from_document(answer)
         except NotFactsError as error:
@@ -127,7 +142,7 @@ class Reader:
             name: value for name, value in os.environ.items() if name in _FOR_IT or name.startswith("PYTHON")
         }
         process = self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "monitor.actor.reading", str(self._seconds)],
+            [sys.executable, "-P", "-m", "monitor.actor.reading", str(self._seconds), str(self._work)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=environment,
