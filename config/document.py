@@ -16,6 +16,8 @@ Path = tuple[str | int, ...]
 """The keys and list positions that lead to a value; empty for the document itself."""
 
 DEPTH_LIMIT: Final = 32
+ALIAS_LIMIT: Final = 100_000
+"""Values that all aliases of a file may stand for, those within what they repeat included."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +105,8 @@ def parse(data: bytes, file: str) -> tuple[Document | None, tuple[Mistake, ...]]
     """Return the one document in `data`, read from `file`, and every mistake in it; None where it cannot be used.
 
     Plain scalars follow the core schema of YAML 1.2, so `10:30`, `yes` and `2027-03-31` are text. Keys are text as
-    written. Anchors, aliases and tags are mistakes.
+    written. An alias repeats the value after its anchor, which stands above in the same file; the alias is marked where
+    it was written, and what is in the value where that was. Merge keys and tags are mistakes.
     """
     builder = _Builder(file)
     try:
@@ -133,12 +136,55 @@ def _events(data: bytes) -> Iterator[yaml.Event]:
 
 
 @dataclass(slots=True)
+class _Anchors:
+    """What was marked so that aliases may repeat it, and how much more they may."""
+
+    lines: dict[str, int] = field(default_factory=dict)
+    events: dict[str, list[yaml.Event]] = field(default_factory=dict)
+    """Of nodes that are complete: none holds itself."""
+    left: int = ALIAS_LIMIT
+
+    def mark(self, name: str, line: int) -> None:
+        """Note that an anchor stands in `line`."""
+        if name in self.lines:
+            problem = f"there is an anchor '&{printable(name, 60)}' in line {self.lines[name]} already"
+            raise _Refused(line, f"{problem}, expected another name")
+        self.lines[name] = line
+
+    def repeat(self, alias: yaml.AliasEvent, within: yaml.AliasEvent) -> list[yaml.Event]:
+        """Return the events of the node that `alias` stands for, met while `within` is repeated."""
+        events = self.events.get(str(alias.anchor))
+        if events is None:
+            problem = f"there is no '&{printable(str(alias.anchor), 60)}' above"
+            raise _Refused(_line(alias), f"{problem}, expected an anchor that stands in this file")
+        self.left -= len(events)
+        if self.left < 0:
+            problem = f"'*{printable(str(within.anchor), 60)}' makes it too much"
+            raise _Refused(_line(within), f"{problem}, expected aliases for at most {ALIAS_LIMIT} values")
+        return events
+
+
+def _whole(start: yaml.Event, events: Iterator[yaml.Event]) -> list[yaml.Event]:
+    """Return all events of the node that begins with `start`."""
+    whole = [start]
+    depth = int(isinstance(start, yaml.CollectionStartEvent))
+    while depth:
+        event = next(events)
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        whole.append(event)
+    return whole
+
+
+@dataclass(slots=True)
 class _Builder:
     """Puts values together from events, and notes where each begins and what is wrong."""
 
     file: str
     marks: dict[Path, Mark] = field(default_factory=dict)
     mistakes: list[Mistake] = field(default_factory=list)
+    anchors: _Anchors = field(default_factory=_Anchors)
+    repeating: yaml.AliasEvent | None = None
+    """The alias that stands for what is built, which was built before: its anchors are known."""
 
     def document(self, events: Iterator[yaml.Event]) -> dict[str, Value]:
         values: dict[str, Value] | None = None
@@ -158,16 +204,35 @@ class _Builder:
         return values
 
     def _value(self, event: yaml.Event, events: Iterator[yaml.Event], path: Path) -> Value:
+        if isinstance(event, yaml.AliasEvent):
+            return self._repeated(event, path)
+        anchor = getattr(event, "anchor", None)
+        if anchor is None or self.repeating:
+            return self._built(event, events, path)
+        self.anchors.mark(anchor, _line(event))
+        whole = _whole(event, events)
+        value = self._built(event, iter(whole[1:]), path)
+        self.anchors.events[anchor] = whole
+        return value
+
+    def _built(self, event: yaml.Event, events: Iterator[yaml.Event], path: Path) -> Value:
         match event:
             case yaml.MappingStartEvent():
                 return self._mapping(event, events, path)
             case yaml.SequenceStartEvent():
                 return self._sequence(event, events, path)
-            case yaml.ScalarEvent():
-                _check_node(event, path)
-                return resolve(event.value) if event.implicit[0] else event.value
             case _:
-                raise _Refused(_line(event), "found an alias, expected the values themselves")
+                scalar = cast("yaml.ScalarEvent", event)
+                _check_node(scalar, path)
+                return resolve(scalar.value) if scalar.implicit[0] else scalar.value
+
+    def _repeated(self, alias: yaml.AliasEvent, path: Path) -> Value:
+        outer = self.repeating
+        self.repeating = outer or alias
+        events = iter(self.anchors.repeat(alias, self.repeating))
+        value = self._value(next(events), events, path)
+        self.repeating = outer
+        return value
 
     def _sequence(self, start: yaml.NodeEvent, events: Iterator[yaml.Event], path: Path) -> list[Value]:
         _check_node(start, path)
@@ -189,12 +254,17 @@ class _Builder:
             if not isinstance(event, yaml.ScalarEvent):
                 raise _Refused(_line(event), "a key that is no text, expected a word followed by a colon")
             _check_node(event, path)
+            if event.anchor is not None:
+                raise _Refused(_line(event), "an anchor before a key, expected it before a value")
             key, line = event.value, _line(event)
             below = (*path, key)
-            if key in items:
-                problem = f"given twice, expected once; it is in line {self.marks[below].line} already"
+            if key in items or key == "<<":
+                if key == "<<":
+                    problem = "found a merge key, expected the keys themselves, or an alias for the whole mapping"
+                else:
+                    problem = f"given twice, expected once; it is in line {self.marks[below].line} already"
                 self.mistakes.append(Mistake(printable(self.file), line, key_text(below), problem))
-                _Builder(self.file)._value(next(events), events, below)
+                _Builder(self.file, anchors=self.anchors, repeating=self.repeating)._value(next(events), events, below)
             else:
                 self.marks[below] = Mark(self.file, line)
                 items[key] = self._value(next(events), events, below)
@@ -202,8 +272,6 @@ class _Builder:
 
 
 def _check_node(event: yaml.NodeEvent, path: Path) -> None:
-    if event.anchor is not None:
-        raise _Refused(_line(event), "found an anchor, expected the values themselves wherever they apply")
     if getattr(event, "tag", None) is not None:
         raise _Refused(_line(event), "found a tag, expected none: text in quotes is text, everything else is plain")
     if len(path) > DEPTH_LIMIT:

@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from ipaddress import ip_network
+from math import isclose
 from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
@@ -21,7 +22,17 @@ RESERVED_NAMES: Final = frozenset({"certvigil"})
 """Targets that no endpoint may be called: certvigil itself is one."""
 
 _SECONDS: Final = {"d": DAY, "h": 3600, "m": 60, "s": 1}
-_DURATION: Final = r"([0-9]{1,9}(?:\.[0-9]{1,3})?)([smhd])"
+_DURATION: Final = r"([0-9]{1,9}(?:\.[0-9]{1,3})?)([smhd])|([0-9]{1,9})ms"
+_OTHER_WORDS: Final = {
+    **dict.fromkeys(("ms", "msec", "msecs", "millisecond", "milliseconds"), 0.001),
+    **dict.fromkeys(("", "s", "sec", "secs", "second", "seconds"), 1),
+    **dict.fromkeys(("m", "min", "mins", "minute", "minutes"), 60),
+    **dict.fromkeys(("h", "hr", "hrs", "hour", "hours"), 3600),
+    **dict.fromkeys(("d", "day", "days"), DAY),
+    **dict.fromkeys(("w", "week", "weeks"), 7 * DAY),
+}
+"""Units as other programs write them, by which a guess is made at what was meant."""
+_PART: Final = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,3})?) ?([a-z]{0,12})[ ,]*", re.IGNORECASE | re.ASCII)
 _SHARE: Final = r"([0-9]{1,3}(?:\.[0-9]{1,6})?)%"
 _DATE: Final = r"2[0-9]{3}-[0-9]{2}-[0-9]{2}"
 _CHANNEL_URL: Final = r"[A-Za-z][A-Za-z0-9+.-]{0,39}://\S{0,4000}"
@@ -29,12 +40,31 @@ _WEB_URL: Final = r"https?://[^\s/?#]+\S{0,4000}"
 _PLAIN_NAME: Final = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}"
 
 
+class NoDurationError(ValueError):
+    """What was written is no duration."""
+
+    def __init__(self, value: object) -> None:
+        super().__init__("a duration such as 30s, 5m, 3h or 2d")
+        is_plain = isinstance(value, str | int | float) and not isinstance(value, bool)
+        self.guess = _guess(str(value)) if is_plain else ""
+        """What it may mean, as a duration is written; empty where that cannot be told."""
+
+
 def duration(value: object) -> float:
-    """Return the seconds that a text such as `30s` stands for."""
+    """Return the seconds that a text such as `30s` or `500ms` stands for."""
     match = re.fullmatch(_DURATION, value) if isinstance(value, str) else None
     if match is None:
-        raise ValueError("a duration such as 30s, 5m, 3h or 2d")
-    return round(float(match[1]) * _SECONDS[match[2]], 3)
+        raise NoDurationError(value)
+    return int(match[3]) / 1000 if match[3] else round(float(match[1]) * _SECONDS[match[2]], 3)
+
+
+def _guess(text: str) -> str:
+    parts = list(_PART.finditer(text))
+    units = [_OTHER_WORDS.get(part[2].lower()) for part in parts]
+    if not parts or "".join(part[0] for part in parts) != text or None in units:
+        return ""
+    seconds = sum(float(part[1]) * (unit or 0) for part, unit in zip(parts, units, strict=True))
+    return duration_text(seconds) if isclose(seconds, round(seconds, 3), rel_tol=1e-9) else ""
 
 
 def duration_text(seconds: float) -> str:
@@ -159,7 +189,7 @@ def _is_host(text: str) -> bool:
     return is_ip_address(text) or is_dns_name(text)
 
 
-_DURATION_SCHEMA: Final = WithJsonSchema({"type": "string", "pattern": f"^{_DURATION}$"})
+_DURATION_SCHEMA: Final = WithJsonSchema({"type": "string", "pattern": f"^(?:{_DURATION})$"})
 Duration = Annotated[float, BeforeValidator(duration), _DURATION_SCHEMA]
 Interval = Annotated[float, BeforeValidator(_interval), _DURATION_SCHEMA]
 Share = Annotated[float, BeforeValidator(_share), WithJsonSchema({"type": "string", "pattern": f"^{_SHARE}$"})]

@@ -8,7 +8,7 @@ import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Final
+from typing import Final, NamedTuple
 
 from config import profile
 from config.channel import Channel, Telling
@@ -28,6 +28,7 @@ from config.model import (
 )
 from config.pattern import is_one_of
 from config.policy import Policy, Replace
+from config.schema.component import declared_services
 from config.schema.problem import Problem
 from config.schema.root import Root
 from config.schema.section import Names, is_pattern, unlike
@@ -58,6 +59,19 @@ def load(path: str, environ: Mapping[str, str]) -> Config | tuple[Mistake, ...]:
     `path` is a file, or a directory whose `*.yaml` and `*.yml` files are read as one document; `${NAME}` is replaced
     from `environ`.
     """
+    found = load_marked(path, environ)
+    return found.config if isinstance(found, Marked) else found
+
+
+class Marked(NamedTuple):
+    """What a configuration declares, and the document that knows where each value of it was written."""
+
+    config: Config
+    document: Document
+
+
+def load_marked(path: str, environ: Mapping[str, str]) -> Marked | tuple[Mistake, ...]:
+    """Return what `load` does, with the document beside it."""
     files, mistakes = _read(path)
     documents, wrong = _parse_all(files, environ)
     is_whole = not mistakes and len(documents) == len(files)
@@ -79,7 +93,7 @@ def load(path: str, environ: Mapping[str, str]) -> Config | tuple[Mistake, ...]:
     known = {(mistake.file, mistake.line, mistake.key) for mistake in mistakes}
     more = (document.mistake(*problem) for problem in found)
     mistakes.extend(each for each in more if (each.file, each.line, each.key) not in known)
-    return _in_order(mistakes) if mistakes else _config(validated.root, declared, told, files)
+    return _in_order(mistakes) if mistakes else Marked(_config(validated.root, declared, told, files), document)
 
 
 def _parse_all(files: Iterable[_File], environ: Mapping[str, str]) -> tuple[list[Document], list[Mistake]]:
@@ -234,11 +248,13 @@ def _names(document: Document) -> Names:
         items = document.values.get(section)
         return frozenset(implicit).union(items if isinstance(items, dict) else ())
 
+    services = document.values.get("services")
     return Names(
         declared("trust_stores", _IMPLICIT_STORES),
         declared("clients", _IMPLICIT_CLIENTS),
         declared("components", ()),
         declared("channels", ()),
+        declared_services(services if isinstance(services, dict) else {}),
     )
 
 

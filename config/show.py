@@ -151,7 +151,7 @@ def _component(component: Component, endpoints: Mapping[str, Endpoint]) -> dict[
     return {
         "artefacts": given(asdict(component.artefacts)),
         "endpoints": [
-            given({"name": endpoint.server_name, **_looking(endpoint)})
+            given({"server_name": endpoint.server_name, **_looking(endpoint)})
             for endpoint in map(endpoints.__getitem__, component.endpoints)
         ],
         "clients": list(component.clients),

@@ -118,8 +118,9 @@ def _leaf(check: Leaf) -> dict[str, Any]:
 
 
 def _remaining(threshold: Threshold) -> Any:
-    if threshold == share_of_lifetime(threshold.share):
-        return share_text(threshold.share)
+    # Days first: a third, which is their share, cannot be written in full.
     if threshold == days_left(threshold.days):
         return duration_text(threshold.days * DAY)
+    if threshold == share_of_lifetime(threshold.share):
+        return share_text(threshold.share)
     return {"share": share_text(threshold.share), "days": threshold.days}

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Callable
 from typing import Final
 
+from config.text import printable
+
+_MOST_LINKS: Final = 40
+"""As many as Linux follows."""
 _SECRET_LIMIT: Final = 64 * 1024
 """Bytes of a file with secrets."""
 
@@ -19,9 +24,39 @@ def is_read_only(where: str | int) -> bool:
 def unsafe(status: os.stat_result, *, user: int, sticky_is_safe: bool) -> str:
     """Return why somebody else than root and `user` could change what has this status; empty where nobody could."""
     if status.st_uid not in {0, user}:
-        return f"belongs to user {status.st_uid}, expected root or user {user}"
+        return f"belongs to user {status.st_uid}, expected root{f' or user {user}' if user else ''}"
     if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not (sticky_is_safe and status.st_mode & stat.S_ISVTX):
         return f"writable by group or others (mode {stat.S_IMODE(status.st_mode):04o}), expected its owner alone"
+    return ""
+
+
+def changeable(path: str) -> str:
+    """Return why somebody else than root could change what an absolute path leads to; empty where nobody could.
+
+    Every directory on the way counts, those on the way of symbolic links included. Raises OSError where the way ends
+    before the file, or cannot be looked at.
+    """
+    ahead, at, links = path.split("/")[::-1], "/", 0
+    while ahead:
+        name = ahead.pop()
+        if name == "..":
+            at = os.path.dirname(at)
+        here = at if name in {"", ".", ".."} else os.path.join(at, name)
+        status = os.lstat(here)
+        if stat.S_ISLNK(status.st_mode):
+            links += 1
+            if links > _MOST_LINKS:
+                raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
+            problem = "" if status.st_uid == 0 else f"belongs to user {status.st_uid}, expected root"
+            target = os.readlink(here)
+            ahead.extend(target.split("/")[::-1])
+            at = "/" if target.startswith("/") else at
+        else:
+            # In a sticky directory nobody replaces a file of root's.
+            problem = unsafe(status, user=0, sticky_is_safe=stat.S_ISDIR(status.st_mode))
+            at = here
+        if problem:
+            return f"{printable(here)}: {problem}"
     return ""
 
 

@@ -301,10 +301,9 @@ class Beliefs:
                 failure_of(observation),
                 now=now,
                 identity=observation.identity,
+                seen_at=glimpsed.since if presented == glimpsed.presented != known.presented else None,
                 waits=waits,
             )
-            if presented == glimpsed.presented:
-                new = replace(new, since=glimpsed.since)
             self.known[target] = new
             self._page.update(new)
             events += found

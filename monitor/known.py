@@ -103,11 +103,13 @@ def learn(
     now: float,
     identity: FileIdentity | None = None,
     addresses: tuple[Presented, ...] = (),
+    seen_at: float | None = None,
     waits: Callable[[Raised], bool] = lambda _raised: False,
 ) -> tuple[Known, tuple[Event, ...]]:
     """Return what is believed after a look at Unix time `now`, and each change as an event.
 
-    The same facts and verdict again give no event. A finding that is new and `waits` is pending, which is no event.
+    The same facts and verdict again give no event. `seen_at` is when what is presented was seen first, where that was
+    before it was judged. A finding that is new and `waits` is pending, which is no event.
     """
     standing, pending = _set_aside(known, assessment.findings, now, waits)
     findings, events = _compare(known, standing, now)
@@ -118,7 +120,7 @@ def learn(
         known.location,
         known.component,
         presented,
-        since=known.since if presented == known.presented else now,
+        since=known.since if presented == known.presented else seen_at or now,
         addresses=addresses or known.addresses,
         findings=findings,
         edges=assessment.edges,
@@ -138,7 +140,7 @@ def _facts_changed(old: Known, new: Known, now: float) -> Iterator[Event]:
     if new.failure is None and old.failure is not None:
         yield LookRecovered(new.target, now)
     if new.presented != old.presented:
-        yield PresentedChanged(new.target, now, tuple(each.sha256 for each in old.presented), new.presented)
+        yield PresentedChanged(new.target, new.since, tuple(each.sha256 for each in old.presented), new.presented)
     if new.identity != old.identity:
         yield IdentityChanged(new.target, now, new.identity)
 
@@ -168,8 +170,9 @@ def _compare(
         key = (finding.code, finding.subject)
         before = known.findings.get(key)
         if before is None:
-            raised[key] = Raised(finding, known.pending[key].since if key in known.pending else now)
-            events.append(FindingRaised(known.target, now, finding))
+            since = known.pending[key].since if key in known.pending else now
+            raised[key] = Raised(finding, since)
+            events.append(FindingRaised(known.target, since, finding))
         elif before.finding == finding:
             raised[key] = before
         else:

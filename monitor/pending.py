@@ -11,8 +11,10 @@ from typing import Final
 from config.vocabulary import GROUP_MEMBERS, Code, Group, Severity
 from monitor.known import Known, Raised
 
-_NO_WRITER_S: Final = GROUP_MEMBERS[Group.TIME] | {Code.KEYS_UNREAD}
-"""What no further write of the same renewal would change."""
+_OF_WRITERS: Final = frozenset().union(
+    *(GROUP_MEMBERS[each] for each in (Group.CHAIN, Group.NAME, Group.KEY, Group.STATE, Group.SOURCE))
+)
+"""What a further write of the same renewal may mend."""
 _PASSING: Final = frozenset({Code.UNREACHABLE, Code.ENDPOINTS_DISAGREE})
 """What a restart or a reload of a service looks like for a moment."""
 
@@ -23,7 +25,7 @@ def awaits_writers(raised: Raised, endpoints: Iterable[Known], now: float, patie
     People and configuration management write key and certificate up to minutes apart. That is nobody's news while
     what the `endpoints` of the component serve stays as it was; after `patience` seconds it is.
     """
-    if raised.finding.code in _NO_WRITER_S or now - raised.since >= patience:
+    if raised.finding.code not in _OF_WRITERS or now - raised.since >= patience:
         return False
     return not any(_took_it_up(each, raised.since) for each in endpoints)
 

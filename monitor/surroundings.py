@@ -52,7 +52,7 @@ def read_surroundings(config: Config) -> tuple[Surroundings, tuple[Finding, ...]
     trusts: dict[str, Trust] = {}
     held: dict[str, tuple[Certificate, ...]] = {}
     clients = _clients_in_use(config)
-    for name in _stores_in_use(config, clients):
+    for name in stores_in_use(config):
         match read_trust(config.trust_stores[name]):
             case Trust() as trust:
                 trusts[name] = trust
@@ -76,8 +76,9 @@ def _clients_in_use(config: Config) -> tuple[Client, ...]:
     return tuple(client for name, client in config.clients.items() if name in named)
 
 
-def _stores_in_use(config: Config, clients: Iterable[Client]) -> tuple[str, ...]:
-    named = {client.trusts for client in clients}
+def stores_in_use(config: Config) -> tuple[str, ...]:
+    """Return the names of the trust stores that something which is looked at refers to."""
+    named = {client.trusts for client in _clients_in_use(config)}
     named.update(watch.trust_store for watch in config.watches if watch.trust_store)
     named.update(file.trust_store for file in config.files if file.trust_store)
     return tuple(name for name in config.trust_stores if name in named)

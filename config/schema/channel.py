@@ -150,7 +150,7 @@ class Telling(Section):
     remind: Remind = Remind()
     """After which time a problem that lasts is told again."""
     resolved_after: Duration = default_duration(_TELLING.resolved_after)
-    """How long a problem must be gone before that is told."""
+    """How long a problem must be gone before that is told, so that what comes back at once is not told twice."""
     attempts: Attempts = _TELLING.attempts
     """How often a message is tried before it is given up; fifty times take about a day."""
     runbook: RunbookURL | None = None

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Annotated, Final, Self
+from typing import Annotated, Any, Final, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, ValidationInfo, model_validator
+from pydantic_core import PydanticCustomError
 
 from config import model
 from config.fields import AbsolutePath, Duration, PlainName, default_duration
@@ -71,7 +73,7 @@ class ComponentService(Section):
     reload: CommandLine | None = None
     """Takes up new files without an interruption."""
     restart: CommandLine | None = None
-    """Ends it and starts it again."""
+    """Ends it and starts it again; needed beside `reload`, too, for a service that a reload left dead."""
     stop: CommandLine | None = None
     """Ends it."""
     start: CommandLine | None = None
@@ -106,7 +108,10 @@ class ComponentService(Section):
                 writes=tuple(self.writes),
             )
         if self.restart is None:
-            raise ValueError("given without 'restart', expected 'restart' or 'unit'")
+            raise ValueError(
+                "given without 'restart', expected 'restart' or 'unit': where a reload leaves the service dead, only a "
+                "restart brings it back onto the old files"
+            )
         return Service(
             restart=tuple(self.restart),
             test=test,
@@ -120,6 +125,36 @@ class ComponentService(Section):
         )
 
 
+_UNKNOWN: Final = ComponentService(unit="unknown.service")
+"""Stands for a service whose own mistakes are reported where it is declared."""
+
+
+def declared_services(section: Mapping[str, object]) -> Mapping[str, ComponentService]:
+    """Return what components mean by each name in the section `services`, perhaps not a sound one."""
+
+    def read(value: object) -> ComponentService:
+        try:
+            return ComponentService.model_validate(value)
+        except ValidationError:
+            return _UNKNOWN
+
+    return {name: read(value) for name, value in section.items()}
+
+
+def _named(value: object, info: ValidationInfo) -> object:
+    """Return the service that a text names, and anything else as it is."""
+    if not isinstance(value, str):
+        return value
+    known: Mapping[str, object] | None = info.context.services if info.context else None
+    if known is not None and value not in known:
+        raise PydanticCustomError("reference", "", {"what": "service", "known": known})
+    return _UNKNOWN if known is None else known[value]
+
+
+def _or_name(schema: dict[str, Any]) -> None:
+    schema["anyOf"].append({"type": "string", "description": "The name of one of `services`."})
+
+
 class Component(Section):
     """A service with its files, its own endpoints and the clients that must accept it."""
 
@@ -131,10 +166,10 @@ class Component(Section):
     """Who must accept it."""
     not_served_after: Duration = default_duration(_COMPONENT.not_served_after)
     """How long a new certificate may lie on disk before not serving it is a finding."""
-    service: ComponentService | None = None
-    """How the service is put onto new files; without it, certvigil only watches."""
+    service: Annotated[ComponentService | None, BeforeValidator(_named), Field(json_schema_extra=_or_name)] = None
+    """How the service is put onto new files, or the name of one of `services`; without it, certvigil only watches."""
     allowed_issuers: list[str] = []
-    """Issuers, such as "CN=Corp Issuing CA 3,O=Corp", whose certificates may be installed; by default any."""
+    """Whose certificates may be installed, such as "CN=Corp CA 3,O=Corp"; "O=Corp" is each CA that says so."""
     mode: Annotated[Mode, Field(strict=False)] = _COMPONENT.mode
     """How far a candidate in the component's inbox is taken without a person: observe, plan, approve or auto."""
     write_mode: Annotated[WriteMode, Field(strict=False)] = _COMPONENT.write_mode

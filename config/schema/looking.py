@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from config import model
 from config.address import join_address, split_address
 from config.fields import AbsolutePath, Address, Host, Interval, TargetName, default_duration
-from config.schema.section import ClientName, Section, StoreName
+from config.schema.section import ClientName, Section, StoreName, broken_rule
 from config.schema.threshold import Thresholds, built
 from config.vocabulary import KeyKind, TLSVersion
 
@@ -42,7 +42,7 @@ class _Looking(Section):
     address: Address
     """Host and port, such as www.example.com:443 or "[2001:db8::1]:443"; every address of the host is looked at."""
     protocol: Literal["tls"] = "tls"
-    """What is spoken from the first byte on."""
+    """What is spoken from the first byte on; nothing that begins in the clear (STARTTLS) is spoken yet."""
     every: Interval = default_duration(_ENDPOINT.every)
     """How often to look."""
     timeout: Interval = default_duration(_ENDPOINT.timeout)
@@ -55,6 +55,8 @@ class _Looking(Section):
     """Who must accept what is presented; an empty list means nobody."""
     thresholds: Thresholds | None = None
     """When a certificate presented here counts as expiring."""
+    server_name: Host | None = None
+    """The name to ask for (SNI) and to verify; by default the host."""
     key_type: Literal["rsa", "ec"] | None = None
     """Ask for a certificate with that type of key, of a server that has one of each; by default the server chooses."""
 
@@ -87,8 +89,6 @@ class Endpoint(_Looking):
 
     name: TargetName | None = None
     """What to call this target; by default its address, its server_name where that is not the host, its key_type."""
-    server_name: Host | None = None
-    """The name to ask for (SNI) and to verify; by default the host."""
 
     def build(self) -> model.Endpoint:
         """Return the endpoint."""
@@ -100,14 +100,24 @@ class Endpoint(_Looking):
 
 
 class ComponentEndpoint(_Looking):
-    """A port at which a component serves its certificate."""
+    """A port at which a component serves its certificate; as a target it is called by component and address."""
 
     name: Host | None = None
-    """The name to ask for (SNI) and to verify; by default the host."""
+    """Another word for `server_name`."""
+
+    @model_validator(mode="after")
+    def _check_names(self) -> Self:
+        if self.name is not None and self.server_name is not None:
+            raise broken_rule(
+                "'name' beside 'server_name', expected 'server_name' alone: "
+                "a component's endpoint is called by its address"
+            )
+        return self
 
     def build(self, component: str, clients: tuple[str, ...], taken: Collection[str]) -> model.Endpoint:
         """Return the endpoint of `component`, called by its address, and by its name too where that is `taken`."""
+        server_name = self.server_name or self.name
         target = self._typed(f"{component}/{join_address(*split_address(self.address))}")
-        if target in taken and self.name is not None:
-            target += f"/{self.name}"
-        return self._build(target, self.name, clients, component)
+        if target in taken and server_name is not None:
+            target += f"/{server_name}"
+        return self._build(target, server_name, clients, component)

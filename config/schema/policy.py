@@ -203,7 +203,7 @@ class Replacement(Section):
     source: Literal["inbox"] = Field("inbox", alias="from")
     """Where the candidate is taken from."""
     allowed_issuers: list[str] = []
-    """Issuers, such as "CN=Corp Issuing CA 3,O=Corp", whose certificates may be installed, beside the component's."""
+    """Issuers whose certificates may be installed, beside the component's and as it names them."""
 
 
 class Nothing(Section):

@@ -10,6 +10,7 @@ from pydantic_core import ErrorDetails
 
 from config.document import Document, Path, shown
 from config.schema.section import unlike
+from config.vocabulary import NOT_RAISED_YET, Code, Group
 
 
 class Problem(NamedTuple):
@@ -32,11 +33,15 @@ def problems(
         found = shown(each["input"] if mark is None or mark.text is None else mark.text)
         if any(whole[: len(secret)] == secret for secret in _SECRET) and isinstance(each["input"], str):
             found = "text"
-        yield Problem(whole, _problem_text(each, found, path, schema))
+        text = _problem_text(each, found, path, schema)
+        # A guess would tell what a variable stands for.
+        guess = getattr(each.get("ctx", {}).get("error"), "guess", "") if mark is None or mark.text is None else ""
+        yield Problem(whole, f"{text} (did you mean '{guess}'?)" if guess else text)
 
 
 _SECRET: Final = (("channels",), ("telling", "heartbeat"))
 """Where a text may be a secret, or be one that was put into the wrong place."""
+_FINDINGS: Final = frozenset(map(str, (*Code, *Group)))
 _TYPES: Final = {
     "string_type": "text",
     "list_type": "a list",
@@ -64,6 +69,10 @@ def _problem_text(error: ErrorDetails, found: str, path: Path, schema: Mapping[s
         case "enum" | "literal_error":
             node = _resolved(_schema_at(path, schema), schema)
             allowed = node["enum"] if "enum" in node else [node["const"]]
+            if word in NOT_RAISED_YET and _FINDINGS.issuperset(allowed):
+                near = NOT_RAISED_YET[word]
+                guess = f" (the nearest that is raised is '{near}')" if near else ""
+                return f"nothing raises {found} yet{guess}{unlike('', allowed)}"
             return f"found {found}{unlike(word, (each if isinstance(each, str) else shown(each) for each in allowed))}"
         case "string_type" if isinstance(error["input"], bool | int | float):
             return f"found {found}, expected text: put it in quotes"

@@ -25,7 +25,7 @@ from config.fields import (
     default_duration,
 )
 from config.schema.channel import Channel, Telling
-from config.schema.component import Component
+from config.schema.component import Component, ComponentService
 from config.schema.export import Metrics, Probe
 from config.schema.looking import Endpoint, Watch
 from config.schema.policy import Policy
@@ -150,6 +150,8 @@ class Root(Section):
     """Live TLS servers to look at."""
     components: dict[PlainName, Component] = {}
     """Services, by name."""
+    services: dict[PlainName, ComponentService] = {}
+    """Services that components share, by the name that they give as `service`."""
     trust_stores: dict[PlainName, TrustStore] = {}
     """Sets of anchors, by name; `system` and `mozilla` are always there."""
     clients: dict[PlainName, Client] = {}

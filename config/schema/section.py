@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -21,6 +21,8 @@ class Names:
     clients: Collection[str] | None
     components: Collection[str] | None
     channels: Collection[str] | None
+    services: Mapping[str, object] | None = None
+    """Each with what it was read to be."""
 
 
 def broken_rule(problem: str) -> PydanticCustomError:

@@ -5,20 +5,34 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Iterable
 
-from config.load import load
+from config.document import Mistake
+from config.load import Marked, load, load_marked
 from config.model import Config
 from config.schema.root import json_schema
 from config.show import show as render
 
 
 def check(path: str) -> int:
-    """Print every mistake in the configuration at `path`, and return 1 where there is one."""
-    config = loaded(path)
-    if config is None:
-        return 1
+    """Print every mistake in the configuration at `path`, and what this host has otherwise; return 1 for a mistake."""
+    found = load_marked(path, os.environ)
+    if not isinstance(found, Marked):
+        return _print(found)
+    from monitor.outside import doubts  # noqa: PLC0415 (parses certificates, which other commands need not)
+
+    config, document = found
+    warnings: list[Mistake] = []
+    mistakes: list[Mistake] = []
+    for doubt in doubts(config, document):
+        (mistakes if doubt.is_hopeless else warnings).append(document.mistake(doubt.path, doubt.problem))
+    for warning in sorted(warnings, key=_place):
+        sys.stderr.write(f"warning: {warning}\n")
+    if mistakes:
+        return _print(mistakes)
     files, endpoints = len(config.watches) + len(config.files), len(config.endpoints)
-    sys.stdout.write(f"{path}: ok, {files} files and patterns, {endpoints} endpoints\n")
+    more = f", warnings: {len(warnings)}" if warnings else ""
+    sys.stdout.write(f"{path}: ok, {files} files and patterns, {endpoints} endpoints{more}\n")
     return 0
 
 
@@ -42,6 +56,15 @@ def loaded(path: str) -> Config | None:
     config = load(path, os.environ)
     if isinstance(config, Config):
         return config
-    for mistake in config:
-        sys.stderr.write(f"{mistake}\n")
+    _print(config)
     return None
+
+
+def _place(mistake: Mistake) -> tuple[str, int]:
+    return mistake.file, mistake.line
+
+
+def _print(mistakes: Iterable[Mistake]) -> int:
+    for mistake in sorted(mistakes, key=_place):
+        sys.stderr.write(f"{mistake}\n")
+    return 1

@@ -15,8 +15,8 @@ from monitor.decide.docket import Docket
 from monitor.decide.situation import Approval, Attempt, Candidate, Found, Result, Situation, Validity
 
 _BY_TIME: Final = frozenset({Code.EXPIRING, Code.EXPIRED, Code.NOT_YET_VALID})
-_ACTIVATED: Final = frozenset({Code.NOT_SERVED, Code.NOT_ACTIVATED, Code.ENDPOINTS_DISAGREE})
-_STAYS: Final = GROUP_MEMBERS[Group.APPLIANCE] | GROUP_MEMBERS[Group.SELF] | GROUP_MEMBERS[Group.TLS]
+_ACTIVATED: Final = frozenset({Code.NOT_SERVED, Code.ENDPOINTS_DISAGREE})
+_STAYS: Final = GROUP_MEMBERS[Group.SELF] | GROUP_MEMBERS[Group.TLS]
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,13 +12,13 @@ from monitor.tell.problem import Member
 
 _REPLACE: Final = frozenset(
     {
-        *(Code.EXPIRED, Code.EXPIRING, Code.NOT_YET_VALID, Code.VALIDITY_TOO_LONG, Code.REVOKED),
+        *(Code.EXPIRED, Code.EXPIRING, Code.NOT_YET_VALID, Code.VALIDITY_TOO_LONG),
         *(Code.INCOMPLETE_CHAIN, Code.WRONG_ORDER, Code.UNTRUSTED_ISSUER, Code.SELF_SIGNED, Code.BAD_SIGNATURE),
         *(Code.INVALID_CA, Code.PATH_REJECTED, Code.HOSTNAME_MISMATCH, Code.COMMON_NAME_ONLY, Code.KEY_MISMATCH),
-        *(Code.WEAK_KEY, Code.WEAK_SIGNATURE, Code.CLIENT_REJECTS, Code.DEFAULT_CERTIFICATE, Code.NO_CERTIFICATE),
+        *(Code.WEAK_KEY, Code.WEAK_SIGNATURE, Code.CLIENT_REJECTS, Code.NO_CERTIFICATE),
     }
 )
-_ACTIVATE: Final = frozenset({Code.NOT_SERVED, Code.NOT_ACTIVATED})
+_ACTIVATE: Final = frozenset({Code.NOT_SERVED})
 _MOST: Final = 3
 
 

@@ -19,7 +19,7 @@ _CERTIFICATE: Final = frozenset(
         *(Code.INCOMPLETE_CHAIN, Code.WRONG_ORDER, Code.UNNEEDED_CERTIFICATE, Code.ROOT_PRESENTED),
         *(Code.UNTRUSTED_ISSUER, Code.SELF_SIGNED, Code.BAD_SIGNATURE, Code.INVALID_CA, Code.PATH_REJECTED),
         *(Code.NONCONFORMING, Code.HOSTNAME_MISMATCH, Code.COMMON_NAME_ONLY, Code.WEAK_KEY, Code.WEAK_SIGNATURE),
-        *(Code.REVOKED, Code.REVOCATION_UNKNOWN, Code.CLIENT_REJECTS, Code.DEFAULT_CERTIFICATE),
+        Code.CLIENT_REJECTS,
     }
 )
 """What is wrong with a certificate is one problem wherever that certificate is."""

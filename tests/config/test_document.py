@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from config.document import Document, Mark, escape, fill, join, parse, substitute
+from config.document import ALIAS_LIMIT, Document, Mark, escape, fill, join, parse, substitute
 
 
 def read(text: str, file: str = "a.yaml") -> Document:
@@ -87,8 +87,11 @@ def test_each_key_given_twice_is_a_mistake_with_both_lines() -> None:
         ("\n- 1\n", "a.yaml:2: found a list, expected a mapping of sections"),
         ("word", "a.yaml:1: found 'word', expected a mapping of sections"),
         ("a: 1\n---\nb: 2\n", "a.yaml:2: a second document, expected one"),
-        ("a: 1\nb: &x 2\n", "a.yaml:2: found an anchor, expected the values themselves wherever they apply"),
-        ("a: 1\nb: *x\n", "a.yaml:2: found an alias, expected the values themselves"),
+        ("a: 1\nb: *x\n", "a.yaml:2: there is no '&x' above, expected an anchor that stands in this file"),
+        ("a: &x [1, *x]\n", "a.yaml:1: there is no '&x' above, expected an anchor that stands in this file"),
+        ("a: &x 1\nb: &x 2\n", "a.yaml:2: there is an anchor '&x' in line 1 already, expected another name"),
+        ("&x a: 1\n", "a.yaml:1: an anchor before a key, expected it before a value"),
+        ("a: &x 1\n*x : 1\n", "a.yaml:2: a key that is no text, expected a word followed by a colon"),
         (
             "a: !!python/object/apply:os.system [id]\n",
             "a.yaml:1: found a tag, expected none: text in quotes is text, everything else is plain",
@@ -112,7 +115,38 @@ def test_what_is_no_document_is_refused(data: bytes | str, mistake: str) -> None
 def test_aliases_cannot_multiply() -> None:
     """The billion laughs: each line would hold ten times the one before."""
     lines = ["a0: &a0 [x]"] + [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 30)]
-    assert "found an anchor" in refusal("\n".join(lines))
+    assert (
+        refusal("\n".join(lines))
+        == f"a.yaml:6: '*a4' makes it too much, expected aliases for at most {ALIAS_LIMIT} values"
+    )
+
+
+def test_aliases_cannot_multiply_where_a_key_is_given_twice() -> None:
+    """What is not used counts, too."""
+    lines = [f"a: &a [{', '.join('x' * 1000)}]", *(["a: *a"] * 200)]
+    assert "makes it too much" in refusal("\n".join(lines))
+
+
+def test_aliases_cannot_nest_deeper_than_values_may() -> None:
+    lines = ["a0: &a0 [x]"] + [f"a{n}: &a{n} [*a{n - 1}]" for n in range(1, 60)]
+    assert "nested too deeply" in refusal("\n".join(lines))
+
+
+def test_an_alias_stands_for_what_its_anchor_marks() -> None:
+    document = read("a: &a\n  b: [1, &often 5m]\n  c: *often\nd: [*a, *often]\ne: *a\n")
+    whole = {"b": [1, "5m"], "c": "5m"}
+    assert document.values == {"a": whole, "d": [whole, "5m"], "e": whole}
+    assert document.mark(("e",)).line == 5
+    assert document.mark(("e", "b", 1)).line == 2
+    assert document.mark(("d", 0, "c")).line == 3
+
+
+def test_a_merge_key_is_a_mistake_that_hides_no_other() -> None:
+    _, mistakes = parse(b"a: &a {b: 1}\nc:\n  <<: *a\n  d: 1\n  d: 2\n", "a.yaml")
+    assert [str(mistake) for mistake in mistakes] == [
+        "a.yaml:3: c.<<: found a merge key, expected the keys themselves, or an alias for the whole mapping",
+        "a.yaml:5: c.d: given twice, expected once; it is in line 4 already",
+    ]
 
 
 def test_hostile_text_in_a_mistake_is_harmless() -> None:

@@ -42,7 +42,7 @@ from config.policy import (
     share_of_lifetime,
 )
 from config.schema.root import json_schema
-from config.service import Activation, Service
+from config.service import Activation, Service, systemd
 from config.shipped import shipped_policies
 from config.text import printable
 from config.vocabulary import Code, FileRole, KeyKind, Mode, TLSVersion, VerifierName, WriteMode
@@ -62,19 +62,22 @@ components:
   web:
     artefacts: {certificate: /etc/nginx/tls/site.crt, key: /etc/nginx/tls/site.key, chain: /etc/nginx/tls/chain.pem}
     endpoints:
-      - {address: "127.0.0.1:443", name: www.example.com}
+      - {address: "127.0.0.1:443", server_name: www.example.com}
       - {address: "127.0.0.1:443", name: shop.example.com, clients: [java]}
-      - {address: "127.0.0.1:443", name: www.example.com, key_type: rsa}
-      - {address: "127.0.0.1:443", name: www.example.com, key_type: ec}
+      - {address: "127.0.0.1:443", server_name: www.example.com, key_type: rsa}
+      - {address: "127.0.0.1:443", server_name: www.example.com, key_type: ec}
     clients: [browser, java]
     not_served_after: 0s
     service: {test: [/usr/sbin/nginx, -t], activate: reload, reload: [/bin/r], restart: [/bin/s], timeout: 5s}
     allowed_issuers: ["CN=Corp Issuing CA 3"]
   proxy:
     artefacts: {combined: /etc/haproxy/site.pem}
+    service: haproxy
     write_mode: in_place
   java:
     artefacts: {keystore: /etc/java/site.p12, password_file: /etc/java/site.pass}
+services:
+  haproxy: {unit: haproxy.service}
 trust_stores:
   jdk: {bundle: /etc/ssl/java.pem}
 clients:
@@ -83,7 +86,7 @@ clients:
 policies:
   - name: renew-web
     match: {component: [web]}
-    when: {any: [{remaining_below: 33%}, {finding: revoked}]}
+    when: {any: [{remaining_below: 33%}, {finding: bad_signature}]}
     windows: [{cron: "0 2 * * 2", duration: 3h, timezone: Europe/Zurich}]
     override_window_when: {any: [{remaining_below: 8%}]}
     mode: auto
@@ -213,6 +216,7 @@ def test_the_good_example_is_understood_in_full(loaded: Loaded, tmp_path: Path) 
                 Artefacts(combined="/etc/haproxy/site.pem"),
                 (),
                 ("default",),
+                service=systemd("haproxy.service"),
                 write_mode=WriteMode.IN_PLACE,
             ),
             "java": Component(
@@ -238,7 +242,7 @@ def test_the_good_example_is_understood_in_full(loaded: Loaded, tmp_path: Path) 
                 AnyOf(
                     (
                         RemainingBelow(share_of_lifetime(0.33)),
-                        HasFinding(frozenset({Code.REVOKED}), "revoked"),
+                        HasFinding(frozenset({Code.BAD_SIGNATURE}), "bad_signature"),
                     )
                 ),
                 Replace(("CN=Corp Issuing CA 3",)),
@@ -313,6 +317,20 @@ def test_a_reason_over_several_lines_is_one_sentence(loaded: Loaded) -> None:
     assert waiver.reason == "test data, never served"
 
 
+def test_a_duration_may_be_given_in_milliseconds(loaded: Loaded) -> None:
+    config = loaded(
+        "{endpoints: [{address: 'a:1', every: 500ms}, {address: 'b:1', every: 0.5s}], validation: {interval: 1500ms}}"
+    )
+    assert [each.every for each in config.endpoints.values()] == [0.5, 0.5]
+    assert config.settings.validation.interval == 1.5
+
+
+@pytest.mark.parametrize("text", ["30", "5 min", "1w", "0.001ms"])
+def test_what_a_variable_stands_for_is_not_guessed_at(text: str, write: Write) -> None:
+    (mistake,) = load(write("rescan: ${SECRET}"), {"SECRET": text})  # type: ignore[misc]
+    assert mistake.problem == "found '${SECRET}', expected a duration such as 30s, 5m, 3h or 2d"
+
+
 def test_numbers_may_come_from_the_environment(loaded: Loaded) -> None:
     config = loaded("{concurrency: '${N}', endpoints: [{address: 'www.example.com:${PORT}'}]}", N="7", PORT="444")
     assert config.settings.concurrency == 7
@@ -331,7 +349,8 @@ def test_a_mistake_says_where_it_is_and_what_was_expected(case: dict[str, str], 
     path = write(case["document"])
     found = load(path, {"SECRET": "hunter2"})
     assert isinstance(found, tuple)
-    assert [str(mistake) for mistake in found] == [f"{path}:{case['says'].replace('{file}', path)}"]
+    said = case["says"].replace("{file}", path).replace("{codes}", ", ".join(sorted(Code)))
+    assert [str(mistake) for mistake in found] == [f"{path}:{said}"]
 
 
 def test_all_mistakes_are_said_at_once(write: Write) -> None:
@@ -364,6 +383,66 @@ def test_all_mistakes_are_said_at_once(write: Write) -> None:
         (12, "waivers[0].until"),
         (13, "socket"),
     ]
+
+
+def test_a_mistake_in_what_an_alias_repeats_is_said_of_both_at_its_line(write: Write) -> None:
+    path = write(
+        """\
+        components:
+          web:
+            artefacts: {certificate: /c, key: /k}
+            service: &nginx
+              unit: nginx.service
+              timeout: soon
+          shop:
+            artefacts: {certificate: /d, key: /l}
+            service: *nginx
+        """
+    )
+    found = load(path, {})
+    assert isinstance(found, tuple)
+    assert [(mistake.line, mistake.key) for mistake in found] == [
+        (6, "components.web.service.timeout"),
+        (6, "components.shop.service.timeout"),
+    ]
+
+
+NGINX = Service(
+    restart=("/bin/systemctl", "restart", "nginx"),
+    test=("/usr/sbin/nginx", "-t"),
+    reload=("/bin/systemctl", "reload", "nginx"),
+    activate=Activation.RELOAD,
+)
+
+
+@pytest.mark.parametrize(
+    ("before", "web", "shop"),
+    [("services: {{nginx: {nginx}}}", "nginx", "nginx"), ("", "&nginx {nginx}", "*nginx")],
+    ids=["by its name", "by an alias"],
+)
+def test_two_virtual_hosts_of_one_server_say_once_what_it_is(before: str, web: str, shop: str, loaded: Loaded) -> None:
+    nginx = (
+        "{test: [/usr/sbin/nginx, -t], activate: reload, reload: [/bin/systemctl, reload, nginx], "
+        "restart: [/bin/systemctl, restart, nginx]}"
+    )
+    before, web, shop = (each.format(nginx=nginx) for each in (before, web, shop))
+    config = loaded(
+        f"""
+        {before}
+        components:
+          web: {{artefacts: {{certificate: /c, key: /k}}, service: {web}}}
+          shop: {{artefacts: {{certificate: /d, key: /l}}, service: {shop}}}
+        """
+    )
+    assert [each.service for each in config.components.values()] == [NGINX, NGINX]
+
+
+def test_a_shared_service_may_stand_in_a_file_of_its_own(write: Write, tmp_path: Path) -> None:
+    write("services: {nginx: {unit: nginx.service}}", "services.yaml")
+    write("components: {web: {artefacts: {certificate: /c, key: /k}, service: nginx}}", "web.yaml")
+    config = load(str(tmp_path), {})
+    assert isinstance(config, Config)
+    assert config.components["web"].service == systemd("nginx.service")
 
 
 def test_a_missing_variable_is_not_a_mistake_twice(write: Write) -> None:

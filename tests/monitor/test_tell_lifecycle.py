@@ -115,7 +115,7 @@ def test_it_is_resolved_once_it_has_been_gone_for_long_enough() -> None:
 def test_an_acknowledged_problem_is_told_only_where_it_gets_worse() -> None:
     alert = replace(opened(), acknowledged=Acknowledgement("root", 1001.0))
     assert step(told(alert, 1000.0 + 30 * DAY, member("a"), member("b"))) is None
-    worse = told(alert, 1000.0 + DAY, member("a"), member("a", finding(Code.REVOKED, "x", "position 0")))
+    worse = told(alert, 1000.0 + DAY, member("a"), member("a", finding(Code.BAD_SIGNATURE, "x", "position 0")))
     assert step(worse) is Step.WORSENED
     assert worse.alert is not None
     assert worse.alert.acknowledged is None

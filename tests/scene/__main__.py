@@ -1,4 +1,7 @@
-"""The scene: `python -m tests.scene` lives with certvigil on a host of many services, and prints what was said when."""
+"""The scene: `python -m tests.scene [PART...]` lives with certvigil on a host of many services, and tells of it.
+
+What was said when is printed; where the environment has `SCENE_LOG`, the daemon's log is kept there.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ import tempfile
 import time
 
 from tests.scene.host import host
-from tests.scene.life import live
+from tests.scene.life import PARTS, live
 from tests.scene.stage import Stage, table
 
 
@@ -27,7 +30,7 @@ def main() -> int:
         stage = Stage(made.receivers)
         sys.stdout.write(f"eight services, {len(made.fleet)} endpoints elsewhere; this takes about ten minutes\n")
         begun = time.monotonic()
-        live(made, stage)
+        live(made, stage, sys.argv[1:] or list(PARTS))
         left = stage.settle_accounts()
         sys.stdout.write(f"{table(stage.rows, left)}\n")
         wrong = [row for row in stage.rows if not row.as_expected]

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Final
 
+from monitor.lab.servers import LocalServer
 from tests.scene.host import Host, Service
 from tests.scene.stage import Stage
 
@@ -165,19 +167,22 @@ def fleet(host: Host, stage: Stage) -> None:
             with stage.quietly("fleet-0", "it flaps: 12 s down, 6 s up, for more than two minutes", most=6):
                 time.sleep(100)
             stage.fault(
-                *(
-                    "fleet-7",
-                    f"{len(others)} endpoints go dark at once while another flaps",
-                    "unreachable",
-                    10.0 + 10.0,
-                ),
-                lambda: [each.stop() for each in others],
-                lambda: [each.start() for each in others],
+                "fleet-7",
+                f"{len(others)} endpoints go dark at once while another flaps",
+                code="unreachable",
+                within=20.0,
+                cause=lambda: _each(others, LocalServer.stop),
+                cure=lambda: _each(others, LocalServer.start),
             )
         finally:
             done.append(True)
             flapping.result()
     time.sleep(30)
+
+
+def _each(servers: Iterable[LocalServer], do: Callable[[LocalServer], None]) -> None:
+    for server in servers:
+        do(server)
 
 
 def _write(path: str, data: bytes) -> None:
@@ -187,11 +192,13 @@ def _write(path: str, data: bytes) -> None:
     os.rename(new, path)
 
 
-PARTS: tuple[Part, ...] = (shop, blog, edge, panel, imap, smtp, db, app, fleet)
+PARTS: Final[Mapping[str, Part]] = {
+    each.__name__: each for each in (shop, blog, edge, panel, imap, smtp, db, app, fleet)
+}
 
 
-def live(host: Host, stage: Stage) -> None:
-    """Have all of it happen, side by side."""
-    with ThreadPoolExecutor(len(PARTS)) as pool:
-        for done in [pool.submit(part, host, stage) for part in PARTS]:
+def live(host: Host, stage: Stage, parts: Sequence[str]) -> None:
+    """Have these parts happen, side by side; what breaks one of them is raised once all are over."""
+    with ThreadPoolExecutor(len(parts)) as pool:
+        for done in [pool.submit(PARTS[name], host, stage) for name in parts]:
             done.result()

@@ -142,5 +142,5 @@ def table(rows: list[Row], left: list[tuple[str, Got]], width: int = 150) -> str
 
 def _line(row: tuple[str, str, str, str, str], width: int) -> str:
     mark, where, what, expected, said = row
-    head = f"{mark:<6}{where:<9}{what:<62}{expected:<28}"
+    head = f"{mark:<6}{where:<9}{what:<78} {expected:<28} "
     return head + said if len(head) + len(said) <= width else f"{head}\n{'':<15}{said}"
