@@ -112,7 +112,8 @@ class Reader:
         process = self._process
         if process is not None:
             # Who waits for its answer sees that it has gone.
-            process.kill()
+            with suppress(PermissionError):
+                process.kill()
         with self._turn:
             self._kill()
 
@@ -176,10 +177,12 @@ class Reader:
         process, self._process = self._process, None
         if process is None:
             return
-        process.kill()
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(1.0)
         for each in (process.stdin, process.stdout):
             if each is not None:
                 with suppress(OSError):
                     each.close()
+        # Without CAP_KILL another user's process cannot be killed: it ends once nobody asks it any more.
+        with suppress(PermissionError):
+            process.kill()
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(1.0)
