@@ -437,8 +437,7 @@ class Daemon:
 
     def _unsearched(self, places: Mapping[str, str]) -> None:
         self._own_findings["files"] = tuple(
-            finding(Code.UNREADABLE, f"not every file is found: {why}", printable(place), Severity.WARNING)
-            for place, why in places.items()
+            finding(Code.UNREADABLE, why, printable(place), Severity.WARNING) for place, why in places.items()
         )
         self._say_own()
 

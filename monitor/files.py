@@ -23,7 +23,7 @@ from monitor.events import Looked
 from monitor.known import Known
 from monitor.sets import SetVigil
 from monitor.watch.watcher import Change, Watcher, WatchState
-from probes.assess import FileContext, is_worth_watching
+from probes.assess import FileContext, is_denied, is_worth_watching
 from probes.find import Found, find
 from probes.observation import FileIdentity
 
@@ -31,6 +31,8 @@ log = logging.getLogger("certvigil.files")
 
 BATCH: Final = 32
 """Files looked at in one go: few enough that learning from them does not stall the event loop."""
+_NAMED: Final = 3
+"""Files of a directory that are named where many cannot be read."""
 AT_ONCE: Final = 16
 """Batches given to helpers before a change that was noticed meanwhile gets its turn."""
 
@@ -76,6 +78,10 @@ class FileVigil:
         self._surroundings_changed = surroundings_changed
         self._tell_unsearched = unsearched
         self._unsearched: dict[str, str] = {}
+        self._denied: set[str] = set()
+        """Files that a pattern matches, and that the daemon may not read."""
+        self._said: Mapping[str, str] = {}
+        """What is said of each directory: that it, or a file in it, may not be read."""
         self._watcher = Watcher(asyncio.get_running_loop(), self._changed, self._lost)
         self._targets: dict[str, FileTarget] = {}
         """By path."""
@@ -218,10 +224,23 @@ class FileVigil:
         unsearched |= {place: f"{failure.reason}: {failure.detail}" for place, failure in found.unreadable.items()}
         if found.exceeded:
             unsearched[under] = found.exceeded
-        if unsearched != self._unsearched:
-            self._unsearched = unsearched
-            self._tell_unsearched(unsearched)
+        self._unsearched = unsearched
+        self._say_unread()
         return found
+
+    def _say_unread(self) -> None:
+        """Say of each directory what in it is not looked at, where that is another thing than before."""
+        said = {place: f"not every file is found: {why}" for place, why in self._unsearched.items()}
+        files: dict[str, list[str]] = {}
+        for path in sorted(self._denied):
+            files.setdefault(os.path.dirname(path), []).append(os.path.basename(path))
+        for place, names in files.items():
+            some = ", ".join(printable(each, 100) for each in names[:_NAMED])
+            more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+            said.setdefault(place, f"the daemon may not read {some}{more}: permit it, or exclude them")
+        if said != self._said:
+            self._said = said
+            self._tell_unsearched(said)
 
     def _add(self, target: FileTarget) -> None:
         known = self._beliefs.known.get(target.name)
@@ -235,6 +254,7 @@ class FileVigil:
             target = self._targets.pop(path)
             del self._paths[target.name]
             self._not_targets.pop(path, None)
+            self._denied.discard(path)
             self._agenda.forget(target.name)
             self._beliefs.remove(target.name, time.time())
 
@@ -263,6 +283,7 @@ class FileVigil:
             self._looked(Looked(target.name, TargetKind.FILE, outcome, each, started - noticed))
             if urgent and outcome is not LookOutcome.UNCHANGED:
                 self._event_latency(time.monotonic() - noticed)
+        self._say_unread()
         if not urgent:
             self.progress.done += len(paths)
 
@@ -286,6 +307,7 @@ class FileVigil:
                 self._beliefs.looked_again(target.name, now)
             return LookOutcome.UNCHANGED
         observation, assessment = result
+        (self._denied.add if is_denied(observation, context) else self._denied.discard)(target.path)
         if not is_worth_watching(observation, context):
             self._not_targets[target.path] = observation.identity
             self._beliefs.remove(target.name, now)

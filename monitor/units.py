@@ -13,6 +13,8 @@ from typing import Final
 from config.model import Component, Config
 from config.service import Service
 from config.text import printable
+from config.vocabulary import FileRole, Keys
+from monitor.actor.confine import READER
 
 _DAEMON: Final = "systemd/system/certvigil.service"
 _ACTOR: Final = "systemd/system/certvigil-actor.service"
@@ -31,6 +33,7 @@ _PLAIN: Final = re.compile(r"[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*")
 _BARE: Final = re.compile(r"[A-Za-z0-9_./%$:@+=,-]+")
 _UNIT: Final = re.compile(r"[A-Za-z0-9:_.\\@-]{1,255}")
 _KINDS: Final = (".service", ".socket", ".target", ".path", ".timer", ".slice", ".scope", ".mount")
+_WITH_KEY: Final = frozenset({FileRole.KEY, FileRole.COMBINED, FileRole.KEYSTORE})
 _SHARED: Final = frozenset(
     f"/{each}" for each in ("", "etc", "home", "opt", "root", "run", "srv", "tmp", "usr", "var", "var/lib", "var/tmp")
 )
@@ -45,6 +48,8 @@ def units(
     `command` begins an invocation of certvigil, `path` is the configuration, `resolve` follows symbolic links.
     """
     charged = {name: each for name, each in config.components.items() if each.service is not None}
+    # To read keys takes an actor as well as to act does.
+    has_actor = bool(charged) or any(map(_is_read, config.components.values()))
     targets = sorted({where for each in charged.values() for where in _directories_of(each, resolve)})
     if wrong := tuple(dict.fromkeys(_objections(config, charged, targets, (*command, path)))):
         return wrong
@@ -56,7 +61,7 @@ def units(
         "config": _word(path),
         # systemd takes no variable for the program itself.
         "command": " ".join((_quoted(command[0]), *map(_word, command[1:]))),
-        "actor": " certvigil-actor.service" if charged else "",
+        "actor": " certvigil-actor.service" if has_actor else "",
         "user": settings.actor.daemon_user,
         "own": "\n".join(own),
         "stop_within": str(_stop_within(services, settings.validation.deadline)),
@@ -64,14 +69,21 @@ def units(
         "socket": "\n".join(_own("Runtime", os.path.dirname(settings.actor.socket))),
         "private_tmp": "no" if any(_lies_in(each, ("/tmp", "/var/tmp")) for each in targets) else "yes",  # noqa: S108
         "writes": "\n".join(_writes(config, services, targets)),
-        "users": _users(settings.actor.daemon_user, settings.state_directory),
-        "directories": "\n".join(_directories(config, charged)),
+        "users": "\n".join(_users(settings.actor.daemon_user, settings.state_directory, has_actor=has_actor)),
+        "directories": "\n".join(_directories(config, charged, has_actor=has_actor)),
     }
     values["sandbox"] = _fill("sandbox.conf", values)
     wanted = {_DAEMON: "certvigil.service", _USERS: "sysusers.conf", _DIRECTORIES: "tmpfiles.conf"}
+    if has_actor:
+        wanted[_ACTOR] = "certvigil-actor.service"
     if charged:
-        wanted |= {_ACTOR: "certvigil-actor.service", _RECOVER: "certvigil-recover.service"}
+        wanted[_RECOVER] = "certvigil-recover.service"
     return {name: _fill(template, values) for name, template in sorted(wanted.items())}
+
+
+def _is_read(component: Component) -> bool:
+    """Whether a component has private keys that are meant to be read."""
+    return component.keys is Keys.READ and not _WITH_KEY.isdisjoint(component.artefacts.files)
 
 
 def _fill(template: str, values: Mapping[str, str]) -> str:
@@ -155,15 +167,18 @@ def _writes(config: Config, services: Iterable[Service], targets: Iterable[str])
         yield f"ReadWritePaths={_quoted('-' + path)}"
 
 
-def _users(user: str, home: str) -> str:
+def _users(user: str, home: str, *, has_actor: bool) -> Iterator[str]:
     # A number is the number of a user that there is.
-    return "" if user.isdigit() else f'u {user} - "certvigil" {_quoted(home)}'
+    if not user.isdigit():
+        yield f'u {user} - "certvigil" {_quoted(home)}'
+    if has_actor:
+        yield f'u {READER} - "certvigil, reading keys"'
 
 
-def _directories(config: Config, charged: Iterable[str]) -> Iterator[str]:
+def _directories(config: Config, charged: Iterable[str], *, has_actor: bool) -> Iterator[str]:
     settings = config.settings
     yield f"d {_quoted(settings.state_directory)} 0700 {settings.actor.daemon_user} - -"
-    if charged:
+    if has_actor:
         yield f"d {_quoted(settings.actor.directory)} 0700 root root -"
         yield f"d {_quoted(settings.actor.inbox_directory)} 0755 root root -"
     for name in sorted(charged):

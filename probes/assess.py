@@ -74,10 +74,20 @@ def is_worth_watching(observation: FileObservation, context: FileContext) -> boo
     """Whether a file is a target: one met by a pattern is, where it holds or has held a certificate, or might."""
     if context.target.role is not FileRole.FOUND or observation.certificates or context.last_known:
         return True
-    if observation.failure is None:
+    if observation.failure is None or is_denied(observation, context):
         return False
     # A keystore that cannot be opened holds certificates all the same.
     return observation.failure.reason not in _NEVER_A_CERTIFICATE or may_hold_certificates(observation.format)
+
+
+def is_denied(observation: FileObservation, context: FileContext) -> bool:
+    """Whether a file met by a pattern may not be read and never could be: many of these are the matter of a place."""
+    return (
+        context.target.role is FileRole.FOUND
+        and not context.last_known
+        and observation.failure is not None
+        and observation.failure.reason is UnreadableReason.PERMISSION_DENIED
+    )
 
 
 def assess_file(observation: FileObservation, context: FileContext, now: float) -> Assessment:

@@ -17,6 +17,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
+READER: Final = "certvigil-reader"
+"""The user that it is, where the host has one."""
 CAP_DAC_OVERRIDE: Final = 1
 CAP_DAC_READ_SEARCH: Final = 2
 
@@ -219,7 +221,7 @@ def other_user() -> tuple[int, int]:
     """Return user and group that the reader takes on: its own where the host has one, else nobody's."""
     import pwd  # noqa: PLC0415 (a reader that is under way looks nobody up)
 
-    for name in ("certvigil-reader", "nobody"):
+    for name in (READER, "nobody"):
         with suppress(KeyError):
             found = pwd.getpwnam(name)
             return found.pw_uid, found.pw_gid

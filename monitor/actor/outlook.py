@@ -61,8 +61,12 @@ class Outlook:
                 for target in config.files:
                     for path in filter(None, (target.path, target.password_file)):
                         components[path] = components.get(path, frozenset()) | {target.component or ""}
+                new = components.keys() - self._components.keys()
                 self._components = components
                 await watcher.watch(components, {})
+                if new:
+                    # Whoever looked at them before they were watched may have looked too early.
+                    self._changed(frozenset[str]().union(*(components[path] for path in new)))
                 await asyncio.sleep(REFRESH)
         finally:
             await watcher.stop()

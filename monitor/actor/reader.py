@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Final
 
 from config.model import FileTarget
@@ -23,16 +24,16 @@ from probes.observation import Unreadable
 
 log = logging.getLogger("certvigil.actor")
 
-SECONDS: Final = 10.0
-"""That the reading of a component may take: a keystore asks for as much work as whoever wrote it wants."""
+WORK: Final = 10
+"""Seconds of work that reading a component may take: a keystore asks for as much as whoever wrote it wants."""
+SECONDS: Final = 30.0
+"""Seconds for that on a busy host; a file system that hangs costs no more."""
 _MARGIN: Final = 3.0
 """Seconds for the reader to say that somebody took too long; it is ended after that."""
 _BEGINNING: Final = 30.0
 """Seconds for it to begin, on a busy host."""
 _SPENT: Final = 60.0
 """Seconds for which a component that took too much is not read again."""
-_WAITING: Final = 8
-"""Who may wait for the reader at once."""
 _SHARE: Final = 0.5
 """Of the time that reading may take in the long run, so that asking for it again and again costs the host no more."""
 _SAVED: Final = 60.0
@@ -41,18 +42,32 @@ _FOR_IT: Final = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "VIRTUAL_ENV")
 """Of the environment, beside what Python itself goes by: there may be secrets in the rest."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Overrun:
+    """A reading took too much."""
+
+    why: str
+    slow: bool
+    """It took too long, but perhaps for no work of its own."""
+
+
+def _too_much(targets: Sequence[FileTarget], why: str) -> Facts:
+    failure = Unreadable(UnreadableReason.TOO_LARGE, why)
+    files = (FileFacts(each.name, each.path, None, FileContent.NOTHING, failure=failure) for each in targets)
+    return Facts(tuple(files), moved=False)
+
+
 class Reader:
     """The one reader of an actor; its methods are for any thread."""
 
-    def __init__(self, seconds: float = SECONDS, clock: Callable[[], float] = time.monotonic) -> None:
-        self._seconds = seconds
+    def __init__(self, seconds: float = SECONDS, work: int = WORK, clock: Callable[[], float] = time.monotonic) -> None:
+        self._seconds, self._work = seconds, work
         self._clock = clock
         self._process: subprocess.Popen[bytes] | None = None
         self._turn = threading.Lock()
-        self._places = threading.BoundedSemaphore(_WAITING)
         self._ended = False
-        self._spent: dict[str, tuple[float, Facts]] = {}
-        """Until when a component is not read again, and what is told meanwhile."""
+        self._spent: dict[str, tuple[float, tuple[FileTarget, ...], Facts | str]] = {}
+        """Until when a component with these files is not read again, and what is told meanwhile."""
         self._saved, self._saved_at = _SAVED, clock()
 
     @property
@@ -63,19 +78,15 @@ class Reader:
 
     def read(self, component: str, targets: Sequence[FileTarget]) -> Facts | str:
         """Return what the files of a component are and hold, or why that cannot be told now, a sentence."""
-        if not self._places.acquire(blocking=False):
-            return "the reader is asked too much at once: ask again"
-        try:
-            with self._turn:
-                return self._read_in_turn(component, targets)
-        finally:
-            self._places.release()
+        # How many may wait is how many may be connected.
+        with self._turn:
+            return self._read_in_turn(component, targets)
 
     def _read_in_turn(self, component: str, targets: Sequence[FileTarget]) -> Facts | str:
         now = self._clock()
-        until, facts = self._spent.get(component, (0.0, Facts((), moved=False)))
-        if now < until and [each.path for each in facts.files] == [each.path for each in targets]:
-            return facts
+        until, spent_on, told = self._spent.get(component, (0.0, (), ""))
+        if now < until and spent_on == tuple(targets):
+            return told
         self._saved = min(_SAVED, self._saved + (now - self._saved_at) * _SHARE)
         self._saved_at = now
         if self._saved <= 0:
@@ -90,14 +101,10 @@ class Reader:
             self._saved -= self._clock() - now
         if isinstance(answer, Facts):
             return answer
-        log.warning("not read for its cost: %s: %s", component, answer)
-        why = Unreadable(UnreadableReason.TOO_LARGE, answer)
-        facts = Facts(
-            tuple(FileFacts(each.name, each.path, None, FileContent.NOTHING, failure=why) for each in targets),
-            moved=False,
-        )
-        self._spent[component] = self._clock() + _SPENT, facts
-        return facts
+        log.warning("not read for its cost: %s: %s", component, answer.why)
+        told = answer.why if answer.slow else _too_much(targets, answer.why)
+        self._spent[component] = self._clock() + _SPENT, tuple(targets), told
+        return told
 
     def end(self) -> None:
         """End the process, for good; called by any thread, and while another one waits for it, too."""
@@ -105,11 +112,12 @@ class Reader:
         process = self._process
         if process is not None:
             # Who waits for its answer sees that it has gone.
-            process.kill()
+            with suppress(PermissionError):
+                process.kill()
         with self._turn:
             self._kill()
 
-    def _ask(self, targets: Sequence[FileTarget]) -> Facts | str:
+    def _ask(self, targets: Sequence[FileTarget]) -> Facts | _Overrun:
         """Return facts, or why there are none; raises OSError, ValueError where the reader gives no sense."""
         process = self._begun()
         assert process.stdin is not None  # noqa: S101 (as it was begun)
@@ -117,8 +125,9 @@ class Reader:
         process.stdin.write(json.dumps(task).encode() + b"\n")
         process.stdin.flush()
         answer = self._line(process, self._seconds + _MARGIN)
-        if isinstance(answer, Mapping) and answer.keys() == {"overrun"}:
-            return printable(str(answer["overrun"]), 200)
+        for how in ("slow", "overrun"):
+            if isinstance(answer, Mapping) and answer.keys() == {how}:
+                return _Overrun(printable(str(answer[how]), 200), how == "slow")
         try:
             return from_document(answer)
         except NotFactsError as error:
@@ -134,7 +143,7 @@ class Reader:
             name: value for name, value in os.environ.items() if name in _FOR_IT or name.startswith("PYTHON")
         }
         process = self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "monitor.actor.reading", str(self._seconds)],
+            [sys.executable, "-P", "-m", "monitor.actor.reading", str(self._seconds), str(self._work)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=environment,
@@ -168,10 +177,12 @@ class Reader:
         process, self._process = self._process, None
         if process is None:
             return
-        process.kill()
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(1.0)
         for each in (process.stdin, process.stdout):
             if each is not None:
                 with suppress(OSError):
                     each.close()
+        # Without CAP_KILL another user's process cannot be killed: it ends once nobody asks it any more.
+        with suppress(PermissionError):
+            process.kill()
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(1.0)

@@ -7,7 +7,20 @@ import sys
 import tempfile
 from collections.abc import Iterator
 
-from tests.bench import acting, commands, deciding, events, look_cpu, outage, renewals, scan, show, steady, tell
+from tests.bench import (
+    acting,
+    clean_install,
+    commands,
+    deciding,
+    events,
+    look_cpu,
+    outage,
+    renewals,
+    scan,
+    show,
+    steady,
+    tell,
+)
 from tests.bench.estate import build
 from tests.bench.report import Measurement
 
@@ -28,6 +41,7 @@ def measurements(directory: str) -> Iterator[Measurement]:
     yield from tell.measure(directory)
     yield from outage.measure(directory)
     yield from renewals.measure(directory)
+    yield from clean_install.measure()
 
 
 def main() -> int:

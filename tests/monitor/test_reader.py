@@ -162,33 +162,40 @@ def test_what_is_no_file_holds_it_up_as_little_as_what_is_too_large(reader: Read
 
 def costly(tmp_path: Path) -> FileTarget:
     """Return a keystore that takes seconds of the work that is done at all."""
-    made = keystore(LEAF, rounds=4_000_000)
+    made = keystore(LEAF, rounds=4_800_000)
     return target(written(tmp_path / "costly.p12", made), FileRole.KEYSTORE, written(tmp_path / "pw", PASSWORD))
 
 
 def test_a_keystore_that_asks_for_too_much_work_costs_its_time_once_and_others_none(
     pair: tuple[FileTarget, ...], tmp_path: Path
 ) -> None:
-    reader = Reader(seconds=0.5)
+    reader = Reader(work=1)
     asked = costly(tmp_path)
     try:
         facts(reader, *pair)
         began = reader.pid
-        started = time.monotonic()
         found = reader.read("java", [asked])
         assert isinstance(found, Facts)
         failure = found.files[0].failure
         assert failure is not None
         assert failure.reason is UnreadableReason.TOO_LARGE
-        assert "0.5 s" in failure.detail
-        assert 0.4 < time.monotonic() - started < 5
+        assert "more than 1 s of work" in failure.detail
         # It is not tried again at once, however often somebody asks; others are read meanwhile.
         started = time.monotonic()
         for _ in range(100):
-            assert reader.read("java", [asked]) == found
-        assert time.monotonic() - started < 0.4
+            assert reader.read("java", [asked]) is found
+        assert time.monotonic() - started < 0.5
         assert len(facts(reader, *pair)[1].keys) == 1
         assert reader.pid == began
+    finally:
+        reader.end()
+
+
+def test_what_takes_long_for_another_reason_is_not_said_to_be_too_large(tmp_path: Path) -> None:
+    """A host that is busy, or a file system that hangs."""
+    reader = Reader(seconds=0.2)
+    try:
+        assert reader.read("java", [costly(tmp_path)]) == "reading it took longer than 0.2 s"
     finally:
         reader.end()
 

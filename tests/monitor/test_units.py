@@ -117,7 +117,10 @@ def test_a_small_configuration_gives_exactly_this(configure: Configure) -> None:
             "ExecStart=/usr/bin/certvigil recover --no-live --config /etc/certvigil",
             *writes,
         ],
-        "sysusers.d/certvigil.conf": ['u certvigil - "certvigil" /var/lib/certvigil'],
+        "sysusers.d/certvigil.conf": [
+            'u certvigil - "certvigil" /var/lib/certvigil',
+            'u certvigil-reader - "certvigil, reading keys"',
+        ],
         "tmpfiles.d/certvigil.conf": [
             "d /var/lib/certvigil 0700 certvigil - -",
             "d /var/lib/certvigil-actor 0700 root root -",
@@ -127,12 +130,39 @@ def test_a_small_configuration_gives_exactly_this(configure: Configure) -> None:
     }
 
 
-def test_where_nothing_may_be_changed_there_is_no_actor(configure: Configure) -> None:
-    found = made(configure({"artefacts": WEB["artefacts"]}))
+@pytest.mark.parametrize(
+    "component",
+    [
+        {"artefacts": {"certificate": "/etc/nginx/tls/site.crt"}},
+        {"artefacts": WEB["artefacts"], "keys": "unread"},
+    ],
+)
+def test_where_nothing_may_be_changed_and_no_key_is_read_there_is_no_actor(
+    configure: Configure, component: Mapping[str, object]
+) -> None:
+    found = made(configure(component))
     assert ACTOR not in found
     assert RECOVER not in found
     assert "certvigil-actor" not in "".join(found.values())
+    assert "certvigil-reader" not in "".join(found.values())
     assert writable(found[DAEMON]) == ["/var/lib/certvigil", "/run/certvigil"]
+
+
+@pytest.mark.parametrize("artefacts", [WEB["artefacts"], {"combined": "/a.pem"}, {"keystore": "/a.p12"}])
+def test_where_a_key_is_only_read_there_is_an_actor_that_may_write_nothing_of_a_service(
+    configure: Configure, artefacts: object
+) -> None:
+    found = made(configure({"artefacts": artefacts}))
+    assert RECOVER not in found
+    assert "certvigil-actor.service" in found[DAEMON]
+    own = ["/var/lib/certvigil-actor", "/var/lib/certvigil-inbox"]
+    assert writable(found[ACTOR]) == ["/run/certvigil-actor", *own]
+
+
+def test_the_daemon_has_no_capability_and_the_actor_that_by_which_the_reader_reads(configure: Configure) -> None:
+    found = made(configure())
+    assert values(found[DAEMON], "CapabilityBoundingSet") == [[]]
+    assert "CAP_DAC_READ_SEARCH" in {each for line in values(found[ACTOR], "CapabilityBoundingSet") for each in line}
 
 
 def test_the_actor_has_as_long_as_the_services_may_take(configure: Configure) -> None:
@@ -350,7 +380,7 @@ def test_the_actor_replaces_a_certificate_with_the_rights_of_its_unit_and_no_oth
     text = made(configured(web))[ACTOR]
     for path in (f"{web.directory}/real/site.crt", web.site.key):
         os.chown(path, 65534, 65534)
-    (capabilities,) = values(text, "CapabilityBoundingSet")
+    capabilities = [each for line in values(text, "CapabilityBoundingSet") for each in line]
     bounding = ",".join(("-all", *(f"+{each.removeprefix('CAP_').lower()}" for each in capabilities)))
     script = IN_A_SANDBOX.format(
         writable=shlex.join(writable(text)), parent=os.path.dirname(web.directory), directory=web.directory
@@ -364,6 +394,12 @@ def test_the_actor_replaces_a_certificate_with_the_rights_of_its_unit_and_no_oth
         web.put(new)
         answer = actor.ask(Request(Verb.CARRY_OUT, Wish(Kind.REPLACE, ("web",))))
         assert [each["outcome"] for each in answer["endings"]] == ["committed"], answer
+        read = actor.ask(Request(Verb.READ, components=("web",)))["facts"]["files"]
+        assert [(len(each["certificates"]), len(each["keys"]), each["failure"]) for each in read] == [
+            (2, 0, None),
+            (0, 1, None),
+        ]
+        assert "not confined" not in actor.text
     assert presented(web.server)[0] == new.der()
     for path in (f"{web.directory}/real/site.crt", web.site.key):
         assert os.stat(path).st_uid == 65534

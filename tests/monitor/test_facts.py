@@ -1,0 +1,290 @@
+"""What the daemon believes of files that it may not read: what the actor tells, and while it is away, what holds."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Final
+
+import pytest
+
+from config.model import FileTarget
+from config.vocabulary import Code, FileContent, FileRole, Keys, Severity, UnreadableReason
+from monitor.actor.facts import facts_of, to_document
+from monitor.facts import MISSED_AFTER, STALE_AFTER, ArtefactReader, Here, Kept, believed
+from monitor.lab.ca import Authority, KeyType
+from probes.assess_set import SetContext, assess_set
+from probes.certificate import certificate
+from probes.judge.source import judge_unread
+from probes.observation import FileIdentity, FileObservation, Unreadable
+from probes.set import SetReading, read_set
+
+NOW: Final = 1_700_000_000.0
+LEAF: Final = Authority.root().intermediate().issue("www.example.com", key=KeyType.P256)
+CRT: Final = FileTarget("web/certificate", "/tls/site.crt", FileRole.CERTIFICATE, "web")
+KEY: Final = FileTarget("web/key", "/tls/site.key", FileRole.KEY, "web")
+PAIR: Final = (CRT, KEY)
+DENIED: Final = Unreadable(UnreadableReason.PERMISSION_DENIED, "reading it is not permitted")
+WHY: Final = "no actor answers on /run/a.sock: start it"
+
+
+def identity(inode: int) -> FileIdentity:
+    return FileIdentity(1, inode, 0, 0, 100)
+
+
+def seen(target: FileTarget, inode: int, **more: Any) -> FileObservation:
+    if target.role is FileRole.KEY:
+        return FileObservation(target.name, NOW, identity(inode), FileContent.KEY, keys=("a" * 64,), **more)
+    return FileObservation(
+        target.name, NOW, identity(inode), FileContent.LEAF, certificates=(certificate(LEAF.der()),), **more
+    )
+
+
+def denied(target: FileTarget) -> FileObservation:
+    return FileObservation(target.name, NOW, None, FileContent.NOTHING, failure=DENIED)
+
+
+READ: Final = SetReading((seen(CRT, 1), seen(KEY, 2)))
+KEPT: Final = Kept(PAIR, READ, NOW)
+
+
+def believe(
+    here: Sequence[FileObservation],
+    identities: Sequence[FileIdentity | Unreadable],
+    kept: Kept | None = KEPT,
+    after: float = 10.0,
+    *,
+    early: bool = False,
+) -> tuple[FileObservation, ...]:
+    found = Here(SetReading(tuple(here)), tuple(identities))
+    return believed(found, PAIR, kept, WHY, NOW + after, early=early).observations
+
+
+def reason(observation: FileObservation) -> UnreadableReason | None:
+    return None if observation.failure is None else observation.failure.reason
+
+
+def test_what_the_daemon_may_read_it_reads_and_the_key_stays_as_the_actor_read_it() -> None:
+    crt, key = believe([seen(CRT, 1), denied(KEY)], [identity(1), identity(2)])
+    assert crt == seen(CRT, 1)
+    assert (key.keys, reason(key)) == (("a" * 64,), UnreadableReason.NO_READER)
+    assert key.failure is not None
+    assert "2023-11-14" in key.failure.detail, "since when"
+    assert WHY in key.failure.detail
+
+
+@pytest.mark.parametrize(
+    ("here", "identities"),
+    [
+        pytest.param([seen(CRT, 9), denied(KEY)], [identity(9), identity(2)], id="the certificate"),
+        pytest.param([seen(CRT, 1), denied(KEY)], [identity(1), identity(9)], id="the key"),
+        pytest.param([seen(CRT, 9), denied(KEY)], [identity(9), DENIED], id="the certificate, the key unseen"),
+    ],
+)
+def test_where_a_file_of_the_set_is_another_by_now_no_old_key_is_compared_with_it(
+    here: Sequence[FileObservation], identities: Sequence[FileIdentity | Unreadable]
+) -> None:
+    _, key = believe(here, identities)
+    assert (key.keys, reason(key)) == ((), UnreadableReason.NO_READER)
+
+
+def test_below_a_closed_directory_everything_stays_as_the_actor_read_it() -> None:
+    crt, key = believe([denied(CRT), denied(KEY)], [DENIED, DENIED])
+    assert crt.certificates == READ.observations[0].certificates
+    assert key.keys == ("a" * 64,)
+
+
+def test_an_actor_that_stays_away_is_missed() -> None:
+    _, key = believe([seen(CRT, 1), denied(KEY)], [identity(1), identity(2)], after=STALE_AFTER + 1)
+    assert (key.keys, reason(key)) == (("a" * 64,), UnreadableReason.PERMISSION_DENIED)
+    _, key = believe([seen(CRT, 1), denied(KEY)], [identity(1), identity(2)], None)
+    assert reason(key) is UnreadableReason.PERMISSION_DENIED
+    _, key = believe([seen(CRT, 1), denied(KEY)], [identity(1), identity(2)], None, early=True)
+    assert reason(key) is UnreadableReason.NO_READER
+
+
+def test_what_was_wrong_when_the_actor_read_it_stays_wrong() -> None:
+    broken = seen(KEY, 2, failure=Unreadable(UnreadableReason.BAD_PEM, "broken"))
+    kept = Kept(PAIR, SetReading((seen(CRT, 1), broken)), NOW)
+    assert believe([seen(CRT, 1), denied(KEY)], [identity(1), identity(2)], kept)[1] == broken
+
+
+def test_facts_of_other_targets_are_not_believed() -> None:
+    kept = replace(KEPT, targets=(CRT, replace(KEY, path="/else")))
+    assert believe([seen(CRT, 1), denied(KEY)], [identity(1), identity(2)], kept)[1].keys == ()
+
+
+# Judging
+
+
+def judged(observations: Sequence[FileObservation], targets: Sequence[FileTarget] = PAIR) -> dict[str, list[Any]]:
+    context = SetContext(tuple(targets), {each.name: None for each in targets})
+    found = assess_set(SetReading(tuple(observations)), context, certificate(LEAF.der()).not_before or 0)
+    return {name: [(each.code, each.severity) for each in assessment.findings] for name, assessment in found.items()}
+
+
+def test_a_key_that_nobody_may_read_is_one_warning_for_its_component() -> None:
+    assert judged([seen(CRT, 1), denied(KEY)]) == {
+        "web/certificate": [],
+        "web/key": [(Code.KEYS_UNREAD, Severity.WARNING)],
+    }
+
+
+def test_a_closed_directory_is_one_warning_too_about_the_key() -> None:
+    found = judged([denied(CRT), denied(KEY)])
+    assert found == {
+        "web/certificate": [(Code.UNREADABLE, Severity.NOTICE)],
+        "web/key": [(Code.KEYS_UNREAD, Severity.WARNING)],
+    }
+    said = judge_unread(PAIR, [denied(CRT), denied(KEY)])
+    assert "keys_unread of web/key" in said["web/certificate"].detail
+    assert "keys: unread" in said["web/key"].detail
+
+
+@pytest.mark.parametrize("why", [UnreadableReason.PERMISSION_DENIED, UnreadableReason.UNSAFE_LINK])
+def test_where_it_is_meant_it_is_a_notice(why: UnreadableReason) -> None:
+    meant = [replace(each, keys=Keys.UNREAD) for each in PAIR]
+    key = replace(denied(KEY), failure=Unreadable(why, "x"))
+    assert judged([seen(CRT, 1), key], meant)["web/key"] == [(Code.KEYS_UNREAD, Severity.NOTICE)]
+
+
+def test_stale_facts_are_judged_and_said_to_be_stale() -> None:
+    away = Unreadable(UnreadableReason.NO_READER, "believed")
+    found = judged([seen(CRT, 1), seen(KEY, 2, failure=away)])
+    # The key of this test is no key of the certificate: that is still known.
+    assert found["web/key"] == [(Code.KEYS_UNREAD, Severity.NOTICE)]
+    assert (Code.KEY_MISMATCH, Severity.CRITICAL) in found["web/certificate"]
+
+
+@pytest.mark.parametrize("role", [FileRole.COMBINED, FileRole.KEYSTORE])
+def test_a_file_with_certificate_and_key_bears_it_itself(role: FileRole) -> None:
+    one = FileTarget(f"web/{role}", "/x", role, "web")
+    assert judged([replace(denied(KEY), target=one.name)], [one])[one.name] == [(Code.KEYS_UNREAD, Severity.WARNING)]
+
+
+def test_a_file_that_is_missing_or_damaged_is_as_bad_as_ever() -> None:
+    for why in (UnreadableReason.NOT_FOUND, UnreadableReason.BAD_PEM, UnreadableReason.WRONG_PASSWORD):
+        gone = replace(denied(KEY), failure=Unreadable(why, "x"))
+        assert judged([seen(CRT, 1), gone])["web/key"] == [(Code.UNREADABLE, Severity.CRITICAL)]
+
+
+# Asking
+
+
+Answer = Callable[[bytes], bytes]
+
+
+async def asked(tmp_path: Path, answer: Answer | None, targets: Sequence[FileTarget], **more: Any) -> SetReading:
+    """Return what is read where an actor answers like that, or where there is none."""
+    path = str(tmp_path / "a.sock")
+
+    async def converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        assert answer is not None
+        writer.write(answer(await reader.readline()))
+        writer.close()
+
+    server = None if answer is None else await asyncio.start_unix_server(converse, path)
+    with ThreadPoolExecutor(1) as worker:
+        reading = await ArtefactReader(lambda: path, worker, **more).read("web", targets, NOW)
+    if server is not None:
+        server.close()
+    return reading
+
+
+@pytest.fixture
+def on_disk(tmp_path: Path) -> tuple[FileTarget, ...]:
+    """Give a pair that everybody may read, so that what is read here can be told from what an actor tells."""
+    (tmp_path / "crt").write_bytes(LEAF.chain_pem())
+    (tmp_path / "key").write_bytes(LEAF.key_pem())
+    return replace(CRT, path=str(tmp_path / "crt")), replace(KEY, path=str(tmp_path / "key"))
+
+
+def told(targets: Sequence[FileTarget], reading: SetReading = READ) -> bytes:
+    return json.dumps({"facts": to_document(facts_of(reading, targets)), "host": "h"}).encode() + b"\n"
+
+
+def test_an_actor_is_asked_for_the_component_by_its_name_alone(tmp_path: Path, on_disk: tuple[FileTarget, ...]) -> None:
+    said: list[bytes] = []
+
+    def answer(line: bytes) -> bytes:
+        said.append(line)
+        return told(on_disk)
+
+    assert asyncio.run(asked(tmp_path, answer, on_disk)) == READ
+    assert [json.loads(each) for each in said] == [{"verb": "read", "components": ["web"]}]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        pytest.param(None, id="nobody"),
+        pytest.param(b"", id="nothing"),
+        pytest.param(b"\n", id="an empty line"),
+        pytest.param(b"[]\n", id="a list"),
+        pytest.param(b"[" * 100_000 + b"\n", id="depth"),
+        pytest.param(b'{"facts": {}}\n', id="no facts"),
+        pytest.param(b'{"cannot": "this user may ask the actor for nothing"}\n', id="a refusal"),
+        pytest.param(b'{"cannot": {"\\u001b[2J": 1}}\n', id="a hostile refusal"),
+        pytest.param(told(PAIR), id="other files"),
+        pytest.param(b"x" * 5_000_000, id="too much"),
+        pytest.param(b"\xff\xfe\n", id="no text"),
+    ],
+)
+def test_whatever_an_actor_says_that_are_no_facts_the_daemon_reads_itself(
+    answer: bytes | None, tmp_path: Path, on_disk: tuple[FileTarget, ...]
+) -> None:
+    reading = asyncio.run(asked(tmp_path, None if answer is None else lambda _: answer, on_disk))
+    assert reading == read_set(on_disk, NOW)
+
+
+def test_what_even_the_reader_may_not_read_says_what_helps(tmp_path: Path, on_disk: tuple[FileTarget, ...]) -> None:
+    link = Unreadable(UnreadableReason.UNSAFE_LINK, "the symbolic link a on its way belongs to user 33")
+    reading = SetReading((seen(CRT, 1), replace(denied(KEY), failure=link)))
+    found = asyncio.run(asked(tmp_path, lambda _: told(on_disk, reading), on_disk)).observations[1]
+    assert found.failure is not None
+    assert "give that link to root" in found.failure.detail
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can be kept from reading by giving up its rights")
+def test_an_actor_that_is_not_missed_yet_is_missed_in_time(on_disk: tuple[FileTarget, ...]) -> None:
+    assert MISSED_AFTER == 60
+    looked: list[str] = []
+
+    async def early() -> None:
+        again = asyncio.Event()
+
+        def look_again(component: str) -> None:
+            looked.append(component)
+            again.set()
+
+        with ThreadPoolExecutor(1, initializer=_without_rights) as worker:
+            reader = ArtefactReader(lambda: "/nobody/listens", worker, look_again, missed_after=0.2)
+            first = await reader.read("web", targets, NOW)
+            await asyncio.wait_for(again.wait(), 10)
+            second = await reader.read("web", targets, NOW)
+        assert reason(first.observations[1]) is UnreadableReason.NO_READER
+        assert reason(second.observations[1]) is UnreadableReason.PERMISSION_DENIED
+        assert reason(second.observations[0]) is None
+
+    with TemporaryDirectory() as directory:
+        os.chmod(directory, 0o755)
+        targets = [replace(each, path=shutil.copy(each.path, directory)) for each in on_disk]
+        for each, mode in zip(targets, (0o644, 0o600), strict=True):
+            os.chmod(each.path, mode)
+        asyncio.run(early())
+    assert looked == ["web"]
+
+
+def _without_rights() -> None:
+    """Have this thread alone look at files as a user without rights."""
+    import ctypes  # noqa: PLC0415
+
+    # setfsuid(2) is of a thread, and no other call tells whether it did anything.
+    ctypes.CDLL(None).setfsuid(64_010)
