@@ -266,7 +266,7 @@ class Settings:
     rescan: float = 600.0
     """Seconds between two looks at every file, the safety net for a lost event."""
     concurrency: int = 20
-    """Looks at endpoints under way at once."""
+    """Looks at endpoints under way at once, beside those that last longer than they should."""
     history_days: int = 400
     web: Web = Web()
     actor: ActorSettings = ActorSettings()

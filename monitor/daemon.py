@@ -55,6 +55,9 @@ log = logging.getLogger("certvigil.daemon")
 
 STOP_WITHIN: Final = 4.0
 """Seconds for everything to end in after SIGTERM."""
+READY_WITHIN: Final = 30.0
+"""Seconds after the first look at every file in which the service manager is told of readiness, whichever endpoint has
+not answered by then: it would end a start that takes too long."""
 HOUSEKEEPING: Final = 15.0
 """Seconds between two looks at certvigil's own state."""
 
@@ -100,7 +103,7 @@ class Daemon:
         now = time.time()
         self.path = path
         self.started = self._loaded = now
-        self._stale = self._announced = False
+        self._stale = self._announced = self._recording = False
         self._for_life = _for_life(config)
         self.counters = Counters(version("certvigil"), now)
         self.counters.look_interval(config.longest_interval)
@@ -218,6 +221,9 @@ class Daemon:
         progress = self.files.progress
         if not progress.finished:
             problems.append(f"it has looked at {progress.done} of {progress.total} files")
+        if unseen := self.endpoints.unseen:
+            endpoints = len(self.config.endpoints)
+            problems.append(f"it has looked at {endpoints - unseen} of {endpoints} endpoints, and waits for the others")
         return problems
 
     def status(self) -> Status:
@@ -268,6 +274,12 @@ class Daemon:
         # What comes is little.
         gc.set_threshold(10_000, 20, 100)
         self.store.start()
+        self._recording = True
+        latest = time.monotonic() + READY_WITHIN
+        while (unseen := self.endpoints.unseen) and time.monotonic() < latest:
+            endpoints = len(self.config.endpoints)
+            systemd.notify(f"STATUS=looked at {endpoints - unseen} of {endpoints} endpoints")
+            await asyncio.sleep(0.02)
         self.telling.looked_at_everything()
         self.decider.begin()
         self._announced = True
@@ -337,7 +349,9 @@ class Daemon:
     async def _surround(self, config: Config) -> None:
         """Judge by `config` from now on, with its trust stores read anew."""
         loop = asyncio.get_running_loop()
-        surroundings, findings = await loop.run_in_executor(self._judge, read_surroundings, config)
+        surroundings, findings = await loop.run_in_executor(
+            self._judge, read_surroundings, config, self.beliefs.surroundings
+        )
         self._own_findings["surroundings"] = findings
         self.counters.look_interval(config.longest_interval)
         self.beliefs.surroundings = surroundings
@@ -448,7 +462,7 @@ class Daemon:
         loop = asyncio.get_running_loop()
         recorded = await loop.run_in_executor(None, self.store.close, max(0.5, end - time.monotonic()))
         # Before the first scan is over nothing is written: it will be seen again.
-        if self._announced and not recorded:
+        if self._recording and not recorded:
             log.error("not everything that happened could be recorded")
 
 

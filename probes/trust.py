@@ -46,6 +46,10 @@ class Trust:
         """Whether exactly this certificate is an anchor."""
         return candidate in self.by_subject.get(candidate.outline().subject, ())
 
+    def holds_the_same_as(self, other: Trust) -> bool:
+        """Whether both have the same name, the same anchors in the same order and the same rules."""
+        return (self.name, self.public, self.anchors) == (other.name, other.public, other.anchors)
+
 
 @dataclass(frozen=True, slots=True)
 class TrustUnreadable:
