@@ -10,7 +10,17 @@ from typing import TYPE_CHECKING
 from config.channel import Channel, Telling
 from config.reach import Reach
 from config.service import Service
-from config.vocabulary import Code, FileRole, KeyKind, Mode, Scope, TLSVersion, VerifierName, WriteMode
+from config.vocabulary import (
+    Code,
+    FileRole,
+    KeyKind,
+    Mode,
+    Scope,
+    TargetKind,
+    TLSVersion,
+    VerifierName,
+    WriteMode,
+)
 
 if TYPE_CHECKING:
     # Policies are made of thresholds, which are here.
@@ -301,7 +311,9 @@ class Config:
     digest: str = ""
     """SHA-256 over those files, hexadecimal."""
 
-    @property
-    def longest_interval(self) -> float:
-        """Seconds within which every target is due to be looked at again."""
-        return max(self.settings.rescan, *(each.every for each in self.endpoints.values()), 0.0)
+    def interval(self, target: str, kind: TargetKind) -> float | None:
+        """Return the seconds within which a target is due to be looked at again; None where it is not looked at."""
+        if kind is TargetKind.FILE:
+            return self.settings.rescan
+        endpoint = self.endpoints.get(target) if kind is TargetKind.ENDPOINT else None
+        return None if endpoint is None else endpoint.every

@@ -55,7 +55,7 @@ log = logging.getLogger("certvigil.daemon")
 
 STOP_WITHIN: Final = 4.0
 """Seconds for everything to end in after SIGTERM."""
-READY_WITHIN: Final = 30.0
+READY_WITHIN: Final = 15.0
 """Seconds after the first look at every file in which the service manager is told of readiness, whichever endpoint has
 not answered by then: it would end a start that takes too long."""
 HOUSEKEEPING: Final = 15.0
@@ -106,8 +106,9 @@ class Daemon:
         self._stale = self._announced = self._recording = False
         self._for_life = _for_life(config)
         self.counters = Counters(version("certvigil"), now)
-        self.counters.look_interval(config.longest_interval)
-        self.page = Page(x509_cert=config.settings.x509_cert)
+        self.page = Page(
+            x509_cert=config.settings.x509_cert, interval=lambda known: self.config.interval(known.target, known.kind)
+        )
         self._own_findings: dict[str, tuple[Finding, ...]] = {}
         self.failed = False
         self._stop = asyncio.Event()
@@ -353,8 +354,8 @@ class Daemon:
             self._judge, read_surroundings, config, self.beliefs.surroundings
         )
         self._own_findings["surroundings"] = findings
-        self.counters.look_interval(config.longest_interval)
         self.beliefs.surroundings = surroundings
+        self.page.reconfigure()
         self.beliefs.reconsider()
         self.endpoints.reconfigure()
         self.telling.reconfigure(config)

@@ -27,6 +27,8 @@ class Behaviour(Enum):
     """Nobody listens."""
     SILENT = auto()
     """Accepts and says nothing, for ever."""
+    FADES = auto()
+    """Closes the first connection, and says nothing on all others."""
     CLOSES = auto()
     """Reads the ClientHello and closes."""
     RESETS = auto()
@@ -98,6 +100,9 @@ class _Handler(socketserver.BaseRequestHandler):
         match peer.behaviour:
             case Behaviour.SILENT:
                 peer.ending.wait()
+            case Behaviour.FADES:
+                if peer.connections > 1:
+                    peer.ending.wait()
             case Behaviour.CLOSES:
                 connection.recv(65_536)
             case Behaviour.RESETS:
