@@ -7,7 +7,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 
-from tests.bench import acting, commands, deciding, events, look_cpu, scan, show, steady, tell
+from tests.bench import acting, commands, deciding, events, hanging, look_cpu, scan, show, steady, tell
 from tests.bench.estate import build
 from tests.bench.report import Measurement
 
@@ -26,6 +26,7 @@ def measurements(directory: str) -> Iterator[Measurement]:
     yield from events.measure(directory, estate)
     yield from look_cpu.measure()
     yield from tell.measure(directory)
+    yield from hanging.measure(directory)
 
 
 def main() -> int:

@@ -31,6 +31,7 @@ class Daemon:
         *patterns: str,
         rescan: str = "10m",
         endpoints: Mapping[str, str] = MappingProxyType({}),
+        every: str = "0.5s",
         command: Sequence[str] = ("-m", "monitor.main", "run", "--config"),
     ) -> None:
         """Take what it is to watch, the directory for everything else, and how Python is to start it."""
@@ -45,7 +46,8 @@ class Daemon:
         self.config_file = os.path.join(directory, "config.yaml")
         self._command = command
         with open(self.config_file, "w", encoding="utf-8") as file:
-            file.write(configuration(directory, *patterns, rescan=rescan, listen=self.listen, endpoints=endpoints))
+            settings = {"rescan": rescan, "listen": self.listen, "every": every}
+            file.write(configuration(directory, *patterns, endpoints=endpoints, **settings))
 
     def __enter__(self) -> Self:
         address = os.path.join(self._directory, "notify")

@@ -98,10 +98,8 @@ class _Handler(socketserver.BaseRequestHandler):
 
     def _behave(self, connection: socket.socket, peer: Peer) -> None:
         match peer.behaviour:
-            case Behaviour.SILENT:
-                peer.ending.wait()
-            case Behaviour.FADES:
-                if peer.connections > 1:
+            case Behaviour.SILENT | Behaviour.FADES:
+                if peer.behaviour is Behaviour.SILENT or peer.connections > 1:
                     peer.ending.wait()
             case Behaviour.CLOSES:
                 connection.recv(65_536)
