@@ -36,6 +36,11 @@ class Places:
         """Know nothing any more of how long looks at `name` take."""
         self._slow.discard(name)
 
+    def forget_all_but(self, most: int) -> None:
+        """Know nothing any more where that would be of more than `most`."""
+        if len(self._slow) > most:
+            self._slow.clear()
+
     async def take(self, name: str, look: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """Return what `look` returns, begun when there is a place for `name`; perhaps it is begun twice."""
         loop = asyncio.get_running_loop()

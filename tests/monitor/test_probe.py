@@ -171,9 +171,12 @@ def test_a_failed_look_leaves_nothing_but_that_it_failed(
     peer = start_peer(behaviour)
     page = text(surround(endpoint(peer)), "web", "https")
     assert {name for name, _ in series(page)} == {
-        *("probe_success", "probe_duration_seconds", "ssl_probe_success", "ssl_prober")
+        *("probe_success", "probe_duration_seconds", "ssl_probe_success", "ssl_prober"),
+        *("probe_dns_lookup_time_seconds", "probe_http_duration_seconds", "probe_http_redirects"),
+        "probe_http_status_code",
     }
     assert value(page, "probe_success") == value(page, "ssl_probe_success") == 0
+    assert value(page, "probe_http_status_code") == 0
 
 
 def test_a_look_takes_no_longer_than_prometheus_waits(
