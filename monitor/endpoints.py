@@ -164,7 +164,7 @@ class EndpointVigil:
             now = time.time()
             return await look(endpoint, now), now
 
-        observation, now = await self._places.take(endpoint.name, begin)
+        observation, now = await self._places.take(endpoint.name, begin, lambda found: is_silent(found[0]))
         context = self._beliefs.endpoint_context(endpoint, failed=failure_of(observation) is not None)
         if not self._beliefs.is_news(observation, context, now):
             self._beliefs.looked_again(endpoint.name, now)
@@ -198,6 +198,11 @@ class EndpointVigil:
         if until is None:
             return beat
         return min(beat, time.monotonic() + max(0.0, until - time.time()) + SOON)
+
+
+def is_silent(observation: EndpointObservation) -> bool:
+    """Whether some address let all the time pass without an answer."""
+    return any(each.reason is UnreachableReason.TIMED_OUT for each in observation.failures)
 
 
 class Begun:

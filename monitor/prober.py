@@ -129,7 +129,9 @@ class Prober:
         name = join_address(place.endpoint.host, place.endpoint.port)
         asked_at = time.monotonic()
         try:
-            return await self._places.take(name, lambda: self._probe(place, module, surroundings, asked_at + seconds))
+            return await self._places.take(
+                name, lambda: self._probe(place, module, surroundings, asked_at + seconds), _is_silent
+            )
         finally:
             self._places.forget_all_but(MOST_REMEMBERED)
 
@@ -189,7 +191,7 @@ class Prober:
 
 
 MOST_REMEMBERED: Final = 10_000
-"""Places of which it is remembered that looks there are slow."""
+"""Places of which it is remembered that nobody answers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,13 +212,13 @@ def redirect_of(place: Place, step: _Step, module: Module, surroundings: Surroun
 
     A redirect to the same name and port stays at the endpoint, at whatever address that is configured.
     """
-    answer = step.fetched.answer if step.fetched is not None else None
-    if not isinstance(answer, Answer) or answer.status not in _REDIRECTS or answer.location is None:
+    location = _location(step)
+    if location is None:
         return None
     endpoint = place.endpoint
     here = join_address(endpoint.verified_name, endpoint.port)
     try:
-        where = urljoin(f"https://{here}{place.path}", answer.location)
+        where = urljoin(f"https://{here}{place.path}", location)
         host, port, path = _address(where, module) if "://" in where else ("", 0, "")
     except ValueError:
         return None
@@ -226,7 +228,18 @@ def redirect_of(place: Place, step: _Step, module: Module, surroundings: Surroun
     return None if isinstance(onward, Refused) else onward
 
 
+def _location(step: _Step) -> str | None:
+    answer = step.fetched.answer if step.fetched is not None else None
+    return answer.location if isinstance(answer, Answer) and answer.status in _REDIRECTS else None
+
+
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
+
+
+def _is_silent(found: Probed | Refused) -> bool:
+    return isinstance(found, Probed) and any(
+        each.reason is UnreachableReason.TIMED_OUT for each in found.observation.failures
+    )
 
 
 def _left(deadline: float) -> float:
@@ -252,7 +265,7 @@ def _asked(steps: Sequence[_Step]) -> Asked:
             seconds[phase] = sum(took)
     last = steps[-1].fetched
     answer = NoAnswer("no address presented anything") if last is None else last.answer
-    return Asked(answer, len(steps) - 1, seconds)
+    return Asked(answer, sum(_location(each) is not None for each in steps), seconds)
 
 
 def _judge(

@@ -45,7 +45,7 @@ class Asked:
     answer: Answer | NoAnswer
     """The last one."""
     redirects: int
-    """That were followed."""
+    """Answers that led elsewhere, whether or not that was followed."""
     seconds: Mapping[str, float]
     """Of each phase that was reached, over all requests."""
 
@@ -132,7 +132,7 @@ class Probed:
 def _as_http(asked: Asked) -> Families:
     seconds = [({"phase": phase}, asked.seconds[phase]) for phase in PHASES if phase in asked.seconds]
     yield "probe_http_duration_seconds", "Duration of each phase, over all redirects.", seconds
-    yield "probe_http_redirects", "How many redirects were followed.", [({}, asked.redirects)]
+    yield "probe_http_redirects", "How many answers led elsewhere, followed or not.", [({}, asked.redirects)]
     answer = asked.answer
     # 0 is what rules for blackbox_exporter take for the lack of an answer.
     status = answer.status if isinstance(answer, Answer) else 0

@@ -19,6 +19,7 @@ MOST_INFORMATIONAL: Final = 8
 """Answers of the kind of `100 Continue` before the real one."""
 MOST_BODY: Final = 1024 * 1024
 """Bytes that are read of a body; whatever comes after says nothing more about the server."""
+_PIECE: Final = 4096
 LONGEST_LOCATION: Final = 8 * 1024
 
 
@@ -130,14 +131,21 @@ class Exchange:
     def _read(self, data: bytes) -> None:
         """Take some of the answer; nothing means its end."""
         try:
-            self._http.receive_data(data)
-            while self.outcome is None:
-                event = self._http.next_event()
-                if event is h11.NEED_DATA or event is h11.PAUSED or isinstance(event, h11.ConnectionClosed):
+            # By pieces: h11 minds the length of a head only while that is not complete.
+            for start in range(0, max(1, len(data)), _PIECE):
+                self._http.receive_data(data[start : start + _PIECE])
+                self._take_events()
+                if self.outcome is not None:
                     return
-                self._take(event)
         except h11.RemoteProtocolError as error:
             self._end(NoAnswer(f"this is no answer in HTTP: {printable(str(error), 200)}"))
+
+    def _take_events(self) -> None:
+        while self.outcome is None:
+            event = self._http.next_event()
+            if event is h11.NEED_DATA or event is h11.PAUSED or isinstance(event, h11.ConnectionClosed):
+                return
+            self._take(event)
 
     def _take(self, event: object) -> None:
         if isinstance(event, h11.InformationalResponse):

@@ -122,6 +122,12 @@ class Daemon:
             lines = dict(line.split(":", 1) for line in status)
         return int(lines["VmRSS"].split()[0]) / 1024
 
+    def cpu_seconds(self) -> float:
+        """Return the CPU time that it took so far."""
+        with open(f"/proc/{self._process.pid}/stat", encoding="ascii") as stat:
+            fields = stat.read().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
     def recorded(self) -> Counts:
         """Return how many rows the database has; none before it is there."""
         found = counts(database_path(self.state))
