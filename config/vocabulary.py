@@ -91,6 +91,7 @@ class Code(StrEnum):
     COMPONENT_FROZEN = "component_frozen"
     # self
     CLOCK_SUSPECT = "clock_suspect"
+    DAEMON_UNSTABLE = "daemon_unstable"
     DATABASE_DEGRADED = "database_degraded"
     DELIVERY_FAILED = "delivery_failed"
     CONFIG_REJECTED = "config_rejected"
@@ -135,6 +136,7 @@ _WARNING: Final = frozenset(
         Code.APPROVAL_PENDING,
         Code.ACTION_FAILED,
         Code.CLOCK_SUSPECT,
+        Code.DAEMON_UNSTABLE,
         Code.INBOX_UNSAFE,
         Code.DATABASE_DEGRADED,
         Code.DELIVERY_FAILED,

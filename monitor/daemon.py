@@ -39,6 +39,7 @@ from monitor.files import FileVigil
 from monitor.helpers import dismiss, hire
 from monitor.http import Status, WebServer
 from monitor.known import Known
+from monitor.life import ALREADY_RUNNING, Life, Taken, begin
 from monitor.log import log_events
 from monitor.metrics import Counters, Page, Piece, piece
 from monitor.metrics.probed import Probed
@@ -64,6 +65,10 @@ HOUSEKEEPING: Final = 15.0
 
 def run_daemon(path: str, config: Config) -> int:
     """Run until SIGTERM or SIGINT, and return the exit code."""
+    begun = begin(config.settings.state_directory, time.time())
+    if isinstance(begun, Taken):
+        log.critical("%s", begun)
+        return ALREADY_RUNNING
     # Certificates are many objects that live long: at the default thresholds the collector would walk them all day.
     gc.set_threshold(50_000, 20, 100)
     # Threads that read and write beside the loop give way to it at once, rather than after 5 ms each time.
@@ -74,12 +79,14 @@ def run_daemon(path: str, config: Config) -> int:
     helpers = hire() if first else None
 
     async def life() -> int:
-        daemon = Daemon(path, config, helpers)
+        daemon = Daemon(path, config, helpers, begun)
         await daemon.run()
         return 1 if daemon.failed else 0
 
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         code = runner.run(life())
+    if code == 0:
+        begun.end_well()
     if any(thread.name.startswith(("files", "judge", "store", "deliver")) for thread in threading.enumerate()):
         # A file system that hangs holds its reader; the interpreter would wait for it for ever.
         logging.shutdown()
@@ -99,8 +106,9 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
 class Daemon:
     """One daemon: everything it consists of, and its life from start to stop."""
 
-    def __init__(self, path: str, config: Config, helpers: Executor | None = None) -> None:
+    def __init__(self, path: str, config: Config, helpers: Executor | None = None, life: Life | None = None) -> None:
         now = time.time()
+        self._life = life
         self.path = path
         self.started = self._loaded = now
         self._stale = self._announced = self._recording = False
@@ -120,6 +128,7 @@ class Daemon:
         self._helpers = helpers
         surroundings, findings = read_surroundings(config)
         self._own_findings["surroundings"] = findings
+        self._own_findings["life"] = () if life is None else life.findings(now)
         self._database = database_path(config.settings.state_directory)
         self.store = Store(
             self._database,
@@ -306,6 +315,9 @@ class Daemon:
             digest = await loop.run_in_executor(self._judge, digest_on_disk, self.path)
             self._stale = digest != self.config.digest
             self.counters.config_stale(stale=self._stale)
+            if self._life is not None:
+                await loop.run_in_executor(self._judge, self._life.go_on, now)
+                self._own_findings["life"] = self._life.findings(now)
             self._say_own()
             await asyncio.sleep(HOUSEKEEPING)
 

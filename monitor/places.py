@@ -8,7 +8,7 @@ from typing import Any, Final, TypeVar
 
 T = TypeVar("T")
 
-PATIENCE: Final = 0.5
+PATIENCE: Final = 0.1
 """Seconds after which a look that goes on gives its place to the next."""
 SLOW_FOR_EACH: Final = 10
 """Slow looks, and as many at what did not answer, that may be under way for each place of the others: they cost a

@@ -129,7 +129,9 @@ async def counting() -> AsyncIterator[Counting]:
         peer.let_go.set()
 
 
-def test_no_more_looks_are_under_way_at_once_than_allowed() -> None:
+def test_no_more_looks_are_under_way_at_once_than_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("monitor.places.PATIENCE", NEVER)
+
     async def story() -> None:
         async with counting() as peer:
             endpoints = [endpoint(f"e{number}", peer.host, peer.port) for number in range(12)]
@@ -144,7 +146,9 @@ def test_no_more_looks_are_under_way_at_once_than_allowed() -> None:
     asyncio.run(story())
 
 
-def test_waiting_for_room_is_lag(start_peer: Callable[[Behaviour], Peer]) -> None:
+def test_waiting_for_room_is_lag(start_peer: Callable[[Behaviour], Peer], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("monitor.places.PATIENCE", NEVER)
+
     async def story() -> None:
         silent = start_peer(Behaviour.SILENT)
         both = [endpoint(name, silent.host, silent.port, timeout=0.3) for name in ("a", "b")]
@@ -203,8 +207,6 @@ def test_endpoints_that_never_answer_do_not_starve_those_that_do(serve: Callable
 def test_so_many_hang_that_their_own_places_run_out_and_still_each_gets_its_turn(
     serve: Callable[..., LocalServer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("monitor.places.PATIENCE", 0.1)
-
     async def story() -> None:
         server = serve()
         async with hanging() as peer:
