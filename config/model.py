@@ -11,7 +11,18 @@ from config.channel import Channel, Telling
 from config.host import NAMELESS
 from config.reach import Reach
 from config.service import Service
-from config.vocabulary import Code, FileRole, KeyKind, Keys, Mode, Scope, TLSVersion, VerifierName, WriteMode
+from config.vocabulary import (
+    Code,
+    FileRole,
+    KeyKind,
+    Keys,
+    Mode,
+    Scope,
+    TargetKind,
+    TLSVersion,
+    VerifierName,
+    WriteMode,
+)
 
 if TYPE_CHECKING:
     # Policies are made of thresholds, which are here.
@@ -278,7 +289,7 @@ class Settings:
     rescan: float = 600.0
     """Seconds between two looks at every file, the safety net for a lost event."""
     concurrency: int = 20
-    """Looks at endpoints under way at once."""
+    """Looks at endpoints under way at once, beside those that last longer than they should."""
     history_days: int = 400
     web: Web = Web()
     actor: ActorSettings = ActorSettings()
@@ -319,7 +330,9 @@ class Config:
     digest: str = ""
     """SHA-256 over those files, hexadecimal."""
 
-    @property
-    def longest_interval(self) -> float:
-        """Seconds within which every target is due to be looked at again."""
-        return max(self.settings.rescan, *(each.every for each in self.endpoints.values()), 0.0)
+    def interval(self, target: str, kind: TargetKind) -> float | None:
+        """Return the seconds within which a target is due to be looked at again; None where it is not looked at."""
+        if kind is TargetKind.FILE:
+            return self.settings.rescan
+        endpoint = self.endpoints.get(target) if kind is TargetKind.ENDPOINT else None
+        return None if endpoint is None else endpoint.every

@@ -87,6 +87,7 @@ class Code(StrEnum):
     # self
     CLOCK_SUSPECT = "clock_suspect"
     KEYS_UNREAD = "keys_unread"
+    DAEMON_UNSTABLE = "daemon_unstable"
     DATABASE_DEGRADED = "database_degraded"
     DELIVERY_FAILED = "delivery_failed"
     CONFIG_REJECTED = "config_rejected"
@@ -128,6 +129,7 @@ _WARNING: Final = frozenset(
         Code.REVERTED_BY_ANOTHER,
         Code.CLOCK_SUSPECT,
         Code.KEYS_UNREAD,
+        Code.DAEMON_UNSTABLE,
         Code.INBOX_UNSAFE,
         Code.DATABASE_DEGRADED,
         Code.DELIVERY_FAILED,

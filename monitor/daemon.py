@@ -41,6 +41,7 @@ from monitor.files import FileVigil
 from monitor.helpers import dismiss, hire
 from monitor.http import Status, WebServer
 from monitor.known import Known
+from monitor.life import ALREADY_RUNNING, Life, Taken, begin
 from monitor.log import event_log
 from monitor.metrics import Counters, Page, Piece, piece
 from monitor.metrics.probed import Probed
@@ -58,12 +59,19 @@ log = logging.getLogger("certvigil.daemon")
 
 STOP_WITHIN: Final = 4.0
 """Seconds for everything to end in after SIGTERM."""
+READY_WITHIN: Final = 15.0
+"""Seconds after the first look at every file in which the service manager is told of readiness, whichever endpoint has
+not answered by then: it would end a start that takes too long."""
 HOUSEKEEPING: Final = 15.0
 """Seconds between two looks at certvigil's own state."""
 
 
 def run_daemon(path: str, config: Config) -> int:
     """Run until SIGTERM or SIGINT, and return the exit code."""
+    begun = begin(config.settings.state_directory, time.time())
+    if isinstance(begun, Taken):
+        log.critical("%s", begun)
+        return ALREADY_RUNNING
     # Certificates are many objects that live long: at the default thresholds the collector would walk them all day.
     gc.set_threshold(50_000, 20, 100)
     # Threads that read and write beside the loop give way to it at once, rather than after 5 ms each time.
@@ -74,12 +82,14 @@ def run_daemon(path: str, config: Config) -> int:
     helpers = hire() if first else None
 
     async def life() -> int:
-        daemon = Daemon(path, config, helpers)
+        daemon = Daemon(path, config, helpers, begun)
         await daemon.run()
         return 1 if daemon.failed else 0
 
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         code = runner.run(life())
+    if code == 0:
+        begun.end_well()
     if any(thread.name.startswith(("files", "judge", "store", "deliver")) for thread in threading.enumerate()):
         # A file system that hangs holds its reader; the interpreter would wait for it for ever.
         logging.shutdown()
@@ -99,16 +109,18 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
 class Daemon:
     """One daemon: everything it consists of, and its life from start to stop."""
 
-    def __init__(self, path: str, config: Config, helpers: Executor | None = None) -> None:
+    def __init__(self, path: str, config: Config, helpers: Executor | None = None, life: Life | None = None) -> None:
         now = time.time()
+        self._life = life
         self.path = path
         self.started = self._loaded = now
-        self._stale = self._announced = False
+        self._stale = self._announced = self._recording = False
         self._for_life = _for_life(config)
         self.counters = Counters(version("certvigil"), now)
-        self.counters.look_interval(config.longest_interval)
         self.counters.host(config.host)
-        self.page = Page(x509_cert=config.settings.x509_cert)
+        self.page = Page(
+            x509_cert=config.settings.x509_cert, interval=lambda known: self.config.interval(known.target, known.kind)
+        )
         self._own_findings: dict[str, tuple[Finding, ...]] = {}
         self.failed = False
         self._stop = asyncio.Event()
@@ -121,6 +133,7 @@ class Daemon:
         self._helpers = helpers
         surroundings, findings = read_surroundings(config)
         self._own_findings["surroundings"] = findings
+        self._own_findings["life"] = () if life is None else life.findings(now)
         self._database = database_path(config.settings.state_directory)
         self.store = Store(
             self._database,
@@ -248,6 +261,9 @@ class Daemon:
             problems.append(f"it has looked at {progress.done} of {progress.total} files")
         if self.sets.unseen:
             problems.append(f"it has not looked yet at the files of {len(self.sets.unseen)} components")
+        if unseen := self.endpoints.unseen:
+            endpoints = len(self.config.endpoints)
+            problems.append(f"it has looked at {endpoints - unseen} of {endpoints} endpoints, and waits for the others")
         return problems
 
     def status(self) -> Status:
@@ -299,6 +315,12 @@ class Daemon:
         # What comes is little.
         gc.set_threshold(10_000, 20, 100)
         self.store.start()
+        self._recording = True
+        latest = time.monotonic() + READY_WITHIN
+        while (unseen := self.endpoints.unseen) and time.monotonic() < latest:
+            endpoints = len(self.config.endpoints)
+            systemd.notify(f"STATUS=looked at {endpoints - unseen} of {endpoints} endpoints")
+            await asyncio.sleep(0.02)
         self.telling.looked_at_everything()
         self.decider.begin()
         self._announced = True
@@ -324,6 +346,9 @@ class Daemon:
             digest = await loop.run_in_executor(self._judge, digest_on_disk, self.path)
             self._stale = digest != self.config.digest
             self.counters.config_stale(stale=self._stale)
+            if self._life is not None:
+                await loop.run_in_executor(self._judge, self._life.go_on, now)
+                self._own_findings["life"] = self._life.findings(now)
             self._say_own()
             await asyncio.sleep(HOUSEKEEPING)
 
@@ -371,10 +396,12 @@ class Daemon:
     async def _surround(self, config: Config) -> None:
         """Judge by `config` from now on, with its trust stores read anew."""
         loop = asyncio.get_running_loop()
-        surroundings, findings = await loop.run_in_executor(self._judge, read_surroundings, config)
+        surroundings, findings = await loop.run_in_executor(
+            self._judge, read_surroundings, config, self.beliefs.surroundings
+        )
         self._own_findings["surroundings"] = findings
-        self.counters.look_interval(config.longest_interval)
         self.beliefs.surroundings = surroundings
+        self.page.reconfigure()
         self.beliefs.reconsider()
         self.sets.reconfigure()
         self.endpoints.reconfigure()
@@ -492,7 +519,7 @@ class Daemon:
         loop = asyncio.get_running_loop()
         recorded = await loop.run_in_executor(None, self.store.close, max(0.5, end - time.monotonic()))
         # Before the first scan is over nothing is written: it will be seen again.
-        if self._announced and not recorded:
+        if self._recording and not recorded:
             log.error("not everything that happened could be recorded")
 
 

@@ -1,4 +1,4 @@
-"""Keeping vigil over endpoints: each at its own pace, a bounded number at once."""
+"""Keeping vigil over endpoints: each at its own pace, whatever the others do, and a bounded number at once."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from monitor.beliefs import Beliefs
 from monitor.errand import UNFORESEEN
 from monitor.events import Looked
 from monitor.known import Known, failure_of
+from monitor.places import Places
+from monitor.surroundings import Surroundings
 from probes.assess import assess_endpoint
 from probes.finding import Assessment
 from probes.judge.source import UNREACHABLE_AFTER, judge_endpoint_source
@@ -24,8 +26,9 @@ from probes.tls.drive import look
 
 log = logging.getLogger("certvigil.endpoints")
 
-LEAST_PAUSE = 1.0
-"""Seconds between looks at an endpoint that does not answer, at least."""
+SECOND_LOOK = 1.0
+"""Seconds after a look that failed until the next one, until it is sure that the endpoint does not answer: at least
+that, and less than twice that, each endpoint at a moment of its own."""
 SOON = 0.001
 """Seconds after a moment at which a verdict changes, to be on its far side."""
 
@@ -38,29 +41,64 @@ class EndpointVigil:
         self._worker = worker
         self._looked = looked
         self._agenda = Agenda()
+        self._places = Places(beliefs.surroundings.config.settings.concurrency)
+        self._at_once = beliefs.surroundings.config.settings.concurrency
+        self._grounds: dict[str, _Grounds] = {}
+        """On which each endpoint is looked at and judged."""
+        self._first_looks: dict[str, float] | None = None
+        """Endpoints of the start whose first look is not over; the monotonic time at which its time limit runs out."""
         self._under_way: dict[str, asyncio.Task[None]] = {}
         self._wake = asyncio.Event()
 
-    def reconfigure(self) -> None:
-        """Watch the endpoints that the configuration names, each looked at once soon.
+    @property
+    def unseen(self) -> int:
+        """How many endpoints, of those at the start, were neither looked at yet nor have used up their time limit."""
+        now = time.monotonic()
+        return sum(limit > now for limit in (self._first_looks or {}).values())
 
-        Looks under way are given up: they may be at where an endpoint was, or be judged as it was to be judged.
+    def reconfigure(self) -> None:
+        """Watch the endpoints that the configuration names.
+
+        One that is new, or is to be looked at or judged otherwise than before, is looked at as soon as there is a
+        place, and its look under way is given up. All others keep their beat.
         """
-        for task in self._under_way.values():
-            task.cancel()
-        self._under_way.clear()
-        endpoints = self._beliefs.surroundings.config.endpoints
+        surroundings = self._beliefs.surroundings
+        endpoints = surroundings.config.endpoints
+        if surroundings.config.settings.concurrency != self._at_once:
+            self._at_once = surroundings.config.settings.concurrency
+            self._places.resize(self._at_once)
         for known in tuple(self._beliefs.known.values()):
             if known.kind is TargetKind.ENDPOINT and known.target not in endpoints:
-                self._agenda.forget(known.target)
-                self._beliefs.remove(known.target, time.time())
+                self._forget(known.target)
+        before, self._grounds = self._grounds, {each.name: _grounds(each, surroundings) for each in endpoints.values()}
         now = time.monotonic()
-        for endpoint in endpoints.values():
+        for name, endpoint in endpoints.items():
+            if self._grounds[name] == before.get(name):
+                continue
+            self._give_up(name)
             location = printable(f"{endpoint.host}:{endpoint.port}")
-            known = Known(endpoint.name, TargetKind.ENDPOINT, location, endpoint.component)
-            self._beliefs.watch(known, time.time())
-            self._agenda.schedule(endpoint.name, now)
+            self._beliefs.watch(Known(name, TargetKind.ENDPOINT, location, endpoint.component), time.time())
+            self._agenda.schedule(name, now)
+        if self._first_looks is None:
+            self._first_looks = {each.name: now + each.timeout for each in endpoints.values()}
         self._wake.set()
+
+    def _forget(self, name: str) -> None:
+        self._give_up(name)
+        self._agenda.forget(name)
+        self._seen(name)
+        self._beliefs.remove(name, time.time())
+
+    def _give_up(self, name: str) -> None:
+        """End the look under way: it may be at where an endpoint was, or be judged as it was to be judged."""
+        self._places.forget(name)
+        task = self._under_way.pop(name, None)
+        if task is not None:
+            task.cancel()
+
+    def _seen(self, name: str) -> None:
+        if self._first_looks is not None:
+            self._first_looks.pop(name, None)
 
     def hasten(self, names: Iterable[str]) -> None:
         """Look at these endpoints as soon as there is room."""
@@ -74,26 +112,23 @@ class EndpointVigil:
         try:
             while True:
                 self._wake.clear()
-                await self._start_what_is_due()
+                self._start_what_is_due()
                 await self._sleep()
         finally:
             for task in self._under_way.values():
                 task.cancel()
             await asyncio.gather(*self._under_way.values(), return_exceptions=True)
 
-    async def _start_what_is_due(self) -> None:
-        config = self._beliefs.surroundings.config
-        taken = time.monotonic()
-        for name, lag in self._agenda.take(taken):
-            while len(self._under_way) >= config.settings.concurrency:
-                await asyncio.wait(self._under_way.values(), return_when=asyncio.FIRST_COMPLETED)
+    def _start_what_is_due(self) -> None:
+        now = time.monotonic()
+        for name, lag in self._agenda.take(now):
             endpoint = self._beliefs.surroundings.config.endpoints.get(name)
             if endpoint is None:
                 continue
             if name in self._under_way:
-                self._agenda.schedule(name, time.monotonic() + endpoint.timeout)
+                self._agenda.schedule(name, now + endpoint.timeout)
                 continue
-            self._under_way[name] = asyncio.create_task(self._look(endpoint, lag + time.monotonic() - taken))
+            self._under_way[name] = asyncio.create_task(self._look(endpoint, now - lag))
 
     async def _sleep(self) -> None:
         due = self._agenda.next()
@@ -103,11 +138,12 @@ class EndpointVigil:
         except TimeoutError:
             return
 
-    async def _look(self, endpoint: Endpoint, lag: float) -> None:
-        started = time.monotonic()
+    async def _look(self, endpoint: Endpoint, due: float) -> None:
+        """Look at an endpoint that is due since monotonic time `due`."""
+        begun = Begun()
         outcome = LookOutcome.FAILED
         try:
-            outcome = await self._look_and_learn(endpoint)
+            outcome = await self._look_and_learn(endpoint, begun)
         except (asyncio.CancelledError, KeyboardInterrupt, SystemExit):
             raise
         except BaseException:  # a panic in Rust is no Exception
@@ -116,14 +152,19 @@ class EndpointVigil:
         finally:
             if self._under_way.get(endpoint.name) is asyncio.current_task():
                 del self._under_way[endpoint.name]
-            if self._beliefs.surroundings.config.endpoints.get(endpoint.name) is endpoint:
-                self._agenda.hasten(endpoint.name, self._next_look(endpoint, started))
+                self._agenda.hasten(endpoint.name, self._next_look(endpoint, begun.at))
                 self._wake.set()
-        self._looked(Looked(endpoint.name, TargetKind.ENDPOINT, outcome, time.monotonic() - started, lag))
+        self._seen(endpoint.name)
+        seconds = time.monotonic() - begun.at
+        self._looked(Looked(endpoint.name, TargetKind.ENDPOINT, outcome, seconds, begun.first - due))
 
-    async def _look_and_learn(self, endpoint: Endpoint) -> LookOutcome:
-        now = time.time()
-        observation = await look(endpoint, now)
+    async def _look_and_learn(self, endpoint: Endpoint, begun: Begun) -> LookOutcome:
+        async def begin() -> tuple[EndpointObservation, float]:
+            begun.now()
+            now = time.time()
+            return await look(endpoint, now), now
+
+        observation, now = await self._places.take(endpoint.name, begin, lambda found: is_silent(found[0]))
         context = self._beliefs.endpoint_context(endpoint, failed=failure_of(observation) is not None)
         if not self._beliefs.is_news(observation, context, now):
             self._beliefs.looked_again(endpoint.name, now)
@@ -142,22 +183,53 @@ class EndpointVigil:
         findings = judge_endpoint_source(observation, context.failures_in_a_row)
         self._beliefs.learn(observation, context, Assessment(tuple(findings)), now)
 
-    def _next_look(self, endpoint: Endpoint, started: float) -> float:
+    def _next_look(self, endpoint: Endpoint, begun: float) -> float:
         """Return the monotonic time of the next look: on the endpoint's own beat, or when its verdict may change.
 
-        One that does not answer is looked at sooner until that is sure.
+        One that does not answer is looked at again soon until that is sure: it may only be starting anew.
         """
-        beat = started - started % endpoint.every + spread(endpoint.name, endpoint.every)
-        while beat <= started + endpoint.every / 2:
+        beat = begun - begun % endpoint.every + spread(endpoint.name, endpoint.every)
+        while beat <= begun + endpoint.every / 2:
             beat += endpoint.every
         known = self._beliefs.known.get(endpoint.name)
-        if known is not None and known.pending:
-            # A second look decides.
-            beat = min(beat, started + LEAST_PAUSE + spread(endpoint.name, LEAST_PAUSE))
-        elif known is not None and 0 < known.failures < UNREACHABLE_AFTER:
-            pause = max(LEAST_PAUSE, endpoint.every / 5)
-            beat = min(beat, started + pause / 2 + spread(endpoint.name, pause))
+        if known is not None and (known.pending or 0 < known.failures < UNREACHABLE_AFTER):
+            beat = min(beat, time.monotonic() + SECOND_LOOK + spread(endpoint.name, SECOND_LOOK))
         until = self._beliefs.until(endpoint.name)
         if until is None:
             return beat
         return min(beat, time.monotonic() + max(0.0, until - time.time()) + SOON)
+
+
+def is_silent(observation: EndpointObservation) -> bool:
+    """Whether some address let all the time pass without an answer."""
+    return any(each.reason is UnreachableReason.TIMED_OUT for each in observation.failures)
+
+
+class Begun:
+    """When a look began, which it may do twice; monotonic times, for one that has not begun of now."""
+
+    def __init__(self) -> None:
+        self.first = self.at = time.monotonic()
+        self._begun = False
+
+    def now(self) -> None:
+        """Note that it begins."""
+        self.at = time.monotonic()
+        if not self._begun:
+            self.first, self._begun = self.at, True
+
+
+_Grounds = tuple[object, ...]
+
+
+def _grounds(endpoint: Endpoint, surroundings: Surroundings) -> _Grounds:
+    """Return all that an endpoint's looks and verdicts rest on, except for what is seen."""
+    config = surroundings.config
+    return (
+        endpoint,
+        surroundings.views(endpoint.clients),
+        # By which a chain that a client does not trust is explained.
+        tuple(surroundings.trusts.values()),
+        config.components.get(endpoint.component or ""),
+        tuple(each for each in config.waivers if each.target == endpoint.name),
+    )

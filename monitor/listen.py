@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import pwd
 import socket
 import stat
 from contextlib import suppress
@@ -41,8 +42,34 @@ def listen_tcp(address: str) -> list[socket.socket]:
     except OSError as error:
         for each in sockets:
             each.close()
+        if error.errno == errno.EADDRINUSE:
+            raise ListenError(f"{printable(address)} is in use by {_holder_of(port)}") from error
         raise ListenError(f"cannot listen on {address}: {error.strerror}") from error
     return sockets
+
+
+def _holder_of(port: int) -> str:
+    """Return who listens on a TCP port, as far as this process may see that (proc(5), /proc/net/tcp)."""
+    inodes: dict[str, str] = {}
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        with suppress(OSError), open(table, encoding="ascii") as file:
+            for fields in (line.split() for line in file):
+                if len(fields) > 9 and fields[3] == _LISTENS and fields[1].endswith(f":{port:04X}"):
+                    inodes[f"socket:[{fields[9]}]"] = fields[7]
+    for process in filter(str.isdigit, os.listdir("/proc") if inodes else ()):
+        with suppress(OSError):
+            directory = f"/proc/{process}/fd"
+            if any(os.readlink(f"{directory}/{each}") in inodes for each in os.listdir(directory)):
+                with open(f"/proc/{process}/comm", encoding="utf-8", errors="replace") as comm:
+                    return f"{printable(comm.read().strip())}, process {process}"
+    for uid in inodes.values():
+        with suppress(KeyError, ValueError):
+            return f"a process of the user {pwd.getpwuid(int(uid)).pw_name}"
+    return "another process"
+
+
+_LISTENS: Final = "0A"
+"""The state of a socket that does, hexadecimal."""
 
 
 def _listening(bare: socket.socket, where: tuple[object, ...] | str) -> socket.socket:

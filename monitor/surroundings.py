@@ -44,10 +44,11 @@ class Surroundings:
         return frozenset(paths.union(*(client.intermediates for client in self.config.clients.values())))
 
 
-def read_surroundings(config: Config) -> tuple[Surroundings, tuple[Finding, ...]]:
+def read_surroundings(config: Config, before: Surroundings | None = None) -> tuple[Surroundings, tuple[Finding, ...]]:
     """Return what the files named by `config` hold, and a finding for each that cannot be used.
 
-    Only stores and clients that something refers to are read.
+    Only stores and clients that something refers to are read. A store that holds the same as `before` is the same
+    object, so that verdicts by it stay.
     """
     findings: list[Finding] = []
     trusts: dict[str, Trust] = {}
@@ -56,7 +57,8 @@ def read_surroundings(config: Config) -> tuple[Surroundings, tuple[Finding, ...]
     for name in stores_in_use(config):
         match read_trust(config.trust_stores[name]):
             case Trust() as trust:
-                trusts[name] = trust
+                known = before.trusts.get(name) if before is not None else None
+                trusts[name] = known if known is not None and known.holds_the_same_as(trust) else trust
             case TrustUnreadable(_, path, detail):
                 findings.append(_unreadable(f"trust store {name}", path, detail))
     for client in clients:

@@ -52,6 +52,15 @@ class Trust:
         """Whether this certificate is an anchor, and one of the web PKI."""
         return candidate in self.public_anchors or (self.public and self.holds(candidate))
 
+    def holds_the_same_as(self, other: Trust) -> bool:
+        """Whether both have the same name, the same anchors in the same order and the same rules."""
+        return (self.name, self.public, self.anchors, self.public_anchors) == (
+            other.name,
+            other.public,
+            other.anchors,
+            other.public_anchors,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class TrustUnreadable:

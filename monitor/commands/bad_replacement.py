@@ -28,17 +28,16 @@ CLIENTS: Final = 2
 """That must accept each of them: browser and finder."""
 
 
-def bad_replacement(listen: str | None) -> int:
+def bad_replacement(screen: Screen, listen: str | None) -> int:
     """Show it; return 0 where it was undone and the old certificates are verified as served again."""
-    screen = Screen()
     with tempfile.TemporaryDirectory(prefix="certvigil-demo-") as directory:
         screen.say(
             "building a small appliance: its own CA, and four components; an actor may change console and portal"
         )
         with (
             Appliance(directory, listen, changeable=True) as appliance,
-            acting(appliance),
-            keeping_vigil(appliance) as events,
+            acting(screen, appliance),
+            keeping_vigil(screen, appliance) as events,
         ):
             say_addresses(screen, appliance)
             undone = _tell(screen, Story(screen, events), appliance)
@@ -47,7 +46,6 @@ def bad_replacement(listen: str | None) -> int:
 
 
 def _tell(screen: Screen, story: Story, appliance: Appliance) -> bool:
-    # A daemon that is ready has looked at every file, but not yet at every endpoint.
     wait_for(lambda: len(_accepted(appliance)) == len(COMPONENTS) * CLIENTS, PATIENCE, "the first verdicts")
     files, served, accepted = _on_disk(appliance), _served(appliance), _accepted(appliance)
     story.act("who accepts what, before")

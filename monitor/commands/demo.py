@@ -8,19 +8,31 @@ import time
 from config.vocabulary import Code, Scenario
 from monitor.commands.bad_replacement import bad_replacement
 from monitor.commands.screen import Screen
-from monitor.commands.story import Story, keeping_vigil, say_addresses
+from monitor.commands.story import DemoError, Story, keeping_vigil, say_addresses
 from monitor.lab.appliance import Appliance
+from monitor.lab.process import LabError
 from monitor.lab.servers import replace_file
 
 
 def demo(scenario: Scenario, seconds: float | None, listen: str | None) -> int:
     """Run the demonstration; return 0 where everything went as it should."""
-    if scenario is Scenario.BAD_REPLACEMENT:
-        return bad_replacement(listen)
     screen = Screen()
+    try:
+        return (
+            bad_replacement(screen, listen)
+            if scenario is Scenario.BAD_REPLACEMENT
+            else _faults(screen, seconds, listen)
+        )
+    except (LabError, DemoError, TimeoutError) as error:
+        screen.say(f"certvigil demo: {error}", "bold red")
+        screen.say("stopped; nothing is left behind")
+        return 1
+
+
+def _faults(screen: Screen, seconds: float | None, listen: str | None) -> int:
     with tempfile.TemporaryDirectory(prefix="certvigil-demo-") as directory:
         screen.say("building a small appliance: its own CA, and four components on loopback")
-        with Appliance(directory, listen) as appliance, keeping_vigil(appliance) as events:
+        with Appliance(directory, listen) as appliance, keeping_vigil(screen, appliance) as events:
             say_addresses(screen, appliance)
             screen.say("\neverything was looked at once, and nothing is wrong yet", "bold")
             story = Story(screen, events)
@@ -38,10 +50,11 @@ def demo(scenario: Scenario, seconds: float | None, listen: str | None) -> int:
 def _tell(story: Story, appliance: Appliance) -> None:
     portal, engine, console = (appliance.parts[name] for name in ("portal", "engine", "console"))
 
-    story.act("the portal's certificate is renewed on disk, but nginx is not reloaded")
+    server = portal.server_name
+    story.act(f"the portal's certificate is renewed on disk, but {server} is not reloaded")
     portal.site.install(appliance.issue())
     story.expect("raised", Code.NOT_SERVED, "portal/")
-    story.act("nginx is reloaded")
+    story.act(f"{server} is reloaded")
     portal.server.reload()
     story.expect("cleared", Code.NOT_SERVED, "portal/")
 

@@ -20,14 +20,23 @@ from monitor.commands.status import is_ready
 from monitor.lab.appliance import Appliance
 from monitor.lab.process import wait_for
 
-PATIENCE: Final = 10.0
-"""Seconds to wait for what must happen; it takes well under one."""
+PATIENCE: Final = 60.0
+"""Seconds to wait for what must happen; it takes well under one, unless the machine is busy."""
 
 SETTLE: Final = 0.3
 """Seconds without an event after which everything that comes of something has come."""
 
-START: Final = 30.0
-"""Seconds in which a process must be ready."""
+SLOW_START: Final = 10.0
+"""Seconds after which it is said that a process takes long to be ready."""
+START: Final = 180.0
+"""Seconds in which a process must be ready, on a machine however busy."""
+END: Final = 30.0
+"""Seconds in which a process must end."""
+
+
+class DemoError(Exception):
+    """The demonstration cannot go on; the text is a sentence for whoever watches."""
+
 
 Event = dict[str, Any]
 
@@ -106,12 +115,12 @@ _STYLE: Final = {
 
 
 @contextmanager
-def acting(appliance: Appliance) -> Iterator[None]:
-    """Run the real actor beside the appliance."""
+def acting(screen: Screen, appliance: Appliance) -> Iterator[None]:
+    """Run the real actor beside the appliance; raises DemoError where it is not ready in time."""
     process = subprocess.Popen(_certvigil("actor", appliance), stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None  # noqa: S101 (it was asked for)
     threading.Thread(target=_read, args=(process.stderr, lambda _event: None), daemon=True).start()
-    with _running(process, lambda: _answers(appliance.actor_socket), "the actor"):
+    with _running(screen, process, lambda: _answers(appliance.actor_socket), "the actor"):
         yield
 
 
@@ -123,13 +132,16 @@ def _answers(socket: str) -> bool:
 
 
 @contextmanager
-def keeping_vigil(appliance: Appliance) -> Iterator[queue.Queue[Event]]:
-    """Run the real daemon on the appliance, and give what it logs from its readiness on."""
+def keeping_vigil(screen: Screen, appliance: Appliance) -> Iterator[queue.Queue[Event]]:
+    """Run the real daemon on the appliance, and give what it logs from its readiness on.
+
+    Raises DemoError where it is not ready in time.
+    """
     process = subprocess.Popen(_certvigil("run", appliance), stderr=subprocess.PIPE, text=True)
     events: queue.Queue[Event] = queue.Queue()
     assert process.stderr is not None  # noqa: S101 (it was asked for)
     threading.Thread(target=_read, args=(process.stderr, events.put), daemon=True).start()
-    with _running(process, lambda: is_ready(appliance.socket), "the daemon"):
+    with _running(screen, process, lambda: is_ready(appliance.socket), "the daemon"):
         yield events
 
 
@@ -139,16 +151,37 @@ def _certvigil(command: str, appliance: Appliance) -> Sequence[str]:
 
 
 @contextmanager
-def _running(process: subprocess.Popen[str], ready: Callable[[], bool], what: str) -> Iterator[None]:
-    """Wait until a process is ready, and end it at last."""
+def _running(screen: Screen, process: subprocess.Popen[str], ready: Callable[[], bool], what: str) -> Iterator[None]:
+    """Wait until a process is ready, saying so where that takes long, and end it at last."""
     try:
-        wait_for(lambda: process.poll() is not None or ready(), START, f"the readiness of {what}")
-        if process.poll() is not None:
-            raise SystemExit(f"{what} ended with status {process.returncode}")
+        _await_ready(screen, process, ready, what)
         yield
     finally:
         process.terminate()
-        process.wait(START)
+        try:
+            process.wait(END)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _await_ready(screen: Screen, process: subprocess.Popen[str], ready: Callable[[], bool], what: str) -> None:
+    def done() -> bool:
+        return process.poll() is not None or ready()
+
+    try:
+        wait_for(done, SLOW_START)
+    except TimeoutError:
+        screen.say(f"{what} is not ready yet: this machine is busy; waiting up to {START:g} s", "yellow")
+        try:
+            wait_for(done, START - SLOW_START)
+        except TimeoutError:
+            raise DemoError(
+                f"{what} was not ready within {START:g} s, so there is nothing to show; try again when this machine "
+                f"is less busy"
+            ) from None
+    if process.poll() is not None:
+        raise DemoError(f"{what} ended with status {process.returncode}, before it was ready")
 
 
 def _read(stream: IO[str], put: Callable[[Event], None]) -> None:

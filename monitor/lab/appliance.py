@@ -27,6 +27,12 @@ class Part:
     server: Server
     site: Site
 
+    @property
+    def server_name(self) -> str:
+        """What people call its server."""
+        known = isinstance(self.server, Nginx | Lighttpd)
+        return type(self.server).__name__.lower() if known else "its server"
+
     def serve(self, issued: Issued) -> None:
         """Install `issued` and have it served."""
         self.site.install(issued)

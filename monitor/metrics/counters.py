@@ -96,11 +96,6 @@ class Counters:
             registry=registry,
             buckets=_LAG_SECONDS,
         )
-        self._interval = Gauge(
-            "certvigil_look_interval_seconds",
-            "Longest time that the configuration leaves between two looks at a target.",
-            registry=registry,
-        )
         self._event_latency = Histogram(
             "certvigil_event_latency_seconds",
             "Time from the notice that a file changed until that showed in the metrics.",
@@ -174,10 +169,6 @@ class Counters:
     def event_latency(self, seconds: float) -> None:
         """Count a change that was noticed and has been shown `seconds` after."""
         self._event_latency.observe(seconds)
-
-    def look_interval(self, seconds: float) -> None:
-        """Say how long it may take, as configured, until each target is looked at again."""
-        self._interval.set(seconds)
 
     def overflowed(self) -> None:
         """Count an overflow of the kernel's queue."""

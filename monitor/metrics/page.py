@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import zlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Final, Generic, TypeVar
 
@@ -174,10 +174,22 @@ class _Shards(Generic[Member]):
 class Page:
     """The metrics of every target and of every certificate that one presents."""
 
-    def __init__(self, *, x509_cert: bool = False) -> None:
-        """Show what is in files as x509-certificate-exporter does, too, where that is wanted."""
+    def __init__(
+        self, *, x509_cert: bool = False, interval: Callable[[Known], float | None] = lambda _known: None
+    ) -> None:
+        """Show what is in files as x509-certificate-exporter does, too, where that is wanted.
+
+        `interval` returns within how many seconds a target is due to be looked at again; None where it never is.
+        """
         self._x509_cert = x509_cert
-        self._targets = _Shards((*OF_TARGETS, *OF_FILES) if x509_cert else OF_TARGETS)
+        self._interval = interval
+        intervals = Family(
+            "certvigil_target_interval_seconds",
+            "Longest time that the configuration leaves between two looks at the target.",
+            self._intervals,
+        )
+        families = (*OF_TARGETS, intervals)
+        self._targets = _Shards((*families, *OF_FILES) if x509_cert else families)
         self._certificates = _Shards(OF_CERTIFICATES)
         self._presenters: dict[str, int] = {}
         self._look_head = OF_LOOKS.head()
@@ -198,6 +210,16 @@ class Page:
         if before is not None:
             shard.pieces = None
             self._present(before.presented, ())
+
+    def reconfigure(self) -> None:
+        """Make the text of all targets anew: intervals may be others."""
+        for shard in self._targets.shards:
+            shard.pieces = None
+
+    def _intervals(self, known: Known) -> Iterator[tuple[str, object]]:
+        seconds = self._interval(known)
+        if seconds is not None:
+            yield _target(known), f"{seconds:g}"
 
     def _present(self, before: tuple[Certificate, ...], after: tuple[Certificate, ...]) -> None:
         if before == after:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from ipaddress import ip_address
 from types import MappingProxyType
 from typing import Final
 
@@ -16,6 +17,7 @@ from prometheus_client.exposition import generate_latest
 from config.vocabulary import TLSVersion
 from monitor.metrics.names import Names, decimal_serial, value, values
 from probes.certificate import Certificate
+from probes.http.exchange import Answer, NoAnswer
 from probes.judge.presented import earliest_end
 from probes.observation import EndpointObservation, Presented
 
@@ -32,6 +34,22 @@ Families = Iterator[tuple[str, str, Samples]]
 """Name and help of each gauge, and its samples."""
 
 
+PHASES: Final = ("resolve", "connect", "tls", "processing", "transfer")
+"""Of a request, as blackbox_exporter calls them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What came of a request, redirects included."""
+
+    answer: Answer | NoAnswer
+    """The last one."""
+    redirects: int
+    """Answers that led elsewhere, whether or not that was followed."""
+    seconds: Mapping[str, float]
+    """Of each phase that was reached, over all requests."""
+
+
 @dataclass(frozen=True, slots=True)
 class Probed:
     """What a look found, and what the clients make of it."""
@@ -42,9 +60,13 @@ class Probed:
     paths: tuple[tuple[Certificate, ...], ...]
     """The verified ones, each once, by clients that accept the endpoint."""
     accepted: bool
-    """Whether some address answered, and every client accepts what is presented."""
+    """Whether some address answered, every client accepts what is presented, and the answer is what is wanted."""
     seconds: float
     """Duration of the look."""
+    lookup: float = 0.0
+    """Seconds in which the name was resolved."""
+    asked: Asked | None = None
+    """None where no request was to be sent."""
 
     def text(self) -> bytes:
         """Return all of it in Prometheus text format 0.0.4."""
@@ -68,14 +90,22 @@ class Probed:
     def _as_blackbox_exporter(self) -> Families:
         yield "probe_success", _SUCCESS, [({}, self.accepted)]
         yield "probe_duration_seconds", "Duration of the look.", [({}, self.seconds)]
+        yield "probe_dns_lookup_time_seconds", "Time in which the name was resolved.", [({}, self.lookup)]
         if self._presented:
-            version = 6 if ":" in self._presented[0].address else 4
-            yield "probe_ip_protocol", "IP version of the first address that answered.", [({}, version)]
+            address = ip_address(self._presented[0].address.partition("%")[0])
+            yield "probe_ip_protocol", "IP version of the first address that answered.", [({}, address.version)]
+            yield (
+                "probe_ip_addr_hash",
+                "Hash of that address, which changes when it does.",
+                [({}, _fnv(address.packed))],
+            )
         yield "probe_tls_version_info", "The TLS version negotiated.", _versions(self._presented)
         if self.prober == "https" and self._presented:
             ciphers = dict.fromkeys(each.cipher for each in self._presented)
             yield "probe_tls_cipher_info", "The cipher negotiated.", [({"cipher": each}, 1) for each in ciphers]
             yield "probe_http_ssl", "Whether TLS was used.", [({}, 1)]
+        if self.asked is not None:
+            yield from _as_http(self.asked)
         end = earliest_end(self._certificates)
         yield "probe_ssl_earliest_cert_expiry", "Earliest end of all certificates presented.", _known(end)
         end = earliest_end(each for path in self.paths for each in path)
@@ -99,7 +129,31 @@ class Probed:
             yield f"ssl_verified_cert_{name}", f"{help_text} of each certificate on a verified path.", verified
 
 
-_SUCCESS: Final = "Whether an address answered and every client accepts."
+def _as_http(asked: Asked) -> Families:
+    seconds = [({"phase": phase}, asked.seconds[phase]) for phase in PHASES if phase in asked.seconds]
+    yield "probe_http_duration_seconds", "Duration of each phase, over all redirects.", seconds
+    yield "probe_http_redirects", "How many answers led elsewhere, followed or not.", [({}, asked.redirects)]
+    answer = asked.answer
+    # 0 is what rules for blackbox_exporter take for the lack of an answer.
+    status = answer.status if isinstance(answer, Answer) else 0
+    yield "probe_http_status_code", "Status of the last answer, 0 where there was none.", [({}, status)]
+    if isinstance(answer, Answer):
+        yield "probe_http_version", "Version of HTTP of the last answer.", [({}, float(answer.version))]
+        yield "probe_http_content_length", "Length of the body, as announced.", _known(answer.content_length)
+        yield "probe_http_uncompressed_body_length", "Length of the body, as it came.", _known(answer.body_length)
+        modified = answer.last_modified
+        yield "probe_http_last_modified_timestamp_seconds", "When it was last modified, as announced.", _known(modified)
+
+
+def _fnv(data: bytes) -> int:
+    """Return the 32-bit FNV-1a hash (RFC 9923)."""
+    value = 0x811C9DC5
+    for each in data:
+        value = (value ^ each) * 0x01000193 % 2**32
+    return value
+
+
+_SUCCESS: Final = "Whether an address answered as wanted and every client accepts."
 
 
 def _known(number: float | None) -> Samples:

@@ -11,14 +11,14 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from threading import BoundedSemaphore, Thread
 from types import MappingProxyType
-from typing import Final, cast
+from typing import Final, Protocol, cast
 
 from config.address import is_ip_address
 from config.model import Endpoint
 from config.text import printable
 from config.vocabulary import UnreachableReason
 from probes.observation import EndpointObservation, Presented, Unreachable
-from probes.tls.handshake import Handshake
+from probes.tls.handshake import SAYS_NOTHING, Handshake
 
 MOST_ADDRESSES: Final = 16
 
@@ -41,14 +41,22 @@ _REASONS: Final = MappingProxyType(
 Outcome = Presented | Unreachable
 
 
-async def look(endpoint: Endpoint, now: float, permits: Callable[[str], bool] | None = None) -> EndpointObservation:
+async def look(
+    endpoint: Endpoint,
+    now: float,
+    permits: Callable[[str], bool] | None = None,
+    resolved: Callable[[float], None] = lambda _seconds: None,
+) -> EndpointObservation:
     """Return what every address of `endpoint` presents, or why it does not, within `endpoint.timeout` seconds in all.
 
     Addresses are looked at at once; `now` is Unix time. Where one of them is given and not permitted, none is looked
-    at; the name is resolved once only, so that what is looked at is what was permitted.
+    at; the name is resolved once only, so that what is looked at is what was permitted. `resolved` is called with the
+    seconds that this took.
     """
-    deadline = asyncio.get_running_loop().time() + endpoint.timeout
+    begun = asyncio.get_running_loop().time()
+    deadline = begun + endpoint.timeout
     addresses = (endpoint.host,) if is_ip_address(endpoint.host) else await _resolve(endpoint, deadline)
+    resolved(asyncio.get_running_loop().time() - begun)
     if isinstance(addresses, Unreachable):
         return EndpointObservation(endpoint.name, now, (), (addresses,))
     refused = [each for each in addresses if permits is not None and not permits(each)]
@@ -150,23 +158,37 @@ def _lookup(host: str) -> Addresses:
     return tuple(sorted({str(sockaddr[0]) for *_, sockaddr in found}))
 
 
+class Talk(Protocol):
+    """The client's side of a conversation without I/O; it is over once `outcome` is not None."""
+
+    @property
+    def outcome(self) -> object:
+        """What came of it."""
+
+    def start(self) -> bytes:
+        """Return what is to be sent first."""
+
+    def receive(self, data: bytes) -> bytes:
+        """Take bytes from the server, return those for it."""
+
+
 class _Conversation(asyncio.Protocol):
-    """One handshake over one connection, which is closed as soon as it is over."""
+    """One conversation over one connection, which is closed as soon as it is over."""
 
     _transport: asyncio.Transport
 
-    def __init__(self, handshake: Handshake, lost: asyncio.Future[Exception | None]) -> None:
-        self._handshake = handshake
+    def __init__(self, talk: Talk, lost: asyncio.Future[Exception | None]) -> None:
+        self._talk = talk
         self._lost = lost
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # Not asserted: uvloop's transports are none of asyncio's by inheritance.
         self._transport = cast("asyncio.Transport", transport)
-        self._transport.write(self._handshake.start())
+        self._transport.write(self._talk.start())
 
     def data_received(self, data: bytes) -> None:
-        self._transport.write(self._handshake.receive(data))
-        if self._handshake.outcome is not None:
+        self._transport.write(self._talk.receive(data))
+        if self._talk.outcome is not None:
             self._transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -174,24 +196,33 @@ class _Conversation(asyncio.Protocol):
             self._lost.set_result(exc)
 
 
-async def _look_at(address: str, endpoint: Endpoint, deadline: float) -> Outcome:
+async def converse(talk: Talk, address: str, port: int, deadline: float) -> OSError | None:
+    """Lead a conversation over a connection of its own until it, or the connection, is over.
+
+    Returns why it ended before; TimeoutError where the loop's clock came to `deadline`.
+    """
     loop = asyncio.get_running_loop()
-    handshake = Handshake(address, endpoint.verified_name, endpoint.minimum_version, endpoint.key_type)
     lost: asyncio.Future[Exception | None] = loop.create_future()
     try:
         async with asyncio.timeout_at(deadline):
-            transport, _ = await loop.create_connection(lambda: _Conversation(handshake, lost), address, endpoint.port)
+            transport, _ = await loop.create_connection(lambda: _Conversation(talk, lost), address, port)
             try:
                 error = await lost
             finally:
                 transport.abort()
     except OSError as failure:
-        error = failure
+        return failure
+    if error is None or isinstance(error, OSError):
+        return error
+    raise error
+
+
+async def _look_at(address: str, endpoint: Endpoint, deadline: float) -> Outcome:
+    handshake = Handshake(address, endpoint.verified_name, endpoint.minimum_version, endpoint.key_type)
+    error = await converse(handshake, address, endpoint.port, deadline)
     if error is None:
         return handshake.end()
-    if isinstance(error, OSError):
-        return handshake.outcome or _unreachable(address, endpoint, error)
-    raise error
+    return handshake.outcome or _unreachable(address, endpoint, error, answered=handshake.answered)
 
 
 def _look_at_blocking(address: str, endpoint: Endpoint, deadline: float) -> Outcome:
@@ -206,7 +237,7 @@ def _look_at_blocking(address: str, endpoint: Endpoint, deadline: float) -> Outc
                     break
                 connection.sendall(handshake.receive(data))
     except OSError as error:
-        return handshake.outcome or _unreachable(address, endpoint, error)
+        return handshake.outcome or _unreachable(address, endpoint, error, answered=handshake.answered)
     return handshake.end()
 
 
@@ -217,9 +248,12 @@ def _time_left(deadline: float) -> float:
     return left
 
 
-def _unreachable(address: str, endpoint: Endpoint, error: OSError) -> Unreachable:
+def _unreachable(address: str, endpoint: Endpoint, error: OSError, *, answered: bool) -> Unreachable:
     if isinstance(error, TimeoutError) and error.errno is None:
         detail = f"no complete handshake within {endpoint.timeout:g} s"
         return Unreachable(address, UnreachableReason.TIMED_OUT, detail)
     reason = _REASONS.get(error.errno or 0, UnreachableReason.IO_ERROR)
-    return Unreachable(address, reason, os.strerror(error.errno) if error.errno else type(error).__name__)
+    detail = os.strerror(error.errno) if error.errno else type(error).__name__
+    if reason is UnreachableReason.CONNECTION_RESET and not answered:
+        detail = f"{detail}: the server took a TLS hello and said nothing; {SAYS_NOTHING}"
+    return Unreachable(address, reason, detail)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from functools import lru_cache
 from types import MappingProxyType
 from typing import Final
@@ -45,6 +46,8 @@ _OTHER_CIPHERS: Final = MappingProxyType({KeyKind.RSA: "!aECDSA:!aDSS:", KeyKind
 """Takes away what before TLS 1.3 is signed by, or encrypted to, another kind of key."""
 _FLIGHT: Final = 65_536
 """More than a client has to say at once."""
+SAYS_NOTHING: Final = "it may not speak TLS on this port, or want STARTTLS first"
+"""Of a server that takes a ClientHello and goes away without a word."""
 
 _RECORD: Final = re.compile(rb"[\x14-\x17]\x03")
 _LAST_RECORD_IS_ALERT: Final = re.compile(rb"\x15\x03[\x00-\x04]\x00\x02[\x01\x02](.)\Z", re.DOTALL)
@@ -125,6 +128,20 @@ def _ask_for(key_type: KeyKind, context: SSL.Context) -> None:
         raise RuntimeError(f"OpenSSL knows no signature algorithms of {key_type} keys")
 
 
+@dataclass(frozen=True, slots=True)
+class Spoken:
+    """What came over a connection that is secured, and what is to be sent."""
+
+    received: bytes
+    """In the clear."""
+    to_send: bytes
+    """Encrypted."""
+    failed: str = ""
+    """Why nothing more can come; empty where nothing is wrong."""
+    ended: bool = False
+    """The server has said that it sends nothing more."""
+
+
 class Handshake:
     """One handshake that verifies nothing and resumes nothing, so that whatever is presented is seen.
 
@@ -132,11 +149,20 @@ class Handshake:
     not wait for the server's.
     """
 
-    def __init__(self, address: str, server_name: str, minimum: TLSVersion, key_type: KeyKind | None = None) -> None:
+    def __init__(
+        self,
+        address: str,
+        server_name: str,
+        minimum: TLSVersion,
+        key_type: KeyKind | None = None,
+        *,
+        goes_on: bool = False,
+    ) -> None:
         """Ask for `server_name`, unless that is an address, and for a certificate with that type of key, RSA or EC.
 
-        `address` is only what the outcome is about.
+        `address` is only what the outcome is about. With `goes_on`, no close_notify is sent, and `speak` may follow.
         """
+        self._goes_on = goes_on
         self.outcome: Presented | Unreachable | None = None
         self._address = address
         self._minimum = minimum
@@ -163,12 +189,35 @@ class Handshake:
 
     def end(self) -> Presented | Unreachable:
         """Return the outcome, now that the connection is closed; where that came too early, it says so."""
-        self.outcome = self.outcome or Unreachable(
-            self._address,
-            UnreachableReason.CONNECTION_CLOSED,
-            "the server closed the connection in the middle of the handshake",
-        )
+        detail = "the server closed the connection in the middle of the handshake"
+        if not self.answered:
+            detail = f"the server closed the connection when it was sent a TLS hello, and said nothing: {SAYS_NOTHING}"
+        self.outcome = self.outcome or Unreachable(self._address, UnreachableReason.CONNECTION_CLOSED, detail)
         return self.outcome
+
+    @property
+    def answered(self) -> bool:
+        """Whether the server sent anything."""
+        return bool(self._received)
+
+    def speak(self, to_send: bytes, received: bytes) -> Spoken:
+        """Go on after a handshake that presented something: encrypt what is to be sent, decrypt what was received."""
+        plain = bytearray()
+        failed, ended = "", False
+        try:
+            if received:
+                self._connection.bio_write(received)
+            if to_send:
+                self._connection.sendall(to_send)
+            while True:
+                plain += self._connection.recv(_FLIGHT)
+        except SSL.WantReadError:
+            pass
+        except SSL.ZeroReturnError:
+            ended = True
+        except SSL.Error as error:
+            failed = _why(error)
+        return Spoken(bytes(plain), self._to_send(), failed, ended)
 
     def _advance(self) -> bytes:
         try:
@@ -179,7 +228,8 @@ class Handshake:
             to_send = self._to_send()
             self._end_with(error, to_send)
             return to_send
-        self._connection.shutdown()
+        if not self._goes_on:
+            self._connection.shutdown()
         self.outcome = self._presented()
         return self._to_send()
 

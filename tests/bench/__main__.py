@@ -13,6 +13,7 @@ from tests.bench import (
     commands,
     deciding,
     events,
+    hanging,
     look_cpu,
     outage,
     renewals,
@@ -42,6 +43,7 @@ def measurements(directory: str) -> Iterator[Measurement]:
     yield from outage.measure(directory)
     yield from renewals.measure(directory)
     yield from clean_install.measure()
+    yield from hanging.measure(directory)
 
 
 def main() -> int:

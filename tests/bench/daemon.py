@@ -31,6 +31,7 @@ class Daemon:
         *patterns: str,
         rescan: str = "10m",
         endpoints: Mapping[str, str] = MappingProxyType({}),
+        every: str = "0.5s",
         command: Sequence[str] = ("-m", "monitor.main", "run", "--config"),
     ) -> None:
         """Take what it is to watch, the directory for everything else, and how Python is to start it."""
@@ -45,7 +46,8 @@ class Daemon:
         self.config_file = os.path.join(directory, "config.yaml")
         self._command = command
         with open(self.config_file, "w", encoding="utf-8") as file:
-            file.write(configuration(directory, *patterns, rescan=rescan, listen=self.listen, endpoints=endpoints))
+            settings = {"rescan": rescan, "listen": self.listen, "every": every}
+            file.write(configuration(directory, *patterns, endpoints=endpoints, **settings))
 
     def __enter__(self) -> Self:
         address = os.path.join(self._directory, "notify")
@@ -119,6 +121,12 @@ class Daemon:
         with open(f"/proc/{self._process.pid}/status", encoding="ascii") as status:
             lines = dict(line.split(":", 1) for line in status)
         return int(lines["VmRSS"].split()[0]) / 1024
+
+    def cpu_seconds(self) -> float:
+        """Return the CPU time that it took so far."""
+        with open(f"/proc/{self._process.pid}/stat", encoding="ascii") as stat:
+            fields = stat.read().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def recorded(self) -> Counts:
         """Return how many rows the database has; none before it is there."""

@@ -41,6 +41,7 @@ def configuration(
     rescan: str = "10m",
     listen: str = "127.0.0.1:0",
     endpoints: Mapping[str, str] = MappingProxyType({}),
+    every: str = "0.5s",
 ) -> str:
     """Return the YAML of a daemon that keeps its state below `state`; `endpoints` gives addresses by name."""
     return json.dumps(
@@ -51,8 +52,7 @@ def configuration(
             "web": {"listen": [listen]},
             "watch": [{"files": [each]} for each in patterns],
             "endpoints": [
-                {"name": name, "address": address, "every": "0.5s", "clients": []}
-                for name, address in endpoints.items()
+                {"name": name, "address": address, "every": every, "clients": []} for name, address in endpoints.items()
             ],
         }
     )

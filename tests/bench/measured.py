@@ -22,6 +22,7 @@ from config.vocabulary import LogFormat, LogLevel
 from monitor import daemon
 from monitor.events import Looked
 from monitor.known import Known
+from monitor.life import Life
 from monitor.log import set_up
 from monitor.metrics import Counters, Page
 
@@ -62,8 +63,8 @@ class _Counters(Counters):
 
 
 class _Daemon(daemon.Daemon):
-    def __init__(self, path: str, config: Config, helpers: Executor | None = None) -> None:
-        super().__init__(path, config, helpers)
+    def __init__(self, path: str, config: Config, helpers: Executor | None = None, life: Life | None = None) -> None:
+        super().__init__(path, config, helpers, life)
         self._work: list[asyncio.Task[Any]] = []
 
     async def run(self) -> None:

@@ -56,17 +56,19 @@ class Estate:
                     self._endpoint("expiring", self._issued(now - 80 * DAY, now + 5 * DAY)),
                     self._endpoint("other name", self.issuing.issue("elsewhere.example.com")),
                     {"name": "gone", "address": self._nobody(), "every": SOON},
-                    {"name": "never", "address": self._silent(), "every": SOON, "timeout": RARELY},
+                    {"name": "never", "address": self._peer(Behaviour.SILENT), "every": SOON, "timeout": RARELY},
                 ],
                 "waivers": [
                     {"target": "gone", "finding": "weak_key", "reason": "for the panel", "until": "2999-12-31"}
                 ],
                 "metrics": {"x509_cert": True},
-            }
+            },
+            ready=False,
         )
-        # One that is looked at again only much later stays a warning.
+        # One whose second look lasts stays a warning.
+        fading = {"address": self._peer(Behaviour.FADES), "timeout": RARELY}
         self.cut_off = self._daemon(
-            {"endpoints": [{"address": self._nobody(), "every": every} for every in (SOON, SOON, RARELY)]}
+            {"endpoints": [*({"address": self._nobody(), "every": SOON} for _ in "12"), fading]}
         )
         self.blind = self._daemon({})
         self.acting = self._acting("committed")
@@ -121,12 +123,15 @@ class Estate:
     def _issued(self, begin: float, end: float) -> Issued:
         return self.issuing.issue(NAME, not_before=begin, not_after=end)
 
-    def _daemon(self, config: Mapping[str, object]) -> Running:
+    def _daemon(self, config: Mapping[str, object], *, ready: bool = True) -> Running:
         common = {
             "trust_stores": {name: {"bundle": path} for name, path in self._bundles.items()},
             "clients": {"browser": {"trusts": "corporate"}, "java": {"trusts": "elsewhere"}},
         }
-        return self._stack.enter_context(Running({**common, **config}))
+        daemon = Running({**common, **config})
+        self._stack.callback(daemon.close)
+        daemon.start(ready=ready)
+        return daemon
 
     def _endpoint(self, name: str, issued: Issued) -> Mapping[str, object]:
         address = self._serve(self._new_site(name, issued))
@@ -141,8 +146,8 @@ class Estate:
     def _nobody(self) -> str:
         return "{}:{}".format(*free_address())
 
-    def _silent(self) -> str:
-        peer = self._stack.enter_context(Peer(Behaviour.SILENT))
+    def _peer(self, behaviour: Behaviour) -> str:
+        peer = self._stack.enter_context(Peer(behaviour))
         return f"{peer.host}:{peer.port}"
 
     def _write(self, name: str, data: bytes) -> str:

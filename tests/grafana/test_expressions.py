@@ -12,6 +12,7 @@ from typing import Final
 import pytest
 
 from monitor.lab.process import wait_for
+from monitor.places import SLOW_FOR_EACH
 from tests.grafana.committed import RULES, Expression, expressions_of_dashboards, expressions_of_rules
 from tests.grafana.estate import Estate, sha256
 from tests.lab.peers import Behaviour, Peer
@@ -100,9 +101,9 @@ def test_that_looks_start_a_minute_late_is_found(
     cleanup: ExitStack,
 ) -> None:
     silent = start_peer(Behaviour.SILENT)
-    # There is room for one look at a time, and the first takes all of it.
+    # There is room for one look at a time, and for so many more that are slow.
     endpoint = {"address": f"{silent.host}:{silent.port}", "timeout": "65s"}
-    endpoints = [{**endpoint, "name": name} for name in ("first", "second")]
+    endpoints = [{**endpoint, "name": name} for name in map(str, range(SLOW_FOR_EACH + 2))]
     daemon = cleanup.enter_context(Running({"concurrency": 1, "endpoints": endpoints}))
     start_prometheus(daemon.web).wait_until(of_rule("CertvigilLate"), deadline=150)
 

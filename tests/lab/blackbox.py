@@ -10,11 +10,11 @@ from typing import Final, Self
 
 from monitor.lab.process import Process, accepts, free_address
 
-MODULES: Final = ("tls", "https")
+MODULES: Final = ("tls", "https", "http_2xx")
 
 
 class Blackbox:
-    """A blackbox_exporter with a module for TLS alone and one for HTTPS, that trust one CA; it asks for one name."""
+    """A blackbox_exporter with modules for TLS alone and for HTTPS, that trust one CA; it asks for one name."""
 
     def __init__(self, directory: str, ca_file: str, server_name: str) -> None:
         self.host, self.port = free_address()
@@ -24,7 +24,12 @@ class Blackbox:
         tls = {"ca_file": ca_file, "server_name": server_name}
         modules: Mapping[str, object] = {
             "tls": {"prober": "tcp", "tcp": {"tls": True, "tls_config": tls}},
-            "https": {"prober": "http", "http": {"tls_config": tls, "valid_status_codes": list(range(200, 600))}},
+            # As ssl_exporter's module of that name: any answer is one.
+            "https": {
+                "prober": "http",
+                "http": {"tls_config": tls, "valid_status_codes": list(range(200, 600)), "follow_redirects": False},
+            },
+            "http_2xx": {"prober": "http", "http": {"tls_config": tls}},
         }
         with open(self._config_file, "w", encoding="utf-8") as file:
             json.dump({"modules": modules}, file)

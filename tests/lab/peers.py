@@ -27,6 +27,8 @@ class Behaviour(Enum):
     """Nobody listens."""
     SILENT = auto()
     """Accepts and says nothing, for ever."""
+    FADES = auto()
+    """Closes the first connection, and says nothing on all others."""
     CLOSES = auto()
     """Reads the ClientHello and closes."""
     RESETS = auto()
@@ -96,8 +98,9 @@ class _Handler(socketserver.BaseRequestHandler):
 
     def _behave(self, connection: socket.socket, peer: Peer) -> None:
         match peer.behaviour:
-            case Behaviour.SILENT:
-                peer.ending.wait()
+            case Behaviour.SILENT | Behaviour.FADES:
+                if peer.behaviour is Behaviour.SILENT or peer.connections > 1:
+                    peer.ending.wait()
             case Behaviour.CLOSES:
                 connection.recv(65_536)
             case Behaviour.RESETS:

@@ -8,6 +8,8 @@ import re
 import signal
 import sqlite3
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -68,12 +70,57 @@ def finding(target: str, code: str, severity: str) -> Series:
 DEGRADED = finding("certvigil", "database_degraded", "warning")
 
 
+# The start
+
+
+def test_it_is_ready_once_every_endpoint_answered_or_had_its_time(
+    cleanup: ExitStack, start_local: StartServer[LocalServer], start_peer: Callable[[Behaviour], Peer], tmp_path: Path
+) -> None:
+    server, silent = start_local(write_site(str(tmp_path / "server"), issue())), start_peer(Behaviour.SILENT)
+    good, bad = endpoint("good", server.address), endpoint("bad", f"{silent.host}:{silent.port}", timeout="3s")
+    daemon = Running({"endpoints": [good, bad]})
+    cleanup.callback(daemon.close)
+    daemon.start(ready=False)
+    daemon.wait_until("presents", target="good")
+    answer = daemon.wait_for(lambda: not_ready(daemon), "an answer that it is not ready")
+    assert answer == "it has looked at 1 of 2 endpoints, and waits for the others\n"
+    assert "READY=1" not in daemon.manager.said
+    assert "STATUS=looked at 1 of 2 endpoints" in daemon.manager.said
+    daemon.wait_for(lambda: "READY=1" in daemon.manager.said, "its readiness")
+    assert not_ready(daemon) is None
+    assert daemon.happened("raised", target="bad", code="unreachable")
+
+
+@pytest.mark.slow
+def test_the_service_manager_waits_for_no_endpoint_longer_than_it_waits_for_a_start(
+    cleanup: ExitStack, start_peer: Callable[[Behaviour], Peer]
+) -> None:
+    silent = start_peer(Behaviour.SILENT)
+    daemon = Running({"endpoints": [endpoint("bad", f"{silent.host}:{silent.port}", timeout="120s")]})
+    cleanup.callback(daemon.close)
+    daemon.start(ready=False)
+    started = time.monotonic()
+    daemon.wait_for(lambda: "READY=1" in daemon.manager.said, "its readiness", patience=80)
+    assert time.monotonic() - started > 14
+    assert not_ready(daemon) is not None
+
+
+def not_ready(daemon: Running) -> str | None:
+    """Return what `/readyz` answers where it is not ready, and once somebody answers."""
+    try:
+        with urllib.request.urlopen(f"http://{daemon.web}/readyz", timeout=10):
+            return None
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.read().decode()
+
+
 # The end
 
 
 def test_it_ends_in_time_while_an_endpoint_says_nothing(start: Start, start_peer: Callable[[Behaviour], Peer]) -> None:
     silent = start_peer(Behaviour.SILENT)
-    daemon = start({"endpoints": [endpoint("silent", f"{silent.host}:{silent.port}", timeout="60s")]})
+    daemon = start({"endpoints": [endpoint("silent", f"{silent.host}:{silent.port}", every="1s", timeout="1s")]})
     wait_for(lambda: silent.connections)
     daemon.wait_for(lambda: daemon.manager.said.count("WATCHDOG=1") > 2, "signs of life")
     assert daemon.stop() == 0

@@ -14,6 +14,10 @@ import pytest
 
 from monitor.lab.process import find_command
 
+IN_NO_TIME = """\
+import monitor.commands.story as story
+story.SLOW_START, story.START = 0.1, 0.3
+"""
 WITHOUT_SERVERS = """\
 import sys
 import monitor.lab.process as process
@@ -24,8 +28,11 @@ sys.exit(main())
 """
 
 
-def demonstrate(directory: Path, *arguments: str, servers: bool) -> subprocess.CompletedProcess[str]:
-    """Run a demonstration that keeps its files below `directory`; without `servers`, none can be found."""
+def demonstrate(directory: Path, *arguments: str, servers: bool, before: str = "") -> subprocess.CompletedProcess[str]:
+    """Run a demonstration that keeps its files below `directory`; without `servers`, none can be found.
+
+    What stands in `before` is carried out first, then.
+    """
     environment = {**os.environ, "TMPDIR": str(directory)}
     command = [sys.executable, "-m", "monitor.main"]
     if not servers:
@@ -34,7 +41,7 @@ def demonstrate(directory: Path, *arguments: str, servers: bool) -> subprocess.C
         tools.mkdir()
         (tools / "setpriv").symlink_to(setpriv)
         environment["PATH"] = str(tools)
-        command = [sys.executable, "-c", WITHOUT_SERVERS]
+        command = [sys.executable, "-c", before + WITHOUT_SERVERS]
     return subprocess.run(
         [*command, "demo", *arguments],
         env=environment,
@@ -89,3 +96,21 @@ def test_a_bad_replacement_passes_every_check_fails_live_and_is_undone_by_itself
     assert {each.name for each in directory.iterdir()} <= {"tools"}
     assert "PRIVATE KEY" not in said + ran.stderr
     assert "not done" not in ran.stderr
+
+
+def test_without_nginx_nobody_says_that_nginx_is_reloaded(directory: Path) -> None:
+    ran = demonstrate(directory, "--seconds", "0", servers=False)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert "its server is reloaded" in ran.stdout
+    assert "nginx" not in ran.stdout.lower()
+
+
+@pytest.mark.parametrize("scenario", ["faults", "bad-replacement"])
+def test_a_machine_that_is_too_slow_is_told_about_and_nothing_is_left_behind(directory: Path, scenario: str) -> None:
+    """It was a traceback."""
+    ran = demonstrate(directory, "--scenario", scenario, servers=False, before=IN_NO_TIME)
+    assert ran.returncode == 1
+    assert "is not ready yet: this machine is busy" in ran.stdout
+    assert "so there is nothing to show; try again when this machine is less busy" in ran.stdout
+    assert "Traceback" not in ran.stdout + ran.stderr
+    assert {each.name for each in directory.iterdir()} <= {"tools"}

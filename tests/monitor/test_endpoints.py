@@ -22,6 +22,7 @@ from monitor.events import FindingRaised, LookFailed, TargetAdded, TargetRemoved
 from monitor.lab.ca import Authority
 from monitor.lab.process import free_address
 from monitor.lab.servers import LocalServer, write_site
+from monitor.places import PATIENCE, SLOW_FOR_EACH, Places
 from monitor.surroundings import read_surroundings
 from probes.observation import EndpointObservation
 from probes.tls.drive import look
@@ -50,7 +51,7 @@ class Watched(Kept):
         """Put another configuration in force, as a reload does."""
         assert self.beliefs is not None
         assert self.endpoints is not None
-        self.beliefs.surroundings, _ = read_surroundings(config)
+        self.beliefs.surroundings, _ = read_surroundings(config, self.beliefs.surroundings)
         self.beliefs.reconsider()
         self.endpoints.reconfigure()
 
@@ -134,7 +135,9 @@ async def counting() -> AsyncIterator[Counting]:
         peer.let_go.set()
 
 
-def test_no_more_looks_are_under_way_at_once_than_allowed() -> None:
+def test_no_more_looks_are_under_way_at_once_than_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("monitor.places.PATIENCE", NEVER)
+
     async def story() -> None:
         async with counting() as peer:
             endpoints = [endpoint(f"e{number}", peer.host, peer.port) for number in range(12)]
@@ -149,7 +152,9 @@ def test_no_more_looks_are_under_way_at_once_than_allowed() -> None:
     asyncio.run(story())
 
 
-def test_waiting_for_room_is_lag(start_peer: Callable[[Behaviour], Peer]) -> None:
+def test_waiting_for_room_is_lag(start_peer: Callable[[Behaviour], Peer], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("monitor.places.PATIENCE", NEVER)
+
     async def story() -> None:
         silent = start_peer(Behaviour.SILENT)
         both = [endpoint(name, silent.host, silent.port, timeout=0.3) for name in ("a", "b")]
@@ -157,7 +162,123 @@ def test_waiting_for_room_is_lag(start_peer: Callable[[Behaviour], Peer]) -> Non
             await until(lambda: len(kept.looks) == 2)
             first, second = kept.looks
             assert first.lag < second.lag
-            assert second.lag >= first.seconds
+            assert second.lag >= 0.29
+
+    asyncio.run(story())
+
+
+class Hanging(Counting):
+    """A server that never answers, until who asked gives up."""
+
+    async def take(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.times.append(time.monotonic())
+        self.now += 1
+        self.most = max(self.most, self.now)
+        with suppress(OSError):
+            while await reader.read(4096):
+                pass
+        self.now -= 1
+        writer.close()
+
+
+@asynccontextmanager
+async def hanging() -> AsyncIterator[Hanging]:
+    peer = Hanging(*free_address())
+    async with await asyncio.start_server(peer.take, peer.host, peer.port, backlog=1000):
+        yield peer
+        await until(lambda: peer.now == 0)
+
+
+def test_endpoints_that_never_answer_do_not_starve_those_that_do(serve: Callable[..., LocalServer]) -> None:
+    """A hundred of them made ten good ones wait for sixty seconds."""
+
+    async def story() -> None:
+        server = serve()
+        bad_ones = [f"bad{number}" for number in range(100)]
+        good_ones = [f"good{number}" for number in range(10)]
+        async with hanging() as peer:
+            bad = [endpoint(name, peer.host, peer.port, every=1.0, timeout=10.0) for name in bad_ones]
+            good = [endpoint(name, server.host, server.port, every=1.0) for name in good_ones]
+            async with keep_vigil(watching(*bad, *good)) as kept:
+                # Each of those that hang has taken its place once, for as long as it may.
+                await until(lambda: peer.now == len(bad), deadline=20)
+                await until(lambda: all(len(kept.looked_at(name)) > 5 for name in good_ones), deadline=20)
+        # The first looks are due all at once, and come when those that hang have had their patience.
+        lags = [each.lag for name in good_ones for each in [look for look in kept.looks if look.target == name][1:]]
+        assert max(lags) < 1.0, lags
+
+    asyncio.run(story())
+
+
+def test_so_many_hang_that_their_own_places_run_out_and_still_each_gets_its_turn(
+    serve: Callable[..., LocalServer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story() -> None:
+        server = serve()
+        async with hanging() as peer:
+            bad = [endpoint(f"bad{number}", peer.host, peer.port, timeout=1.0) for number in range(30)]
+            good = [endpoint(f"good{number}", server.host, server.port, every=0.5) for number in range(3)]
+            async with keep_vigil(watching(*bad, *good, concurrency=1)) as kept:
+                await until(lambda: all(kept.looked_at(each.name) for each in bad), deadline=40)
+                assert SLOW_FOR_EACH < peer.most <= 1 + 2 * SLOW_FOR_EACH
+                # Each was given all of its time, whether or not it was begun twice.
+                assert all(look.seconds >= 0.9 for look in kept.looks if look.target.startswith("bad"))
+
+    asyncio.run(story())
+
+
+def test_one_that_answers_again_is_looked_at_among_those_that_answer() -> None:
+    async def story() -> None:
+        places = Places(1)
+        stop = asyncio.Event()
+
+        def looking(silent: bool) -> asyncio.Task[bool]:
+            async def look() -> bool:
+                await asyncio.sleep(0)
+                return silent
+
+            return asyncio.create_task(places.take("a", look, bool))
+
+        async def hold() -> bool:
+            await stop.wait()
+            return False
+
+        assert await looking(silent=True)
+        # What did not answer takes no place of the others ...
+        other = asyncio.create_task(places.take("b", hold, bool))
+        assert not await looking(silent=False)
+        # ... and what has answered does.
+        waiting = looking(silent=False)
+        done, _ = await asyncio.wait((waiting,), timeout=PATIENCE / 4)
+        assert not done
+        stop.set()
+        assert not await other
+        assert not await waiting
+
+    asyncio.run(story())
+
+
+def test_what_answers_slowly_does_not_wait_for_what_does_not_answer() -> None:
+    """On a busy host each look lasts long."""
+
+    async def story() -> None:
+        places = Places(1)
+
+        async def last(seconds: float, silent: bool = False) -> bool:
+            await asyncio.sleep(seconds)
+            return silent
+
+        names = [f"silent{number}" for number in range(3 * SLOW_FOR_EACH)]
+        for name in names:
+            await places.take(name, lambda: last(0, silent=True), bool)
+        hanging = [asyncio.create_task(places.take(name, lambda: last(3600), bool)) for name in names]
+        begun = time.monotonic()
+        for _ in range(3):
+            await places.take("slow", lambda: last(PATIENCE + 0.1), bool)
+        assert time.monotonic() - begun < 4 * (PATIENCE + 0.1)
+        for task in hanging:
+            task.cancel()
+        await asyncio.gather(*hanging, return_exceptions=True)
 
     asyncio.run(story())
 
@@ -242,6 +363,114 @@ def test_an_unreachable_endpoint_becomes_critical_at_the_third_look_and_recovers
             server.start()
             await until(lambda: kept.codes("e") == set())
             assert kept.page.shown["e"].up
+
+    asyncio.run(story())
+
+
+def test_an_endpoint_that_refuses_is_looked_at_again_within_two_seconds_until_that_is_sure(
+    serve: Callable[..., LocalServer],
+) -> None:
+    async def story() -> None:
+        server = serve()
+        every = [endpoint(f"e{number}", server.host, server.port, every=NEVER) for number in range(5)]
+        names = [each.name for each in every]
+        async with keep_vigil(watching(*every)) as kept:
+            assert kept.endpoints is not None
+            await until(lambda: all(kept.looked_at(name) for name in names))
+            server.stop()
+            stopped = time.monotonic()
+            kept.endpoints.hasten(names)
+            await until(lambda: all(kept.page.shown[name].failures == 1 for name in names))
+            await until(lambda: all(kept.page.shown[name].failures == 2 for name in names))
+            assert 1.0 <= time.monotonic() - stopped < 3.0
+            await until(lambda: all(kept.page.shown[name].failures == 3 for name in names))
+            assert time.monotonic() - stopped < 6.0
+            # That is sure, and each goes back to its beat.
+            looks = len(kept.looks)
+            await asyncio.sleep(2.2)
+            assert len(kept.looks) == looks
+
+    asyncio.run(story())
+
+
+def test_a_server_that_only_restarts_is_seen_again_at_the_second_look(serve: Callable[..., LocalServer]) -> None:
+    async def story() -> None:
+        server = serve()
+        async with keep_vigil(watching(endpoint("e", server.host, server.port, every=NEVER))) as kept:
+            assert kept.endpoints is not None
+            await until(lambda: bool(kept.looks))
+            server.stop()
+            kept.endpoints.hasten(["e"])
+            await until(lambda: kept.page.shown["e"].failures == 1)
+            server.start()
+            await until(lambda: kept.page.shown["e"].failures == 0, deadline=3)
+            assert kept.codes("e") == set()
+
+    asyncio.run(story())
+
+
+def test_everything_was_looked_at_once_each_answered_or_had_its_time(serve: Callable[..., LocalServer]) -> None:
+    async def story() -> None:
+        server = serve()
+        async with hanging() as peer:
+            bad = endpoint("bad", peer.host, peer.port, timeout=1.0)
+            good = endpoint("good", server.host, server.port)
+            async with keep_vigil(watching(bad, good)) as kept:
+                assert kept.endpoints is not None
+                assert kept.endpoints.unseen == 2
+                started = time.monotonic()
+                await until(lambda: kept.endpoints is not None and kept.endpoints.unseen < 2)
+                assert kept.looked_at("good")
+                await until(lambda: kept.endpoints is not None and kept.endpoints.unseen == 0)
+                assert time.monotonic() - started > 0.9
+                # What is configured later was not there at the start.
+                kept.configure(watching(bad, good, replace(bad, name="new", timeout=60.0)))
+                assert kept.endpoints.unseen == 0
+
+    asyncio.run(story())
+
+
+def test_one_that_waits_for_its_turn_longer_than_its_time_is_not_waited_for() -> None:
+    async def story() -> None:
+        async with hanging() as peer:
+            many = [endpoint(f"bad{number}", peer.host, peer.port, timeout=1.0) for number in range(40)]
+            async with keep_vigil(watching(*many, concurrency=1)) as kept:
+                await until(lambda: kept.endpoints is not None and kept.endpoints.unseen == 0, deadline=2)
+                assert not all(kept.looked_at(each.name) for each in many)
+
+    asyncio.run(story())
+
+
+def test_a_reload_looks_only_at_what_it_changes(serve: Callable[..., LocalServer], tmp_path: Path) -> None:
+    async def story() -> None:
+        server, bundle = serve(), tmp_path / "root.pem"
+        bundle.write_bytes(ROOT.pem())
+        stays, changes, goes = (endpoint(name, server.host, server.port) for name in ("stays", "changes", "goes"))
+        async with keep_vigil(watching(stays, changes, goes, trusted=bundle)) as kept:
+            await until(lambda: len(kept.looks) == 3)
+            new = replace(stays, name="new")
+            kept.configure(watching(stays, replace(changes, every=60.0), new, trusted=bundle))
+            await until(lambda: len(kept.looks) == 5)
+            assert {look.target for look in kept.looks[3:]} == {"changes", "new"}
+            await asyncio.sleep(0.3)
+            assert len(kept.looks) == 5
+            # A store that holds something else may change any verdict.
+            bundle.write_bytes(ROOT.pem() + Authority.root().pem())
+            kept.configure(watching(stays, replace(changes, every=60.0), new, trusted=bundle))
+            await until(lambda: len(kept.looks) == 8)
+
+    asyncio.run(story())
+
+
+def test_a_reload_leaves_a_look_under_way_alone() -> None:
+    async def story() -> None:
+        async with hanging() as peer:
+            both = [endpoint(name, peer.host, peer.port, timeout=1.0) for name in ("a", "b")]
+            async with keep_vigil(watching(*both)) as kept:
+                await until(lambda: peer.now == 2)
+                kept.configure(watching(both[0], replace(both[1], timeout=1.5)))
+                await until(lambda: len(kept.looks) == 2)
+                assert len(peer.times) == 3
 
     asyncio.run(story())
 

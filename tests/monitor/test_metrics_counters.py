@@ -51,7 +51,6 @@ def test_the_state_of_the_daemon_shows() -> None:
     counters.config_stale(stale=True)
     counters.database_degraded(degraded=True)
     counters.overflowed()
-    counters.look_interval(300.0)
     counters.host("web1")
     counters.host("web1.example.com")
     text = counters.text().decode()
@@ -61,7 +60,6 @@ def test_the_state_of_the_daemon_shows() -> None:
     assert value(text, "certvigil_watched_directories", mode="inotify") == 7
     assert value(text, "certvigil_watched_directories", mode="polling") == 2
     assert value(text, "certvigil_waivers") == 3
-    assert value(text, "certvigil_look_interval_seconds") == 300
     assert value(text, "certvigil_config_stale") == 1
     assert value(text, "certvigil_database_degraded") == 1
     assert value(text, "certvigil_event_queue_overflows_total") == 1

@@ -80,6 +80,21 @@ def test_each_fact_of_a_target_is_a_series() -> None:
     }
 
 
+def test_each_target_says_how_often_it_is_due_and_what_is_due_at_no_time_does_not() -> None:
+    intervals = {"mail": 30.0, "/a.pem": 86_400.0}
+    page = Page(interval=lambda known: intervals.get(known.target))
+    for known in (Known("mail", TargetKind.ENDPOINT, "mail:993"), Known("certvigil", TargetKind.SELF, "certvigil")):
+        page.update(known)
+    page.update(Known("/a.pem", TargetKind.FILE, "/a.pem"))
+    assert value(text_of(page), "certvigil_target_interval_seconds", target="mail") == 30
+    assert value(text_of(page), "certvigil_target_interval_seconds", target="/a.pem") == 86_400
+    assert value(text_of(page), "certvigil_target_interval_seconds", target="certvigil") is None
+    # A reload changes what no look has to.
+    intervals["mail"] = 300.0
+    page.reconfigure()
+    assert value(text_of(page), "certvigil_target_interval_seconds", target="mail") == 300
+
+
 def test_what_is_unknown_is_absent() -> None:
     undated = some_certificate(not_after=None)
     text = text_of(page_of([some_file("/a.pem", undated, last_look=None)]))

@@ -2,78 +2,33 @@
 
 from __future__ import annotations
 
-import asyncio
-import socket
 import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from contextlib import ExitStack
-from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 
-from config.model import Client, Config, Endpoint, PemBundle, Settings, TrustStore
-from config.reach import Reach
+from config.model import Endpoint
 from monitor.lab.ca import DAY, Authority, Issued, self_signed
 from monitor.lab.servers import LocalServer, Nginx, write_site
 from monitor.metrics.probed import Probed
-from monitor.prober import MODULES, Prober, Refused
-from monitor.surroundings import Surroundings, read_surroundings
+from monitor.prober import Refused
 from tests.conftest import StartServer
 from tests.lab.blackbox import Blackbox
 from tests.lab.peers import Behaviour, Peer
-from tests.lab.prometheus import check_metrics
 from tests.monitor.metrics_kit import series, value
+from tests.monitor.probe_kit import NAME, Resolver, Surround, endpoint, probe, refused, surroundings_of, text
 
-NAME: Final = "www.example.com"
 EVERYWHERE: Final = ("0.0.0.0/0", "::/0")
 
 Probe = Callable[..., Probed | Refused]
-Surround = Callable[..., Surroundings]
 
 
 @pytest.fixture
 def surround(tmp_path: Path, root_ca: Authority) -> Surround:
-    (tmp_path / "root.pem").write_bytes(root_ca.pem())
-
-    def surround(
-        *endpoints: Endpoint, allow: Sequence[str] = (), ports: Sequence[int] = (), validates: bool = True
-    ) -> Surroundings:
-        """Return what is configured: endpoints, and networks that may be probed, each judged by a client of the lab."""
-        reach = (Reach(tuple(map(ip_network, allow)), frozenset(ports)),) if allow else ()
-        config = Config(
-            settings=Settings(probe=reach),
-            endpoints={each.name: each for each in endpoints},
-            trust_stores={"lab": TrustStore("lab", PemBundle(str(tmp_path / "root.pem")))},
-            clients={"default": Client("default", "lab", validates=validates)},
-        )
-        surroundings, findings = read_surroundings(config)
-        assert findings == ()
-        return surroundings
-
-    return surround
-
-
-def probe(surroundings: Surroundings, target: str, module: str = "tls", seconds: float = 10.0) -> Probed | Refused:
-    async def asked() -> Probed | Refused:
-        with ThreadPoolExecutor(1) as worker:
-            return await Prober(worker, 10).probe(target, MODULES[module], surroundings, seconds)
-
-    return asyncio.run(asked())
-
-
-def text(surroundings: Surroundings, target: str, module: str = "tls", seconds: float = 10.0) -> str:
-    found = probe(surroundings, target, module, seconds)
-    assert isinstance(found, Probed)
-    page = found.text().decode()
-    assert check_metrics(page) == []
-    return page
-
-
-def endpoint(server: Any, name: str = "web", **more: Any) -> Endpoint:
-    return Endpoint(name, server.host, server.port, server_name=NAME, **{"clients": ("default",), **more})
+    return surroundings_of(tmp_path, root_ca)
 
 
 def served(start_local: StartServer[LocalServer], tmp_path: Path, issued: Issued) -> LocalServer:
@@ -171,9 +126,12 @@ def test_a_failed_look_leaves_nothing_but_that_it_failed(
     peer = start_peer(behaviour)
     page = text(surround(endpoint(peer)), "web", "https")
     assert {name for name, _ in series(page)} == {
-        *("probe_success", "probe_duration_seconds", "ssl_probe_success", "ssl_prober")
+        *("probe_success", "probe_duration_seconds", "ssl_probe_success", "ssl_prober"),
+        *("probe_dns_lookup_time_seconds", "probe_http_duration_seconds", "probe_http_redirects"),
+        "probe_http_status_code",
     }
     assert value(page, "probe_success") == value(page, "ssl_probe_success") == 0
+    assert value(page, "probe_http_status_code") == 0
 
 
 def test_a_look_takes_no_longer_than_prometheus_waits(
@@ -201,12 +159,6 @@ def test_https_knows_its_port(surround: Surround, module: str) -> None:
     for target in ("127.0.0.1", "https://127.0.0.1", "127.0.0.1:443"):
         assert isinstance(probe(surroundings, target, module), Probed)
     assert isinstance(probe(surroundings, "127.0.0.1", "tls"), Refused)
-
-
-def refused(surroundings: Surroundings, target: str, module: str = "tls") -> str:
-    found = probe(surroundings, target, module)
-    assert isinstance(found, Refused), found
-    return found.why
 
 
 @pytest.fixture
@@ -251,23 +203,6 @@ def test_loopback_may_be_allowed_by_its_name_alone(surround: Surround, peer: Pee
 def test_no_port_is_looked_at_beside_those_allowed(surround: Surround, peer: Peer) -> None:
     assert "port" in refused(surround(allow=["127.0.0.0/8"], ports=[443]), f"{peer.host}:{peer.port}")
     assert peer.connections == 0
-
-
-class Resolver:
-    """A name server that gives another answer each time."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, *answers: Sequence[str]) -> None:
-        self.asked = 0
-        self._answers = answers
-        self._real = socket.getaddrinfo
-        monkeypatch.setattr(socket, "getaddrinfo", self)
-
-    def __call__(self, host: str, port: Any, *more: Any, **options: Any) -> Any:
-        if host != "rebinding.example.com":
-            return self._real(host, port, *more, **options)
-        self.asked += 1
-        answer = self._answers[min(self.asked, len(self._answers)) - 1]
-        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, 0)) for address in answer]
 
 
 def test_a_name_that_leads_to_loopback_is_refused(

@@ -222,8 +222,8 @@ def test_a_faulty_certificate_keeps_all_its_facts(
     ("behaviour", "reason", "detail"),
     [
         (Behaviour.REFUSES, UnreachableReason.CONNECTION_REFUSED, "Connection refused"),
-        (Behaviour.CLOSES, UnreachableReason.CONNECTION_CLOSED, "in the middle of the handshake"),
-        (Behaviour.RESETS, UnreachableReason.CONNECTION_RESET, "Connection reset by peer"),
+        (Behaviour.CLOSES, UnreachableReason.CONNECTION_CLOSED, "may not speak TLS on this port, or want STARTTLS"),
+        (Behaviour.RESETS, UnreachableReason.CONNECTION_RESET, "may not speak TLS on this port, or want STARTTLS"),
         (Behaviour.ALERTS, UnreachableReason.HANDSHAKE_FAILED, "handshake_failure"),
         (Behaviour.PLAIN_HTTP, UnreachableReason.NOT_TLS, "HTTP"),
         (Behaviour.BANNER, UnreachableReason.NOT_TLS, "SSH"),

@@ -1,0 +1,67 @@
+"""Asking an endpoint over a real socket, in an event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from dataclasses import dataclass
+
+from config.address import join_address
+from config.model import Endpoint
+from probes.http.exchange import Answer, Exchange, NoAnswer, Times
+from probes.observation import Presented
+from probes.tls.drive import converse
+from probes.tls.handshake import Handshake
+
+HTTPS_PORT = 443
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """What one address answered, what it presented in the same connection, and how long each part took."""
+
+    address: str
+    presented: Presented | None
+    answer: Answer | NoAnswer
+    seconds: dict[str, float]
+    """Of connect, tls, processing and transfer; what was not reached is not there."""
+
+
+async def fetch(address: str, endpoint: Endpoint, target: str, seconds: float) -> Fetched:
+    """Return what `address` of `endpoint` answers to a GET of `target`, a path and perhaps a query, within `seconds`.
+
+    Raises ValueError where `target` cannot stand in a request.
+    """
+    loop = asyncio.get_running_loop()
+    begun = loop.time()
+    handshake = Handshake(address, endpoint.verified_name, endpoint.minimum_version, endpoint.key_type, goes_on=True)
+    exchange = Exchange(handshake, _host(endpoint), target, loop.time)
+    error = await converse(exchange, address, endpoint.port, begun + max(0.0, seconds))
+    answer = exchange.end() if error is None else exchange.outcome or exchange.end(_words(error, seconds))
+    presented = exchange.presented
+    return Fetched(
+        address, presented if isinstance(presented, Presented) else None, answer, _parts(begun, exchange.times)
+    )
+
+
+def _host(endpoint: Endpoint) -> str:
+    name, _, _zone = endpoint.verified_name.partition("%")
+    if endpoint.port == HTTPS_PORT:
+        return f"[{name}]" if ":" in name else name
+    return join_address(name, endpoint.port)
+
+
+def _words(error: OSError, seconds: float) -> str:
+    if isinstance(error, TimeoutError) and error.errno is None:
+        return f"no whole answer within {seconds:g} s"
+    return os.strerror(error.errno) if error.errno else type(error).__name__
+
+
+def _parts(begun: float, times: Times) -> dict[str, float]:
+    moments = (begun, times.connected, times.secured, times.answering, times.over)
+    parts: dict[str, float] = {}
+    for name, start, end in zip(("connect", "tls", "processing", "transfer"), moments, moments[1:], strict=False):
+        if start is None or end is None:
+            break
+        parts[name] = end - start
+    return parts

@@ -1,0 +1,110 @@
+"""One daemon for each state directory, and what becomes known of those that died young."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import time
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from config.vocabulary import Code, Severity
+from monitor.life import SHORT, TOO_MANY, WINDOW, Life, Taken, begin
+from monitor.listen import ListenError, listen_tcp
+from tests.monitor.running import Running, certvigil
+
+NOW = 1_795_000_000.0
+NOTHING: Mapping[str, object] = {}
+
+
+def begun(directory: Path, now: float) -> Life:
+    """Return a life of its own; one process may take the lock as often as it likes."""
+    life = begin(str(directory), now)
+    assert isinstance(life, Life)
+    return life
+
+
+def codes(life: Life, now: float) -> list[tuple[Code, Severity]]:
+    return [(each.code, each.severity) for each in life.findings(now)]
+
+
+def test_three_short_lives_within_ten_minutes_are_known_to_the_fourth(tmp_path: Path) -> None:
+    lives = [begun(tmp_path, NOW + 20 * number) for number in range(TOO_MANY + 1)]
+    assert [codes(life, NOW + 70) for life in lives[:-1]] == [[]] * TOO_MANY
+    assert codes(lives[-1], NOW + 70) == [(Code.DAEMON_UNSTABLE, Severity.WARNING)]
+    (found,) = lives[-1].findings(NOW + 70)
+    assert "3 times within a minute" in found.detail
+    # One that has outlived all of that says no more of it.
+    assert codes(lives[-1], NOW + 60 + WINDOW + 1) == []
+
+
+def test_short_lives_of_long_ago_do_not_count(tmp_path: Path) -> None:
+    for number in range(TOO_MANY):
+        begun(tmp_path, NOW + number)
+    assert codes(begun(tmp_path, NOW + WINDOW + TOO_MANY), NOW + WINDOW + TOO_MANY) == []
+
+
+def test_a_life_that_lasted_or_was_ended_on_purpose_is_not_short(tmp_path: Path) -> None:
+    for number in range(4):
+        life = begun(tmp_path, NOW + 60 * number)
+        life.go_on(NOW + 60 * number + SHORT + 1)
+        begun(tmp_path, NOW + 60 * number + 62).end_well()
+    assert codes(begun(tmp_path, NOW + 300), NOW + 300) == []
+
+
+@pytest.mark.parametrize("text", ["", "{", "7", '["x", null, {}]', "[" * 100_000, "[1e999]"])
+def test_what_others_wrote_into_the_list_does_no_harm(tmp_path: Path, text: str) -> None:
+    (tmp_path / "starts.json").write_text(text)
+    assert codes(begun(tmp_path, NOW), NOW) == []
+
+
+def test_a_second_daemon_ends_at_once_and_names_the_first(cleanup: ExitStack) -> None:
+    first = cleanup.enter_context(Running(NOTHING))
+    ran = certvigil("run", "--config", first.config_file)
+    assert ran.returncode == 78
+    holder = f"another certvigil, pid {first.pid} on {socket.gethostname()}, has the state directory {first.state}"
+    assert holder in ran.stderr
+    assert len(ran.stderr.splitlines()) == 1
+    assert first.code is None
+    assert first.ask("/api/v1/status")["ready"]
+    # What ends, however it does, gives the directory back.
+    assert first.stop(signal.SIGKILL) == -signal.SIGKILL
+    first.start()
+
+
+def test_the_lock_is_not_held_by_what_a_daemon_forks(tmp_path: Path) -> None:
+    assert isinstance(begin(str(tmp_path), NOW), Life)
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if isinstance(begin(str(tmp_path), NOW), Taken) else 1)
+    assert os.waitpid(child, 0)[1] == 0
+
+
+def test_a_daemon_that_dies_within_seconds_again_and_again_is_told_by_the_next(cleanup: ExitStack) -> None:
+    daemon = Running(NOTHING)
+    cleanup.callback(daemon.close)
+    for _ in range(TOO_MANY):
+        daemon.start()
+        daemon.stop(signal.SIGKILL)
+    daemon.start()
+    assert daemon.findings("certvigil") == {"daemon_unstable"}
+    assert daemon.stop() == 0
+    # One that was asked to end did not die: there is one short life less.
+    starts = json.loads(Path(daemon.state, "starts.json").read_text())
+    assert len(starts) == TOO_MANY
+    assert all(time.time() - each < 120 for each in starts)
+
+
+def test_a_port_in_use_is_called_that_and_by_whom() -> None:
+    (holding,) = listen_tcp("127.0.0.1:0")
+    with holding:
+        port = holding.getsockname()[1]
+        with pytest.raises(ListenError) as raised:
+            listen_tcp(f"127.0.0.1:{port}")
+    comm = Path("/proc/self/comm").read_text().strip()
+    assert str(raised.value) == f"127.0.0.1:{port} is in use by {comm}, process {os.getpid()}"
