@@ -97,6 +97,8 @@ class Ended:
     """SHA-256 of the certificate that was to be served."""
     accepted: frozenset[tuple[str, str]] = frozenset()
     """Each client and the endpoint that it accepted when it was validated."""
+    handed: bool = False
+    """A person handed the candidate over: it was in no inbox."""
 
 
 @dataclass(slots=True)
@@ -110,7 +112,7 @@ class Account:
     unfinished: dict[str, Record] = field(default_factory=dict)
     """The beginning of each transaction that neither closed nor froze, by its name, oldest first."""
     proposals: dict[str, Proposal] = field(default_factory=dict)
-    """By hash, approved or not: those that were neither rejected, nor begun, nor followed by a newer one."""
+    """By hash, approved or not: those that were neither rejected, withdrawn, begun, nor followed by a newer one."""
     approved: dict[str, Word] = field(default_factory=dict)
     """By hash: those that were not carried out yet."""
     rejected: dict[str, Word] = field(default_factory=dict)
@@ -118,6 +120,10 @@ class Account:
     """What ended last, by component."""
     recent: dict[str, deque[Ended]] = field(default_factory=dict)
     """What ended lately, by component, oldest first."""
+    thawed: dict[str, float] = field(default_factory=dict)
+    """Unix time at which an operator last said that a component is right, by component."""
+    unneeded: dict[str, tuple[float, str]] = field(default_factory=dict)
+    """When a candidate was last taken out of an inbox unused, and why, by component."""
     _begun: dict[str, Record] = field(default_factory=dict)
     _accepted: dict[str, frozenset[tuple[str, str]]] = field(default_factory=dict)
 
@@ -146,6 +152,11 @@ class Account:
                 self.quarantined[str(record.data["candidate"])] = str(record.data.get("reason", ""))
             case Event.RELEASED:
                 self.quarantined.pop(str(record.data["candidate"]), None)
+            case Event.WITHDRAWN:
+                self.proposals.pop(str(record.data["hash"]), None)
+            case Event.UNNEEDED:
+                for component in record.data["components"]:
+                    self.unneeded[str(component)] = (record.at, str(record.data.get("reason", "")))
             case Event.PROPOSED | Event.APPROVED | Event.REJECTED:
                 self._word(record)
         return self._ended(record) if record.event in _OUTCOMES else None
@@ -162,6 +173,7 @@ class Account:
                 self.frozen[component] = str(record.data.get("reason", ""))
             else:
                 self.frozen.pop(component, None)
+                self.thawed[component] = record.at
         if record.event is Event.FROZEN:
             self.unfinished.pop(record.transaction, None)
 
@@ -212,6 +224,7 @@ class Account:
             str(begun.get("candidate", "")),
             str(begun.get("leaf", "")),
             self._accepted.get(record.transaction, frozenset()),
+            bool(begun.get("handed")),
         )
         for component in ended.components:
             self.last[component] = ended

@@ -53,6 +53,8 @@ class Ground(StrEnum):
     """A person said no."""
     FROZEN = "frozen"
     """Nothing is done to the component until an operator says so."""
+    CONTESTED = "contested"
+    """Somebody else changes the files, too: a person is asked first."""
     UNUSABLE = "unusable"
     """What is on disk makes no candidate."""
     PATH_SHARED = "path_shared"

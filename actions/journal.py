@@ -48,6 +48,10 @@ class Event(StrEnum):
     """A transaction that was asked for did not begin."""
     PROPOSED = "proposed"
     """A plan waits for approval."""
+    WITHDRAWN = "withdrawn"
+    """A plan that waited is no longer wanted: its cause, or its candidate, is gone."""
+    UNNEEDED = "unneeded"
+    """A candidate was taken out of an inbox, since it is what is installed."""
     APPROVED = "approved"
     REJECTED = "rejected"
 

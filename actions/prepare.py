@@ -16,6 +16,7 @@ from actions.backup import state_of
 from actions.candidate import Candidate, Candidates, Given, NoCandidate, Offered, PrivateKey, read_candidate
 from actions.choice import Choice, choose
 from actions.complete import complete
+from actions.contest import OnDisk
 from actions.ending import Ground
 from actions.keystore import loss
 from actions.plan import Change, FileState, Kind, Order, Plan, Serving, candidate_of
@@ -268,29 +269,47 @@ def plan_activation(
 
 
 def plan_rollback(
-    site: Site, content: Mapping[str, bytes], reader: Reader, now: float, losses: Collection[str] = ()
+    sites: Sequence[Site], content: Mapping[str, bytes], reader: Reader, now: float, losses: Collection[str] = ()
 ) -> Prepared | Refused:
-    """Return the order that gives `site` the files of a backup set back, byte for byte, at Unix time `now`.
+    """Return the order that gives all `sites` the files of a backup set back, byte for byte, at Unix time `now`.
 
     `content` is by path, links followed. What was good enough before is held to what a candidate is held to all the
     same, but for how long it lasts.
     """
-    disk = _read_all([replace(site, allow_shorter=True)], reader)
+    disk = _read_all([replace(site, allow_shorter=True) for site in sites], reader)
     if isinstance(disk, Refused):
         return disk
-    ((lenient, files),) = disk
-    missing = [file.given for file in files.values() if file.path not in content]
+    missing = [file.given for _, files in disk for file in files.values() if file.path not in content]
     if missing:
         detail = f"the backup set does not hold {printable(', '.join(missing))}"
         return Refused((Objection(Ground.UNREADABLE, detail),))
-    old = {role: content[file.path] for role, file in files.items()}
-    if old == _held(files):
+    proposals: list[_Proposal] = []
+    objections: list[Objection] = []
+    for site, files in disk:
+        old = {role: content[file.path] for role, file in files.items()}
+        if old == _held(files):
+            continue
+        made = read_candidate([Given(file.given, old[role]) for role, file in files.items()], _password(files))
+        if isinstance(made, NoCandidate):
+            objections.append(Objection(Ground.UNUSABLE, f"{site.component.name}: {made.detail}"))
+        else:
+            as_it_was = replace(made, put_right=())
+            proposals.append(_Proposal(site, as_it_was, files, old, Choice(as_it_was)))
+    if objections:
+        return Refused(tuple(objections))
+    if not proposals:
         return Refused((Objection(Ground.NOTHING_TO_DO, "the files are those of the backup set already"),))
-    made = read_candidate([Given(file.given, old[role]) for role, file in files.items()], _password(files))
-    if isinstance(made, NoCandidate):
-        return Refused((Objection(Ground.UNUSABLE, f"{site.component.name}: {made.detail}"),))
-    as_it_was = replace(made, put_right=())
-    return _conclude(Kind.ROLLBACK, [_Proposal(lenient, as_it_was, files, old, Choice(as_it_was))], reader, now, losses)
+    return _conclude(Kind.ROLLBACK, proposals, reader, now, losses)
+
+
+def set_on_disk(component: Component, reader: Reader) -> tuple[OnDisk, float]:
+    """Return what a component has on disk, and the Unix time at which one of its files last changed; raises OSError."""
+    files = {role: _read(role, component.artefacts, reader) for role in component.artefacts.files}
+    there = [each.path for each in files.values() if each.state is not None]
+    changed = max((reader.stat(each).st_ctime for each in there), default=0.0)
+    chain = tuple(each.sha256 for each in presented_by(_held(files), _password(files)))
+    digests = {each.path: each.state.sha256 if each.state is not None else "" for each in files.values()}
+    return OnDisk(digests, frozenset({chain} if chain else ())), changed
 
 
 def keys_at_hand(component: Component, reader: Reader) -> tuple[PrivateKey, ...]:

@@ -31,7 +31,7 @@ def recover(setting: Setting, *, live: bool = True) -> tuple[Ending, ...]:
 
 
 def thaw(setting: Setting, component: str) -> Busy | None:
-    """Take an operator's word that a frozen component is right; removes what was kept beside its files.
+    """Take an operator's word that a component is right; removes what was kept beside the files of a frozen one.
 
     Raises JournalError, OSError.
     """
@@ -41,6 +41,9 @@ def thaw(setting: Setting, component: str) -> Busy | None:
     try:
         records = tuple(setting.journal.records())
         still = frozen(records)
+        if component not in still:
+            # What is decided of it starts afresh, too: who reverts whom, and what failed.
+            _note_thawed(setting, component)
         for record in records if component in still else ():
             if record.event is not Event.FROZEN or component not in record.data["components"]:
                 continue
@@ -53,6 +56,12 @@ def thaw(setting: Setting, component: str) -> Busy | None:
     finally:
         locks.release()
     return None
+
+
+def _note_thawed(setting: Setting, component: str) -> None:
+    record = Record(setting.world.now(), "", Event.THAWED, {"components": [component], **setting.asked})
+    setting.journal.append(record)
+    setting.told(record)
 
 
 def _recover(setting: Setting, name: str, *, live: bool) -> Ending | None:

@@ -89,6 +89,7 @@ class Code(StrEnum):
     APPROVAL_PENDING = "approval_pending"
     ACTION_FAILED = "action_failed"
     COMPONENT_FROZEN = "component_frozen"
+    REVERTED_BY_ANOTHER = "reverted_by_another"
     # self
     CLOCK_SUSPECT = "clock_suspect"
     DATABASE_DEGRADED = "database_degraded"
@@ -134,6 +135,7 @@ _WARNING: Final = frozenset(
         Code.CANDIDATE_REFUSED,
         Code.APPROVAL_PENDING,
         Code.ACTION_FAILED,
+        Code.REVERTED_BY_ANOTHER,
         Code.CLOCK_SUSPECT,
         Code.INBOX_UNSAFE,
         Code.DATABASE_DEGRADED,

@@ -22,6 +22,8 @@ class Done:
     candidate: Candidate | None = None
     approvals: tuple[Approval, ...] = ()
     held: str = ""
+    contested: str = ""
+    renewed: bool = False
 
 
 _NOTHING: Final = Done()
@@ -75,6 +77,8 @@ def _component(component: Component, known: Sequence[Known], config: Config, now
         approvals=done.approvals,
         allowed_issuers=bool(component.allowed_issuers),
         held=done.held,
+        contested=done.contested,
+        renewed=done.renewed,
     )
 
 
@@ -84,7 +88,8 @@ def _findings(known: Iterable[Known], config: Config, now: float) -> Iterator[Fo
         for raised in each.findings.values():
             finding = raised.finding
             if (each.target, finding.code) not in waived:
-                yield Found(each.target, finding.code, finding.severity, raised.since, finding.subject)
+                live = each.kind is TargetKind.ENDPOINT
+                yield Found(each.target, finding.code, finding.severity, raised.since, finding.subject, live)
 
 
 def _edges(known: Iterable[Known], config: Config) -> Iterator[Accepts]:

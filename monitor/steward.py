@@ -56,8 +56,8 @@ _PENDING: Final = frozenset(
     {Standing.ACT, Standing.AWAIT_APPROVAL, Standing.AWAIT_WINDOW, Standing.AWAIT_RETRY, Standing.PLAN}
 )
 _NONE_YET: Final = frozenset({Ground.EMPTY_INBOX, Ground.NOTHING_TO_DO})
-
-
+_WANTED: Final = _PENDING | {Standing.HELD, Standing.OBSERVE}
+"""While such a decision stands, a plan that waits for it is offered on."""
 _NEWS: Final = frozenset({Step.APPROVED, Step.REJECTED, Step.THAWED, Step.RELEASED})
 """Records after which an answer of the actor may be another."""
 
@@ -75,6 +75,8 @@ class Offer:
     not_after: float | None = None
     objections: tuple[tuple[str, str], ...] = ()
     """Ground and detail of each thing that is wrong."""
+    remarks: tuple[str, ...] = ()
+    """What else is to be said of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +96,12 @@ class Charge:
     frozen: str | None
     """Why."""
     last: Ended | None
+    contested: str = ""
+    """How somebody else undoes what is done; empty where nobody does."""
+    settled: bool = False
+    """What went wrong last is no concern any more."""
+    notes: tuple[str, ...] = ()
+    """What else is worth knowing: sentences, printable."""
 
 
 def actions_of(component: str) -> str:
@@ -122,13 +130,19 @@ class Steward:
     clock: str | None = None
     """Why the actor does not believe the clock; None where it does."""
     _offers: dict[str, Offer] = field(default_factory=dict)
+    _contests: dict[str, tuple[str, bool]] = field(default_factory=dict)
+    """How somebody else undoes what is done to a component, and whether a candidate came since, by component."""
+    _on_disk: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """What each component's files presented when the actor was last asked about it."""
+    _doubted: set[str] = field(default_factory=set)
+    """Plans that wait though no decision calls for them, of which the actor was told."""
     _plans: dict[str, str] = field(default_factory=dict)
     """The hash of the plan that was proposed, by the case of the decision that it is for."""
     _attempts: dict[str, deque[Attempt]] = field(default_factory=dict)
     """What was tried and not even begun, by component."""
     _orders: asyncio.Queue[Decision] = field(default_factory=lambda: asyncio.Queue(MOST_ORDERS))
-    _acting: str = ""
-    """The component to which something is being done; empty for none."""
+    _acting: tuple[str, ...] = ()
+    """The components to which something is being done."""
     _agenda: Agenda = field(default_factory=Agenda)
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
     _connection: asyncio.StreamWriter | None = None
@@ -159,8 +173,9 @@ class Steward:
         for known in tuple(self.beliefs.known.values()):
             if known.kind is TargetKind.COMPONENT and known.component not in self.components:
                 self.beliefs.remove(known.target, time.time())
-        for name in self._offers.keys() - self.components.keys():
-            del self._offers[name]
+        for name in (self._offers.keys() | self._contests.keys()) - self.components.keys():
+            self._offers.pop(name, None)
+            self._contests.pop(name, None)
             self._agenda.forget(name)
         if self._connection is not None and self.config.settings.actor.socket != self._followed:
             self._connection.close()
@@ -170,11 +185,17 @@ class Steward:
         """Return what decisions about a component rest on beside its targets."""
         if name not in self.components:
             return Done()
+        self._notice_files(name)
         offer = self._offers.get(name, Offer())
-        recent = (_attempt(each) for each in self.account.recent.get(name, ()) if each.outcome is not Outcome.REFUSED)
+        recent = (
+            _attempt(each, undoable=all(self.account.last.get(one) is each for one in each.components))
+            for each in self.account.recent.get(name, ())
+            if each.outcome is not Outcome.REFUSED
+        )
         attempts = sorted((*recent, *self._attempts.get(name, ())), key=lambda each: each.ended)
         candidate = Candidate(offer.candidate, offer.since, "", offer.not_after) if offer.candidate else None
-        return Done(tuple(attempts), candidate, tuple(self._approvals()), self._held(name))
+        contested, renewed = self._contests.get(name, ("", False))
+        return Done(tuple(attempts), candidate, tuple(self._approvals()), self._held(name), contested, renewed)
 
     def _held(self, name: str) -> str:
         if self.actor is not None:
@@ -183,7 +204,7 @@ class Steward:
             return f"the clock is not to be believed: {self.clock}"
         if name in self.account.frozen:
             return f"it is frozen: {printable(self.account.frozen[name])}"
-        if name == self._acting:
+        if name in self._acting:
             return "a transaction of it is under way"
         unseen = [each.target for each in self.beliefs.known.values() if each.component == name and not each.last_look]
         return f"{printable(unseen[0])} was not looked at yet" if unseen else ""
@@ -207,18 +228,41 @@ class Steward:
         decision = next((each for each in self.decisions_of(name) if not isinstance(each.action, Notify)), None)
         plan = self._plans.get(decision.case, "") if decision is not None else ""
         approved = self.account.approved.get(plan)
+        offer, last = self._offers.get(name, Offer()), self.account.last.get(name)
         return Charge(
             name,
             component.mode,
             self._state(name, component, decision),
             self._inbox(name),
-            self._offers.get(name, Offer()),
+            offer,
             decision,
             plan,
             approved.until if approved is not None and now < approved.until else None,
             self.account.frozen.get(name),
-            self.account.last.get(name),
+            last,
+            self._contests.get(name, ("", False))[0],
+            last is not None and self._is_settled(name, last),
+            (*offer.remarks, *self._unneeded(name, offer, last)),
         )
+
+    def _is_settled(self, name: str, last: Ended) -> bool:
+        """Whether what went wrong last is no concern any more: its candidate is gone, or an operator said so."""
+        if self.account.thawed.get(name, 0.0) >= last.at:
+            return True
+        offer = self._offers.get(name)
+        untouched = last.outcome in {Outcome.REFUSED, Outcome.ROLLED_BACK}
+        if last.kind is not Kind.REPLACE or last.handed or not untouched or offer is None:
+            return False
+        if offer.objections and not offer.candidate:
+            # It may be the same.
+            return False
+        return offer.candidate != last.candidate if last.candidate else offer.plan != last.plan
+
+    def _unneeded(self, name: str, offer: Offer, last: Ended | None) -> Iterator[str]:
+        """Yield that a candidate was what is installed, until something else is done or brought."""
+        at, why = self.account.unneeded.get(name, (0.0, ""))
+        if why and not offer.candidate and not offer.objections and (last is None or last.at < at):
+            yield f"{moment(int(at))}: {printable(why)}"
 
     def _state(self, name: str, component: Component, decision: Decision | None) -> ComponentState:
         if name in self.account.frozen:
@@ -301,6 +345,7 @@ class Steward:
                 now = time.monotonic()
                 for name, _ in tuple(self._agenda.take(now)):
                     await self._consider(name)
+                await self._withdraw()
                 self._say(time.time())
                 due = self._agenda.next()
                 with suppress(TimeoutError):
@@ -316,6 +361,34 @@ class Steward:
             if self._inbox(name) in places:
                 self._agenda.schedule(name, time.monotonic() + SETTLE)
         self._wake.set()
+
+    def _notice_files(self, name: str) -> None:
+        """Have the actor asked about a component whose files present something else: somebody may have reverted it."""
+        presented = self._presented(name)
+        if self._on_disk.setdefault(name, presented) != presented:
+            self._on_disk[name] = presented
+            self._agenda.hasten(name, time.monotonic())
+            self._wake.set()
+
+    def _presented(self, name: str) -> tuple[str, ...]:
+        files = (
+            each for each in self.beliefs.known.values() if each.component == name and each.kind is TargetKind.FILE
+        )
+        return tuple(one.sha256 for each in files for one in each.presented)
+
+    async def _withdraw(self) -> None:
+        """Have the actor look again at plans that no decision calls for: it withdraws those whose cause is gone."""
+        if self.actor is not None:
+            return
+        for plan, proposal in tuple(self.account.proposals.items()):
+            wish = proposal.wish
+            standing = [each for name in wish.components for each in self.decisions_of(name)]
+            if any(_calls_for(each, wish.kind) for each in standing):
+                self._doubted.discard(plan)
+            elif plan not in self._doubted and self.components.keys() >= set(wish.components):
+                self._doubted.add(plan)
+                await self._ask(Request(Verb.PROPOSE, wish))
+        self._doubted &= self.account.proposals.keys()
 
     def _consider_all(self) -> None:
         for name in self.components:
@@ -339,6 +412,7 @@ class Steward:
             answer = await self._ask(Request(Verb.PLAN, Wish(Kind.REPLACE, (name,))))
             if answer is None:
                 return
+            self._heed(name, answer)
             offer = self._offers[name] = _offer(answer, before, time.time())
             if offer.objections != before.objections:
                 for ground, detail in offer.objections:
@@ -351,6 +425,19 @@ class Steward:
                 # Once more, since what would be done may be another plan by now.
                 self.order(each)
         self.touch(name)
+
+    def _heed(self, name: str, answer: Document) -> None:
+        """Note what the actor says of who else changes a component, where it says anything."""
+        if not answer.keys() & {"plan", "refused"}:
+            return
+        found = answer.get("contested", {}).get(name)
+        if found is None:
+            self._contests.pop(name, None)
+            return
+        told = (str(found["sentence"]), bool(found["renewed"]))
+        if self._contests.get(name) != told:
+            log.warning("%s: %s", name, printable(told[0]))
+        self._contests[name] = told
 
     async def word(self, verb: Verb, plan: str, by: str, why: str) -> Document | str:
         """Have the actor note what `by` says of a plan; return its answer, or why it takes none."""
@@ -379,7 +466,7 @@ class Steward:
                 log.exception("what was decided could not be done, for no reason that was foreseen")
                 self._fail(decision, "certvigil itself failed")
             finally:
-                self._acting = ""
+                self._acting = ()
             self.touch(decision.subject)
             self._say(time.time())
 
@@ -389,18 +476,23 @@ class Steward:
             # Noted, so that it is decided anew should it come to stand again.
             self._fail(decision, "it waited for its turn, and was no longer to be done")
             return
-        wish = _wish(decision)
+        wish = self._wish(decision)
         propose = decision.standing is Standing.AWAIT_APPROVAL
         plan = self._plans.get(decision.case, "")
         if decision.standing is not Standing.ACT or plan not in self.account.approved:
             answer = await self._ask(Request(Verb.PROPOSE if propose else Verb.PLAN, wish))
+            if answer is not None:
+                self._heed(name, answer)
             if answer is None or "plan" not in answer:
                 self._fail(decision, _why_not(answer))
+                return
+            if (why := self._contests.get(name, ("", False))[0]) and not _may_go_on(decision, answer, name):
+                self._fail(decision, why)
                 return
             plan = self._plans[decision.case] = str(answer["plan"]["hash"])
         if decision.standing is not Standing.ACT:
             return
-        self._acting = name
+        self._acting = wish.components
         why = "; ".join(each.because for each in decision.reasons)
         log.info("having %s carried out: %s of %s", plan[:16], wish.kind, name)
         answer = await self._ask(
@@ -411,6 +503,16 @@ class Steward:
             self._plans.pop(decision.case, None)
         if answer is None or not answer.get("endings") or answer["endings"][-1]["outcome"] == Outcome.REFUSED:
             self._fail(decision, _why_not(answer))
+
+    def _wish(self, decision: Decision) -> Wish:
+        """Return what to ask the actor for."""
+        kind = kind_of_decision(decision)
+        if kind is not Kind.ROLLBACK:
+            return Wish(kind, (decision.subject,))
+        # The set that a transaction put aside bears its name; what was replaced as one is undone as one.
+        recent = self.account.recent.get(decision.subject, ())
+        undone = next((each for each in recent if each.transaction == decision.what), None)
+        return Wish(kind, undone.components if undone is not None else (decision.subject,), decision.what)
 
     def _fail(self, decision: Decision, why: str) -> None:
         """Note an attempt that was not even begun."""
@@ -489,13 +591,20 @@ def kind_of_decision(decision: Decision) -> Kind:
     return kind_of(decision.action)
 
 
-def _wish(decision: Decision) -> Wish:
-    kind = kind_of_decision(decision)
-    # The set that a transaction put aside bears its name.
-    return Wish(kind, (decision.subject,), decision.what if kind is Kind.ROLLBACK else "")
+def _calls_for(decision: Decision, kind: Kind) -> bool:
+    """Whether a plan of that kind may still be wanted."""
+    return (
+        not isinstance(decision.action, Notify) and kind_of_decision(decision) is kind and decision.standing in _WANTED
+    )
 
 
-def _attempt(ended: Ended) -> Attempt:
+def _may_go_on(decision: Decision, answer: Document, name: str) -> bool:
+    """Whether a decision is about a candidate that came after somebody else had undone what was done before."""
+    renewed = bool(answer.get("contested", {}).get(name, {}).get("renewed"))
+    return renewed and kind_of_decision(decision) is Kind.REPLACE
+
+
+def _attempt(ended: Ended, *, undoable: bool) -> Attempt:
     match ended.kind:
         case Kind.REPLACE:
             what = ended.candidate
@@ -512,6 +621,7 @@ def _attempt(ended: Ended) -> Attempt:
         ended.transaction,
         ended.leaf,
         ended.accepted,
+        undoable,
     )
 
 
@@ -528,7 +638,7 @@ def _why_not(answer: Document | None) -> str:
 def _is_done(answer: Document) -> bool:
     """Whether what lies in an inbox is in place already."""
     objections = answer.get("refused", {}).get("objections", ())
-    return [each["ground"] for each in objections] == [Ground.NOTHING_TO_DO]
+    return Ground.NOTHING_TO_DO in {each["ground"] for each in objections}
 
 
 def _offer(answer: Document, before: Offer, now: float) -> Offer:
@@ -537,12 +647,12 @@ def _offer(answer: Document, before: Offer, now: float) -> Offer:
         candidate = str(plan["candidate"])
         ends = [each["after"]["not_after"] for each in plan["certificates"] if each["after"]["not_after"] is not None]
         since = before.since if before.candidate == candidate else now
-        return Offer(candidate, str(plan["hash"]), since, min(ends, default=None))
+        remarks = tuple(str(each) for each in answer.get("remarks", ()))
+        return Offer(candidate, str(plan["hash"]), since, min(ends, default=None), remarks=remarks)
     if "refused" in answer:
         objections: Sequence[Mapping[str, str]] = answer["refused"]["objections"]
-        if {each["ground"] for each in objections} <= _NONE_YET:
-            return Offer()
-        return Offer(objections=tuple((str(each["ground"]), str(each["detail"])) for each in objections))
+        wrong = [each for each in objections if each["ground"] not in _NONE_YET]
+        return Offer(objections=tuple((str(each["ground"]), str(each["detail"])) for each in wrong))
     return Offer(objections=(("cannot", _why_not(answer)),))
 
 
@@ -551,8 +661,10 @@ def _findings(charge: Charge) -> Iterator[Finding]:
     if charge.frozen is not None:
         cure = f"once it is right, `certvigil recover --thaw {name}` says so"
         yield finding(Code.COMPONENT_FROZEN, f"{printable(charge.frozen)}; nothing more is done to it: {cure}")
-    if charge.last is not None and (what := _went_wrong(charge.last)) is not None:
-        yield finding(Code.ACTION_FAILED, what)
+    if charge.contested:
+        yield finding(Code.REVERTED_BY_ANOTHER, printable(charge.contested))
+    if charge.last is not None and not charge.settled and (what := _went_wrong(charge.last)) is not None:
+        yield finding(Code.ACTION_FAILED, f"{what}; {_how_to_settle(charge, charge.last)}")
     for number, (ground, detail) in enumerate(charge.offer.objections):
         code = Code.INBOX_UNSAFE if ground == Ground.INBOX_UNSAFE else Code.CANDIDATE_REFUSED
         yield finding(code, f"{ground}: {detail}", str(number) if number else "")
@@ -565,6 +677,16 @@ def _findings(charge: Charge) -> Iterator[Finding]:
     elif charge.decision.standing is Standing.PLAN:
         what = f"`certvigil {kind} {name} --plan {charge.plan}` carries it out"
         yield finding(Code.APPROVAL_PENDING, f"the plan {plan} is ready: {what}")
+
+
+def _how_to_settle(charge: Charge, last: Ended) -> str:
+    """Say how this finding goes away."""
+    if last.outcome is Outcome.FROZEN:
+        return "it stands until the component is thawed"
+    known = f"`certvigil recover --thaw {charge.name}` says that it is known"
+    if last.kind is Kind.REPLACE and not last.handed and last.outcome is not Outcome.FAILED_FORWARD:
+        return f"another candidate clears this, and so does an empty inbox {printable(charge.inbox)}; or {known}"
+    return f"the next change that holds clears this; or {known}"
 
 
 def _went_wrong(last: Ended) -> str | None:

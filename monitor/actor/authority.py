@@ -100,18 +100,21 @@ def objection(role: Role, request: Request, config: Config, account: Account, no
         return None
     if request.verb is not Verb.CARRY_OUT or request.wish is None:
         return f"the daemon may not ask for '{request.verb}': that is for an operator"
-    if not request.plan or len(request.wish.components) != 1:
-        return "the daemon must name the plan that it asks for, and one component"
-    (name,) = request.wish.components
-    component = config.components[name]
-    if component.mode is Mode.OBSERVE:
-        return f"{name} is only observed"
+    names = request.wish.components
+    if not request.plan or (len(names) != 1 and not all(_undoes(request.wish, name, account) for name in names)):
+        return "the daemon must name the plan that it asks for, and one component, or all that it undoes as one"
+    components = [config.components[name] for name in names]
+    for component in components:
+        if component.mode is Mode.OBSERVE:
+            return f"{component.name} is only observed"
     if request.plan in account.rejected:
         return f"this plan was rejected by {account.rejected[request.plan].by}"
-    if approved(request, account, now) or _unattended(config, component, request.wish, account):
+    if approved(request, account, now) or all(_unattended(config, each, request.wish, account) for each in components):
         return None
     expired = ", whose approval has expired" if request.plan in account.approved else ""
-    return f"{request.wish.kind} of {name} is not for the daemon alone, and this plan{expired} is not approved"
+    return (
+        f"{request.wish.kind} of {', '.join(names)} is not for the daemon alone, and this plan{expired} is not approved"
+    )
 
 
 def approved(request: Request, account: Account, now: float) -> bool:
@@ -123,13 +126,22 @@ def approved(request: Request, account: Account, now: float) -> bool:
 def _unattended(config: Config, component: Component, wish: Wish, account: Account) -> bool:
     """Whether the daemon may have that done without a person: only it knows the facts, but not by whose leave it acts.
 
-    It loses no client on purpose, and what it undoes is the last replacement, once.
+    It loses no client on purpose, and what it undoes is the last replacement, once, of every component that it was of.
     """
-    if wish.losses:
+    if wish.losses or (wish.kind is Kind.ROLLBACK and not _undoes(wish, component.name, account)):
         return False
-    last = account.last.get(component.name)
-    undone = last and (last.kind, last.outcome, last.transaction) == (Kind.REPLACE, Outcome.COMMITTED, wish.backup_set)
-    return (wish.kind is not Kind.ROLLBACK or bool(undone)) and bool(_leave(config, component, wish.kind))
+    return bool(_leave(config, component, wish.kind))
+
+
+def _undoes(wish: Wish, name: str, account: Account) -> bool:
+    """Whether that undoes the last thing done to a component, a replacement, with all that was replaced as one."""
+    last = account.last.get(name)
+    return (
+        wish.kind is Kind.ROLLBACK
+        and last is not None
+        and (last.kind, last.outcome, last.transaction) == (Kind.REPLACE, Outcome.COMMITTED, wish.backup_set)
+        and set(last.components) == set(wish.components)
+    )
 
 
 def _leave(config: Config, component: Component, kind: Kind) -> tuple[Policy, ...]:

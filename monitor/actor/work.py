@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass, field, replace
+from contextlib import suppress
+from dataclasses import KW_ONLY, asdict, dataclass, field, replace
+from typing import Final
 
 from actions import backup
 from actions.account import Account, Wish
@@ -21,11 +23,14 @@ from actions.transaction import transact
 from config.model import Config
 from config.text import printable
 from monitor.actor.authority import issuers_of
+from monitor.actor.contested import changed_since, contested
 from monitor.actor.documents import cannot, endings_document, made_document, set_document
 from monitor.actor.request import Document, Request, Verb
 from monitor.actor.workbench import Workbench
 
 DEFAULT_SET = "default"
+_GONE: Final = frozenset({Ground.NOTHING_TO_DO, Ground.EMPTY_INBOX})
+"""Grounds by which a plan that waits is no longer wanted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +66,7 @@ class Work:
             return cannot(wrong)
         match request:
             case Request(verb=Verb.PLAN, wish=Wish() as wish):
-                return self._shown(self._held_back(self._make(wish, hand)[0]))
+                return {**self._shown(self._held_back(self._make(wish, hand)[0])), **self._contested(wish)}
             case Request(verb=Verb.PROPOSE, wish=Wish() as wish):
                 return self._propose(wish)
             case Request(verb=Verb.CARRY_OUT, wish=Wish() as wish):
@@ -89,13 +94,15 @@ class Work:
         if wish.kind is Kind.ACTIVATE:
             sites = [bench.site(name) for name in wish.components]
             return plan_activation(sites, bench.world, now, wish.losses), ()
-        if len(wish.components) > 1:
-            return "a rollback is of one component", ()
-        (name,) = wish.components
-        content = _content(bench, name, wish.backup_set)
-        if isinstance(content, str):
-            return content, ()
-        return plan_rollback(bench.site(name), content, bench.world, now, wish.losses), ()
+        if len(wish.components) > 1 and wish.backup_set in {"", DEFAULT_SET}:
+            return "a rollback of several components names the transaction that changed them as one", ()
+        content: dict[str, bytes] = {}
+        for name in wish.components:
+            found = _content(bench, name, wish.backup_set)
+            if isinstance(found, str):
+                return found, ()
+            content.update(found)
+        return plan_rollback([bench.site(name) for name in wish.components], content, bench.world, now, wish.losses), ()
 
     def _make_replacement(self, wish: Wish, hand: Hand | None) -> tuple[Prepared | Refused | str, tuple[Inbox, ...]]:
         bench = self.bench
@@ -125,13 +132,64 @@ class Work:
 
     def _propose(self, wish: Wish) -> Document:
         made, inboxes = self._make(wish)
-        if isinstance(made, Refused) and made.remainder is not None:
-            # As after a crash between the end of a transaction and this.
-            self._empty(inboxes, made.remainder)
+        made = self._without_what_is_so(made)
+        if isinstance(made, Refused):
+            # As after a crash between the end of a transaction and this, too.
+            self._clear_away(made, inboxes, wish)
         made = self._held_back(made)
         if isinstance(made, Prepared) and (plan := made.order.plan.hash) not in self._account().proposals:
             self._note(Event.PROPOSED, hash=plan, wish=wish.to_json(), by=self.by)
-        return self._shown(made)
+        return {**self._shown(made), **self._contested(wish)}
+
+    def _without_what_is_so(self, made: Prepared | Refused | str) -> Prepared | Refused | str:
+        """Return the plan, unless it only has a service serve what every endpoint serves already."""
+        if not isinstance(made, Prepared) or made.order.plan.kind is not Kind.ACTIVATE:
+            return made
+        plan = made.order.plan
+        chains = {each.endpoint: each.chains for each in plan.serves}
+        served = [
+            (stage.endpoint.name, tuple(each.sha256 for each in shown.chain))
+            for name in plan.components
+            for stage in self.bench.site(name).stages
+            for shown in stage.served
+        ]
+        if not served or not all(chain in chains.get(endpoint, ()) for endpoint, chain in served):
+            return made
+        return Refused((Objection(Ground.NOTHING_TO_DO, "what is on disk is served already"),), made.effects)
+
+    def _clear_away(self, refused: Refused, inboxes: Iterable[Inbox], wish: Wish) -> None:
+        """Take candidates out of the inboxes that are in place already, and withdraw plans whose cause is gone."""
+        if refused.remainder is not None and self._empty(inboxes, refused.remainder):
+            why = "the candidate in the inbox is what is installed: it was taken out, and nothing else was done"
+            self._note(Event.UNNEEDED, components=list(wish.components), by=self.by, reason=why)
+        if not {each.ground for each in refused.objections} <= _GONE:
+            return
+        for plan, proposal in tuple(self._account().proposals.items()):
+            if (proposal.wish.kind, proposal.wish.components) == (wish.kind, wish.components):
+                why = "; ".join(each.detail for each in refused.objections)
+                self._note(Event.WITHDRAWN, hash=plan, wish=wish.to_json(), by=self.by, reason=why)
+
+    def _contested(self, wish: Wish) -> Document:
+        """Return which components somebody else changes, too, as a part of an answer."""
+        records = self.bench.setting.journal.records()
+        found: Document = {}
+        for name in wish.components:
+            # Files that cannot be read are among what the plan is refused for.
+            with suppress(OSError):
+                if (verdict := contested(self.bench, records, name)) is not None:
+                    found[name] = asdict(verdict)
+        return {"contested": found} if found else {}
+
+    def _taken_care_of(self, wish: Wish) -> Refused | None:
+        """Return why that is not done without a person, since somebody else changed the files; None where it may be."""
+        records = self.bench.setting.journal.records()
+        for name in wish.components:
+            found = contested(self.bench, records, name)
+            if found is not None and not (wish.kind is Kind.REPLACE and found.renewed):
+                return Refused((Objection(Ground.CONTESTED, f"{name}: {found.sentence}"),))
+        if wish.kind is Kind.ROLLBACK and (path := changed_since(self.bench, records, wish.backup_set)) is not None:
+            return Refused((Objection(Ground.CONTESTED, f"{path} was changed by somebody else since"),))
+        return None
 
     def _held_back(self, made: Prepared | Refused | str) -> Prepared | Refused | str:
         """Return the plan, or what the journal has against it."""
@@ -161,7 +219,10 @@ class Work:
         if request.verb is Verb.REJECT:
             self._note(Event.REJECTED, hash=plan, by=self.by, reason=printable(request.why))
             return {"rejected": plan}
-        made, _ = self._make(account.proposals[plan].wish)
+        made, inboxes = self._make(account.proposals[plan].wish)
+        made = self._without_what_is_so(made)
+        if isinstance(made, Refused):
+            self._clear_away(made, inboxes, account.proposals[plan].wish)
         if not isinstance(made, Prepared):
             return self._shown(made)
         if made.order.plan.hash != plan:
@@ -171,11 +232,15 @@ class Work:
         return {"approved": plan, "until": until, **self._shown(made)}
 
     def _carry_out(self, request: Request, wish: Wish, hand: Hand | None) -> Document:
-        asked = {"by": self.by, "why": printable(request.why), "wish": wish.to_json()}
+        asked = {"by": self.by, "why": printable(request.why), "wish": wish.to_json(), "handed": hand is not None}
         setting = replace(self.bench.setting, asked=asked, told=self.told, stopping=self.stopping)
         # What a crash left comes first, or it would be mixed with this.
         endings = list(recover(setting))
         made, inboxes = self._make(wish, hand)
+        if isinstance(made, Refused) and hand is None:
+            self._clear_away(made, inboxes, wish)
+        if self.unattended and isinstance(made, Prepared):
+            made = self._taken_care_of(wish) or made
         if not isinstance(made, Prepared):
             return {**endings_document(endings), **self._shown(made)} if endings else self._shown(made)
         found = made.order.plan.hash

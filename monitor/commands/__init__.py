@@ -192,7 +192,8 @@ def replace(
 ) -> None:
     """Replace the certificate of components in a transaction: verified live, undone by itself where it does not hold.
 
-    Exits with 0 committed, 1 refused (nothing was touched), 2 undone or failed forward, 3 frozen, 4 unusable.
+    Exits with 0 committed, or nothing to do, 1 refused (nothing was touched), 2 undone or failed forward, 3 frozen, 4
+    unusable.
     """
     from monitor.commands.act import Options
     from monitor.commands.act import replace as act
@@ -250,12 +251,17 @@ def reset_to_default(
 
 
 @app.command()
-def approve(plan: Waiting, config: ConfigPath = DEFAULT_CONFIG, as_json: Json = False) -> None:
+def approve(
+    plan: Waiting,
+    wait: Annotated[bool, typer.Option("--wait", help="Return once it was carried out; exit like `replace`.")] = False,
+    config: ConfigPath = DEFAULT_CONFIG,
+    as_json: Json = False,
+) -> None:
     """Have a plan that waits carried out: exactly this one, for as long as approvals hold."""
     from monitor.commands.act import Options
     from monitor.commands.act import approve as act
 
-    raise typer.Exit(act(plan, Options(config, as_json=as_json)))
+    raise typer.Exit(act(plan, Options(config, as_json=as_json), wait=wait))
 
 
 @app.command()

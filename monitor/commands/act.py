@@ -8,12 +8,12 @@ import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import IO, Any, Final
 
 from actions.account import Wish
 from actions.backup import BackupError
 from actions.candidate import Given
-from actions.ending import Outcome
+from actions.ending import Ground, Outcome
 from actions.journal import Event, JournalError, Record
 from actions.plan import Kind
 from actions.prepare import read_password
@@ -28,6 +28,7 @@ from monitor.actor.workbench import workbench
 from monitor.commands.check import iso
 from monitor.commands.config import loaded
 from monitor.commands.screen import Screen
+from monitor.commands.wait import wait_for_end
 from monitor.surroundings import read_surroundings
 from probes.judge.time import moment
 
@@ -99,9 +100,9 @@ def reset_to_default(component: str, losses: Sequence[str], options: Options) ->
     return rollback(component, DEFAULT_SET, losses, options)
 
 
-def approve(plan: str, options: Options) -> int:
-    """Have the plan whose hash begins with `plan` carried out."""
-    return _perform(Request(Verb.APPROVE, plan=plan), options)
+def approve(plan: str, options: Options, *, wait: bool = False) -> int:
+    """Have the plan whose hash begins with `plan` carried out; with `wait`, return once it ended, and by how it did."""
+    return _perform(Request(Verb.APPROVE, plan=plan), options, wait=wait)
 
 
 def reject(plan: str, why: str, options: Options) -> int:
@@ -124,13 +125,18 @@ def _act(wish: Wish, options: Options, hand: Hand | None = None) -> int:
     return _perform(Request(verb, wish, options.bound_to), options, hand)
 
 
-def _perform(request: Request, options: Options, hand: Hand | None = None, *, live: bool = True) -> int:
+def _perform(
+    request: Request, options: Options, hand: Hand | None = None, *, live: bool = True, wait: bool = False
+) -> int:
     config = loaded(options.config)
     if config is None:
         return _UNUSABLE
-    progress = _Progress(shown=(options.steps or sys.stdout.isatty()) and not options.as_json)
+    progress = _Progress(_where(options))
     try:
         document = _answer(config, request, hand, progress, live=live)
+        if wait and "approved" in document:
+            progress.say("approved: waiting until the daemon has it carried out")
+            document |= wait_for_end(config.settings.actor.socket, document, progress.hear)
     except (JournalError, BackupError) as error:
         return _cannot(str(error))
     except OSError as error:
@@ -180,20 +186,37 @@ class _Told:
         return self._told
 
 
+def _where(options: Options) -> IO[str] | None:
+    """Return where steps are shown: not among what a script reads, and nowhere where it reads JSON."""
+    if options.as_json:
+        return None
+    return sys.stdout if options.steps or sys.stdout.isatty() else sys.stderr
+
+
 class _Progress:
     """Shows each step of a transaction, with the seconds since it was asked for."""
 
-    def __init__(self, *, shown: bool) -> None:
+    def __init__(self, where: IO[str] | None) -> None:
+        """Show them on `where`; nowhere for None."""
         self.begun = False
-        self._shown = shown
+        """Whether whoever reads what comes after has watched the steps."""
+        self._where = where
         self._started = time.monotonic()
 
     def hear(self, step: Mapping[str, Any]) -> None:
         """Take in one step."""
-        text = _STEPS.get(step["event"])
-        if self._shown and text is not None:
-            self.begun = True
-            Screen().say(f"  {time.monotonic() - self._started:6.2f} s  {text}", "dim")
+        if (text := _STEPS.get(step["event"])) is not None:
+            self.begun = self._where is sys.stdout
+            self.say(text)
+
+    def say(self, text: str) -> None:
+        """Show a line of one's own."""
+        line = f"  {time.monotonic() - self._started:6.2f} s  {text}"
+        if self._where is sys.stdout:
+            Screen().say(line, "dim")
+        elif self._where is not None:
+            self._where.write(f"{line}\n")
+            self._where.flush()
 
 
 def _hand(paths: Sequence[str], password_file: str | None) -> Hand | str:
@@ -210,12 +233,19 @@ def _exit_code(document: Document) -> int:
     if "cannot" in document:
         return _UNUSABLE
     if "refused" in document:
+        return 0 if _is_so(document) else EXIT_CODE[Outcome.REFUSED]
+    if "expired" in document:
         return EXIT_CODE[Outcome.REFUSED]
     endings = document.get("endings", ())
     if "frozen" in document:
         # After a recovery, only what is still broken is the caller's concern.
         return EXIT_CODE[Outcome.FROZEN] if any(each["outcome"] == Outcome.FROZEN for each in endings) else 0
     return EXIT_CODE[Outcome(endings[-1]["outcome"])] if endings else 0
+
+
+def _is_so(document: Document) -> bool:
+    """Whether nothing was done because everything is as it was asked for."""
+    return {each["ground"] for each in document["refused"]["objections"]} == {Ground.NOTHING_TO_DO}
 
 
 def _show(document: Document, progress: _Progress) -> None:
@@ -225,7 +255,10 @@ def _show(document: Document, progress: _Progress) -> None:
         return
     if "refused" in document:
         for each in document["refused"]["objections"]:
-            screen.say(f"refused    {each['ground']}: {each['detail']}", "red")
+            if _is_so(document):
+                screen.say(f"unchanged  nothing to do: {each['detail']}")
+            else:
+                screen.say(f"refused    {each['ground']}: {each['detail']}", "red")
         _show_effects(screen, document["refused"]["effects"])
     # Who has watched the steps knows the plan; who only sees the end does not.
     if "plan" in document and not progress.begun:
@@ -235,6 +268,8 @@ def _show(document: Document, progress: _Progress) -> None:
         screen.say(f"{each['outcome']:<10} {each['sentence']}", "" if committed else "bold red")
         for remark in each["remarks"]:
             screen.say(f"note       {remark}", "cyan")
+    for each in document.get("contested", {}).values():
+        screen.say(f"note       {each['sentence']}", "yellow")
     _show_words(screen, document)
     if "sets" in document:
         _show_sets(screen, document["sets"])
@@ -277,6 +312,8 @@ def _show_words(screen: Screen, document: Document) -> None:
     if "approved" in document:
         until = moment(document["until"])
         screen.say(f"approved   {document['approved']}, to be carried out by the daemon until {until}", "bold")
+    if "expired" in document:
+        sys.stderr.write(f"certvigil: not carried out: {document['expired']}\n")
     if "rejected" in document:
         screen.say(f"rejected   {document['rejected']}", "bold")
     for name, why in document.get("frozen", {}).items():

@@ -95,6 +95,9 @@ def show_components(screen: Screen, no_actor: str, components: Sequence[dict[str
         ("state", "component", "mode", "what waits", "what was done last"),
         ((each["state"], each["component"], each["mode"], _waits(each), _last(each)) for each in components),
     )
+    for each in components:
+        for note in each["notes"]:
+            screen.say(f"{each['component']}: {note}", "cyan")
     if no_actor:
         screen.say(f"certvigil only observes: {no_actor}", "yellow")
 

@@ -31,7 +31,7 @@ from probes.judge.time import moment
 NEVER: Final = math.inf
 
 _GROUPS: Final = frozenset(map(str, Group))
-_WRONG_LEAF: Final = frozenset({Code.NOT_SERVED, Code.ENDPOINTS_DISAGREE, Code.HOSTNAME_MISMATCH, Code.KEY_MISMATCH})
+_WRONG_LEAF: Final = frozenset({Code.NOT_SERVED, Code.ENDPOINTS_DISAGREE, Code.HOSTNAME_MISMATCH})
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,12 +226,15 @@ def _regressions(check: Regressed, situation: Situation, now: float) -> _Span:
 
 
 def _worse(situation: Situation, replacement: Attempt, now: float) -> Iterator[tuple[float, str]]:
-    """Yield since when what is worse than it was before the replacement."""
+    """Yield since when what is worse, as clients meet it, than it was before the replacement.
+
+    A finding about files alone is no reason to undo what is served.
+    """
     for edge in situation.edges:
         if not edge.accepts and (edge.client, edge.target) in replacement.accepted:
             yield edge.since, f"{edge.client} no longer accepts {printable(edge.target)}"
     for each in situation.findings:
         broken = each.code in GROUP_MEMBERS[Group.CHAIN] and each.severity is Severity.CRITICAL
         # A look may have seen it before the transaction ended.
-        if (broken or each.code in _WRONG_LEAF) and is_later(each.since, replacement.began, now):
+        if each.live and (broken or each.code in _WRONG_LEAF) and is_later(each.since, replacement.began, now):
             yield each.since, f"{printable(each.target)}: {each.code}"

@@ -144,7 +144,8 @@ def _what(kind: Kind, situation: Situation) -> str | None:
             return situation.on_disk
         case Kind.ROLLBACK:
             replacement = watched(situation)
-            return replacement.transaction if replacement else None
+            # What was replaced as one is undone as one, or not at all.
+            return replacement.transaction if replacement and replacement.undoable else None
 
 
 def _step(case: _Case, answer: Answer) -> _Step:
@@ -156,6 +157,11 @@ def _step(case: _Case, answer: Answer) -> _Step:
         return _Step(Standing.SPENT)
     if situation.held:
         return _Step(Standing.HELD, situation.held, turn=situation.held)
+    if situation.contested and not (case.kind is Kind.REPLACE and situation.renewed):
+        # A new candidate has its turn before what somebody else wrote.
+        return (
+            _Step(Standing.SPENT) if situation.renewed else _Step(Standing.HELD, situation.contested, turn="contested")
+        )
     mode = effective_mode(case.policy, situation)
     if mode in {Mode.OBSERVE, Mode.PLAN}:
         return _Step(Standing.OBSERVE if mode is Mode.OBSERVE else Standing.PLAN)

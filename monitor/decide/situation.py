@@ -28,6 +28,8 @@ class Found:
     since: float
     """Unix time, as all times here."""
     subject: str = ""
+    live: bool = False
+    """It is of an endpoint: what clients meet, rather than what lies in a file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +117,8 @@ class Attempt:
     """SHA-256 of the leaf that was installed; empty where that is not known."""
     accepted: frozenset[tuple[str, str]] = frozenset()
     """Each client and the endpoint that it accepted once the transaction was committed."""
+    undoable: bool = True
+    """It is the last thing done to every component that it changed as one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,3 +159,7 @@ class Situation:
     """Whether the component says whose certificates may be installed."""
     held: str = ""
     """Why nothing may be started, such as that the component is frozen or the clock suspect; empty where it may."""
+    contested: str = ""
+    """How somebody else undoes what is done to it; empty where nobody does."""
+    renewed: bool = False
+    """A candidate came after that."""

@@ -306,6 +306,8 @@ class Component(Answer):
     frozen: str | None
     """Why nothing more is done to it."""
     last: LastAction | None
+    notes: Sequence[str]
+    """What else is worth knowing of its candidate, and of who else changes its files."""
 
     @classmethod
     def of(cls, charge: Charge) -> Component:
@@ -322,6 +324,7 @@ class Component(Answer):
             approved_until=_moment(charge.approved_until),
             frozen=charge.frozen,
             last=LastAction.of(charge.last) if charge.last is not None else None,
+            notes=[*([charge.contested] if charge.contested else []), *charge.notes],
         )
 
 

@@ -211,7 +211,7 @@ def test_a_keystore_that_is_missing_is_made_for_its_owner_alone(java: Java) -> N
 def test_a_rollback_gives_back_the_very_bytes_and_says_nothing_of_putting_right(java: Java) -> None:
     old = java.path.read_bytes()
     java.write(keystore(NEW))
-    rolled = plan_rollback(java.site, {str(java.path): old}, World(), NOW)
+    rolled = plan_rollback([java.site], {str(java.path): old}, World(), NOW)
     assert isinstance(rolled, Prepared)
     assert rolled.order.content == {str(java.path): old}
     assert rolled.order.plan.kind is Kind.ROLLBACK
@@ -220,7 +220,7 @@ def test_a_rollback_gives_back_the_very_bytes_and_says_nothing_of_putting_right(
 
 def test_a_rollback_to_a_keystore_of_another_password_is_refused(java: Java) -> None:
     old = keystore(OLD, b"before")
-    refused = plan_rollback(java.site, {str(java.path): old}, World(), NOW)
+    refused = plan_rollback([java.site], {str(java.path): old}, World(), NOW)
     assert isinstance(refused, Refused)
     assert [each.ground for each in refused.objections] == [Ground.UNUSABLE]
     assert "cannot be opened with this password" in refused.objections[0].detail

@@ -121,7 +121,7 @@ class Component:
 
         def plan(bench: Workbench) -> Prepared | Refused:
             content = backup.content(bench.world, bench.setting.backups, bench.backup_sets("web")[-1])
-            return plan_rollback(bench.site("web"), content, bench.world, time.time())
+            return plan_rollback([bench.site("web")], content, bench.world, time.time())
 
         return self._act(plan)
 

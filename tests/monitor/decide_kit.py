@@ -52,7 +52,7 @@ def validity(days: float = 90, left: float | None = None, sha256: str = "old") -
 
 
 def found(code: Code, since: float = NOW - HOUR, severity: Severity | None = None) -> Found:
-    return Found("web/443", code, severity or DEFAULT_SEVERITY[code], since)
+    return Found("web/443", code, severity or DEFAULT_SEVERITY[code], since, live=True)
 
 
 def has(code: Code, lasting: float = 0.0) -> HasFinding:

@@ -122,6 +122,42 @@ def test_a_candidate_in_disorder_is_replaced_verified_and_rolled_back(web: Web) 
     assert presented(web.server)[0] == web.old.der()
 
 
+def test_where_nothing_is_to_be_done_that_is_said_and_is_no_failure(web: Web) -> None:
+    options = web.candidate(fresh())
+    assert web.act("replace", "web", *options)[0] == 0
+    code, said = web.act("replace", "web", *options)
+    assert (code, "nothing to do" in said, "refused" in said) == (0, True, False), said
+    assert web.act("reset-to-default", "web")[0] == 0
+    before = web.on_disk()
+    code, said = web.act("reset-to-default", "web")
+    assert code == 0, said
+    assert "nothing to do: the files are those of the backup set already" in said
+    assert web.on_disk() == before
+
+
+def test_steps_are_shown_as_they_come_and_kept_from_what_a_script_reads(web: Web) -> None:
+    ran = certvigil("replace", "web", *web.candidate(fresh()), "--config", web.config)
+    assert ran.returncode == 0, ran.stderr
+    for step in ("copied the old files aside", "switched a file", "every endpoint serves the new chain", "committed"):
+        assert step in ran.stderr
+        assert f"s  {step}" not in ran.stdout
+    assert "plan       replace of web" in ran.stdout
+    quiet = certvigil("rollback", "web", "--json", "--config", web.config)
+    assert (quiet.returncode, quiet.stderr) == (0, "")
+    assert json.loads(quiet.stdout)["endings"][0]["outcome"] == "committed"
+
+
+def test_a_certificate_without_a_key_takes_the_installed_one_and_the_plan_says_so(web: Web) -> None:
+    renewed = ISSUING.issue(NAME, key=web.old.key)
+    file = web.directory / "renewed.pem"
+    file.write_bytes(renewed.chain_pem())
+    code, said = web.act("replace", "web", "--from", str(file), "--dry-run")
+    assert code == 0, said
+    assert "no private key was given: the installed one, to which the certificate belongs, is used again" in said
+    assert web.act("replace", "web", "--from", str(file))[0] == 0
+    assert presented(web.server)[0] == renewed.der()
+
+
 def test_an_approved_plan_is_carried_out_only_while_it_is_the_same(web: Web) -> None:
     options = web.candidate(fresh())
     code, said = web.act("replace", "web", *options, "--dry-run", "--json")
@@ -138,7 +174,8 @@ def test_a_candidate_that_a_client_would_reject_is_refused_before_anything_is_to
     stranger = Authority.root("Stranger").issue(NAME, key=new_key(KeyType.P256))
     code, said = web.act("replace", "web", *web.candidate(stranger))
     assert code == 1, said
-    assert "client_lost" in said
+    assert said.count("refused ") == 1, "the same gap is told once"
+    assert "incomplete_chain" in said
     assert web.on_disk() == before
 
 

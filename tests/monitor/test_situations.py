@@ -94,7 +94,9 @@ def test_a_target_of_its_own_is_a_situation_of_its_own_and_certvigil_itself_is_n
     itself = Known("certvigil", TargetKind.SELF, "")
     found = of([mail, itself], config())
     assert set(found) == {"mail", "web"}
-    assert found["mail"].findings == (Found("mail", Code.WEAK_KEY, finding(Code.WEAK_KEY, "").severity, NOW),)
+    assert found["mail"].findings == (
+        Found("mail", Code.WEAK_KEY, finding(Code.WEAK_KEY, "").severity, NOW, live=True),
+    )
     assert found["mail"].mode is None
 
 

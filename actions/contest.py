@@ -1,0 +1,160 @@
+"""Whether certvigil and somebody else undo each other's changes: from what was committed and what is on disk; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from actions.journal import Event, Record
+from actions.plan import Change, Plan, Serving, plan_from_json
+from config.text import printable
+from probes.judge.time import moment
+
+DAY: Final = 86_400.0
+NEAR: Final = DAY
+"""Seconds after a commit within which any other set that takes its place counts, not only one that was there before."""
+PERIOD: Final = 30 * DAY
+"""Seconds for which it is remembered that a commit was reverted."""
+ENOUGH: Final = 2
+"""Times that a commit was reverted, after which nothing more is done unattended."""
+
+Chain = tuple[str, ...]
+"""SHA-256 of each certificate that a server would present, hexadecimal."""
+
+
+@dataclass(frozen=True, slots=True)
+class OnDisk:
+    """A component's files at some time."""
+
+    files: Mapping[str, str]
+    """SHA-256 of the content, hexadecimal, by path; empty where there is no such file."""
+    chains: frozenset[Chain] = frozenset()
+    """What a server would present of them; empty where that is not known."""
+
+    def is_as(self, other: OnDisk) -> bool:
+        """Whether both say the same: by their bytes, or by the chains that are served of them."""
+        same = all(other.files.get(path, digest) == digest for path, digest in self.files.items())
+        return same or bool(self.chains & other.chains)
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """A change of a component's files that is in the journal."""
+
+    began: float
+    """Unix time."""
+    at: float
+    before: OnDisk
+    after: OnDisk
+
+
+@dataclass(frozen=True, slots=True)
+class Contest:
+    """What was put in place was taken away again by somebody else, more than once."""
+
+    times: int
+    committed: float
+    """Unix time of the last change that was reverted."""
+    paths: tuple[str, ...]
+    """The files that hold something else now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Writer:
+    """Who wrote a file, as far as that can be told."""
+
+    path: str
+    at: float
+    """Unix time of the last change of the file, its owner and mode included."""
+    owner: str = ""
+    package: str = ""
+    """To which the file belongs."""
+
+
+def history(records: Iterable[Record], component: str, endpoints: Collection[str]) -> tuple[Committed, ...]:
+    """Return what was committed to a component, oldest first, since an operator last said that it is right.
+
+    `endpoints` are its own, by name.
+    """
+    begun: dict[str, Record] = {}
+    found: list[Committed] = []
+    for record in records:
+        if record.event is Event.BEGIN:
+            begun[record.transaction] = record
+        elif record.event is Event.THAWED and component in record.data.get("components", ()):
+            found.clear()
+        elif record.event in {Event.COMMITTED, Event.FAILED_FORWARD} and record.transaction in begun:
+            begin = begun[record.transaction]
+            plan = plan_from_json(begin.data["plan"])
+            if any(each.component == component for each in plan.changes):
+                found.append(_committed(plan, component, endpoints, begin.at, record.at))
+    return tuple(found)
+
+
+def _committed(plan: Plan, component: str, endpoints: Collection[str], began: float, at: float) -> Committed:
+    changes = [each for each in plan.changes if each.component == component]
+    return Committed(
+        began,
+        at,
+        OnDisk({each.path: _before(each) for each in changes}, _chains(plan.served, endpoints)),
+        OnDisk({each.path: each.after.sha256 for each in changes}, _chains(plan.serves, endpoints)),
+    )
+
+
+def _before(change: Change) -> str:
+    return change.before.sha256 if change.before is not None else ""
+
+
+def _chains(serving: Iterable[Serving], endpoints: Collection[str]) -> frozenset[Chain]:
+    return frozenset(chain for each in serving if each.endpoint in endpoints for chain in each.chains)
+
+
+def contest(past: Sequence[Committed], now_on_disk: OnDisk, changed: float, now: float) -> Contest | None:
+    """Return that what was committed was reverted by somebody else once too often; None where it was not.
+
+    `past` is oldest first, `now_on_disk` what the files are at Unix time `now`, last changed at `changed`. A change is
+    reverted where the next one, or the disk now, shows files that were there before it, or any others within a day.
+    """
+    if not past or past[-1].after.is_as(now_on_disk):
+        return None
+    found = [*((each.before, each.began) for each in past[1:]), (now_on_disk, changed)]
+    reverted = [
+        one
+        for number, (one, (then, when)) in enumerate(zip(past, found, strict=True))
+        if now - one.at <= PERIOD and not one.after.is_as(then) and _is_revert(past[: number + 1], then, when)
+    ]
+    last = past[-1]
+    if len(reverted) < ENOUGH or reverted[-1] is not last:
+        return None
+    paths = tuple(path for path, digest in last.after.files.items() if now_on_disk.files.get(path, digest) != digest)
+    return Contest(len(reverted), last.at, paths)
+
+
+def _is_revert(past: Sequence[Committed], then: OnDisk, when: float) -> bool:
+    """Whether `then` is what somebody who reverts the last of `past` would write, and no new set of its own time."""
+    last = past[-1].after.files
+    others = {path: digest for path, digest in then.files.items() if digest != last.get(path, digest)}
+    earlier = [each.files for one in past for each in (one.before, one.after)]
+    back = all(any(each.get(path) == digest for each in earlier) for path, digest in others.items())
+    return back or when - past[-1].at <= NEAR
+
+
+def sentence(component: str, found: Contest, writer: Writer | None) -> str:
+    """Say who reverts what certvigil does, and how to go on."""
+    said = f"what certvigil put in place was replaced by somebody else {_times(found.times)}"
+    said += f", the last time after {moment(int(found.committed))}"
+    if writer is not None:
+        by = f", whose owner is {writer.owner}" if writer.owner else ""
+        package = f" and which belongs to the package {writer.package}" if writer.package else ""
+        said += (
+            f": {printable(writer.path)}{printable(by)}{printable(package)}, was written at {moment(int(writer.at))}"
+        )
+    return (
+        f"{said}; nothing more is done to it unattended. Have only one of the two write these files; "
+        f"then `certvigil recover --thaw {component}`, or a new candidate, lets certvigil go on"
+    )
+
+
+def _times(count: int) -> str:
+    return "twice" if count == ENOUGH else f"{count} times"

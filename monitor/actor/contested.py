@@ -1,0 +1,70 @@
+"""Whether somebody else undoes what was done to a component, as the journal and the disk tell, and who that is."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from actions.contest import contest, history, sentence
+from actions.journal import Event, Record
+from actions.plan import Plan, plan_from_json
+from actions.prepare import set_on_disk
+from actions.writer import writer_of
+from config.text import printable
+from monitor.actor.workbench import Workbench
+
+
+@dataclass(frozen=True, slots=True)
+class Contested:
+    """What certvigil does to a component is undone by somebody else."""
+
+    sentence: str
+    """Who, when, and how to go on; printable."""
+    renewed: bool
+    """A candidate came into the inbox since then."""
+
+
+def contested(bench: Workbench, records: Sequence[Record], name: str) -> Contested | None:
+    """Return that what was done to the component called `name` was undone once too often; None where it was not.
+
+    Raises OSError where its files cannot be read.
+    """
+    component = bench.config.components[name]
+    past = history(records, name, component.endpoints)
+    if not past:
+        return None
+    found, changed = set_on_disk(component, bench.world)
+    verdict = contest(past, found, changed, bench.world.now())
+    if verdict is None:
+        return None
+    writer = writer_of(bench.world, verdict.paths)
+    return Contested(sentence(name, verdict, writer), _newest_in(bench, bench.inbox(name)) > max(changed, past[-1].at))
+
+
+def _newest_in(bench: Workbench, directory: str) -> float:
+    """Return when the last file came into an inbox, a Unix time; 0 where there is none."""
+    try:
+        names = [each for each in bench.world.names(directory) if not each.startswith(".")]
+        return max((bench.world.stat(os.path.join(directory, each)).st_ctime for each in names), default=0.0)
+    except OSError:
+        return 0.0
+
+
+def changed_since(bench: Workbench, records: Sequence[Record], transaction: str) -> str | None:
+    """Return a file that is not what a transaction made of it any more, printable; None where all are.
+
+    Raises OSError where a file cannot be read.
+    """
+    plan = _plan_of(records, transaction)
+    components = {each.component for each in plan.changes} if plan is not None else set()
+    found: dict[str, str] = {}
+    for name in components & bench.config.components.keys():
+        found.update(set_on_disk(bench.config.components[name], bench.world)[0].files)
+    changes = plan.changes if plan is not None else ()
+    return next((printable(each.path) for each in changes if found.get(each.path) != each.after.sha256), None)
+
+
+def _plan_of(records: Sequence[Record], transaction: str) -> Plan | None:
+    begun = (each for each in records if each.event is Event.BEGIN and each.transaction == transaction)
+    return next((plan_from_json(each.data["plan"]) for each in begun), None)

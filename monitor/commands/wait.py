@@ -1,0 +1,77 @@
+"""Waiting until a plan that was approved has been carried out, by following the actor."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final
+
+from actions.account import Account, Ended
+from actions.journal import Event, Record
+from monitor.actor.client import NoActor, talking
+from monitor.actor.request import Document, Request, Verb
+
+_SILENCE: Final = 60.0
+"""Seconds without a word after which the actor counts as gone: it says every second that it is there."""
+_OVER: Final = frozenset({Event.CLOSED, Event.FROZEN, Event.REFUSED})
+"""After these nothing more is heard of a transaction."""
+
+
+def wait_for_end(socket: str, approved: Document, told: Callable[[Mapping[str, Any]], None]) -> Document:
+    """Return how the plan of an answer to an approval ended, as a part of an answer; `told` hears of each step.
+
+    Where it will not be carried out, that is said in its stead. Raises OSError.
+    """
+    try:
+        with talking(socket, Request(Verb.FOLLOW), _SILENCE) as documents:
+            return _end(documents, str(approved["approved"]), float(approved["until"]), told)
+    except NoActor as error:
+        return {"expired": f"{error}, so nobody does"}
+
+
+def _end(documents: Iterable[Document], plan: str, until: float, told: Callable[[Mapping[str, Any]], None]) -> Document:
+    """Return the end of what begins with the last approval of `plan`."""
+    account, transaction, ending = Account(), "", None
+    for document in documents:
+        if "cannot" in document:
+            return document
+        if "record" in document:
+            plain = document["record"]
+            record = Record(float(plain["at"]), str(plain["transaction"]), Event(plain["event"]), plain["data"])
+            ended = account.take(record)
+            about = str(record.data.get("hash", "")) == plan
+            if record.event is Event.APPROVED and about:
+                # What came of it before is another story.
+                transaction, ending = "", None
+            elif record.event is Event.BEGIN and about:
+                transaction = record.transaction
+            if record.transaction == transaction != "":
+                told({"event": record.event, "at": record.at})
+            if ended is not None and ended.plan == plan:
+                ending = ended
+            if ending is not None and record.transaction == ending.transaction and record.event in _OVER:
+                return {"endings": [_plain(ending)]}
+        elif ending is not None:
+            return {"endings": [_plain(ending)]}
+        elif transaction == "" and (why := _hopeless(account, plan, until)) is not None:
+            return {"expired": why}
+    raise ConnectionError("the actor went away without an answer; `certvigil audit` tells how it ended")
+
+
+def _hopeless(account: Account, plan: str, until: float) -> str | None:
+    """Say why the plan will not be carried out any more; None while it may be."""
+    if (word := account.rejected.get(plan)) is not None:
+        return f"it was rejected by {word.by}"
+    if plan not in account.proposals:
+        return "it waits no longer: its cause is gone, or what would be done is by now another plan"
+    return "its approval has expired" if time.time() >= until else None
+
+
+def _plain(ended: Ended) -> Document:
+    return {
+        "transaction": ended.transaction,
+        "outcome": ended.outcome,
+        "cause": ended.cause,
+        "sentence": f"{', '.join(ended.components)}: {ended.reason}",
+        "remarks": [],
+    }

@@ -1,0 +1,81 @@
+"""What the actor lets the daemon do without a person: what was replaced as one is undone as one, or not at all."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from actions.account import Account, Ended, Wish
+from actions.ending import Cause, Outcome
+from actions.plan import Kind
+from config.load import load
+from config.model import Config
+from monitor.actor.authority import Role, objection
+from monitor.actor.request import Request, Verb
+
+NOW = 1_800_000_000.0
+PLAN = "a" * 64
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Config:
+    def component(name: str) -> dict[str, object]:
+        return {
+            "artefacts": {"certificate": f"/etc/{name}.crt", "key": f"/etc/{name}.key"},
+            "service": {"test": ["/bin/true"], "restart": ["/bin/true"]},
+            "mode": "approve",
+        }
+
+    path = tmp_path / "certvigil.yaml"
+    path.write_text(json.dumps({"components": {name: component(name) for name in ("console", "portal", "engine")}}))
+    made = load(str(path), {})
+    assert isinstance(made, Config), made
+    return made
+
+
+def ended(transaction: str, *components: str, kind: Kind = Kind.REPLACE) -> Ended:
+    return Ended(transaction, kind, components, Outcome.COMMITTED, Cause.NONE, "", "daemon", NOW - 60, "p")
+
+
+def account(*endings: Ended) -> Account:
+    made = Account()
+    for each in endings:
+        for name in each.components:
+            made.last[name] = each
+    return made
+
+
+BOTH = account(ended("t1", "console", "portal"))
+
+
+@pytest.mark.parametrize(
+    ("components", "done", "allowed"),
+    [
+        pytest.param(("console", "portal"), BOTH, True, id="both of both"),
+        pytest.param(("console",), BOTH, False, id="one of both"),
+        pytest.param(("console", "portal", "engine"), BOTH, False, id="more than it was of"),
+        pytest.param(("console",), account(ended("t1", "console")), True, id="one of one"),
+        pytest.param(
+            ("console", "portal"),
+            account(ended("t1", "console", "portal"), ended("t2", "portal")),
+            False,
+            id="one was changed since",
+        ),
+        pytest.param(
+            ("console", "portal"), account(ended("t1", "console"), ended("t1", "portal")), False, id="never one"
+        ),
+    ],
+)
+def test_the_daemon_undoes_all_that_was_replaced_as_one(
+    config: Config, components: tuple[str, ...], done: Account, allowed: bool
+) -> None:
+    request = Request(Verb.CARRY_OUT, Wish(Kind.ROLLBACK, components, "t1"), PLAN)
+    assert (objection(Role.DAEMON, request, config, done, NOW) is None) is allowed
+
+
+@pytest.mark.parametrize("kind", [Kind.REPLACE, Kind.ACTIVATE])
+def test_nothing_else_is_done_by_the_daemon_to_several_at_once(config: Config, kind: Kind) -> None:
+    request = Request(Verb.CARRY_OUT, Wish(kind, ("console", "portal")), PLAN)
+    assert "one component" in (objection(Role.DAEMON, request, config, BOTH, NOW) or "")

@@ -1,0 +1,115 @@
+"""`certvigil approve --wait` returns once the plan has ended, or once it will not be carried out any more."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from actions.account import Wish
+from actions.ending import Cause, Outcome
+from actions.plan import Kind
+from monitor.actor.request import Document
+from monitor.commands.wait import _end
+
+NOW = time.time()
+HERE: Document = {"here": 1, "clock": None}
+WISH = Wish(Kind.REPLACE, ("web",)).to_json()
+
+
+def record(event: str, transaction: str = "", **data: Any) -> Document:
+    return {"record": {"at": NOW, "transaction": transaction, "event": event, "data": data}}
+
+
+def begin(plan: str, transaction: str = "t1") -> Document:
+    return record("begin", transaction, hash=plan, plan={"kind": "replace", "components": ["web"]}, by="daemon")
+
+
+def end(event: str, outcome: Outcome, transaction: str = "t1") -> Document:
+    return record(event, transaction, outcome=outcome, cause=Cause.NONE, reason="that is how it ended")
+
+
+APPROVED = (record("proposed", hash="p1", wish=WISH), record("approved", hash="p1", by="alice", until=NOW + 60))
+
+
+def ended(*documents: Document, until: float = NOW + 60) -> tuple[Document, list[str]]:
+    """Return what is answered, which must come before everything was told."""
+    steps: list[str] = []
+
+    def told() -> Iterator[Document]:
+        yield from (*APPROVED, HERE, *documents)
+        pytest.fail("it waits on")
+
+    return _end(told(), "p1", until, lambda step: steps.append(step["event"])), steps
+
+
+@pytest.mark.parametrize(
+    ("event", "outcome"),
+    [
+        ("committed", Outcome.COMMITTED),
+        ("rolled_back", Outcome.ROLLED_BACK),
+        ("failed_forward", Outcome.FAILED_FORWARD),
+    ],
+)
+def test_the_end_is_waited_for_and_each_step_is_told(event: str, outcome: Outcome) -> None:
+    document, steps = ended(begin("p1"), record("switched", "t1"), HERE, end(event, outcome), record("closed", "t1"))
+    assert [each["outcome"] for each in document["endings"]] == [outcome]
+    assert "web: that is how it ended" in document["endings"][0]["sentence"]
+    assert steps == ["begin", "switched", event, "closed"]
+
+
+def test_a_plan_that_froze_has_ended() -> None:
+    document, _ = ended(
+        begin("p1"),
+        record(
+            "frozen",
+            "t1",
+            components=["web"],
+            outcome=Outcome.FROZEN,
+            cause=Cause.STORAGE,
+            reason="the disk is full",
+        ),
+    )
+    assert document["endings"][0]["outcome"] == Outcome.FROZEN
+
+
+def test_a_plan_that_was_refused_when_its_turn_came_has_ended() -> None:
+    refused = record(
+        "refused", "t1", kind="replace", components=["web"], hash="p1", outcome="refused", cause="busy", reason="x"
+    )
+    document, _ = ended(refused)
+    assert document["endings"][0]["outcome"] == Outcome.REFUSED
+
+
+@pytest.mark.parametrize(
+    ("documents", "why"),
+    [
+        pytest.param([record("rejected", hash="p1", by="bob"), HERE], "rejected by bob", id="rejected"),
+        pytest.param([record("proposed", hash="p2", wish=WISH), HERE], "by now another plan", id="another candidate"),
+        pytest.param([record("withdrawn", hash="p1"), HERE], "its cause is gone", id="withdrawn"),
+    ],
+)
+def test_what_will_not_be_carried_out_is_not_waited_for(documents: list[Document], why: str) -> None:
+    document, _ = ended(*documents)
+    assert why in document["expired"]
+
+
+def test_an_approval_that_has_expired_is_not_waited_for() -> None:
+    document, _ = ended(until=NOW - 1)
+    assert "expired" in document["expired"]
+
+
+def test_another_transaction_is_none_of_its_ends() -> None:
+    document, steps = ended(
+        begin("p9", "t0"),
+        end("committed", Outcome.COMMITTED, "t0"),
+        record("closed", "t0"),
+        HERE,
+        begin("p1"),
+        end("committed", Outcome.COMMITTED),
+        record("closed", "t1"),
+    )
+    assert document["endings"][0]["transaction"] == "t1"
+    assert steps == ["begin", "committed", "closed"]
