@@ -14,10 +14,16 @@ import pytest
 
 from actions.account import Wish
 from actions.plan import Kind
+from config.load import load
+from config.model import Config
 from monitor.actor.client import talking
-from monitor.actor.request import Request, Verb
+from monitor.actor.request import Document, Request, Verb
+from monitor.actor.work import Work
+from monitor.actor.workbench import workbench
 from monitor.lab.ca import Authority
 from monitor.lab.process import wait_for
+from monitor.lab.servers import write_site
+from monitor.surroundings import read_surroundings
 from tests.lab.client import presented
 from tests.monitor.acting import ISSUER, Actor, House, fresh, house
 
@@ -259,6 +265,45 @@ def test_an_inbox_comes_into_being_with_the_reload_that_needs_it(web: House) -> 
         made = Path(os.path.dirname(web.inbox), "mail")
         wait_for(made.is_dir, 10.0, "the inbox, though nobody asked for anything")
         assert made.stat().st_mode & 0o7777 == 0o755
+
+
+def test_what_was_replaced_as_one_is_undone_as_one_while_nobody_else_changed_it(web: House) -> None:
+    twin = write_site(f"{web.directory}/twin", web.old)
+    document = web.document()
+    document["components"]["twin"] = {
+        "artefacts": {"certificate": twin.certificate, "key": twin.key},
+        "service": {"test": ["/bin/true"], "restart": ["/bin/true"]},
+    }
+    Path(web.config_file).write_text(json.dumps(document))
+    config = load(web.config_file, {})
+    assert isinstance(config, Config), config
+
+    def files() -> dict[str, bytes]:
+        return {**web.on_disk(), **{path: Path(path).read_bytes() for path in (twin.certificate, twin.key)}}
+
+    def replaced() -> str:
+        web.put(fresh())
+        code, said = web.command("replace", "twin", "web")
+        assert code == 0, said
+        return str(web.records()[-1]["transaction"])
+
+    def undone(transaction: str) -> Document:
+        with workbench(read_surroundings(config)[0]) as bench:
+            work, wish = Work(bench, "daemon", unattended=True), Wish(Kind.ROLLBACK, ("twin", "web"), transaction)
+            return work.answer(Request(Verb.CARRY_OUT, wish))
+
+    before = files()
+    answer = undone(replaced())
+    assert [each["outcome"] for each in answer["endings"]] == ["committed"], answer
+    assert files() == before
+    assert presented(web.server)[0] == web.old.der()
+
+    transaction = replaced()
+    Path(twin.certificate).write_bytes(before[twin.certificate])
+    after = files()
+    (objection,) = undone(transaction)["refused"]["objections"]
+    assert objection == {"ground": "contested", "detail": f"{twin.certificate} was changed by somebody else since"}
+    assert files() == after
 
 
 def test_a_journal_that_is_damaged_keeps_the_actor_from_starting_and_says_so(web: House) -> None:

@@ -396,6 +396,40 @@ def test_a_broken_chain_or_a_wrong_leaf_soon_after_a_replacement_has_it_undone(c
     assert one(replace(WATCHED, findings=(found(code, NOW - 60),)), UNDO).standing is Standing.ACT
 
 
+@pytest.mark.parametrize("code", [Code.INCOMPLETE_CHAIN, Code.KEY_MISMATCH, Code.HOSTNAME_MISMATCH, Code.BAD_SIGNATURE])
+def test_a_finding_about_files_alone_is_no_reason_to_undo_what_is_served(code: Code) -> None:
+    """As the shipped `undo-regression` did to correct replacements, whose key was looked at before their certificate."""
+    about_a_file = replace(found(code, NOW - 60), target="web/certificate", live=False)
+    facts = replace(WATCHED, findings=(about_a_file,))
+    assert decide(facts, (UNDO,), NOW).decisions == ()
+    assert decide(facts, shipped_policies(), NOW).decisions == ()
+    live = found(Code.INCOMPLETE_CHAIN, NOW - 60)
+    assert one(replace(facts, findings=(about_a_file, live)), UNDO).standing is Standing.ACT
+
+
+def test_what_was_replaced_as_one_and_is_no_longer_one_is_not_undone() -> None:
+    apart = replace(REPLACED, undoable=False)
+    lost = replace(WATCHED, attempts=(apart,), edges=(Accepts("java", "web/443", False, NOW - 60),))
+    assert decide(lost, (UNDO,), NOW).decisions == ()
+
+
+CONTESTED = "what certvigil put in place was replaced by somebody else twice"
+
+
+@pytest.mark.parametrize("mode", [Mode.APPROVE, Mode.AUTO])
+def test_where_somebody_else_reverts_what_is_done_it_is_held_back_and_why_is_said(mode: Mode) -> None:
+    decision = one(replace(NOT_SERVED, mode=mode, contested=CONTESTED), replace(SERVE, mode=mode))
+    assert (decision.standing, decision.waits_for) == (Standing.HELD, CONTESTED)
+
+
+def test_a_new_candidate_lets_it_go_on_and_has_its_turn_before_what_somebody_else_wrote() -> None:
+    facts = replace(NOT_SERVED, contested=CONTESTED, candidate=candidate())
+    assert one(facts, *shipped_policies()).standing is Standing.HELD
+    serve, use = decide(replace(facts, renewed=True), shipped_policies(), NOW).decisions
+    assert (serve.action, serve.standing) == (ACTIVATE, Standing.SPENT)
+    assert (use.policy, use.standing) == ("use-candidate", Standing.ACT)
+
+
 def test_what_was_wrong_before_the_replacement_is_no_reason_to_undo_it() -> None:
     facts = replace(WATCHED, findings=(found(Code.INCOMPLETE_CHAIN, NOW - DAY), found(Code.WEAK_KEY, NOW)))
     assert decide(facts, (UNDO,), NOW).decisions == ()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import pwd
+import time
 import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -12,6 +14,16 @@ from typing import Any
 
 import pytest
 
+from actions.account import Wish
+from actions.plan import Kind
+from config.load import load
+from config.model import Config
+from monitor.actor.request import Request, Verb
+from monitor.actor.work import Work
+from monitor.actor.workbench import workbench
+from monitor.lab.ca import DAY
+from monitor.lab.servers import replace_file
+from monitor.surroundings import read_surroundings
 from tests.lab.client import presented
 from tests.monitor.acting import ISSUER, Actor, House, fresh, house
 from tests.monitor.running import Running, certvigil, series
@@ -47,6 +59,11 @@ def component_of(daemon: Running) -> Any:
 
 def in_state(daemon: Running, state: str) -> Any:
     return daemon.wait_for(lambda: (found := component_of(daemon))["state"] == state and found, f"state {state}")
+
+
+def that_waits(daemon: Running) -> Any:
+    """Return the component once its plan waits for a person."""
+    return daemon.wait_for(lambda: (found := component_of(daemon))["plan"] and found, "a plan that waits")
 
 
 def test_an_approved_candidate_is_replaced_and_every_place_tells_the_same_story(web: House) -> None:
@@ -184,3 +201,132 @@ def test_without_an_actor_the_daemon_observes_and_does_not_nag(web: House) -> No
         status = json.loads(certvigil("status", "--socket", daemon.socket, "--json").stdout)
         assert status["components"][0]["component"] == "web"
         assert "nobody" in status["status"]["no_actor"]
+
+
+AUTO = {"mode": "auto", "allowed_issuers": [ISSUER], "not_served_after": "2s"}
+END = float(int(time.time()) + 90 * DAY)
+"""Of all certificates here: none is refused for ending before another."""
+
+
+def write_back(web: House, files: Mapping[str, bytes]) -> None:
+    """Write files as another tool does, the key first, each by rename."""
+    for path in (web.site.key, web.site.certificate):
+        replace_file(path, files[path], 0o600 if path == web.site.key else 0o644)
+
+
+@pytest.fixture
+def web_of_equals() -> Iterator[House]:
+    with house(fresh(not_after=END)) as made:
+        yield made
+
+
+def test_where_another_tool_reverts_it_twice_it_stops_and_names_the_other_writer(web_of_equals: House) -> None:
+    web = web_of_equals
+    old = web.on_disk()
+    with both(web, AUTO) as (daemon, _):
+        for number in (0, 1):
+            new = fresh(not_after=END)
+            web.put(new)
+            daemon.wait_until("ended", number, target="web/actions", action="replace", outcome="committed")
+            daemon.wait_for(lambda: os.listdir(web.inbox) == [], "the inbox being emptied")
+            write_back(web, old)
+            if number == 0:
+                daemon.wait_until("ended", target="web/actions", action="activate", outcome="committed")
+        daemon.wait_for(lambda: "reverted_by_another" in daemon.findings("web/actions"), "the finding")
+        daemon.wait_for(lambda: (component_of(daemon)["decision"] or {}).get("standing") == "held", "being held back")
+        assert presented(web.server)[0] == new.der(), "it was not activated once more"
+        (note,) = component_of(daemon)["notes"]
+        for word in ("twice", web.site.certificate, pwd.getpwuid(os.getuid()).pw_name, "recover --thaw web"):
+            assert word in note
+        assert "reverted" not in certvigil("status", "--socket", daemon.socket).stderr
+        assert certvigil("recover", "--thaw", "web", "--config", daemon.config_file).returncode == 0
+        daemon.wait_until("ended", 1, target="web/actions", action="activate", outcome="committed")
+        assert "reverted_by_another" not in daemon.findings("web/actions")
+
+
+def test_the_actor_itself_does_nothing_unattended_that_somebody_else_reverts(web_of_equals: House) -> None:
+    web = web_of_equals
+    old = web.on_disk()
+    with web.actor():
+        for _ in range(2):
+            web.put(fresh(not_after=END))
+            assert web.command("replace", "web")[0] == 0
+            write_back(web, old)
+        web.configure(AUTO)
+        with workbench(read_surroundings(config_of(web))[0]) as bench:
+            alone = Work(bench, "daemon", unattended=True)
+            activation = Wish(Kind.ACTIVATE, ("web",))
+            plan = alone.answer(Request(Verb.PLAN, activation))
+            assert "twice" in plan["contested"]["web"]["sentence"]
+            answer = alone.answer(Request(Verb.CARRY_OUT, activation, plan["plan"]["hash"]))
+            (objection,) = answer["refused"]["objections"]
+            assert objection["ground"] == "contested"
+            web.put(fresh(not_after=END))
+            replacement = Wish(Kind.REPLACE, ("web",))
+            plan = alone.answer(Request(Verb.PLAN, replacement))
+            assert plan["contested"]["web"]["renewed"], "a new candidate lets it go on"
+            answer = alone.answer(Request(Verb.CARRY_OUT, replacement, plan["plan"]["hash"]))
+            assert answer["endings"][-1]["outcome"] == "committed"
+
+
+def config_of(web: House) -> Config:
+    config = load(web.config_file, {})
+    assert isinstance(config, Config), config
+    return config
+
+
+def test_of_several_candidates_the_newest_counts_and_all_are_removed_with_it(web: House) -> None:
+    now = time.time()
+    old, new = fresh(not_before=now - 5 * DAY), fresh(not_before=now - DAY)
+    with both(web, {"mode": "approve"}) as (daemon, _):
+        for name, issued in (("2026-10.pem", old), ("2026-11.pem", new)):
+            web.put_file(name, issued.chain_pem() + issued.key_pem())
+        waiting = that_waits(daemon)
+        daemon.wait_for(lambda: daemon.findings("web/actions") == {"approval_pending"}, "the finding alone")
+        (note,) = [each for each in waiting["notes"] if "obsolete" in each]
+        assert note in " ".join(certvigil("status", "--socket", daemon.socket).stdout.split())
+        ran = certvigil("approve", waiting["plan"], "--wait", "--config", daemon.config_file)
+        assert ran.returncode == 0, ran.stderr
+        assert "committed" in ran.stdout
+        assert presented(web.server)[0] == new.der()
+        daemon.wait_for(lambda: os.listdir(web.inbox) == [], "the inbox being emptied")
+
+
+def test_an_approval_that_is_waited_for_exits_by_how_it_ended(web: House) -> None:
+    service = {**web.component()["service"], "reload": ["/bin/true"], "restart": ["/bin/true"]}  # type: ignore[dict-item]
+    with both(web, {"mode": "approve", "service": service}) as (daemon, _):
+        web.put(fresh())
+        plan = that_waits(daemon)["plan"]
+        ran = certvigil("approve", plan, "--wait", "--config", daemon.config_file)
+        assert ran.returncode == 2, ran.stdout + ran.stderr
+        assert "rolled_back" in ran.stdout
+        assert "undoing it" in ran.stderr
+        # What failed goes with its candidate.
+        found = daemon.wait_for(lambda: "action_failed" in daemon.findings("web/actions"), "the finding")
+        assert found
+        for name in os.listdir(web.inbox):
+            os.unlink(f"{web.inbox}/{name}")
+        daemon.wait_for(lambda: "action_failed" not in daemon.findings("web/actions"), "its end with the candidate's")
+
+
+def test_a_candidate_that_is_installed_already_is_told_once_and_taken_out(web: House) -> None:
+    with both(web, {"mode": "approve"}) as (daemon, _):
+        in_state(daemon, "idle")
+        web.put_file("same.pem", web.old.chain_pem() + web.old.key_pem())
+        daemon.wait_for(lambda: os.listdir(web.inbox) == [], "the inbox being emptied")
+        daemon.wait_for(lambda: component_of(daemon)["notes"], "the note")
+        assert "is what is installed" in certvigil("status", "--socket", daemon.socket).stdout
+        said = certvigil("audit", "--config", daemon.config_file).stdout
+        assert said.count("unneeded") == 1
+
+
+def test_an_activation_whose_cause_is_gone_is_not_offered_any_more(web: House) -> None:
+    new = fresh()
+    with both(web, {"mode": "approve", "not_served_after": "1s"}) as (daemon, actor):
+        write_back(web, {web.site.certificate: new.chain_pem(), web.site.key: new.key_pem()})
+        plan = that_waits(daemon)["plan"]
+        assert plan in actor.ask(Request(Verb.STATE))["proposals"]
+        web.server.reload()
+        daemon.wait_for(lambda: not actor.ask(Request(Verb.STATE))["proposals"], "the plan being withdrawn")
+        assert "withdrawn" in certvigil("audit", "--config", daemon.config_file).stdout
+        assert certvigil("approve", plan, "--config", daemon.config_file).returncode == 4
