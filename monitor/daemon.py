@@ -29,6 +29,7 @@ from monitor import systemd
 from monitor.actor.request import Verb
 from monitor.beliefs import Beliefs
 from monitor.bus import Bus
+from monitor.charge import Charge
 from monitor.decide.decision import ORDERED, Decision
 from monitor.decide.outlook import outlook
 from monitor.decide.situation import Situation
@@ -43,7 +44,7 @@ from monitor.log import log_events
 from monitor.metrics import Counters, Page, Piece, piece
 from monitor.metrics.probed import Probed
 from monitor.prober import Module, Prober, Refused
-from monitor.steward import Charge, Steward
+from monitor.steward import Steward
 from monitor.store import Degraded, HistoryEntry, Store, database_path
 from monitor.store import history as read_history
 from monitor.surroundings import read_surroundings

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from actions.account import RECENT, Account, Ended, Wish
-from actions.ending import Cause, Ground, Outcome
+from actions.ending import Outcome
 from actions.journal import Event as Step
 from actions.journal import Record
 from actions.plan import Kind
@@ -29,13 +29,14 @@ from monitor.actor.client import LONGEST_ACT
 from monitor.actor.request import LONGEST_REASON, Document, Request, Verb, encode
 from monitor.agenda import Agenda
 from monitor.beliefs import Beliefs
-from monitor.decide.decision import ORDERED, Decision, Standing, kind_of
+from monitor.charge import Charge, Offer, findings_of, is_done, offer_of, why_not
+from monitor.decide.decision import ORDERED, Decision, Standing, kind_of_decision
 from monitor.decide.situation import Approval, Attempt, Candidate, Result, result_of
 from monitor.events import Action, ActionEnded
 from monitor.known import Known
 from monitor.situations import Done
 from monitor.watch.watcher import Change, Watcher
-from probes.finding import Finding, finding
+from probes.finding import finding
 from probes.judge.time import moment
 
 log = logging.getLogger("certvigil.steward")
@@ -55,53 +56,10 @@ SILENCE: Final = 30.0
 _PENDING: Final = frozenset(
     {Standing.ACT, Standing.AWAIT_APPROVAL, Standing.AWAIT_WINDOW, Standing.AWAIT_RETRY, Standing.PLAN}
 )
-_NONE_YET: Final = frozenset({Ground.EMPTY_INBOX, Ground.NOTHING_TO_DO})
 _WANTED: Final = _PENDING | {Standing.HELD, Standing.OBSERVE}
 """While such a decision stands, a plan that waits for it is offered on."""
 _NEWS: Final = frozenset({Step.APPROVED, Step.REJECTED, Step.THAWED, Step.RELEASED})
 """Records after which an answer of the actor may be another."""
-
-
-@dataclass(frozen=True, slots=True)
-class Offer:
-    """What the actor says of what is in an inbox."""
-
-    candidate: str = ""
-    """What identifies it; empty where there is nothing, or something is wrong with it."""
-    plan: str = ""
-    """The hash of what it would lead to."""
-    since: float = 0.0
-    """Unix time."""
-    not_after: float | None = None
-    objections: tuple[tuple[str, str], ...] = ()
-    """Ground and detail of each thing that is wrong."""
-    remarks: tuple[str, ...] = ()
-    """What else is to be said of it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Charge:
-    """What is known of one component that certvigil may change."""
-
-    name: str
-    mode: Mode
-    state: ComponentState
-    inbox: str
-    offer: Offer
-    decision: Decision | None
-    """What is to be done to it, or waits to be."""
-    plan: str
-    """The hash of the plan that waits for a person; empty where none does."""
-    approved_until: float | None
-    frozen: str | None
-    """Why."""
-    last: Ended | None
-    contested: str = ""
-    """How somebody else undoes what is done; empty where nobody does."""
-    settled: bool = False
-    """What went wrong last is no concern any more."""
-    notes: tuple[str, ...] = ()
-    """What else is worth knowing: sentences, printable."""
 
 
 def actions_of(component: str) -> str:
@@ -413,11 +371,11 @@ class Steward:
             if answer is None:
                 return
             self._heed(name, answer)
-            offer = self._offers[name] = _offer(answer, before, time.time())
+            offer = self._offers[name] = offer_of(answer, before, time.time())
             if offer.objections != before.objections:
                 for ground, detail in offer.objections:
                     log.warning("what is in %s cannot be used: %s: %s", printable(self._inbox(name)), ground, detail)
-            if _is_done(answer):
+            if is_done(answer):
                 # The inbox is emptied by whoever may: it may still hold a key.
                 await self._ask(Request(Verb.PROPOSE, Wish(Kind.REPLACE, (name,))))
         for each in self.decisions_of(name):
@@ -444,7 +402,7 @@ class Steward:
         sentence = f"said by {by}" + (f": {why}" if why else "")
         answer = await self._ask(Request(verb, plan=plan, why=printable(sentence)[:LONGEST_REASON]))
         if answer is None or not answer.keys() & {"approved", "rejected"}:
-            return _why_not(answer)
+            return why_not(answer)
         return answer
 
     # Obeying
@@ -484,7 +442,7 @@ class Steward:
             if answer is not None:
                 self._heed(name, answer)
             if answer is None or "plan" not in answer:
-                self._fail(decision, _why_not(answer))
+                self._fail(decision, why_not(answer))
                 return
             if (why := self._contests.get(name, ("", False))[0]) and not _may_go_on(decision, answer, name):
                 self._fail(decision, why)
@@ -502,7 +460,7 @@ class Steward:
             # What would be done is by now another plan, perhaps: it is proposed anew.
             self._plans.pop(decision.case, None)
         if answer is None or not answer.get("endings") or answer["endings"][-1]["outcome"] == Outcome.REFUSED:
-            self._fail(decision, _why_not(answer))
+            self._fail(decision, why_not(answer))
 
     def _wish(self, decision: Decision) -> Wish:
         """Return what to ask the actor for."""
@@ -567,7 +525,7 @@ class Steward:
         for charge in self.charges(now):
             if charge.mode is Mode.OBSERVE and charge.frozen is None and charge.last is None:
                 continue
-            found = list(_findings(charge))
+            found = list(findings_of(charge))
             failure = None
             if self.actor is not None:
                 failure = (str(UnreachableReason.CONNECTION_REFUSED), self.actor)
@@ -583,12 +541,6 @@ def _event(target: str, ended: Ended) -> ActionEnded:
     return ActionEnded(
         target, ended.at, ended.transaction, ended.kind, ended.outcome, ended.cause, ended.reason, ended.by
     )
-
-
-def kind_of_decision(decision: Decision) -> Kind:
-    """Return the kind of transaction that a decision to act is about."""
-    assert not isinstance(decision.action, Notify)  # noqa: S101 (what tells people is never ordered)
-    return kind_of(decision.action)
 
 
 def _calls_for(decision: Decision, kind: Kind) -> bool:
@@ -623,78 +575,3 @@ def _attempt(ended: Ended, *, undoable: bool) -> Attempt:
         ended.accepted,
         undoable,
     )
-
-
-def _why_not(answer: Document | None) -> str:
-    if answer is None:
-        return "the actor gave no answer"
-    if "refused" in answer:
-        return "; ".join(f"{each['ground']}: {each['detail']}" for each in answer["refused"]["objections"])
-    if answer.get("endings"):
-        return str(answer["endings"][-1]["sentence"])
-    return str(answer.get("cannot", "the actor gave no sense"))
-
-
-def _is_done(answer: Document) -> bool:
-    """Whether what lies in an inbox is in place already."""
-    objections = answer.get("refused", {}).get("objections", ())
-    return Ground.NOTHING_TO_DO in {each["ground"] for each in objections}
-
-
-def _offer(answer: Document, before: Offer, now: float) -> Offer:
-    if "plan" in answer:
-        plan = answer["plan"]
-        candidate = str(plan["candidate"])
-        ends = [each["after"]["not_after"] for each in plan["certificates"] if each["after"]["not_after"] is not None]
-        since = before.since if before.candidate == candidate else now
-        remarks = tuple(str(each) for each in answer.get("remarks", ()))
-        return Offer(candidate, str(plan["hash"]), since, min(ends, default=None), remarks=remarks)
-    if "refused" in answer:
-        objections: Sequence[Mapping[str, str]] = answer["refused"]["objections"]
-        wrong = [each for each in objections if each["ground"] not in _NONE_YET]
-        return Offer(objections=tuple((str(each["ground"]), str(each["detail"])) for each in wrong))
-    return Offer(objections=(("cannot", _why_not(answer)),))
-
-
-def _findings(charge: Charge) -> Iterator[Finding]:
-    name = charge.name
-    if charge.frozen is not None:
-        cure = f"once it is right, `certvigil recover --thaw {name}` says so"
-        yield finding(Code.COMPONENT_FROZEN, f"{printable(charge.frozen)}; nothing more is done to it: {cure}")
-    if charge.contested:
-        yield finding(Code.REVERTED_BY_ANOTHER, printable(charge.contested))
-    if charge.last is not None and not charge.settled and (what := _went_wrong(charge.last)) is not None:
-        yield finding(Code.ACTION_FAILED, f"{what}; {_how_to_settle(charge, charge.last)}")
-    for number, (ground, detail) in enumerate(charge.offer.objections):
-        code = Code.INBOX_UNSAFE if ground == Ground.INBOX_UNSAFE else Code.CANDIDATE_REFUSED
-        yield finding(code, f"{ground}: {detail}", str(number) if number else "")
-    if charge.decision is None or not charge.plan:
-        return
-    plan, kind = charge.plan[:16], kind_of_decision(charge.decision)
-    if charge.decision.standing is Standing.AWAIT_APPROVAL:
-        what = f"`certvigil approve {plan}` or `certvigil reject {plan}`"
-        yield finding(Code.APPROVAL_PENDING, f"the {kind} by plan {plan} waits for approval: {what}")
-    elif charge.decision.standing is Standing.PLAN:
-        what = f"`certvigil {kind} {name} --plan {charge.plan}` carries it out"
-        yield finding(Code.APPROVAL_PENDING, f"the plan {plan} is ready: {what}")
-
-
-def _how_to_settle(charge: Charge, last: Ended) -> str:
-    """Say how this finding goes away."""
-    if last.outcome is Outcome.FROZEN:
-        return "it stands until the component is thawed"
-    known = f"`certvigil recover --thaw {charge.name}` says that it is known"
-    if last.kind is Kind.REPLACE and not last.handed and last.outcome is not Outcome.FAILED_FORWARD:
-        return f"another candidate clears this, and so does an empty inbox {printable(charge.inbox)}; or {known}"
-    return f"the next change that holds clears this; or {known}"
-
-
-def _went_wrong(last: Ended) -> str | None:
-    """Say what did not go as it should, a sentence; None where all is well."""
-    when = moment(int(last.at))
-    if last.outcome is Outcome.COMMITTED:
-        undone = last.kind is Kind.ROLLBACK and last.why
-        return f"it was rolled back by itself at {when}, by {printable(last.why)}" if undone else None
-    if last.cause is Cause.BUSY:
-        return None
-    return f"the {last.kind} of {when} was {last.outcome}: {printable(last.reason)}"

@@ -73,6 +73,12 @@ def kind_of(action: Action) -> Kind:
             return Kind.ACTIVATE
 
 
+def kind_of_decision(decision: Decision) -> Kind:
+    """Return the kind of transaction that a decision to act is about."""
+    assert not isinstance(decision.action, Notify)  # noqa: S101 (what tells people is never ordered)
+    return kind_of(decision.action)
+
+
 def action_name(action: Action | Notify) -> str:
     """Return how the configuration calls `action`."""
     return "notify" if isinstance(action, Notify) else str(kind_of(action))

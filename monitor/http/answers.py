@@ -14,10 +14,10 @@ from actions.ending import Cause, Outcome
 from actions.plan import Kind
 from config.vocabulary import Code, ComponentState, KeyKind, Mode, Severity, TargetKind, Verdict
 from monitor import known as belief
+from monitor.charge import Charge
 from monitor.decide import decision as decided
 from monitor.decide.decision import Standing
 from monitor.http.view import Status as StatusView
-from monitor.steward import Charge
 from monitor.store import HistoryEntry, What
 from probes import certificate as fact
 

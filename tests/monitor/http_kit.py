@@ -17,13 +17,13 @@ from config.channel import Match, Silence
 from config.document import Mistake
 from config.model import Settings
 from monitor.actor.request import Verb
+from monitor.charge import Charge
 from monitor.decide.situation import Situation
 from monitor.http import Status, WebServer
 from monitor.known import Known
 from monitor.metrics import Page, Piece
 from monitor.metrics.probed import Probed
 from monitor.prober import Module, Refused
-from monitor.steward import Charge
 from monitor.store import Degraded, HistoryEntry
 from monitor.tell.desk import Held
 from monitor.tell.letter import Letter
