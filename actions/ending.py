@@ -55,6 +55,8 @@ class Ground(StrEnum):
     """Nothing is done to the component until an operator says so."""
     CONTESTED = "contested"
     """Somebody else changes the files, too: a person is asked first."""
+    TARGET = "target"
+    """A file cannot or should not be changed."""
     UNUSABLE = "unusable"
     """What is on disk makes no candidate."""
     PATH_SHARED = "path_shared"

@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from actions.contest import contest, history, sentence
+from actions.contest import PERIOD, contest, history, sentence
 from actions.journal import Event, Record
 from actions.plan import Plan, plan_from_json
 from actions.prepare import set_on_disk
@@ -31,7 +31,9 @@ def contested(bench: Workbench, records: Sequence[Record], name: str) -> Contest
     Raises OSError where its files cannot be read.
     """
     component = bench.config.components[name]
-    past = history(records, name, component.endpoints)
+    # What is older no longer counts.
+    since = bench.world.now() - PERIOD
+    past = history([each for each in records if each.at >= since], name, component.endpoints)
     if not past:
         return None
     found, changed = set_on_disk(component, bench.world)

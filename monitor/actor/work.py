@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import KW_ONLY, asdict, dataclass, field, replace
 from typing import Final
@@ -15,10 +15,11 @@ from actions.candidate import Given, NoCandidate, identities, read_candidates
 from actions.ending import Ground, Outcome
 from actions.inbox import Inbox, InboxUnsafe, empty, open_inbox
 from actions.journal import Event, Record
-from actions.plan import Kind, candidate_of
+from actions.plan import Kind, Plan, candidate_of
 from actions.precheck import Objection
 from actions.prepare import Prepared, Refused, Remainder, keys_at_hand, make_plan, plan_activation, plan_rollback
 from actions.recover import recover, thaw
+from actions.target import obstacle
 from actions.transaction import transact
 from config.model import Config
 from config.text import printable
@@ -206,7 +207,18 @@ class Work:
         if (word := account.rejected.get(plan.hash)) is not None:
             because = f": {word.why}" if word.why else ""
             objections.append(Objection(Ground.REJECTED, f"this plan was rejected by {word.by}{because}"))
+        objections += self._obstacles(plan)
         return Refused(tuple(objections), made.effects) if objections else made
+
+    def _obstacles(self, plan: Plan) -> Iterator[Objection]:
+        """Yield what the files themselves have against it, so that a dry run refuses what the run would."""
+        for change in plan.changes:
+            try:
+                why = obstacle(self.bench.world, change, self.bench.setting.terms.trusted_owners)
+            except OSError as error:
+                why = printable(f"{change.path} cannot be examined: {error.strerror}")
+            if why is not None:
+                yield Objection(Ground.TARGET, why)
 
     def _word(self, request: Request) -> Document:
         account = self._account()

@@ -236,6 +236,47 @@ def test_a_mounted_file_is_refused_with_the_setting_that_helps_and_then_written_
     assert (mounted.directory / "given-site.crt").read_bytes() == new.chain_pem()
 
 
+def test_a_dry_run_refuses_what_the_run_would_refuse(web: Web) -> None:
+    """As a lineage of certbot, into which nobody else should write."""
+    live = web.directory / "letsencrypt" / "live" / "www.example.com"
+    (web.directory / "letsencrypt" / "renewal").mkdir(parents=True)
+    (web.directory / "letsencrypt" / "renewal" / "www.example.com.conf").write_text("")
+    web.site = write_site(str(live), web.old)
+    web.declare()
+    options = web.candidate(fresh())
+    for arguments in (("--dry-run",), ()):
+        code, said = web.act("replace", "web", *options, *arguments)
+        assert code == 1, said
+        assert "belongs to certbot, which would undo the change: give the service a copy by a deploy hook" in said
+
+
+def test_a_backup_set_is_named_to_go_back_further_than_the_last_change(web: Web) -> None:
+    first = web.on_disk()
+    for _ in range(2):
+        assert web.act("replace", "web", *web.candidate(fresh()))[0] == 0
+    sets = json.loads(certvigil("backups", "web", "--json", "--config", web.config).stdout)["sets"]
+    code, said = web.act("rollback", "web", "--to", sets[0]["set"])
+    assert code == 0, said
+    assert web.on_disk() == first
+
+
+def test_a_candidate_at_fault_is_in_quarantine_until_it_is_released(web: Web) -> None:
+    kept = web.directory / "kept.crt"
+    kept.write_bytes(Path(web.site.certificate).read_bytes())
+    web.declare(test=["/bin/sh", "-c", f"cmp -s {web.site.certificate} {kept}"])
+    options = web.candidate(fresh())
+    code, said = web.act("replace", "web", *options)
+    assert (code, "rolled_back" in said) == (2, True), said
+    code, said = web.act("replace", "web", *options, "--dry-run")
+    assert (code, "quarantined: this candidate is in quarantine" in said) == (1, True), said
+    held = json.loads(certvigil("recover", "--json", "--config", web.config).stdout)["quarantined"]
+    (candidate,) = held
+    assert web.act("recover", "--release", candidate[:16])[0] == 0
+    web.declare()
+    code, said = web.act("replace", "web", *options)
+    assert (code, "committed" in said) == (0, True), said
+
+
 def test_recovering_when_nothing_is_left_to_do_changes_nothing(web: Web) -> None:
     before = web.on_disk()
     assert web.act("recover")[0] == 0
