@@ -6,6 +6,7 @@ import asyncio
 import logging
 import threading
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from typing import Final
 
 from config.model import Config
@@ -24,6 +25,7 @@ class Outlook:
         self._config = config
         self._changed = changed
         self._thread: threading.Thread | None = None
+        self._ended = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._task: asyncio.Task[None] | None = None
         self._components: Mapping[str, frozenset[str]] = {}
@@ -36,9 +38,12 @@ class Outlook:
 
     def stop(self, within: float) -> None:
         """Watch no more; it takes `within` seconds at most."""
+        self._ended = True
         loop, task = self._loop, self._task
         if loop is not None and task is not None:
-            loop.call_soon_threadsafe(task.cancel)
+            # It may have ended by itself.
+            with suppress(RuntimeError):
+                loop.call_soon_threadsafe(task.cancel)
         if self._thread is not None:
             self._thread.join(within)
 
@@ -52,7 +57,10 @@ class Outlook:
             log.exception("nothing is watched any more, for a reason that was not foreseen")
 
     async def _watch(self) -> None:
-        self._loop, self._task = asyncio.get_running_loop(), asyncio.current_task()
+        self._task, self._loop = asyncio.current_task(), asyncio.get_running_loop()
+        if self._ended:
+            # Nobody knew yet whom to tell.
+            return
         watcher = Watcher(self._loop, self._notice, self._lost)
         try:
             while True:

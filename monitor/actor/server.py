@@ -136,7 +136,7 @@ class ActorProcess:
         self._reader.end()
         for each in tuple(self._conversations):
             each.join(max(0.0, end - time.monotonic()))
-        self._outlook.stop(max(0.0, end - time.monotonic()))
+        self._outlook.stop(max(0.0, min(1.0, end - time.monotonic())))
         log.info("stopped")
         return 0
 
