@@ -227,6 +227,8 @@ def test_no_trace_of_a_private_key_is_found_anywhere(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(data)
     paths = [str(tmp_path / name) for name in files]
     config = {
+        "settle": "0.2s",
+        "pending": "0s",
         "watch": [{"files": [str(tmp_path)], "exclude": [paths[0], site.certificate, site.key]}],
         "components": {
             "web": {"artefacts": {"certificate": site.certificate, "key": site.key}},
@@ -236,7 +238,7 @@ def test_no_trace_of_a_private_key_is_found_anywhere(tmp_path: Path) -> None:
     }
     said: dict[str, bytes] = {}
     with Running(config) as daemon:
-        assert daemon.findings("mail/combined") == {"key_exposed"}
+        daemon.wait_for(lambda: daemon.findings("mail/combined") == {"key_exposed"}, "the exposed key")
         # A key that does not belong, a torn one, and one in the wrong place have more to be said of them.
         for data in (exposed.key_pem(), exposed.key_pem()[:200], exposed.pem()):
             before = len(daemon.log)

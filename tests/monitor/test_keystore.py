@@ -63,6 +63,8 @@ class Java:
             "trust_stores": {"corporate": {"bundle": str(self.directory / "root.pem")}},
             "clients": {"browser": {"trusts": "corporate"}},
             "components": {"java": component},
+            "settle": "0.2s",
+            "pending": "0s",
             "validation": {"successes": 2, "interval": "0.1s", "deadline": "3s"},
         }
         (self.directory / "certvigil.yaml").write_text(json.dumps(document))
