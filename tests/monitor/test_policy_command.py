@@ -67,7 +67,7 @@ Given = Callable[..., tuple[str, ...]]
 def test_the_timeline_has_a_line_for_each_decision(run: Run, given: Given) -> None:
     code, output, errors = run("test", "--at", AT, "--days", "30", *given(DUE))
     assert (code, errors) == (0, "")
-    waiting, acting = (line.split("\t") for line in output.splitlines())
+    _, waiting, acting = (line.split("\t") for line in output.splitlines())
     assert waiting[:5] == [
         "2027-01-16T15:12:00Z",
         "web",
