@@ -72,8 +72,8 @@ class Beliefs:
         """What was believed of each member of a set that is being written to, when it was judged last."""
         self._whole_since: dict[str, float] = {}
         """Unix time since when nothing is pending about the set of a component."""
-        self._dark: set[str] = set()
-        """Endpoints that did not answer at the last look."""
+        self._dark: dict[str, float] = {}
+        """Unix time since when an endpoint does not answer."""
         self._drift_since: dict[str, float] = {}
         """Unix time since when an endpoint serves another certificate than the one on disk."""
         self._bus = bus
@@ -107,9 +107,8 @@ class Beliefs:
         """Watch a target no longer."""
         if self.known.pop(target, None) is None:
             return
-        for kept in (self._judged, self._at_rest, self._drift_since):
+        for kept in (self._judged, self._at_rest, self._drift_since, self._dark):
             kept.pop(target, None)
-        self._dark.discard(target)
         self._page.remove(target)
         self._bus.publish([TargetRemoved(target, now)])
 
@@ -224,7 +223,10 @@ class Beliefs:
         if isinstance(observation, EndpointObservation):
             presented = representative(observation.presented) or known.presented
             identity, addresses = None, observation.presented
-            (self._dark.discard if observation.presented else self._dark.add)(target)
+            if observation.presented:
+                self._dark.pop(target, None)
+            else:
+                self._dark.setdefault(target, now)
         else:
             presented = file_facts(observation, known.presented)
             identity, addresses = observation.identity, ()
@@ -347,8 +349,12 @@ class Beliefs:
         return min(since, default=None)
 
     def _awaits_second_look(self, raised: Raised, known: Known, now: float) -> bool:
-        endpoint = self.surroundings.config.endpoints.get(known.target)
-        return endpoint is not None and awaits_second_look(raised, known, endpoint.every, len(self._dark), now)
+        endpoints = self.surroundings.config.endpoints
+        if known.target not in endpoints:
+            return False
+        # One server may have many names.
+        dark = {(each.host, each.port): at for name, at in self._dark.items() if (each := endpoints.get(name))}
+        return awaits_second_look(raised, known, endpoints[known.target].every, dark.values(), now)
 
     def until(self, target: str) -> float | None:
         """Return the Unix time at which the verdict on a target may change by itself, None for never."""

@@ -19,8 +19,8 @@ _PASSING: Final = frozenset({Code.UNREACHABLE, Code.ENDPOINTS_DISAGREE})
 """What a restart or a reload of a service looks like for a moment."""
 RESTART: Final = 10.0
 """Seconds that a service may take to restart."""
-_MANY: Final = 3
-"""Endpoints that do not answer at the same time: more than one service."""
+_MANY: Final = 5
+"""Servers that go dark at the same time: more than one service."""
 
 
 def awaits_writers(raised: Raised, endpoints: Iterable[Known], now: float, patience: float) -> bool:
@@ -44,15 +44,18 @@ def _took_it_up(endpoint: Known, since: float) -> bool:
     return broke or endpoint.since > since
 
 
-def awaits_second_look(raised: Raised, known: Known, every: float, dark: int, now: float) -> bool:
+def awaits_second_look(raised: Raised, known: Known, every: float, dark: Iterable[float], now: float) -> bool:
     """Whether a finding about an endpoint that is looked at `every` so many seconds waits at Unix time `now`.
 
     A service that restarts refuses connections for seconds, and one that reloads has two certificates for a moment.
-    Where `dark` endpoints do not answer, these are no restart of one service: a second look is enough.
+    `dark` gives the Unix time since when each server does not answer: where many went dark with this one, that is no
+    restart of one service, and a second look is enough.
     """
     finding = raised.finding
     if finding.code not in _PASSING:
         return False
     if (finding.code, finding.subject) not in known.pending:
         return True
-    return finding.code is Code.UNREACHABLE and dark < _MANY and now - raised.since < min(RESTART, every)
+    if finding.code is not Code.UNREACHABLE or now - raised.since >= min(RESTART, every):
+        return False
+    return sum(abs(since - raised.since) <= RESTART for since in dark) < _MANY

@@ -16,12 +16,14 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Final
 
-from config.vocabulary import GROUP_MEMBERS, Group, TargetKind
+from config.vocabulary import GROUP_MEMBERS, Group, TargetKind, UnreachableReason
 from monitor.known import Known
 from monitor.tell.problem import OUTAGE, Member
 
 TOGETHER: Final = 60.0
 """Seconds between two targets that go dark for one cause, at most."""
+REFUSED_TOGETHER: Final = 15.0
+"""The same of a target whose host answers that nothing listens there: one service is down, unless more go with it."""
 SPREADS_FOR: Final = 300.0
 """Seconds between the first and the last of these: most endpoints are looked at as often as that."""
 RETURNS_WITHIN: Final = 60.0
@@ -44,6 +46,8 @@ class Place:
     """`host:port`; empty for what is no endpoint."""
     network: str = ""
     """The /24 or /64 of its address; empty where that is not known, or is this host."""
+    refused: bool = False
+    """Its host answers, and refuses the connection."""
 
 
 def place(known: Known) -> Place:
@@ -51,7 +55,8 @@ def place(known: Known) -> Place:
     if known.kind is not TargetKind.ENDPOINT:
         return Place()
     addresses = [*(each.address for each in known.addresses), known.location.rpartition(":")[0]]
-    return Place(known.location, next(filter(None, map(_network, addresses)), ""))
+    refused = known.failure is not None and known.failure[0] == UnreachableReason.CONNECTION_REFUSED
+    return Place(known.location, next(filter(None, map(_network, addresses)), ""), refused)
 
 
 @lru_cache(4096)
@@ -90,7 +95,8 @@ class _Outage:
             return 3
         if where.network and self.networks.keys() == {where.network} and self._hosts() >= _SPREAD_NETWORK:
             return 2
-        return int(abs(began - self.last) <= TOGETHER and abs(began - self.first) <= SPREADS_FOR)
+        together = REFUSED_TOGETHER if where.refused else TOGETHER
+        return int(abs(began - self.last) <= together and abs(began - self.first) <= SPREADS_FOR)
 
     def _hosts(self) -> int:
         return len({each.rpartition(":")[0] for each in self.listeners})

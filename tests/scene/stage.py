@@ -122,8 +122,8 @@ class Stage:
 
 
 def is_about(got: Got, where: str) -> bool:
-    """Whether a message names a target of that component, or that endpoint."""
-    return re.search(rf"(?<![\w-]){re.escape(where)}(?![\w-])", f"{got.title}\n{got.text}") is not None
+    """Whether a message names a target of that component, or an endpoint that this pattern matches."""
+    return re.search(rf"(?<![\w-])(?:{where})(?![\w-])", f"{got.title}\n{got.text}") is not None
 
 
 def table(rows: list[Row], left: list[tuple[str, Got]], width: int = 150) -> str:
