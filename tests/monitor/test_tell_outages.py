@@ -12,7 +12,15 @@ from hypothesis import strategies as st
 from config.channel import Match, Silence, Telling
 from config.vocabulary import Code, Severity, TargetKind
 from monitor.known import Known, Raised
-from monitor.tell.cause import CALM, FLAPS, FLAPS_WITHIN, RETURNS_WITHIN, SPREADS_FOR, TOGETHER
+from monitor.tell.cause import (
+    CALM,
+    FLAPS,
+    FLAPS_WITHIN,
+    REFUSED_TOGETHER,
+    RETURNS_WITHIN,
+    SPREADS_FOR,
+    TOGETHER,
+)
 from monitor.tell.desk import Desk
 from monitor.tell.letter import Fate, Letter
 from monitor.tell.lifecycle import GONE, Note, Step
@@ -125,6 +133,23 @@ class World:
 
 def endpoints(count: int, host: str = "192.0.2.{}", port: int = 443) -> dict[str, str]:
     return {f"web{number:02}": f"{host.format(number)}:{port}" for number in range(count)}
+
+
+def test_two_services_that_refuse_half_a_minute_apart_are_two_problems() -> None:
+    """A host that answers that nothing listens is well: only what goes dark at once has one cause."""
+    world = World({"smtp": "192.0.2.1:25", "imap": "198.51.100.7:993", "pop": "203.0.113.9:995"})
+    world.start()
+
+    def refuse(*names: str) -> None:
+        world.fail(*names)
+        for name in names:
+            world._believe(replace(world.beliefs[name], failure=("connection_refused", "Connection refused")))
+
+    refuse("smtp")
+    world.wait(REFUSED_TOGETHER + 10)
+    refuse("imap", "pop")
+    world.wait(10)
+    assert [sorted(note.alert.targets) for _, note in world.said] == [["smtp"], ["imap", "pop"]]
 
 
 FLAPPER = {"flapper": "198.51.100.1:443"}

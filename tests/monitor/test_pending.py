@@ -1,0 +1,76 @@
+"""What is pending: seen, shown, and told only where it lasts or somebody suffers."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from config.vocabulary import Code, Severity, TargetKind
+from monitor.known import Known, Raised
+from monitor.pending import RESTART, awaits_second_look, awaits_writers
+from probes.finding import finding
+
+PATIENCE = 300.0
+BEGAN = 1_000.0
+WELL = Known("e", TargetKind.ENDPOINT, "192.0.2.1:443", since=BEGAN - 500, last_look=BEGAN)
+
+
+def broken(since: float, severity: Severity = Severity.CRITICAL) -> Known:
+    found = finding(Code.CLIENT_REJECTS, "why", "browser", severity)
+    return replace(WELL, findings={(found.code, found.subject): Raised(found, since)})
+
+
+@pytest.mark.parametrize(
+    ("code", "endpoint", "later", "waits"),
+    [
+        pytest.param(Code.KEY_MISMATCH, WELL, 10, True, id="a half written pair"),
+        pytest.param(Code.NEXT_RELOAD_BREAKS, WELL, 10, True, id="an intermediate that is still to come"),
+        pytest.param(Code.KEY_MISMATCH, None, 10, True, id="nothing is known of what is served"),
+        pytest.param(Code.KEY_MISMATCH, WELL, PATIENCE, False, id="nobody finished it"),
+        pytest.param(Code.EXPIRED, WELL, 10, False, id="what no further write mends"),
+        pytest.param(Code.KEYS_UNREAD, WELL, 10, False, id="what is no writer's"),
+        pytest.param(Code.KEY_MISMATCH, broken(BEGAN + 5), 10, False, id="what is served broke since"),
+        pytest.param(Code.KEY_MISMATCH, broken(BEGAN - 5), 10, True, id="what is served was broken before"),
+        pytest.param(Code.KEY_MISMATCH, broken(BEGAN + 5, Severity.WARNING), 10, True, id="nobody suffers"),
+        pytest.param(Code.KEY_MISMATCH, replace(WELL, since=BEGAN + 5), 10, False, id="the service took it up"),
+        pytest.param(Code.KEY_MISMATCH, replace(WELL, last_look=None, since=BEGAN + 5), 10, True, id="no look yet"),
+    ],
+)
+def test_a_finding_about_a_set_waits_for_its_writer(
+    code: Code, endpoint: Known | None, later: float, *, waits: bool
+) -> None:
+    endpoints = [] if endpoint is None else [endpoint]
+    assert awaits_writers(Raised(finding(code, "why"), BEGAN), endpoints, BEGAN + later, PATIENCE) is waits
+
+
+UNREACHABLE = finding(Code.UNREACHABLE, "connection_refused: why", "192.0.2.1")
+SEEN_BEFORE = replace(WELL, pending={(Code.UNREACHABLE, "192.0.2.1"): Raised(UNREACHABLE, BEGAN)})
+
+
+@pytest.mark.parametrize(
+    ("known", "dark", "later", "every", "waits"),
+    [
+        pytest.param(WELL, [BEGAN], 0, 300, True, id="the first look that fails"),
+        pytest.param(SEEN_BEFORE, [BEGAN], 2, 300, True, id="a service that restarts"),
+        pytest.param(SEEN_BEFORE, [BEGAN], RESTART, 300, False, id="a service that stays away"),
+        pytest.param(SEEN_BEFORE, [BEGAN], 1, 1, False, id="one that is looked at each second"),
+        pytest.param(SEEN_BEFORE, [BEGAN + each for each in range(5)], 2, 300, False, id="many go dark at once"),
+        pytest.param(SEEN_BEFORE, [BEGAN, *[BEGAN - 60] * 9], 2, 300, True, id="others were dark long before"),
+    ],
+)
+def test_an_endpoint_that_does_not_answer_waits_for_more_looks(
+    known: Known, dark: list[float], later: float, every: float, *, waits: bool
+) -> None:
+    assert awaits_second_look(Raised(UNREACHABLE, BEGAN), known, every, dark, BEGAN + later) is waits
+
+
+def test_addresses_that_disagree_wait_for_one_more_look() -> None:
+    disagree = finding(Code.ENDPOINTS_DISAGREE, "why")
+    assert awaits_second_look(Raised(disagree, BEGAN), WELL, 300, [], BEGAN)
+    seen = replace(WELL, pending={(Code.ENDPOINTS_DISAGREE, ""): Raised(disagree, BEGAN)})
+    assert not awaits_second_look(Raised(disagree, BEGAN), seen, 300, [], BEGAN + 1)
+
+
+def test_what_clients_reject_waits_for_nothing() -> None:
+    assert not awaits_second_look(Raised(finding(Code.CLIENT_REJECTS, "why", "browser"), BEGAN), WELL, 300, [], BEGAN)
