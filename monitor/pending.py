@@ -17,7 +17,7 @@ _OF_WRITERS: Final = frozenset().union(
 """What a further write of the same renewal may mend."""
 _PASSING: Final = frozenset({Code.UNREACHABLE, Code.ENDPOINTS_DISAGREE})
 """What a restart or a reload of a service looks like for a moment."""
-RESTART: Final = 10.0
+RESTART: Final = 20.0
 """Seconds that a service may take to restart."""
 _MANY: Final = 5
 """Servers that go dark at the same time: more than one service."""

@@ -14,6 +14,8 @@ from tests.lab.receivers import Got, Receiver
 
 AFTERWARDS: Final = 20.0
 """Seconds after an event for which what is said of the same place counts as said about it."""
+_CURED_WITHIN: Final = 90.0
+"""Seconds: while something of the same problem lasts, that half of it is over is told once it is so for a minute."""
 _OF_A_FAULT: Final = 3
 """Messages: one to the channel for everything, one to the pager, one that it became worse."""
 
@@ -34,6 +36,11 @@ class Row:
     """What was not said, or not in time."""
     most: int = 0
     """Messages that may be said about it, over all channels."""
+
+    @property
+    def is_cure(self) -> bool:
+        """Whether it is the end of a fault."""
+        return self.expected.endswith("resolved")
 
     @property
     def as_expected(self) -> bool:
@@ -72,13 +79,13 @@ class Stage:
         row.most = _OF_A_FAULT
         cause()
         row.began = time.time()
-        self._await(row, lambda got: f" {code}: " in got.title and "[resolved]" not in got.title, within)
+        self._await(row, lambda got: f" {code}: " in got.title and not is_of_a_cure(got), within)
         row.ended = time.time()
         row = self._row(where, f"{what}: cured", f"{code} resolved")
         row.most = len(self.receivers)
         cure()
         row.began = time.time()
-        self._await(row, lambda got: f" {code}: " in got.title and "[resolved]" in got.title, 60.0)
+        self._await(row, lambda got: f" {code}: " in got.title and is_of_a_cure(got), _CURED_WITHIN)
         row.ended = time.time()
 
     def _row(self, where: str, what: str, expected: str) -> Row:
@@ -110,7 +117,11 @@ class Stage:
         for channel, got in self._since(0.0):
             if id(got) in counted:
                 continue
-            about = [row for row in self.rows if is_about(got, row.where) and row.began <= got.at]
+            about = [
+                row
+                for row in self.rows
+                if is_about(got, row.where) and row.began <= got.at and row.is_cure == is_of_a_cure(got)
+            ] or [row for row in self.rows if is_about(got, row.where) and row.began <= got.at]
             fitting = [row for row in about if row.expected.split()[0] in got.title] or [
                 row for row in about if got.at <= row.ended + AFTERWARDS
             ]
@@ -119,6 +130,11 @@ class Stage:
             else:
                 left.append((channel, got))
         return left
+
+
+def is_of_a_cure(got: Got) -> bool:
+    """Whether a message says that something is right again, or most of it."""
+    return got.title.startswith("[resolved]") or "less than before" in got.title
 
 
 def is_about(got: Got, where: str) -> bool:
