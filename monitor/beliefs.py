@@ -5,6 +5,7 @@ It lives on the event loop's thread and does no I/O.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -16,7 +17,7 @@ from config.vocabulary import Code, FileRole, LookOutcome, Severity, TargetKind
 from monitor.bus import Bus
 from monitor.events import Event, TargetAdded, TargetRemoved
 from monitor.known import Known, Raised, failure_of, learn, representative, waive
-from monitor.pending import awaits_second_look, awaits_writers
+from monitor.pending import AGAIN, Darkness, awaits_second_look, awaits_writers
 from monitor.surroundings import Surroundings
 from probes.assess import EndpointContext, FileContext, file_facts
 from probes.assess_set import WITH_LEAF, LiveEndpoint, SetContext, judge_unrest, leaf_target
@@ -74,6 +75,8 @@ class Beliefs:
         """Unix time since when nothing is pending about the set of a component."""
         self._dark: dict[str, float] = {}
         """Unix time since when an endpoint does not answer."""
+        self._went_dark: dict[str, deque[float]] = {}
+        """Unix times at which an endpoint last began not to answer."""
         self._drift_since: dict[str, float] = {}
         """Unix time since when an endpoint serves another certificate than the one on disk."""
         self._bus = bus
@@ -107,7 +110,7 @@ class Beliefs:
         """Watch a target no longer."""
         if self.known.pop(target, None) is None:
             return
-        for kept in (self._judged, self._at_rest, self._drift_since, self._dark):
+        for kept in (self._judged, self._at_rest, self._drift_since, self._dark, self._went_dark):
             kept.pop(target, None)
         self._page.remove(target)
         self._bus.publish([TargetRemoved(target, now)])
@@ -225,8 +228,9 @@ class Beliefs:
             identity, addresses = None, observation.presented
             if observation.presented:
                 self._dark.pop(target, None)
-            else:
-                self._dark.setdefault(target, now)
+            elif target not in self._dark:
+                self._dark[target] = now
+                self._went_dark.setdefault(target, deque(maxlen=AGAIN)).append(now)
         else:
             presented = file_facts(observation, known.presented)
             identity, addresses = observation.identity, ()
@@ -354,7 +358,8 @@ class Beliefs:
             return False
         # One server may have many names.
         dark = {(each.host, each.port): at for name, at in self._dark.items() if (each := endpoints.get(name))}
-        return awaits_second_look(raised, known, endpoints[known.target].every, dark.values(), now)
+        darkness = Darkness(tuple(dark.values()), tuple(self._went_dark.get(known.target, ())))
+        return awaits_second_look(raised, known, endpoints[known.target].every, darkness, now)
 
     def until(self, target: str) -> float | None:
         """Return the Unix time at which the verdict on a target may change by itself, None for never."""

@@ -6,6 +6,7 @@ Pure.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Final
 
 from config.vocabulary import GROUP_MEMBERS, Code, Group, Severity
@@ -19,6 +20,10 @@ _PASSING: Final = frozenset({Code.UNREACHABLE, Code.ENDPOINTS_DISAGREE})
 """What a restart or a reload of a service looks like for a moment."""
 RESTART: Final = 20.0
 """Seconds that a service may take to restart."""
+AGAIN: Final = 3
+"""Times of going dark lately that are no restart any more, but a service that comes and goes."""
+_LATELY: Final = 1200.0
+"""Seconds."""
 _MANY: Final = 5
 """Servers that go dark at the same time: more than one service."""
 
@@ -44,12 +49,22 @@ def _took_it_up(endpoint: Known, since: float) -> bool:
     return broke or endpoint.since > since
 
 
-def awaits_second_look(raised: Raised, known: Known, every: float, dark: Iterable[float], now: float) -> bool:
+@dataclass(frozen=True, slots=True)
+class Darkness:
+    """What is known of servers that do not answer; Unix times."""
+
+    others: tuple[float, ...] = ()
+    """Since when each server does not answer, this one included."""
+    before: tuple[float, ...] = ()
+    """When this endpoint last began not to answer, this time included, oldest first."""
+
+
+def awaits_second_look(raised: Raised, known: Known, every: float, darkness: Darkness, now: float) -> bool:
     """Whether a finding about an endpoint that is looked at `every` so many seconds waits at Unix time `now`.
 
     A service that restarts refuses connections for seconds, and one that reloads has two certificates for a moment.
-    `dark` gives the Unix time since when each server does not answer: where many went dark with this one, that is no
-    restart of one service, and a second look is enough.
+    Where many servers went dark with this one, or it goes dark again and again, that is no restart of one service, and
+    a second look is enough.
     """
     finding = raised.finding
     if finding.code not in _PASSING:
@@ -58,4 +73,5 @@ def awaits_second_look(raised: Raised, known: Known, every: float, dark: Iterabl
         return True
     if finding.code is not Code.UNREACHABLE or now - raised.since >= min(RESTART, every):
         return False
-    return sum(abs(since - raised.since) <= RESTART for since in dark) < _MANY
+    again = len([at for at in darkness.before if now - at <= _LATELY])
+    return again < AGAIN and sum(abs(since - raised.since) <= RESTART for since in darkness.others) < _MANY

@@ -8,7 +8,7 @@ import pytest
 
 from config.vocabulary import Code, Severity, TargetKind
 from monitor.known import Known, Raised
-from monitor.pending import RESTART, awaits_second_look, awaits_writers
+from monitor.pending import RESTART, Darkness, awaits_second_look, awaits_writers
 from probes.finding import finding
 
 PATIENCE = 300.0
@@ -49,28 +49,33 @@ SEEN_BEFORE = replace(WELL, pending={(Code.UNREACHABLE, "192.0.2.1"): Raised(UNR
 
 
 @pytest.mark.parametrize(
-    ("known", "dark", "later", "every", "waits"),
+    ("known", "others", "before", "later", "every", "waits"),
     [
-        pytest.param(WELL, [BEGAN], 0, 300, True, id="the first look that fails"),
-        pytest.param(SEEN_BEFORE, [BEGAN], 2, 300, True, id="a service that restarts"),
-        pytest.param(SEEN_BEFORE, [BEGAN], RESTART, 300, False, id="a service that stays away"),
-        pytest.param(SEEN_BEFORE, [BEGAN], 1, 1, False, id="one that is looked at each second"),
-        pytest.param(SEEN_BEFORE, [BEGAN + each for each in range(5)], 2, 300, False, id="many go dark at once"),
-        pytest.param(SEEN_BEFORE, [BEGAN, *[BEGAN - 60] * 9], 2, 300, True, id="others were dark long before"),
+        pytest.param(WELL, [BEGAN], [], 0, 300, True, id="the first look that fails"),
+        pytest.param(SEEN_BEFORE, [BEGAN], [], 2, 300, True, id="a service that restarts"),
+        pytest.param(SEEN_BEFORE, [BEGAN], [], RESTART, 300, False, id="a service that stays away"),
+        pytest.param(SEEN_BEFORE, [BEGAN], [], 1, 1, False, id="one that is looked at each second"),
+        pytest.param(SEEN_BEFORE, [BEGAN + each for each in range(5)], [], 2, 300, False, id="many go dark at once"),
+        pytest.param(SEEN_BEFORE, [BEGAN, *[BEGAN - 60] * 9], [], 2, 300, True, id="others were dark long before"),
+        pytest.param(SEEN_BEFORE, [BEGAN], [BEGAN - 60, BEGAN - 30, BEGAN], 2, 300, False, id="it comes and goes"),
+        pytest.param(SEEN_BEFORE, [BEGAN], [BEGAN - 9000, BEGAN - 30, BEGAN], 2, 300, True, id="it did so long ago"),
     ],
 )
 def test_an_endpoint_that_does_not_answer_waits_for_more_looks(
-    known: Known, dark: list[float], later: float, every: float, *, waits: bool
+    known: Known, others: list[float], before: list[float], later: float, every: float, *, waits: bool
 ) -> None:
-    assert awaits_second_look(Raised(UNREACHABLE, BEGAN), known, every, dark, BEGAN + later) is waits
+    darkness = Darkness(tuple(others), tuple(before))
+    assert awaits_second_look(Raised(UNREACHABLE, BEGAN), known, every, darkness, BEGAN + later) is waits
 
 
 def test_addresses_that_disagree_wait_for_one_more_look() -> None:
     disagree = finding(Code.ENDPOINTS_DISAGREE, "why")
-    assert awaits_second_look(Raised(disagree, BEGAN), WELL, 300, [], BEGAN)
+    assert awaits_second_look(Raised(disagree, BEGAN), WELL, 300, Darkness(), BEGAN)
     seen = replace(WELL, pending={(Code.ENDPOINTS_DISAGREE, ""): Raised(disagree, BEGAN)})
-    assert not awaits_second_look(Raised(disagree, BEGAN), seen, 300, [], BEGAN + 1)
+    assert not awaits_second_look(Raised(disagree, BEGAN), seen, 300, Darkness(), BEGAN + 1)
 
 
 def test_what_clients_reject_waits_for_nothing() -> None:
-    assert not awaits_second_look(Raised(finding(Code.CLIENT_REJECTS, "why", "browser"), BEGAN), WELL, 300, [], BEGAN)
+    assert not awaits_second_look(
+        Raised(finding(Code.CLIENT_REJECTS, "why", "browser"), BEGAN), WELL, 300, Darkness(), BEGAN
+    )
