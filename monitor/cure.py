@@ -48,6 +48,8 @@ CURES: Final[Mapping[Code, str]] = MappingProxyType(
         Code.APPROVAL_PENDING: "approve or reject the plan",
         Code.ACTION_FAILED: "see `certvigil audit` for what was tried, and mend the cause",
         Code.COMPONENT_FROZEN: "look at its files and its service, then thaw it with `certvigil recover --thaw`",
+        Code.REVERTED_BY_ANOTHER: "have one tool alone change these files, then `certvigil recover --thaw`",
+        Code.DAEMON_UNSTABLE: "see in the log why the daemon ended; its last lines say so",
         Code.CLOCK_SUSPECT: "have the clock of this host synchronised",
         Code.KEYS_UNREAD: "run the actor, which has the rights to read them, or say `keys: unread` of the component",
         Code.DATABASE_DEGRADED: "see whether the state directory can be written to and has space",

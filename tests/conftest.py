@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final, Protocol, TypeVar
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from monitor.lab.ca import Authority
 from monitor.lab.process import find_command
@@ -33,6 +34,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_xdist_auto_num_workers() -> int:
     """Return one process more than there are processors, since many tests wait for servers."""
     return len(os.sched_getaffinity(0)) + 1
+
+
+# A machine that is busy makes no test wrong.
+settings.register_profile("certvigil", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("certvigil")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from config.model import FileTarget
 from config.text import printable
-from config.vocabulary import FileContent, UnreadableReason
+from config.vocabulary import FileContent, FileFormat, UnreadableReason
 from monitor.actor.request import Document
 from probes.certificate import MOST_BYTES, certificate
 from probes.observation import FileIdentity, FileObservation, Unreadable
@@ -33,7 +33,10 @@ LONGEST_LINE: Final = 4 * 2**20
 """Bytes of an answer."""
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _FACTS: Final = frozenset(
-    {"name", "path", "identity", "content", "certificates", "keys", "encrypted_keys", "mode", "owner", "failure"}
+    {
+        *("name", "path", "identity", "content", "certificates", "keys", "encrypted_keys", "mode", "owner", "failure"),
+        "format",
+    }
 )
 _TOO_MUCH: Final = Unreadable(UnreadableReason.TOO_LARGE, "it holds more certificates than the reader tells of")
 
@@ -55,6 +58,7 @@ class FileFacts:
     mode: int = 0
     owner: int = 0
     failure: Unreadable | None = None
+    format: FileFormat = FileFormat.OTHER
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +87,7 @@ def facts_of(reading: SetReading, targets: Sequence[FileTarget]) -> Facts:
         files.append(
             FileFacts(
                 *(target.name, target.path, seen.identity, seen.content, ders, seen.keys[:MOST_KEYS]),
-                *(min(seen.encrypted_keys, MOST_KEYS), seen.mode, seen.owner, failure),
+                *(min(seen.encrypted_keys, MOST_KEYS), seen.mode, seen.owner, failure, seen.format),
             )
         )
     return Facts(tuple(files), reading.moved)
@@ -106,6 +110,7 @@ def _plain(file: FileFacts) -> Document:
         "mode": file.mode,
         "owner": file.owner,
         "failure": None if file.failure is None else [str(file.failure.reason), file.failure.detail[:LONGEST_DETAIL]],
+        "format": str(file.format),
     }
 
 
@@ -141,6 +146,7 @@ def _file(plain: Mapping[str, Any]) -> FileFacts:
         _within(plain["mode"], 0o7777),
         _within(plain["owner"], 2**32 - 1),
         None if plain["failure"] is None else _failure(_list(plain["failure"], 2)),
+        FileFormat(_text(plain["format"], 50)),
     )
 
 
@@ -226,4 +232,5 @@ def _observation(file: FileFacts, now: float) -> FileObservation:
         file.owner,
         file.failure,
         file.encrypted_keys,
+        file.format,
     )

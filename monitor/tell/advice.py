@@ -96,6 +96,9 @@ _HURT: Final[Mapping[Code, str]] = {
     Code.KEY_EXPOSED: "nobody yet; whoever reads the key can pose as the server",
     Code.UNREADABLE: "nobody yet; perhaps the server cannot read it either",
     Code.NO_CERTIFICATE: "nobody until the server is reloaded; then it may fail",
+    Code.NEXT_RELOAD_BREAKS: "nobody until the server is reloaded; then the clients that are named",
+    Code.KEYS_UNREAD: "nobody; a key that does not match would not be noticed",
+    Code.DAEMON_UNSTABLE: "those who would have been told meanwhile",
     Code.DELIVERY_FAILED: "those who should have been told",
     Code.CLOCK_SUSPECT: "nobody; nothing is replaced without a person meanwhile",
     Code.DATABASE_DEGRADED: "nobody; what happens meanwhile is not remembered",
@@ -128,6 +131,11 @@ _BY_ITSELF: Final[Mapping[Code, str]] = {
     Code.UNREADABLE: "certvigil looks again as soon as something changes there",
     Code.NOT_YET_VALID: "it becomes valid at the time given above",
     Code.ENDPOINTS_DISAGREE: "nothing, unless a replacement is under way there",
+    Code.NEXT_RELOAD_BREAKS: "it breaks with the next reload or restart, whoever asks for that",
+    Code.UNSETTLED: "the files are judged once nobody writes to them any more",
+    Code.KEYS_UNREAD: "the files are read as soon as an actor answers",
+    Code.DAEMON_UNSTABLE: "the service manager starts the daemon again each time",
+    Code.REVERTED_BY_ANOTHER: "nothing is changed there any more before somebody says so",
     Code.APPROVAL_PENDING: "nothing before somebody approves",
     Code.CLOCK_SUSPECT: "certvigil goes on once the clock can be believed again",
     Code.DATABASE_DEGRADED: "certvigil goes on in memory, and tries again",
@@ -289,6 +297,25 @@ def _thaw(members: Sequence[Member], _: Site) -> Iterator[str]:
         yield f"see that its files and its service are right, then: certvigil recover --thaw {name}"
 
 
+def _settle_with_the_other(members: Sequence[Member], _: Site) -> Iterator[str]:
+    for each in members[:_MOST]:
+        name = _word(each.component or each.target)
+        yield f"have one tool alone change these files, then: certvigil recover --thaw {name}"
+
+
+def _find_writer(members: Sequence[Member], _: Site) -> Iterator[str]:
+    for each in members[:_MOST]:
+        yield f"see who writes there: lsof {_word(each.location or each.target)}"
+
+
+def _have_read(_members: Sequence[Member], _: Site) -> Iterator[str]:
+    yield "see why the actor does not run: systemctl status certvigil-actor; without one, say `keys: unread`"
+
+
+def _see_log(_members: Sequence[Member], _: Site) -> Iterator[str]:
+    yield "see why the daemon ended: journalctl -u certvigil"
+
+
 def _wake_actor(_members: Sequence[Member], _: Site) -> Iterator[str]:
     yield "see why the actor does not run: systemctl status certvigil-actor"
 
@@ -340,6 +367,9 @@ _OF_TARGETS: Final[Mapping[Code, Remedy]] = {
     Code.UNREACHABLE: _look_there,
     Code.UNREADABLE: _look_at_file,
     Code.KEY_EXPOSED: _close_key,
+    Code.NEXT_RELOAD_BREAKS: _rechain,
+    Code.UNSETTLED: _find_writer,
+    Code.KEYS_UNREAD: _have_read,
     Code.OBSOLETE_PROTOCOL: _configure_tls,
     Code.WEAK_CIPHER: _configure_tls,
 }
@@ -349,9 +379,11 @@ _OF_ACTIONS: Final[Mapping[Code, Remedy]] = {
     Code.APPROVAL_PENDING: _show_plan,
     Code.ACTION_FAILED: _see_actions,
     Code.COMPONENT_FROZEN: _thaw,
+    Code.REVERTED_BY_ANOTHER: _settle_with_the_other,
     Code.UNREACHABLE: _wake_actor,
 }
 _OF_ITSELF: Final[Mapping[Code, Remedy]] = {
+    Code.DAEMON_UNSTABLE: _see_log,
     Code.CLOCK_SUSPECT: _set_clock,
     Code.DATABASE_DEGRADED: _see_disk,
     Code.DELIVERY_FAILED: _try_channels,

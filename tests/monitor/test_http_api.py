@@ -68,7 +68,7 @@ def test_a_probe_is_asked_for_with_the_time_that_prometheus_leaves(view: FakeVie
     assert refused.status_code == 403
     assert refused.json() == {"detail": "it is none of the endpoints"}
     client.get("/probe?target=web&module=tls")
-    assert view.probed == [("web", "https", 9.5), ("web", "tcp", math.inf)]
+    assert view.probed == [("web", "tcp", 9.5), ("web", "tcp", math.inf)]
 
 
 def test_metrics_are_the_page_with_and_without_compression(view: FakeView, client: httpx.Client) -> None:

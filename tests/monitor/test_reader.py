@@ -415,7 +415,18 @@ ASKED: Final = (FileTarget("web/key", "/k\udcff", FileRole.KEY, "web"),)
 
 
 def test_every_fact_of_an_observation_is_told_as_it_is() -> None:
-    told = {"target", "identity", "content", "certificates", "keys", "mode", "owner", "failure", "encrypted_keys"}
+    told = {
+        "target",
+        "identity",
+        "content",
+        "certificates",
+        "keys",
+        "mode",
+        "owner",
+        "failure",
+        "encrypted_keys",
+        "format",
+    }
     assert {each.name for each in fields(FileObservation)} == told | {"at"}, "tell the new one, too, or say why not"
     seen = observation(
         identity=look_at_file(FileTarget("x", __file__, FileRole.LISTED), NOW).identity,

@@ -235,7 +235,7 @@ def test_an_endpoint_that_is_dark_while_its_server_is_restarted_by_a_transaction
         daemon.configure({**json.loads(Path(daemon.config_file).read_text()), "colour": "blue"})
         assert certvigil("reload", "--socket", daemon.socket).returncode == 1
         daemon.wait_for(lambda: receiver.accepted, "what is told of something else after it")
-        assert [got.title for got in receiver.accepted] == ["[warning] config_rejected: certvigil"]
+        assert [got.title.partition(": ")[2] for got in receiver.accepted] == ["config_rejected: certvigil"]
 
 
 def _targets(daemon: Running) -> list[str]:

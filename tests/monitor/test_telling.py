@@ -159,7 +159,7 @@ def test_a_thousand_endpoints_that_are_dark_are_one_message(start: Start, receiv
     endpoints = [endpoint(f"web{number:03}", nobody) for number in range(1000)]
     daemon = start(endpoints=endpoints, concurrency=100, telling={"enabled": False})
     got = told_at_once(daemon, receiver, "unreachable", 1000)
-    assert got.title == "[warning] web1.example.com: unreachable: 1000 targets"
+    assert got.title == "[critical] web1.example.com: unreachable: 1000 targets"
     assert got.text.count(": unreachable\n") == 50
     assert "  and 950 more\n" in got.text
 

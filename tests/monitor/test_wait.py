@@ -15,6 +15,8 @@ from monitor.actor.request import Document
 from monitor.commands.wait import _end
 
 NOW = time.time()
+LATER = NOW + 86_400
+"""Long after the last test, however slow the machine is."""
 HERE: Document = {"here": 1, "clock": None}
 WISH = Wish(Kind.REPLACE, ("web",)).to_json()
 
@@ -31,10 +33,10 @@ def end(event: str, outcome: Outcome, transaction: str = "t1") -> Document:
     return record(event, transaction, outcome=outcome, cause=Cause.NONE, reason="that is how it ended")
 
 
-APPROVED = (record("proposed", hash="p1", wish=WISH), record("approved", hash="p1", by="alice", until=NOW + 60))
+APPROVED = (record("proposed", hash="p1", wish=WISH), record("approved", hash="p1", by="alice", until=LATER))
 
 
-def ended(*documents: Document, until: float = NOW + 60) -> tuple[Document, list[str]]:
+def ended(*documents: Document, until: float = LATER) -> tuple[Document, list[str]]:
     """Return what is answered, which must come before everything was told."""
     steps: list[str] = []
 
