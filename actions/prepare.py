@@ -307,9 +307,18 @@ def set_on_disk(component: Component, reader: Reader) -> tuple[OnDisk, float]:
     files = {role: _read(role, component.artefacts, reader) for role in component.artefacts.files}
     there = [each.path for each in files.values() if each.state is not None]
     changed = max((reader.stat(each).st_ctime for each in there), default=0.0)
-    chain = tuple(each.sha256 for each in presented_by(_held(files), _password(files)))
+    chain = tuple(each.sha256 for each in _presented(files))
     digests = {each.path: each.state.sha256 if each.state is not None else "" for each in files.values()}
     return OnDisk(digests, frozenset({chain} if chain else ())), changed
+
+
+def chain_on_disk(component: Component, reader: Reader) -> tuple[Certificate, ...]:
+    """Return what a server would present of a component's files; raises OSError."""
+    return _presented({role: _read(role, component.artefacts, reader) for role in component.artefacts.files})
+
+
+def _presented(files: _Files) -> tuple[Certificate, ...]:
+    return presented_by(_held(files), _password(files))
 
 
 def keys_at_hand(component: Component, reader: Reader) -> tuple[PrivateKey, ...]:

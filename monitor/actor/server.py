@@ -31,7 +31,8 @@ from monitor.actor.facts import to_document
 from monitor.actor.outlook import Outlook
 from monitor.actor.reader import Reader
 from monitor.actor.request import LONGEST, Document, Request, Verb, decode
-from monitor.actor.work import Work, unknown, unusable
+from monitor.actor.sightings import Sightings
+from monitor.actor.work import Bound, Work, unknown, unusable
 from monitor.actor.workbench import Workbench, workbench
 from monitor.listen import ListenError, listen_unix
 from monitor.surroundings import Surroundings, read_surroundings
@@ -90,6 +91,7 @@ class ActorProcess:
         self._stopping = threading.Event()
         self._reader = Reader()
         self._outlook = Outlook(self._current, self._look_again)
+        self._sightings = Sightings()
         self._looks: dict[str, int] = {}
         """The number of the last change of each component's files that was noticed."""
         self._wake, self._awake = socket.socketpair()
@@ -246,7 +248,7 @@ class ActorProcess:
         account, now = Account.of(bench.setting.journal.records()), time.time()
         role = role_of(peer, bench.config.settings.actor)
         suspicion = self._suspicion(bench)
-        wrong = unusable(bench.config, request.names) or objection(role, request, bench.config, account, now)
+        wrong = unusable(bench.config, request.names) or objection(role, request, bench.config, account)
         if wrong is None and role is not Role.OPERATOR and request.verb is Verb.CARRY_OUT and suspicion is not None:
             wrong = f"nothing is done unattended now: {suspicion}"
         if wrong is not None:
@@ -254,8 +256,12 @@ class ActorProcess:
             return cannot(wrong)
         if request.verb is Verb.STATE:
             return state_document(bench, account, suspicion)
-        unattended = role is Role.DAEMON and request.verb is Verb.CARRY_OUT and not approved(request, account, now)
-        work = Work(bench, peer.name, self._announcing(told), self._stopping.is_set, unattended=unattended)
+        bound = Bound.NOT
+        if role is Role.DAEMON and request.verb is Verb.CARRY_OUT:
+            bound = Bound.WINDOWS if approved(request, account, now) else Bound.LEAVE
+        work = Work(
+            bench, peer.name, self._announcing(told), self._stopping.is_set, bound=bound, sightings=self._sightings
+        )
         return work.answer(request)
 
     @contextmanager
