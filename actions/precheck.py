@@ -10,6 +10,7 @@ from cryptography import x509
 
 from actions.candidate import Candidate
 from actions.ending import Ground
+from config.fields import duration_text
 from config.text import printable
 from config.vocabulary import Code, VerifierName
 from probes.certificate import Certificate
@@ -20,6 +21,7 @@ from probes.judge.key import judge_match, judge_strength
 from probes.judge.name import judge_names
 from probes.judge.presented import earliest_end
 from probes.judge.time import judge_time, moment
+from probes.lifetime import leaf_thresholds, lifetime
 from probes.trust import Trust
 
 HOUR: Final = 3_600
@@ -46,7 +48,12 @@ class Demands:
     allowed_issuers: tuple[str, ...] = ()
     """RFC 4514, each a part of a name, as `CN=Corp Issuing CA 3`; empty means any."""
     allow_shorter: bool = False
-    """The candidate may end before what is installed does."""
+    """For how long it lasts does not matter, but for `least_left`."""
+    min_lifetime: float | None = None
+    """Seconds for which it must remain valid, whatever is installed.
+
+    None means that it may end before what is installed does only while its own first threshold is not reached.
+    """
     least_left: float = HOUR
     """Seconds for which it must remain valid."""
 
@@ -146,11 +153,24 @@ def _times(presented: Sequence[Certificate], demands: Demands, now: float) -> It
         return
     if end - now < demands.least_left:
         yield Objection(Ground.TOO_SHORT, f"it ends at {moment(end)}, within {demands.least_left:.0f} seconds")
-    if today is not None and end < today and not demands.allow_shorter:
+    if demands.allow_shorter:
+        return
+    if demands.min_lifetime is not None:
+        if end - now < demands.min_lifetime:
+            least = duration_text(demands.min_lifetime)
+            yield Objection(Ground.TOO_SHORT, f"it ends at {moment(end)}, and 'min_lifetime' is {least}")
+    elif today is not None and end < today and end - now <= _first_threshold(presented[0]):
         yield Objection(
             Ground.TOO_SHORT,
-            f"it ends at {moment(end)}, before the one that is installed, which ends at {moment(today)}",
+            f"it ends at {moment(end)}, before the one that is installed, which ends at {moment(today)}, and counts as "
+            "expiring already",
         )
+
+
+def _first_threshold(leaf: Certificate) -> float:
+    """Return the seconds before its end from which a certificate counts as expiring."""
+    whole = lifetime(leaf)
+    return leaf_thresholds(whole).notice.seconds_left(whole)
 
 
 def _strength(presented: Sequence[Certificate]) -> Iterator[Objection]:

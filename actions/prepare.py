@@ -504,6 +504,7 @@ def _demands(site: Site, installed: Sequence[Certificate], kind: Kind) -> Demand
         served if kind is Kind.ACTIVATE else tuple(installed),
         site.allowed_issuers,
         site.allow_shorter,
+        min_lifetime=site.component.min_lifetime,
     )
 
 

@@ -165,6 +165,8 @@ class Component:
     """What policies match it by."""
     keys: Keys = Keys.READ
     """Whether its private keys are meant to be read."""
+    min_lifetime: float | None = None
+    """Seconds for which a new certificate must remain valid; None leaves that to its own thresholds."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -164,6 +164,7 @@ def _component(component: Component, endpoints: Mapping[str, Endpoint]) -> dict[
         "write_mode": str(component.write_mode),
         "labels": dict(component.labels),
         "keys": str(component.keys),
+        **({} if component.min_lifetime is None else {"min_lifetime": duration_text(component.min_lifetime)}),
     }
 
 

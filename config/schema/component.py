@@ -178,6 +178,8 @@ class Component(Section):
     """What policies may match it by, such as {env: prod}."""
     keys: Annotated[Keys, Field(strict=False)] | None = None
     """Whether its private keys are meant to be read: read or unread; by default as the whole configuration says."""
+    min_lifetime: Duration | None = None
+    """How long a new certificate must last at least; by default it may end before the old one until it is expiring."""
 
     @model_validator(mode="after")
     def _check_mode(self) -> Self:
@@ -205,5 +207,6 @@ class Component(Section):
             self.write_mode,
             MappingProxyType(dict(self.labels)),
             self.keys or keys,
+            self.min_lifetime,
         )
         return component, tuple(endpoints)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import KW_ONLY, asdict, dataclass, field, replace
@@ -33,6 +32,7 @@ from monitor.actor.request import Document, Request, Verb
 from monitor.actor.sightings import Sightings
 from monitor.actor.workbench import Workbench
 from monitor.decide.leave import Leave, joins, leave, shut
+from probes.judge.time import moment
 
 DEFAULT_SET = "default"
 _GONE: Final = frozenset({Ground.NOTHING_TO_DO, Ground.EMPTY_INBOX})
@@ -108,7 +108,7 @@ class Work:
         self, wish: Wish, hand: Hand | None = None, policy: Policy | None = None
     ) -> tuple[Prepared | Refused | str, tuple[Inbox, ...]]:
         """Return the plan, or why there is none, and the inboxes that it was made from."""
-        bench, now = self.bench, time.time()
+        bench, now = self.bench, self.bench.world.now()
         if wish.kind is Kind.REPLACE:
             return self._make_replacement(wish, hand, policy)
         if wish.kind is Kind.ACTIVATE:
@@ -150,7 +150,7 @@ class Work:
             for name in wish.components
         ]
         quarantined = self._account().quarantined
-        return make_plan(sites, candidates, bench.world, time.time(), wish.losses, quarantined), inboxes
+        return make_plan(sites, candidates, bench.world, self.bench.world.now(), wish.losses, quarantined), inboxes
 
     def _propose(self, wish: Wish) -> Document:
         made, inboxes = self._make(wish)
@@ -284,7 +284,8 @@ class Work:
             found = self._leave(wish, made)
             if found.why:
                 approved = "" if self.bound is Bound.WINDOWS else " for the daemon alone, and this plan is not approved"
-                return {**endings_document(endings), **cannot(_not_now(wish, found.why, approved))}
+                answer = cannot(_not_now(wish, found.why, approved))
+                return {**endings_document(endings), **answer} if endings else answer
             if found.policy is not None and wish.kind is Kind.REPLACE:
                 # Whose certificates that policy takes, is its own matter.
                 made, inboxes = self._make(wish, hand, found.policy)
@@ -293,7 +294,7 @@ class Work:
         plan = made.order.plan.hash
         if request.plan and request.plan != plan:
             return cannot(f"this plan is {plan}, not the one that was asked for: look at it again")
-        ending = transact(setting, made.order)
+        ending = transact(replace(setting, asked={**asked, "begins": _begins(made)}), made.order)
         if ending.outcome in {Outcome.COMMITTED, Outcome.FAILED_FORWARD}:
             self._empty(inboxes, made.remainder)
         return {**self._shown(made), **endings_document([*endings, ending])}
@@ -314,6 +315,8 @@ class Work:
             return Leave(None, next(filter(None, (shut(wish.kind, each, policies, now) for each in situations)), ""))
         if wish.losses:
             return Leave(None, "clients would be lost on purpose")
+        if wish.kind is Kind.REPLACE and (back := _goes_back(made, Account.of(records))):
+            return Leave(None, back)
         what = {Kind.REPLACE: candidate, Kind.ROLLBACK: wish.backup_set}
         given = [leave(wish.kind, what.get(wish.kind, each.on_disk), each, policies, now) for each in situations]
         first = next((each for each in given if not each.why), None)
@@ -353,6 +356,21 @@ class Work:
         record = Record(self.bench.world.now(), "", event, data)
         self.bench.setting.journal.append(record)
         self.told(record)
+
+
+def _begins(made: Prepared) -> dict[str, float]:
+    """Return from when on the new certificate of each component is valid, Unix time."""
+    return {name: new.not_before for name, (_, new) in made.leaves.items() if new.not_before is not None}
+
+
+def _goes_back(made: Prepared, account: Account) -> str:
+    """Say which new certificate is older than one that was in use, which a person must want; empty where none is."""
+    for name, begin in _begins(made).items():
+        old = made.leaves[name][0]
+        newest = max(account.newest.get(name, 0.0), (old.not_before or 0.0) if old is not None else 0.0)
+        if begin < newest:
+            return f"the certificate for {name} begins at {moment(begin)}, and one that begins later was in use"
+    return ""
 
 
 def _not_now(wish: Wish, why: str, approved: str) -> str:

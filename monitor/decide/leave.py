@@ -6,7 +6,7 @@ a situation that holds only what it saw itself.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from actions.plan import Kind
@@ -52,19 +52,22 @@ def leave(kind: Kind, what: str, situation: Situation, policies: Iterable[Policy
     ]
     if spent:
         return Leave(None, f"by policy {spent[0].policy} it stands at '{spent[0].standing}'")
-    again = f"; ask again after {moment(outlook.until)}" if outlook.until < NEVER else ""
-    return Leave(None, "; ".join(_unmet(kind, situation, mine, now)) + again)
+    return Leave(None, _unmet(kind, situation, mine, now))
 
 
-def _unmet(kind: Kind, situation: Situation, policies: Iterable[Policy], now: float) -> Iterator[str]:
-    """Yield why no policy with that action holds."""
+def _unmet(kind: Kind, situation: Situation, policies: Iterable[Policy], now: float) -> str:
+    """Say why no policy with that action holds."""
     doing = [each for each in policies if each.action is not None and kind_of(each.action) is kind]
     if not doing:
-        yield f"no policy has {kind} done to {situation.subject}"
+        return f"no policy has {kind} done to {situation.subject}"
+    said: list[str] = []
+    until = NEVER
     for each in doing:
         answer = evaluate(as_seen(each.when, unreached=situation.unreached), situation, now)
         because = "; ".join(reason.because for reason in answer.reasons)
-        yield f"policy {each.name} does not call for it by what is seen: {because}"
+        said.append(f"policy {each.name} does not call for it by what is seen: {because}")
+        until = min(until, answer.until)
+    return "; ".join(said) + (f"; ask again after {moment(until)}" if until < NEVER else "")
 
 
 def joins(kind: Kind, situation: Situation, policies: Iterable[Policy], now: float) -> str:

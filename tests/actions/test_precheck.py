@@ -56,10 +56,10 @@ def ends_with_its_issuer() -> Candidate:
         pytest.param(good(not_before=NOW + DAY), Ground.NOT_VALID_NOW, "is valid only from", id="not yet valid"),
         pytest.param(good(not_after=NOW - 10), Ground.NOT_VALID_NOW, "ended at", id="expired"),
         pytest.param(
-            good(not_after=NOW + 10 * DAY),
+            good(not_before=NOW - 80 * DAY, not_after=NOW + 10 * DAY),
             Ground.TOO_SHORT,
             "before the one that is installed",
-            id="shorter than today's",
+            id="expiring, and shorter than today's",
         ),
         pytest.param(ends_with_its_issuer(), Ground.TOO_SHORT, "before the one", id="its issuer ends"),
         pytest.param(good(key=KeyType.RSA1024), Ground.WEAK_KEY, "has a key of rsa 1024", id="weak key"),
@@ -90,7 +90,7 @@ def test_the_wrong_order_is_an_objection() -> None:
 
 
 def test_every_objection_is_told_not_the_first() -> None:
-    found = grounds(good("other.example.com", key=KeyType.RSA1024, not_after=NOW + DAY))
+    found = grounds(good("other.example.com", key=KeyType.RSA1024, not_before=NOW - 80 * DAY, not_after=NOW + DAY))
     assert {Ground.NAMES_MISSING, Ground.WEAK_KEY, Ground.TOO_SHORT} <= set(found)
 
 
@@ -119,6 +119,16 @@ def test_one_that_has_ended_is_only_said_to_have_ended() -> None:
     expired = (value(ISSUING.issue(NAME, not_before=NOW - 9 * DAY, not_after=NOW - DAY)), value(ISSUING))
     ended = good(not_before=NOW - 9 * DAY, not_after=NOW - 2 * DAY)
     assert set(grounds(ended, replace(DEMANDS, installed=expired))) == {Ground.NOT_VALID_NOW, Ground.NO_CLIENT_ACCEPTS}
+
+
+@pytest.mark.parametrize(("old", "new"), [(3650, 90), (200, 47), (47, 6)])
+def test_a_shorter_certificate_takes_the_place_of_a_longer_one_while_it_is_not_expiring(old: int, new: int) -> None:
+    installed = (value(ISSUING.issue(NAME, not_after=NOW + old * DAY)), value(ISSUING))
+    candidate = good(not_before=NOW - DAY, not_after=NOW + (new - 1) * DAY)
+    assert grounds(candidate, replace(DEMANDS, installed=installed)) == []
+    demands = replace(DEMANDS, installed=installed, min_lifetime=new * DAY)
+    assert grounds(candidate, demands) == [Ground.TOO_SHORT]
+    assert grounds(candidate, replace(demands, min_lifetime=(new - 1) * DAY)) == []
 
 
 @pytest.mark.parametrize(
