@@ -20,7 +20,7 @@ from actions.contest import OnDisk
 from actions.ending import Ground
 from actions.keystore import loss
 from actions.plan import Change, FileState, Kind, Order, Plan, Serving, candidate_of
-from actions.precheck import Demands, Objection, dropped_names, missing_issuer, precheck
+from actions.precheck import Demands, Issuers, Objection, dropped_names, missing_issuer, precheck
 from actions.rehearse import CannotBeServed, Effect, Stage, rehearse
 from config.address import is_ip_address
 from config.model import Artefacts, Component
@@ -55,7 +55,7 @@ class Site:
     component: Component
     stages: tuple[Stage, ...] = ()
     """Its own endpoints with their clients, and what they present today."""
-    allowed_issuers: tuple[str, ...] = ()
+    allowed_issuers: tuple[Issuers, ...] = ()
     allow_shorter: bool = False
 
 

@@ -15,7 +15,7 @@ from typing import Final
 from actions.account import Account, Wish
 from actions.ending import Outcome
 from actions.plan import Kind
-from config.model import ActorSettings, Component, Config
+from config.model import ActorSettings, AllowedIssuer, Component, Config
 from config.policy import Policy, Replace
 from config.text import printable
 from config.vocabulary import Mode
@@ -136,7 +136,7 @@ def _undoes(wish: Wish, name: str, account: Account) -> bool:
     )
 
 
-def issuers_of(config: Config, component: Component, policy: Policy | None = None) -> tuple[str, ...]:
+def issuers_of(config: Config, component: Component, policy: Policy | None = None) -> tuple[AllowedIssuer, ...]:
     """Return whose certificates a component may be given: its own issuers', and those of the policy that asks for it.
 
     Where a person does, of each that might. Empty means anybody's, which is for a person to judge.

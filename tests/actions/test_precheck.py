@@ -9,9 +9,9 @@ import pytest
 
 from actions.candidate import Candidate
 from actions.ending import Ground
-from actions.precheck import HOUR, Demands, dropped_names, precheck
+from actions.precheck import HOUR, Demands, Issuers, dropped_names, precheck
 from config.vocabulary import VerifierName
-from monitor.lab.ca import DAY, Authority, KeyType, self_signed
+from monitor.lab.ca import DAY, Authority, KeyType, new_key, self_signed
 from tests.actions.kit import ISSUING, NAME, NOW, ROOT, good, made, value, view
 
 OTHER_ROOT = Authority.root("Other Root")
@@ -131,20 +131,34 @@ def test_a_shorter_certificate_takes_the_place_of_a_longer_one_while_it_is_not_e
     assert grounds(candidate, replace(demands, min_lifetime=(new - 1) * DAY)) == []
 
 
+KEY = value(ISSUING).public_key_sha256()
+NAMESAKE = Authority.root("Issuing", key=new_key(KeyType.P256))
+
+
 @pytest.mark.parametrize(
     ("allowed", "fits"),
     [
-        (["CN=Issuing"], True),
-        (["CN=Nobody", "CN=Issuing"], True),
-        (["CN=Root"], False),
-        (["CN=Issuing,O=Corp"], False),
-        (["Issuing"], False),
-        ([""], False),
+        pytest.param([Issuers("our CA", KEY)], True, id="its key"),
+        pytest.param([Issuers("another", "0" * 64), Issuers("our CA", KEY)], True, id="one of two keys"),
+        pytest.param([Issuers("our root", value(ROOT).public_key_sha256())], False, id="the key of a CA further up"),
+        pytest.param([Issuers("corporate", view=view(ROOT))], True, id="a store that it leads to"),
+        pytest.param([Issuers("other", view=view(OTHER_ROOT))], False, id="a store that it does not lead to"),
+        pytest.param([Issuers("lost")], False, id="a store that cannot be read"),
     ],
 )
-def test_only_allowed_issuers_may_have_issued_it(allowed: list[str], fits: bool) -> None:
+def test_only_allowed_issuers_may_have_issued_it(allowed: list[Issuers], fits: bool) -> None:
     demands = replace(DEMANDS, allowed_issuers=tuple(allowed))
     assert (Ground.ISSUER_NOT_ALLOWED not in grounds(good(), demands)) is fits
+
+
+def test_a_ca_that_calls_itself_as_the_allowed_one_is_told_by_its_key() -> None:
+    forged = made(NAMESAKE.issue(NAME), NAMESAKE)
+    assert forged.certificate.issuer == good().certificate.issuer
+    found = precheck(forged, replace(DEMANDS, allowed_issuers=(Issuers("our CA", KEY),)), NOW)
+    (said,) = [each.detail for each in found if each.ground is Ground.ISSUER_NOT_ALLOWED]
+    assert f"spki_sha256 {value(NAMESAKE).public_key_sha256()}" in said
+    with_ours = made(NAMESAKE.issue(NAME), ISSUING)
+    assert Ground.ISSUER_NOT_ALLOWED in grounds(with_ours, replace(DEMANDS, allowed_issuers=(Issuers("our CA", KEY),)))
 
 
 @pytest.mark.parametrize(

@@ -320,7 +320,7 @@ def test_a_journal_that_is_damaged_keeps_the_actor_from_starting_and_says_so(web
 
 
 def test_a_certificate_of_an_issuer_that_is_not_allowed_is_refused(web: House) -> None:
-    web.configure({"allowed_issuers": ["CN=Somebody Else"]})
+    web.configure({"allowed_issuers": [{"spki_sha256": "0" * 64}]})
     web.put(fresh())
     with web.actor() as actor:
         answer = actor.ask(Request(Verb.PLAN, REPLACE))

@@ -9,6 +9,7 @@ from typing import Any, Final
 import pytest
 
 from actions.plan import Kind
+from config.model import AllowedIssuer
 from config.policy import (
     AllOf,
     CandidatePresent,
@@ -30,7 +31,7 @@ from monitor.decide.seen import as_seen
 from monitor.decide.situation import Accepts, Result, Situation
 from tests.monitor.decide_kit import ACTIVATE, HOUR, NOW, ROLLBACK, attempt, candidate, found, has, policy, situation
 
-REPLACE: Final = Replace(("CN=Corp",))
+REPLACE: Final = Replace((AllowedIssuer("corporate"),))
 CLOSED: Final = Window("0 2 * * *", HOUR)
 """It is 8 o'clock."""
 USE: Final = policy(CandidatePresent(), REPLACE)
