@@ -110,7 +110,7 @@ class ActorProcess:
 
     def recover(self) -> None:
         """Finish or undo what a crash left, and make the inboxes; raises JournalError, OSError."""
-        with self._bench() as bench:
+        with self.bench() as bench:
             for ending in recover(bench.setting):
                 level = logging.INFO if ending.outcome is Outcome.COMMITTED else logging.ERROR
                 log.log(level, "recovered: %s", ending.sentence)
@@ -147,7 +147,7 @@ class ActorProcess:
         if self._stopping.is_set():
             return
         try:
-            with self._bench():
+            with self.bench():
                 log.info("read the configuration again")
         except (JournalError, OSError) as error:
             log.error("the configuration was not read again: %s", printable(str(error)))  # noqa: TRY400 (as above)
@@ -203,7 +203,7 @@ class ActorProcess:
             elif request.verb is Verb.READ:
                 tell(self._facts(request.components[0]))
             else:
-                tell(self._do(request, peer, lambda record: tell({"step": _step(record)})))
+                tell(self.do(request, peer, lambda record: tell({"step": _step(record)})))
         except (JournalError, BackupError) as error:
             tell(cannot(str(error)))
         except OSError as error:
@@ -212,8 +212,9 @@ class ActorProcess:
             log.exception("a request failed for no foreseen reason")
             tell(cannot("the actor failed for a reason that was not foreseen; its log says more"))
 
-    def _do(self, request: Request, peer: Peer, told: Callable[[Record], None]) -> Document:
-        with self._bench() as bench:
+    def do(self, request: Request, peer: Peer, told: Callable[[Record], None]) -> Document:
+        """Return the answer to what somebody asks for, once it is done; raises JournalError, BackupError, OSError."""
+        with self.bench() as bench:
             if request.verb in _LOOKING:
                 return self._permitted(bench, request, peer, told)
             # Who may ask for what is decided in one's turn: until then, somebody may have said no.
@@ -290,7 +291,7 @@ class ActorProcess:
 
     def _follow(self, connection: socket.socket, after: int) -> None:
         """Tell records as they come, until the other end has had enough."""
-        with self._bench() as bench:
+        with self.bench() as bench:
             number = after
             _, noticed = self._changed_since(0)
             while not self._stopping.is_set():
@@ -308,7 +309,7 @@ class ActorProcess:
                         self._news.wait(BREATH)
 
     @contextmanager
-    def _bench(self) -> Iterator[Workbench]:
+    def bench(self) -> Iterator[Workbench]:
         """Give a workbench for the configuration as it is now; raises JournalError, OSError."""
         with self._settling:
             config, surroundings = self._refresh(), self._surroundings

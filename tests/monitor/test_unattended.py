@@ -24,6 +24,7 @@ from monitor.actor.work import Bound, Work
 from monitor.actor.workbench import workbench
 from monitor.lab.ca import DAY, Authority
 from monitor.surroundings import read_surroundings
+from tests.bench import rogue
 from tests.lab.client import presented
 from tests.monitor.acting import ISSUER, House, fresh, house
 
@@ -196,3 +197,11 @@ def test_what_was_seen_counts_from_the_actors_own_first_sight() -> None:
 @pytest.mark.parametrize(("address", "own"), [("127.0.0.1", True), ("127.9.9.9", True), ("192.0.2.1", False)])
 def test_an_address_of_this_host_is_told_from_anothers(address: str, own: bool) -> None:
     assert is_own(address) is own
+
+
+def test_a_rogue_daemon_gets_nothing_done_that_no_policy_calls_for(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    house = rogue.House(str(tmp_path), free=True)
+    rogue.play(house, 400, seed=1)
+    done = {name for each in house.begun() for name in each["plan"]["components"]}
+    assert done == {"allowed"}, "what may be done is done, so that asking would get more done if more could be"
