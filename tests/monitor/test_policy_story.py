@@ -37,7 +37,7 @@ def trust(web: House, *roots: Authority) -> None:
     replace_file(f"{web.directory}/root.pem", bundle(roots))
 
 
-def test_from_the_end_of_a_certificate_to_a_rollback_that_nothing_proves_due(web: House) -> None:
+def test_from_the_end_of_a_certificate_to_a_rollback_that_nobody_asked_for(web: House) -> None:
     trust(web, ROOT, NEXT_ROOT)
     opens = datetime.now(UTC) + timedelta(minutes=1)
     issuer = {"spki_sha256": certificate(NEXT_ISSUING.der()).public_key_sha256()}
@@ -69,18 +69,22 @@ def test_from_the_end_of_a_certificate_to_a_rollback_that_nothing_proves_due(web
             assert time.time() >= opens.replace(second=0, microsecond=0).timestamp(), "only once the window was open"
             assert presented(web.server)[0] == new.der()
 
-            # What only another trust store made worse is no fault of the replacement.
             trust(web, ROOT)
-            daemon.wait_for(lambda: "a trust store, is another since" in daemon.text, "the actor's refusal")
-            assert presented(web.server)[0] == new.der()
+            daemon.wait_until("ended", outcome="committed", action="rollback", target="web/actions")
+            assert presented(web.server)[0] == web.old.der()
+
+            daemon.wait_for(lambda: "action_failed" in daemon.findings("web/actions"), "the finding")
+            daemon.wait_for(lambda: any(map(_tells_why, _messages(receiver))), "the alert with the reason")
             metrics = daemon.metrics()
-            assert metrics[series("actions_total", component="web", action="replace", outcome="committed")] == 1
+            for action in ("replace", "rollback"):
+                assert metrics[series("actions_total", component="web", action=action, outcome="committed")] == 1
             assert metrics[series("decisions_total", policy="undo-regression", action="rollback")] >= 1
-            said = daemon.wait_for(lambda: (said := _history(daemon)).count("committed") == 1 and said, "the history")
+            said = daemon.wait_for(lambda: (said := _history(daemon)).count("committed") == 2 and said, "the history")
             assert "renew-web" in said
-            (asked,) = [json.loads(line) for line in _journal(web) if '"event":"begin"' in line]
-            assert asked["wish"]["kind"] == "replace"
-            assert "renew-web" in asked["why"]
+            assert "undo-regression" in said
+            asked = [json.loads(line) for line in _journal(web) if '"event":"begin"' in line]
+            assert [each["wish"]["kind"] for each in asked] == ["replace", "rollback"]
+            assert ["renew-web" in asked[0]["why"], "undo-regression" in asked[1]["why"]] == [True, True]
 
 
 def _standing(daemon: Running) -> str:
@@ -90,6 +94,14 @@ def _standing(daemon: Running) -> str:
 
 def _committed(daemon: Running) -> bool:
     return bool(daemon.happened("ended", outcome="committed"))
+
+
+def _tells_why(message: str) -> bool:
+    return "rolled back by itself" in message and "browser no longer accepts" in message
+
+
+def _messages(receiver: Receiver) -> list[str]:
+    return [f"{each.title} {each.text}" for each in receiver.accepted]
 
 
 def _history(daemon: Running) -> str:
