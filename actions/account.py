@@ -13,6 +13,7 @@ from actions.plan import Kind
 
 RECENT: Final = 32
 """Endings of each component that are kept in mind."""
+_IN_USE: Final = frozenset({Outcome.COMMITTED, Outcome.FAILED_FORWARD})
 _OUTCOMES: Final = ENDED | {Event.REFUSED, Event.FROZEN}
 
 
@@ -122,6 +123,8 @@ class Account:
     """What ended lately, by component, oldest first."""
     thawed: dict[str, float] = field(default_factory=dict)
     """Unix time at which an operator last said that a component is right, by component."""
+    newest: dict[str, float] = field(default_factory=dict)
+    """Unix time of the latest begin of a certificate that was ever committed, by component."""
     unneeded: dict[str, tuple[float, str]] = field(default_factory=dict)
     """When a candidate was last taken out of an inbox unused, and why, by component."""
     _begun: dict[str, Record] = field(default_factory=dict)
@@ -226,7 +229,10 @@ class Account:
             self._accepted.get(record.transaction, frozenset()),
             bool(begun.get("handed")),
         )
+        begins = begun.get("begins", {}) if ended.outcome in _IN_USE else {}
         for component in ended.components:
+            if component in begins:
+                self.newest[component] = max(float(begins[component]), self.newest.get(component, 0.0))
             self.last[component] = ended
             self.recent.setdefault(component, deque(maxlen=RECENT)).append(ended)
         return ended

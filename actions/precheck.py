@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
-from cryptography import x509
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 
 from actions.candidate import Candidate
 from actions.ending import Ground
+from config.fields import duration_text
 from config.text import printable
 from config.vocabulary import Code, VerifierName
 from probes.certificate import Certificate
@@ -20,6 +22,7 @@ from probes.judge.key import judge_match, judge_strength
 from probes.judge.name import judge_names
 from probes.judge.presented import earliest_end
 from probes.judge.time import judge_time, moment
+from probes.lifetime import leaf_thresholds, lifetime
 from probes.trust import Trust
 
 HOUR: Final = 3_600
@@ -34,6 +37,18 @@ class Objection:
 
 
 @dataclass(frozen=True, slots=True)
+class Issuers:
+    """Whose certificates may be installed."""
+
+    shown: str
+    """How the configuration calls them."""
+    spki_sha256: str = ""
+    """SHA-256 of the public key of the one issuer, hexadecimal; empty where a trust store says who it may be."""
+    view: View | None = None
+    """Of a client with that trust store; None where it could not be read, so that nobody is allowed by it."""
+
+
+@dataclass(frozen=True, slots=True)
 class Demands:
     """What a component asks of a candidate."""
 
@@ -43,10 +58,15 @@ class Demands:
     """Of the clients that must accept it."""
     installed: tuple[Certificate, ...] = ()
     """What it presents today, in that order; empty where there is nothing, or nothing that can be read."""
-    allowed_issuers: tuple[str, ...] = ()
-    """RFC 4514, each a part of a name, as `CN=Corp Issuing CA 3`; empty means any."""
+    allowed_issuers: tuple[Issuers, ...] = ()
+    """One of which must have issued it; empty means anybody."""
     allow_shorter: bool = False
-    """The candidate may end before what is installed does."""
+    """For how long it lasts does not matter, but for `least_left`."""
+    min_lifetime: float | None = None
+    """Seconds for which it must remain valid, whatever is installed.
+
+    None means that it may end before what is installed does only while its own first threshold is not reached.
+    """
     least_left: float = HOUR
     """Seconds for which it must remain valid."""
 
@@ -64,7 +84,7 @@ def precheck(candidate: Candidate, demands: Demands, now: float) -> tuple[Object
         *_names(candidate.certificate, demands),
         *_times(presented, demands, now),
         *_strength(presented),
-        *_issuer(candidate.certificate, demands.allowed_issuers),
+        *_issuer(candidate, demands, now),
         *_clients(candidate, demands, now),
     ]
     return tuple(dict.fromkeys(objections))
@@ -82,7 +102,7 @@ def unfit(candidate: Candidate, demands: Demands, now: float) -> tuple[Objection
         *_key(candidate),
         *_names(candidate.certificate, demands),
         *_times(candidate.presented, demands, now),
-        *_issuer(candidate.certificate, demands.allowed_issuers),
+        *_issuer(candidate, demands, now),
     )
     return tuple(each for each in found if each.ground in _UNFIT)
 
@@ -146,11 +166,24 @@ def _times(presented: Sequence[Certificate], demands: Demands, now: float) -> It
         return
     if end - now < demands.least_left:
         yield Objection(Ground.TOO_SHORT, f"it ends at {moment(end)}, within {demands.least_left:.0f} seconds")
-    if today is not None and end < today and not demands.allow_shorter:
+    if demands.allow_shorter:
+        return
+    if demands.min_lifetime is not None:
+        if end - now < demands.min_lifetime:
+            least = duration_text(demands.min_lifetime)
+            yield Objection(Ground.TOO_SHORT, f"it ends at {moment(end)}, and 'min_lifetime' is {least}")
+    elif today is not None and end < today and end - now <= _first_threshold(presented[0]):
         yield Objection(
             Ground.TOO_SHORT,
-            f"it ends at {moment(end)}, before the one that is installed, which ends at {moment(today)}",
+            f"it ends at {moment(end)}, before the one that is installed, which ends at {moment(today)}, and counts as "
+            "expiring already",
         )
+
+
+def _first_threshold(leaf: Certificate) -> float:
+    """Return the seconds before its end from which a certificate counts as expiring."""
+    whole = lifetime(leaf)
+    return leaf_thresholds(whole).notice.seconds_left(whole)
 
 
 def _strength(presented: Sequence[Certificate]) -> Iterator[Objection]:
@@ -159,20 +192,38 @@ def _strength(presented: Sequence[Certificate]) -> Iterator[Objection]:
             yield Objection(_STRENGTH[found.code], found.detail)
 
 
-def _issuer(leaf: Certificate, allowed: Sequence[str]) -> Iterator[Objection]:
-    if allowed and not any(_is_part(each, leaf) for each in allowed):
-        shown = ", ".join(printable(each) for each in allowed)
-        yield Objection(Ground.ISSUER_NOT_ALLOWED, f"it is issued by {leaf.issuer}; allowed are {shown}")
+def _issuer(candidate: Candidate, demands: Demands, now: float) -> Iterator[Objection]:
+    allowed = demands.allowed_issuers
+    if not allowed:
+        return
+    keys = tuple(dict.fromkeys(_issuing_keys(candidate, demands)))
+    if any(_has_issued(each, candidate, keys, now) for each in allowed):
+        return
+    shown = ", ".join(printable(each.shown) for each in allowed)
+    key = f", with the key spki_sha256 {' or '.join(keys)}" if keys else ", whose certificate is not at hand"
+    yield Objection(
+        Ground.ISSUER_NOT_ALLOWED, f"it is issued by {candidate.certificate.issuer}{key}; allowed are {shown}"
+    )
 
 
-def _is_part(pattern: str, leaf: Certificate) -> bool:
-    """Whether the issuer has every attribute of `pattern`."""
-    try:
-        wanted = {(each.oid, each.value) for each in x509.Name.from_rfc4514_string(pattern)}
-        issuer = {(each.oid, each.value) for each in leaf.x509().issuer}
-    except ValueError:
-        return False
-    return bool(wanted) and wanted <= issuer
+def _has_issued(allowed: Issuers, candidate: Candidate, keys: Sequence[str], now: float) -> bool:
+    if allowed.spki_sha256:
+        return allowed.spki_sha256 in keys
+    return allowed.view is not None and judge_chain(candidate.presented, allowed.view, now).accepted
+
+
+def _issuing_keys(candidate: Candidate, demands: Demands) -> Iterator[str]:
+    """Yield the SHA-256 of each public key that signed the certificate, of those at hand."""
+    leaf = candidate.certificate.x509()
+    anchors = (each for view in demands.views for each in (*view.held, *view.trust.anchors))
+    root = () if candidate.root is None else (candidate.root,)
+    for each in (*candidate.chain, *root, *anchors):
+        if each.subject != candidate.certificate.issuer:
+            continue
+        # What is no key, or not of a kind that signs, has signed nothing.
+        with suppress(InvalidSignature, UnsupportedAlgorithm, ValueError, TypeError):
+            leaf.verify_directly_issued_by(each.x509())
+            yield each.public_key_sha256()
 
 
 def _clients(candidate: Candidate, demands: Demands, now: float) -> Iterator[Objection]:

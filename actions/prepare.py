@@ -20,7 +20,7 @@ from actions.contest import OnDisk
 from actions.ending import Ground
 from actions.keystore import loss
 from actions.plan import Change, FileState, Kind, Order, Plan, Serving, candidate_of
-from actions.precheck import Demands, Objection, dropped_names, missing_issuer, precheck
+from actions.precheck import Demands, Issuers, Objection, dropped_names, missing_issuer, precheck
 from actions.rehearse import CannotBeServed, Effect, Stage, rehearse
 from config.address import is_ip_address
 from config.model import Artefacts, Component
@@ -55,7 +55,7 @@ class Site:
     component: Component
     stages: tuple[Stage, ...] = ()
     """Its own endpoints with their clients, and what they present today."""
-    allowed_issuers: tuple[str, ...] = ()
+    allowed_issuers: tuple[Issuers, ...] = ()
     allow_shorter: bool = False
 
 
@@ -307,9 +307,18 @@ def set_on_disk(component: Component, reader: Reader) -> tuple[OnDisk, float]:
     files = {role: _read(role, component.artefacts, reader) for role in component.artefacts.files}
     there = [each.path for each in files.values() if each.state is not None]
     changed = max((reader.stat(each).st_ctime for each in there), default=0.0)
-    chain = tuple(each.sha256 for each in presented_by(_held(files), _password(files)))
+    chain = tuple(each.sha256 for each in _presented(files))
     digests = {each.path: each.state.sha256 if each.state is not None else "" for each in files.values()}
     return OnDisk(digests, frozenset({chain} if chain else ())), changed
+
+
+def chain_on_disk(component: Component, reader: Reader) -> tuple[Certificate, ...]:
+    """Return what a server would present of a component's files; raises OSError."""
+    return _presented({role: _read(role, component.artefacts, reader) for role in component.artefacts.files})
+
+
+def _presented(files: _Files) -> tuple[Certificate, ...]:
+    return presented_by(_held(files), _password(files))
 
 
 def keys_at_hand(component: Component, reader: Reader) -> tuple[PrivateKey, ...]:
@@ -495,6 +504,7 @@ def _demands(site: Site, installed: Sequence[Certificate], kind: Kind) -> Demand
         served if kind is Kind.ACTIVATE else tuple(installed),
         site.allowed_issuers,
         site.allow_shorter,
+        min_lifetime=site.component.min_lifetime,
     )
 
 

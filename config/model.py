@@ -143,6 +143,20 @@ class Artefacts:
 
 
 @dataclass(frozen=True, slots=True)
+class AllowedIssuer:
+    """Whose certificates may be installed: by a key or by a trust store, since anybody can write a name."""
+
+    trust_store: str | None = None
+    """The name of a trust store to which the chain must lead."""
+    spki_sha256: str | None = None
+    """SHA-256 of the public key of the issuer itself, as SubjectPublicKeyInfo, hexadecimal."""
+
+    def __str__(self) -> str:
+        """How the configuration calls it."""
+        return f"trust_store: {self.trust_store}" if self.trust_store else f"spki_sha256: {self.spki_sha256}"
+
+
+@dataclass(frozen=True, slots=True)
 class Component:
     """A service with its artefacts, its own endpoints and the clients that must accept it."""
 
@@ -155,8 +169,8 @@ class Component:
     """Seconds that a new certificate may lie on disk before not serving it is a finding."""
     service: Service | None = None
     """How it is put onto new files; None where that is not for certvigil to do."""
-    allowed_issuers: tuple[str, ...] = ()
-    """Issuers, by their RFC 4514 names, whose certificates may be installed; empty for any."""
+    allowed_issuers: tuple[AllowedIssuer, ...] = ()
+    """Whose certificates may be installed; empty for anybody's."""
     mode: Mode = Mode.APPROVE
     """How far a candidate in its inbox is taken without a person."""
     write_mode: WriteMode = WriteMode.RENAME
@@ -165,6 +179,8 @@ class Component:
     """What policies match it by."""
     keys: Keys = Keys.READ
     """Whether its private keys are meant to be read."""
+    min_lifetime: float | None = None
+    """Seconds for which a new certificate must remain valid; None leaves that to its own thresholds."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from itertools import pairwise
 from types import MappingProxyType
 from typing import Final
 
-from config.model import Threshold, Thresholds
+from config.model import AllowedIssuer, Threshold, Thresholds
 from config.vocabulary import Code, Mode, Severity
 
 
@@ -132,8 +132,8 @@ class Window:
 class Replace:
     """Install the candidate in the component's inbox."""
 
-    allowed_issuers: tuple[str, ...] = ()
-    """Beside those of the component: issuers, by their RFC 4514 names, whose certificates may be installed."""
+    allowed_issuers: tuple[AllowedIssuer, ...] = ()
+    """Whose certificates may be installed, beside those that the component allows."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -159,11 +159,12 @@ def _component(component: Component, endpoints: Mapping[str, Endpoint]) -> dict[
         "clients": list(component.clients),
         "not_served_after": duration_text(component.not_served_after),
         **({"service": _service(component.service)} if component.service else {}),
-        "allowed_issuers": list(component.allowed_issuers),
+        "allowed_issuers": [given(asdict(each)) for each in component.allowed_issuers],
         "mode": str(component.mode),
         "write_mode": str(component.write_mode),
         "labels": dict(component.labels),
         "keys": str(component.keys),
+        **({} if component.min_lifetime is None else {"min_lifetime": duration_text(component.min_lifetime)}),
     }
 
 

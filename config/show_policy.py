@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from config.fields import duration_text, share_text
@@ -74,7 +75,7 @@ def _do(policy: Policy) -> list[Any]:
     steps: list[Any] = []
     match policy.action:
         case Replace(issuers):
-            steps.append({"replace": {"from": "inbox", "allowed_issuers": list(issuers)}})
+            steps.append({"replace": {"from": "inbox", "allowed_issuers": [given(asdict(each)) for each in issuers]}})
         case Rollback():
             steps.append("rollback")
         case Activate():

@@ -31,7 +31,8 @@ from monitor.agenda import Agenda
 from monitor.beliefs import Beliefs
 from monitor.charge import Charge, Offer, findings_of, is_done, offer_of, why_not
 from monitor.decide.decision import ORDERED, Decision, Standing, kind_of_decision
-from monitor.decide.situation import Approval, Attempt, Candidate, Result, result_of
+from monitor.decide.history import attempts_of
+from monitor.decide.situation import Approval, Attempt, Candidate, Result
 from monitor.events import Action, ActionEnded
 from monitor.known import Known
 from monitor.situations import Done
@@ -156,11 +157,7 @@ class Steward:
             return Done()
         self._notice_files(name)
         offer = self._offers.get(name, Offer())
-        recent = (
-            _attempt(each, undoable=all(self.account.last.get(one) is each for one in each.components))
-            for each in self.account.recent.get(name, ())
-            if each.outcome is not Outcome.REFUSED
-        )
+        recent = attempts_of(self.account, name)
         attempts = sorted((*recent, *self._attempts.get(name, ())), key=lambda each: each.ended)
         candidate = Candidate(offer.candidate, offer.since, "", offer.not_after) if offer.candidate else None
         contested, renewed = self._contests.get(name, ("", False))
@@ -595,24 +592,3 @@ def _may_go_on(decision: Decision, answer: Document, name: str) -> bool:
     """Whether a decision is about a candidate that came after somebody else had undone what was done before."""
     renewed = bool(answer.get("contested", {}).get(name, {}).get("renewed"))
     return renewed and kind_of_decision(decision) is Kind.REPLACE
-
-
-def _attempt(ended: Ended, *, undoable: bool) -> Attempt:
-    match ended.kind:
-        case Kind.REPLACE:
-            what = ended.candidate
-        case Kind.ACTIVATE:
-            what = ended.leaf
-        case Kind.ROLLBACK:
-            what = ended.wish.backup_set if ended.wish is not None else ""
-    return Attempt(
-        ended.kind,
-        what,
-        ended.began,
-        ended.at,
-        result_of(ended.outcome, ended.cause),
-        ended.transaction,
-        ended.leaf,
-        ended.accepted,
-        undoable,
-    )

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from config.model import DEFAULT_CLIENT, Client, Config
+from config.policy import Replace
 from config.text import printable
 from config.vocabulary import Code, Severity
 from probes.certificate import Certificate
@@ -80,10 +81,14 @@ def _clients_in_use(config: Config) -> tuple[Client, ...]:
 
 
 def stores_in_use(config: Config) -> tuple[str, ...]:
-    """Return the names of the trust stores that something which is looked at refers to."""
+    """Return the names of the trust stores that something which is looked at, or may be installed, refers to."""
     named = {client.trusts for client in _clients_in_use(config)}
     named.update(watch.trust_store for watch in config.watches if watch.trust_store)
     named.update(file.trust_store for file in config.files if file.trust_store)
+    allowed = [each for component in config.components.values() for each in component.allowed_issuers]
+    for policy in config.policies:
+        allowed += policy.action.allowed_issuers if isinstance(policy.action, Replace) else ()
+    named.update(each.trust_store for each in allowed if each.trust_store)
     return tuple(name for name in config.trust_stores if name in named)
 
 

@@ -11,6 +11,7 @@ from pydantic_core import PydanticCustomError
 
 from config import model
 from config.fields import AbsolutePath, Duration, PlainName, default_duration
+from config.schema.issuer import AllowedIssuer
 from config.schema.looking import ComponentEndpoint
 from config.schema.section import ClientName, Section, broken_rule
 from config.service import Activation, Service, systemd
@@ -168,8 +169,8 @@ class Component(Section):
     """How long a new certificate may lie on disk before not serving it is a finding."""
     service: Annotated[ComponentService | None, BeforeValidator(_named), Field(json_schema_extra=_or_name)] = None
     """How the service is put onto new files, or the name of one of `services`; without it, certvigil only watches."""
-    allowed_issuers: list[str] = []
-    """Whose certificates may be installed, such as "CN=Corp CA 3,O=Corp"; "O=Corp" is each CA that says so."""
+    allowed_issuers: list[AllowedIssuer] = []
+    """Whose certificates may be installed, such as {trust_store: corporate}, or {spki_sha256: HASH} of a CA's key."""
     mode: Annotated[Mode, Field(strict=False)] = _COMPONENT.mode
     """How far a candidate in the component's inbox is taken without a person: observe, plan, approve or auto."""
     write_mode: Annotated[WriteMode, Field(strict=False)] = _COMPONENT.write_mode
@@ -178,6 +179,8 @@ class Component(Section):
     """What policies may match it by, such as {env: prod}."""
     keys: Annotated[Keys, Field(strict=False)] | None = None
     """Whether its private keys are meant to be read: read or unread; by default as the whole configuration says."""
+    min_lifetime: Duration | None = None
+    """How long a new certificate must last at least; by default it may end before the old one until it is expiring."""
 
     @model_validator(mode="after")
     def _check_mode(self) -> Self:
@@ -200,10 +203,11 @@ class Component(Section):
             clients,
             self.not_served_after,
             self.service.build() if self.service else None,
-            tuple(self.allowed_issuers),
+            tuple(each.build() for each in self.allowed_issuers),
             self.mode,
             self.write_mode,
             MappingProxyType(dict(self.labels)),
             self.keys or keys,
+            self.min_lifetime,
         )
         return component, tuple(endpoints)

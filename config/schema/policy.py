@@ -10,6 +10,7 @@ from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
 from config import model, policy
 from config.fields import Attempts, Days, Duration, Interval, PlainName, Share, duration
+from config.schema.issuer import AllowedIssuer
 from config.schema.section import ChannelName, ClientName, ComponentPattern, Section, broken_rule, unlike
 from config.vocabulary import GROUP_MEMBERS, Code, Group, Mode, Severity
 from config.window import check_cron, check_timezone, check_window
@@ -203,8 +204,8 @@ class Replacement(Section):
 
     source: Literal["inbox"] = Field("inbox", alias="from")
     """Where the candidate is taken from."""
-    allowed_issuers: list[str] = []
-    """Issuers whose certificates may be installed, beside the component's and as it names them."""
+    allowed_issuers: list[AllowedIssuer] = []
+    """Whose certificates may be installed, beside what the component allows and written as there."""
 
 
 class Nothing(Section):
@@ -248,7 +249,7 @@ class Step(Section):
     def build(self) -> policy.Action | policy.Notify:
         """Return what is to be done."""
         if self.replace is not None:
-            return policy.Replace(tuple(self.replace.allowed_issuers))
+            return policy.Replace(tuple(each.build() for each in self.replace.allowed_issuers))
         if self.notify is not None:
             return policy.Notify(tuple(self.notify))
         return policy.Rollback() if self.rollback is not None else policy.Activate()

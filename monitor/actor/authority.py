@@ -6,6 +6,7 @@ import os
 import pwd
 import socket
 import struct
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
@@ -14,13 +15,13 @@ from typing import Final
 from actions.account import Account, Wish
 from actions.ending import Outcome
 from actions.plan import Kind
-from config.model import ActorSettings, Component, Config
-from config.pattern import is_one_of
+from config.model import ActorSettings, AllowedIssuer, Component, Config
 from config.policy import Policy, Replace
 from config.text import printable
 from config.vocabulary import Mode
 from monitor.actor.request import Request, Verb
-from monitor.decide.decision import kind_of
+from monitor.decide.engine import matches
+from monitor.decide.situation import Situation
 
 _CREDENTIALS: Final = struct.Struct("3i")
 STRANGER: Final = "this user may ask the actor for nothing; actor.operators and actor.daemon_user name who may"
@@ -88,8 +89,11 @@ def _uid(user: str) -> int | None:
         return int(user) if user.isascii() and user.isdecimal() else None
 
 
-def objection(role: Role, request: Request, config: Config, account: Account, now: float) -> str | None:
-    """Say why somebody may not ask for that at Unix time `now`, a sentence; None where it is allowed."""
+def objection(role: Role, request: Request, config: Config, account: Account) -> str | None:
+    """Say why somebody may not ask for that, whatever is so, a sentence; None where it depends on what is.
+
+    What the daemon may have carried out now is then decided by `Work`, by what the actor sees.
+    """
     if role is Role.OPERATOR:
         return None
     if role is Role.STRANGER:
@@ -109,28 +113,16 @@ def objection(role: Role, request: Request, config: Config, account: Account, no
             return f"{component.name} is only observed"
     if request.plan in account.rejected:
         return f"this plan was rejected by {account.rejected[request.plan].by}"
-    if approved(request, account, now) or all(_unattended(config, each, request.wish, account) for each in components):
-        return None
-    expired = ", whose approval has expired" if request.plan in account.approved else ""
-    return (
-        f"{request.wish.kind} of {', '.join(names)} is not for the daemon alone, and this plan{expired} is not approved"
-    )
+    undoes = all(_undoes(request.wish, name, account) for name in names)
+    if request.wish.kind is Kind.ROLLBACK and not undoes and request.plan not in account.approved:
+        return "the daemon alone undoes only the last replacement, of all components that it was of"
+    return None
 
 
 def approved(request: Request, account: Account, now: float) -> bool:
     """Whether a person has approved the plan that is asked for, and that holds at Unix time `now`."""
     word = account.approved.get(request.plan)
     return word is not None and now < word.until
-
-
-def _unattended(config: Config, component: Component, wish: Wish, account: Account) -> bool:
-    """Whether the daemon may have that done without a person: only it knows the facts, but not by whose leave it acts.
-
-    It loses no client on purpose, and what it undoes is the last replacement, once, of every component that it was of.
-    """
-    if wish.losses or (wish.kind is Kind.ROLLBACK and not _undoes(wish, component.name, account)):
-        return False
-    return bool(_leave(config, component, wish.kind))
 
 
 def _undoes(wish: Wish, name: str, account: Account) -> bool:
@@ -144,43 +136,28 @@ def _undoes(wish: Wish, name: str, account: Account) -> bool:
     )
 
 
-def _leave(config: Config, component: Component, kind: Kind) -> tuple[Policy, ...]:
-    """Return the policies by whose leave that is done to a component without a person."""
-    granting = [each for each in config.policies if _grants(each, component, kind, config)]
-    # A fallback gives way to what the site itself says of the same.
-    granting = [each for each in granting if not each.fallback] or granting
-    return tuple(
-        each
-        for each in granting
-        if (each.mode or component.mode) is Mode.AUTO
-        and (not isinstance(each.action, Replace) or each.action.allowed_issuers or component.allowed_issuers)
-    )
+def issuers_of(config: Config, component: Component, policy: Policy | None = None) -> tuple[AllowedIssuer, ...]:
+    """Return whose certificates a component may be given: its own issuers', and those of the policy that asks for it.
 
-
-def issuers_of(config: Config, component: Component, *, unattended: bool) -> tuple[str, ...]:
-    """Return whose certificates a component may be given: its own issuers', and those of the policies that apply.
-
-    Empty means anybody's, which is for a person to judge. Without a person, only the policies by whose leave it is done
-    have a say.
+    Where a person does, of each that might. Empty means anybody's, which is for a person to judge.
     """
-    if not unattended and not component.allowed_issuers:
+    if policy is None and not component.allowed_issuers:
         return ()
-    everybody = (each for each in config.policies if _grants(each, component, Kind.REPLACE, config))
-    policies = _leave(config, component, Kind.REPLACE) if unattended else everybody
+    policies = (policy,) if policy is not None else tuple(_replacing(config, component))
     of_policies = (
         issuer for each in policies if isinstance(each.action, Replace) for issuer in each.action.allowed_issuers
     )
     return tuple(dict.fromkeys((*component.allowed_issuers, *of_policies)))
 
 
-def _grants(policy: Policy, component: Component, kind: Kind, config: Config) -> bool:
-    match, action = policy.match, policy.action
-    targets = (*component.endpoints, *(f"{component.name}/{role}" for role in (*component.artefacts.files, "actions")))
-    return (
-        action is not None
-        and kind_of(action) is kind
-        and (not match.targets or any(is_one_of(each, match.targets) for each in targets))
-        and (not match.profiles or (config.profile is not None and is_one_of(config.profile, match.profiles)))
-        and (not match.components or is_one_of(component.name, match.components))
-        and all(is_one_of(component.labels.get(name, ""), wanted) for name, wanted in match.labels.items())
+def _replacing(config: Config, component: Component) -> Iterator[Policy]:
+    roles = (*component.artefacts.files, "actions")
+    subject = Situation(
+        component.name,
+        component.mode,
+        (*component.endpoints, *(f"{component.name}/{role}" for role in roles)),
+        is_component=True,
+        labels=component.labels,
+        profile=config.profile,
     )
+    return (each for each in config.policies if isinstance(each.action, Replace) and matches(each.match, subject))

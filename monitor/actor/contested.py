@@ -41,10 +41,10 @@ def contested(bench: Workbench, records: Sequence[Record], name: str) -> Contest
     if verdict is None:
         return None
     writer = writer_of(bench.world, verdict.paths)
-    return Contested(sentence(name, verdict, writer), _newest_in(bench, bench.inbox(name)) > max(changed, past[-1].at))
+    return Contested(sentence(name, verdict, writer), newest_in(bench, bench.inbox(name)) > max(changed, past[-1].at))
 
 
-def _newest_in(bench: Workbench, directory: str) -> float:
+def newest_in(bench: Workbench, directory: str) -> float:
     """Return when the last file came into an inbox, a Unix time; 0 where there is none."""
     try:
         names = [each for each in bench.world.names(directory) if not each.startswith(".")]

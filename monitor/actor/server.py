@@ -31,7 +31,8 @@ from monitor.actor.facts import to_document
 from monitor.actor.outlook import Outlook
 from monitor.actor.reader import Reader
 from monitor.actor.request import LONGEST, Document, Request, Verb, decode
-from monitor.actor.work import Work, unknown, unusable
+from monitor.actor.sightings import Sightings
+from monitor.actor.work import Bound, Work, unknown, unusable
 from monitor.actor.workbench import Workbench, workbench
 from monitor.listen import ListenError, listen_unix
 from monitor.surroundings import Surroundings, read_surroundings
@@ -90,6 +91,7 @@ class ActorProcess:
         self._stopping = threading.Event()
         self._reader = Reader()
         self._outlook = Outlook(self._current, self._look_again)
+        self._sightings = Sightings()
         self._looks: dict[str, int] = {}
         """The number of the last change of each component's files that was noticed."""
         self._wake, self._awake = socket.socketpair()
@@ -108,7 +110,7 @@ class ActorProcess:
 
     def recover(self) -> None:
         """Finish or undo what a crash left, and make the inboxes; raises JournalError, OSError."""
-        with self._bench() as bench:
+        with self.bench() as bench:
             for ending in recover(bench.setting):
                 level = logging.INFO if ending.outcome is Outcome.COMMITTED else logging.ERROR
                 log.log(level, "recovered: %s", ending.sentence)
@@ -145,7 +147,7 @@ class ActorProcess:
         if self._stopping.is_set():
             return
         try:
-            with self._bench():
+            with self.bench():
                 log.info("read the configuration again")
         except (JournalError, OSError) as error:
             log.error("the configuration was not read again: %s", printable(str(error)))  # noqa: TRY400 (as above)
@@ -201,7 +203,7 @@ class ActorProcess:
             elif request.verb is Verb.READ:
                 tell(self._facts(request.components[0]))
             else:
-                tell(self._do(request, peer, lambda record: tell({"step": _step(record)})))
+                tell(self.do(request, peer, lambda record: tell({"step": _step(record)})))
         except (JournalError, BackupError) as error:
             tell(cannot(str(error)))
         except OSError as error:
@@ -210,8 +212,9 @@ class ActorProcess:
             log.exception("a request failed for no foreseen reason")
             tell(cannot("the actor failed for a reason that was not foreseen; its log says more"))
 
-    def _do(self, request: Request, peer: Peer, told: Callable[[Record], None]) -> Document:
-        with self._bench() as bench:
+    def do(self, request: Request, peer: Peer, told: Callable[[Record], None]) -> Document:
+        """Return the answer to what somebody asks for, once it is done; raises JournalError, BackupError, OSError."""
+        with self.bench() as bench:
             if request.verb in _LOOKING:
                 return self._permitted(bench, request, peer, told)
             # Who may ask for what is decided in one's turn: until then, somebody may have said no.
@@ -246,7 +249,7 @@ class ActorProcess:
         account, now = Account.of(bench.setting.journal.records()), time.time()
         role = role_of(peer, bench.config.settings.actor)
         suspicion = self._suspicion(bench)
-        wrong = unusable(bench.config, request.names) or objection(role, request, bench.config, account, now)
+        wrong = unusable(bench.config, request.names) or objection(role, request, bench.config, account)
         if wrong is None and role is not Role.OPERATOR and request.verb is Verb.CARRY_OUT and suspicion is not None:
             wrong = f"nothing is done unattended now: {suspicion}"
         if wrong is not None:
@@ -254,8 +257,12 @@ class ActorProcess:
             return cannot(wrong)
         if request.verb is Verb.STATE:
             return state_document(bench, account, suspicion)
-        unattended = role is Role.DAEMON and request.verb is Verb.CARRY_OUT and not approved(request, account, now)
-        work = Work(bench, peer.name, self._announcing(told), self._stopping.is_set, unattended=unattended)
+        bound = Bound.NOT
+        if role is Role.DAEMON and request.verb is Verb.CARRY_OUT:
+            bound = Bound.WINDOWS if approved(request, account, now) else Bound.LEAVE
+        work = Work(
+            bench, peer.name, self._announcing(told), self._stopping.is_set, bound=bound, sightings=self._sightings
+        )
         return work.answer(request)
 
     @contextmanager
@@ -284,7 +291,7 @@ class ActorProcess:
 
     def _follow(self, connection: socket.socket, after: int) -> None:
         """Tell records as they come, until the other end has had enough."""
-        with self._bench() as bench:
+        with self.bench() as bench:
             number = after
             _, noticed = self._changed_since(0)
             while not self._stopping.is_set():
@@ -302,7 +309,7 @@ class ActorProcess:
                         self._news.wait(BREATH)
 
     @contextmanager
-    def _bench(self) -> Iterator[Workbench]:
+    def bench(self) -> Iterator[Workbench]:
         """Give a workbench for the configuration as it is now; raises JournalError, OSError."""
         with self._settling:
             config, surroundings = self._refresh(), self._surroundings

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import KW_ONLY, asdict, dataclass, field, replace
+from enum import StrEnum
 from typing import Final
 
 from actions import backup
@@ -22,12 +22,17 @@ from actions.recover import recover, thaw
 from actions.target import obstacle
 from actions.transaction import transact
 from config.model import Config
+from config.policy import Policy
 from config.text import printable
 from monitor.actor.authority import issuers_of
 from monitor.actor.contested import changed_since, contested
 from monitor.actor.documents import cannot, endings_document, made_document, set_document
+from monitor.actor.evidence import circumstances, look_at, situation_of, unproven
 from monitor.actor.request import Document, Request, Verb
+from monitor.actor.sightings import Sightings
 from monitor.actor.workbench import Workbench
+from monitor.decide.leave import Leave, joins, leave, shut
+from probes.judge.time import moment
 
 DEFAULT_SET = "default"
 _GONE: Final = frozenset({Ground.NOTHING_TO_DO, Ground.EMPTY_INBOX})
@@ -42,6 +47,17 @@ class Hand:
     password: bytes | None = field(default=None, repr=False)
 
 
+class Bound(StrEnum):
+    """What holds whoever has something carried out."""
+
+    NOT = "not"
+    """A person does it."""
+    WINDOWS = "windows"
+    """A person has approved the plan: it waits for the windows of what would do it."""
+    LEAVE = "leave"
+    """No person has seen it: a policy has it done now, by what the actor sees."""
+
+
 @dataclass(frozen=True, slots=True)
 class Work:
     """One request's work: at a bench, on somebody's behalf."""
@@ -53,8 +69,9 @@ class Work:
     """Hears of each step of a transaction."""
     stopping: Callable[[], bool] = lambda: False
     _: KW_ONLY
-    unattended: bool = False
-    """No person has seen what is to be done."""
+    bound: Bound = Bound.NOT
+    sightings: Sightings = field(default_factory=Sightings)
+    """Since when the actor has seen what it sees."""
     live: bool = True
     """Whether services run, so that recovery can put them right, too."""
 
@@ -87,11 +104,13 @@ class Work:
     def _shown(self, made: Prepared | Refused | str) -> Document:
         return cannot(made) if isinstance(made, str) else made_document(made, self.bench.setting.services)
 
-    def _make(self, wish: Wish, hand: Hand | None = None) -> tuple[Prepared | Refused | str, tuple[Inbox, ...]]:
+    def _make(
+        self, wish: Wish, hand: Hand | None = None, policy: Policy | None = None
+    ) -> tuple[Prepared | Refused | str, tuple[Inbox, ...]]:
         """Return the plan, or why there is none, and the inboxes that it was made from."""
-        bench, now = self.bench, time.time()
+        bench, now = self.bench, self.bench.world.now()
         if wish.kind is Kind.REPLACE:
-            return self._make_replacement(wish, hand)
+            return self._make_replacement(wish, hand, policy)
         if wish.kind is Kind.ACTIVATE:
             sites = [bench.site(name) for name in wish.components]
             return plan_activation(sites, bench.world, now, wish.losses), ()
@@ -105,7 +124,9 @@ class Work:
             content.update(found)
         return plan_rollback([bench.site(name) for name in wish.components], content, bench.world, now, wish.losses), ()
 
-    def _make_replacement(self, wish: Wish, hand: Hand | None) -> tuple[Prepared | Refused | str, tuple[Inbox, ...]]:
+    def _make_replacement(
+        self, wish: Wish, hand: Hand | None, policy: Policy | None
+    ) -> tuple[Prepared | Refused | str, tuple[Inbox, ...]]:
         bench = self.bench
         inboxes: tuple[Inbox, ...] = ()
         if hand is None:
@@ -125,11 +146,11 @@ class Work:
             objection = Objection(Ground.NO_CANDIDATE, f"{candidates.flaw}: {candidates.detail}")
             return Refused((objection,)), inboxes
         sites = [
-            bench.site(name, issuers_of(bench.config, bench.config.components[name], unattended=self.unattended))
+            bench.site(name, issuers_of(bench.config, bench.config.components[name], policy))
             for name in wish.components
         ]
         quarantined = self._account().quarantined
-        return make_plan(sites, candidates, bench.world, time.time(), wish.losses, quarantined), inboxes
+        return make_plan(sites, candidates, bench.world, self.bench.world.now(), wish.losses, quarantined), inboxes
 
     def _propose(self, wish: Wish) -> Document:
         made, inboxes = self._make(wish)
@@ -244,24 +265,67 @@ class Work:
         return {"approved": plan, "until": until, **self._shown(made)}
 
     def _carry_out(self, request: Request, wish: Wish, hand: Hand | None) -> Document:
-        asked = {"by": self.by, "why": printable(request.why), "wish": wish.to_json(), "handed": hand is not None}
+        asked = {
+            "by": self.by,
+            "why": printable(request.why),
+            "wish": wish.to_json(),
+            "handed": hand is not None,
+            "circumstances": circumstances(self.bench.surroundings),
+        }
         setting = replace(self.bench.setting, asked=asked, told=self.told, stopping=self.stopping)
         # What a crash left comes first, or it would be mixed with this.
         endings = list(recover(setting))
         made, inboxes = self._make(wish, hand)
         if isinstance(made, Refused) and hand is None:
             self._clear_away(made, inboxes, wish)
-        if self.unattended and isinstance(made, Prepared):
+        if self.bound is Bound.LEAVE and isinstance(made, Prepared):
             made = self._taken_care_of(wish) or made
+        if self.bound is not Bound.NOT and isinstance(made, Prepared):
+            found = self._leave(wish, made)
+            if found.why:
+                approved = "" if self.bound is Bound.WINDOWS else " for the daemon alone, and this plan is not approved"
+                answer = cannot(_not_now(wish, found.why, approved))
+                return {**endings_document(endings), **answer} if endings else answer
+            if found.policy is not None and wish.kind is Kind.REPLACE:
+                # Whose certificates that policy takes, is its own matter.
+                made, inboxes = self._make(wish, hand, found.policy)
         if not isinstance(made, Prepared):
             return {**endings_document(endings), **self._shown(made)} if endings else self._shown(made)
-        found = made.order.plan.hash
-        if request.plan and request.plan != found:
-            return cannot(f"this plan is {found}, not the one that was asked for: look at it again")
-        ending = transact(setting, made.order)
+        plan = made.order.plan.hash
+        if request.plan and request.plan != plan:
+            return cannot(f"this plan is {plan}, not the one that was asked for: look at it again")
+        ending = transact(replace(setting, asked={**asked, "begins": _begins(made)}), made.order)
         if ending.outcome in {Outcome.COMMITTED, Outcome.FAILED_FORWARD}:
             self._empty(inboxes, made.remainder)
         return {**self._shown(made), **endings_document([*endings, ending])}
+
+    def _leave(self, wish: Wish, made: Prepared) -> Leave:
+        """Return whether a plan may be carried out now by what the actor sees; raises OSError."""
+        bench, now = self.bench, self.bench.world.now()
+        records, policies = bench.setting.journal.records(), bench.config.policies
+        looks = [look_at(bench, name) for name in wish.components]
+        why = "it was not asked about"
+        if wish.kind is Kind.ROLLBACK:
+            why = unproven(bench, looks, records, wish.backup_set)
+            if not why and not any(each.gained for each in made.effects):
+                why = "no client would be better off with what was there before"
+        candidate = candidate_of(made.order.plan.changes) if wish.kind is Kind.REPLACE else ""
+        situations = [situation_of(bench, each, records, self.sightings, candidate, why) for each in looks]
+        if self.bound is Bound.WINDOWS:
+            return Leave(None, next(filter(None, (shut(wish.kind, each, policies, now) for each in situations)), ""))
+        if wish.losses:
+            return Leave(None, "clients would be lost on purpose")
+        if wish.kind is Kind.REPLACE and (back := _goes_back(made, Account.of(records))):
+            return Leave(None, back)
+        what = {Kind.REPLACE: candidate, Kind.ROLLBACK: wish.backup_set}
+        given = [leave(wish.kind, what.get(wish.kind, each.on_disk), each, policies, now) for each in situations]
+        first = next((each for each in given if not each.why), None)
+        if first is None:
+            return given[0]
+        # What was replaced as one is undone as one, whichever of them is worse off.
+        others = [each for each, one in zip(situations, given, strict=True) if one.why]
+        against = next(filter(None, (joins(wish.kind, each, policies, now) for each in others)), "")
+        return Leave(None, against) if against else first
 
     def _empty(self, inboxes: Iterable[Inbox], remainder: Remainder) -> int:
         """Remove what is done with; return how many files that was."""
@@ -292,6 +356,25 @@ class Work:
         record = Record(self.bench.world.now(), "", event, data)
         self.bench.setting.journal.append(record)
         self.told(record)
+
+
+def _begins(made: Prepared) -> dict[str, float]:
+    """Return from when on the new certificate of each component is valid, Unix time."""
+    return {name: new.not_before for name, (_, new) in made.leaves.items() if new.not_before is not None}
+
+
+def _goes_back(made: Prepared, account: Account) -> str:
+    """Say which new certificate is older than one that was in use, which a person must want; empty where none is."""
+    for name, begin in _begins(made).items():
+        old = made.leaves[name][0]
+        newest = max(account.newest.get(name, 0.0), (old.not_before or 0.0) if old is not None else 0.0)
+        if begin < newest:
+            return f"the certificate for {name} begins at {moment(begin)}, and one that begins later was in use"
+    return ""
+
+
+def _not_now(wish: Wish, why: str, approved: str) -> str:
+    return printable(f"{wish.kind} of {', '.join(wish.components)} is not{approved or ' to be done now'}: {why}", 2000)
 
 
 def unknown(config: Config, components: Iterable[str]) -> str | None:

@@ -10,12 +10,13 @@ from dataclasses import astuple, dataclass
 
 from actions import backup
 from actions.journal import Journal
+from actions.precheck import Issuers
 from actions.prepare import Site
 from actions.rehearse import Stage
 from actions.transaction import Setting
 from actions.validate import Terms
 from actions.world import World
-from config.model import Config
+from config.model import AllowedIssuer, Config
 from monitor.actor.sight import endpoints_of, live
 from monitor.surroundings import Surroundings
 from probes.tls.drive import look_blocking
@@ -34,7 +35,7 @@ class Workbench:
         """The configuration."""
         return self.surroundings.config
 
-    def site(self, name: str, issuers: tuple[str, ...] = ()) -> Site:
+    def site(self, name: str, issuers: tuple[AllowedIssuer, ...] = ()) -> Site:
         """Return the component called `name`, with what its endpoints present now.
 
         `issuers` are whose certificates it may be given; empty for anybody's.
@@ -44,7 +45,10 @@ class Workbench:
             Stage(endpoint, self.surroundings.views(endpoint.clients), look_blocking(endpoint, time.time()).presented)
             for endpoint in endpoints_of(self.config, component)
         )
-        return Site(component, stages, issuers)
+        return Site(component, stages, tuple(map(self._issuers, issuers)))
+
+    def _issuers(self, allowed: AllowedIssuer) -> Issuers:
+        return Issuers(str(allowed), allowed.spki_sha256 or "", self.surroundings.store_view(allowed.trust_store))
 
     def inbox(self, name: str) -> str:
         """Return the directory in which candidates for the component called `name` are put."""

@@ -222,7 +222,9 @@ def _regressions(check: Regressed, situation: Situation, now: float) -> _Span:
     if first is None:
         return _Span(f"{watching}; nobody is worse off")
     since, what = first
-    return _Span(f"{watching}; {what} since {moment(since)}", since, end)
+    if situation.unproven:
+        return _Span(f"{watching}; {what}, which is no evidence: {situation.unproven}")
+    return _Span(f"{watching}; {what} since {moment(since)}", since, end, situation.apart)
 
 
 def _worse(situation: Situation, replacement: Attempt, now: float) -> Iterator[tuple[float, str]]:

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import Final
 
 from actions.plan import Kind
+from config.model import DAY
 from config.pattern import is_one_of
-from config.policy import Action, Match, Notify, Policy, Replace
+from config.policy import Action, Match, Notify, Policy, Regressed, Replace
 from config.vocabulary import Mode
 from config.window import opening
 from monitor.decide.check import NEVER, Answer, evaluate
 from monitor.decide.decision import PASSED_OVER, Decision, Standing, digest, kind_of
 from monitor.decide.history import is_spent, next_attempt, watched, why_not
+from monitor.decide.seen import as_seen, unseen
 from monitor.decide.situation import Situation
 from probes.judge.time import moment
+
+_LONG: Final = 3650.0 * DAY
+"""Seconds: a replacement is not watched for longer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +33,7 @@ class Outlook:
 
 
 @dataclass(frozen=True, slots=True)
-class _Step:
+class Step:
     """How far a case has come."""
 
     standing: Standing
@@ -148,31 +154,30 @@ def _what(kind: Kind, situation: Situation) -> str | None:
             return replacement.transaction if replacement and replacement.undoable else None
 
 
-def _step(case: _Case, answer: Answer) -> _Step:
+def _step(case: _Case, answer: Answer) -> Step:
     situation, now = case.situation, case.now
     if case.kind is Kind.REPLACE and (why := why_not(situation)):
-        return _Step(Standing.AWAIT_CANDIDATE, f"a candidate: {why}", turn=why)
+        return Step(Standing.AWAIT_CANDIDATE, f"a candidate: {why}", turn=why)
     since = [each.since for each in answer.reasons if each.holds and each.since is not None]
     if is_spent(situation, case.kind, case.what, since, now):
-        return _Step(Standing.SPENT)
+        return Step(Standing.SPENT)
     if situation.held:
-        return _Step(Standing.HELD, situation.held, turn=situation.held)
+        return Step(Standing.HELD, situation.held, turn=situation.held)
     if situation.contested and not (case.kind is Kind.REPLACE and situation.renewed):
         # A new candidate has its turn before what somebody else wrote.
-        return (
-            _Step(Standing.SPENT) if situation.renewed else _Step(Standing.HELD, situation.contested, turn="contested")
-        )
+        return Step(Standing.SPENT) if situation.renewed else Step(Standing.HELD, situation.contested, turn="contested")
     mode = effective_mode(case.policy, situation)
+    blind = _blind(case) if mode is Mode.AUTO else ""
     if mode in {Mode.OBSERVE, Mode.PLAN}:
-        return _Step(Standing.OBSERVE if mode is Mode.OBSERVE else Standing.PLAN)
+        return Step(Standing.OBSERVE if mode is Mode.OBSERVE else Standing.PLAN)
     at = next_attempt(situation, case.kind, case.what, now)
     if at is not None:
-        return _Step(Standing.AWAIT_RETRY, f"the next attempt, at {moment(at)}", at)
-    step = _Step(Standing.ACT) if mode is Mode.AUTO else _approval(case)
+        return Step(Standing.AWAIT_RETRY, f"the next attempt, at {moment(at)}", at)
+    step = Step(Standing.ACT) if mode is Mode.AUTO and not blind else _approval(case, blind)
     if step.standing is not Standing.ACT:
         return step
-    window = _window(case)
-    return replace(window, until=min(window.until, step.until))
+    opened = window(case.policy, situation, now)
+    return replace(opened, until=min(opened.until, step.until))
 
 
 def effective_mode(policy: Policy, situation: Situation) -> Mode:
@@ -184,28 +189,43 @@ def effective_mode(policy: Policy, situation: Situation) -> Mode:
     return Mode.APPROVE if mode is Mode.AUTO and installs and not situation.allowed_issuers else mode
 
 
-def _approval(case: _Case) -> _Step:
+def _blind(case: _Case) -> str:
+    """Say why a person is asked although the mode asks for none: the actor sees too little; empty where it does not."""
+    when, situation = case.policy.when, case.situation
+    if case.kind is Kind.ROLLBACK:
+        worse = evaluate(Regressed(_LONG), situation, case.now)
+        if not worse.holds:
+            return "; ".join(each.because for each in worse.reasons)
+    if evaluate(as_seen(when, unreached=situation.unreached), situation, case.now).holds:
+        return ""
+    named = ", ".join(unseen(when))
+    return f"the actor does not see '{named}' itself" if named else "not every endpoint was reached"
+
+
+def _approval(case: _Case, blind: str = "") -> Step:
     said = [each for each in case.situation.approvals if each.case == case.name]
     if said and case.now < said[-1].until:
-        return _Step(Standing.ACT if said[-1].approved else Standing.REJECTED, until=said[-1].until)
+        return Step(Standing.ACT if said[-1].approved else Standing.REJECTED, until=said[-1].until)
     # Once what was said has expired, it is asked for again.
-    return _Step(Standing.AWAIT_APPROVAL, "an operator's approval", turn=len(said))
+    waits_for = f"an operator's approval, since {blind}" if blind else "an operator's approval"
+    return Step(Standing.AWAIT_APPROVAL, waits_for, turn=len(said))
 
 
-def _window(case: _Case) -> _Step:
-    policy = case.policy
-    openings = [opening(each, case.now) for each in policy.windows]
+def window(policy: Policy, situation: Situation, now: float) -> Step:
+    """Return whether a window of `policy` is open at Unix time `now`, or is not waited for: ACT or AWAIT_WINDOW."""
+    openings = [opening(each, now) for each in policy.windows]
     edge = min((each.until for each in openings if each.until is not None), default=NEVER)
     if not openings or any(each.since is not None for each in openings):
-        return _Step(Standing.ACT, until=edge)
+        return Step(Standing.ACT, until=edge)
     until = edge
     if policy.override_window_when is not None:
-        override = evaluate(policy.override_window_when, case.situation, case.now)
+        seen = as_seen(policy.override_window_when, unreached=situation.unreached)
+        override = evaluate(seen, situation, now)
         if override.holds:
-            return _Step(Standing.ACT, until=override.until)
+            return Step(Standing.ACT, until=override.until)
         until = min(edge, override.until)
     when = f"its window, which opens at {moment(edge)}" if edge < NEVER else "a window that never opens"
-    return _Step(Standing.AWAIT_WINDOW, when, until)
+    return Step(Standing.AWAIT_WINDOW, when, until)
 
 
 def _or_none(until: float) -> float | None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
+from actions.account import Account, Ended
+from actions.ending import Outcome
 from actions.plan import Kind
 from config.vocabulary import Severity
-from monitor.decide.situation import STEPPED, Attempt, Result, Situation
+from monitor.decide.situation import STEPPED, Attempt, Result, Situation, result_of
 
 DELAYS: Final = (60.0, 600.0, 6_000.0, 86_400.0)
 """Seconds until the next attempt after the first, second, third and each further failure in a row."""
@@ -86,3 +88,33 @@ def watched(situation: Situation) -> Attempt | None:
     last = done[-1]
     changed = last.leaf and situation.on_disk and last.leaf != situation.on_disk
     return None if changed else last
+
+
+def attempts_of(account: Account, component: str) -> tuple[Attempt, ...]:
+    """Return what was tried lately with a component, in the order in which it ended; what was refused is no attempt."""
+    return tuple(
+        _attempt(each, undoable=all(account.last.get(one) is each for one in each.components))
+        for each in account.recent.get(component, ())
+        if each.outcome is not Outcome.REFUSED
+    )
+
+
+def _attempt(ended: Ended, *, undoable: bool) -> Attempt:
+    match ended.kind:
+        case Kind.REPLACE:
+            what = ended.candidate
+        case Kind.ACTIVATE:
+            what = ended.leaf
+        case Kind.ROLLBACK:
+            what = ended.wish.backup_set if ended.wish is not None else ""
+    return Attempt(
+        ended.kind,
+        what,
+        ended.began,
+        ended.at,
+        result_of(ended.outcome, ended.cause),
+        ended.transaction,
+        ended.leaf,
+        ended.accepted,
+        undoable,
+    )

@@ -165,3 +165,9 @@ class Situation:
     """How somebody else undoes what is done to it; empty where nobody does."""
     renewed: bool = False
     """A candidate came after that."""
+    unreached: bool = False
+    """Not every endpoint was seen, so that what was not found there may be there."""
+    unproven: str = ""
+    """Why nothing that is worse since a replacement is evidence against it; empty where it may be."""
+    apart: float = 0.0
+    """Seconds for which what is worse must have been seen to be evidence."""

@@ -11,7 +11,7 @@ from actions.candidate import Candidate, Candidates, Flaw, Given, Keyless, NoCan
 from actions.choice import Choice, choose
 from actions.ending import Ground
 from actions.plan import Change, candidate_of
-from actions.precheck import Demands, Objection
+from actions.precheck import Demands, Issuers, Objection
 from actions.prepare import Prepared, Refused, make_plan
 from actions.rehearse import Stage
 from actions.world import World
@@ -19,7 +19,7 @@ from monitor.lab.ca import DAY, Authority, Issued, KeyType
 from tests.actions.kit import ENDPOINT, ISSUING, NAME, NOW, ROOT, made, presented, value, view
 from tests.actions.test_prepare import Disk, site
 
-ISSUER = ISSUING.subject.rfc4514_string()
+ISSUER = Issuers("our CA", value(ISSUING).public_key_sha256())
 STRANGER = ROOT.intermediate("Stranger")
 
 

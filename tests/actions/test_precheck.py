@@ -9,9 +9,9 @@ import pytest
 
 from actions.candidate import Candidate
 from actions.ending import Ground
-from actions.precheck import HOUR, Demands, dropped_names, precheck
+from actions.precheck import HOUR, Demands, Issuers, dropped_names, precheck
 from config.vocabulary import VerifierName
-from monitor.lab.ca import DAY, Authority, KeyType, self_signed
+from monitor.lab.ca import DAY, Authority, KeyType, new_key, self_signed
 from tests.actions.kit import ISSUING, NAME, NOW, ROOT, good, made, value, view
 
 OTHER_ROOT = Authority.root("Other Root")
@@ -56,10 +56,10 @@ def ends_with_its_issuer() -> Candidate:
         pytest.param(good(not_before=NOW + DAY), Ground.NOT_VALID_NOW, "is valid only from", id="not yet valid"),
         pytest.param(good(not_after=NOW - 10), Ground.NOT_VALID_NOW, "ended at", id="expired"),
         pytest.param(
-            good(not_after=NOW + 10 * DAY),
+            good(not_before=NOW - 80 * DAY, not_after=NOW + 10 * DAY),
             Ground.TOO_SHORT,
             "before the one that is installed",
-            id="shorter than today's",
+            id="expiring, and shorter than today's",
         ),
         pytest.param(ends_with_its_issuer(), Ground.TOO_SHORT, "before the one", id="its issuer ends"),
         pytest.param(good(key=KeyType.RSA1024), Ground.WEAK_KEY, "has a key of rsa 1024", id="weak key"),
@@ -90,7 +90,7 @@ def test_the_wrong_order_is_an_objection() -> None:
 
 
 def test_every_objection_is_told_not_the_first() -> None:
-    found = grounds(good("other.example.com", key=KeyType.RSA1024, not_after=NOW + DAY))
+    found = grounds(good("other.example.com", key=KeyType.RSA1024, not_before=NOW - 80 * DAY, not_after=NOW + DAY))
     assert {Ground.NAMES_MISSING, Ground.WEAK_KEY, Ground.TOO_SHORT} <= set(found)
 
 
@@ -121,20 +121,44 @@ def test_one_that_has_ended_is_only_said_to_have_ended() -> None:
     assert set(grounds(ended, replace(DEMANDS, installed=expired))) == {Ground.NOT_VALID_NOW, Ground.NO_CLIENT_ACCEPTS}
 
 
+@pytest.mark.parametrize(("old", "new"), [(3650, 90), (200, 47), (47, 6)])
+def test_a_shorter_certificate_takes_the_place_of_a_longer_one_while_it_is_not_expiring(old: int, new: int) -> None:
+    installed = (value(ISSUING.issue(NAME, not_after=NOW + old * DAY)), value(ISSUING))
+    candidate = good(not_before=NOW - DAY, not_after=NOW + (new - 1) * DAY)
+    assert grounds(candidate, replace(DEMANDS, installed=installed)) == []
+    demands = replace(DEMANDS, installed=installed, min_lifetime=new * DAY)
+    assert grounds(candidate, demands) == [Ground.TOO_SHORT]
+    assert grounds(candidate, replace(demands, min_lifetime=(new - 1) * DAY)) == []
+
+
+KEY = value(ISSUING).public_key_sha256()
+NAMESAKE = Authority.root("Issuing", key=new_key(KeyType.P256))
+
+
 @pytest.mark.parametrize(
     ("allowed", "fits"),
     [
-        (["CN=Issuing"], True),
-        (["CN=Nobody", "CN=Issuing"], True),
-        (["CN=Root"], False),
-        (["CN=Issuing,O=Corp"], False),
-        (["Issuing"], False),
-        ([""], False),
+        pytest.param([Issuers("our CA", KEY)], True, id="its key"),
+        pytest.param([Issuers("another", "0" * 64), Issuers("our CA", KEY)], True, id="one of two keys"),
+        pytest.param([Issuers("our root", value(ROOT).public_key_sha256())], False, id="the key of a CA further up"),
+        pytest.param([Issuers("corporate", view=view(ROOT))], True, id="a store that it leads to"),
+        pytest.param([Issuers("other", view=view(OTHER_ROOT))], False, id="a store that it does not lead to"),
+        pytest.param([Issuers("lost")], False, id="a store that cannot be read"),
     ],
 )
-def test_only_allowed_issuers_may_have_issued_it(allowed: list[str], fits: bool) -> None:
+def test_only_allowed_issuers_may_have_issued_it(allowed: list[Issuers], fits: bool) -> None:
     demands = replace(DEMANDS, allowed_issuers=tuple(allowed))
     assert (Ground.ISSUER_NOT_ALLOWED not in grounds(good(), demands)) is fits
+
+
+def test_a_ca_that_calls_itself_as_the_allowed_one_is_told_by_its_key() -> None:
+    forged = made(NAMESAKE.issue(NAME), NAMESAKE)
+    assert forged.certificate.issuer == good().certificate.issuer
+    found = precheck(forged, replace(DEMANDS, allowed_issuers=(Issuers("our CA", KEY),)), NOW)
+    (said,) = [each.detail for each in found if each.ground is Ground.ISSUER_NOT_ALLOWED]
+    assert f"spki_sha256 {value(NAMESAKE).public_key_sha256()}" in said
+    with_ours = made(NAMESAKE.issue(NAME), ISSUING)
+    assert Ground.ISSUER_NOT_ALLOWED in grounds(with_ours, replace(DEMANDS, allowed_issuers=(Issuers("our CA", KEY),)))
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.serialization import BestAvailableEncryption
 from actions.candidate import Candidate, Candidates, PrivateKey
 from actions.ending import Ground
 from actions.plan import FileState, Kind
-from actions.precheck import Objection
+from actions.precheck import Issuers, Objection
 from actions.prepare import Prepared, Refused, Site, keys_at_hand, make_plan, plan_activation
 from actions.rehearse import Stage
 from actions.world import World
@@ -24,7 +24,7 @@ from monitor.lab.ca import DAY, Authority, Issued, KeyType, new_key, self_signed
 from tests.actions.kit import ENDPOINT, ISSUING, NAME, NOW, ROOT, good, made, presented, value, view
 
 OTHER_ROOT = Authority.root("Other Root")
-OLD = ISSUING.issue(NAME, not_after=NOW + 20 * DAY, key=KeyType.P256)
+OLD = ISSUING.issue(NAME, not_before=NOW - 70 * DAY, not_after=NOW + 20 * DAY, key=KeyType.P256)
 NEW = ISSUING.issue(NAME, key=KeyType.P384)
 CANDIDATE = made(NEW, ISSUING)
 SERVED = presented([OLD, ISSUING])
@@ -159,7 +159,7 @@ def test_one_candidate_takes_its_form_in_each_of_several_components(disk: Disk, 
     assert order.content[web.certificate] == NEW.chain_pem()
 
 
-RSA_OLD = ISSUING.issue(NAME, not_after=NOW + 20 * DAY, key=KeyType.RSA2048)
+RSA_OLD = ISSUING.issue(NAME, not_before=NOW - 70 * DAY, not_after=NOW + 20 * DAY, key=KeyType.RSA2048)
 RSA_NEW = ISSUING.issue(NAME, key=new_key(KeyType.RSA2048))
 
 
@@ -252,7 +252,7 @@ def test_what_is_to_be_served_and_what_was_is_part_of_the_plan(disk: Disk) -> No
 
 
 def test_whatever_is_against_the_candidate_is_told_at_once(disk: Disk) -> None:
-    candidate = good("other.example.com", not_after=NOW + DAY, key=KeyType.RSA1024)
+    candidate = good("other.example.com", not_before=NOW - 80 * DAY, not_after=NOW + DAY, key=KeyType.RSA1024)
     found = grounds(site(disk.pair()), candidate=candidate)
     # A key that is too short for OpenSSL's default security level is refused by its clients, too.
     assert found == {
@@ -316,8 +316,8 @@ def test_a_plan_says_whether_files_are_written_over(disk: Disk, mode: WriteMode)
 
 
 def test_what_the_policy_allows_is_held_to_each_component(disk: Disk) -> None:
-    where = replace(site(disk.pair()), allowed_issuers=("CN=Nobody",))
-    shorter = good(not_after=NOW + 10 * DAY)
+    where = replace(site(disk.pair()), allowed_issuers=(Issuers("nobody", "0" * 64),))
+    shorter = good(not_before=NOW - 80 * DAY, not_after=NOW + 10 * DAY)
     assert grounds(where, candidate=shorter) == {Ground.ISSUER_NOT_ALLOWED, Ground.TOO_SHORT}
     assert grounds(replace(where, allow_shorter=True), candidate=shorter) == {Ground.ISSUER_NOT_ALLOWED}
 

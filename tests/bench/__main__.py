@@ -17,6 +17,7 @@ from tests.bench import (
     look_cpu,
     outage,
     renewals,
+    rogue,
     scan,
     show,
     steady,
@@ -42,6 +43,7 @@ def measurements(directory: str) -> Iterator[Measurement]:
     yield from tell.measure(directory)
     yield from outage.measure(directory)
     yield from renewals.measure(directory)
+    yield from rogue.measure(directory)
     yield from clean_install.measure()
     yield from hanging.measure(directory)
 

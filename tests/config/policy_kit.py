@@ -6,6 +6,7 @@ from types import MappingProxyType
 
 from hypothesis import strategies as st
 
+from config.model import AllowedIssuer
 from config.policy import (
     Activate,
     AllOf,
@@ -81,7 +82,9 @@ WINDOWS = st.builds(
 
 @st.composite
 def policies(draw: st.DrawFn, codes: st.SearchStrategy[Code] = CODES, match: bool = True) -> Policy:
-    action = draw(st.none() | st.builds(Replace, st.just(("CN=Corp",))) | st.builds(Rollback) | st.builds(Activate))
+    action = draw(
+        st.none() | st.builds(Replace, st.just((AllowedIssuer("system"),))) | st.builds(Rollback) | st.builds(Activate)
+    )
     notify = draw((st.none() if action else st.nothing()) | st.just(Notify(("ops",))))
     windows = draw(st.lists(WINDOWS, max_size=2).map(tuple)) if action else ()
     labels = draw(st.dictionaries(_NAMES, st.lists(_NAMES, max_size=2).map(tuple), max_size=1)) if match else {}

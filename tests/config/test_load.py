@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from config.document import DEPTH_LIMIT, Mistake, parse
 from config.load import load
 from config.model import (
+    AllowedIssuer,
     Artefacts,
     CertifiStore,
     Client,
@@ -69,7 +70,7 @@ components:
     clients: [browser, java]
     not_served_after: 0s
     service: {test: [/usr/sbin/nginx, -t], activate: reload, reload: [/bin/r], restart: [/bin/s], timeout: 5s}
-    allowed_issuers: ["CN=Corp Issuing CA 3"]
+    allowed_issuers: [{trust_store: system}]
   proxy:
     artefacts: {combined: /etc/haproxy/site.pem}
     service: haproxy
@@ -90,7 +91,7 @@ policies:
     windows: [{cron: "0 2 * * 2", duration: 3h, timezone: Europe/Zurich}]
     override_window_when: {any: [{remaining_below: 8%}]}
     mode: auto
-    do: [{replace: {from: inbox, allowed_issuers: ["CN=Corp Issuing CA 3"]}}]
+    do: [{replace: {from: inbox, allowed_issuers: [{trust_store: system}]}}]
   - name: serve-what-is-on-disk
     match: {component: [web]}
     when: {finding: not_served, for: 15m}
@@ -209,7 +210,7 @@ def test_the_good_example_is_understood_in_full(loaded: Loaded, tmp_path: Path) 
                     activate=Activation.RELOAD,
                     timeout=5,
                 ),
-                ("CN=Corp Issuing CA 3",),
+                (AllowedIssuer("system"),),
             ),
             "proxy": Component(
                 "proxy",
@@ -247,7 +248,7 @@ def test_the_good_example_is_understood_in_full(loaded: Loaded, tmp_path: Path) 
                         HasFinding(frozenset({Code.BAD_SIGNATURE}), "bad_signature"),
                     )
                 ),
-                Replace(("CN=Corp Issuing CA 3",)),
+                Replace((AllowedIssuer("system"),)),
                 None,
                 Match(("web",)),
                 (Window("0 2 * * 2", 10_800, "Europe/Zurich"),),

@@ -96,7 +96,7 @@ def test_unattended_replacement_is_allowed_where_each_matched_component_names_it
     config = loaded(
         """
         components:
-          web: {artefacts: {combined: /a}, allowed_issuers: ["CN=Corp"]}
+          web: {artefacts: {combined: /a}, allowed_issuers: [{trust_store: system}]}
           mail: {artefacts: {combined: /b}}
         policies:
           - {name: p, match: {component: ["we*"]}, when: {finding: expired}, mode: auto, do: [replace]}

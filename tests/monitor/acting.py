@@ -23,7 +23,8 @@ from tests.monitor.running import CERTVIGIL, PATIENCE, certvigil
 NAME: Final = "www.example.com"
 ROOT: Final = Authority.root()
 ISSUING: Final = ROOT.intermediate()
-ISSUER: Final = ISSUING.subject.rfc4514_string()
+ISSUER: Final = {"trust_store": "corporate"}
+"""As it is configured: by the store in which its root is."""
 
 
 def fresh(authority: Authority = ISSUING, **more: Any) -> Issued:

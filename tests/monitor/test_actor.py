@@ -18,7 +18,7 @@ from config.load import load
 from config.model import Config
 from monitor.actor.client import talking
 from monitor.actor.request import Document, Request, Verb
-from monitor.actor.work import Work
+from monitor.actor.work import Bound, Work
 from monitor.actor.workbench import workbench
 from monitor.lab.ca import Authority
 from monitor.lab.process import wait_for
@@ -287,13 +287,13 @@ def test_what_was_replaced_as_one_is_undone_as_one_while_nobody_else_changed_it(
         assert code == 0, said
         return str(web.records()[-1]["transaction"])
 
-    def undone(transaction: str) -> Document:
+    def undone(transaction: str, bound: Bound) -> Document:
         with workbench(read_surroundings(config)[0]) as bench:
-            work, wish = Work(bench, "daemon", unattended=True), Wish(Kind.ROLLBACK, ("twin", "web"), transaction)
+            work, wish = Work(bench, "daemon", bound=bound), Wish(Kind.ROLLBACK, ("twin", "web"), transaction)
             return work.answer(Request(Verb.CARRY_OUT, wish))
 
     before = files()
-    answer = undone(replaced())
+    answer = undone(replaced(), Bound.WINDOWS)
     assert [each["outcome"] for each in answer["endings"]] == ["committed"], answer
     assert files() == before
     assert presented(web.server)[0] == web.old.der()
@@ -301,7 +301,7 @@ def test_what_was_replaced_as_one_is_undone_as_one_while_nobody_else_changed_it(
     transaction = replaced()
     Path(twin.certificate).write_bytes(before[twin.certificate])
     after = files()
-    (objection,) = undone(transaction)["refused"]["objections"]
+    (objection,) = undone(transaction, Bound.LEAVE)["refused"]["objections"]
     assert objection == {"ground": "contested", "detail": f"{twin.certificate} was changed by somebody else since"}
     assert files() == after
 
@@ -320,7 +320,7 @@ def test_a_journal_that_is_damaged_keeps_the_actor_from_starting_and_says_so(web
 
 
 def test_a_certificate_of_an_issuer_that_is_not_allowed_is_refused(web: House) -> None:
-    web.configure({"allowed_issuers": ["CN=Somebody Else"]})
+    web.configure({"allowed_issuers": [{"spki_sha256": "0" * 64}]})
     web.put(fresh())
     with web.actor() as actor:
         answer = actor.ask(Request(Verb.PLAN, REPLACE))

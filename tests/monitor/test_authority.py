@@ -72,10 +72,10 @@ def test_the_daemon_undoes_all_that_was_replaced_as_one(
     config: Config, components: tuple[str, ...], done: Account, allowed: bool
 ) -> None:
     request = Request(Verb.CARRY_OUT, Wish(Kind.ROLLBACK, components, "t1"), PLAN)
-    assert (objection(Role.DAEMON, request, config, done, NOW) is None) is allowed
+    assert (objection(Role.DAEMON, request, config, done) is None) is allowed
 
 
 @pytest.mark.parametrize("kind", [Kind.REPLACE, Kind.ACTIVATE])
 def test_nothing_else_is_done_by_the_daemon_to_several_at_once(config: Config, kind: Kind) -> None:
     request = Request(Verb.CARRY_OUT, Wish(kind, ("console", "portal")), PLAN)
-    assert "one component" in (objection(Role.DAEMON, request, config, BOTH, NOW) or "")
+    assert "one component" in (objection(Role.DAEMON, request, config, BOTH) or "")

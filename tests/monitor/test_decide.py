@@ -7,7 +7,7 @@ import pytest
 
 from actions.ending import Cause, Outcome
 from actions.plan import Kind
-from config.model import DAY
+from config.model import DAY, AllowedIssuer
 from config.policy import (
     AllOf,
     AnyOf,
@@ -239,7 +239,7 @@ def test_a_policy_goes_as_far_as_it_says_else_as_its_component_does(
 def test_nothing_is_installed_unattended_where_nobody_vouches_for_its_issuer() -> None:
     facts = replace(DUE, allowed_issuers=False)
     assert one(facts, RENEW).standing is Standing.AWAIT_APPROVAL
-    assert one(facts, replace(RENEW, action=Replace(("CN=Corp",)))).standing is Standing.ACT
+    assert one(facts, replace(RENEW, action=Replace((AllowedIssuer("system"),)))).standing is Standing.ACT
 
 
 def test_nothing_is_started_where_that_is_held_back() -> None:

@@ -27,7 +27,7 @@ policies:
     when: {remaining_below: 33%}
     windows: [{cron: "0 2 * * *", duration: 3h}]
     mode: auto
-    do: [{replace: {allowed_issuers: ["CN=Corp"]}}]
+    do: [{replace: {allowed_issuers: [{trust_store: system}]}}]
   - {name: elsewhere, match: {target: ["mail*"]}, when: {finding: expired}, do: [activate]}
 """
 AT = "2027-01-15T08:00:00Z"
@@ -210,7 +210,7 @@ components:
     artefacts: {certificate: /etc/x/site.crt, key: /etc/x/site.key}
     endpoints: [{address: "127.0.0.1:443", name: www.example.com}]
     service: {unit: nginx.service, activate: reload}
-    allowed_issuers: ["CN=Corp"]
+    allowed_issuers: [{trust_store: system}]
     mode: auto
 """
 

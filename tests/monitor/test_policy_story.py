@@ -12,6 +12,7 @@ import pytest
 
 from monitor.lab.ca import DAY, Authority, bundle
 from monitor.lab.servers import replace_file
+from probes.certificate import certificate
 from tests.lab.client import presented
 from tests.lab.receivers import Receiver
 from tests.monitor.acting import ROOT, Actor, House, fresh, house
@@ -39,7 +40,7 @@ def trust(web: House, *roots: Authority) -> None:
 def test_from_the_end_of_a_certificate_to_a_rollback_that_nobody_asked_for(web: House) -> None:
     trust(web, ROOT, NEXT_ROOT)
     opens = datetime.now(UTC) + timedelta(minutes=1)
-    issuer = NEXT_ISSUING.subject.rfc4514_string()
+    issuer = {"spki_sha256": certificate(NEXT_ISSUING.der()).public_key_sha256()}
     with Receiver() as receiver:
         config = {
             **web.document(),

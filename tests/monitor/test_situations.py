@@ -3,7 +3,7 @@ from __future__ import annotations
 from types import MappingProxyType
 
 from actions.plan import Kind
-from config.model import Artefacts, Client, Component, Config, Endpoint, Waiver
+from config.model import AllowedIssuer, Artefacts, Client, Component, Config, Endpoint, Waiver
 from config.service import systemd
 from config.vocabulary import Code, Mode, TargetKind
 from monitor.decide.situation import Accepts, Attempt, Candidate, Found, Result, Situation, Validity
@@ -25,7 +25,7 @@ def config(**more: object) -> Config:
         service=service,
         mode=Mode.PLAN,
         labels=MappingProxyType({"env": "prod"}),
-        allowed_issuers=("CN=Corp",),
+        allowed_issuers=(AllowedIssuer("system"),),
     )
     clients = {"java": Client("java", "system"), "lax": Client("lax", "system", validates=False)}
     given = {

@@ -20,7 +20,7 @@ from actions.plan import Kind
 from config.load import load
 from config.model import Config
 from monitor.actor.request import Request, Verb
-from monitor.actor.work import Work
+from monitor.actor.work import Bound, Work
 from monitor.actor.workbench import workbench
 from monitor.lab.ca import DAY
 from monitor.lab.servers import replace_file
@@ -302,7 +302,7 @@ def test_the_actor_itself_does_nothing_unattended_that_somebody_else_reverts(web
             write_back(web, old)
         web.configure(AUTO)
         with workbench(read_surroundings(config_of(web))[0]) as bench:
-            alone = Work(bench, "daemon", unattended=True)
+            alone = Work(bench, "daemon", bound=Bound.LEAVE)
             activation = Wish(Kind.ACTIVATE, ("web",))
             plan = alone.answer(Request(Verb.PLAN, activation))
             assert "twice" in plan["contested"]["web"]["sentence"]

@@ -1,0 +1,248 @@
+"""What the actor itself sees of a component: its configuration, journal, files, inbox and real handshakes."""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+import socket
+from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from actions.account import Account
+from actions.journal import Event, Record
+from actions.plan import Plan, plan_from_json
+from actions.prepare import chain_on_disk, set_on_disk
+from config.model import Component, Config, Thresholds
+from config.text import printable
+from config.vocabulary import Code
+from monitor.actor.contested import changed_since, contested, newest_in
+from monitor.actor.sight import endpoints_of
+from monitor.actor.sightings import Sightings
+from monitor.actor.workbench import Workbench
+from monitor.decide.history import attempts_of
+from monitor.decide.situation import Accepts, Candidate, Found, Situation, Validity
+from monitor.surroundings import Surroundings
+from probes.assess import EndpointContext, assess_endpoint
+from probes.assess_set import SetContext, assess_set
+from probes.certificate import Certificate
+from probes.chain import find_leaf
+from probes.finding import Assessment
+from probes.judge.client import leaf_first
+from probes.judge.state import OnDisk
+from probes.observation import EndpointObservation
+from probes.set import read_set
+from probes.tls.drive import look_blocking
+
+APART: Final = 60.0
+"""Seconds between the first and the last of the looks that must all see that a replacement made something worse."""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """One look at a component."""
+
+    component: Component
+    endpoints: Mapping[str, tuple[EndpointObservation, Assessment]]
+    """By name."""
+    files: Mapping[str, Assessment]
+    """By target."""
+    chain: tuple[Certificate, ...]
+    """What a server would present of the files."""
+    disk: tuple[tuple[str, str], ...]
+    """Path and SHA-256 of each file."""
+    changed: float
+    """Unix time at which a file last changed."""
+
+    @property
+    def unreached(self) -> bool:
+        """Whether an endpoint, or an address of one, did not answer."""
+        return any(seen.failures or not seen.presented for seen, _ in self.endpoints.values())
+
+    @property
+    def served(self) -> tuple[tuple[str, str, tuple[str, ...]], ...]:
+        """Endpoint, address and chain of every answer."""
+        return tuple(
+            sorted(
+                (name, each.address, tuple(one.sha256 for one in each.chain))
+                for name, (seen, _) in self.endpoints.items()
+                for each in seen.presented
+            )
+        )
+
+
+def look_at(bench: Workbench, name: str) -> Look:
+    """Look at the files and the endpoints of a component now; raises OSError where its files cannot be read."""
+    config, now = bench.config, bench.world.now()
+    component = config.components[name]
+    disk, changed = set_on_disk(component, bench.world)
+    chain = chain_on_disk(component, bench.world)
+    elsewhere = tuple(bench.surroundings.trusts.values())
+    on_disk = None
+    if chain:
+        on_disk = OnDisk((leaf_first(chain)[0],), changed, component.not_served_after, f"{name} on disk")
+    endpoints: dict[str, tuple[EndpointObservation, Assessment]] = {}
+    for endpoint in endpoints_of(config, component):
+        seen = look_blocking(endpoint, now)
+        context = EndpointContext(endpoint, bench.surroundings.views(endpoint.clients), elsewhere, on_disk)
+        endpoints[endpoint.name] = (seen, assess_endpoint(seen, context, now))
+    targets = tuple(each for each in config.files if each.component == name)
+    views = {each.name: bench.surroundings.store_view(each.trust_store) for each in targets}
+    files = assess_set(read_set(targets, now), SetContext(targets, views, elsewhere=elsewhere), now)
+    return Look(component, endpoints, files, chain, tuple(sorted(disk.files.items())), changed)
+
+
+def situation_of(  # noqa: PLR0917 (what it is made of)
+    bench: Workbench,
+    look: Look,
+    records: Sequence[Record],
+    sightings: Sightings,
+    candidate: str = "",
+    unproven: str = "it was not asked about",
+) -> Situation:
+    """Return what a decision about a component may rest on: nothing that the actor did not see itself.
+
+    `candidate` identifies what the inbox holds; `unproven` is why nothing is evidence against the last replacement.
+    Raises OSError.
+    """
+    config, component, now = bench.config, look.component, bench.world.now()
+    account = Account.of(records)
+    waived = {(each.target, each.code) for each in config.waivers if now < each.until}
+    raised = [each for each in _raised(look) if (each.target, each.code) not in waived]
+    edges = tuple(_edges(look, config))
+    keys: list[Hashable] = [_key(each) for each in raised]
+    keys += [(each.client, each.target) for each in edges if not each.accepts]
+    surroundings = (circumstances(bench.surroundings), look.disk, look.served)
+    since = sightings.note(component.name, surroundings, keys, now, bench.world.monotonic())
+    found = contested(bench, records, component.name)
+    drifts = any(each.code is Code.NOT_SERVED for each in raised)
+    there = newest_in(bench, bench.inbox(component.name))
+    return Situation(
+        component.name,
+        component.mode,
+        (*look.files, *look.endpoints, f"{component.name}/actions"),
+        is_component=True,
+        labels=component.labels,
+        profile=config.profile,
+        findings=tuple(
+            Found(each.target, each.code, each.severity, since[_key(each)], each.subject, each.live) for each in raised
+        ),
+        edges=tuple(
+            Accepts(each.client, each.target, each.accepts, since.get((each.client, each.target), now))
+            for each in edges
+        ),
+        certificate=_validity(look, config),
+        on_disk=find_leaf(look.chain).sha256 if look.chain else "",
+        drift_since=look.changed if drifts else None,
+        candidate=Candidate(candidate, min(there, now)) if candidate else None,
+        attempts=attempts_of(account, component.name),
+        allowed_issuers=bool(component.allowed_issuers),
+        held=f"it is frozen: {account.frozen[component.name]}" if component.name in account.frozen else "",
+        contested=found.sentence if found is not None else "",
+        renewed=found is not None and found.renewed,
+        unreached=look.unreached,
+        unproven=unproven,
+        apart=APART,
+    )
+
+
+def _key(found: Found) -> tuple[str, str, str]:
+    return (found.target, found.code, found.subject)
+
+
+def _raised(look: Look) -> Iterator[Found]:
+    live = {name: assessment for name, (_, assessment) in look.endpoints.items()}
+    for target, assessment in (*live.items(), *look.files.items()):
+        for each in assessment.findings:
+            yield Found(target, each.code, each.severity, 0.0, each.subject, target in live)
+
+
+def _edges(look: Look, config: Config) -> Iterator[Accepts]:
+    for name, (_, assessment) in look.endpoints.items():
+        for edge in assessment.edges:
+            if config.clients[edge.client].validates:
+                yield Accepts(edge.client, name, edge.accepted, 0.0)
+
+
+def _validity(look: Look, config: Config) -> Validity | None:
+    """Return the certificate in use that ends first: what endpoints present, else what files hold."""
+    live = [
+        _one_validity(each.chain, assessment, config.endpoints[name].thresholds)
+        for name, (seen, assessment) in look.endpoints.items()
+        for each in seen.presented
+        if each.chain
+    ]
+    filed = [
+        _one_validity(look.chain, assessment, None) for assessment in look.files.values() if look.chain and not live
+    ]
+    return min(filter(None, (*live, *filed)), key=lambda each: each.not_after, default=None)
+
+
+def _one_validity(
+    chain: Sequence[Certificate], assessment: Assessment, thresholds: Thresholds | None
+) -> Validity | None:
+    leaf = find_leaf(chain)
+    if leaf.not_before is None or leaf.not_after is None:
+        return None
+    end = leaf.not_after if assessment.expiry is None else min(assessment.expiry, leaf.not_after)
+    return Validity(leaf.sha256, leaf.not_before, end, thresholds)
+
+
+def circumstances(surroundings: Surroundings) -> str:
+    """Return what identifies the configuration and all that its trust stores and clients hold, hexadecimal."""
+    held = (
+        surroundings.config.digest,
+        sorted((name, [each.sha256 for each in trust.anchors]) for name, trust in surroundings.trusts.items()),
+        sorted((name, [each.sha256 for each in chain]) for name, chain in surroundings.held.items()),
+    )
+    return hashlib.sha256(repr(held).encode()).hexdigest()
+
+
+def unproven(bench: Workbench, looks: Collection[Look], records: Sequence[Record], transaction: str) -> str:
+    """Say why what is seen now is no evidence against what a transaction committed; empty where it may be.
+
+    `looks` are at every component that it changed. It is evidence where each of their endpoints, at each of its
+    addresses, which are this host's own, presents what was committed, and nothing else has changed since. Raises
+    OSError.
+    """
+    begun = next((each for each in records if each.event is Event.BEGIN and each.transaction == transaction), None)
+    if begun is None:
+        return "the journal does not tell what was committed"
+    plan = plan_from_json(begun.data["plan"])
+    if begun.data.get("circumstances") != circumstances(bench.surroundings):
+        return "the configuration, or a trust store, is another since"
+    if (path := changed_since(bench, records, transaction)) is not None:
+        return f"{path} was changed by somebody else since"
+    if {each.component.name for each in looks} != set(plan.components):
+        return "not all that was replaced as one was looked at"
+    return next((why for look in looks for why in _otherwise(look, plan)), "")
+
+
+def _otherwise(look: Look, plan: Plan) -> Iterator[str]:
+    """Yield how a component's endpoints keep from being evidence."""
+    chains = {each.endpoint: each.chains for each in plan.serves}
+    if not look.endpoints:
+        yield f"{look.component.name} has no endpoint to look at"
+    for name, (seen, _) in look.endpoints.items():
+        shown = printable(name)
+        if seen.failures or not seen.presented:
+            yield f"{shown} was not reached at every address"
+        for each in seen.presented:
+            if not is_own(each.address):
+                yield f"{shown} is not at an address of this host"
+            if tuple(one.sha256 for one in each.chain) not in chains.get(name, ()):
+                yield f"{shown} does not present what was committed"
+
+
+def is_own(address: str) -> bool:
+    """Whether an IP address is one of this host's own: what is sent there comes from there."""
+    ip = ipaddress.ip_address(address)
+    if ip.is_loopback:
+        return True
+    try:
+        with socket.socket(socket.AF_INET if ip.version == 4 else socket.AF_INET6, socket.SOCK_DGRAM) as asking:
+            # Nothing is sent: the kernel only chooses a way.
+            asking.connect((address, 9))
+            return ipaddress.ip_address(asking.getsockname()[0]) == ip
+    except OSError:
+        return False

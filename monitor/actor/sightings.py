@@ -1,0 +1,55 @@
+"""Since when the actor itself has seen what it sees: in its memory, so that nobody else can say so."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Collection, Hashable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+JUMP: Final = 5.0
+"""Seconds by which the wall clock may part from the steady one before what was seen earlier no longer counts."""
+FORGOTTEN: Final = 6 * 3600.0
+"""Seconds without a look after which what was seen earlier no longer counts: it may have been otherwise meanwhile."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Memory:
+    surroundings: Hashable
+    offset: float
+    """Of the wall clock to the steady one, seconds."""
+    at: float
+    """Unix time of the last look."""
+    since: Mapping[Hashable, float]
+
+
+@dataclass(slots=True)
+class Sightings:
+    """First sights, by component."""
+
+    _memories: dict[str, _Memory] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def note(
+        self, component: str, surroundings: Hashable, seen: Collection[Hashable], now: float, steady: float
+    ) -> Mapping[Hashable, float]:
+        """Note what one look saw at Unix time `now`, and return since when each of it was there at every look.
+
+        `steady` is the time on a clock that never jumps. All counts anew where the surroundings, which are whatever it
+        was seen under, are others than before, or a clock was changed.
+        """
+        with self._lock:
+            before = self._memories.get(component)
+            known: Mapping[Hashable, float] = {}
+            if (
+                before is not None
+                and before.surroundings == surroundings
+                and abs(now - steady - before.offset) <= JUMP
+                and 0 <= now - before.at <= FORGOTTEN
+            ):
+                known = before.since
+            since = {each: known.get(each, now) for each in seen}
+            # By the offset of the first look, so that a clock is not put forward in steps that are too small to see.
+            offset = before.offset if before is not None and known else now - steady
+            self._memories[component] = _Memory(surroundings, offset, now, since)
+            return since

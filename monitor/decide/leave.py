@@ -1,0 +1,99 @@
+"""Whether something may be done without a person, now: the decision itself, asked by whoever is to act on it.
+
+The daemon acts on the decisions that stand by what it knows; the actor takes nobody's word for them, and asks here with
+a situation that holds only what it saw itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from actions.plan import Kind
+from config.policy import Notify, Policy
+from config.vocabulary import Mode
+from monitor.decide.check import NEVER, evaluate
+from monitor.decide.decision import PASSED_OVER, Standing, action_name, kind_of
+from monitor.decide.engine import applicable, decide_by, effective_mode, window
+from monitor.decide.seen import as_seen
+from monitor.decide.situation import Situation
+from probes.judge.time import moment
+
+
+@dataclass(frozen=True, slots=True)
+class Leave:
+    """The policy by which something may be done, or why it may not be."""
+
+    policy: Policy | None = None
+    why: str = ""
+    """A sentence, printable; empty where it may be done."""
+
+
+def leave(kind: Kind, what: str, situation: Situation, policies: Iterable[Policy], now: float) -> Leave:
+    """Return whether that is what is to be done to a component at Unix time `now`, and needs nobody's approval.
+
+    `what` is as in `Decision.what`: the candidate, the leaf on disk, the transaction that is undone.
+    """
+    mine = applicable(policies, situation)
+    outlook = decide_by(mine, situation, now)
+    for decision in outlook.decisions:
+        if isinstance(decision.action, Notify) or decision.standing in PASSED_OVER:
+            continue
+        if kind_of(decision.action) is not kind or decision.what != what:
+            return Leave(None, f"policy {decision.policy} comes first, with {action_name(decision.action)}")
+        if decision.standing is Standing.ACT:
+            return Leave(next(each for each in mine if each.name == decision.policy))
+        what_for = f": {decision.waits_for}" if decision.waits_for else ""
+        return Leave(None, f"by policy {decision.policy} it stands at '{decision.standing}'{what_for}")
+    spent = [
+        each
+        for each in outlook.decisions
+        if not isinstance(each.action, Notify) and each.standing in PASSED_OVER and kind_of(each.action) is kind
+    ]
+    if spent:
+        return Leave(None, f"by policy {spent[0].policy} it stands at '{spent[0].standing}'")
+    return Leave(None, _unmet(kind, situation, mine, now))
+
+
+def _unmet(kind: Kind, situation: Situation, policies: Iterable[Policy], now: float) -> str:
+    """Say why no policy with that action holds."""
+    doing = [each for each in policies if each.action is not None and kind_of(each.action) is kind]
+    if not doing:
+        return f"no policy has {kind} done to {situation.subject}"
+    said: list[str] = []
+    until = NEVER
+    for each in doing:
+        answer = evaluate(as_seen(each.when, unreached=situation.unreached), situation, now)
+        because = "; ".join(reason.because for reason in answer.reasons)
+        said.append(f"policy {each.name} does not call for it by what is seen: {because}")
+        until = min(until, answer.until)
+    return "; ".join(said) + (f"; ask again after {moment(until)}" if until < NEVER else "")
+
+
+def joins(kind: Kind, situation: Situation, policies: Iterable[Policy], now: float) -> str:
+    """Say why a component may not be changed along with one for which leave was given; empty where it may.
+
+    What calls for it is with that other one; by whose leave and when this one is changed is its own matter.
+    """
+    if situation.held or situation.contested:
+        return situation.held or situation.contested
+    doing = [
+        each for each in applicable(policies, situation) if each.action is not None and kind_of(each.action) is kind
+    ]
+    if not any(
+        effective_mode(each, situation) is Mode.AUTO and window(each, situation, now).standing is Standing.ACT
+        for each in doing
+    ):
+        return f"no policy has {kind} done to {situation.subject} by itself now"
+    return ""
+
+
+def shut(kind: Kind, situation: Situation, policies: Iterable[Policy], now: float) -> str:
+    """Say for which window what a person approved is to wait at Unix time `now`; empty where for none."""
+    doing = [
+        each for each in applicable(policies, situation) if each.action is not None and kind_of(each.action) is kind
+    ]
+    steps = [window(each, situation, now) for each in doing]
+    if not steps or any(each.standing is Standing.ACT for each in steps):
+        return ""
+    return f"it waits for {steps[0].waits_for}"

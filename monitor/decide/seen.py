@@ -1,0 +1,88 @@
+"""What of a policy's checks the actor can see itself: nothing else is a reason to act without a person."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import lru_cache
+from typing import Final
+
+from config.policy import (
+    AllOf,
+    AnyOf,
+    Check,
+    ClientRejects,
+    DriftOlderThan,
+    HasFinding,
+    Leaf,
+    Not,
+    RemainingBelow,
+)
+from config.vocabulary import GROUP_MEMBERS, Code, Group
+
+SEEN: Final = frozenset(
+    {
+        *(
+            code
+            for group in (Group.TIME, Group.CHAIN, Group.NAME, Group.KEY, Group.TLS)
+            for code in GROUP_MEMBERS[group]
+        ),
+        Code.NOT_SERVED,
+        Code.ENDPOINTS_DISAGREE,
+        Code.CLIENT_REJECTS,
+    }
+)
+"""Findings that a look of the actor at a component's files and endpoints may give: not to reach one is no evidence."""
+
+_NEVER: Final = HasFinding(frozenset(), "what the actor sees itself")
+_ALWAYS: Final = Not(_NEVER)
+
+
+@lru_cache(maxsize=4096)
+def as_seen(check: Check, *, unreached: bool = False) -> Check:
+    """Return what is left of `check` where nothing that the actor cannot see counts as a reason.
+
+    What it cannot see neither holds, nor holds not. `unreached`: it did not see every endpoint, so that nothing is
+    known of what it did not find there.
+    """
+    return _narrowed(check, unreached=unreached, wanted=True)
+
+
+def _narrowed(check: Check, *, unreached: bool, wanted: bool) -> Check:
+    match check:
+        case AnyOf(checks):
+            return AnyOf(tuple(_narrowed(each, unreached=unreached, wanted=wanted) for each in checks))
+        case AllOf(checks):
+            return AllOf(tuple(_narrowed(each, unreached=unreached, wanted=wanted) for each in checks))
+        case Not(inner):
+            return Not(_narrowed(inner, unreached=unreached, wanted=not wanted))
+        case HasFinding() if wanted:
+            return replace(check, codes=check.codes & SEEN)
+        case HasFinding():
+            return check if check.codes <= SEEN and not unreached else _ALWAYS
+        case ClientRejects() | DriftOlderThan() | RemainingBelow() if unreached and not wanted:
+            return _ALWAYS
+        case _:
+            return check
+
+
+def unseen(check: Check) -> tuple[str, ...]:
+    """Return how the configuration calls what a check asks for and the actor cannot see, each once."""
+    return tuple(dict.fromkeys(each.named for each in _leaves(check) if _is_unseen(each)))
+
+
+def _is_unseen(leaf: Leaf) -> bool:
+    return isinstance(leaf, HasFinding) and not leaf.codes <= SEEN
+
+
+def _leaves(check: Check) -> Iterator[HasFinding]:
+    match check:
+        case AnyOf(checks) | AllOf(checks):
+            for each in checks:
+                yield from _leaves(each)
+        case Not(inner):
+            yield from _leaves(inner)
+        case HasFinding():
+            yield check
+        case _:
+            return

@@ -1,0 +1,155 @@
+"""What a process with the daemon's uid gets done: well-formed requests, guided by what the actor answers."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final
+
+from actions.account import Wish
+from actions.plan import Kind
+from config.load import load
+from config.model import Config
+from monitor.actor.authority import Peer
+from monitor.actor.request import Document, Request, Verb
+from monitor.actor.server import ActorProcess
+from monitor.actor.work import Bound, Work
+from monitor.lab.ca import bundle
+from monitor.lab.servers import write_site
+from tests.bench.report import Measurement
+from tests.monitor.acting import ISSUING, ROOT, fresh
+
+REQUESTS: Final = 10_000
+ROGUE: Final = Peer(65_534, "rogue")
+_AUTO: Final = {"mode": "auto", "allowed_issuers": [{"trust_store": "corporate"}]}
+_MODES: Final[Mapping[str, Mapping[str, object]]] = {
+    "windowed": _AUTO,
+    "later": _AUTO,
+    "unseen": _AUTO,
+    "asked": {"mode": "approve"},
+    "watched": {"mode": "observe"},
+}
+_NEVER: Final = [{"cron": "0 0 29 2 *", "duration": "1m"}]
+_POLICIES: Final[Sequence[Mapping[str, object]]] = [
+    {"match": {"component": ["windowed"]}, "when": {"candidate_present": True}, "windows": _NEVER},
+    {"match": {"component": ["later"]}, "when": {"remaining_below": "1d"}},
+    {"match": {"component": ["unseen"]}, "when": {"not": {"finding": "daemon_unstable"}}},
+]
+
+
+class House:
+    """An actor, components to which nothing may be done without a person, and a person who replaces now and then."""
+
+    def __init__(self, directory: str, *, free: bool = False) -> None:
+        """`free`: one more component may be given its candidate without a person."""
+        self.directory = directory
+        self.asked = 0
+        self.modes = {**_MODES, **({"allowed": _AUTO} if free else {})}
+        Path(directory, "root.pem").write_bytes(ROOT.pem())
+        components = {name: {**self._component(name), **mode} for name, mode in self.modes.items()}
+        policies = [
+            {"name": f"{number}-{step}", "mode": "auto", "do": [step], **each}
+            for number, each in enumerate(_POLICIES)
+            for step in ("replace", "activate", "rollback")
+        ]
+        document = {
+            "actor": {
+                "socket": f"{directory}/actor.sock",
+                "directory": f"{directory}/actor",
+                "inbox_directory": f"{directory}/inbox",
+                "daemon_user": str(ROGUE.uid),
+                "require_synchronised_clock": False,
+            },
+            "trust_stores": {"corporate": {"bundle": f"{directory}/root.pem"}},
+            "components": components,
+            "policies": policies,
+        }
+        path = Path(directory, "certvigil.yaml")
+        path.write_text(json.dumps(document))
+        config = load(str(path), {})
+        assert isinstance(config, Config), config
+        self.actor = ActorProcess(str(path), config)
+        self.actor.recover()
+
+    def _component(self, name: str) -> dict[str, object]:
+        site = write_site(f"{self.directory}/{name}", fresh())
+        return {
+            "artefacts": {"certificate": site.certificate, "key": site.key},
+            "service": {"test": ["/bin/true"], "restart": ["/bin/true"]},
+        }
+
+    def ask(self, request: Request) -> Document:
+        """Return what the actor answers to the rogue daemon."""
+        self.asked += 1
+        return self.actor.do(request, ROGUE, lambda _record: None)
+
+    def put(self, name: str) -> None:
+        """Put a candidate into an inbox."""
+        new = fresh()
+        for file, data in (("chain.pem", bundle([new, ISSUING])), ("new.key", new.key_pem())):
+            path = f"{self.directory}/inbox/{name}/{file}"
+            with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as opened:
+                opened.write(data)
+
+    def person(self, name: str) -> None:
+        """Have a person replace a certificate, so that there is something to undo."""
+        self.put(name)
+        with self.actor.bench() as bench:
+            Work(bench, "a person", bound=Bound.NOT).answer(Request(Verb.CARRY_OUT, Wish(Kind.REPLACE, (name,))))
+
+    def begun(self) -> list[Mapping[str, Any]]:
+        """Return what was begun for the rogue."""
+        with self.actor.bench() as bench:
+            records = bench.setting.journal.records()
+        return [each.data for each in records if each.event == "begin" and each.data.get("by") == ROGUE.name]
+
+
+def play(house: House, requests: int, seed: int) -> None:
+    """Ask for so many things, chosen by chance and by the answers so far."""
+    chance = random.Random(seed)
+    names = sorted(house.modes)
+    hashes, sets = ["0" * 64], [""]
+    end = house.asked + requests
+    while house.asked < end:
+        if chance.random() < 0.1:
+            chance.choice([house.put, house.person])(chance.choice(names))
+        if chance.random() < 0.3:
+            # As an honest daemon would: it differs only in that nothing calls for it.
+            name, kind = chance.choice([*names, names[0]]), chance.choice([Kind.REPLACE, *Kind])
+            if kind is Kind.REPLACE:
+                house.put(name)
+            wish = Wish(kind, (name,))
+            found = _hash(house.ask(Request(Verb.PLAN, wish)))
+            hashes += found
+            house.ask(Request(Verb.CARRY_OUT, wish, found[0] if found else ""))
+        several = tuple(chance.sample(names, chance.choice([1, 1, 1, 1, 2])))
+        kind = chance.choice(list(Kind))
+        undone = chance.choice(sets[-8:]) if kind is Kind.ROLLBACK else ""
+        wish = Wish(kind, several, undone, chance.choice([(), (), ("default",)]))
+        verb = chance.choice([Verb.PLAN, Verb.PROPOSE, *[Verb.CARRY_OUT] * 4, Verb.APPROVE, Verb.REJECT, Verb.RECOVER])
+        if verb is Verb.PLAN or chance.random() < 0.5:
+            # What would be done is best known to whoever asks just before.
+            hashes += _hash(house.ask(Request(Verb.PLAN, wish)))
+        plan = hashes[-1] if chance.random() < 0.6 else chance.choice(hashes)
+        wishing = verb in {Verb.PLAN, Verb.PROPOSE, Verb.CARRY_OUT}
+        hashes += _hash(house.ask(Request(verb, wish if wishing else None, plan, () if wishing else several)))
+        state = house.ask(Request(Verb.STATE))
+        with suppress(KeyError):
+            sets += [each["last"]["transaction"] for each in state["components"].values() if each["last"]]
+
+
+def _hash(answer: Document) -> list[str]:
+    return [str(answer["plan"]["hash"])] if "plan" in answer else []
+
+
+def measure(directory: str) -> Iterator[Measurement]:
+    """Measure how much is done for a rogue daemon that nobody but it wants."""
+    home = os.path.join(directory, "rogue")
+    os.makedirs(home, mode=0o755)
+    house = House(home)
+    play(house, REQUESTS, random.SystemRandom().randrange(2**32))
+    yield Measurement("unattended_actions_by_rogue_daemon", len(house.begun()), "", 0)
