@@ -10,7 +10,7 @@ from importlib.resources import files
 from string import Template
 from typing import Final
 
-from config.model import Component, Config
+from config.model import ActorSettings, Component, Config
 from config.service import Service
 from config.text import printable
 from config.vocabulary import FileRole, Keys
@@ -63,13 +63,14 @@ def units(
         "command": " ".join((_quoted(command[0]), *map(_word, command[1:]))),
         "actor": " certvigil-actor.service" if has_actor else "",
         "user": settings.actor.daemon_user,
+        "groups": f"SupplementaryGroups={settings.actor.group}\n" if has_actor else "",
         "own": "\n".join(own),
         "stop_within": str(_stop_within(services, settings.validation.deadline)),
         "services": "".join(f" {each}" for each in sorted({*filter(None, map(_unit, services))})),
         "socket": "\n".join(_own("Runtime", os.path.dirname(settings.actor.socket))),
         "private_tmp": "no" if any(_lies_in(each, ("/tmp", "/var/tmp")) for each in targets) else "yes",  # noqa: S108
         "writes": "\n".join(_writes(config, services, targets)),
-        "users": "\n".join(_users(settings.actor.daemon_user, settings.state_directory, has_actor=has_actor)),
+        "users": "\n".join(_users(settings.actor, settings.state_directory, has_actor=has_actor)),
         "directories": "\n".join(_directories(config, charged, has_actor=has_actor)),
     }
     values["sandbox"] = _fill("sandbox.conf", values)
@@ -167,12 +168,17 @@ def _writes(config: Config, services: Iterable[Service], targets: Iterable[str])
         yield f"ReadWritePaths={_quoted('-' + path)}"
 
 
-def _users(user: str, home: str, *, has_actor: bool) -> Iterator[str]:
-    # A number is the number of a user that there is.
-    if not user.isdigit():
-        yield f'u {user} - "certvigil" {_quoted(home)}'
+def _users(actor: ActorSettings, home: str, *, has_actor: bool) -> Iterator[str]:
+    # A number is the number of a user, or of a group, that there is.
+    if not actor.daemon_user.isdigit():
+        yield f'u {actor.daemon_user} - "certvigil" {_quoted(home)}'
     if has_actor:
         yield f'u {READER} - "certvigil, reading keys"'
+    if has_actor and not actor.group.isdigit():
+        yield f"g {actor.group} -"
+        for each in dict.fromkeys((actor.daemon_user, *actor.operators)):
+            if not each.isdigit() and each != "root":
+                yield f"m {each} {actor.group}"
 
 
 def _directories(config: Config, charged: Iterable[str], *, has_actor: bool) -> Iterator[str]:

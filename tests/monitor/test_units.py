@@ -101,6 +101,7 @@ def test_a_small_configuration_gives_exactly_this(configure: Configure) -> None:
             "ExecStart=/usr/bin/certvigil run --config /etc/certvigil",
             "ExecReload=/bin/kill -HUP $MAINPID",
             "User=certvigil",
+            "SupplementaryGroups=certvigil-actor",
             *("StateDirectory=certvigil", "StateDirectoryMode=0700"),
             *("RuntimeDirectory=certvigil", "RuntimeDirectoryMode=0755"),
         ],
@@ -120,6 +121,8 @@ def test_a_small_configuration_gives_exactly_this(configure: Configure) -> None:
         "sysusers.d/certvigil.conf": [
             'u certvigil - "certvigil" /var/lib/certvigil',
             'u certvigil-reader - "certvigil, reading keys"',
+            "g certvigil-actor -",
+            "m certvigil certvigil-actor",
         ],
         "tmpfiles.d/certvigil.conf": [
             "d /var/lib/certvigil 0700 certvigil - -",
