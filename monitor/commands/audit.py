@@ -21,6 +21,7 @@ from monitor.actor.request import Request, Verb
 from monitor.actor.workbench import journal_path
 from monitor.commands.checked import iso
 from monitor.commands.choice import unknown
+from monitor.commands.complain import complain
 from monitor.commands.config import loaded
 from monitor.commands.period import PeriodError, point_in_time
 from monitor.commands.screen import Screen
@@ -119,7 +120,7 @@ def entries(records: Iterable[Mapping[str, Any]]) -> Iterator[Entry]:
 
 
 def _failed(why: str) -> int:
-    sys.stderr.write(f"certvigil audit: {why}\n")
+    complain(f"certvigil audit: {why}")
     return _UNUSABLE
 
 

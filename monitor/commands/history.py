@@ -13,6 +13,7 @@ from config.pattern import is_one_of
 from config.text import printable
 from monitor.commands.checked import iso
 from monitor.commands.choice import unknown
+from monitor.commands.complain import complain
 from monitor.commands.config import loaded
 from monitor.commands.period import PeriodError, point_in_time
 from monitor.commands.screen import Screen
@@ -76,7 +77,7 @@ def history(wish: Wish, config_path: str, database: str | None) -> int:
 
 
 def _failed(why: str) -> int:
-    sys.stderr.write(f"certvigil history: {why}\n")
+    complain(f"certvigil history: {why}")
     return _UNUSABLE
 
 
