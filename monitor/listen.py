@@ -50,9 +50,9 @@ def listen_tcp(address: str) -> list[socket.socket]:
 
 
 def _holder_of(port: int) -> str:
-    """Return who listens on a TCP port, as far as this process may see that (proc(5), /proc/net/tcp)."""
+    """Return who listens on a TCP port, as far as this process may see that (proc(5), /proc/PID/net/tcp)."""
     inodes: dict[str, str] = {}
-    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+    for table in ("/proc/self/net/tcp", "/proc/self/net/tcp6"):
         with suppress(OSError), open(table, encoding="ascii") as file:
             for fields in (line.split() for line in file):
                 if len(fields) > 9 and fields[3] == _LISTENS and fields[1].endswith(f":{port:04X}"):

@@ -73,6 +73,7 @@ def units(
         "users": "\n".join(_users(settings.actor, settings.state_directory, has_actor=has_actor)),
         "directories": "\n".join(_directories(config, charged, has_actor=has_actor)),
     }
+    values["because"], values["capabilities"] = _capabilities(services)
     values["sandbox"] = _fill("sandbox.conf", values)
     wanted = {_DAEMON: "certvigil.service", _USERS: "sysusers.conf", _DIRECTORIES: "tmpfiles.conf"}
     if has_actor:
@@ -141,6 +142,21 @@ def _unit(service: Service) -> str | None:
             return None
         name = arguments[1]
     return name if name.endswith(_KINDS) else f"{name}.service"
+
+
+def _capabilities(services: Sequence[Service]) -> tuple[str, str]:
+    """Return what the actor may do because there are services, first why, then the lines of a unit."""
+    because, named = "", []
+    if services:
+        because += """\
+# FOWNER           and its mode, times, ACL and SELinux label, and the old one a second name, whoever owns it
+# DAC_OVERRIDE     in directories that belong to a service's user and are closed to others
+"""
+        named += ["CAP_FOWNER", "CAP_DAC_OVERRIDE"]
+    if any(each.test is not None for each in services):
+        because += "# NET_BIND_SERVICE a configuration test may bind the server's ports, as `nginx -t` does\n"
+        named.append("CAP_NET_BIND_SERVICE")
+    return because, f"CapabilityBoundingSet={' '.join(named)}\n" if named else ""
 
 
 def _stop_within(services: Iterable[Service], deadline: float) -> int:
