@@ -61,7 +61,7 @@ def open_inbox(world: World, directory: str) -> Inbox | InboxUnsafe:
     that is not there is empty.
     """
     try:
-        if (unsafe := unsafe_directory(world, directory)) is not None:
+        if (unsafe := unsafe_directory(world, directory) or _shared(world, directory)) is not None:
             who = f"user {os.geteuid()}" if os.geteuid() else "root"
             return InboxUnsafe(f"{printable(unsafe)} belongs to, or can be changed by, someone else than {who}")
         names = [each for each in world.names(directory) if not each.startswith(".")]
@@ -77,6 +77,17 @@ def open_inbox(world: World, directory: str) -> Inbox | InboxUnsafe:
         if taken is not None:
             files.append(taken)
     return Inbox(tuple(files))
+
+
+def _shared(world: World, directory: str) -> str | None:
+    """Return the inbox, or the directory of inboxes, if others may put something into it.
+
+    There the sticky bit is no excuse, as it is for /tmp further up: what they put would stay theirs, but be in the way.
+    """
+    for each in (os.path.dirname(directory), directory):
+        if world.stat(each).st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+            return each
+    return None
 
 
 def _take(world: World, path: str) -> Taken | InboxUnsafe | None:

@@ -286,6 +286,8 @@ class ActorSettings:
     """Holds a directory for each component, in which candidates are put."""
     operators: tuple[str, ...] = ()
     """Users, beside root and its own, who may ask for anything."""
+    group: str = "certvigil-actor"
+    """Of its socket: daemon and operators must be in it to be heard at all."""
     daemon_user: str = "certvigil"
     """The user of the daemon, who may ask for what modes and approvals allow."""
     approval_lifetime: float = 7 * DAY

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import grp
 import os
 import pwd
 import socket
@@ -49,9 +50,9 @@ def listen_tcp(address: str) -> list[socket.socket]:
 
 
 def _holder_of(port: int) -> str:
-    """Return who listens on a TCP port, as far as this process may see that (proc(5), /proc/net/tcp)."""
+    """Return who listens on a TCP port, as far as this process may see that (proc(5), /proc/PID/net/tcp)."""
     inodes: dict[str, str] = {}
-    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+    for table in ("/proc/self/net/tcp", "/proc/self/net/tcp6"):
         with suppress(OSError), open(table, encoding="ascii") as file:
             for fields in (line.split() for line in file):
                 if len(fields) > 9 and fields[3] == _LISTENS and fields[1].endswith(f":{port:04X}"):
@@ -87,8 +88,18 @@ def _listening(bare: socket.socket, where: tuple[object, ...] | str) -> socket.s
     return bare
 
 
-def listen_unix(path: str, mode: int = 0o660) -> socket.socket:
+def gid_of(group: str) -> int | None:
+    """Return the number of a group that is given by its name or its number; None where there is no such group."""
+    try:
+        return grp.getgrnam(group).gr_gid
+    except KeyError:
+        return int(group) if group.isascii() and group.isdecimal() else None
+
+
+def listen_unix(path: str, mode: int = 0o660, group: int | None = None) -> socket.socket:
     """Return a socket that listens at `path`, by default for the owner and the group; raises ListenError.
+
+    The group is our own, or the one with the number `group`, where we may give it that.
 
     It takes the place of a socket on which nobody answers. Nobody else may write to its directory.
     """
@@ -105,6 +116,9 @@ def listen_unix(path: str, mode: int = 0o660) -> socket.socket:
         with suppress(FileNotFoundError):
             os.unlink(beginning)
         listening.bind(beginning)
+        os.chmod(beginning, 0o600)
+        if group is not None:
+            os.chown(beginning, -1, group)
         os.chmod(beginning, mode)
         listening.listen(BACKLOG)
         os.rename(beginning, path)

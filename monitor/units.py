@@ -10,7 +10,7 @@ from importlib.resources import files
 from string import Template
 from typing import Final
 
-from config.model import Component, Config
+from config.model import ActorSettings, Component, Config
 from config.service import Service
 from config.text import printable
 from config.vocabulary import FileRole, Keys
@@ -63,15 +63,17 @@ def units(
         "command": " ".join((_quoted(command[0]), *map(_word, command[1:]))),
         "actor": " certvigil-actor.service" if has_actor else "",
         "user": settings.actor.daemon_user,
+        "groups": f"SupplementaryGroups={settings.actor.group}\n" if has_actor else "",
         "own": "\n".join(own),
         "stop_within": str(_stop_within(services, settings.validation.deadline)),
         "services": "".join(f" {each}" for each in sorted({*filter(None, map(_unit, services))})),
         "socket": "\n".join(_own("Runtime", os.path.dirname(settings.actor.socket))),
         "private_tmp": "no" if any(_lies_in(each, ("/tmp", "/var/tmp")) for each in targets) else "yes",  # noqa: S108
         "writes": "\n".join(_writes(config, services, targets)),
-        "users": "\n".join(_users(settings.actor.daemon_user, settings.state_directory, has_actor=has_actor)),
+        "users": "\n".join(_users(settings.actor, settings.state_directory, has_actor=has_actor)),
         "directories": "\n".join(_directories(config, charged, has_actor=has_actor)),
     }
+    values["because"], values["capabilities"] = _capabilities(services)
     values["sandbox"] = _fill("sandbox.conf", values)
     wanted = {_DAEMON: "certvigil.service", _USERS: "sysusers.conf", _DIRECTORIES: "tmpfiles.conf"}
     if has_actor:
@@ -142,6 +144,21 @@ def _unit(service: Service) -> str | None:
     return name if name.endswith(_KINDS) else f"{name}.service"
 
 
+def _capabilities(services: Sequence[Service]) -> tuple[str, str]:
+    """Return what the actor may do because there are services, first why, then the lines of a unit."""
+    because, named = "", []
+    if services:
+        because += """\
+# FOWNER           and its mode, times, ACL and SELinux label, and the old one a second name, whoever owns it
+# DAC_OVERRIDE     in directories that belong to a service's user and are closed to others
+"""
+        named += ["CAP_FOWNER", "CAP_DAC_OVERRIDE"]
+    if any(each.test is not None for each in services):
+        because += "# NET_BIND_SERVICE a configuration test may bind the server's ports, as `nginx -t` does\n"
+        named.append("CAP_NET_BIND_SERVICE")
+    return because, f"CapabilityBoundingSet={' '.join(named)}\n" if named else ""
+
+
 def _stop_within(services: Iterable[Service], deadline: float) -> int:
     return math.ceil(_COMMANDS * sum(each.timeout for each in services) + _DEADLINES * deadline + _MARGIN)
 
@@ -167,12 +184,17 @@ def _writes(config: Config, services: Iterable[Service], targets: Iterable[str])
         yield f"ReadWritePaths={_quoted('-' + path)}"
 
 
-def _users(user: str, home: str, *, has_actor: bool) -> Iterator[str]:
-    # A number is the number of a user that there is.
-    if not user.isdigit():
-        yield f'u {user} - "certvigil" {_quoted(home)}'
+def _users(actor: ActorSettings, home: str, *, has_actor: bool) -> Iterator[str]:
+    # A number is the number of a user, or of a group, that there is.
+    if not actor.daemon_user.isdigit():
+        yield f'u {actor.daemon_user} - "certvigil" {_quoted(home)}'
     if has_actor:
         yield f'u {READER} - "certvigil, reading keys"'
+    if has_actor and not actor.group.isdigit():
+        yield f"g {actor.group} -"
+        for each in dict.fromkeys((actor.daemon_user, *actor.operators)):
+            if not each.isdigit() and each != "root":
+                yield f"m {each} {actor.group}"
 
 
 def _directories(config: Config, charged: Iterable[str], *, has_actor: bool) -> Iterator[str]:

@@ -112,6 +112,8 @@ class Actor(Section):
     """Holds a directory for each component, in which candidates are put."""
     operators: list[PlainName] = []
     """Users, beside root and the actor's own, who may ask it for anything."""
+    group: PlainName = _SETTINGS.actor.group
+    """The group of its socket, by name or number: daemon and operators must be in it to be heard at all."""
     daemon_user: PlainName = _SETTINGS.actor.daemon_user
     """The user of the daemon, who may ask for what modes and approvals allow."""
     approval_lifetime: Duration = default_duration(_SETTINGS.actor.approval_lifetime)
@@ -128,6 +130,7 @@ class Actor(Section):
             self.directory,
             self.inbox_directory,
             tuple(self.operators),
+            self.group,
             self.daemon_user,
             self.approval_lifetime,
             self.approvals_over_api,

@@ -75,11 +75,17 @@ def _user(uid: int) -> str:
         return "a user without a name"
 
 
-def role_of(peer: Peer, settings: ActorSettings) -> Role:
-    """Return what somebody is to an actor with these settings that runs as this process's user."""
-    if peer.uid in {0, os.geteuid(), *filter(None, map(_uid, settings.operators))}:
+def uid_of(connection: socket.socket) -> int:
+    """Return whose the other end of a Unix socket is; raises OSError."""
+    raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    return int(_CREDENTIALS.unpack(raw)[1])
+
+
+def role_of(uid: int, settings: ActorSettings) -> Role:
+    """Return what a user is to an actor with these settings that runs as this process's user."""
+    if uid in {0, os.geteuid(), *filter(None, map(_uid, settings.operators))}:
         return Role.OPERATOR
-    return Role.DAEMON if peer.uid == _uid(settings.daemon_user) else Role.STRANGER
+    return Role.DAEMON if uid == _uid(settings.daemon_user) else Role.STRANGER
 
 
 def _uid(user: str) -> int | None:

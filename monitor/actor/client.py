@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import struct
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import IO, Any, Final
@@ -13,6 +14,8 @@ from monitor.actor.request import Document, Request, encode
 
 LONGEST_ACT: Final = 3600.0
 """Seconds between two steps of a transaction: each has time limits of its own."""
+_LONGEST_QUEUE: Final = 10
+"""Whole seconds to wait for until the actor takes the connection."""
 
 
 class NoActor(Exception):  # noqa: N818 (that there is none is no error)
@@ -36,11 +39,17 @@ def ask(path: str, request: Request, told: Callable[[Document], None], timeout: 
 def talking(path: str, request: Request, timeout: float) -> Iterator[Iterator[Document]]:
     """Give each document that the actor answers with, as it comes; raises NoActor, OSError."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as connection:
-        connection.settimeout(timeout)
+        # In a crowd a socket that blocks waits for a place in the queue; another would be sent away at once.
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", _LONGEST_QUEUE, 0))
         try:
             connection.connect(path)
         except (FileNotFoundError, ConnectionRefusedError):
             raise NoActor(f"no actor listens on {printable(path)}") from None
+        except PermissionError as error:
+            raise PermissionError(error.errno, "only root and members of its group may ask the actor", path) from None
+        except BlockingIOError as error:
+            raise OSError(error.errno, "too many ask the actor at once: try again", path) from None
+        connection.settimeout(timeout)
         connection.sendall(encode(request))
         with connection.makefile("rb") as answers:
             yield _documents(answers)

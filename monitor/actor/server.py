@@ -25,8 +25,9 @@ from config.load import digest_on_disk, load
 from config.model import Config
 from config.text import printable
 from monitor import systemd
-from monitor.actor.authority import STRANGER, Peer, Role, approved, objection, ourselves, peer_of, role_of
+from monitor.actor.authority import STRANGER, Peer, Role, approved, objection, ourselves, peer_of, role_of, uid_of
 from monitor.actor.documents import cannot, ended_document
+from monitor.actor.door import Door, Lines, Turn
 from monitor.actor.facts import to_document
 from monitor.actor.outlook import Outlook
 from monitor.actor.reader import Reader
@@ -34,15 +35,13 @@ from monitor.actor.request import LONGEST, Document, Request, Verb, decode
 from monitor.actor.sightings import Sightings
 from monitor.actor.work import Bound, Work, unknown, unusable
 from monitor.actor.workbench import Workbench, workbench
-from monitor.listen import ListenError, listen_unix
+from monitor.listen import BACKLOG, ListenError, gid_of, listen_unix
 from monitor.surroundings import Surroundings, read_surroundings
 
 log = logging.getLogger("certvigil.actor")
 
 Signature = tuple[tuple[str, int, int, int], ...]
 
-MOST_CONNECTIONS: Final = {Role.OPERATOR: 16, Role.DAEMON: 16, Role.STRANGER: 4}
-"""At once, so that nobody can keep the others from asking."""
 PATIENCE: Final = 10.0
 """Seconds for a peer to say what it wants, and to take what it is told."""
 BREATH: Final = 1.0
@@ -83,10 +82,10 @@ class ActorProcess:
         self._clock = ClockWatch(World())
         self._settling = threading.Lock()
         """Held by whoever reads the configuration."""
-        self._turn = threading.Lock()
+        self._turn = Turn()
         """Held by whoever acts."""
         self._news = threading.Condition()
-        self._places = {role: threading.BoundedSemaphore(most) for role, most in MOST_CONNECTIONS.items()}
+        self._door, self._lines = Door(), Lines()
         self._conversations: set[threading.Thread] = set()
         self._stopping = threading.Event()
         self._reader = Reader()
@@ -118,7 +117,7 @@ class ActorProcess:
 
     def serve(self) -> int:
         """Answer whoever connects, until told to stop; raises ListenError."""
-        with listen_unix(self._config.settings.actor.socket, 0o666) as listening:
+        with self._listen() as listening:
             self._outlook.start()
             systemd.notify("READY=1", "STATUS=waiting to be asked")
             log.info("listening on %s as %s", printable(self._config.settings.actor.socket), ourselves().name)
@@ -131,7 +130,7 @@ class ActorProcess:
                     self._accept(listening)
             systemd.notify("STOPPING=1")
         # What has switched a file already is finished, however long that takes: nothing is worse than half of it.
-        with self._turn:
+        with self._turn.taken():
             end = time.monotonic() + STOP_WITHIN
         with self._news:
             self._news.notify_all()
@@ -141,6 +140,16 @@ class ActorProcess:
         self._outlook.stop(max(0.0, min(1.0, end - time.monotonic())))
         log.info("stopped")
         return 0
+
+    def _listen(self) -> socket.socket:
+        """Return the socket, for root and the group that may ask; raises ListenError."""
+        settings = self._config.settings.actor
+        group = gid_of(settings.group)
+        if group is None or (os.geteuid() and group not in {os.getegid(), *os.getgroups()}):
+            why = "there is no" if group is None else "the actor is not in the"
+            log.warning("%s group %s (actor.group): only root and %s can ask", why, settings.group, ourselves().name)
+            group = None
+        return listen_unix(settings.socket, 0o600 if group is None else 0o660, group)
 
     def _settle(self) -> None:
         """Have the configuration read again now, though nobody asks for anything."""
@@ -153,35 +162,46 @@ class ActorProcess:
             log.error("the configuration was not read again: %s", printable(str(error)))  # noqa: TRY400 (as above)
 
     def _accept(self, listening: socket.socket) -> None:
-        with suppress(OSError):
-            connection, _ = listening.accept()
-            connection.settimeout(PATIENCE)
-            peer = peer_of(connection)
-            place = self._places[role_of(peer, self._config.settings.actor)]
-            if not place.acquire(blocking=False):
-                with connection:
-                    log.info("%s asks too much at once", peer.name)
-                return
-            each = threading.Thread(target=self._converse, args=(connection, peer, place), daemon=True)
-            self._conversations.add(each)
+        """Let in all who wait: whoever is turned away must not hold up the next."""
+        for _ in range(BACKLOG):
             try:
-                each.start()
-            except RuntimeError as error:
-                log.error("no thread can be had: %s", error)  # noqa: TRY400 (an operator is told, not a programmer)
-                self._conversations.discard(each)
-                place.release()
-                connection.close()
+                connection, _ = listening.accept()
+            except OSError:
+                return
+            self._let_in(connection)
 
-    def _converse(self, connection: socket.socket, peer: Peer, place: threading.BoundedSemaphore) -> None:
+    def _let_in(self, connection: socket.socket) -> None:
+        try:
+            connection.settimeout(PATIENCE)
+            uid = uid_of(connection)
+        except OSError:
+            connection.close()
+            return
+        place = self._door.enter(uid, self._config.settings.actor)
+        if place is None:
+            connection.close()
+            self._lines.write(uid, logging.INFO, "uid %d asks too much at once", uid)
+            return
+        each = threading.Thread(target=self._converse, args=(connection, place), daemon=True)
+        self._conversations.add(each)
+        try:
+            each.start()
+        except RuntimeError as error:
+            log.error("no thread can be had: %s", error)  # noqa: TRY400 (an operator is told, not a programmer)
+            self._conversations.discard(each)
+            self._door.leave(place)
+            connection.close()
+
+    def _converse(self, connection: socket.socket, place: int) -> None:
         try:
             with connection:
-                line = _read_line(connection)
+                peer, line = peer_of(connection), _read_line(connection)
                 if line is not None:
                     self._answer(connection, peer, decode(line))
         except OSError as error:
             log.debug("a connection was lost: %s", error)
         finally:
-            place.release()
+            self._door.leave(place)
             self._conversations.discard(threading.current_thread())
 
     def _answer(self, connection: socket.socket, peer: Peer, request: Request | str) -> None:
@@ -194,7 +214,7 @@ class ActorProcess:
             tell(cannot(request))
             return
         if self._role(peer) is Role.STRANGER:
-            log.info("refused %s", peer.name)
+            self._lines.write(peer.uid, logging.INFO, "refused %s", peer.name)
             tell(cannot(STRANGER))
             return
         try:
@@ -218,7 +238,7 @@ class ActorProcess:
             if request.verb in _LOOKING:
                 return self._permitted(bench, request, peer, told)
             # Who may ask for what is decided in one's turn: until then, somebody may have said no.
-            with self._acting(request) as free:
+            with self._acting(request, peer) as free:
                 if not free:
                     return cannot("the actor is at work on something else: ask again")
                 return self._permitted(bench, request, peer, told)
@@ -247,13 +267,13 @@ class ActorProcess:
 
     def _permitted(self, bench: Workbench, request: Request, peer: Peer, told: Callable[[Record], None]) -> Document:
         account, now = Account.of(bench.setting.journal.records()), time.time()
-        role = role_of(peer, bench.config.settings.actor)
+        role = role_of(peer.uid, bench.config.settings.actor)
         suspicion = self._suspicion(bench)
         wrong = unusable(bench.config, request.names) or objection(role, request, bench.config, account)
         if wrong is None and role is not Role.OPERATOR and request.verb is Verb.CARRY_OUT and suspicion is not None:
             wrong = f"nothing is done unattended now: {suspicion}"
         if wrong is not None:
-            log.warning("refused to %s for %s: %s", request.verb, peer.name, wrong)
+            self._lines.write(peer.uid, logging.WARNING, "refused to %s for %s: %s", request.verb, peer.name, wrong)
             return cannot(wrong)
         if request.verb is Verb.STATE:
             return state_document(bench, account, suspicion)
@@ -266,16 +286,15 @@ class ActorProcess:
         return work.answer(request)
 
     @contextmanager
-    def _acting(self, request: Request) -> Iterator[bool]:
-        """Give whether nobody else acts."""
-        free = not self._stopping.is_set() and self._turn.acquire(timeout=PATIENCE)
-        try:
+    def _acting(self, request: Request, peer: Peer) -> Iterator[bool]:
+        """Give whether nobody else acts; whoever may ask for anything comes before the daemon."""
+        first = self._role(peer) is Role.OPERATOR
+        with self._turn.taken(PATIENCE, first=first) as had:
+            free = had and not self._stopping.is_set()
             if free and request.verb is not Verb.PROPOSE:
-                log.info("asked to %s %s", request.verb, ", ".join(request.names) or request.plan)
+                what = ", ".join(request.names) or request.plan
+                self._lines.write(peer.uid, logging.INFO, "asked to %s %s", request.verb, what)
             yield free
-        finally:
-            if free:
-                self._turn.release()
 
     def _suspicion(self, bench: Workbench) -> str | None:
         required = bench.config.settings.actor.require_synchronised_clock
@@ -346,7 +365,7 @@ class ActorProcess:
         connection.sendall(json.dumps({**document, "host": self._config.host}).encode() + b"\n")
 
     def _role(self, peer: Peer) -> Role:
-        return role_of(peer, self._current().settings.actor)
+        return role_of(peer.uid, self._current().settings.actor)
 
 
 def _make_inboxes(bench: Workbench) -> None:

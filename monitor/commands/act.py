@@ -26,6 +26,7 @@ from monitor.actor.request import Document, Request, Verb
 from monitor.actor.work import DEFAULT_SET, Hand, Work
 from monitor.actor.workbench import workbench
 from monitor.commands.checked import iso
+from monitor.commands.complain import complain
 from monitor.commands.config import loaded
 from monitor.commands.screen import Screen
 from monitor.commands.wait import wait_for_end
@@ -161,7 +162,7 @@ def _answer(config: Config, request: Request, hand: Hand | None, progress: _Prog
             pass
     surroundings, findings = read_surroundings(config)
     for each in findings:
-        sys.stderr.write(f"certvigil: {each.detail}\n")
+        complain(f"certvigil: {each.detail}")
     told_to_end = _Told()
     with workbench(surroundings) as bench:
 
@@ -313,13 +314,13 @@ def _show_words(screen: Screen, document: Document) -> None:
         until = moment(document["until"])
         screen.say(f"approved   {document['approved']}, to be carried out by the daemon until {until}", "bold")
     if "expired" in document:
-        sys.stderr.write(f"certvigil: not carried out: {document['expired']}\n")
+        complain(f"certvigil: not carried out: {document['expired']}")
     if "rejected" in document:
         screen.say(f"rejected   {document['rejected']}", "bold")
     for name, why in document.get("frozen", {}).items():
-        sys.stderr.write(f"{name} is frozen: {printable(why)}\n")
+        complain(f"{name} is frozen: {printable(why)}")
     for candidate, why in document.get("quarantined", {}).items():
-        sys.stderr.write(f"candidate {candidate[:16]} is in quarantine: {printable(why)}\n")
+        complain(f"candidate {candidate[:16]} is in quarantine: {printable(why)}")
 
 
 def _show_sets(screen: Screen, sets: Iterable[Mapping[str, Any]]) -> None:
@@ -337,5 +338,5 @@ def _show_sets(screen: Screen, sets: Iterable[Mapping[str, Any]]) -> None:
 
 
 def _cannot(why: str) -> int:
-    sys.stderr.write(f"certvigil: {why}\n")
+    complain(f"certvigil: {why}")
     return _UNUSABLE

@@ -21,8 +21,9 @@ from monitor.actor.request import Request, Verb
 from monitor.actor.workbench import journal_path
 from monitor.commands.checked import iso
 from monitor.commands.choice import unknown
+from monitor.commands.complain import complain
 from monitor.commands.config import loaded
-from monitor.commands.period import PeriodError, point_in_time
+from monitor.commands.period import PeriodError, period
 from monitor.commands.screen import Screen
 
 _UNUSABLE: Final = 4
@@ -77,8 +78,7 @@ def audit(config_path: str, wish: Wish) -> int:
         return _failed(wrong)
     now = time.time()
     try:
-        since = 0.0 if wish.since is None else point_in_time(wish.since, now, "--since")
-        until = None if wish.until is None else point_in_time(wish.until, now, "--until")
+        since, until = period(wish.since, wish.until, now)
         every = list(entries(_records(config)))
     except (PeriodError, JournalError, OSError) as error:
         return _failed(printable(str(error)))
@@ -119,7 +119,7 @@ def entries(records: Iterable[Mapping[str, Any]]) -> Iterator[Entry]:
 
 
 def _failed(why: str) -> int:
-    sys.stderr.write(f"certvigil audit: {why}\n")
+    complain(f"certvigil audit: {why}")
     return _UNUSABLE
 
 

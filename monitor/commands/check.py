@@ -15,6 +15,7 @@ from config.text import printable
 from config.vocabulary import Code, FileRole, Severity, UnreadableReason, VerifierName
 from monitor.commands.check_files import Manner, judge_files, look_at, passed_over
 from monitor.commands.checked import Checked, document, exit_code
+from monitor.commands.complain import complain
 from monitor.commands.given import Directory, Given, PassedOver, UsageError, parse_time, read_given
 from monitor.commands.keys import Key, key_in
 from monitor.commands.screen import Screen
@@ -74,7 +75,7 @@ def check(targets: Sequence[str], options: Options) -> int:
     try:
         task = _task(targets, options)
     except UsageError as error:
-        sys.stderr.write(f"certvigil check: {error}\n")
+        complain(f"certvigil check: {error}")
         return UNUSABLE
     screen = Screen()
     now, files = task.now, task.files

@@ -34,12 +34,14 @@ def _faults(screen: Screen, seconds: float | None, listen: str | None) -> int:
         screen.say("building a small appliance: its own CA, and four components on loopback")
         with Appliance(directory, listen) as appliance, keeping_vigil(screen, appliance) as events:
             say_addresses(screen, appliance)
-            screen.say("\neverything was looked at once, and nothing is wrong yet", "bold")
+            screen.say("")
+            screen.say("everything was looked at once, and nothing is wrong yet", "bold")
             story = Story(screen, events)
             try:
                 _tell(story, appliance)
                 if seconds is None:
-                    screen.say("\nthat is all; the daemon goes on until Ctrl-C", "bold")
+                    screen.say("")
+                    screen.say("that is all; the daemon goes on until Ctrl-C", "bold")
                 _follow(story, seconds)
             except KeyboardInterrupt:
                 screen.say("")

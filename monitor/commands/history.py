@@ -13,8 +13,9 @@ from config.pattern import is_one_of
 from config.text import printable
 from monitor.commands.checked import iso
 from monitor.commands.choice import unknown
+from monitor.commands.complain import complain
 from monitor.commands.config import loaded
-from monitor.commands.period import PeriodError, point_in_time
+from monitor.commands.period import PeriodError, period
 from monitor.commands.screen import Screen
 from monitor.store import Degraded, database_path, names
 from monitor.store import history as read_history
@@ -38,8 +39,7 @@ def history(wish: Wish, config_path: str, database: str | None) -> int:
     """Print what happened, newest first; return 3 where that cannot be told, or a name is unknown."""
     now = time.time()
     try:
-        since = point_in_time(wish.since, now, "--since")
-        until = None if wish.until is None else point_in_time(wish.until, now, "--until")
+        since, until = period(wish.since, wish.until, now)
     except PeriodError as error:
         return _failed(str(error))
     known: Mapping[str, str | None] = {}
@@ -76,7 +76,7 @@ def history(wish: Wish, config_path: str, database: str | None) -> int:
 
 
 def _failed(why: str) -> int:
-    sys.stderr.write(f"certvigil history: {why}\n")
+    complain(f"certvigil history: {why}")
     return _UNUSABLE
 
 

@@ -16,8 +16,9 @@ from actions.deliver import Outcome, Receipt
 from config.channel import Channel
 from config.fields import duration
 from config.schema.section import unlike
-from config.text import printable
+from config.text import harmless, printable
 from monitor.client import NoAnswer, ask
+from monitor.commands.complain import complain
 from monitor.commands.config import loaded
 from monitor.commands.screen import Screen
 from monitor.commands.status import show_undelivered
@@ -41,7 +42,7 @@ def test(names: Sequence[str], path: str, *, as_json: bool) -> int:
     unknown = [name for name in names if name not in config.channels]
     if unknown or not config.channels:
         problem = "no channel is configured" if not config.channels else _no_channel(unknown[0], config.channels)
-        sys.stderr.write(f"certvigil notify test: {problem}\n")
+        complain(f"certvigil notify test: {problem}")
         return _UNUSABLE
     chosen = [config.channels[name] for name in dict.fromkeys(names or config.channels)]
     jobs = [(channel, position) for channel in chosen for position in range(len(channel.urls))]
@@ -139,19 +140,19 @@ def _seconds(command: str, text: str) -> float | None:
     try:
         return duration(text)
     except ValueError as error:
-        sys.stderr.write(f"certvigil notify {command}: --for {printable(text, 60)}: write {error}\n")
+        complain(f"certvigil notify {command}: --for {printable(text, 60)}: write {error}")
         return None
 
 
 def _ask(socket: str, command: str, resource: str, method: str) -> dict[str, Any] | None:
     answer = ask(socket, resource, method=method)
     if isinstance(answer, NoAnswer):
-        sys.stderr.write(f"certvigil notify {command}: {answer.why}\n")
+        complain(f"certvigil notify {command}: {answer.why}")
         return None
     if "detail" in answer:
         why = answer["detail"]
         shown = why if isinstance(why, str) else "; ".join(f"{each['loc'][-1]}: {each['msg']}" for each in why)
-        sys.stderr.write(f"certvigil notify {command}: {printable(shown)}\n")
+        complain(f"certvigil notify {command}: {printable(shown)}")
         return {}
     found: dict[str, Any] = answer
     return found
@@ -161,5 +162,5 @@ def _said(done: dict[str, Any] | None, what: str) -> int:
     """Say what was done, and return the exit code."""
     if not done:
         return _UNUSABLE if done is None else _FAILED
-    sys.stdout.write(f"{what}\n")
+    sys.stdout.write(f"{harmless(what)}\n")
     return 0

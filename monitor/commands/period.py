@@ -15,6 +15,16 @@ class PeriodError(ValueError):
     """The text is no point in time; a sentence that says what to write."""
 
 
+def period(since: str | None, until: str | None, now: float) -> tuple[float, float | None]:
+    """Return the Unix times that `--since` and `--until` mean: 0 and None for what is not given; raises PeriodError."""
+    begin = 0.0 if since is None else point_in_time(since, now, "--since")
+    end = None if until is None else point_in_time(until, now, "--until")
+    if end is not None and end < begin:
+        what = f"--until {printable(until or '', 200)} is before --since {printable(since or '', 200)}"
+        raise PeriodError(f"{what}: nothing lies between")
+    return begin, end
+
+
 def point_in_time(text: str, now: float, option: str) -> float:
     """Return the Unix time that `text` means: `12h` ago, or an ISO 8601 date or time, in UTC where it names no zone.
 

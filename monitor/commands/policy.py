@@ -15,6 +15,7 @@ from config.schema.section import unlike
 from config.text import printable
 from monitor.client import NoAnswer, ask
 from monitor.commands.checked import iso
+from monitor.commands.complain import complain
 from monitor.commands.config import loaded
 from monitor.commands.given import UsageError, parse_time
 from monitor.commands.screen import Screen
@@ -70,7 +71,7 @@ def _guarded(command: str, run: Callable[[], None]) -> int:
     try:
         run()
     except UsageError as error:
-        sys.stderr.write(f"certvigil policy {command}: {error}\n")
+        complain(f"certvigil policy {command}: {error}")
         return UNUSABLE
     return 0
 
@@ -176,7 +177,7 @@ def _test(span: Span, assumptions: Assumptions, source: Source, *, as_json: bool
     Screen().table(("when", "subject", "policy", "does", "stands", "because"), map(_row, happened))
     if span.lifetime is not None and not (config.channels and config.telling.enabled):
         why = "no channel is configured" if not config.channels else "'telling.enabled' is false"
-        sys.stderr.write(f"nobody would be told anything: {why}\n")
+        complain(f"nobody would be told anything: {why}")
 
 
 def _days(situations: Iterable[Situation], start: float, days: int | None) -> float:

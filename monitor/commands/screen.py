@@ -143,13 +143,13 @@ class Screen:
                 self.entry(f"{INDENT}{label:<8} ", text, _style(label) or "dim")
 
     def _line(self, *parts: tuple[str, str]) -> None:
-        """Print one line as it is, whatever the width."""
-        self._console.print(Text.assemble(*parts), no_wrap=True, overflow="ignore", crop=False)
+        """Print one line as it is, whatever the width: all that a terminal is given, but for the lines of a pipe."""
+        line = Text.assemble(*((harmless(text), style) for text, style in parts))
+        self._console.print(line, no_wrap=True, overflow="ignore", crop=False)
 
     def say(self, text: str, style: str = "") -> None:
-        """Print a sentence, or several lines."""
-        for line in text.split("\n"):
-            self.entry("", line, style=style)
+        """Print a sentence."""
+        self.entry("", text, style=style)
 
 
 def _style(cell: str) -> str:

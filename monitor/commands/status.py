@@ -15,6 +15,7 @@ from config.vocabulary import ComponentState, Severity, Verdict
 from monitor.client import NoAnswer, ask
 from monitor.commands.checked import BY_BADNESS, exit_code
 from monitor.commands.choice import unknown
+from monitor.commands.complain import complain
 from monitor.commands.screen import Screen, span
 from monitor.cure import without_cure
 
@@ -77,7 +78,7 @@ def is_ready(socket: str) -> bool:
 
 
 def _failed(why: str, code: int) -> int:
-    sys.stderr.write(f"certvigil status: {why}\n")
+    complain(f"certvigil status: {why}")
     return code
 
 

@@ -63,7 +63,8 @@ class Story:
     def act(self, text: str) -> None:
         """Say what is about to be done, once everything has come of what was done before."""
         self.settle()
-        self._screen.say(f"\n{text}", "bold")
+        self._screen.say("")
+        self._screen.say(f"{text}", "bold")
         self._seen.clear()
         self._acted = time.monotonic()
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 from actions.world import Metadata, World, remove, write_new
 from config.text import printable
+from monitor.commands.complain import complain
 from monitor.commands.config import loaded
 from monitor.units import units as make
 
@@ -20,7 +21,7 @@ def units(path: str, output: str | None) -> int:
     made = make(config, _command(), os.path.abspath(path))
     if not isinstance(made, Mapping):
         for sentence in made:
-            sys.stderr.write(f"certvigil: {sentence}\n")
+            complain(f"certvigil: {sentence}")
         return 1
     if output is None:
         sys.stdout.write("\n".join(f"# {name}\n{text}" for name, text in made.items()))
@@ -30,7 +31,7 @@ def units(path: str, output: str | None) -> int:
             _write(os.path.join(output, name), text.encode())
             sys.stdout.write(f"wrote {printable(os.path.join(output, name))}\n")
     except OSError as error:
-        sys.stderr.write(f"certvigil: {printable(str(error.filename or output))}: {error.strerror}\n")
+        complain(f"certvigil: {printable(str(error.filename or output))}: {error.strerror}")
         return 1
     return 0
 

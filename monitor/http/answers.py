@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import Final, Generic, Self, TypeVar
+from typing import Any, Final, Generic, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
@@ -26,6 +26,11 @@ from probes import certificate as fact
 API: Final = "/api/v1"
 
 Item = TypeVar("Item")
+
+
+def not_found(why: str) -> dict[int | str, dict[str, Any]]:
+    """Return what describes the answer 404 of a resource that is named by what there may not be."""
+    return {404: {"description": why}}
 
 
 def moment(at: float) -> datetime:

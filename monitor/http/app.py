@@ -163,7 +163,11 @@ def _add_targets(app: FastAPI, view: View) -> None:
         now = time.time()
         return await _listing(chosen, offset, limit, lambda known: answers.Target.of(known, now))
 
-    @app.get(f"{API}/targets/{{name:path}}", response_model=answers.TargetInFull)
+    @app.get(
+        f"{API}/targets/{{name:path}}",
+        response_model=answers.TargetInFull,
+        responses=answers.not_found("No such target."),
+    )
     async def target(name: str) -> Response:
         """Tell everything believed of one target."""
         known = view.known().get(name)
@@ -204,7 +208,11 @@ def _add_certificates(app: FastAPI, view: View) -> None:
             ordered, offset, limit, lambda each: answers.PresentedCertificate.of(each, targets=where[each])
         )
 
-    @app.get(f"{API}/certificates/{{sha256}}", response_model=answers.PresentedCertificate)
+    @app.get(
+        f"{API}/certificates/{{sha256}}",
+        response_model=answers.PresentedCertificate,
+        responses=answers.not_found("No target presents such a certificate."),
+    )
     async def certificate(sha256: str) -> Response:
         """Tell about one certificate, by the SHA-256 of its DER."""
         for each, targets in (await presented()).items():
@@ -237,6 +245,14 @@ def _add_status(app: FastAPI, view: View) -> None:
         limit: Limit = 100,
     ) -> Response:
         """List what happened, newest first."""
+        if since is not None and until is not None and until < since:
+            wrong = {
+                "type": "value_error",
+                "loc": ["query", "until"],
+                "msg": "until is before since",
+                "input": str(until),
+            }
+            raise HTTPException(422, [wrong])
         found = await view.history(target, _unix(since) or 0.0, _unix(until), limit)
         if isinstance(found, Degraded):
             raise HTTPException(503, f"the history cannot be read: {found.detail}")

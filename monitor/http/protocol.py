@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
+import itertools
 import pwd
 import socket
 import struct
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 MOST_CONNECTIONS: Final = 200
-"""At one listener; more are cut off."""
-MOST_REQUESTS: Final = 100
-"""Connections from which on requests are refused with 503."""
+"""Of TCP, and of the Unix socket; of more, those are cut off that do least."""
 LARGEST_REQUEST: Final = 64 * 1024
 """Bytes, headers included; nothing here takes a body."""
 REQUEST_SECONDS: Final = 10.0
@@ -22,6 +24,9 @@ REQUEST_SECONDS: Final = 10.0
 STALLED_SECONDS: Final = 30.0
 """For which a client may take nothing of an answer."""
 KEEP_ALIVE_SECONDS: Final = 75
+_AT_WORK: Final = 2
+_TURNS: Final = itertools.count(1)
+"""A clock would give all that happens in one round of the loop the same time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,14 +51,29 @@ class Connection(HttpToolsProtocol):
         self._request_bytes = 0
         self._request_deadline: asyncio.TimerHandle | None = None
         self._stalled: asyncio.TimerHandle | None = None
+        self.origin = ""
+        """Whose connection it is, as far as the network knows that."""
+        self._since = 0
+        """When it began to do what it does: after all that have a lower number."""
+
+    @property
+    def doing(self) -> tuple[int, int]:
+        """How busy it is, the least first: it waits for a request, its client takes nothing, or it is at work."""
+        if self.cycle is None or self.cycle.response_complete:
+            return 0, self._since
+        return (_AT_WORK if self._stalled is None else _AT_WORK - 1), self._since
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin, unless too many have begun already."""
         super().connection_made(transport)
         self.app_state = {"peer": _peer(transport.get_extra_info("socket"))}
-        if len(self.connections) > MOST_CONNECTIONS:
-            transport.abort()
-        else:
+        self.origin = _origin(transport.get_extra_info("peername"))
+        self._since = next(_TURNS)
+        every = (each for each in self.connections if isinstance(each, Connection))
+        crowd = [each for each in every if not each.transport.is_closing()]
+        if len(crowd) > MOST_CONNECTIONS:
+            _least_busy(crowd, self).transport.abort()
+        if not transport.is_closing():
             self._request_deadline = self.loop.call_later(REQUEST_SECONDS, transport.abort)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -81,7 +101,13 @@ class Connection(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         """Note that a request has arrived as a whole."""
         self._forget_request()
+        self._since = next(_TURNS)
         super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        """Note that it waits for the next request."""
+        self._since = next(_TURNS)
+        super().on_response_complete()
 
     def pause_writing(self) -> None:
         """Note that the client takes nothing."""
@@ -103,6 +129,31 @@ class Connection(HttpToolsProtocol):
         if self._stalled is not None:
             self._stalled.cancel()
             self._stalled = None
+
+
+def _least_busy(crowd: Sequence[Connection], newcomer: Connection) -> Connection:
+    """Return who is to go: of the origin with most connections the one that does least, for the longest time.
+
+    So whoever opens many makes room at his own cost, and who opens one and asks at once is served. The newcomer goes
+    itself only where all others of its origin, which has most, are at work.
+    """
+    many = Counter(each.origin for each in crowd)
+    origin = max(many, key=lambda each: (many[each], each != newcomer.origin))
+    others = [each for each in crowd if each.origin == origin and each is not newcomer]
+    if origin == newcomer.origin:
+        others = [each for each in others if each.doing[0] < _AT_WORK]
+    return min(others, key=lambda each: each.doing, default=newcomer)
+
+
+def _origin(name: object) -> str:
+    """Return an address of IPv4, the network of one of IPv6, in which a host has as many as it likes; "" for others."""
+    try:
+        address = ipaddress.ip_address(name[0].partition("%")[0]) if isinstance(name, tuple) else None
+    except ValueError:
+        return ""
+    if isinstance(address, ipaddress.IPv6Address):
+        return str(ipaddress.IPv6Address(int(address) >> 64 << 64))
+    return str(address or "")
 
 
 def _peer(connected: Any) -> Peer | None:

@@ -16,7 +16,7 @@ from config.address import join_address
 from config.model import Settings, Token
 from monitor.http.app import create_app
 from monitor.http.guard import Guard, HostNames
-from monitor.http.protocol import KEEP_ALIVE_SECONDS, MOST_REQUESTS, Connection
+from monitor.http.protocol import KEEP_ALIVE_SECONDS, Connection
 from monitor.http.view import View
 from monitor.http.webconfig import WebConfig, read_web_config
 from monitor.listen import ListenError, listen_tcp, listen_unix
@@ -44,7 +44,6 @@ class WebServer:
             proxy_headers=False,
             server_header=False,
             date_header=False,
-            limit_concurrency=MOST_REQUESTS,
             timeout_keep_alive=KEEP_ALIVE_SECONDS,
         )
         self._config.load()

@@ -17,7 +17,7 @@ from fastapi.responses import Response
 from config.channel import Match
 from config.text import printable
 from config.vocabulary import Code, Severity, TargetKind
-from monitor.http.answers import API, Answer, moment
+from monitor.http.answers import API, Answer, moment, not_found
 from monitor.http.view import TellingView
 from monitor.tell import desk, letter, lifecycle
 from monitor.tell.letter import Fate
@@ -175,7 +175,11 @@ def add_telling(app: FastAPI, telling: TellingView) -> None:
             )
         )
 
-    @app.post(f"{API}/telling/acknowledge/{{problem}}", response_model=Done, responses=refused)
+    @app.post(
+        f"{API}/telling/acknowledge/{{problem}}",
+        response_model=Done,
+        responses={**refused, **not_found("No such problem.")},
+    )
     async def acknowledge(request: Request, problem: str, seconds: _MaybeSeconds = None) -> Response:
         """Say that somebody knows of a problem: it is not told again until it gets worse or, perhaps, for some time."""
         until = None if seconds is None else time.time() + seconds
@@ -198,7 +202,11 @@ def add_telling(app: FastAPI, telling: TellingView) -> None:
         match = Match(tuple(target), tuple(component), (), tuple(finding))
         return _json(Silence.of(telling.silence(match, reason, time.time() + seconds, who_asks(request))))
 
-    @app.delete(f"{API}/telling/silences/{{identifier}}", response_model=Done, responses=refused)
+    @app.delete(
+        f"{API}/telling/silences/{{identifier}}",
+        response_model=Done,
+        responses={**refused, **not_found("No such silence.")},
+    )
     async def unsilence(request: Request, identifier: str) -> Response:
         """End a silence."""
         if not telling.unsilence(identifier, who_asks(request)):

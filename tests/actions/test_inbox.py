@@ -145,7 +145,7 @@ def test_a_directory_on_the_way_of_somebody_else_makes_it_unsafe(inbox: Path, de
     assert str((inbox, *inbox.parents)[depth]) in why(opened(inbox))
 
 
-@pytest.mark.parametrize("mode", [0o775, 0o757])
+@pytest.mark.parametrize("mode", [0o775, 0o757, 0o1777, 0o1775])
 def test_a_directory_that_others_may_write_to_makes_it_unsafe(inbox: Path, mode: int) -> None:
     put(inbox)
     inbox.chmod(mode)

@@ -184,7 +184,7 @@ def test_a_stranger_may_ask_for_nothing_and_the_daemon_for_what_modes_allow(web:
     if os.getuid() != 0:
         pytest.skip("only root can become others")
     before = web.on_disk()
-    web.configure(daemon_user="daemon")
+    web.configure(daemon_user="daemon", group="0")
     web.put(fresh())
     with web.actor() as actor:
         assert "may ask the actor for nothing" in ask_as("nobody", actor, Request(Verb.STATE))
@@ -200,7 +200,7 @@ def test_a_stranger_may_ask_for_nothing_and_the_daemon_for_what_modes_allow(web:
         assert '"committed"' in ask_as("daemon", actor, carry_out)
         assert web.on_disk() != before
         web.put(fresh())
-        web.configure({"mode": "auto", "allowed_issuers": [ISSUER]}, daemon_user="daemon")
+        web.configure({"mode": "auto", "allowed_issuers": [ISSUER]}, daemon_user="daemon", group="0")
         plan = plan_of(actor)
         assert '"committed"' in ask_as("daemon", actor, Request(Verb.CARRY_OUT, REPLACE, plan))
         assert "daemon (uid " in [each for each in web.records() if each["event"] == "begin"][-1]["by"]

@@ -534,7 +534,10 @@ def test_history_is_filtered(run: Run, lived: Running) -> None:
     assert len(entries(run("history", "--json", *database, of_a))) == 5
     assert entries(run("history", "--json", *database, "--limit", "1", of_a)) == [("a.pem", "cleared")]
     assert entries(run("history", "--json", *database, "--since", "0s")) == []
-    until = run("history", "--json", *database, "--until", "2001-01-01")
+    backwards = run("history", "--json", *database, "--until", "2001-01-01")
+    assert (backwards.code, backwards.output) == (3, "")
+    assert "--until 2001-01-01 is before --since 30d" in backwards.errors
+    until = run("history", "--json", *database, "--since", "2000-01-01", "--until", "2001-01-01")
     assert entries(until) == []
     assert len(entries(run("history", "--json", *database, "--since", "2001-01-01", "*/a.pem"))) == 5
     assert len(entries(run("history", "--json", *database, "--since", "1w"))) >= 8

@@ -340,6 +340,34 @@ def test_the_api_describes_itself_without_loading_anything(client: httpx.Client)
     assert client.get("/docs").status_code == 404
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "name"),
+    [
+        ("get", "/api/v1/targets/{name}", "name"),
+        ("get", "/api/v1/certificates/{sha256}", "sha256"),
+        ("post", "/api/v1/telling/acknowledge/{problem}", "problem"),
+        ("delete", "/api/v1/telling/silences/{identifier}", "identifier"),
+    ],
+)
+def test_that_there_may_be_none_of_that_name_is_described(
+    local: httpx.Client, method: str, path: str, name: str
+) -> None:
+    answer = local.request(method, path.replace(f"{{{name}}}", "nothing"))
+    assert answer.status_code == 404
+    assert answer.json()["detail"]
+    assert "404" in local.get("/api/v1/openapi.json").json()["paths"][path][method]["responses"]
+
+
+def test_a_history_that_ends_before_it_begins_is_an_error(view: FakeView, client: httpx.Client) -> None:
+    span = {"since": "2026-12-01T00:00:00Z", "until": "2026-11-01T00:00:00Z"}
+    answer = client.get("/api/v1/history", params=span)
+    assert answer.status_code == 422
+    assert answer.json()["detail"][0]["msg"] == "until is before since"
+    assert view.asked_for == []
+    same = {"since": span["until"], "until": span["until"]}
+    assert client.get("/api/v1/history", params=same).status_code == 200
+
+
 def test_metrics_show_the_same_target_as_the_api(view: FakeView, client: httpx.Client, local: httpx.Client) -> None:
     view.add(some_file('/a"\\n.pem', some_certificate()))
     assert value(local.get("/metrics").text, "certvigil_target_up", target='/a"\\n.pem') == 1

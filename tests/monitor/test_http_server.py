@@ -240,19 +240,82 @@ def test_a_request_that_is_too_large_ends_the_connection(server: Running) -> Non
         assert ended(connection) == b""
 
 
-def test_more_connections_than_are_served_are_cut_off(server: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_more_connections_than_are_served_the_one_that_waits_longest_is_cut_off(
+    server: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(protocol, "MOST_CONNECTIONS", 3)
-    crowd = [raw(server) for _ in range(3)]
-    try:
-        with raw(server) as late:
-            # Sooner than a request that does not arrive is given up.
-            late.settimeout(protocol.REQUEST_SECONDS / 2)
-            assert ended(late) == b""
+    with raw(server) as first, raw(server) as second, raw(server) as third, raw(server) as late:
+        # Sooner than a request that does not arrive is given up.
+        first.settimeout(protocol.REQUEST_SECONDS / 2)
+        assert ended(first) == b""
+        for each in (second, third, late):
+            each.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            assert each.recv(65536).endswith(b"ok\n")
         with server.unix() as local:
             assert local.get("/healthz").status_code == 200
+
+
+def test_hundreds_of_slow_connections_do_not_shut_prometheus_out(view: FakeView, server: Running) -> None:
+    """250, from its own address and from others: silent, half a request, or an answer that is not taken."""
+    view.add(*(some_file(f"/{number}.pem", some_certificate(str(number))) for number in range(2_000)))
+    slow = []
+    scrapes = 0
+    try:
+        for number in range(250):
+            connection = socket.socket()
+            slow.append(connection)
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            connection.settimeout(10)
+            connection.bind((f"127.0.0.{1 + number % 3}", 0))
+            connection.connect(server.address)
+            with suppress(OSError):
+                connection.sendall(
+                    (b"", b"GET /metrics HTTP/1.1\r\nHost: local", b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")[
+                        number % 5 % 3
+                    ]
+                )
+            if number > 180 and number % 10 == 9:
+                with server.tcp() as client:
+                    assert client.get("/metrics").status_code == 200
+                    scrapes += 1
+        with server.tcp() as client:
+            assert client.get("/metrics").status_code == 200
+        assert scrapes == 7
     finally:
-        for each in crowd:
+        for each in slow:
             each.close()
+
+
+def test_who_opens_many_connections_makes_room_for_others_at_his_own_cost(
+    server: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(protocol, "MOST_CONNECTIONS", 5)
+    with socket.socket() as quiet:
+        quiet.bind(("127.0.0.9", 0))
+        quiet.connect(server.address)
+        quiet.settimeout(10)
+        crowd = [raw(server) for _ in range(20)]
+        try:
+            assert ended(crowd[0]) == b""
+            quiet.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+            assert ended(quiet).endswith(b"ok\n"), "though it waited longest of all"
+        finally:
+            for each in crowd:
+                each.close()
+
+
+@pytest.mark.parametrize(
+    ("name", "origin"),
+    [
+        (("192.0.2.7", 1), "192.0.2.7"),
+        (("2001:db8:1:2:3:4:5:6", 1, 0, 0), "2001:db8:1:2::"),
+        (("fe80::1%eth0", 1, 0, 2), "fe80::"),
+        ("", ""),
+        (None, ""),
+    ],
+)
+def test_whoever_has_a_network_of_ipv6_is_one(name: object, origin: str) -> None:
+    assert protocol._origin(name) == origin
 
 
 def test_nonsense_is_refused(server: Running) -> None:

@@ -120,21 +120,23 @@ def test_the_daemon_has_facts_of_configured_components_alone_and_others_have_non
         asked = as_user(DAEMON, actor, "nginx")
         assert '"facts"' in asked
         assert "PRIVATE" not in asked
-        assert "may ask the actor for nothing" in as_user(POSTGRES, actor, "nginx")
+        assert "may ask the actor for nothing" in as_user(POSTGRES, actor, "nginx", group=DAEMON)
+        assert "only root and members of its group may ask" in as_user(POSTGRES, actor, "nginx")
         assert daemon.code is None
 
 
-def as_user(user: int, actor: Actor, component: str) -> str:
-    """Return what the actor answers to a user who wants to have a component read."""
+def as_user(user: int, actor: Actor, component: str, group: int | None = None) -> str:
+    """Return what the actor answers to a user who wants to have a component read, or why it cannot be asked."""
     setpriv = find_command("setpriv")
     assert setpriv is not None
     script = (
         "import sys; from monitor.actor.client import ask; from monitor.actor.request import Request, Verb\n"
-        "import json; print(json.dumps(ask(sys.argv[1], Request(Verb.READ, components=(sys.argv[2],)), print)))"
+        "import json\ntry: print(json.dumps(ask(sys.argv[1], Request(Verb.READ, components=(sys.argv[2],)), print)))\n"
+        "except PermissionError as error: print(error)"
     )
     ran = subprocess.run(
         [
-            *(setpriv, "--reuid", str(user), "--regid", str(user), "--clear-groups"),
+            *(setpriv, "--reuid", str(user), "--regid", str(group or user), "--clear-groups"),
             *(sys.executable, "-c", script, actor.socket, component),
         ],
         capture_output=True,

@@ -8,7 +8,7 @@ import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from typing import Final
+from typing import Any, Final
 
 import pytest
 
@@ -32,9 +32,13 @@ WITHOUT_RIGHTS: Final = ("--reuid", str(NOBODY.pw_uid), "--regid", str(NOBODY.pw
 Watch = Callable[..., Running]
 
 
+MAY_ASK: Final[dict[str, Any]] = {"daemon_user": USER, "group": str(NOBODY.pw_gid)}
+
+
 @pytest.fixture
 def web() -> Iterator[House]:
     with house() as made:
+        made.configure(**MAY_ASK)
         yield made
 
 
@@ -43,8 +47,8 @@ def keep_vigil(web: House, cleanup: ExitStack) -> Watch:
     """Start the daemon as a user without rights, on a component in a mode."""
 
     def start(**component: object) -> Running:
-        web.configure(component, daemon_user=USER)
-        daemon = Running(web.document(component, daemon_user=USER), wrapper=WITHOUT_RIGHTS)
+        web.configure(component, **MAY_ASK)
+        daemon = Running(web.document(component, **MAY_ASK), wrapper=WITHOUT_RIGHTS)
         cleanup.callback(daemon.close)
         for path in (daemon.directory, daemon.config_file, daemon.manager.address):
             os.chown(path, NOBODY.pw_uid, NOBODY.pw_gid)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shlex
 import subprocess
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -27,7 +29,7 @@ from monitor.units import units
 from tests.actions.worlds import Step, StepWorld
 from tests.lab.client import presented
 from tests.monitor.acting import Actor, House, fresh, house
-from tests.monitor.running import certvigil
+from tests.monitor.running import Running, certvigil
 
 DAEMON, ACTOR, RECOVER = (f"systemd/system/certvigil{each}.service" for each in ("", "-actor", "-recover"))
 PROGRAM = ("/usr/bin/certvigil",)
@@ -94,6 +96,14 @@ def test_a_small_configuration_gives_exactly_this(configure: Configure) -> None:
         "ReadWritePaths=-/etc/nginx/tls",
         "ReadWritePaths=-/var/log/nginx",
     ]
+    capabilities = [
+        "# FOWNER           and its mode, times, ACL and SELinux label, and the old one a second name, whoever owns it",
+        "# DAC_OVERRIDE     in directories that belong to a service's user and are closed to others",
+        "# NET_BIND_SERVICE a configuration test may bind the server's ports, as `nginx -t` does",
+        "# DAC_READ_SEARCH  the reader of keys, another user, keeps this and nothing else",
+        "CapabilityBoundingSet=CAP_FOWNER CAP_DAC_OVERRIDE CAP_NET_BIND_SERVICE",
+        "# Of /proc it sees all, since /proc/PID/loginuid says who logged in. It changes owners, users and limits of",
+    ]
     assert own == {
         DAEMON: [
             "After=network-online.target certvigil-actor.service",
@@ -101,6 +111,7 @@ def test_a_small_configuration_gives_exactly_this(configure: Configure) -> None:
             "ExecStart=/usr/bin/certvigil run --config /etc/certvigil",
             "ExecReload=/bin/kill -HUP $MAINPID",
             "User=certvigil",
+            "SupplementaryGroups=certvigil-actor",
             *("StateDirectory=certvigil", "StateDirectoryMode=0700"),
             *("RuntimeDirectory=certvigil", "RuntimeDirectoryMode=0755"),
         ],
@@ -111,15 +122,19 @@ def test_a_small_configuration_gives_exactly_this(configure: Configure) -> None:
             *("TimeoutStartSec=570s", "TimeoutStopSec=570s"),
             *("RuntimeDirectory=certvigil-actor", "RuntimeDirectoryMode=0755"),
             *writes,
+            *capabilities,
         ],
         RECOVER: [
             "Before=certvigil-actor.service certvigil.service nginx.service",
             "ExecStart=/usr/bin/certvigil recover --no-live --config /etc/certvigil",
             *writes,
+            *capabilities,
         ],
         "sysusers.d/certvigil.conf": [
             'u certvigil - "certvigil" /var/lib/certvigil',
             'u certvigil-reader - "certvigil, reading keys"',
+            "g certvigil-actor -",
+            "m certvigil certvigil-actor",
         ],
         "tmpfiles.d/certvigil.conf": [
             "d /var/lib/certvigil 0700 certvigil - -",
@@ -163,6 +178,56 @@ def test_the_daemon_has_no_capability_and_the_actor_that_by_which_the_reader_rea
     found = made(configure())
     assert values(found[DAEMON], "CapabilityBoundingSet") == [[]]
     assert "CAP_DAC_READ_SEARCH" in {each for line in values(found[ACTOR], "CapabilityBoundingSet") for each in line}
+
+
+@pytest.mark.parametrize(
+    ("component", "more"),
+    [
+        ({"artefacts": WEB["artefacts"]}, set()),
+        ({**WEB, "service": {"restart": ["/bin/true"]}}, {"CAP_FOWNER", "CAP_DAC_OVERRIDE"}),
+        (WEB, {"CAP_FOWNER", "CAP_DAC_OVERRIDE", "CAP_NET_BIND_SERVICE"}),
+    ],
+)
+def test_the_actor_has_no_capability_that_no_service_needs(
+    configure: Configure, component: Mapping[str, object], more: set[str]
+) -> None:
+    text = made(configure(component))[ACTOR]
+    needed = {"CAP_CHOWN", "CAP_DAC_READ_SEARCH", "CAP_KILL", "CAP_SETGID", "CAP_SETUID"}
+    assert {each for line in values(text, "CapabilityBoundingSet") for each in line} == needed | more
+
+
+def test_the_daemon_sees_its_own_processes_alone_and_the_actor_who_logged_in(configure: Configure) -> None:
+    found = made(configure())
+    for name, value in {
+        "ProtectProc": "invisible",
+        "ProcSubset": "pid",
+        **dict.fromkeys(("ProtectKernelLogs", "PrivateMounts", "RemoveIPC"), "yes"),
+    }.items():
+        assert values(found[DAEMON], name) == [[value]]
+    assert values(found[ACTOR], "ProtectProc") == values(found[ACTOR], "ProcSubset") == []
+
+
+def test_operators_and_the_daemon_are_in_the_group_of_the_actor_s_socket(configure: Configure) -> None:
+    actor = {"operators": ["alice", "root", "1000"], "group": "pki", "daemon_user": "vigil"}
+    found = made(configure(actor=actor))
+    assert found["sysusers.d/certvigil.conf"].splitlines()[-3:] == ["g pki -", "m vigil pki", "m alice pki"]
+    assert values(found[DAEMON], "SupplementaryGroups") == [["pki"]]
+
+
+@pytest.mark.server("systemd-analyze")
+def test_systemd_thinks_well_of_what_the_daemon_is_exposed_to(configure: Configure, tmp_path: Path) -> None:
+    analyze = find_command("systemd-analyze")
+    assert analyze is not None
+    unit = tmp_path / "certvigil.service"
+    unit.write_text(made(configure())[DAEMON])
+    ran = subprocess.run(
+        [analyze, "security", "--offline=true", "--threshold=15", "--no-pager", str(unit)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stdout + ran.stderr
 
 
 def test_the_actor_has_as_long_as_the_services_may_take(configure: Configure) -> None:
@@ -404,3 +469,99 @@ def test_the_actor_replaces_a_certificate_with_the_rights_of_its_unit_and_no_oth
     for path in (f"{web.directory}/real/site.crt", web.site.key):
         assert os.stat(path).st_uid == 65534
     assert os.listdir(web.inbox) == []
+
+
+# Under the filters of the units: what systemd would refuse is refused by strace
+
+
+def forbidden(text: str) -> set[str]:
+    """Return the system calls that a unit refuses."""
+    analyze = find_command("systemd-analyze")
+    assert analyze is not None
+    listed = subprocess.run(
+        [analyze, "syscall-filter", "--no-pager"], capture_output=True, text=True, timeout=60, check=True
+    ).stdout
+    groups: dict[str, set[str]] = {}
+    name = ""
+    for line in listed.splitlines():
+        if line and not line.startswith((" ", "#")):
+            name = line.strip()
+        elif line.strip() and not line.strip().startswith("#"):
+            groups.setdefault(name, set()).add(line.strip())
+
+    def calls(named: str) -> set[str]:
+        inside = groups.get(named, set()) if named.startswith("@") else {named}
+        return inside if named not in groups else {call for each in inside for call in calls(each)}
+
+    (allowed, *others) = values(text, "SystemCallFilter")
+    granted = {call for each in allowed for call in calls(each)}
+    for words in others:
+        assert words[0].startswith("~")
+        granted -= {call for each in words for call in calls(each.removeprefix("~"))}
+    assert {"read", "openat", "connect"} <= granted
+    return calls("@known") - granted
+
+
+TETHERED = "import ctypes,os,sys; ctypes.CDLL(None).prctl(1, 9, 0, 0, 0); os.execvp(sys.argv[1], sys.argv[1:])"
+
+
+def under_filter(text: str, log: str) -> list[str]:
+    """Return what runs a program so that what a unit refuses fails as it does there, and is written to a log."""
+    strace = find_command("strace")
+    assert strace is not None
+    # A leading question mark has strace pass over what this processor does not have.
+    refused = ",".join(f"?{each}" for each in sorted(forbidden(text)))
+    traced = [strace, "-f", "-qq", "-o", log, "-e", f"trace={refused}", "-e", f"inject={refused}:error=EPERM"]
+    # It ends with strace.
+    return [*traced, sys.executable, "-c", TETHERED]
+
+
+@pytest.mark.server("systemd-analyze")
+@pytest.mark.server("strace")
+@pytest.mark.server("nginx")
+def test_daemon_and_actor_use_no_system_call_that_their_units_refuse(web: House) -> None:
+    """The actor as root, the daemon as a user without rights that sees of /proc what its unit shows it."""
+    if os.getuid() != 0:
+        pytest.skip("only root can become others")
+    web.configure(daemon_user="64010", group="64010")
+    found = made(configured(web))
+    assert {"chown", "setresuid", "mount"} <= forbidden(found[DAEMON])
+    assert "mount" in forbidden(found[ACTOR])
+    assert forbidden(found[ACTOR]).isdisjoint({"chown", "fchown", "setresuid", "setrlimit"})
+    new, actor_log = fresh(), f"{web.directory}/actor.strace"
+    document = {
+        **json.loads(Path(web.config_file).read_text()),
+        "actor": {**web.settings, "daemon_user": "64010", "group": "64010"},
+    }
+    Path(web.config_file).write_text(json.dumps(document))
+    daemon_log = f"{web.directory}/traces/daemon.strace"
+    os.mkdir(os.path.dirname(daemon_log))
+    os.chown(os.path.dirname(daemon_log), 64010, 64010)
+    as_daemon = ["--reuid", "64010", "--regid", "64010", "--clear-groups"]
+    # The only right that it keeps, since an interpreter may lie where only root may look.
+    as_daemon += ["--inh-caps", "+dac_read_search", "--ambient-caps", "+dac_read_search"]
+    hidden = 'mount -t proc -o subset=pid,hidepid=invisible proc /proc && exec "$@"'
+    wrapper = ["unshare", "--mount", "sh", "-c", hidden, "sh", "setpriv", *as_daemon]
+    if subprocess.run([*wrapper, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("mounting is not allowed here")
+    filters = under_filter(found[ACTOR], actor_log)
+    with Actor(web.config_file, web.settings["socket"], f"{web.directory}/log", filters) as actor:
+        own = {key: each for key, each in document.items() if key not in {"state_directory", "socket"}}
+        daemon = Running(own, wrapper=[*wrapper, *under_filter(found[DAEMON], daemon_log)])
+        try:
+            for path in (daemon.directory, daemon.config_file, daemon.manager.address):
+                os.chown(path, 64010, 64010)
+            daemon.start()
+            web.put(new)
+            answer = actor.ask(Request(Verb.CARRY_OUT, Wish(Kind.REPLACE, ("web",))))
+            assert [each["outcome"] for each in answer["endings"]] == ["committed"], answer
+            daemon.wait_for(lambda: "certvigil_target_up" in daemon.page(), "its metrics")
+            daemon.wait_for(
+                lambda: hashlib.sha256(new.der()).hexdigest() in json.dumps(daemon.ask("/api/v1/certificates")),
+                "the new one",
+            )
+        finally:
+            daemon.close()
+    refused = [line for log in (actor_log, daemon_log) for line in Path(log).read_text().splitlines() if "(" in line]
+    assert refused == []
+    assert presented(web.server)[0] == new.der()

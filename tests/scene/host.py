@@ -79,6 +79,7 @@ class Host:
                 "directory": f"{self.directory}/actor",
                 "inbox_directory": f"{self.directory}/inbox",
                 "daemon_user": str(DAEMON),
+                "group": str(DAEMON),
                 "require_synchronised_clock": False,
             },
             "trust_stores": {"corporate": {"bundle": f"{self.directory}/root.pem"}},

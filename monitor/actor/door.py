@@ -1,0 +1,127 @@
+"""How many are heard at once, in which order they act, and how much is logged of each: nobody can shut out root."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from config.model import ActorSettings
+from monitor.actor.authority import Role, role_of
+
+log = logging.getLogger("certvigil.actor")
+
+MOST_AT_ONCE: Final = {Role.OPERATOR: 16, Role.DAEMON: 16, Role.STRANGER: 2}
+"""Connections of one user; all strangers together count as one user."""
+MOST_LINES: Final = 20
+"""Lines that one user may cause in the log in a span of `LINES_SPAN` seconds."""
+LINES_SPAN: Final = 60.0
+_KNOWN_FOR: Final = 10.0
+"""Seconds for which it is taken that a name in the settings is the same user's."""
+_STRANGERS: Final = -1
+
+
+class Door:
+    """Counts who is inside, each user apart: a crowd takes the places of nobody but its own user.
+
+    Roles are as known up to ten seconds ago: what somebody may ask for is decided later, by `role_of`.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside: Counter[int] = Counter()
+        self._known: dict[int, tuple[Role, float]] = {}
+        self._settings: ActorSettings | None = None
+
+    def enter(self, uid: int, settings: ActorSettings) -> int | None:
+        """Return the place that a user takes, which is to be left again; None where all of its places are taken."""
+        role = self._role(uid, settings)
+        place = _STRANGERS if role is Role.STRANGER else uid
+        with self._lock:
+            if self._inside[place] >= MOST_AT_ONCE[role]:
+                return None
+            self._inside[place] += 1
+        return place
+
+    def leave(self, place: int) -> None:
+        """Give a place back."""
+        with self._lock:
+            self._inside[place] -= 1
+
+    def _role(self, uid: int, settings: ActorSettings) -> Role:
+        now = time.monotonic()
+        # A flood may come from many users; a look into the directory of users for each connection would be its aid.
+        if self._settings is not settings or len(self._known) > 1000:
+            self._known, self._settings = {}, settings
+        role, until = self._known.get(uid, (Role.STRANGER, 0.0))
+        if now >= until:
+            role = role_of(uid, settings)
+            self._known[uid] = (role, now + _KNOWN_FOR)
+        return role
+
+
+class Turn:
+    """The one turn that acts take: whoever comes `first` has it before all others that wait, however many they are."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._taken = False
+        self._first = 0
+
+    @contextmanager
+    def taken(self, timeout: float | None = None, *, first: bool = True) -> Iterator[bool]:
+        """Give whether the turn was to be had within `timeout` seconds; None waits for as long as it takes."""
+        free = self._take(timeout, first=first)
+        try:
+            yield free
+        finally:
+            if free:
+                with self._changed:
+                    self._taken = False
+                    self._changed.notify_all()
+
+    def _take(self, timeout: float | None, *, first: bool) -> bool:
+        with self._changed:
+            self._first += first
+            try:
+                free = self._changed.wait_for(lambda: not self._taken and (first or not self._first), timeout)
+                self._taken = self._taken or free
+            finally:
+                self._first -= first
+                self._changed.notify_all()
+            return free
+
+
+class Lines:
+    """Writes to the log what users cause, a bounded number of lines for each; what operators cause, in full."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._begun = clock()
+        self._written: Counter[int] = Counter()
+
+    def write(self, uid: int, level: int, text: str, *given: object) -> None:
+        """Log a line on behalf of a user, unless too many were already; that there are more is said once."""
+        if uid not in {0, os.geteuid()}:
+            with self._lock:
+                if (now := self._clock()) - self._begun >= LINES_SPAN:
+                    self._begun, left_out = now, {each: n - MOST_LINES for each, n in self._written.items()}
+                    self._written.clear()
+                    for each, number in left_out.items():
+                        if number > 0:
+                            log.warning("left out %d lines about what uid %d asked for", number, each)
+                # However many users take part, this remembers few of them: the others share a count.
+                key = uid if uid in self._written or len(self._written) < 100 else _STRANGERS
+                self._written[key] += 1
+                number = self._written[key]
+            if number > MOST_LINES:
+                return
+            if number == MOST_LINES:
+                text += "; what else this user asks for within a minute is not logged"
+        log.log(level, text, *given)
