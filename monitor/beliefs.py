@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Protocol
+from typing import Final, Protocol
 
 from config.model import Endpoint, FileTarget
 from config.text import printable
@@ -30,6 +30,10 @@ from probes.set import SetReading
 
 SELF = "certvigil"
 """The target that findings about certvigil itself belong to."""
+
+
+_DURING_UNREST: Final = frozenset({Code.UNSETTLED, Code.KEY_EXPOSED})
+"""What is judged of a set that is written to without a pause."""
 
 
 class Page(Protocol):
@@ -292,11 +296,18 @@ class Beliefs:
         context: SetContext,
         assessments: Mapping[str, Assessment],
         now: float,
+        *,
+        restless: bool = False,
     ) -> bool:
-        """Believe what was seen of a set at rest and the verdict on it; return whether that is another than before."""
+        """Believe what was seen of a set and the verdict on it; return whether that is another than before.
+
+        Of a `restless` set, that nobody leaves alone, nothing waits for a writer.
+        """
         until = min((each.until for each in assessments.values() if each.until is not None), default=None)
-        self._judged_sets[component] = _JudgedSet(reading, context, until)
-        waits = self._waits(component, now)
+        self._judged_sets.pop(component, None)
+        if not restless:
+            self._judged_sets[component] = _JudgedSet(reading, context, until)
+        waits = _never if restless else self._waits(component, now)
         was_whole = self._is_whole(component)
         events: list[Event] = []
         for observation in reading.observations:
@@ -322,18 +333,27 @@ class Beliefs:
         self._bus.publish(events)
         return bool(events)
 
-    def note_unrest(self, component: str, context: SetContext, now: float) -> None:
-        """Believe that the set of a component does not come to rest; the verdict on it stays as it was."""
+    def note_unrest(
+        self, component: str, context: SetContext, assessments: Mapping[str, Assessment], now: float
+    ) -> None:
+        """Believe that the set of a component does not come to rest; the verdict on it stays as it was.
+
+        That a key is exposed is so whatever is written next, and is believed.
+        """
         leaf = leaf_target(context.targets)
-        if leaf is None:
-            return
-        known = self._at_rest.get(leaf.name, self.known[leaf.name])
-        found = tuple(each.finding for each in known.findings.values() if each.finding.code is not Code.UNSETTLED)
-        assessment = Assessment((*found, judge_unrest(printable(component))), known.edges, known.expiry)
-        new, events = learn(known, known.presented, assessment, known.failure, now=now, identity=known.identity)
-        self._at_rest[leaf.name] = new
-        self.known[leaf.name] = replace(self.known[leaf.name], findings=new.findings)
-        self._page.update(self.known[leaf.name])
+        events: list[Event] = []
+        for target in context.targets:
+            known = self._at_rest.get(target.name, self.known[target.name])
+            found = [each.finding for each in known.findings.values() if each.finding.code not in _DURING_UNREST]
+            found += [each for each in assessments[target.name].findings if each.code is Code.KEY_EXPOSED]
+            if target is leaf:
+                found.append(judge_unrest(printable(component)))
+            assessment = Assessment(tuple(found), known.edges, known.expiry)
+            new, changed = learn(known, known.presented, assessment, known.failure, now=now, identity=known.identity)
+            self._at_rest[target.name] = new
+            self.known[target.name] = replace(self.known[target.name], findings=new.findings)
+            self._page.update(self.known[target.name])
+            events += changed
         self._bus.publish(events)
 
     def _waits(self, component: str, now: float) -> Callable[[Raised], bool]:
@@ -399,3 +419,7 @@ class Beliefs:
     def tell(self, events: Sequence[Event]) -> None:
         """Publish what happened to targets that are watched."""
         self._bus.publish(events)
+
+
+def _never(_raised: Raised) -> bool:
+    return False

@@ -12,10 +12,13 @@ from typing import Final
 from config.vocabulary import GROUP_MEMBERS, Code, Group, Severity
 from monitor.known import Known, Raised
 
-_OF_WRITERS: Final = frozenset().union(
-    *(GROUP_MEMBERS[each] for each in (Group.CHAIN, Group.NAME, Group.KEY, Group.STATE, Group.SOURCE))
+_OF_WRITERS: Final = frozenset(
+    code
+    for group in (Group.CHAIN, Group.NAME, Group.KEY, Group.STATE, Group.SOURCE)
+    for code in GROUP_MEMBERS[group]
+    if code is not Code.KEY_EXPOSED
 )
-"""What a further write of the same renewal may mend."""
+"""What a further write of the same renewal may mend; who has read an exposed key, no write undoes."""
 _PASSING: Final = frozenset({Code.UNREACHABLE, Code.ENDPOINTS_DISAGREE})
 """What a restart or a reload of a service looks like for a moment."""
 RESTART: Final = 20.0

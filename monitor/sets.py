@@ -28,7 +28,7 @@ from monitor.events import (
     PresentedChanged,
 )
 from monitor.known import Known
-from probes.assess_set import SetContext, assess_set
+from probes.assess_set import SetContext, assess_set, with_unrest
 from probes.finding import Assessment
 from probes.observation import FileObservation, Unreadable
 from probes.set import SetReading, read_set
@@ -242,8 +242,13 @@ class SetVigil:
         if reading.moved or rest.left_alone(at) < settle:
             changed = self._beliefs.glimpse_set(reading, assessments, now)
             rest.restless_since = at if rest.restless_since is None else rest.restless_since
-            if at - rest.restless_since >= UNREST:
-                self._beliefs.note_unrest(name, context, now)
+            restless = at - rest.restless_since
+            if restless >= max(UNREST, self.config.settings.pending) and not reading.moved:
+                # No renewal takes so long: what is there is judged as it is.
+                assessments = with_unrest(assessments, targets, printable(name), now)
+                changed |= self._beliefs.learn_set(name, reading, context, assessments, now, restless=True)
+            elif restless >= UNREST:
+                self._beliefs.note_unrest(name, context, assessments, now)
             self._agenda.hasten(name, rest.changed_at + settle + SOON if not reading.moved else at + settle)
         else:
             rest.restless_since = None

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from config.model import Endpoint, FileTarget
 from config.text import printable
-from config.vocabulary import Code, FileRole
+from config.vocabulary import Code, FileRole, Severity
 from probes.assess import FileContext, assess_file, in_place_of_unreadable, with_findings
 from probes.certificate import Certificate
 from probes.finding import Assessment, Finding, finding
@@ -141,3 +141,15 @@ def judge_unrest(where: str) -> Finding:
     """Return that the files of a component are written to again and again, so that they cannot be judged."""
     detail = f"the files of {where} are written to without a pause: the verdict on them is that of before"
     return finding(Code.UNSETTLED, detail)
+
+
+def with_unrest(
+    assessments: Mapping[str, Assessment], targets: Sequence[FileTarget], where: str, now: float
+) -> Mapping[str, Assessment]:
+    """Return the verdicts on a set that is judged although it is written to without a pause, and a warning of that."""
+    leaf = leaf_target(targets)
+    if leaf is None:
+        return assessments
+    detail = f"the files of {where} have been written to without a pause for minutes: each look is judged by itself"
+    found = finding(Code.UNSETTLED, detail, severity=Severity.WARNING)
+    return {**assessments, leaf.name: with_findings(assessments[leaf.name], [found], now)}

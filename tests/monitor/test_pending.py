@@ -29,6 +29,7 @@ def broken(since: float, severity: Severity = Severity.CRITICAL) -> Known:
         pytest.param(Code.KEY_MISMATCH, None, 10, True, id="nothing is known of what is served"),
         pytest.param(Code.KEY_MISMATCH, WELL, PATIENCE, False, id="nobody finished it"),
         pytest.param(Code.EXPIRED, WELL, 10, False, id="what no further write mends"),
+        pytest.param(Code.KEY_EXPOSED, WELL, 0, False, id="what no further write undoes"),
         pytest.param(Code.KEYS_UNREAD, WELL, 10, False, id="what is no writer's"),
         pytest.param(Code.KEY_MISMATCH, broken(BEGAN + 5), 10, False, id="what is served broke since"),
         pytest.param(Code.KEY_MISMATCH, broken(BEGAN - 5), 10, True, id="what is served was broken before"),

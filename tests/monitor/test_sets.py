@@ -248,7 +248,7 @@ def test_a_set_that_is_never_left_alone_is_unsettled_and_keeps_its_last_verdict(
         write_pair(scene.artefacts, issue())
         assert scene.artefacts.key is not None
         os.chmod(scene.artefacts.key, 0o644)
-        async with file_vigil(scene.config(pending=0.0)) as kept:
+        async with file_vigil(scene.config()) as kept:
             await until(lambda: kept.codes("web/key") == {Code.KEY_EXPOSED})
             begin = time.monotonic()
             while Code.UNSETTLED not in kept.codes("web/certificate"):
@@ -259,6 +259,35 @@ def test_a_set_that_is_never_left_alone_is_unsettled_and_keeps_its_last_verdict(
             assert kept.codes("web/key") == {Code.KEY_EXPOSED}
             write_pair(scene.artefacts, issue())
             await until(lambda: kept.codes("web/certificate") == set())
+
+    asyncio.run(story())
+
+
+def test_a_set_that_is_written_to_for_ever_hides_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An exposed key is told after ten seconds of unrest, and all else once no renewal takes so long."""
+    monkeypatch.setattr(sets, "UNREST", 0.3)
+
+    async def story() -> None:
+        scene = Scene(pair(tmp_path), tmp_path)
+        write_pair(scene.artefacts, issue())
+        async with file_vigil(scene.config(pending=1.5)) as kept:
+            write_pair(scene.artefacts, issue(), only=FileRole.KEY)
+            assert scene.artefacts.key is not None
+            assert scene.artefacts.certificate is not None
+            os.chmod(scene.artefacts.key, 0o644)
+            began = time.monotonic()
+            seen: dict[Code, float] = {}
+            while Code.KEY_MISMATCH not in seen:
+                assert time.monotonic() - began < 10
+                os.utime(scene.artefacts.certificate)
+                await asyncio.sleep(SETTLE / 4)
+                for code in kept.codes("web/certificate") | kept.codes("web/key"):
+                    seen.setdefault(code, time.monotonic() - began)
+            assert seen[Code.KEY_EXPOSED] < 1.5 <= seen[Code.KEY_MISMATCH]
+            unsettled = kept.page.shown["web/certificate"].findings[Code.UNSETTLED, ""].finding
+            assert unsettled.severity is Severity.WARNING
+            write_pair(scene.artefacts, issue())
+            await until(lambda: kept.codes("web/certificate") | kept.codes("web/key") == set())
 
     asyncio.run(story())
 
