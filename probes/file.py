@@ -36,7 +36,12 @@ MOST_KEYS: Final = 100
 """In one file; of more, none is decoded, which takes far longer than to read them."""
 
 NOT_FOR_US: Final = frozenset(
-    {UnreadableReason.PERMISSION_DENIED, UnreadableReason.NO_READER, UnreadableReason.UNSAFE_LINK}
+    {
+        UnreadableReason.PERMISSION_DENIED,
+        UnreadableReason.NO_READER,
+        UnreadableReason.READER_BUSY,
+        UnreadableReason.UNSAFE_LINK,
+    }
 )
 """Why a file that may be in order gives no facts: who looks may not read it."""
 

@@ -26,6 +26,9 @@ class SetReading:
     """Of each member, in the order of the targets."""
     moved: bool = False
     """A member changed while the others were read, at each attempt: the observations are not of one moment."""
+    unsure: frozenset[str] = frozenset()
+    """Targets whose facts are of an earlier reading, while it cannot be seen whether a file is another by now: they are
+    shown, and nothing new follows from them."""
 
 
 def read_set(
