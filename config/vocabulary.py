@@ -305,6 +305,8 @@ class UnreadableReason(StrEnum):
     PERMISSION_DENIED = "permission_denied"
     NO_READER = "no_reader"
     """It takes the actor to read it, and the actor is away."""
+    READER_BUSY = "reader_busy"
+    """The actor runs, and reads it later."""
     UNSAFE_LINK = "unsafe_link"
     """A symbolic link on its way belongs to somebody who may not lead a reader with rights to it."""
     BROKEN_SYMLINK = "broken_symlink"

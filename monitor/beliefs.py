@@ -28,6 +28,15 @@ from probes.judge.state import OnDisk
 from probes.observation import EndpointObservation, FileObservation, Presented
 from probes.set import SetReading
 
+_OF_ONE_FILE: Final = frozenset(
+    {
+        *(Code.UNREADABLE, Code.NO_CERTIFICATE, Code.EXPIRED, Code.EXPIRING, Code.NOT_YET_VALID),
+        *(Code.VALIDITY_TOO_LONG, Code.WEAK_KEY, Code.KEYS_UNREAD),
+    }
+)
+"""Findings that follow from one file, whatever the others of its set hold."""
+_OF_BELIEF: Final = frozenset({Code.UNREADABLE, Code.KEYS_UNREAD})
+"""Findings that say of a file itself that it is not read."""
 SELF = "certvigil"
 """The target that findings about certvigil itself belong to."""
 
@@ -75,6 +84,8 @@ class Beliefs:
         """By component."""
         self._at_rest: dict[str, Known] = {}
         """What was believed of each member of a set that is being written to, when it was judged last."""
+        self._unsure: set[str] = set()
+        """Components of whose files it cannot be seen whether they are others by now."""
         self._whole_since: dict[str, float] = {}
         """Unix time since when nothing is pending about the set of a component."""
         self._dark: dict[str, float] = {}
@@ -169,8 +180,8 @@ class Beliefs:
         leaf = find_leaf(known.presented)
         grace = self.surroundings.config.components[component].not_served_after
         told = [each.since for (code, _), each in endpoint.findings.items() if code is Code.NOT_SERVED]
-        if not told and not self._is_whole(component):
-            # What is not whole yet is not to be served.
+        if not told and (component in self._unsure or not self._is_whole(component)):
+            # What is not whole yet is not to be served, nor what may lie on the disk no longer.
             return None
         if endpoint.presented and leaf in endpoint.presented:
             self._drift_since.pop(endpoint.target, None)
@@ -261,6 +272,7 @@ class Beliefs:
         return (
             judged is not None
             and judged.reading.observations == reading.observations
+            and judged.reading.unsure == reading.unsure
             and judged.context == context
             and (judged.until is None or now < judged.until)
             and not any(each.name in self._at_rest or self.known[each.name].pending for each in context.targets)
@@ -307,6 +319,7 @@ class Beliefs:
         self._judged_sets.pop(component, None)
         if not restless:
             self._judged_sets[component] = _JudgedSet(reading, context, until)
+        (self._unsure.add if reading.unsure else self._unsure.discard)(component)
         waits = _never if restless else self._waits(component, now)
         was_whole = self._is_whole(component)
         events: list[Event] = []
@@ -315,6 +328,8 @@ class Beliefs:
             known = self._at_rest.pop(target, glimpsed)
             presented = file_facts(observation, known.presented)
             assessment = waive(assessments[target], target, self.surroundings.config.waivers, now)
+            if reading.unsure:
+                assessment = _upheld(known, assessment, sure=target not in reading.unsure)
             new, found = learn(
                 known,
                 presented,
@@ -323,7 +338,7 @@ class Beliefs:
                 now=now,
                 identity=observation.identity,
                 seen_at=glimpsed.since if presented == glimpsed.presented != known.presented else None,
-                waits=waits,
+                waits=partial(_stays_pending, known) if reading.unsure else waits,
             )
             self.known[target] = new
             self._page.update(new)
@@ -367,7 +382,8 @@ class Beliefs:
         since = [
             raised.since + patience
             for role in FileRole
-            if (known := self.known.get(f"{component}/{role}")) is not None
+            # Nothing comes of what is pending there by time alone.
+            if component not in self._unsure and (known := self.known.get(f"{component}/{role}")) is not None
             for raised in known.pending.values()
         ]
         return min(since, default=None)
@@ -390,6 +406,7 @@ class Beliefs:
         """Remember nothing of the set of a component that is watched no longer, or has other files."""
         self._judged_sets.pop(component, None)
         self._whole_since.pop(component, None)
+        self._unsure.discard(component)
 
     def set_until(self, component: str) -> float | None:
         """Return the Unix time at which the verdict on a set may change by itself, None for never."""
@@ -423,3 +440,22 @@ class Beliefs:
 
 def _never(_raised: Raised) -> bool:
     return False
+
+
+def _upheld(known: Known, assessment: Assessment, *, sure: bool) -> Assessment:
+    """Return the verdict that stands on a member of a set of which not every file could be seen.
+
+    Facts of two moments together prove nothing, neither that something is wrong nor that it is right again. So new is
+    only what follows from the file itself, where it is `sure`, and that others were not read.
+    """
+    new = _OF_ONE_FILE if sure else _OF_BELIEF
+    found = tuple(each for each in assessment.findings if each.code in new)
+    stood = [each.finding for each in (*known.findings.values(), *known.pending.values())]
+    kept = tuple(each for each in stood if each.code not in new)
+    return replace(
+        assessment, findings=(*found, *kept), edges=known.edges, expiry=assessment.expiry if sure else known.expiry
+    )
+
+
+def _stays_pending(known: Known, raised: Raised) -> bool:
+    return (raised.finding.code, raised.finding.subject) in known.pending

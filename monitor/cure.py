@@ -8,6 +8,8 @@ from typing import Final
 
 from config.vocabulary import Code, UnreachableReason, UnreadableReason
 
+BUSY: Final = "see in the actor's log why it did not read the files; it runs, and tries again by itself"
+"""The cure where an actor runs and has not read what it was asked to."""
 _NAMED: Final = "; to cure it, "
 """What stands before the cure in a finding that names it itself."""
 
@@ -76,6 +78,7 @@ _BY_REASON: Final[Mapping[Code, Mapping[str, str]]] = MappingProxyType(
             UnreadableReason.LOCKED: "name a file with its password (password_file), or leave it out of the watch",
             UnreadableReason.UNSUPPORTED: "convert it to PKCS#12, or leave it out of the watch",
             UnreadableReason.NO_READER: "see whether the actor runs",
+            UnreadableReason.READER_BUSY: BUSY,
             UnreadableReason.UNSAFE_LINK: "let the link belong to root or to the owner of what it leads to",
             UnreadableReason.IO_ERROR: "see whether the disk is sound",
             UnreadableReason.UNFORESEEN: "report this fault of certvigil, with its log",
@@ -103,6 +106,11 @@ def cure(code: Code, detail: str = "") -> str:
     if _NAMED in detail:
         return detail.rpartition(_NAMED)[2]
     return _BY_REASON.get(code, {}).get(detail.partition(":")[0], CURES[code])
+
+
+def curable(detail: str, by: str) -> str:
+    """Return what a finding says is wrong with the cure that it names itself."""
+    return f"{detail}{_NAMED}{by}"
 
 
 def without_cure(detail: str) -> str:

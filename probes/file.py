@@ -6,7 +6,7 @@ import errno
 import hashlib
 import os
 import stat
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -26,14 +26,22 @@ from probes.chain import are_anchors
 from probes.container import Container, called, open_container
 from probes.encoding import Blocks, Fault
 from probes.observation import FileIdentity, FileObservation, Unreadable
-from probes.opening import RefusedError, open_plainly
+from probes.opening import RefusedError, broken_link, open_plainly
 from probes.pkcs12 import password_in
 
 SIZE_LIMIT: Final = 8 * 1024 * 1024
 """Bytes; no bundle in use comes near it."""
 
+MOST_KEYS: Final = 100
+"""In one file; of more, none is decoded, which takes far longer than to read them."""
+
 NOT_FOR_US: Final = frozenset(
-    {UnreadableReason.PERMISSION_DENIED, UnreadableReason.NO_READER, UnreadableReason.UNSAFE_LINK}
+    {
+        UnreadableReason.PERMISSION_DENIED,
+        UnreadableReason.NO_READER,
+        UnreadableReason.READER_BUSY,
+        UnreadableReason.UNSAFE_LINK,
+    }
 )
 """Why a file that may be in order gives no facts: who looks may not read it."""
 
@@ -52,22 +60,31 @@ _NOT_REGULAR: Final = Unreadable(UnreadableReason.NOT_REGULAR, "it is not a regu
 _CHANGED: Final = Unreadable(UnreadableReason.CHANGED_WHILE_READ, "it was written to while it was read, twice in a row")
 
 
-def identify(path: str) -> FileIdentity | Unreadable:
-    """Return what tells whether the file behind `path`, links followed, must be read again."""
+def identify(path: str, examined: Callable[[str], os.stat_result] = os.stat) -> FileIdentity | Unreadable:
+    """Return what tells whether the file behind `path`, links followed, must be read again.
+
+    `examined` gives the status of the file at a path, and raises OSError, ValueError.
+    """
     try:
-        status = os.stat(path)
+        status = examined(path)
     except (OSError, ValueError) as error:
         return unreadable(path, error)
     return _identity(status) if stat.S_ISREG(status.st_mode) else _NOT_REGULAR
 
 
 def look_at_file(
-    target: FileTarget, now: float, opened: Callable[[str], int] = open_plainly, *, with_keys: bool = False
+    target: FileTarget,
+    now: float,
+    opened: Callable[[str], int] = open_plainly,
+    *,
+    with_keys: bool = False,
+    most_certificates: int | None = None,
 ) -> FileObservation:
     """Return what the file holds at Unix time `now`; whatever it is, looking neither hangs nor raises.
 
     `opened` gives a descriptor of the file at a path, and raises OSError, ValueError. The public halves of private keys
-    are told where the file's role asks for them, or `with_keys` does.
+    are told where the file's role asks for them, or `with_keys` does. Of more than `most_certificates`, none is
+    decoded.
     """
     read = _read(target.path, opened)
     if isinstance(read, Unreadable):
@@ -79,7 +96,17 @@ def look_at_file(
             target.name, now, identity, FileContent.NOTHING, mode=mode, owner=owner, failure=read.data
         )
     password = read_password(target.password_file, opened)
-    return look_into(read.data, target, now, password, identity=identity, mode=mode, owner=owner, with_keys=with_keys)
+    return look_into(
+        read.data,
+        target,
+        now,
+        password,
+        identity=identity,
+        mode=mode,
+        owner=owner,
+        with_keys=with_keys,
+        most_certificates=most_certificates,
+    )
 
 
 def look_into(
@@ -92,6 +119,7 @@ def look_into(
     mode: int = 0,
     owner: int = 0,
     with_keys: bool = False,
+    most_certificates: int | None = None,
 ) -> FileObservation:
     """Return what `data`, the content of a file or of no file at all, holds at Unix time `now`.
 
@@ -100,7 +128,7 @@ def look_into(
     container = _opened(data, target, password)
     blocks = container.blocks
     failures = [Unreadable(fault.reason, fault.detail) for fault in blocks.faults[:1]]
-    certificates, bad = _certificates(blocks.certificates)
+    certificates, bad = _certificates(blocks.certificates, most_certificates)
     failures += bad
     keys = _NO_KEYS
     if blocks.keys and (with_keys or target.role in _COMPARED):
@@ -132,9 +160,7 @@ def unreadable(path: str, error: OSError | ValueError) -> Unreadable:
         except (OSError, ValueError):
             pass
         else:
-            return Unreadable(
-                UnreadableReason.BROKEN_SYMLINK, f"it links to {printable(link, 200)}, which does not exist"
-            )
+            return broken_link(link)
     if number in _REASONS:
         return Unreadable(*_REASONS[number])
     return Unreadable(UnreadableReason.IO_ERROR, printable(os.strerror(number or errno.EIO)))
@@ -213,8 +239,10 @@ def _identity(status: os.stat_result) -> FileIdentity:
     return FileIdentity(status.st_dev, status.st_ino, status.st_mtime_ns, status.st_ctime_ns, status.st_size)
 
 
-def _certificates(blocks: Sequence[bytes]) -> tuple[tuple[Certificate, ...], tuple[Unreadable, ...]]:
-    """Return the certificates, and the first block that is none."""
+def _certificates(blocks: Sequence[bytes], most: int | None) -> tuple[tuple[Certificate, ...], tuple[Unreadable, ...]]:
+    """Return the certificates, and the first block that is none; of more than `most`, only that there are too many."""
+    if most is not None and len(blocks) > most:
+        return (), (_too_many(len(blocks), "certificates", most),)
     certificates: list[Certificate] = []
     failures: list[Unreadable] = []
     for number, der in enumerate(blocks, start=1):
@@ -238,8 +266,14 @@ class _Keys:
 _NO_KEYS: Final = _Keys((), 0, ())
 
 
-def _public_halves(keys: Iterable[bytes], password: bytes | None) -> _Keys:
+def _too_many(count: int, what: str, most: int) -> Unreadable:
+    return Unreadable(UnreadableReason.TOO_LARGE, f"it holds {count} {what}, at most {most} are looked at")
+
+
+def _public_halves(keys: Sequence[bytes], password: bytes | None) -> _Keys:
     """Return what can be told of private keys; none of their bytes outlives the call, nor goes into a text."""
+    if len(keys) > MOST_KEYS:
+        return _Keys((), 0, (_too_many(len(keys), "private keys", MOST_KEYS),))
     found: list[str] = []
     encrypted = 0
     failures: list[Unreadable] = []

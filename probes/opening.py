@@ -5,11 +5,14 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from typing import Final
+from collections.abc import Callable
+from typing import Final, Self, TypeVar
 
 from config.text import printable
 from config.vocabulary import UnreadableReason
 from probes.observation import Unreadable
+
+T = TypeVar("T")
 
 MOST_LINKS: Final = 40
 """On one way, as path_resolution(7) has it."""
@@ -20,6 +23,7 @@ _EXAMINING: Final = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 _ATTEMPTS: Final = 3
 _ROOT: Final = 0
 _NOT_REGULAR: Final = Unreadable(UnreadableReason.NOT_REGULAR, "it is not a regular file")
+_NOT_FOUND: Final = Unreadable(UnreadableReason.NOT_FOUND, "there is no such file")
 
 
 class RefusedError(OSError):
@@ -43,59 +47,117 @@ def open_for_others(path: str) -> int:
 
     Who asks has less rights than whoever opens it. So each symbolic link on the way, which is gone name by name and
     with every name held while it is examined, belongs to root or to the owner of the file that it leads to: nobody
-    else can choose what is read.
+    else can choose what is read. Whatever a link of another user leads to, there is one answer: else that user would
+    learn of it.
+    """
+    return _reached(path, _open)
+
+
+def examine_for_others(path: str) -> os.stat_result:
+    """Return the status of the regular file that `open_for_others` would open; raises as that does."""
+    return _reached(path, lambda _directory, _name, status: status)
+
+
+def _reached(path: str, use: Callable[[int, str, os.stat_result], T | None]) -> T:
+    """Return the use of the file behind `path`, by its directory, name and status.
+
+    `use` gives None where another file took the place of the one that was examined.
     """
     if not path.startswith("/") or "\0" in path:
         raise ValueError("expected an absolute path")
     for _ in range(_ATTEMPTS):
-        descriptor = _open_once(path)
-        if descriptor is not None:
-            return descriptor
+        with _Walk(path) as walk:
+            name, status = walk.go()
+            used = use(walk.directory, name, status)
+        if used is not None:
+            return used
     raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
 
 
-def _open_once(path: str) -> int | None:
-    """Return the descriptor, None where another file took the place of the one that was examined."""
-    links: dict[int, str] = {}
-    todo, passed = _names(path), 0
-    directory = os.open("/", _EXAMINING)
-    try:
-        for _ in range(MOST_NAMES):
-            if not todo:
+class _Walk:
+    """One way to a file, with the directory that it has come to held open."""
+
+    def __init__(self, path: str) -> None:
+        self.directory = os.open("/", _EXAMINING)
+        self._todo = _names(path)
+        self._passed = 0
+        self._broken: str | None = None
+        """Where the last name of the path is a link: what that leads to."""
+        self._foreign: tuple[int, str] | None = None
+        """The first link that is not root's: its owner and name."""
+        self._owners: set[int] = set()
+        """Of all those links."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self.directory)
+
+    def go(self) -> tuple[str, os.stat_result]:
+        """Return name and status of the regular file at the end; raises OSError."""
+        try:
+            name, status = self._end()
+            if not self._owners <= {status.st_uid}:
+                raise self._refused()
+            if not stat.S_ISREG(status.st_mode):
                 raise RefusedError(_NOT_REGULAR)
-            name = todo.pop()
-            found = os.open(name, _EXAMINING, dir_fd=directory)
+        except OSError as error:
+            # What went wrong would tell the owner of a link about a place that may be closed to him.
+            if self._foreign is not None:
+                raise self._refused() from None
+            if error.errno == errno.ENOENT:
+                # Said here: whoever looked at the path once more would go another way, perhaps that of such a link.
+                raise RefusedError(_NOT_FOUND if self._broken is None else broken_link(self._broken)) from None
+            raise
+        return name, status
+
+    def _end(self) -> tuple[str, os.stat_result]:
+        for _ in range(MOST_NAMES):
+            if not self._todo:
+                raise RefusedError(_NOT_REGULAR)
+            name = self._todo.pop()
+            found = os.open(name, _EXAMINING, dir_fd=self.directory)
             try:
                 status = os.fstat(found)
                 if stat.S_ISDIR(status.st_mode):
-                    directory, found = found, directory
+                    self.directory, found = found, self.directory
                 elif stat.S_ISLNK(status.st_mode):
-                    passed += 1
-                    if passed > MOST_LINKS:
-                        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
-                    to = os.readlink("", dir_fd=found)
-                    links.setdefault(status.st_uid, name)
-                    # What an absolute link leads to begins at the root.
-                    todo += [*_names(to), *(["/"] if to.startswith("/") else [])]
-                elif todo:
+                    self._pass(name, status, os.readlink("", dir_fd=found))
+                elif self._todo:
                     raise OSError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
                 else:
-                    return _opened(directory, name, status, links)
+                    return name, status
             finally:
                 os.close(found)
         raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
-    finally:
-        os.close(directory)
+
+    def _pass(self, name: str, link: os.stat_result, to: str) -> None:
+        self._passed += 1
+        if self._passed > MOST_LINKS:
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+        if not self._todo:
+            self._broken = self._broken or to
+        if link.st_uid != _ROOT:
+            self._foreign = self._foreign or (link.st_uid, name)
+            self._owners.add(link.st_uid)
+        # What an absolute link leads to begins at the root.
+        self._todo += [*_names(to), *(["/"] if to.startswith("/") else [])]
+
+    def _refused(self) -> RefusedError:
+        assert self._foreign is not None  # noqa: S101 (nothing else is refused)
+        owner, name = self._foreign
+        whose = f"belongs to user {owner}, not to root, and is followed to regular files of that user alone"
+        detail = f"the symbolic link {printable(name, 200)} on its way {whose}"
+        return RefusedError(Unreadable(UnreadableReason.UNSAFE_LINK, detail))
 
 
-def _opened(directory: int, name: str, examined: os.stat_result, links: dict[int, str]) -> int | None:
-    for owner, link in links.items():
-        if owner not in {_ROOT, examined.st_uid}:
-            whose = f"belongs to user {owner}, who is neither root nor the owner of what it leads to"
-            detail = f"the symbolic link {printable(link, 200)} on its way {whose}"
-            raise RefusedError(Unreadable(UnreadableReason.UNSAFE_LINK, detail))
-    if not stat.S_ISREG(examined.st_mode):
-        raise RefusedError(_NOT_REGULAR)
+def broken_link(to: str) -> Unreadable:
+    """Return that a file is a symbolic link to a place where nothing is."""
+    return Unreadable(UnreadableReason.BROKEN_SYMLINK, f"it links to {printable(to, 200)}, which does not exist")
+
+
+def _open(directory: int, name: str, examined: os.stat_result) -> int | None:
     try:
         descriptor = os.open(name, _READING | os.O_NOFOLLOW, dir_fd=directory)
     except OSError as error:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import groupby, takewhile
+from math import prod
 from operator import itemgetter
 from typing import Final
 
@@ -28,9 +29,30 @@ from probes.pkcs7 import in_order
 # Keystores of old tools are BER, which is nothing to write to the log.
 warnings.filterwarnings("ignore", category=UserWarning, message=r"PKCS#12 .* could not be parsed as DER")
 
-MOST_ROUNDS: Final = 10_000_000
-"""Of key derivation, over all parts of a keystore that can be told apart before it is opened: seconds of work. Tools
-write some 10,000 for each part."""
+MOST_WORK: Final = 6_000_000
+"""Of key derivation, in rounds of SHA-256, over all parts of a keystore that can be told apart before it is opened and
+all passwords that are tried: a second or two. Tools write some 10,000 for each part."""
+_DEAR: Final = 4
+"""What a round of the hashes that are not cheap costs at most, in those of SHA-256."""
+_CHEAP: Final = frozenset(
+    map(
+        bytes.fromhex,
+        (
+            *("2a864886f70d0205", "2b0e03021a", "608648016503040201", "608648016503040204"),  # MD5, SHA-1, -256, -224
+            *(f"2a864886f70d010c010{each}" for each in range(1, 7)),  # PBE of PKCS#12, by SHA-1
+        ),
+    )
+)
+"""Object identifiers of hashes, and of what is derived by them, where they stand before the number of rounds."""
+_CHEAP_AFTER: Final = frozenset(
+    bytes.fromhex(f"2a864886f70d02{each}")
+    for each in ("08", "09")  # HMAC by SHA-224, -256
+)
+"""And where they stand behind it, as in PBKDF2; SHA-1 gives too little for a key of AES, and is done twice for one."""
+_SCRYPT: Final = bytes.fromhex("2b06010401da47040b")
+_SCRYPT_NUMBERS: Final = 3
+"""Cost, block size, parallelisation (RFC 7914)."""
+_MOST: Final = 2**32
 
 _VERSION: Final = b"\x02\x01\x03"  # RFC 7292, 4
 _CONSTRUCTED: Final = 0x20
@@ -38,6 +60,7 @@ _LONG_TAG: Final = 0x1F
 _INDEFINITE: Final = 0x80
 _DATA: Final = bytes.fromhex("2a864886f70d010701")
 _KEY_BAGS: Final = frozenset({bytes.fromhex("2a864886f70d010c0a0101"), bytes.fromhex("2a864886f70d010c0a0102")})
+_TELLING: Final = frozenset({INTEGER, OCTET_STRING, OBJECT_IDENTIFIER})
 _DEEPEST: Final = 2
 """Levels of data within data, as the RFC has them."""
 
@@ -49,8 +72,8 @@ class Seal:
     identifiers: tuple[bytes, ...]
     """Each object identifier in it, encoded, in its order: of what it holds, of how that is encrypted, and last of the
     MAC's hash, where there is a MAC."""
-    rounds: int
-    """Of key derivation, all in all."""
+    work: int
+    """Of key derivation, for one password, in rounds of SHA-256."""
     keys: int
     """Private keys that can be seen from outside."""
 
@@ -67,29 +90,46 @@ def is_keystore(data: bytes) -> bool:
 
 def seal_of(data: bytes) -> Seal:
     """Return what a keystore says of itself; raises DERError where it is cut short."""
-    identifiers: list[bytes] = []
-    rounds, before = 0, 0
-    for tag, content in _elements(data, _DEEPEST):
+    elements = [(tag, content) for tag, content in _elements(data, _DEEPEST) if tag in _TELLING]
+    identifiers = tuple(content for tag, content in elements if tag == OBJECT_IDENTIFIER)
+    work, name = 0, b""
+    for at, (tag, content) in enumerate(elements):
         # Wherever a number follows octets here, it is how often a salt is to be used.
-        if tag == INTEGER and before == OCTET_STRING:
-            rounds += min(int.from_bytes(content, "big"), 2**32)
+        if tag == OCTET_STRING:
+            work += _work(name, elements[at + 1 : at + 2 + _SCRYPT_NUMBERS])
         elif tag == OBJECT_IDENTIFIER:
-            identifiers.append(content)
-        before = tag
-    return Seal(tuple(identifiers), rounds, sum(each in _KEY_BAGS for each in identifiers))
+            name = content
+    return Seal(identifiers, work, sum(each in _KEY_BAGS for each in identifiers))
+
+
+def _work(name: bytes, following: Sequence[tuple[int, bytes]]) -> int:
+    """Return the work that the elements `following` octets ask for, by the identifier `name` before them."""
+    numbers = list(takewhile(lambda each: each[0] == INTEGER, following))
+    values = [min(int.from_bytes(content, "big"), _MOST) for _, content in numbers]
+    if not values:
+        return 0
+    if name == _SCRYPT:
+        return _DEAR * prod(values[:_SCRYPT_NUMBERS])
+    after = next((content for tag, content in following[len(values) :] if tag == OBJECT_IDENTIFIER), b"")
+    return values[0] * (1 if name in _CHEAP or after in _CHEAP_AFTER else _DEAR)
 
 
 def open_keystore(data: bytes, password: bytes | None) -> pkcs12.PKCS12KeyAndCertificates | Fault:
     """Return what a keystore holds, or why it cannot be opened; one without a password is opened whatever is given."""
     try:
-        rounds = seal_of(data).rounds
+        work = seal_of(data).work
     except DERError:
         return Fault(UnreadableReason.BAD_DER, "the keystore is cut short or damaged")
-    if rounds > MOST_ROUNDS:
-        detail = f"opening it takes {rounds} rounds of work, {MOST_ROUNDS} at most are done"
-        return Fault(UnreadableReason.TOO_LARGE, detail)
+    left = MOST_WORK
     # No password is written in two ways: as none, and as an empty one.
     for each in dict.fromkeys((password, None, b"")):
+        left -= work
+        if left < 0 and (each == password or not password):
+            detail = f"opening it takes the work of {work} rounds of SHA-256, {MOST_WORK} at most are done"
+            return Fault(UnreadableReason.TOO_LARGE, detail)
+        if left < 0:
+            # That the password does not open it is known.
+            break
         try:
             return pkcs12.load_pkcs12(data, each)
         except (ValueError, TypeError, UnsupportedAlgorithm):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -25,29 +26,41 @@ class SetReading:
     """Of each member, in the order of the targets."""
     moved: bool = False
     """A member changed while the others were read, at each attempt: the observations are not of one moment."""
+    unsure: frozenset[str] = frozenset()
+    """Targets whose facts are of an earlier reading, while it cannot be seen whether a file is another by now: they are
+    shown, and nothing new follows from them."""
 
 
 def read_set(
-    targets: Sequence[FileTarget], now: float, look: Callable[[FileTarget, float], FileObservation] = look_at_file
+    targets: Sequence[FileTarget],
+    now: float,
+    look: Callable[[FileTarget, float], FileObservation] = look_at_file,
+    *,
+    examined: Callable[[str], os.stat_result] = os.stat,
+    again: Callable[[], bool] = lambda: True,
 ) -> SetReading:
     """Return what the files of `targets` hold at Unix time `now`, as of one moment unless the reading says `moved`.
 
     After the reading every member is resolved and examined once more, and read again where it moved (`..data` swapped
-    by kubelet, a file renamed by a writer).
+    by kubelet, a file renamed by a writer), as long as `again` permits. `examined` gives the status of the file at a
+    path, and raises OSError, ValueError.
     """
     signatures: list[Signature | None] = [None] * len(targets)
     observations: list[FileObservation | None] = [None] * len(targets)
     moved: Sequence[int] = range(len(targets))
-    for _ in range(ATTEMPTS):
+    for attempt in range(ATTEMPTS):
+        if attempt and not again():
+            break
         for index in moved:
-            signatures[index] = signature(targets[index])
+            signatures[index] = signature(targets[index], examined)
             observations[index] = look(targets[index], now)
-        moved = [index for index, target in enumerate(targets) if signature(target) != signatures[index]]
+        moved = [index for index, target in enumerate(targets) if signature(target, examined) != signatures[index]]
         if not moved:
             break
     return SetReading(tuple(each for each in observations if each is not None), bool(moved))
 
 
-def signature(target: FileTarget) -> Signature:
+def signature(target: FileTarget, examined: Callable[[str], os.stat_result] = os.stat) -> Signature:
     """Return what differs where a member must be read again."""
-    return identify(target.path), None if target.password_file is None else identify(target.password_file)
+    password = None if target.password_file is None else identify(target.password_file, examined)
+    return identify(target.path, examined), password

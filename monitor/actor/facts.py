@@ -17,6 +17,7 @@ from config.text import printable
 from config.vocabulary import FileContent, FileFormat, UnreadableReason
 from monitor.actor.request import Document
 from probes.certificate import MOST_BYTES, certificate
+from probes.file import MOST_KEYS
 from probes.observation import FileIdentity, FileObservation, Unreadable
 from probes.set import SetReading
 
@@ -25,7 +26,6 @@ MOST_CERTIFICATES: Final = 2000
 """In one file."""
 MOST_DER: Final = 2 * 2**20
 """Bytes of certificates in one answer."""
-MOST_KEYS: Final = 100
 LONGEST_DETAIL: Final = 1000
 """Characters."""
 LONGEST_NAME: Final = 4096

@@ -1,4 +1,4 @@
-"""Having files read by a process with no right but that, within limits, and begun anew where it breaks them."""
+"""Having files read by processes with no right but that, within limits, and begun anew where they break them."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -34,10 +34,20 @@ _BEGINNING: Final = 30.0
 """Seconds for it to begin, on a busy host."""
 _SPENT: Final = 60.0
 """Seconds for which a component that took too much is not read again."""
-_SHARE: Final = 0.5
-"""Of the time that reading may take in the long run, so that asking for it again and again costs the host no more."""
-_SAVED: Final = 60.0
-"""Seconds of reading that may come at once, as after a start."""
+_SHARE: Final = 0.1
+"""Of one processor, that the files of one component may take in the long run: asking again and again costs no more."""
+_SAVED: Final = 10.0
+"""Seconds of work that reading one component may take at once, as after a start."""
+_SOON: Final = 10.0
+"""Seconds after which it is worth to ask again where a reading failed by no fault of the files."""
+AT_ONCE: Final = 4
+"""Components that are read at once; each has its own turn, so that one that takes long keeps no other waiting."""
+_WORTH: Final = 2.0
+"""Seconds of work to be saved before a component that has none left is worth asking for again."""
+_BROKEN: Final = 1.0
+"""Seconds of work that count for a reading by which the process came to an end."""
+_MOST_WORK: Final = 1e6
+_PIECE: Final = 1 << 16
 _FOR_IT: Final = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "VIRTUAL_ENV")
 """Of the environment, beside what Python itself goes by: there may be secrets in the rest."""
 
@@ -51,6 +61,34 @@ class _Overrun:
     """It took too long, but perhaps for no work of its own."""
 
 
+@dataclass(frozen=True, slots=True)
+class NotNow:
+    """The files of a component are not read now."""
+
+    why: str
+    """A sentence that stays the same for as long as this does."""
+    after: float
+    """Seconds after which it is worth to ask again."""
+
+
+class _Account:
+    """What reading one component has cost; whoever holds `turn` reads it, and may change the rest."""
+
+    def __init__(self, now: float) -> None:
+        self.turn = threading.Lock()
+        self.saved = _SAVED
+        """Seconds of work that it may take now."""
+        self._at = now
+        self.until = 0.0
+        """Until when `told` stands for these files, which took too much."""
+        self.spent_on: tuple[FileTarget, ...] = ()
+        self.told: Facts | str = ""
+
+    def save(self, now: float) -> None:
+        self.saved = min(_SAVED, self.saved + (now - self._at) * _SHARE)
+        self._at = now
+
+
 def _too_much(targets: Sequence[FileTarget], why: str) -> Facts:
     failure = Unreadable(UnreadableReason.TOO_LARGE, why)
     files = (FileFacts(each.name, each.path, None, FileContent.NOTHING, failure=failure) for each in targets)
@@ -58,17 +96,86 @@ def _too_much(targets: Sequence[FileTarget], why: str) -> Facts:
 
 
 class Reader:
-    """The one reader of an actor; its methods are for any thread."""
+    """The reader of an actor: processes, one of which reads one component at a time; its methods are for any thread."""
 
     def __init__(self, seconds: float = SECONDS, work: int = WORK, clock: Callable[[], float] = time.monotonic) -> None:
-        self._seconds, self._work = seconds, work
         self._clock = clock
+        self._helpers = [Helper(seconds, work) for _ in range(AT_ONCE)]
+        self._free = list(reversed(self._helpers))
+        """Those that read nothing now; the one that did last is asked next, so that no more begin than it takes."""
+        self._freed = threading.Condition()
+        self._accounts: dict[str, _Account] = {}
+
+    @property
+    def pid(self) -> int | None:
+        """The process id of the first process, None while there is no process."""
+        return self._helpers[0].pid
+
+    @property
+    def busy(self) -> int:
+        """How many components are being read."""
+        return len(self._helpers) - len(self._free)
+
+    def read(self, component: str, targets: Sequence[FileTarget]) -> Facts | NotNow:
+        """Return what the files of a component are and hold, or why that cannot be told now."""
+        with self._freed:
+            account = self._accounts.setdefault(component, _Account(self._clock()))
+        # How many may wait is how many may be connected.
+        with account.turn:
+            return self._read_in_turn(component, account, targets)
+
+    def _read_in_turn(self, component: str, account: _Account, targets: Sequence[FileTarget]) -> Facts | NotNow:
+        now = self._clock()
+        if now < account.until and account.spent_on == tuple(targets):
+            return account.told if isinstance(account.told, Facts) else NotNow(account.told, account.until - now)
+        account.save(now)
+        if account.saved <= 0:
+            why = "reading these files has taken too much work lately: they are read again later"
+            return NotNow(why, (_WORTH - account.saved) / _SHARE)
+        with self._helper() as helper:
+            try:
+                answer, work = helper.ask(targets)
+            except (OSError, ValueError) as error:
+                helper.kill()
+                log.error("the reader failed: %s", printable(str(error)))  # noqa: TRY400 (an operator is told)
+                account.saved -= _BROKEN
+                return NotNow("the reader failed; the actor's log says more", _SOON)
+        account.saved -= work
+        if isinstance(answer, Facts):
+            return answer
+        log.warning("not read for its cost: %s: %s", component, answer.why)
+        account.told = answer.why if answer.slow else _too_much(targets, answer.why)
+        account.until, account.spent_on = self._clock() + _SPENT, tuple(targets)
+        return account.told if isinstance(account.told, Facts) else NotNow(account.told, _SPENT)
+
+    @contextmanager
+    def _helper(self) -> Iterator[Helper]:
+        with self._freed:
+            self._freed.wait_for(lambda: bool(self._free))
+            helper = self._free.pop()
+        try:
+            yield helper
+        finally:
+            with self._freed:
+                self._free.append(helper)
+                self._freed.notify()
+
+    def end(self) -> None:
+        """End the processes, for good; called by any thread, and while others wait for them, too."""
+        for each in self._helpers:
+            each.end()
+
+
+class Helper:
+    """One process that reads; only `end` is for other threads than the one that has it."""
+
+    def __init__(self, seconds: float, work: int) -> None:
+        self._seconds, self._work = seconds, work
         self._process: subprocess.Popen[bytes] | None = None
-        self._turn = threading.Lock()
+        self._using = threading.Lock()
         self._ended = False
-        self._spent: dict[str, tuple[float, tuple[FileTarget, ...], Facts | str]] = {}
-        """Until when a component with these files is not read again, and what is told meanwhile."""
-        self._saved, self._saved_at = _SAVED, clock()
+        self._said = bytearray()
+        """What the process said after the last line."""
 
     @property
     def pid(self) -> int | None:
@@ -76,60 +183,45 @@ class Reader:
         process = self._process
         return process.pid if process is not None else None
 
-    def read(self, component: str, targets: Sequence[FileTarget]) -> Facts | str:
-        """Return what the files of a component are and hold, or why that cannot be told now, a sentence."""
-        # How many may wait is how many may be connected.
-        with self._turn:
-            return self._read_in_turn(component, targets)
+    def ask(self, targets: Sequence[FileTarget]) -> tuple[Facts | _Overrun, float]:
+        """Return facts, or why there are none, and the seconds of work that it took.
 
-    def _read_in_turn(self, component: str, targets: Sequence[FileTarget]) -> Facts | str:
-        now = self._clock()
-        until, spent_on, told = self._spent.get(component, (0.0, (), ""))
-        if now < until and spent_on == tuple(targets):
-            return told
-        self._saved = min(_SAVED, self._saved + (now - self._saved_at) * _SHARE)
-        self._saved_at = now
-        if self._saved <= 0:
-            return "the reader has read too much lately: ask again later"
-        try:
-            answer = self._ask(targets)
-        except (OSError, ValueError) as error:
+        Raises OSError, ValueError where the process gives no sense.
+        """
+        with self._using:
+            return self._ask(targets)
+
+    def kill(self) -> None:
+        """End the process; the next question begins another."""
+        with self._using:
             self._kill()
-            log.error("the reader failed: %s", printable(str(error)))  # noqa: TRY400 (an operator is told)
-            return "the reader failed; the actor's log says more"
-        finally:
-            self._saved -= self._clock() - now
-        if isinstance(answer, Facts):
-            return answer
-        log.warning("not read for its cost: %s: %s", component, answer.why)
-        told = answer.why if answer.slow else _too_much(targets, answer.why)
-        self._spent[component] = self._clock() + _SPENT, tuple(targets), told
-        return told
 
     def end(self) -> None:
-        """End the process, for good; called by any thread, and while another one waits for it, too."""
+        """End the process, for good."""
         self._ended = True
         process = self._process
         if process is not None:
             # Who waits for its answer sees that it has gone.
             with suppress(PermissionError):
                 process.kill()
-        with self._turn:
-            self._kill()
+        self.kill()
 
-    def _ask(self, targets: Sequence[FileTarget]) -> Facts | _Overrun:
-        """Return facts, or why there are none; raises OSError, ValueError where the reader gives no sense."""
+    def _ask(self, targets: Sequence[FileTarget]) -> tuple[Facts | _Overrun, float]:
         process = self._begun()
         assert process.stdin is not None  # noqa: S101 (as it was begun)
         task = {"targets": list(map(plain_target, targets)), "now": time.time()}
         process.stdin.write(json.dumps(task).encode() + b"\n")
         process.stdin.flush()
-        answer = self._line(process, self._seconds + _MARGIN)
+        first = self._line(process, self._seconds + _MARGIN)
+        work = first.get("work") if isinstance(first, Mapping) else None
+        if not isinstance(work, float) or not 0 <= work < _MOST_WORK:
+            raise ValueError("it does not say what it took")
+        answer = self._line(process, _MARGIN)
         for how in ("slow", "overrun"):
             if isinstance(answer, Mapping) and answer.keys() == {how}:
-                return _Overrun(printable(str(answer[how]), 200), how == "slow")
+                return _Overrun(printable(str(answer[how]), 200), how == "slow"), work
         try:
-            return from_document(answer)
+            return from_document(answer), work
         except NotFactsError as error:
             raise ValueError(f"what it said is of no use: {error}") from None
 
@@ -160,21 +252,22 @@ class Reader:
     def _line(self, process: subprocess.Popen[bytes], seconds: float) -> object:
         """Return the next line that the reader says within `seconds`, decoded; raises OSError, ValueError."""
         assert process.stdout is not None  # noqa: S101 (as it was begun)
-        said, end = bytearray(), time.monotonic() + seconds
+        end = time.monotonic() + seconds
         descriptor = process.stdout.fileno()
         poll = select.poll()
         poll.register(descriptor, select.POLLIN)
-        while not said.endswith(b"\n"):
-            if len(said) > LONGEST_LINE or not poll.poll(max(0.0, end - time.monotonic()) * 1000):
+        while b"\n" not in self._said[-_PIECE:]:
+            if len(self._said) > LONGEST_LINE or not poll.poll(max(0.0, end - time.monotonic()) * 1000):
                 raise TimeoutError("it said nothing in its time")
-            more = os.read(descriptor, 1 << 16)
+            more = os.read(descriptor, _PIECE)
             if not more:
                 raise ConnectionError("it ended by itself")
-            said += more
-        return json.loads(said)
+            self._said += more
+        line, _, self._said = self._said.partition(b"\n")
+        return json.loads(line)
 
     def _kill(self) -> None:
-        process, self._process = self._process, None
+        process, self._process, self._said = self._process, None, bytearray()
         if process is None:
             return
         for each in (process.stdin, process.stdout):

@@ -24,12 +24,14 @@ from cryptography.hazmat.primitives.serialization import BestAvailableEncryption
 from config.model import FileTarget
 from config.vocabulary import FileRole
 from monitor.actor.confine import Limits, confine, other_user, renounce
-from monitor.actor.facts import LONGEST_LINE, facts_of, to_document
+from monitor.actor.facts import LONGEST_LINE, MOST_CERTIFICATES, facts_of, to_document
 from probes.file import look_at_file
-from probes.opening import open_for_others
+from probes.opening import examine_for_others, open_for_others
 from probes.pkcs12 import unlock
 from probes.set import read_set
 
+_READ_AGAIN: Final = 0.5
+"""Seconds of work after which a set that is written to is not read once more."""
 _REAPED_WITHIN: Final = 1.0
 """Seconds for a process that was killed to be gone: one that waits for a file system that hangs may take for ever."""
 
@@ -45,7 +47,9 @@ def main() -> int:
     gc.freeze()
     _say({"ready": list(left)})
     for line in sys.stdin.buffer:
-        _say_line(_answer(line, seconds, limits))
+        answer, work = _answer(line, seconds, limits)
+        _say({"work": work})
+        _say_line(answer)
     return 0
 
 
@@ -55,8 +59,8 @@ def _warm_up() -> None:
     unlock(pkcs12.serialize_key_and_certificates(None, key, None, None, BestAvailableEncryption(b"x")), b"x")
 
 
-def _answer(line: bytes, seconds: float, limits: Limits) -> bytes:
-    """Return what a process that reads says within `seconds`, one line; or why it said nothing."""
+def _answer(line: bytes, seconds: float, limits: Limits) -> tuple[bytes, float]:
+    """Return what a process that reads says within `seconds`, one line, or why it said nothing; and its CPU time."""
     theirs, ours = os.pipe()
     parent = os.getpid()
     child = os.fork()
@@ -77,13 +81,14 @@ def _answer(line: bytes, seconds: float, limits: Limits) -> bytes:
     os.close(theirs)
     with suppress(ProcessLookupError):
         os.kill(child, signal.SIGKILL)
-    _reap(child)
-    if said.endswith(b"\n") and len(said) <= LONGEST_LINE:
-        return said
+    work = _reap(child)
+    # A second line would pass for the answer about another component.
+    if said.find(b"\n") == len(said) - 1 and said and len(said) <= LONGEST_LINE:
+        return said, work
     # A busy host or a file system that hangs is no fault of a file; work without end is.
     slow = {"slow": f"reading it took longer than {seconds:g} s"}
     much = {"overrun": f"reading it takes more than {limits.cpu} s of work or {limits.memory >> 20} MiB of memory"}
-    return json.dumps(slow if over else much).encode() + b"\n"
+    return json.dumps(slow if over else much).encode() + b"\n", work
 
 
 def _collect(descriptor: int, seconds: float) -> tuple[bytes, bool]:
@@ -101,17 +106,32 @@ def _collect(descriptor: int, seconds: float) -> tuple[bytes, bool]:
     return bytes(said), False
 
 
-def _reap(child: int) -> None:
-    """Wait for a process that was killed, and for those before it that took longer to be gone."""
+def _reap(child: int) -> float:
+    """Wait for a process that was killed, and for those before it that took longer to be gone; return its CPU time.
+
+    One that is not gone by then waits for something else, and works for nothing more.
+    """
     end = time.monotonic() + _REAPED_WITHIN
-    while time.monotonic() < end and os.waitpid(-1, os.WNOHANG)[0] != child:
-        time.sleep(0.0005)
+    while time.monotonic() < end:
+        gone, _, usage = os.wait4(-1, os.WNOHANG)
+        if gone == child:
+            return usage.ru_utime + usage.ru_stime
+        time.sleep(0 if gone else 0.0005)
+    return 0.0
 
 
 def _look(line: bytes) -> bytes:
     plain = json.loads(line)
     targets = [_target(each) for each in plain["targets"]]
-    reading = read_set(targets, plain["now"], partial(look_at_file, opened=open_for_others))
+    look = partial(look_at_file, opened=open_for_others, most_certificates=MOST_CERTIFICATES)
+    reading = read_set(
+        targets,
+        plain["now"],
+        look,
+        examined=examine_for_others,
+        # A file that asks for much work is not read again because somebody writes to it all the time.
+        again=lambda: time.process_time() < _READ_AGAIN,
+    )
     return json.dumps(to_document(facts_of(reading, targets))).encode() + b"\n"
 
 

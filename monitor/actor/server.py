@@ -30,7 +30,7 @@ from monitor.actor.documents import cannot, ended_document
 from monitor.actor.door import Door, Lines, Turn
 from monitor.actor.facts import to_document
 from monitor.actor.outlook import Outlook
-from monitor.actor.reader import Reader
+from monitor.actor.reader import NotNow, Reader
 from monitor.actor.request import LONGEST, Document, Request, Verb, decode
 from monitor.actor.sightings import Sightings
 from monitor.actor.work import Bound, Work, unknown, unusable
@@ -250,7 +250,9 @@ class ActorProcess:
             return cannot(wrong)
         targets = [each for each in config.files if each.component == name]
         facts = self._reader.read(name, targets)
-        return cannot(facts) if isinstance(facts, str) else {"facts": to_document(facts)}
+        if isinstance(facts, NotNow):
+            return {**cannot(facts.why), "again": facts.after}
+        return {"facts": to_document(facts)}
 
     def _look_again(self, names: Iterable[str]) -> None:
         """Have those who follow told that the files of these components may be others."""

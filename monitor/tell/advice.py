@@ -15,6 +15,7 @@ from typing import Final
 from config.model import Component, Config, Settings
 from config.text import printable
 from config.vocabulary import Code, FileRole, TargetKind
+from monitor.cure import cure, without_cure
 from monitor.tell.problem import Member
 
 _MOST: Final = 3
@@ -308,7 +309,11 @@ def _find_writer(members: Sequence[Member], _: Site) -> Iterator[str]:
         yield f"see who writes there: lsof {_word(each.location or each.target)}"
 
 
-def _have_read(_members: Sequence[Member], _: Site) -> Iterator[str]:
+def _have_read(members: Sequence[Member], _: Site) -> Iterator[str]:
+    detail = members[0].finding.detail
+    if without_cure(detail) != detail:
+        yield cure(Code.KEYS_UNREAD, detail)
+        return
     yield "see why the actor does not run: systemctl status certvigil-actor; without one, say `keys: unread`"
 
 

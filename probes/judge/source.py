@@ -34,7 +34,7 @@ def judge_unread(targets: Sequence[FileTarget], observations: Sequence[FileObser
     if not denied:
         return {}
     bearer, failure = min(denied.values(), key=lambda each: _BEARERS.index(each[0].role))
-    away = failure.reason is UnreadableReason.NO_READER
+    away = failure.reason in {UnreadableReason.NO_READER, UnreadableReason.READER_BUSY}
     meant = away or bearer.keys is Keys.UNREAD
     cure = "" if meant else "; where that is meant, `keys: unread` in the configuration makes this a notice"
     severity = Severity.NOTICE if meant else Severity.WARNING

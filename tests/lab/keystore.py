@@ -42,6 +42,20 @@ def keystore(
     )
 
 
+def sealed(rounds: int, digest: str = "608648016503040203") -> bytes:
+    """Return a keystore with nothing in it and a MAC that no password fits, by the hash of that identifier: SHA-512."""
+
+    def element(tag: int, *contents: bytes) -> bytes:
+        content = b"".join(contents)
+        length = len(content)
+        return bytes([tag, length] if length < 0x80 else [tag, 0x81, length]) + content
+
+    hashed = element(0x30, element(0x30, element(0x06, bytes.fromhex(digest)), b"\5\0"), element(0x04, bytes(64)))
+    number = element(0x02, rounds.to_bytes(rounds.bit_length() // 8 + 1, "big"))
+    safe = element(0x30, element(0x06, bytes.fromhex("2a864886f70d010701")), element(0xA0, element(0x04, b"\x30\0")))
+    return element(0x30, b"\2\1\3", safe, element(0x30, hashed, element(0x04, b"saltsalt"), number))
+
+
 def indefinite(der: bytes) -> bytes:
     """Return a SEQUENCE of 256 to 65535 octets with its length left open, as BER may."""
     return b"\x30\x80" + der[4:] + b"\0\0"

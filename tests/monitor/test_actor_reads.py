@@ -14,8 +14,12 @@ import pytest
 
 from actions.account import Wish
 from actions.plan import Kind
+from config.load import load
+from config.model import Config
 from monitor.actor.client import talking
+from monitor.actor.reader import NotNow, Reader
 from monitor.actor.request import Document, Request, Verb, decode, encode
+from monitor.actor.server import ActorProcess
 from monitor.lab.process import wait_for
 from tests.monitor.acting import Actor, House, fresh, house
 from tests.monitor.running import PATIENCE
@@ -136,3 +140,16 @@ def test_each_answer_and_each_record_says_on_which_host(web: House) -> None:
 @pytest.mark.parametrize("components", [(), ("a", "b"), ("../etc/shadow",), ("/etc/shadow",), ("",)])
 def test_a_component_is_named_by_its_name_and_one_at_a_time(components: tuple[str, ...]) -> None:
     assert isinstance(decode(encode(Request(Verb.READ, components=components))), str)
+
+
+def test_where_it_does_not_read_now_it_says_when_to_ask_again(web: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    configure(web)
+    config = load(web.config_file, {})
+    assert isinstance(config, Config)
+    monkeypatch.setattr(Reader, "read", lambda *_: NotNow("later", 12.5))
+    actor = ActorProcess(web.config_file, config)
+    try:
+        assert actor._facts("web") == {"cannot": "later", "again": 12.5}
+    finally:
+        actor._wake.close()
+        actor._awake.close()

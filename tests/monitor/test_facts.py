@@ -6,25 +6,32 @@ import asyncio
 import json
 import os
 import shutil
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import MappingProxyType
 from typing import Any, Final
 
 import pytest
 
-from config.model import FileTarget
-from config.vocabulary import Code, FileContent, FileRole, Keys, Severity, UnreadableReason
+import monitor.facts
+from config.model import Artefacts, Component, FileTarget
+from config.vocabulary import Code, FileContent, FileRole, Keys, Severity, TargetKind, UnreadableReason
 from monitor.actor.facts import facts_of, to_document
+from monitor.cure import cure
 from monitor.facts import MISSED_AFTER, STALE_AFTER, ArtefactReader, Here, Kept, believed
+from monitor.known import Known
 from monitor.lab.ca import Authority, KeyType
 from probes.assess_set import SetContext, assess_set
 from probes.certificate import certificate
 from probes.judge.source import judge_unread
 from probes.observation import FileIdentity, FileObservation, Unreadable
 from probes.set import SetReading, read_set
+from tests.monitor.vigil import Kept as Reported
+from tests.monitor.vigil import beliefs_of, config_with
 
 NOW: Final = 1_700_000_000.0
 LEAF: Final = Authority.root().intermediate().issue("www.example.com", key=KeyType.P256)
@@ -119,6 +126,76 @@ def test_what_was_wrong_when_the_actor_read_it_stays_wrong() -> None:
 def test_facts_of_other_targets_are_not_believed() -> None:
     kept = replace(KEPT, targets=(CRT, replace(KEY, path="/else")))
     assert believe([seen(CRT, 1), denied(KEY)], [identity(1), identity(2)], kept)[1].keys == ()
+
+
+@pytest.mark.parametrize(
+    ("here", "identities", "unsure"),
+    [
+        pytest.param([seen(CRT, 1), denied(KEY)], [identity(1), identity(2)], set(), id="seen to be the same"),
+        pytest.param([seen(CRT, 1), denied(KEY)], [identity(1), DENIED], {KEY.name}, id="the key unseen"),
+        pytest.param([denied(CRT), denied(KEY)], [DENIED, DENIED], {CRT.name, KEY.name}, id="nothing seen"),
+        pytest.param([denied(CRT), denied(KEY)], [DENIED, identity(2)], {CRT.name, KEY.name}, id="one unseen"),
+        pytest.param([seen(CRT, 9), denied(KEY)], [identity(9), DENIED], set(), id="another, so that nothing stands"),
+    ],
+)
+def test_what_cannot_be_seen_to_be_the_same_is_shown_and_not_sure(
+    here: Sequence[FileObservation], identities: Sequence[FileIdentity | Unreadable], unsure: set[str]
+) -> None:
+    found = believed(Here(SetReading(tuple(here)), tuple(identities)), PAIR, KEPT, WHY, NOW + 10, early=False)
+    assert found.unsure == unsure
+
+
+def test_where_the_actor_runs_nobody_is_told_to_run_it() -> None:
+    found = Here(SetReading((seen(CRT, 1), denied(KEY))), (identity(1), DENIED))
+    for kept, after, expected in (
+        (KEPT, 10.0, (Code.KEYS_UNREAD, Severity.NOTICE)),
+        (KEPT, STALE_AFTER + 1, (Code.KEYS_UNREAD, Severity.WARNING)),
+        (None, 10.0, (Code.KEYS_UNREAD, Severity.WARNING)),
+    ):
+        reading = believed(found, PAIR, kept, "it reads it later", NOW + after, early=False, busy=True)
+        said = judge_unread(PAIR, reading.observations)[KEY.name]
+        assert (said.code, said.severity) == expected
+        assert "it runs" in cure(said.code, said.detail)
+        assert "run the actor" not in cure(said.code, said.detail)
+
+
+def test_an_actor_that_says_when_to_ask_again_is_asked_then(
+    tmp_path: Path, on_disk: tuple[FileTarget, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And no sooner or later than makes sense, whatever it says; many answers, one question."""
+    monkeypatch.setattr(monitor.facts, "AGAIN_AFTER", 0.1)
+    monkeypatch.setattr(monitor.facts, "AGAIN_WITHIN", 0.2)
+    monkeypatch.setattr(monitor.facts, "_is_denied", lambda _: True)
+    path = str(tmp_path / "a.sock")
+    looked: list[float] = []
+
+    async def converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readline()
+        writer.write(b'{"cannot": "it reads it later", "again": 86400}\n')
+        writer.close()
+
+    async def ask() -> float:
+        again = asyncio.Event()
+
+        def look_again(component: str) -> None:
+            assert component == "web"
+            looked.append(time.monotonic())
+            again.set()
+
+        server = await asyncio.start_unix_server(converse, path)
+        with ThreadPoolExecutor(1) as worker:
+            reader = ArtefactReader(lambda: path, worker, look_again, missed_after=0.0)
+            for _ in range(3):
+                reading = await reader.read("web", on_disk, NOW)
+            last = time.monotonic()
+            await asyncio.wait_for(again.wait(), 10)
+            server.close()
+        assert all("it reads it later" in each.failure.detail for each in reading.observations if each.failure)
+        return last
+
+    last = asyncio.run(ask())
+    (at,) = looked
+    assert at - last > 0.15
 
 
 # Judging
@@ -288,3 +365,96 @@ def _without_rights() -> None:
 
     # setfsuid(2) is of a thread, and no other call tells whether it did anything.
     ctypes.CDLL(None).setfsuid(64_010)
+
+
+# Believing
+
+
+class Host:
+    """What is believed of a pair, by readings."""
+
+    def __init__(self) -> None:
+        web = Component("web", Artefacts(certificate=CRT.path, key=KEY.path))
+        self.told = Reported()
+        self.beliefs = beliefs_of(config_with(files=PAIR, components=MappingProxyType({"web": web})), self.told)
+        for each in PAIR:
+            self.beliefs.watch(Known(each.name, TargetKind.FILE, each.path, "web"), NOW)
+
+    def learn(self, now: float, *observations: FileObservation, unsure: Sequence[str] = ()) -> None:
+        reading = SetReading(observations, unsure=frozenset(unsure))
+        context = self.beliefs.set_context("web", PAIR)
+        self.beliefs.learn_set("web", reading, context, assess_set(reading, context, now), now)
+
+    def codes(self, target: FileTarget) -> set[Code]:
+        return {code for code, _ in self.beliefs.known[target.name].findings}
+
+    def pending(self, target: FileTarget) -> set[Code]:
+        return {code for code, _ in self.beliefs.known[target.name].pending}
+
+
+AWAY: Final = Unreadable(UnreadableReason.READER_BUSY, "believed")
+OWN: Final = (certificate(LEAF.der()).public_key_sha256(),)
+BEGUN: Final = float(certificate(LEAF.der()).not_before or 0) + 1
+ENDED: Final = float(certificate(LEAF.der()).not_after or 0) + 1
+CHAIN: Final = tuple(map(certificate, (LEAF.der(), *(each.der() for each in LEAF.chain[1:]))))
+
+
+@pytest.fixture
+def host() -> Host:
+    return Host()
+
+
+def own(inode: int, **more: Any) -> FileObservation:
+    return replace(seen(KEY, inode, **{"mode": 0o600, **more}), keys=OWN)
+
+
+def whole(inode: int, **more: Any) -> FileObservation:
+    return replace(seen(CRT, inode, **more), certificates=CHAIN)
+
+
+def test_nothing_new_follows_from_facts_of_two_moments(host: Host) -> None:
+    host.learn(BEGUN, whole(1), own(2))
+    assert host.codes(CRT) == host.codes(KEY) == set()
+    # The key was replaced by root meanwhile, as nobody here could see.
+    stale = seen(KEY, 3, mode=0o644, failure=AWAY)
+    for after in (1.0, 10.0, 1e6):
+        host.learn(BEGUN + after, whole(9), stale, unsure=[KEY.name])
+        assert (host.codes(CRT), host.codes(KEY)) == (set(), {Code.KEYS_UNREAD})
+        assert (host.pending(CRT), host.pending(KEY)) == (set(), set())
+    # As soon as they are of one moment, it is told.
+    host.learn(BEGUN + 2e6, whole(9), seen(KEY, 3, mode=0o644))
+    assert host.pending(KEY) == {Code.KEY_EXPOSED}
+    assert host.pending(CRT) == {Code.KEY_MISMATCH}
+
+
+def test_a_file_that_the_daemon_reads_itself_is_judged_by_itself_even_then(host: Host) -> None:
+    host.learn(BEGUN, whole(1), own(2))
+    host.learn(ENDED, whole(1), own(2, failure=AWAY), unsure=[KEY.name])
+    assert Code.EXPIRED in host.codes(CRT)
+    host.learn(ENDED + 1, whole(1, failure=AWAY), own(2, failure=AWAY), unsure=[CRT.name, KEY.name])
+    assert Code.EXPIRED in host.codes(CRT), "it stands"
+
+
+def test_of_a_file_that_cannot_be_seen_not_even_its_end_is_told(host: Host) -> None:
+    """It may have been replaced in time."""
+    host.learn(BEGUN, whole(1), own(2))
+    host.learn(ENDED, whole(1, failure=AWAY), own(2, failure=AWAY), unsure=[CRT.name, KEY.name])
+    assert (host.codes(CRT), host.codes(KEY)) == ({Code.UNREADABLE}, {Code.KEYS_UNREAD})
+
+
+def test_what_was_wrong_or_pending_stays_so_and_comes_of_age_by_no_belief(host: Host) -> None:
+    for after in (0, 1e5):
+        host.learn(BEGUN + after, whole(1), own(2, mode=0o644))
+    assert host.codes(KEY) == {Code.KEY_EXPOSED}
+    host.learn(BEGUN + 1e5 + 1, whole(1), seen(KEY, 3, mode=0o644))
+    assert host.pending(CRT) == {Code.KEY_MISMATCH}
+    assert host.beliefs.pending_until("web") is not None
+    since = [each.since for each in host.beliefs.known[CRT.name].pending.values()]
+    for after in (2e5, 1e6):
+        host.learn(BEGUN + after, whole(1), own(2, failure=AWAY), unsure=[KEY.name])
+        assert host.pending(CRT) == {Code.KEY_MISMATCH}
+        assert host.codes(KEY) == {Code.KEY_EXPOSED, Code.KEYS_UNREAD}
+        assert host.beliefs.pending_until("web") is None, "no time at which to look again"
+    assert [each.since for each in host.beliefs.known[CRT.name].pending.values()] == since
+    host.learn(BEGUN + 2e6, whole(1), own(2, mode=0o600))
+    assert (host.codes(CRT), host.pending(CRT), host.codes(KEY)) == (set(), set(), set())

@@ -9,8 +9,10 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import fields, replace
 from pathlib import Path
@@ -34,15 +36,16 @@ from monitor.actor.facts import (
     reading_of,
     to_document,
 )
-from monitor.actor.reader import Reader
+from monitor.actor.reader import Helper, NotNow, Reader
 from monitor.actor.request import Document
 from monitor.lab.ca import Authority, KeyType
 from monitor.lab.process import wait_for
 from probes.certificate import certificate
 from probes.file import look_at_file
 from probes.observation import FileObservation, Unreadable
+from probes.pkcs12 import MOST_WORK
 from probes.set import SetReading, read_set
-from tests.lab.keystore import PASSWORD, keystore
+from tests.lab.keystore import PASSWORD, keystore, sealed
 
 ISSUING: Final = Authority.root().intermediate()
 LEAF: Final = ISSUING.issue("www.example.com", key=KeyType.P256)
@@ -139,6 +142,25 @@ def test_a_link_of_a_service_s_user_to_what_is_root_s_is_refused_and_said(reader
     assert (found.failure.reason, found.keys) == (UnreadableReason.UNSAFE_LINK, ())
 
 
+@as_root
+def test_a_link_of_a_service_s_user_tells_nobody_whether_there_is_something_behind_it(
+    reader: Reader, tmp_path: Path
+) -> None:
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o700)
+    (closed / "link").symlink_to("none")
+    (closed / "directory").mkdir()
+    written(closed / "file", b"")
+    link = tmp_path / "site.key"
+    told = set()
+    for place in ("none", "link", "directory", "file", "file/none"):
+        link.symlink_to(closed / place)
+        os.chown(link, 64_001, 64_001, follow_symlinks=False)
+        told.add(facts(reader, target(link)))
+        link.unlink()
+    assert len(told) == 1
+
+
 def test_what_is_no_file_holds_it_up_as_little_as_what_is_too_large(reader: Reader, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo")
     with open(tmp_path / "huge", "wb") as huge:
@@ -160,10 +182,11 @@ def test_what_is_no_file_holds_it_up_as_little_as_what_is_too_large(reader: Read
     assert time.monotonic() - started < 5
 
 
-def costly(tmp_path: Path) -> FileTarget:
-    """Return a keystore that takes seconds of the work that is done at all."""
-    made = keystore(LEAF, rounds=4_800_000)
-    return target(written(tmp_path / "costly.p12", made), FileRole.KEYSTORE, written(tmp_path / "pw", PASSWORD))
+def costly(tmp_path: Path) -> tuple[FileTarget, ...]:
+    """Return keystores that take seconds together, and each of them as much work as is done at all."""
+    made = keystore(LEAF, rounds=int(0.45 * MOST_WORK))
+    asked = target(written(tmp_path / "costly.p12", made), FileRole.KEYSTORE, written(tmp_path / "pw", PASSWORD))
+    return tuple(replace(asked, name=f"java/{number}") for number in range(3))
 
 
 def test_a_keystore_that_asks_for_too_much_work_costs_its_time_once_and_others_none(
@@ -174,7 +197,7 @@ def test_a_keystore_that_asks_for_too_much_work_costs_its_time_once_and_others_n
     try:
         facts(reader, *pair)
         began = reader.pid
-        found = reader.read("java", [asked])
+        found = reader.read("java", asked)
         assert isinstance(found, Facts)
         failure = found.files[0].failure
         assert failure is not None
@@ -183,7 +206,7 @@ def test_a_keystore_that_asks_for_too_much_work_costs_its_time_once_and_others_n
         # It is not tried again at once, however often somebody asks; others are read meanwhile.
         started = time.monotonic()
         for _ in range(100):
-            assert reader.read("java", [asked]) is found
+            assert reader.read("java", asked) is found
         assert time.monotonic() - started < 0.5
         assert len(facts(reader, *pair)[1].keys) == 1
         assert reader.pid == began
@@ -195,7 +218,9 @@ def test_what_takes_long_for_another_reason_is_not_said_to_be_too_large(tmp_path
     """A host that is busy, or a file system that hangs."""
     reader = Reader(seconds=0.2)
     try:
-        assert reader.read("java", [costly(tmp_path)]) == "reading it took longer than 0.2 s"
+        found = reader.read("java", costly(tmp_path))
+        assert isinstance(found, NotNow)
+        assert (found.why, found.after) == ("reading it took longer than 0.2 s", 60)
     finally:
         reader.end()
 
@@ -206,7 +231,7 @@ def test_two_to_the_31_rounds_are_not_begun(reader: Reader, tmp_path: Path) -> N
     (found,) = facts(reader, target(written(tmp_path / "it.p12", hostile), FileRole.KEYSTORE))
     assert found.failure is not None
     assert found.failure.reason is UnreadableReason.TOO_LARGE
-    assert "2147483647 rounds" in found.failure.detail
+    assert f"{4 * 2147483647} rounds" in found.failure.detail
 
 
 def test_one_that_was_killed_is_begun_anew(reader: Reader, pair: tuple[FileTarget, ...]) -> None:
@@ -222,29 +247,98 @@ def test_one_that_was_killed_is_begun_anew(reader: Reader, pair: tuple[FileTarge
     assert reader.pid != killed
 
 
-def test_who_asks_again_and_again_has_it_read_half_of_the_time_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_component_pays_for_its_own_work_and_for_that_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     now, read = [0.0], Facts((), moved=False)
 
-    def take_a_second(_self: Reader, _targets: object) -> Facts:
-        now[0] += 1
-        return read
+    def take_work(_self: object, targets: Sequence[FileTarget]) -> tuple[Facts, float]:
+        # That a host is busy is no work of a component's.
+        now[0] += 5
+        return read, 2.0 if targets else 0.02
 
-    monkeypatch.setattr(Reader, "_ask", take_a_second)
+    monkeypatch.setattr("monitor.actor.reader.Helper.ask", take_work)
     reader = Reader(clock=lambda: now[0])
-    answers: list[Facts | str] = []
-    while now[0] < 1000:
-        answers.append(reader.read("web", ()))
-        if answers[-1] is not read:
-            assert answers[-1] == "the reader has read too much lately: ask again later"
-            now[0] += 1
-    assert all(each is read for each in answers[:60]), "a start may ask for much at once"
-    assert 480 < sum(each is read for each in answers) < 600
+    asked = [FileTarget("java/keystore", "/k.p12", FileRole.KEYSTORE)]
+    answers: list[Facts | NotNow] = []
+    while now[0] < 10_000:
+        answers.append(reader.read("java", asked))
+        assert reader.read("web", ()) is read
+        if isinstance(answers[-1], NotNow):
+            assert answers[-1].why.startswith("reading these files has taken too much work lately")
+            now[0] += answers[-1].after
+            assert reader.read("java", asked) is read, "it may be read when it said so"
+    assert all(each is read for each in answers[:5]), "a start may ask for much at once"
+    assert any(isinstance(each, NotNow) for each in answers)
+
+
+def test_a_component_that_takes_long_keeps_no_other_waiting(pair: tuple[FileTarget, ...], tmp_path: Path) -> None:
+    reader = Reader(work=30)
+    asked = costly(tmp_path)
+    try:
+        facts(reader, *pair)
+        with ThreadPoolExecutor(1) as thread:
+            long = thread.submit(reader.read, "java", asked)
+            wait_for(lambda: reader.busy == 1, 10, "the work")
+            for _ in range(3):
+                assert len(facts(reader, *pair)[1].keys) == 1
+            assert not long.done()
+            assert isinstance(long.result(60), Facts)
+    finally:
+        reader.end()
+
+
+def test_a_keystore_that_is_replaced_all_the_time_costs_no_more_than_a_reading(tmp_path: Path) -> None:
+    """A MAC by SHA-512 that no password fits, renamed over the keystore again and again."""
+    made = sealed(1_000_000)
+    password = written(tmp_path / "pw", PASSWORD)
+    asked = target(written(tmp_path / "k.p12", made), FileRole.KEYSTORE, password)
+    over = threading.Event()
+
+    def replace_it() -> None:
+        while not over.wait(0.05):
+            os.rename(written(tmp_path / "new", made), tmp_path / "k.p12")
+
+    writer = threading.Thread(target=replace_it)
+    writer.start()
+    helper = Helper(30.0, 10)
+    try:
+        found, work = helper.ask([asked])
+    finally:
+        over.set()
+        writer.join()
+        helper.end()
+    assert isinstance(found, Facts)
+    assert found.files[0].failure is not None
+    assert found.files[0].failure.reason is UnreadableReason.WRONG_PASSWORD
+    assert work < 2.5
+
+
+def test_more_keys_than_any_file_has_are_not_decoded(tmp_path: Path) -> None:
+    pem = written(tmp_path / "keys.pem", LEAF.key_pem() * 30_000)
+    helper = Helper(30.0, 10)
+    try:
+        found, work = helper.ask([target(pem)])
+    finally:
+        helper.end()
+    assert isinstance(found, Facts)
+    failure = found.files[0].failure
+    assert failure == Unreadable(UnreadableReason.TOO_LARGE, "it holds 30000 private keys, at most 100 are looked at")
+    assert found.files[0].keys == ()
+    assert work < 1.5
+
+
+def test_more_certificates_than_are_told_of_are_not_decoded(tmp_path: Path) -> None:
+    pem = written(tmp_path / "many.pem", LEAF.pem() * (MOST_CERTIFICATES + 1))
+    asked = target(pem, FileRole.CERTIFICATE)
+    found = look_at_file(asked, NOW, most_certificates=MOST_CERTIFICATES)
+    assert found.failure is not None
+    assert (found.failure.reason, found.certificates) == (UnreadableReason.TOO_LARGE, ())
+    assert len(look_at_file(asked, NOW).certificates) == MOST_CERTIFICATES + 1
 
 
 def test_it_ends_with_whoever_began_it(tmp_path: Path) -> None:
     script = (
         "import sys, time; from config.model import FileTarget; from config.vocabulary import FileRole\n"
-        "from monitor.actor.reader import Reader\n"
+        "from monitor.actor.reader import NotNow, Reader, Helper\n"
         "reader = Reader(); reader.read('web', [FileTarget('web/key', '/none', FileRole.KEY)])\n"
         "print(reader.pid, flush=True); time.sleep(60)"
     )

@@ -14,8 +14,11 @@ from typing import Final
 
 import pytest
 
-from config.vocabulary import UnreadableReason
-from probes.opening import MOST_LINKS, MOST_NAMES, RefusedError, open_for_others, open_plainly
+from config.model import FileTarget
+from config.vocabulary import FileRole, UnreadableReason
+from probes.file import identify, look_at_file
+from probes.observation import Unreadable
+from probes.opening import MOST_LINKS, MOST_NAMES, RefusedError, examine_for_others, open_for_others, open_plainly
 
 USER: Final = 64_001
 OTHER: Final = 64_002
@@ -82,6 +85,47 @@ def test_even_an_honest_link_after_it_or_a_file_of_root_does_not_excuse_a_link_o
     assert reason(tmp_path / "first") is UnreadableReason.UNSAFE_LINK
 
 
+@as_root
+def test_whatever_a_link_of_somebody_else_leads_to_the_answer_is_the_same(tmp_path: Path, secret: Path) -> None:
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o700)
+    (closed / "directory").mkdir()
+    (closed / "of root").write_bytes(b"")
+    (closed / "broken").symlink_to("nothing")
+    (closed / "round").symlink_to("round")
+    link(closed / "of another", secret, OTHER)
+    os.mkfifo(closed / "fifo")
+    places = [*os.listdir(closed), "none", "none/none", "of root/none", "directory/none", "x" * 300, "../closed"]
+    answers: set[object] = set()
+    for place in places:
+        own = link(tmp_path / "site.key", closed / place, USER)
+        for ask in (open_for_others, examine_for_others):
+            with pytest.raises(RefusedError) as refused:
+                ask(str(own))
+            answers.add(refused.value.why)
+        target = FileTarget("web/key", str(own), FileRole.KEY, "web")
+        answers.add(look_at_file(target, 0.0, open_for_others).failure)
+        answers.add(identify(str(own), examine_for_others))
+        own.unlink()
+    (answer,) = answers
+    assert isinstance(answer, Unreadable)
+    assert answer.reason is UnreadableReason.UNSAFE_LINK
+    assert "user 64001" in answer.detail
+
+
+@as_root
+def test_a_link_of_root_that_leads_nowhere_is_said_to_be_broken(tmp_path: Path) -> None:
+    (tmp_path / "broken").symlink_to("nothing")
+    target = FileTarget("web/key", str(tmp_path / "broken"), FileRole.KEY, "web")
+    failure = look_at_file(target, 0.0, open_for_others).failure
+    assert failure == look_at_file(target, 0.0).failure
+    assert failure is not None
+    assert failure.reason is UnreadableReason.BROKEN_SYMLINK
+    # Where a directory is missing behind a link of root it is no link that is broken.
+    (tmp_path / "to").symlink_to(".")
+    assert reason(tmp_path / "to" / "none") is UnreadableReason.NOT_FOUND
+
+
 def test_what_certbot_and_kubernetes_lay_is_followed(tmp_path: Path) -> None:
     archive = tmp_path / "archive" / "example.com"
     archive.mkdir(parents=True)
@@ -138,8 +182,7 @@ def test_ways_without_end_have_one(tmp_path: Path, secret: Path) -> None:
         open_for_others(str(tmp_path) + "/.." * MOST_NAMES + str(secret))
     with pytest.raises(NotADirectoryError):
         open_for_others(f"{secret}/below")
-    with pytest.raises(FileNotFoundError):
-        open_for_others(str(tmp_path / "none"))
+    assert reason(tmp_path / "none") is UnreadableReason.NOT_FOUND
     with pytest.raises(ValueError, match="absolute"):
         open_for_others("relative")
 
@@ -149,7 +192,7 @@ def test_no_descriptor_is_left_open(tmp_path: Path, secret: Path) -> None:
     before = os.listdir("/proc/self/fd")
     for _ in range(3):
         read(tmp_path / "link")
-        with pytest.raises(OSError, match="No such file"):
+        with pytest.raises(RefusedError, match="no such file"):
             open_for_others(f"{tmp_path}/../none/none")
     assert os.listdir("/proc/self/fd") == before
 

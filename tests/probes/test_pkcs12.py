@@ -20,8 +20,8 @@ from probes.assess import FileContext, assess_file
 from probes.certificate import certificate
 from probes.file import look_at_file
 from probes.observation import FileIdentity, FileObservation, Unreadable
-from probes.pkcs12 import MOST_ROUNDS, is_keystore, seal_of, unlock
-from tests.lab.keystore import PASSWORD, indefinite, keystore
+from probes.pkcs12 import MOST_WORK, is_keystore, seal_of, unlock
+from tests.lab.keystore import PASSWORD, indefinite, keystore, sealed
 
 ROOT = Authority.root()
 UPPER = ROOT.intermediate("Upper")
@@ -150,15 +150,15 @@ def test_what_is_no_whole_keystore_is_unreadable(tmp_path: Path, data: bytes, de
 
 def test_a_keystore_made_to_keep_us_busy_is_not_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for data in (keystore(LEAF), keystore(LEAF, old=True), indefinite(keystore(LEAF))):
-        rounds = seal_of(data).rounds
+        rounds = seal_of(data).work
         assert rounds == 1000 + 1000 + 2048, "for the certificates, for the key, for the MAC"
-        monkeypatch.setattr(pkcs12, "MOST_ROUNDS", rounds)
+        monkeypatch.setattr(pkcs12, "MOST_WORK", rounds)
         assert look(tmp_path, data).failure is None
-        monkeypatch.setattr(pkcs12, "MOST_ROUNDS", rounds - 1)
+        monkeypatch.setattr(pkcs12, "MOST_WORK", rounds - 1)
         failure = look(tmp_path, data).failure
         assert failure is not None
         assert failure.reason is UnreadableReason.TOO_LARGE
-        assert f"takes {rounds} rounds of work" in failure.detail
+        assert f"takes the work of {rounds} rounds" in failure.detail
 
 
 @pytest.mark.parametrize("number", [b"\x02\x04\x7f\xff\xff\xff", b"\x02\x82\x13\x88" + b"\x7f" * 5000])
@@ -173,7 +173,48 @@ def test_a_tag_by_which_rounds_could_be_hidden_is_damage() -> None:
 
 
 def test_what_tools_write_is_far_from_too_much_work() -> None:
-    assert seal_of(keystore(LEAF, rounds=600_000)).rounds < MOST_ROUNDS / 5
+    assert seal_of(keystore(LEAF, rounds=600_000)).work < MOST_WORK / 4
+
+
+@pytest.mark.parametrize(
+    ("digest", "cost"),
+    [
+        pytest.param("2b0e03021a", 1, id="SHA-1"),
+        pytest.param("608648016503040201", 1, id="SHA-256"),
+        pytest.param("608648016503040203", 4, id="SHA-512"),
+        pytest.param("60864801650304020a", 4, id="SHA3-512"),
+        pytest.param("2a0304", 4, id="unknown"),
+    ],
+)
+def test_a_dear_hash_counts_as_what_it_costs(digest: str, cost: int) -> None:
+    assert seal_of(sealed(1000, digest)).work == cost * 1000
+
+
+def test_the_parameters_of_scrypt_count_together() -> None:
+    salt = b"\x06\x09" + bytes.fromhex("2b06010401da47040b") + b"\x04\x01s"
+    assert seal_of(salt + b"\x02\x02\x40\x00\x02\x01\x08\x02\x01\x02").work == 4 * 16384 * 8 * 2
+
+
+def test_the_passwords_that_are_tried_count_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[bytes | None] = []
+
+    def load(_data: bytes, password: bytes | None) -> None:
+        tried.append(password)
+        raise ValueError
+
+    monkeypatch.setattr("cryptography.hazmat.primitives.serialization.pkcs12.load_pkcs12", load)
+    for rounds, password, expected in (
+        (MOST_WORK // 4, b"wrong", [b"wrong"]),
+        (MOST_WORK // 8, b"wrong", [b"wrong", None]),
+        (MOST_WORK // 12, b"wrong", [b"wrong", None, b""]),
+        (MOST_WORK // 4 + 1, b"wrong", []),
+    ):
+        tried.clear()
+        (fault,) = unlock(sealed(rounds), password).faults
+        assert tried == expected
+        assert fault.reason is (UnreadableReason.WRONG_PASSWORD if expected else UnreadableReason.TOO_LARGE)
+    # Where none is known, it may be open, which was not tried.
+    assert [each.reason for each in unlock(sealed(MOST_WORK // 4), None).faults] == [UnreadableReason.TOO_LARGE]
 
 
 def test_only_keystores_are_taken_for_one() -> None:
