@@ -150,7 +150,7 @@ class Desk:
 
     def _take_in(self, now: float) -> None:
         """Take note of what is believed now, of targets in the order in which something began to be wrong with them."""
-        known, news = self._known(), []
+        known, news, transactions = self._known(), [], self._transactions()
         for target in self._news:
             believed = known.get(target)
             if believed is None:
@@ -167,7 +167,9 @@ class Desk:
             found: dict[str, tuple[Member, ...]] = {}
             for base, member in self._members_of(believed, now):
                 found[base] = (*found.get(base, ()), member)
-            self._touched |= self._causes.observe(target, found, place(believed), now)
+            transaction = transactions.get(believed.component or "")
+            excused = None if transaction is None else transaction.span
+            self._touched |= self._causes.observe(target, found, place(believed), now, excused)
         self._touched |= self._causes.settle(now)
         for move in self._causes.take_moves():
             self._move(move, now)
