@@ -99,12 +99,14 @@ def findings_of(charge: Charge) -> Iterator[Finding]:
     if charge.decision is None or not charge.plan:
         return
     plan, kind = charge.plan[:16], kind_of_decision(charge.decision)
+    # So that telling knows what is wrong until then.
+    subject = str(kind) if kind is Kind.ACTIVATE else ""
     if charge.decision.standing is Standing.AWAIT_APPROVAL:
         what = f"`certvigil approve {plan}` or `certvigil reject {plan}`"
-        yield finding(Code.APPROVAL_PENDING, f"the {kind} by plan {plan} waits for approval: {what}")
+        yield finding(Code.APPROVAL_PENDING, f"the {kind} by plan {plan} waits for approval: {what}", subject)
     elif charge.decision.standing is Standing.PLAN:
         what = f"`certvigil {kind} {name} --plan {charge.plan}` carries it out"
-        yield finding(Code.APPROVAL_PENDING, f"the plan {plan} is ready: {what}")
+        yield finding(Code.APPROVAL_PENDING, f"the plan {plan} is ready: {what}", subject)
 
 
 def _how_to_settle(charge: Charge, last: Ended) -> str:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final
 
+from actions.plan import Kind
 from config.model import Component, Config, Settings
 from config.text import printable
 from config.vocabulary import Code, FileRole, TargetKind
@@ -50,8 +51,11 @@ Remedy = Callable[[Sequence[Member], Site], Iterator[str]]
 
 def advice(members: Sequence[Member], site: Site) -> list[str]:
     """Return what to do about what is wrong, the worst of which comes first: a few sentences, with commands in them."""
-    remedy = _remedy(members[0])
-    return list(dict.fromkeys(remedy([each for each in members if _remedy(each) is remedy], site)))
+    remedies = [_remedy(members[0]), *(_show_plan for each in members if _remedy(each) is _show_plan)]
+    found: dict[str, None] = {}
+    for remedy in dict.fromkeys(remedies):
+        found.update(dict.fromkeys(remedy([each for each in members if _remedy(each) is remedy], site)))
+    return list(found)
 
 
 def _remedy(member: Member) -> Remedy:
@@ -283,7 +287,9 @@ def _own_inbox(members: Sequence[Member], _: Site) -> Iterator[str]:
 
 def _show_plan(members: Sequence[Member], _: Site) -> Iterator[str]:
     for each in members[:_MOST]:
-        yield f"to see what it would do first: certvigil plan {_word(each.component or each.target)}"
+        name = _word(each.component or each.target)
+        command = f"activate {name} --dry-run" if each.finding.subject == Kind.ACTIVATE else f"plan {name}"
+        yield f"to see what it would do first: certvigil {command}"
 
 
 def _see_actions(members: Sequence[Member], _: Site) -> Iterator[str]:
