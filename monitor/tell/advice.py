@@ -1,7 +1,7 @@
 """What to do about a problem, and whom it hurts: for each code of a finding, in the words of what is concerned.
 
 A command is named only where it can be carried out: `replace` and `activate` need a component with a `service`. Else a
-person is told what to do by hand, and where.
+person is told what to do by hand, and where; where there is nothing better, in the words of `monitor.cure`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from typing import Final
 from actions.plan import Kind
 from config.model import Component, Config, Settings
 from config.text import printable
-from config.vocabulary import Code, FileRole, TargetKind
+from config.vocabulary import Code, FileRole, TargetKind, UnreadableReason
+from monitor.cure import cure
 from monitor.tell.problem import Member
 
 _MOST: Final = 3
@@ -235,15 +236,21 @@ def _activate(members: Sequence[Member], site: Site) -> Iterator[str]:
 def _look_there(members: Sequence[Member], site: Site) -> Iterator[str]:
     def see(member: Member, _: Site) -> str:
         where = _word(_where(member))
-        return f"see whether the server runs and listens at {where}; to look again at once: certvigil check {where}"
+        return f"at {where}: {_cure(member)}; to look again at once: certvigil check {where}"
 
     yield from _by_hand(members, site, see)
 
 
 def _look_at_file(members: Sequence[Member], site: Site) -> Iterator[str]:
-    yield from _by_hand(
-        members, site, lambda member, _: f"see whether it is there and may be read: ls -l {_word(_where(member))}"
-    )
+    def see(member: Member, _: Site) -> str:
+        where = _word(_where(member))
+        listed = f"; to see who may read it: ls -lL {where}" if _reason(member) in _BY_RIGHTS else ""
+        return f"for {where}: {_cure(member)}{listed}"
+
+    yield from _by_hand(members, site, see)
+
+
+_BY_RIGHTS: Final = frozenset({UnreadableReason.NOT_FOUND, UnreadableReason.PERMISSION_DENIED})
 
 
 def _close_key(members: Sequence[Member], site: Site) -> Iterator[str]:
@@ -327,7 +334,7 @@ def _wake_actor(_members: Sequence[Member], _: Site) -> Iterator[str]:
 
 
 def _ask_history(members: Sequence[Member], _: Site) -> Iterator[str]:
-    yield f"to see since when and what came before: certvigil history {_word(members[0].target)}"
+    yield f"{_cure(members[0])}; to see since when and what came before: certvigil history {_word(members[0].target)}"
 
 
 def _ask_itself(_members: Sequence[Member], _: Site) -> Iterator[str]:
@@ -418,6 +425,15 @@ def _by_hand(members: Sequence[Member], site: Site, say: Callable[[Member, Site]
     yield from sentences[:_MOST]
     if len(sentences) > _MOST:
         yield f"the same in {len(sentences) - _MOST} more places"
+
+
+def _reason(member: Member) -> str:
+    """Return with what the detail of a finding begins."""
+    return member.finding.detail.partition(":")[0]
+
+
+def _cure(member: Member) -> str:
+    return printable(cure(member.finding.code, member.finding.detail), 300)
 
 
 def _where(member: Member) -> str:
