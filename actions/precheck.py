@@ -226,6 +226,19 @@ def _issuing_keys(candidate: Candidate, demands: Demands) -> Iterator[str]:
             yield each.public_key_sha256()
 
 
+_CURE: Final = "; to cure it, "
+_BESIDE: Final = (
+    "put the missing certificate beside the candidate (into the inbox, or among the files given) if it is an "
+    "intermediate, or add it to the client's store if it is a root"
+)
+
+
+def of_candidate(why: str) -> str:
+    """Return why a client rejects a candidate with a cure that is the candidate's: no server presents it yet."""
+    what, named, cure = why.rpartition(_CURE)
+    return f"{what}{_CURE}{_BESIDE}" if named and "to what the server presents" in cure else why
+
+
 def _clients(candidate: Candidate, demands: Demands, now: float) -> Iterator[Objection]:
     """Yield what no client can overlook: an issuer is missing that was there, or nobody accepts the chain at all.
 
@@ -242,7 +255,7 @@ def _clients(candidate: Candidate, demands: Demands, now: float) -> Iterator[Obj
                 gaps.setdefault(cause.subject, (cause.detail, cure_of(cause), []))[2].append(view.client.name)
     for detail, cure, clients in gaps.values():
         others = f"; {', '.join(clients[1:])} would miss it, too" if clients[1:] else ""
-        yield Objection(Ground.INCOMPLETE_CHAIN, f"{detail}{others}; to cure it, {cure}")
+        yield Objection(Ground.INCOMPLETE_CHAIN, of_candidate(f"{detail}{others}; to cure it, {cure}"))
     if views and not gaps and not any(verdict.accepted for verdict in verdicts.values()):
         why = next((cause.detail for verdict in verdicts.values() for cause in verdict.causes), "")
         yield Objection(Ground.NO_CLIENT_ACCEPTS, f"none of its clients accepts it: {why}")

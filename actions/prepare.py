@@ -20,7 +20,7 @@ from actions.contest import OnDisk
 from actions.ending import Ground
 from actions.keystore import loss
 from actions.plan import Change, FileState, Kind, Order, Plan, Serving, candidate_of
-from actions.precheck import Demands, Issuers, Objection, dropped_names, missing_issuer, precheck
+from actions.precheck import Demands, Issuers, Objection, dropped_names, missing_issuer, of_candidate, precheck
 from actions.rehearse import CannotBeServed, Effect, Stage, rehearse
 from config.address import is_ip_address
 from config.model import Artefacts, Component
@@ -466,7 +466,8 @@ def _losses(effects: Sequence[Effect], expected: Collection[str]) -> Iterator[Ob
     lost = {effect.after.client: effect for effect in effects if effect.lost}
     for name, effect in lost.items():
         if name not in expected:
-            yield Objection(Ground.CLIENT_LOST, f"{name} would no longer accept {effect.endpoint}: {effect.after.why}")
+            why = of_candidate(effect.after.why)
+            yield Objection(Ground.CLIENT_LOST, f"{name} would no longer accept {effect.endpoint}: {why}")
 
 
 def _unwritable(proposal: _Proposal, kind: Kind) -> Iterator[Objection]:

@@ -95,16 +95,20 @@ def findings_of(charge: Charge) -> Iterator[Finding]:
         yield finding(Code.ACTION_FAILED, f"{what}; {_how_to_settle(charge, charge.last)}")
     for number, (ground, detail) in enumerate(charge.offer.objections):
         code = Code.INBOX_UNSAFE if ground == Ground.INBOX_UNSAFE else Code.CANDIDATE_REFUSED
-        yield finding(code, f"{ground}: {detail}", str(number) if number else "")
+        # These say what the code, or the detail itself, says already.
+        what = detail if ground in {Ground.INBOX_UNSAFE, Ground.NO_CANDIDATE} else f"{ground}: {detail}"
+        yield finding(code, what, str(number) if number else "")
     if charge.decision is None or not charge.plan:
         return
     plan, kind = charge.plan[:16], kind_of_decision(charge.decision)
+    # So that telling knows what is wrong until then.
+    subject = str(kind) if kind is Kind.ACTIVATE else ""
     if charge.decision.standing is Standing.AWAIT_APPROVAL:
         what = f"`certvigil approve {plan}` or `certvigil reject {plan}`"
-        yield finding(Code.APPROVAL_PENDING, f"the {kind} by plan {plan} waits for approval: {what}")
+        yield finding(Code.APPROVAL_PENDING, f"the {kind} by plan {plan} waits for approval: {what}", subject)
     elif charge.decision.standing is Standing.PLAN:
         what = f"`certvigil {kind} {name} --plan {charge.plan}` carries it out"
-        yield finding(Code.APPROVAL_PENDING, f"the plan {plan} is ready: {what}")
+        yield finding(Code.APPROVAL_PENDING, f"the plan {plan} is ready: {what}", subject)
 
 
 def _how_to_settle(charge: Charge, last: Ended) -> str:

@@ -91,6 +91,8 @@ _BY_REASON: Final[Mapping[Code, Mapping[str, str]]] = MappingProxyType(
             UnreachableReason.NOT_TLS: "correct the port, or the protocol of the endpoint",
             UnreachableReason.PROTOCOL_VERSION: "allow TLS 1.2 or 1.3 in the server's configuration",
             UnreachableReason.HANDSHAKE_FAILED: "see the server's log: it ended the handshake itself",
+            UnreachableReason.CONNECTION_CLOSED: "see the server's log: it ended the handshake itself",
+            UnreachableReason.TOO_MUCH_DATA: "correct the port, or the protocol of the endpoint",
             UnreachableReason.UNFORESEEN: "report this fault of certvigil, with its log",
         },
     }

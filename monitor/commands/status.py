@@ -67,6 +67,7 @@ def status(socket: str, wish: Wish, *, healthy: bool) -> int:
         screen = Screen()
         _show(screen, told.own, shown, len(chosen))
         show_components(screen, told.own["no_actor"], acting)
+        _show_flapping(screen, told.telling)
         show_undelivered(screen, told.telling)
     return exit_code(Verdict(each["verdict"]) for each in chosen)
 
@@ -145,8 +146,9 @@ def _show(screen: Screen, own: Document, targets: Sequence[Document], chosen: in
     for why in own["not_ready"]:
         screen.say(f"not ready: {why}", "yellow")
     watch = own["watch"]
-    if watch["directories_polled"]:
-        screen.say(f"{watch['directories_polled']} directories are polled: {watch['polled_because']}", "yellow")
+    if polled := watch["directories_polled"]:
+        what = "one directory is" if polled == 1 else f"{polled} directories are"
+        screen.say(f"{what} polled: {watch['polled_because']}", "yellow")
     if own["configuration"]["stale"]:
         screen.say("the configuration on disk is not the one in force; certvigil reload reads it", "yellow")
 
@@ -235,6 +237,13 @@ def _waits(component: dict[str, Any]) -> str:
 def _last(component: dict[str, Any]) -> str:
     last = component["last"]
     return f"{_second(last['at'])} {last['action']} {last['outcome']}" if last else ""
+
+
+def _show_flapping(screen: Screen, told: dict[str, Any]) -> None:
+    """Print a line for each problem that comes and goes: a look may find its targets well at this moment."""
+    flapping = {each["problem"]: each for each in told["alerts"] if each["headline"].startswith("flapping: ")}
+    for problem, each in flapping.items():
+        screen.say(f"{each['headline']} since {_second(each['since'])} (problem {problem})", "yellow")
 
 
 def show_undelivered(screen: Screen, told: dict[str, Any]) -> None:

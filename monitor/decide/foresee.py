@@ -134,7 +134,7 @@ def _certificate(situation: Situation, validity: Validity) -> Certificate:
     return Certificate(
         validity.sha256.encode(),
         validity.sha256,
-        f"the certificate of {situation.subject}",
+        f"the certificate of {situation.subject}" if situation.is_component else "its certificate",
         "",
         "",
         int(validity.not_before),

@@ -69,7 +69,8 @@ def why_not(situation: Situation) -> str:
     """Return why the candidate in the inbox is not to be tried; empty where it is."""
     candidate = situation.candidate
     if candidate is None:
-        return "there is none in the inbox"
+        # What lies there and makes none is a finding, which says why.
+        return "there is none in the inbox that can be used"
     if candidate.quarantined:
         return f"the one in the inbox is in quarantine: {candidate.quarantined}"
     tried = [each for each in situation.attempts if (each.kind, each.what) == (Kind.REPLACE, candidate.identity)]

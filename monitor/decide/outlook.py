@@ -10,6 +10,9 @@ from config.policy import Notify
 from config.text import printable
 from monitor.decide.decision import Decision, Standing, kind_of
 
+ABOUT_TO: Final = "certvigil is about to"
+"""How a sentence begins that says what is done at once."""
+
 
 def outlook(decisions: Iterable[Decision]) -> str:
     """Return what follows from what stands about a subject, a sentence; empty where nothing happens by itself."""
@@ -22,7 +25,7 @@ def _follows(decision: Decision) -> str:
     what = f"{_DOES[kind_of(decision.action)].format(printable(decision.subject))}, by policy {decision.policy}"
     match decision.standing:
         case Standing.ACT:
-            return f"certvigil is about to {what}"
+            return f"{ABOUT_TO} {what}"
         case Standing.AWAIT_APPROVAL | Standing.AWAIT_WINDOW | Standing.AWAIT_CANDIDATE | Standing.AWAIT_RETRY:
             return f"certvigil will {what}; that waits for {decision.waits_for}"
         case Standing.HELD:

@@ -57,7 +57,6 @@ def alert_row(about: AlertKey, alert: Alert | None) -> Row:
                 "codes": sorted(alert.codes),
                 "targets": sorted(alert.targets),
                 "since": alert.since,
-                "began": alert.began,
                 "opened_at": alert.opened_at,
                 "told_at": alert.told_at,
                 "what": alert.what,
@@ -67,6 +66,7 @@ def alert_row(about: AlertKey, alert: Alert | None) -> Row:
                 "acknowledged": None if known is None else [known.who, known.at, known.until],
                 "gone": dict(alert.gone),
                 "flapping": dict(alert.flapping),
+                "begins": dict(alert.begins),
             }
         )
     return row
@@ -120,7 +120,6 @@ def _alerts(connection: sqlite3.Connection) -> Iterator[Alert]:
             frozenset(Code(each) for each in said["codes"] if each in _CODES),
             frozenset(said["targets"]),
             said["since"],
-            said["began"],
             said["opened_at"],
             said["told_at"],
             said["what"],
@@ -130,6 +129,7 @@ def _alerts(connection: sqlite3.Connection) -> Iterator[Alert]:
             Acknowledgement(*said["acknowledged"]) if said["acknowledged"] else None,
             said["gone"],
             {target: (count, since) for target, (count, since) in said["flapping"].items()},
+            said["begins"],
         )
 
 

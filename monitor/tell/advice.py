@@ -1,7 +1,7 @@
 """What to do about a problem, and whom it hurts: for each code of a finding, in the words of what is concerned.
 
 A command is named only where it can be carried out: `replace` and `activate` need a component with a `service`. Else a
-person is told what to do by hand, and where.
+person is told what to do by hand, and where; where there is nothing better, in the words of `monitor.cure`.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final
 
+from actions.plan import Kind
 from config.model import Component, Config, Settings
 from config.text import printable
-from config.vocabulary import Code, FileRole, TargetKind
+from config.vocabulary import Code, FileRole, TargetKind, UnreadableReason
 from monitor.cure import cure, without_cure
 from monitor.tell.problem import Member
 
@@ -51,8 +52,11 @@ Remedy = Callable[[Sequence[Member], Site], Iterator[str]]
 
 def advice(members: Sequence[Member], site: Site) -> list[str]:
     """Return what to do about what is wrong, the worst of which comes first: a few sentences, with commands in them."""
-    remedy = _remedy(members[0])
-    return list(dict.fromkeys(remedy([each for each in members if _remedy(each) is remedy], site)))
+    remedies = [_remedy(members[0]), *(_show_plan for each in members if _remedy(each) is _show_plan)]
+    found: dict[str, None] = {}
+    for remedy in dict.fromkeys(remedies):
+        found.update(dict.fromkeys(remedy([each for each in members if _remedy(each) is remedy], site)))
+    return list(found)
 
 
 def _remedy(member: Member) -> Remedy:
@@ -232,15 +236,21 @@ def _activate(members: Sequence[Member], site: Site) -> Iterator[str]:
 def _look_there(members: Sequence[Member], site: Site) -> Iterator[str]:
     def see(member: Member, _: Site) -> str:
         where = _word(_where(member))
-        return f"see whether the server runs and listens at {where}; to look again at once: certvigil check {where}"
+        return f"at {where}: {_cure(member)}; to look again at once: certvigil check {where}"
 
     yield from _by_hand(members, site, see)
 
 
 def _look_at_file(members: Sequence[Member], site: Site) -> Iterator[str]:
-    yield from _by_hand(
-        members, site, lambda member, _: f"see whether it is there and may be read: ls -l {_word(_where(member))}"
-    )
+    def see(member: Member, _: Site) -> str:
+        where = _word(_where(member))
+        listed = f"; to see who may read it: ls -lL {where}" if _reason(member) in _BY_RIGHTS else ""
+        return f"for {where}: {_cure(member)}{listed}"
+
+    yield from _by_hand(members, site, see)
+
+
+_BY_RIGHTS: Final = frozenset({UnreadableReason.NOT_FOUND, UnreadableReason.PERMISSION_DENIED})
 
 
 def _close_key(members: Sequence[Member], site: Site) -> Iterator[str]:
@@ -284,7 +294,9 @@ def _own_inbox(members: Sequence[Member], _: Site) -> Iterator[str]:
 
 def _show_plan(members: Sequence[Member], _: Site) -> Iterator[str]:
     for each in members[:_MOST]:
-        yield f"to see what it would do first: certvigil plan {_word(each.component or each.target)}"
+        name = _word(each.component or each.target)
+        command = f"activate {name} --dry-run" if each.finding.subject == Kind.ACTIVATE else f"plan {name}"
+        yield f"to see what it would do first: certvigil {command}"
 
 
 def _see_actions(members: Sequence[Member], _: Site) -> Iterator[str]:
@@ -326,7 +338,7 @@ def _wake_actor(_members: Sequence[Member], _: Site) -> Iterator[str]:
 
 
 def _ask_history(members: Sequence[Member], _: Site) -> Iterator[str]:
-    yield f"to see since when and what came before: certvigil history {_word(members[0].target)}"
+    yield f"{_cure(members[0])}; to see since when and what came before: certvigil history {_word(members[0].target)}"
 
 
 def _ask_itself(_members: Sequence[Member], _: Site) -> Iterator[str]:
@@ -417,6 +429,15 @@ def _by_hand(members: Sequence[Member], site: Site, say: Callable[[Member, Site]
     yield from sentences[:_MOST]
     if len(sentences) > _MOST:
         yield f"the same in {len(sentences) - _MOST} more places"
+
+
+def _reason(member: Member) -> str:
+    """Return with what the detail of a finding begins."""
+    return member.finding.detail.partition(":")[0]
+
+
+def _cure(member: Member) -> str:
+    return printable(cure(member.finding.code, member.finding.detail), 300)
 
 
 def _where(member: Member) -> str:

@@ -2,9 +2,11 @@
 
 What a finding is about alone gives its *base* (`monitor.tell.problem`). The key of a problem is that base, but where
 
-- the base begins with `outage`: of these there is one problem for each group of targets that went dark together, or at
-  one listener, or in one network. A target stays in its outage for as long as it is dark, however that spreads or ends;
+- the base begins with `outage`: of these there is one problem for each group of targets that went dark together in a
+  way in which an outage shows, or at one listener, or in one network. What is wrong with one server or one file alone
+  is a problem of its own. A target stays in its outage for as long as it is dark, however that spreads or ends;
 - a target begins to be wrong again and again: then it is *flapping*, which is a problem of its own until it is calm.
+  What a transaction does to its component does not count.
 """
 
 from __future__ import annotations
@@ -13,17 +15,22 @@ import ipaddress
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from enum import StrEnum
 from functools import lru_cache
+from types import MappingProxyType
 from typing import Final
 
-from config.vocabulary import GROUP_MEMBERS, Group, TargetKind, UnreachableReason
+from config.vocabulary import GROUP_MEMBERS, Code, Group, Severity, TargetKind, UnreachableReason, UnreadableReason
 from monitor.known import Known
 from monitor.tell.problem import OUTAGE, Member
+from probes.finding import Finding
 
 TOGETHER: Final = 60.0
 """Seconds between two targets that go dark for one cause, at most."""
 REFUSED_TOGETHER: Final = 15.0
 """The same of a target whose host answers that nothing listens there: one service is down, unless more go with it."""
+FLAP_TOGETHER: Final = 5.0
+"""Seconds between the beginnings of two targets that flap for one cause, at most."""
 SPREADS_FOR: Final = 300.0
 """Seconds between the first and the last of these: most endpoints are looked at as often as that."""
 RETURNS_WITHIN: Final = 60.0
@@ -38,25 +45,59 @@ _SPREAD_NETWORK: Final = 3
 _FLAPPING: Final = "flapping "
 
 
+class Spread(StrEnum):
+    """Beyond one server or one file, what a target may have gone dark with."""
+
+    NOTHING = "nothing"
+    """It is wrong in a way of its own."""
+    NETWORK = "network"
+    SERVICE = "service"
+    """Its host answers that nothing listens there."""
+    DISK = "disk"
+    READER = "reader"
+    """The actor, which reads for the daemon, is away."""
+
+
+_NETWORK_REASONS: Final = (
+    *(UnreachableReason.TIMED_OUT, UnreachableReason.NO_ROUTE, UnreachableReason.CONNECTION_RESET),
+    *(UnreachableReason.NAME_NOT_FOUND, UnreachableReason.IO_ERROR),
+)
+_SPREADS: Final[Mapping[tuple[Code, str], Spread]] = MappingProxyType(
+    {
+        **{(Code.UNREACHABLE, str(reason)): Spread.NETWORK for reason in _NETWORK_REASONS},
+        (Code.UNREACHABLE, str(UnreachableReason.CONNECTION_REFUSED)): Spread.SERVICE,
+        (Code.UNREADABLE, str(UnreadableReason.IO_ERROR)): Spread.DISK,
+        (Code.UNREADABLE, str(UnreadableReason.NO_READER)): Spread.READER,
+    }
+)
+"""By code, and by the reason with which the detail of such a finding begins; whatever else spreads to nothing."""
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a target is."""
+    """Where a target is, and how it is dark there."""
 
     listener: str = ""
-    """`host:port`; empty for what is no endpoint."""
+    """`host:port` of an endpoint, the component of a file; empty where there is neither."""
     network: str = ""
     """The /24 or /64 of its address; empty where that is not known, or is this host."""
-    refused: bool = False
-    """Its host answers, and refuses the connection."""
+    spread: Spread = Spread.NOTHING
 
 
 def place(known: Known) -> Place:
-    """Return where a target is, as far as that says what it goes dark with."""
+    """Return where a target is and how it is dark, as far as that says what it goes dark with."""
+    spread = next((_spread(each.finding) for each in known.findings.values() if each.finding.code in _DARK), None)
     if known.kind is not TargetKind.ENDPOINT:
-        return Place()
+        return Place(f"component {known.component}" if known.component else "", "", spread or Spread.NOTHING)
     addresses = [*(each.address for each in known.addresses), known.location.rpartition(":")[0]]
-    refused = known.failure is not None and known.failure[0] == UnreachableReason.CONNECTION_REFUSED
-    return Place(known.location, next(filter(None, map(_network, addresses)), ""), refused)
+    return Place(known.location, next(filter(None, map(_network, addresses)), ""), spread or Spread.NOTHING)
+
+
+_DARK: Final = frozenset(code for code, _ in _SPREADS)
+
+
+def _spread(found: Finding) -> Spread:
+    return _SPREADS.get((found.code, found.detail.partition(":")[0]), Spread.NOTHING)
 
 
 @lru_cache(4096)
@@ -79,6 +120,8 @@ class _Outage:
     first: float
     """Unix time at which its first target began to be dark, and its last."""
     last: float
+    spread: Spread | None = None
+    """How its first target was dark; None where that is not known yet."""
     places: dict[str, Place] = field(default_factory=dict)
     """Of the targets that are dark now."""
     listeners: Counter[str] = field(default_factory=Counter)
@@ -93,9 +136,16 @@ class _Outage:
             return 0
         if where.listener and where.listener in self.listeners:
             return 3
-        if where.network and self.networks.keys() == {where.network} and self._hosts() >= _SPREAD_NETWORK:
+        if where.spread is Spread.NOTHING or self.spread not in {where.spread, None}:
+            return 0
+        if (
+            where.spread is Spread.NETWORK
+            and where.network
+            and self.networks.keys() == {where.network}
+            and self._hosts() >= _SPREAD_NETWORK
+        ):
             return 2
-        together = REFUSED_TOGETHER if where.refused else TOGETHER
+        together = REFUSED_TOGETHER if where.spread is Spread.SERVICE else TOGETHER
         return int(abs(began - self.last) <= together and abs(began - self.first) <= SPREADS_FOR)
 
     def _hosts(self) -> int:
@@ -104,6 +154,7 @@ class _Outage:
     def add(self, target: str, began: float, where: Place) -> None:
         """Take a target in."""
         self.remove(target)
+        self.spread = self.spread or where.spread
         self.first, self.last = min(self.first, began), max(self.last, began)
         self.places[target] = where
         if where.listener:
@@ -136,9 +187,7 @@ class _Track:
     flaps: int = 0
     members: tuple[Member, ...] = ()
     """As they are, or were last."""
-    worst: tuple[Member, ...] = ()
-    """Of a flapping one: as they were when they were most severe, lately."""
-    worst_at: float = 0.0
+    listener: str = ""
 
     @property
     def calm_at(self) -> float:
@@ -150,16 +199,32 @@ class _Track:
         """Its members as they are to be told; none where it is right, and not flapping."""
         if self.flapping is None:
             return self.members if self.since is not None else ()
+        wrong_now = self.since is not None
         return tuple(
-            replace(each, since=self.flapping, reached=(), flaps=self.flaps, wrong_now=self.since is not None)
-            for each in self.worst
+            replace(
+                each,
+                finding=each.finding if wrong_now else _at_most_a_warning(each.finding),
+                since=self.flapping,
+                reached=(),
+                flaps=self.flaps,
+                wrong_now=wrong_now,
+            )
+            for each in self.members
         )
 
-    def see(self, members: tuple[Member, ...], now: float) -> None:
+    def see(self, members: tuple[Member, ...], where: Place, now: float) -> None:
         """Note that it is wrong in this way."""
-        if not self.worst or _rank(members) >= _rank(self.worst) or now - self.worst_at > FLAPS_WITHIN:
-            self.worst, self.worst_at = members, now
-        self.members, self.seen = members, now
+        self.members, self.listener, self.seen = members, where.listener, now
+
+    def flaps_with(self, other: _Track) -> bool:
+        """Whether it began to be wrong when `other` did, again and again, or is where that is."""
+        if other.flapping is None:
+            return False
+        if self.listener and self.listener == other.listener:
+            return True
+        times = other.begins or (other.flapping,)
+        near = [at for at in self.begins if any(abs(at - each) <= FLAP_TOGETHER for each in times)]
+        return len(near) >= min(len(times), FLAPS - 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +257,7 @@ class Causes:
         Of those `flapping`, how often they had failed since which Unix time.
         """
         base = base_of(key)
-        if base.startswith(OUTAGE) and key not in self._outages:
+        if key.startswith(OUTAGE) and key not in self._outages:
             self._outages[key] = _Outage(base, since, since)
         for target in targets:
             # Seen for ever: whatever is found first is what was there already.
@@ -222,14 +287,24 @@ class Causes:
         """Whether a target is flapping in that problem, whatever it is now."""
         return any(each.key == key and each.flapping is not None for each in self._tracks.get(target, {}).values())
 
-    def observe(self, target: str, found: Mapping[str, tuple[Member, ...]], where: Place, now: float) -> set[str]:
-        """Take note at Unix time `now` of all that is wrong with a target, by base; return the keys this concerns."""
+    def observe(
+        self,
+        target: str,
+        found: Mapping[str, tuple[Member, ...]],
+        where: Place,
+        now: float,
+        excused: tuple[float, float] | None = None,
+    ) -> set[str]:
+        """Take note at Unix time `now` of all that is wrong with a target, by base; return the keys this concerns.
+
+        What began between the Unix times `excused` does not make it flapping: a transaction did it.
+        """
         touched: set[str] = set()
         for base in tuple(self._tracks.get(target, {})):
             if base not in found:
                 touched |= self._right(target, base, now)
         for base, those in found.items():
-            touched |= self._wrong(target, base, those, where, now)
+            touched |= self._wrong(target, base, those, where, now, excused)
         return touched
 
     def forget(self, target: str) -> set[str]:
@@ -271,8 +346,17 @@ class Causes:
         moves, self._moves = self._moves, []
         return moves
 
-    def _wrong(self, target: str, base: str, those: tuple[Member, ...], where: Place, now: float) -> set[str]:
+    def _wrong(  # noqa: PLR0917 (what `observe` has)
+        self,
+        target: str,
+        base: str,
+        those: tuple[Member, ...],
+        where: Place,
+        now: float,
+        excused: tuple[float, float] | None,
+    ) -> set[str]:
         began = min(each.since for each in those)
+        counts = excused is None or not excused[0] <= began <= excused[1]
         track = self._tracks.setdefault(target, {}).get(base)
         if track is None:
             track = self._tracks[target][base] = _Track("", None, 0.0)
@@ -283,19 +367,24 @@ class Causes:
             before = track.shown
             if not track.begins:
                 track.since = began
-                track.begins.append(began)
-            track.see(those, now)
+                track.begins.extend([began] if counts else [])
+            track.see(those, where, now)
             self._list(target, track, began, where)
             return {track.key} if track.shown != before else set()
         before_key = track.key
-        track.begins.append(began)
+        track.begins.extend([began] if counts else [])
         track.since = began
+        track.see(those, where, now)
         if track.flapping is not None:
-            track.flaps += 1
-        elif len(track.begins) == FLAPS and began - track.begins[0] <= FLAPS_WITHIN and not _is_asked_for(those):
+            track.flaps += counts
+        elif (
+            counts
+            and len(track.begins) == FLAPS
+            and began - track.begins[0] <= FLAPS_WITHIN
+            and not _is_asked_for(those)
+        ):
             track.flapping, track.flaps = track.begins[0], FLAPS
-            track.key = flapping(before_key)
-            track.worst = ()
+            track.key = self._flapping_key(target, base, track)
         elif not before_key or began - track.ended > RETURNS_WITHIN:
             track.key = self._key(target, base, began, where)
         if track.key != before_key:
@@ -304,7 +393,6 @@ class Causes:
         self._unsettled.pop((target, base), None)
         if track.flapping is not None:
             self._unsettled[target, base] = None
-        track.see(those, now)
         self._list(target, track, began, where)
         return {track.key, before_key} - {""}
 
@@ -326,6 +414,15 @@ class Causes:
         if those:
             return max(those, key=lambda each: (each[0], each[1].last))[2]
         return f"{base} {began!r} {target}"
+
+    def _flapping_key(self, target: str, base: str, track: _Track) -> str:
+        """Return the key of the problem that a target belongs to which is flapping from now on."""
+        if not base.startswith(OUTAGE):
+            return flapping(base)
+        for key, those in self._problems.items():
+            if key.startswith(_FLAPPING) and base_of(key) == base and any(map(track.flaps_with, those.values())):
+                return key
+        return flapping(f"{base} {track.begins[0]!r} {target}")
 
     def _list(self, target: str, track: _Track, began: float, where: Place) -> None:
         self._problems.setdefault(track.key, {})[target] = track
@@ -353,8 +450,8 @@ def _is_asked_for(members: Sequence[Member]) -> bool:
     return all(each.finding.code in GROUP_MEMBERS[Group.ACTION] for each in members)
 
 
-def _rank(members: Sequence[Member]) -> int:
-    return max(each.finding.severity.rank for each in members)
+def _at_most_a_warning(found: Finding) -> Finding:
+    return replace(found, severity=Severity.WARNING) if found.severity.rank > Severity.WARNING.rank else found
 
 
 def flapping(key: str) -> str:

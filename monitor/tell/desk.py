@@ -15,6 +15,7 @@ from typing import Final
 
 from config.channel import NO_LABELS, Channel, Match, Silence, Telling
 from config.vocabulary import Code, Severity
+from monitor.decide.outlook import ABOUT_TO
 from monitor.known import Known
 from monitor.tell.advice import Site
 from monitor.tell.cause import Causes, Move, base_of, flapping, place
@@ -28,6 +29,8 @@ log = logging.getLogger("certvigil.tell")
 
 APART: Final = 5
 """So many problems that come up at once are a message each; of more, there is one message about all."""
+_MENDED_WITHIN: Final = 60.0
+"""Seconds that something waits to be told which certvigil is about to mend."""
 _UNSEEN: Final = 5.0
 """Seconds until it is asked again whether a target was looked at."""
 _MUTED: Final = 1.0
@@ -150,7 +153,7 @@ class Desk:
 
     def _take_in(self, now: float) -> None:
         """Take note of what is believed now, of targets in the order in which something began to be wrong with them."""
-        known, news = self._known(), []
+        known, news, transactions = self._known(), [], self._transactions()
         for target in self._news:
             believed = known.get(target)
             if believed is None:
@@ -167,7 +170,9 @@ class Desk:
             found: dict[str, tuple[Member, ...]] = {}
             for base, member in self._members_of(believed, now):
                 found[base] = (*found.get(base, ()), member)
-            self._touched |= self._causes.observe(target, found, place(believed), now)
+            transaction = transactions.get(believed.component or "")
+            excused = None if transaction is None else transaction.span
+            self._touched |= self._causes.observe(target, found, place(believed), now, excused)
         self._touched |= self._causes.settle(now)
         for move in self._causes.take_moves():
             self._move(move, now)
@@ -210,10 +215,17 @@ class Desk:
             acknowledged=None,
             gone={},
             flapping={},
+            begins={},
         )
         target = move.target
         # Gone for ever: that it is wrong is news, and that it is right need be told.
-        there = replace(there, targets=there.targets | {target}, gone={**there.gone, target: 0.0})
+        begins = {target: at for target, at in alert.begins.items() if target == move.target}
+        there = replace(
+            there,
+            targets=there.targets | {target},
+            gone={**there.gone, target: 0.0},
+            begins={**there.begins, **begins},
+        )
         self._set_alert(move.key, alert.channel, there)
         left = alert.targets - {target}
         rest = replace(
@@ -221,6 +233,7 @@ class Desk:
             targets=left,
             gone={each: at for each, at in alert.gone.items() if each in left},
             flapping={each: count for each, count in alert.flapping.items() if each in left},
+            begins={each: at for each, at in alert.begins.items() if each in left},
         )
         self._set_alert(alert.key, alert.channel, rest if left else None)
 
@@ -307,6 +320,10 @@ class Desk:
                     at = member.since_at_least(route.severity) + route.lasting if route.lasting else 0.0
                     for channel in route.channels:
                         chosen[channel] = min(at, chosen.get(channel, at))
+        if found.code is Code.NOT_SERVED and chosen and ABOUT_TO in self._says(member):
+            # Nobody need hear of what is mended at once.
+            soon = member.since + _MENDED_WITHIN
+            chosen = {channel: max(at, soon) for channel, at in chosen.items()}
         if found.code is Code.DELIVERY_FAILED:
             # That nothing reaches a channel is told elsewhere.
             chosen.pop(found.subject, None)

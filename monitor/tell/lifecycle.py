@@ -42,7 +42,9 @@ class Step(StrEnum):
 
     RAISED = "raised"
     WORSENED = "worsened"
-    """It is more severe, or more is wrong, or more targets are concerned, or others, or they fail in another way."""
+    """It is more severe, or more is wrong, or more targets are concerned, or they fail in another way."""
+    CHANGED = "changed"
+    """Something else is wrong with it, or others are concerned, and it is less severe, or fewer are concerned."""
     EASED = "eased"
     """Half of the targets that the last message named are right again, or more."""
     REMINDED = "reminded"
@@ -77,9 +79,8 @@ class Alert:
     """What the channel believes to be concerned."""
     since: float
     """Unix time since when something of it was wrong."""
-    began: float
-    """Unix time since when something of it was wrong when it was first told, as are those below."""
     opened_at: float
+    """Unix time, as is the next."""
     told_at: float
     what: str
     """The code of the worst."""
@@ -93,11 +94,18 @@ class Alert:
     """Of the targets, those that are right again, with since when; once that is `GONE` seconds ago, until told anew."""
     flapping: Mapping[str, tuple[int, float]] = field(default_factory=lambda: _NONE_FLAPPING)
     """Of the targets, those that were told to be flapping, with how often they had failed since which Unix time."""
+    begins: Mapping[str, float] = field(default_factory=lambda: _NONE_GONE)
+    """Of each target, the Unix time since when it is part of the problem."""
 
     @property
     def problem(self) -> str:
         """The short name of the problem."""
         return problem_id(self.key)
+
+    @property
+    def began(self) -> float:
+        """Unix time since when the first of its targets is part of it."""
+        return min(self.begins.values(), default=self.since)
 
     @property
     def message_id(self) -> str:
@@ -158,9 +166,7 @@ def review(
         if not ordered:
             return Reviewed(None)
         worst = ordered[0]
-        alert = Alert(
-            *about, worst.finding.severity, frozenset(), frozenset(), worst.since, worst.since, now, now, "", messages=0
-        )
+        alert = Alert(*about, worst.finding.severity, frozenset(), frozenset(), worst.since, now, now, "", messages=0)
         return _tell(Step.RAISED, alert, ordered, held, terms, now=now)
     alert = replace(alert, gone=_gone(alert, {each.target for each in members}, held, now))
     if ordered:
@@ -211,7 +217,7 @@ def _open(
     free_at = alert.told_at + HOLD if now >= alert.told_at else now
     if _is_worse(alert, members):
         if now >= free_at:
-            return _tell(Step.WORSENED, alert, members, held, terms, now=now)
+            return _tell(_how(alert, members), alert, members, held, terms, now=now)
         times.append(free_at)
     if acknowledged is not None:
         times += [] if acknowledged.until is None else [acknowledged.until]
@@ -231,12 +237,44 @@ def _open(
 
 def _is_worse(alert: Alert, members: Sequence[Member]) -> bool:
     """Whether more is wrong than was told, in kind, in number or in other targets."""
-    codes = {each.finding.code for each in members}
+    news = [each for each in members if not _is_implied(each, alert, members)]
     present = {each.target for each in members}
     flapping = {each.target for each in members if each.flaps}
-    if codes - alert.codes or (flapping ^ alert.flapping.keys()) & present & alert.targets:
+    if {each.finding.code for each in news} - alert.codes:
         return True
-    return alert.acknowledged is None and bool(present - alert.targets or present & alert.gone.keys())
+    if (flapping ^ alert.flapping.keys()) & present & alert.targets:
+        return True
+    more = {each.target for each in news} - alert.targets
+    return alert.acknowledged is None and bool(more or present & alert.gone.keys())
+
+
+def _is_implied(member: Member, alert: Alert, members: Sequence[Member]) -> bool:
+    """Whether whoever was told that this is wrong with another target of the component needs no message about it."""
+    found = member.finding
+    if member.target in alert.targets or member.component is None or found.code in _EACH_BY_ITSELF:
+        return False
+    return any(
+        each.component == member.component
+        and each.target in alert.targets
+        and each.finding.severity.rank >= found.severity.rank
+        and (found.code is each.finding.code or (found.code, each.finding.code) in _IMPLIED)
+        for each in members
+    )
+
+
+_EACH_BY_ITSELF: Final = frozenset({Code.UNREACHABLE, Code.UNREADABLE})
+"""What is wrong with each server or file of a component anew."""
+_IMPLIED: Final = frozenset({(Code.CLIENT_REJECTS, code) for code in Code} | {(Code.NOT_SERVED, Code.APPROVAL_PENDING)})
+"""Codes that follow from another one."""
+
+
+def _how(alert: Alert, members: Sequence[Member]) -> Step:
+    """Return what became of a problem of which something is to be told, and that is no more severe than it was told."""
+    present = {each.target for each in members}
+    if members[0].finding.severity.rank < alert.severity.rank:
+        return Step.CHANGED
+    fewer = alert.targets - present and not present - alert.targets
+    return Step.CHANGED if fewer else Step.WORSENED
 
 
 def _eased_at(alert: Alert, members: Sequence[Member], held: AbstractSet[str]) -> float | None:
@@ -261,7 +299,6 @@ def _tell(
         codes=alert.codes.union(each.finding.code for each in members),
         targets=present | (alert.targets & held),
         since=since,
-        began=min(alert.began, since),
         told_at=now,
         what=str(worst.finding.code),
         about=worst.about,
@@ -269,10 +306,20 @@ def _tell(
         cleared_at=None,
         acknowledged=None,
         gone={target: at for target, at in alert.gone.items() if target in held},
+        begins=_begins(alert, members, held),
         flapping={each.target: (each.flaps, each.since) for each in members if each.flaps},
     )
     interval = _reminded_after(members, terms, now)
     return Reviewed(alert, Note(step, alert, members, recovered), None if interval is None else now + interval)
+
+
+def _begins(alert: Alert, members: Sequence[Member], held: AbstractSet[str]) -> Mapping[str, float]:
+    """Return since when each target is part of the problem: it may have been wrong in another way before."""
+    begins = {target: at for target, at in alert.begins.items() if target in alert.targets & held}
+    for each in members:
+        before = each.since if each.target in alert.gone else alert.begins.get(each.target, each.since)
+        begins[each.target] = min(begins.get(each.target, before), before, each.since)
+    return begins
 
 
 def _reminded_after(members: Sequence[Member], terms: Telling, told_at: float) -> float | None:
@@ -294,7 +341,7 @@ def _worst_first(members: Collection[Member]) -> list[Member]:
         members,
         key=lambda each: (
             -each.finding.severity.rank,
-            each.finding.code is Code.CLIENT_REJECTS,
+            each.finding.code in {Code.CLIENT_REJECTS, Code.APPROVAL_PENDING},
             bool(each.flaps),
             str(each.finding.code),
             each.target,

@@ -26,6 +26,11 @@ class Transaction:
     ended: float | None = None
     """Unix time; None while it is under way."""
 
+    @property
+    def span(self) -> tuple[float, float]:
+        """The Unix times between which its component does what it has it do."""
+        return self.began, self.began + LONGEST if self.ended is None else self.ended + GRACE
+
 
 def muted(transactions: Mapping[str, Transaction], known: Iterable[Known], now: float) -> frozenset[str]:
     """Return the components that nobody is to be told of at Unix time `now`.

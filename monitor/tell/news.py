@@ -29,6 +29,11 @@ _DONE: Final = {
     Kind.ROLLBACK: "{} was given back what it had before",
     Kind.ACTIVATE: "{} was made to serve what is on disk",
 }
+_DONE_TO_SEVERAL: Final = {
+    Kind.REPLACE: "the certificates of {} were replaced",
+    Kind.ROLLBACK: "{} were given back what they had before",
+    Kind.ACTIVATE: "{} were made to serve what is on disk",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,12 +71,13 @@ def committed(
                     if each not in those:
                         those.append(each)
     for (channel, transaction), those in wanted.items():
-        names = [component_of.get(each.target, each.target) for each in those]
+        names = list(dict.fromkeys(component_of.get(each.target, each.target) for each in those))
         first = those[0]
         what = "; ".join(dict.fromkeys(filter(None, (in_use.get(name, "") for name in names))))
         now = f"In use now: {what}. " if what else ""
-        sentence = f"{now}Done at {moment(first.at)} for {first.by}, transaction {transaction[:12]}."
-        title = _DONE[first.action].format(_named(names))
+        sentence = f"{now}Done at {moment(first.at)} for {first.by}, transaction {transaction}."
+        done = _DONE if len(names) == 1 else _DONE_TO_SEVERAL
+        title = done[first.action].format(_named(names))
         yield News(f"committed {transaction}", channel, title, (sentence,))
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Final
 
+from actions.plan import Kind
 from config.vocabulary import Code, Severity, TargetKind
 from monitor.known import Known, Raised
 from probes.certificate import Certificate
@@ -109,6 +110,9 @@ def _problem(known: Known, found: Finding) -> tuple[str, str]:
             # The actor, of which there is one for all components.
             return f"{found.code} {found.subject}", ""
         return f"{OUTAGE}{found.code}", ""
+    if found.code is Code.APPROVAL_PENDING and found.subject == Kind.ACTIVATE:
+        # What waits for approval is the cure of that.
+        return f"{Code.NOT_SERVED} {known.component or known.target}", ""
     return f"{found.code} {known.component or known.target}", ""
 
 

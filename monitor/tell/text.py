@@ -31,8 +31,11 @@ _SPECIAL: Final = re.compile(r"([\\`*_\[\]|~>])|^(?:([#+=-])|(\d{1,9})([.)]))")
 """What means something in Markdown anywhere, and what does at the begin of a line."""
 _LINK: Final = re.compile(r"\bhttp(s?)://", re.IGNORECASE)
 _SCHEME: Final = re.compile(r"\b(?!hxxps?:)([a-z][a-z0-9+.-]{1,30}):(?=//)", re.IGNORECASE)
-_OPENING: Final = re.compile(r"(?<!\w)@(?=\w)|<(?=\S)|\](?=[(\[])")
-"""What calls somebody, opens a tag, or makes a link of what stands in brackets, in one Markdown or another."""
+_OPENING: Final = re.compile(r"@(?=\S)|<(?=\S)|\](?=[(\[])")
+"""What calls somebody, opens a tag, or makes a link of what stands in brackets, in one Markdown or another.
+
+An address of mail is no exception: behind an escaped character, what calls everybody looks like one.
+"""
 
 
 def shown(text: str, limit: int = _LONGEST) -> str:
@@ -154,6 +157,7 @@ def _title(note: Note, host: str) -> str:
     word = {
         Step.RAISED: f"{severity}",
         Step.WORSENED: f"{severity}, worse than before",
+        Step.CHANGED: f"{severity}, changed",
         Step.EASED: f"{severity}, less than before",
         Step.REMINDED: f"{severity}, still",
         Step.RESOLVED: "resolved",

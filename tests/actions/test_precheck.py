@@ -9,7 +9,7 @@ import pytest
 
 from actions.candidate import Candidate
 from actions.ending import Ground
-from actions.precheck import HOUR, Demands, Issuers, dropped_names, precheck
+from actions.precheck import HOUR, Demands, Issuers, dropped_names, of_candidate, precheck
 from config.vocabulary import VerifierName
 from monitor.lab.ca import DAY, Authority, KeyType, new_key, self_signed
 from tests.actions.kit import ISSUING, NAME, NOW, ROOT, good, made, value, view
@@ -227,3 +227,12 @@ def test_a_self_signed_certificate_is_accepted_by_who_trusts_it() -> None:
 def test_the_same_question_has_the_same_answer(knob: Callable[[], dict[str, object]]) -> None:
     candidate = good(**knob())
     assert precheck(candidate, DEMANDS, NOW) == precheck(candidate, DEMANDS, NOW)
+
+
+def test_what_a_candidate_lacks_is_put_beside_it_and_not_onto_a_server() -> None:
+    (gap,) = [
+        each for each in precheck(made(ISSUING.issue(NAME)), DEMANDS, NOW) if each.ground is Ground.INCOMPLETE_CHAIN
+    ]
+    assert gap.detail.rpartition("; to cure it, ")[2].startswith("put the missing certificate beside the candidate (")
+    other = "the clock is wrong; to cure it, have it set"
+    assert (of_candidate(other), of_candidate("no cure")) == (other, "no cure")

@@ -273,6 +273,7 @@ def test_losing_a_client_blocks_unless_it_may_be_lost(disk: Disk) -> None:
     (objection,) = refused.objections
     assert objection.ground is Ground.CLIENT_LOST
     assert objection.detail.startswith("java would no longer accept web: ")
+    assert "what the server presents" not in objection.detail
     assert [each.lost for each in refused.effects] == [False, True]
     prepared = plan(where, candidate=candidate, losses=("java", "nobody"))
     assert prepared.order.plan.expected_losses == ("java",)

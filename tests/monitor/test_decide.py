@@ -204,7 +204,7 @@ def test_a_replacement_without_a_candidate_says_so_and_lets_others_act() -> None
     waiting, acting = decide(facts, (RENEW, SERVE), NOW).decisions
     assert (waiting.standing, waiting.waits_for) == (
         Standing.AWAIT_CANDIDATE,
-        "a candidate: there is none in the inbox",
+        "a candidate: there is none in the inbox that can be used",
     )
     assert (acting.standing, acting.action) == (Standing.ACT, ACTIVATE)
 

@@ -12,10 +12,12 @@ from pathlib import Path
 import pytest
 
 from config.model import DAY, Settings, Web
-from config.vocabulary import Code, TargetKind
+from config.vocabulary import Code, Severity, TargetKind
 from monitor.beliefs import SELF
 from monitor.commands.layout import fit, wrap
+from monitor.http.view import Status
 from monitor.known import Known, Raised
+from monitor.tell.lifecycle import Alert
 from probes.finding import Finding, finding
 from tests.monitor.http_kit import FakeView, running
 from tests.monitor.running import certvigil, on_a_terminal
@@ -159,6 +161,36 @@ def test_what_a_rogue_daemon_says_is_harmless(socket: str) -> None:
         assert r"evil\x1b[31m\u202e" in said
         assert "\x1b[31m" not in said
         assert "\u202e" not in said
+
+
+def test_what_flaps_is_shown_once_although_it_may_be_well_now(tmp_path: Path) -> None:
+    class Polled(FakeView):
+        def status(self) -> Status:
+            return replace(super().status(), directories_polled=1, polled_because="no more watches")
+
+    view = Polled()
+    view.add(known("flap"))
+    view.telling.told += [
+        Alert(
+            channel,
+            "flapping outage unreachable 1.0 flap",
+            Severity.WARNING,
+            frozenset({Code.UNREACHABLE}),
+            frozenset({"flap"}),
+            SINCE,
+            SINCE,
+            SINCE,
+            "unreachable",
+            flapping={"flap": (3, SINCE)},
+        )
+        for channel in ("ops", "chat")
+    ]
+    path = str(tmp_path / "s")
+    with running(view, Settings(socket=path, web=Web(listen=("127.0.0.1:0",)))):
+        ran = certvigil("status", "--socket", path)
+    said = f"flapping: flap, unreachable 3 times since 2026-11-18T11:06:40Z (problem {view.telling.told[0].problem})"
+    assert (ran.stdout + ran.stderr).count(said) == 1
+    assert "one directory is polled: no more watches" in ran.stdout + ran.stderr
 
 
 def test_a_daemon_that_answers_half_is_not_taken_for_one_where_all_is_well(tmp_path: Path) -> None:

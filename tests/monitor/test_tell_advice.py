@@ -11,6 +11,7 @@ import pytest
 from config.model import Artefacts, Component
 from config.vocabulary import Code, TargetKind
 from monitor.commands import app
+from monitor.cure import CURES
 from monitor.tell.advice import Site, advice, by_itself, hurts
 from monitor.tell.problem import Member
 from probes.finding import finding
@@ -18,6 +19,8 @@ from tests.monitor.tell_kit import WITH_SERVICE, WITHOUT_SERVICE
 
 KEYSTORE = Component("app", Artefacts(keystore="/etc/app/site.p12", password_file="/etc/app/pass"))
 WHOLE = "put the new certificate, its intermediates and its key"
+READABLE = "let certvigil's user read the file, or leave it out of the watch"
+AGAIN = "to look again at once: certvigil check /x.pem"
 SITE = Site("web1.example.com", {each.name: each for each in (WITH_SERVICE, WITHOUT_SERVICE, KEYSTORE)})
 FILE, ENDPOINT, COMPONENT, ITSELF = TargetKind.FILE, TargetKind.ENDPOINT, TargetKind.COMPONENT, TargetKind.SELF
 
@@ -77,6 +80,47 @@ def test_what_is_not_served_is_activated_where_there_is_a_service_and_else_reloa
     assert advice([concerned(Code.NOT_SERVED, ENDPOINT, "mail", "127.0.0.1:25")], SITE) == [
         "reload or restart the server that answers at 127.0.0.1:25"
     ]
+
+
+@pytest.mark.parametrize(
+    ("code", "detail", "said"),
+    [
+        (Code.UNREADABLE, "bad_pem: no", "for /x.pem: write the file anew, from its original"),
+        (Code.UNREADABLE, "wrong_password: no", "for /x.pem: put the keystore's own password into its file"),
+        (
+            Code.UNREADABLE,
+            "permission_denied: no",
+            f"for /x.pem: {READABLE}; to see who may read it: ls -lL /x.pem",
+        ),
+        (
+            Code.UNREACHABLE,
+            "not_tls: SMTP",
+            f"at /x.pem: correct the port, or the protocol of the endpoint; {AGAIN}",
+        ),
+        (
+            Code.UNREACHABLE,
+            "connection_refused: no",
+            f"at /x.pem: see whether the server runs and listens there; {AGAIN}",
+        ),
+    ],
+)
+def test_what_is_dark_is_advised_on_by_the_reason(code: Code, detail: str, said: str) -> None:
+    kind = FILE if code is Code.UNREADABLE else ENDPOINT
+    assert advice([replace(concerned(code, kind, where="/x.pem"), finding=finding(code, detail))], SITE) == [said]
+
+
+def test_what_has_no_command_of_its_own_is_advised_on_in_the_words_of_its_cure() -> None:
+    for code in Code:
+        for sentence in advice([concerned(code)], SITE):
+            if "certvigil history" in sentence:
+                assert sentence.startswith(f"{CURES[code]}; ")
+
+
+def test_before_an_approval_the_command_that_shows_that_very_plan_is_named() -> None:
+    pending = concerned(Code.APPROVAL_PENDING, COMPONENT, "web")
+    activate = replace(pending, finding=finding(Code.APPROVAL_PENDING, "it waits", "activate"))
+    assert advice([pending], SITE) == ["to see what it would do first: certvigil plan web"]
+    assert advice([activate], SITE) == ["to see what it would do first: certvigil activate web --dry-run"]
 
 
 def test_many_components_are_one_command_and_the_rest_is_counted() -> None:

@@ -10,8 +10,9 @@ import pytest
 from actions.deliver import Outcome, Receipt
 from config.channel import Match, Route, Silence, Telling
 from config.vocabulary import Code, Severity, TargetKind
+from monitor.known import Known
 from monitor.tell import desk
-from monitor.tell.desk import Held
+from monitor.tell.desk import Desk, Held
 from monitor.tell.letter import Fate, Letter, attempted, deliverable, pause, waiting
 from monitor.tell.lifecycle import AlertKey, Reviewed, review
 from probes.finding import finding
@@ -281,3 +282,61 @@ def test_what_was_given_up_is_tried_again_or_forgotten_when_somebody_says_so() -
     assert [(each.channel, each.attempts) for each in office.desk.pending()] == [("ops", 0)]
     assert office.desk.drop(None) == 1
     assert [each.channel for each in office.desk.undelivered()] == ["ops"]
+
+
+NOT_SERVED = finding(Code.NOT_SERVED, "/etc/shop.crt holds another")
+APPROVAL = finding(Code.APPROVAL_PENDING, "the activate by plan 52dd waits for approval", "activate")
+
+
+def shop(*, served: bool = True, asked: bool = True) -> tuple[Known, Known]:
+    return (
+        known("shop/a:443", *(() if served else (NOT_SERVED,)), component="shop", since=1000.0),
+        known("shop/actions", *((APPROVAL,) if asked else ()), component="shop", kind=TargetKind.COMPONENT),
+    )
+
+
+def test_what_is_not_served_and_the_approval_of_its_cure_are_one_problem() -> None:
+    office = Office()
+    office.believe(*shop(served=False))
+    assert office.at(1000.0) == ["ops: [warning] not_served: 2 targets"]
+    text = office.letters[0].message.text
+    assert "To act: reload or restart the server that answers at shop/a:443\n" in text
+    assert "To act: to see what it would do first: certvigil activate shop --dry-run\n" in text
+    office.believe(*shop(asked=False))
+    office.at(1100.0)
+    assert office.at(1200.0) == ["ops: [resolved] not_served: 2 targets"]
+
+
+def test_that_it_is_not_served_is_no_news_where_the_approval_of_its_cure_was_told() -> None:
+    office = Office()
+    office.believe(*shop())
+    assert office.at(1000.0) == ["ops: [warning] approval_pending: shop/actions"]
+    office.believe(*shop(served=False))
+    assert office.at(1020.0) == []
+
+
+def test_the_approval_of_a_replacement_is_a_problem_of_its_own() -> None:
+    office = Office()
+    replaced = finding(Code.APPROVAL_PENDING, "the replace by plan 52dd waits for approval")
+    office.believe(shop(served=False)[0], known("shop/actions", replaced, component="shop", kind=TargetKind.COMPONENT))
+    assert sorted(office.at(1000.0)) == [
+        "ops: [warning] approval_pending: shop/actions",
+        "ops: [warning] not_served: shop/a:443",
+    ]
+
+
+@pytest.mark.parametrize("mended", [True, False])
+def test_what_is_about_to_be_mended_waits_for_that(mended: bool) -> None:
+    office = Office()
+    office.desk = Desk(
+        lambda: office.beliefs,
+        lambda _: "certvigil is about to have shop serve what is on disk, by policy x",
+        lambda: office.transactions,
+    )
+    office.desk.reconfigure({"ops": OPS}, Telling())
+    office.believe(*shop(served=False, asked=False))
+    assert office.at(1000.0) == office.at(1059.0) == []
+    assert office.desk.next_review() == 1060.0
+    if mended:
+        office.believe(*shop(asked=False))
+    assert office.at(1060.0) == ([] if mended else ["ops: [warning] not_served: shop/a:443"])

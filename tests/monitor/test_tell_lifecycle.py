@@ -12,7 +12,7 @@ from config.vocabulary import Code, Severity
 from monitor.tell.lifecycle import GONE, HOLD, Acknowledgement, Alert, Note, Reviewed, Step, review
 from monitor.tell.problem import Member
 from probes.finding import finding
-from tests.monitor.tell_kit import at, member
+from tests.monitor.tell_kit import UNREACHABLE, at, member
 
 ABOUT = ("ops", "unreachable")
 TERMS = Telling()
@@ -77,6 +77,35 @@ def test_more_targets_are_told_together_and_none_late() -> None:
 def test_what_joins_an_old_problem_is_told_at_once() -> None:
     alert = replace(opened(1000.0), messages=17)
     assert step(told(alert, 5000.0, member("a"), member("b"))) is Step.WORSENED
+
+
+def test_what_is_less_severe_than_was_told_is_changed_and_not_worse() -> None:
+    alert = opened(1000.0, member("app", at(Severity.CRITICAL)))
+    changed = told(alert, 1020.0, member("light", at(Severity.WARNING)))
+    assert changed.note is not None
+    assert (changed.note.step, changed.note.recovered) == (Step.CHANGED, ("app",))
+    assert step(told(changed.alert, 1020.1, member("light", at(Severity.CRITICAL)))) is Step.WORSENED
+    two = opened(1000.0, member("app"), member("light"))
+    other = member("app", finding(Code.BAD_SIGNATURE, "x", "position 0"))
+    assert step(told(two, 1020.0, other)) is Step.CHANGED
+
+
+def test_a_further_target_of_a_component_that_was_told_is_listed_next_time() -> None:
+    endpoint, file = member("tun/a:443", component="tun"), member("tun/certificate", component="tun")
+    alert = opened(1000.0, endpoint)
+    assert step(told(alert, 1020.0, endpoint, file)) is None
+    later = told(alert, 1000.0 + DAY, endpoint, file)
+    assert later.note is not None
+    assert later.note.step is Step.REMINDED
+    assert later.note.alert.targets == {"tun/a:443", "tun/certificate"}
+    alone = told(alert, 1020.0, file)
+    assert step(alone) is Step.WORSENED, "what was told is over"
+    assert step(told(alert, 1020.0, endpoint, member("mail/certificate", component="mail"))) is Step.WORSENED
+    mild = opened(1000.0, member("tun/a:443", at(Severity.WARNING), component="tun"))
+    worse = told(mild, 1000.1, member("tun/a:443", at(Severity.WARNING), component="tun"), file)
+    assert step(worse) is Step.WORSENED
+    dark = [member(f"tun/{port}", UNREACHABLE, component="tun") for port in (25, 465)]
+    assert step(told(opened(1000.0, dark[0]), 1020.0, *dark)) is Step.WORSENED, "each server is one of its own"
 
 
 def test_a_target_that_recovered_and_fails_again_is_news() -> None:

@@ -92,6 +92,26 @@ def test_what_was_told_before_is_not_resolved_by_what_a_transaction_does_for_a_m
     assert office.at(1018.0) == ["ops: [resolved] unreachable: web/a:443"]
 
 
+def test_what_a_transaction_does_to_its_component_makes_nothing_flap() -> None:
+    """Two restarts of somebody else, and that of a replacement."""
+    office = Office()
+
+    def restart(now: float) -> list[str]:
+        office.believe(replace(dark(looked=now), findings=known("x", UNREACHABLE, since=now).findings))
+        said = office.at(now + 1.0)
+        office.believe(well(looked=now + 12.0))
+        return said + office.at(now + 12.0)
+
+    restart(1000.0)
+    restart(1100.0)
+    office.transactions["web"] = Transaction(1195.0)
+    said = restart(1200.0)
+    office.transactions["web"] = Transaction(1195.0, 1210.0)
+    said += restart(1215.0) + office.at(1300.0)
+    assert not [title for title in said if "flapping" in title]
+    assert any("flapping" in title for title in restart(1400.0)), "the third of somebody else"
+
+
 # What must last
 
 

@@ -42,7 +42,7 @@ def test_a_committed_replacement_is_one_line_where_a_route_asks_for_it() -> None
     (news,) = told(WANTED)
     assert (news.channel, news.title) == ("chat", "the certificate of web was replaced")
     assert news.sentences == (
-        f"In use now: {IN_USE}. Done at 2027-01-15 08:00:00Z for alice, transaction 0123456789ab.",
+        f"In use now: {IN_USE}. Done at 2027-01-15 08:00:00Z for alice, transaction 0123456789abcdef.",
     )
 
 
@@ -70,7 +70,9 @@ def test_a_route_is_asked_for_what_it_is(match: Match, meant: bool) -> None:
 def test_components_that_were_changed_as_one_are_one_message_and_what_failed_is_none() -> None:
     both = (ENDED, replace(ENDED, target="mail/actions"), replace(ENDED, transaction="ff", outcome=Outcome.ROLLED_BACK))
     (news,) = told(WANTED, WANTED, ended=both)
-    assert news.title == "the certificate of web, mail was replaced"
+    assert news.title == "the certificates of web, mail were replaced"
+    (news,) = told(WANTED, ended=tuple(replace(each, action=Kind.ACTIVATE) for each in both))
+    assert news.title == "web, mail were made to serve what is on disk"
 
 
 def test_what_is_in_use_is_what_the_files_of_the_component_hold() -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -31,6 +32,7 @@ from tests.monitor.tell_kit import EXPIRED, OPS, UNREACHABLE, at, known
 GATHERED = 3.0
 """Seconds until what happened comes to the desk, at most."""
 HOUR = 3600.0
+REFUSED = finding(Code.UNREACHABLE, "connection_refused: Connection refused")
 UNREADABLE = finding(Code.UNREADABLE, "io_error: gone")
 START = 1_800_000_000.0
 
@@ -140,16 +142,46 @@ def test_two_services_that_refuse_half_a_minute_apart_are_two_problems() -> None
     world = World({"smtp": "192.0.2.1:25", "imap": "198.51.100.7:993", "pop": "203.0.113.9:995"})
     world.start()
 
-    def refuse(*names: str) -> None:
-        world.fail(*names)
-        for name in names:
-            world._believe(replace(world.beliefs[name], failure=("connection_refused", "Connection refused")))
-
-    refuse("smtp")
+    world.failing = REFUSED
+    world.fail("smtp")
     world.wait(REFUSED_TOGETHER + 10)
-    refuse("imap", "pop")
+    world.fail("imap", "pop")
     world.wait(10)
     assert [sorted(note.alert.targets) for _, note in world.said] == [["smtp"], ["imap", "pop"]]
+
+
+@pytest.mark.parametrize(
+    "detail", ["not_tls: SMTP", "protocol_version: no", "handshake_failed: no", "connection_closed: in the middle"]
+)
+def test_what_is_wrong_with_one_server_is_a_problem_of_its_own(detail: str) -> None:
+    world = World({"plain": "198.51.100.1:443", "flap": "192.0.2.1:443", "hang": "203.0.113.9:443"})
+    world.start()
+    for name, failing in (("plain", finding(Code.UNREACHABLE, detail)), ("flap", REFUSED), ("hang", UNREACHABLE)):
+        world.failing = failing
+        world.fail(name)
+        world.wait(5.0)
+    assert [f"{note.step}: {note.alert.headline}" for _, note in world.said] == [
+        "raised: unreachable: plain",
+        "raised: unreachable: flap",
+        "raised: unreachable: hang",
+    ]
+
+
+def test_what_is_wrong_with_one_server_is_one_problem_at_its_listener() -> None:
+    world = World({"a": "192.0.2.1:443", "b": "192.0.2.1:443"}, failing=finding(Code.UNREACHABLE, "not_tls: SMTP"))
+    world.start()
+    world.fail("a", "b")
+    assert world.wait(5.0) == ["raised: unreachable: 2 targets"]
+
+
+@pytest.mark.parametrize("detail", ["bad_pem: no", "wrong_password: no", "not_found: no", "permission_denied: no"])
+def test_files_that_cannot_be_read_each_for_a_reason_of_its_own_are_no_outage(detail: str) -> None:
+    world = World({"a": "/a", "b": "/b"}, kind=TargetKind.FILE, failing=finding(Code.UNREADABLE, detail))
+    world.start()
+    world.fail("a")
+    world.wait(5.0)
+    world.fail("b")
+    assert world.wait(5.0) == ["raised: unreadable: b"]
 
 
 FLAPPER = {"flapper": "198.51.100.1:443"}
@@ -220,6 +252,49 @@ def test_all_that_flap_together_are_one_problem() -> None:
     assert world.said[-1][1].alert.headline == "flapping: 50 targets, unreachable 3 times"
     assert len(world.said) <= 5
     assert world.wait(CALM + 60.0) == ["resolved: flapping: 50 targets, unreachable 3 times"]
+
+
+def test_two_that_flap_each_for_itself_are_two_problems() -> None:
+    """Although they went dark together once."""
+    world = World({"app": "192.0.2.1:443", "light": "198.51.100.2:443"}, failing=REFUSED)
+    world.start()
+    world.fail("app", "light")
+    world.wait(5.0)
+    world.mend("app", "light")
+    world.wait(5.0)
+    for name in ("app", "light", "app", "light"):
+        world.fail(name)
+        world.wait(12.0)
+        world.mend(name)
+        world.wait(60.0)
+    told = {note.alert.problem: note.alert for _, note in world.said if note.alert.flapping}
+    assert sorted(each.headline for each in told.values()) == [
+        "flapping: app, unreachable 3 times",
+        "flapping: light, unreachable 3 times",
+    ]
+    assert sorted(world.wait(CALM + 120.0)) == [
+        "resolved: flapping: app, unreachable 3 times",
+        "resolved: flapping: light, unreachable 3 times",
+    ]
+
+
+def test_a_flapper_that_is_well_at_this_moment_is_a_warning() -> None:
+    world = World(FLAPPER)
+    world.start()
+    for _ in range(FLAPS):
+        world.fail("flapper", severity=Severity.CRITICAL)
+        # Shorter than the review: it is over when it is told.
+        world.desk._take_in(world.now)
+        world.now += 5.0
+        world.mend("flapper")
+        world.desk._take_in(world.now)
+        world.now += 20.0
+    world.wait(10.0)
+    ((_, note),) = world.said
+    assert (note.alert.headline, note.alert.severity) == ("flapping: flapper, unreachable 3 times", Severity.WARNING)
+    world.fail("flapper", severity=Severity.CRITICAL)
+    world.wait(10.0)
+    assert world.said[-1][1].alert.severity is Severity.CRITICAL
 
 
 def test_what_goes_dark_one_after_the_other_is_one_problem_and_what_does_later_is_another() -> None:

@@ -27,7 +27,6 @@ ALERT = Alert(
     frozenset({Code.UNREADABLE, Code.EXPIRED}),
     frozenset({"/a path that is no text: \udcff", "web"}),
     1.0,
-    0.5,
     2.0,
     3.0,
     "unreadable",
@@ -37,6 +36,7 @@ ALERT = Alert(
     Acknowledgement("root (uid 0, pid 1)", 6.0, None),
     {"web": 7.0},
     {"/a path that is no text: \udcff": (8, 9.0)},
+    {"web": 0.5},
 )
 MESSAGE = Message("title", "text\nmore 🔒", "**text**", "brief", Tone.FAILURE)
 LETTER = Letter("0123456789abcdef", "ops", ("01234567",), MESSAGE, 7.0, Fate.PENDING, 8, frozenset({1, 2}), "why")

@@ -6,6 +6,7 @@ import html
 import re
 from dataclasses import replace
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
@@ -107,12 +108,30 @@ def test_what_is_resolved_says_from_when_until_when_and_where_it_was() -> None:
     ]
 
 
+def test_what_is_resolved_says_since_when_what_is_right_now_was_wrong() -> None:
+    """Others that were part of the problem before have times of their own."""
+    alert = raised(member("app", since=NOW - 500.0)).alert
+    changed = noted(review(ABOUT, alert, [member("light", since=NOW + 10.0)], terms=Telling(), now=NOW + 20.0))
+    gone = review(ABOUT, changed.alert, [], terms=Telling(), now=NOW + 100.0)
+    note = noted(review(ABOUT, gone.alert, [], terms=Telling(), now=NOW + 200.0))
+    assert message(note).text.startswith("It was wrong from 2027-01-15 08:00:10Z until 2027-01-15 08:01:40Z.")
+
+
+def test_what_is_resolved_was_wrong_since_it_was_so_in_any_way() -> None:
+    alert = raised(member("a", at(Severity.WARNING), since=NOW - 10.0)).alert
+    worse = noted(review(ABOUT, alert, [member("a", EXPIRED, since=NOW + 10.0)], terms=Telling(), now=NOW + 20.0))
+    gone = review(ABOUT, worse.alert, [], terms=Telling(), now=NOW + 100.0)
+    note = noted(review(ABOUT, gone.alert, [], terms=Telling(), now=NOW + 200.0))
+    assert message(note).text.startswith("It was wrong from 2027-01-15 07:59:50Z until")
+
+
 def test_each_step_is_told_apart() -> None:
     note = raised(member("a", at(Severity.WARNING)))
     titles = {step: message(replace(note, step=step)).title for step in Step}
     assert titles == {
         Step.RAISED: "[warning] web1.example.com: expiring: CN=a.example on a",
         Step.WORSENED: "[warning, worse than before] web1.example.com: expiring: CN=a.example on a",
+        Step.CHANGED: "[warning, changed] web1.example.com: expiring: CN=a.example on a",
         Step.EASED: "[warning, less than before] web1.example.com: expiring: CN=a.example on a",
         Step.REMINDED: "[warning, still] web1.example.com: expiring: CN=a.example on a",
         Step.RESOLVED: "[resolved] web1.example.com: expiring: CN=a.example on a",
@@ -191,4 +210,16 @@ def test_what_else_happened_is_told_with_an_id_of_its_own() -> None:
 def test_nobody_is_called_by_what_a_certificate_says() -> None:
     # Slack's own markup calls by what looks like a tag.
     assert escaped("<!everyone> & <b>") == r"&lt;!everyone\> &amp; &lt;b\>"
-    assert shown("@everyone @HERE @channel mail@example.com") == "@ everyone @ HERE @ channel mail@example.com"
+    assert shown("@everyone @HERE @channel mail@example.com") == "@ everyone @ HERE @ channel mail@ example.com"
+
+
+@pytest.mark.parametrize("before", ["```\n", "\\0a", "\\x0a", "\u202e", "_", "x", "\0", "@", "٣"])
+@pytest.mark.parametrize("called", ["everyone", "here", "channel", "all", "room", "Müller"])
+def test_nobody_is_called_whatever_stands_before(before: str, called: str) -> None:
+    """What is escaped ends in a letter or a digit, behind which services call people all the same."""
+    hostile = f"{before}@{called}"
+    name = finding(Code.EXPIRED, hostile, "position 0")
+    said = compose(raised(replace(member(hostile, name), about=hostile)), lambda _: hostile, SITE, NOW)
+    for line in (shown(hostile), said.title, said.brief, said.text, said.markdown):
+        assert f"@{called}" not in line
+        assert f"@ {called}" in line
