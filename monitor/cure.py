@@ -59,6 +59,9 @@ CURES: Final[Mapping[Code, str]] = MappingProxyType(
 )
 """For every code; phrases that say what to do, as the end of a sentence."""
 
+_NOTHING_NEARER: Final = "see what the finding says; `certvigil history` tells what came before"
+"""For a code of which nothing is said here: that must never keep a finding from being shown."""
+
 _BY_REASON: Final[Mapping[Code, Mapping[str, str]]] = MappingProxyType(
     {
         Code.UNREADABLE: {
@@ -102,7 +105,7 @@ def cure(code: Code, detail: str = "") -> str:
     """
     if _NAMED in detail:
         return detail.rpartition(_NAMED)[2]
-    return _BY_REASON.get(code, {}).get(detail.partition(":")[0], CURES[code])
+    return _BY_REASON.get(code, {}).get(detail.partition(":")[0], CURES.get(code, _NOTHING_NEARER))
 
 
 def without_cure(detail: str) -> str:
