@@ -65,9 +65,11 @@ def status(socket: str, wish: Wish, *, healthy: bool) -> int:
         sys.stdout.write("\n")
     else:
         screen = Screen()
-        _show(screen, told.own, shown, len(chosen))
-        show_components(screen, told.own["no_actor"], acting)
-        show_undelivered(screen, told.telling)
+        _show(screen, shown)
+        aside = screen.aside()
+        _show_remarks(aside, told.own, shown, len(chosen))
+        show_components(aside, told.own["no_actor"], acting)
+        show_undelivered(aside, told.telling)
     return exit_code(Verdict(each["verdict"]) for each in chosen)
 
 
@@ -127,7 +129,7 @@ def _is_problem(target: Document) -> bool:
     return target["verdict"] != Verdict.OK or bool(target["pending"])
 
 
-def _show(screen: Screen, own: Document, targets: Sequence[Document], chosen: int) -> None:
+def _show(screen: Screen, targets: Sequence[Document]) -> None:
     by_badness = sorted(targets, key=lambda each: (-BY_BADNESS.index(Verdict(each["verdict"])), each["target"]))
     if screen.width is None:
         screen.table(_COLUMNS, (row for each in by_badness for row in _rows(each)))
@@ -136,6 +138,9 @@ def _show(screen: Screen, own: Document, targets: Sequence[Document], chosen: in
             ("verdict", "target", "ends", "left", "last look"),
             ((_summary(each), list(_details(each))) for each in by_badness),
         )
+
+
+def _show_remarks(screen: Screen, own: Document, targets: Sequence[Document], chosen: int) -> None:
     if chosen and not targets:
         screen.say(f"no problems: {'it is' if chosen == 1 else f'all {chosen} targets are'} ok", "green")
     for waiver in own["waivers"]:
