@@ -84,6 +84,7 @@ _BY_REASON: Final[Mapping[Code, Mapping[str, str]]] = MappingProxyType(
             UnreadableReason.UNFORESEEN: "report this fault of certvigil, with its log",
         },
         Code.UNREACHABLE: {
+            "no actor": "start the actor (systemctl start certvigil-actor), or see in its log why it ended",
             UnreachableReason.NAME_NOT_FOUND: "correct the name, or its entry in the DNS",
             UnreachableReason.CONNECTION_REFUSED: "see whether the server runs and listens there",
             UnreachableReason.NO_ROUTE: "see whether the network between this host and the server is up",

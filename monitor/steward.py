@@ -273,7 +273,7 @@ class Steward:
                 why = await self._follow_one()
                 attempt = 0
             except (OSError, ValueError, KeyError, TypeError) as error:
-                why = printable(f"nobody answers on {self.config.settings.actor.socket}: {error}")
+                why = printable(f"nobody answers on {self.config.settings.actor.socket}: {_in_words(error)}")
             if self.actor is None:
                 log.warning("the actor is gone: %s", why)
                 self._missed_at = time.monotonic() + MISSED
@@ -583,6 +583,12 @@ class Steward:
                 patience=self.config.settings.pending,
             )
             self.beliefs.about(self._target(charge.name), found, now, failure, waits=waits)
+
+
+def _in_words(error: Exception) -> str:
+    if isinstance(error, ConnectionRefusedError | FileNotFoundError):
+        return "it does not run, or listens elsewhere"
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)
 
 
 def _record(plain: Mapping[str, Any]) -> Record:

@@ -338,6 +338,7 @@ class Work:
             busy = thaw(setting, name)
             if busy is not None:
                 return cannot(f"process {busy.holder} is at work on {busy.component}")
+        held: list[str] = []
         if request.plan:
             held = [each for each in self._account().quarantined if each.startswith(request.plan)]
             if not held:
@@ -346,7 +347,23 @@ class Work:
                 self._note(Event.RELEASED, candidate=each)
         endings = recover(setting, live=self.live)
         account = self._account()
-        return {**endings_document(endings), "frozen": account.frozen, "quarantined": account.quarantined}
+        done = {"thawed": list(request.components), "released": held}
+        if request.components or request.plan:
+            # Who asks about one component is told of that one.
+            frozen = {name: why for name, why in account.frozen.items() if name in request.components}
+            return {**endings_document(endings), **done, "frozen": frozen, "quarantined": {}}
+        quarantined = {each: f"{self._tried_for(each)}{why}" for each, why in account.quarantined.items()}
+        return {**endings_document(endings), **done, "frozen": account.frozen, "quarantined": quarantined}
+
+    def _tried_for(self, candidate: str) -> str:
+        """Say for which components a candidate in quarantine was tried, the beginning of a sentence."""
+        records = self.bench.setting.journal.records()
+        put = next(
+            (one for one in records if one.event is Event.QUARANTINED and one.data.get("candidate") == candidate), None
+        )
+        begins = (one for one in records if one.event is Event.BEGIN and put and one.transaction == put.transaction)
+        names = [str(name) for one in begins for name in one.data.get("plan", {}).get("components", ())]
+        return f"of {', '.join(names)}: " if names else ""
 
     def _backups(self, components: Sequence[str]) -> Document:
         names = components or sorted(self.bench.config.components)
@@ -382,7 +399,7 @@ def unknown(config: Config, components: Iterable[str]) -> str | None:
     for name in components:
         if name not in config.components:
             known = ", ".join(sorted(config.components)) or "none"
-            return f"there is no component {printable(name)}; there are: {known}"
+            return f"there is no component {printable(name, 200)}; there are: {known}"
     return None
 
 

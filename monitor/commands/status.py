@@ -97,7 +97,7 @@ class _Told:
 
 def _ask_all(socket: str) -> _Told | NoAnswer:
     own, telling = ask(socket, "/api/v1/status"), ask(socket, "/api/v1/telling")
-    targets, components = _all(socket, "targets"), _all(socket, "components")
+    targets, components = listing(socket, "targets"), listing(socket, "components")
     if isinstance(own, NoAnswer):
         return own
     if isinstance(telling, NoAnswer):
@@ -107,7 +107,7 @@ def _ask_all(socket: str) -> _Told | NoAnswer:
     return components if isinstance(components, NoAnswer) else _Told(own, telling, targets, components)
 
 
-def _all(socket: str, what: str) -> list[Document] | NoAnswer:
+def listing(socket: str, what: str) -> list[Document] | NoAnswer:
     """Return every item of a listing; half of one would be taken for all."""
     items: list[Document] = []
     while True:

@@ -33,6 +33,10 @@ def test_a_reason_that_says_nothing_of_a_cure_has_that_of_the_code() -> None:
     assert cure(Code.UNREACHABLE, "io_error: it is so") == CURES[Code.UNREACHABLE]
 
 
+def test_an_actor_that_is_away_is_to_be_started() -> None:
+    assert "start the actor" in cure(Code.UNREACHABLE, "no actor: nobody answers on /run/a: it does not run")
+
+
 def test_a_cure_that_the_finding_names_is_taken_out_of_what_is_wrong() -> None:
     detail = "browser rejects web: it is; odd; to cure it, replace it"
     assert (cure(Code.CLIENT_REJECTS, detail), without_cure(detail)) == (

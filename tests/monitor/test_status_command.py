@@ -218,3 +218,11 @@ def test_a_reader_who_leaves_changes_no_verdict(socket: str, tmp_path: Path, opt
     assert wanted == 2
     code, said = read_by_nobody("check", str(nothing), *options)
     assert (code, said) == (wanted, certvigil("check", str(nothing), *options).stderr)
+
+
+def test_a_silence_that_matches_nothing_now_says_so_and_holds(socket: str) -> None:
+    arguments = ("notify", "silence", "--socket", socket, "--for", "1h", "--reason", "work")
+    ran = certvigil(*arguments, "--target", "nosuch*", "--target", "shop/*")
+    assert (ran.returncode, "silent until" in ran.stdout) == (0, True)
+    assert "nothing matches now: there is no target 'nosuch*'" in ran.stderr
+    assert ran.stderr.count("\n") == 1

@@ -344,6 +344,7 @@ def test_of_several_candidates_the_newest_counts_and_all_are_removed_with_it(web
         ran = certvigil("approve", waiting["plan"], "--wait", "--config", daemon.config_file)
         assert ran.returncode == 0, ran.stderr
         assert "committed" in ran.stdout
+        assert "to be carried out" not in ran.stdout
         assert presented(web.server)[0] == new.der()
         daemon.wait_for(lambda: os.listdir(web.inbox) == [], "the inbox being emptied")
 
