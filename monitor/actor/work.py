@@ -11,13 +11,22 @@ from typing import Final
 from actions import backup
 from actions.account import Account, Wish
 from actions.backup import BackupSet
-from actions.candidate import Given, NoCandidate, identities, read_candidates
+from actions.candidate import Candidates, Flaw, Given, NoCandidate, PrivateKey, identities, read_candidates
 from actions.ending import Ground, Outcome
 from actions.inbox import Inbox, InboxUnsafe, empty, open_inbox
 from actions.journal import Event, Record
 from actions.plan import Kind, Plan, candidate_of
 from actions.precheck import Objection
-from actions.prepare import Prepared, Refused, Remainder, keys_at_hand, make_plan, plan_activation, plan_rollback
+from actions.prepare import (
+    Prepared,
+    Refused,
+    Remainder,
+    keys_at_hand,
+    make_plan,
+    plan_activation,
+    plan_rollback,
+    read_password,
+)
 from actions.recover import recover, thaw
 from actions.target import obstacle
 from actions.transaction import transact
@@ -141,7 +150,7 @@ class Work:
                 where = ", ".join(printable(bench.inbox(name)) for name in wish.components)
                 return Refused((Objection(Ground.EMPTY_INBOX, f"there is no candidate in {where}"),)), inboxes
         at_hand = [key for name in wish.components for key in keys_at_hand(bench.config.components[name], bench.world)]
-        candidates = read_candidates(hand.files, hand.password, at_hand)
+        candidates = self._candidates(wish, hand, at_hand)
         if isinstance(candidates, NoCandidate):
             objection = Objection(Ground.NO_CANDIDATE, f"{candidates.flaw}: {candidates.detail}")
             return Refused((objection,)), inboxes
@@ -151,6 +160,20 @@ class Work:
         ]
         quarantined = self._account().quarantined
         return make_plan(sites, candidates, bench.world, self.bench.world.now(), wish.losses, quarantined), inboxes
+
+    def _candidates(self, wish: Wish, hand: Hand, at_hand: Sequence[PrivateKey]) -> Candidates | NoCandidate:
+        """Return what the files make; a keystore without a password is tried with the components' own."""
+        made = read_candidates(hand.files, hand.password, at_hand)
+        for name in wish.components if hand.password is None else ():
+            path = self.bench.config.components[name].artefacts.password_file
+            if path is None or not (isinstance(made, NoCandidate) and made.flaw is Flaw.KEY_ENCRYPTED):
+                continue
+            # That it cannot be read is said where the keystore on disk is read.
+            with suppress(OSError):
+                opened = read_candidates(hand.files, read_password(path, self.bench.world), at_hand)
+                if isinstance(opened, Candidates):
+                    return opened
+        return made
 
     def _propose(self, wish: Wish) -> Document:
         made, inboxes = self._make(wish)
