@@ -189,7 +189,7 @@ def _first_threshold(leaf: Certificate) -> float:
 def _strength(presented: Sequence[Certificate]) -> Iterator[Objection]:
     for each in presented:
         for found in judge_strength(each, ""):
-            yield Objection(_STRENGTH[found.code], found.detail)
+            yield Objection(_STRENGTH.get(found.code, Ground.WEAK_KEY), found.detail)
 
 
 def _issuer(candidate: Candidate, demands: Demands, now: float) -> Iterator[Objection]:

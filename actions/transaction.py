@@ -251,7 +251,9 @@ class Transaction:
             return changed
         if trouble := self._each_service(service.test):
             return Failure(Cause.CONFIG_TEST, f"its configuration test fails with the new files: {trouble.sentence}")
-        self.note(Event.CONFIG_TESTED)
+        services = (self.setting.services.get(each) for each in self.plan.components)
+        untested = not any(each is not None and each.test is not None for each in services)
+        self.note(Event.CONFIG_TESTED, **({"tested": False} if untested else {}))
         self.activated = True
         before = self._identities()
         if trouble := self._each_service(service.activate):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from actions.account import Ended
+from actions.candidate import Flaw
 from actions.ending import Cause, Ground, Outcome
 from actions.plan import Kind
 from config.text import printable
@@ -17,6 +18,10 @@ from probes.finding import Finding, finding
 from probes.judge.time import moment
 
 _NONE_YET: Final = frozenset({Ground.EMPTY_INBOX, Ground.NOTHING_TO_DO})
+
+
+_LACKS_A_FILE: Final = frozenset({Flaw.NO_CERTIFICATE, Flaw.NO_KEY, Flaw.UNDECODABLE})
+"""Flaws that the next file, or the rest of one, may mend."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +39,17 @@ class Offer:
     """Ground and detail of each thing that is wrong."""
     remarks: tuple[str, ...] = ()
     """What else is to be said of it."""
+
+    @property
+    def lacks_a_file(self) -> bool:
+        """Whether nothing is wrong with it but that something is missing: people copy one file after the other."""
+        return bool(self.objections) and all(_is_lack(*each) for each in self.objections)
+
+
+def _is_lack(ground: str, detail: str) -> bool:
+    return ground == Ground.INCOMPLETE_CHAIN or (
+        ground == Ground.NO_CANDIDATE and detail.partition(":")[0] in _LACKS_A_FILE
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,6 +61,9 @@ CURES: Final[Mapping[Code, str]] = MappingProxyType(
 )
 """For every code; phrases that say what to do, as the end of a sentence."""
 
+_NOTHING_NEARER: Final = "see what the finding says; `certvigil history` tells what came before"
+"""For a code of which nothing is said here: that must never keep a finding from being shown."""
+
 _BY_REASON: Final[Mapping[Code, Mapping[str, str]]] = MappingProxyType(
     {
         Code.UNREADABLE: {
@@ -84,6 +87,7 @@ _BY_REASON: Final[Mapping[Code, Mapping[str, str]]] = MappingProxyType(
             UnreadableReason.UNFORESEEN: "report this fault of certvigil, with its log",
         },
         Code.UNREACHABLE: {
+            "no actor": "start the actor (systemctl start certvigil-actor), or see in its log why it ended",
             UnreachableReason.NAME_NOT_FOUND: "correct the name, or its entry in the DNS",
             UnreachableReason.CONNECTION_REFUSED: "see whether the server runs and listens there",
             UnreachableReason.NO_ROUTE: "see whether the network between this host and the server is up",
@@ -107,7 +111,7 @@ def cure(code: Code, detail: str = "") -> str:
     """
     if _NAMED in detail:
         return detail.rpartition(_NAMED)[2]
-    return _BY_REASON.get(code, {}).get(detail.partition(":")[0], CURES[code])
+    return _BY_REASON.get(code, {}).get(detail.partition(":")[0], CURES.get(code, _NOTHING_NEARER))
 
 
 def curable(detail: str, by: str) -> str:

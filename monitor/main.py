@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from importlib.metadata import version
-from typing import Final
+from typing import TYPE_CHECKING, Final, TextIO
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
 
 UNUSABLE: Final = 3
 """What monitoring plugins exit with when they were called wrongly: 2, as is usual elsewhere, would be an alarm."""
@@ -19,6 +23,9 @@ def main() -> None:
     from config.text import printable  # noqa: PLC0415 (what a command needs is loaded when it is asked for)
     from monitor.commands import app  # noqa: PLC0415
 
+    # A demonstration that nobody watches ends.
+    if sys.argv[1:2] != ["demo"]:
+        sys.stdout, sys.stderr = _lasting(sys.stdout), _lasting(sys.stderr)
     # Not every locale has a character for whatever stands in a certificate.
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
@@ -35,7 +42,35 @@ def main() -> None:
         if message := error.format_message():
             sys.stderr.write(f"certvigil: {printable(message)}\n")
         code = UNUSABLE
+    finally:
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
     sys.exit(code)
+
+
+class _Lasting(io.FileIO):
+    """A descriptor whose reader may leave, as `head` does: the rest is dropped.
+
+    A verdict does not depend on who reads it, nor is a transaction left half done for that.
+    """
+
+    def write(self, data: Buffer, /) -> int:
+        try:
+            return super().write(data)
+        except BrokenPipeError:
+            return memoryview(data).nbytes
+
+
+def _lasting(stream: TextIO) -> TextIO:
+    """Return a stream that writes where `stream` does, and never fails because nobody reads."""
+    if not isinstance(stream, io.TextIOWrapper):
+        return stream
+    return io.TextIOWrapper(
+        io.BufferedWriter(_Lasting(stream.fileno(), "w", closefd=False)),
+        encoding=stream.encoding,
+        line_buffering=stream.line_buffering,
+        write_through=stream.write_through,
+    )
 
 
 def _is_somewhere() -> bool:

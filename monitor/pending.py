@@ -21,6 +21,8 @@ _OF_WRITERS: Final = frozenset(
 """What a further write of the same renewal may mend; who has read an exposed key, no write undoes."""
 _PASSING: Final = frozenset({Code.UNREACHABLE, Code.ENDPOINTS_DISAGREE})
 """What a restart or a reload of a service looks like for a moment."""
+UNREST: Final = 30.0
+"""Seconds for which a file that is written to without a pause is not judged."""
 RESTART: Final = 20.0
 """Seconds that a service may take to restart."""
 AGAIN: Final = 3
@@ -29,6 +31,15 @@ _LATELY: Final = 1200.0
 """Seconds."""
 _MANY: Final = 5
 """Servers that go dark at the same time: more than one service."""
+
+
+def awaits_rest(raised: Raised, left_alone: float, settle: float, now: float) -> bool:
+    """Whether a finding about a file of no component waits at Unix time `now` for whoever is writing to it.
+
+    The file was left alone for so many seconds; `settle` seconds are enough. One that is written to all the time is
+    judged as it is after `UNREST` seconds.
+    """
+    return raised.finding.code in _OF_WRITERS and left_alone < settle and now - raised.since < UNREST
 
 
 def awaits_writers(raised: Raised, endpoints: Iterable[Known], now: float, patience: float) -> bool:
@@ -40,6 +51,17 @@ def awaits_writers(raised: Raised, endpoints: Iterable[Known], now: float, patie
     if raised.finding.code not in _OF_WRITERS or now - raised.since >= patience:
         return False
     return not any(_took_it_up(each, raised.since) for each in endpoints)
+
+
+def awaits_files(raised: Raised, *, lacks_a_file: bool, touched: float, now: float, patience: float) -> bool:
+    """Whether a finding about an inbox waits at Unix time `now` for the rest of a candidate.
+
+    It does where nothing but that `lacks_a_file`, until the inbox, last `touched` then, was left alone for `patience`
+    seconds.
+    """
+    return (
+        lacks_a_file and raised.finding.code is Code.CANDIDATE_REFUSED and now - max(raised.since, touched) < patience
+    )
 
 
 def _took_it_up(endpoint: Known, since: float) -> bool:

@@ -14,6 +14,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final
 
 from actions.account import RECENT, Account, Ended, Wish
@@ -35,6 +36,7 @@ from monitor.decide.history import attempts_of
 from monitor.decide.situation import Approval, Attempt, Candidate, Result
 from monitor.events import Action, ActionEnded
 from monitor.known import Known
+from monitor.pending import awaits_files
 from monitor.situations import Done
 from monitor.tell.mute import Transaction
 from monitor.watch.watcher import Change, Watcher
@@ -96,6 +98,8 @@ class Steward:
     clock: str | None = None
     """Why the actor does not believe the clock; None where it does."""
     _offers: dict[str, Offer] = field(default_factory=dict)
+    _touched: dict[str, float] = field(default_factory=dict)
+    """Unix time at which each component's inbox last changed, in this run."""
     _contests: dict[str, tuple[str, bool]] = field(default_factory=dict)
     """How somebody else undoes what is done to a component, and whether a candidate came since, by component."""
     _on_disk: dict[str, tuple[str, ...]] = field(default_factory=dict)
@@ -145,6 +149,7 @@ class Steward:
                 self.beliefs.remove(known.target, time.time())
         for name in (self._offers.keys() | self._contests.keys()) - self.components.keys():
             self._offers.pop(name, None)
+            self._touched.pop(name, None)
             self._contests.pop(name, None)
             self._agenda.forget(name)
         if self._connection is not None and self.config.settings.actor.socket != self._followed:
@@ -268,7 +273,7 @@ class Steward:
                 why = await self._follow_one()
                 attempt = 0
             except (OSError, ValueError, KeyError, TypeError) as error:
-                why = printable(f"nobody answers on {self.config.settings.actor.socket}: {error}")
+                why = printable(f"nobody answers on {self.config.settings.actor.socket}: {_in_words(error)}")
             if self.actor is None:
                 log.warning("the actor is gone: %s", why)
                 self._missed_at = time.monotonic() + MISSED
@@ -352,6 +357,7 @@ class Steward:
         places = change.places.union(map(os.path.dirname, change.places))
         for name in self.components:
             if self._inbox(name) in places:
+                self._touched[name] = time.time()
                 self._agenda.schedule(name, time.monotonic() + SETTLE)
         self._wake.set()
 
@@ -409,7 +415,8 @@ class Steward:
             offer = self._offers[name] = offer_of(answer, before, time.time())
             if offer.objections != before.objections:
                 for ground, detail in offer.objections:
-                    log.warning("what is in %s cannot be used: %s: %s", printable(self._inbox(name)), ground, detail)
+                    level = logging.INFO if offer.lacks_a_file else logging.WARNING
+                    log.log(level, "what is in %s cannot be used: %s: %s", printable(self._inbox(name)), ground, detail)
             if is_done(answer):
                 # The inbox is emptied by whoever may: it may still hold a key.
                 await self._ask(Request(Verb.PROPOSE, Wish(Kind.REPLACE, (name,))))
@@ -568,7 +575,20 @@ class Steward:
             if self.actor is not None:
                 failure = (str(UnreachableReason.CONNECTION_REFUSED), self.actor)
                 found.append(finding(Code.UNREACHABLE, f"no actor: {self.actor}", "actor", Severity.WARNING))
-            self.beliefs.about(self._target(charge.name), found, now, failure)
+            waits = partial(
+                awaits_files,
+                lacks_a_file=charge.offer.lacks_a_file,
+                touched=self._touched.get(charge.name, 0.0),
+                now=now,
+                patience=self.config.settings.pending,
+            )
+            self.beliefs.about(self._target(charge.name), found, now, failure, waits=waits)
+
+
+def _in_words(error: Exception) -> str:
+    if isinstance(error, ConnectionRefusedError | FileNotFoundError):
+        return "it does not run, or listens elsewhere"
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)
 
 
 def _record(plain: Mapping[str, Any]) -> Record:

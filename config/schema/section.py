@@ -32,7 +32,7 @@ def broken_rule(problem: str) -> PydanticCustomError:
 
 def unlike(word: str, known: Iterable[str]) -> str:
     """Return the end of a sentence that says of `word` that it is none of `known`."""
-    names = sorted(known)
+    names = sorted(set(known))
     if not names:
         return ", expected none"
     close = difflib.get_close_matches(word, names, 1)

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from actions.account import Ended
 from actions.backup import BackupSet
 from actions.ending import Ending
+from actions.journal import Record
 from actions.plan import Change, Plan, candidate_of
 from actions.prepare import Prepared, Refused
 from actions.rehearse import Effect
@@ -21,6 +22,12 @@ from probes.certificate import Certificate
 def cannot(why: str) -> Document:
     """Return the answer to what makes no sense or is not allowed, a sentence."""
     return {"cannot": why}
+
+
+def step_document(record: Record) -> Document:
+    """Return a step of a transaction, for whoever watches; with whether something was tested, where nothing was."""
+    untested = {"tested": False} if record.data.get("tested") is False else {}
+    return {"event": record.event, "at": record.at, **untested}
 
 
 def made_document(made: Prepared | Refused, services: Mapping[str, Service]) -> Document:

@@ -26,7 +26,7 @@ from config.model import Config
 from config.text import printable
 from monitor import systemd
 from monitor.actor.authority import STRANGER, Peer, Role, approved, objection, ourselves, peer_of, role_of, uid_of
-from monitor.actor.documents import cannot, ended_document
+from monitor.actor.documents import cannot, ended_document, step_document
 from monitor.actor.door import Door, Lines, Turn
 from monitor.actor.facts import to_document
 from monitor.actor.outlook import Outlook
@@ -411,7 +411,7 @@ def _signature(paths: Iterable[str]) -> Signature:
 
 
 def _step(record: Record) -> Mapping[str, Any]:
-    return {"at": record.at, "transaction": record.transaction, "event": record.event}
+    return {**step_document(record), "transaction": record.transaction}
 
 
 def _thin(record: Record) -> Mapping[str, Any]:

@@ -11,13 +11,22 @@ from typing import Final
 from actions import backup
 from actions.account import Account, Wish
 from actions.backup import BackupSet
-from actions.candidate import Given, NoCandidate, identities, read_candidates
+from actions.candidate import Candidates, Flaw, Given, NoCandidate, PrivateKey, identities, read_candidates
 from actions.ending import Ground, Outcome
 from actions.inbox import Inbox, InboxUnsafe, empty, open_inbox
 from actions.journal import Event, Record
 from actions.plan import Kind, Plan, candidate_of
 from actions.precheck import Objection
-from actions.prepare import Prepared, Refused, Remainder, keys_at_hand, make_plan, plan_activation, plan_rollback
+from actions.prepare import (
+    Prepared,
+    Refused,
+    Remainder,
+    keys_at_hand,
+    make_plan,
+    plan_activation,
+    plan_rollback,
+    read_password,
+)
 from actions.recover import recover, thaw
 from actions.target import obstacle
 from actions.transaction import transact
@@ -141,7 +150,7 @@ class Work:
                 where = ", ".join(printable(bench.inbox(name)) for name in wish.components)
                 return Refused((Objection(Ground.EMPTY_INBOX, f"there is no candidate in {where}"),)), inboxes
         at_hand = [key for name in wish.components for key in keys_at_hand(bench.config.components[name], bench.world)]
-        candidates = read_candidates(hand.files, hand.password, at_hand)
+        candidates = self._candidates(wish, hand, at_hand)
         if isinstance(candidates, NoCandidate):
             objection = Objection(Ground.NO_CANDIDATE, f"{candidates.flaw}: {candidates.detail}")
             return Refused((objection,)), inboxes
@@ -151,6 +160,20 @@ class Work:
         ]
         quarantined = self._account().quarantined
         return make_plan(sites, candidates, bench.world, self.bench.world.now(), wish.losses, quarantined), inboxes
+
+    def _candidates(self, wish: Wish, hand: Hand, at_hand: Sequence[PrivateKey]) -> Candidates | NoCandidate:
+        """Return what the files make; a keystore without a password is tried with the components' own."""
+        made = read_candidates(hand.files, hand.password, at_hand)
+        for name in wish.components if hand.password is None else ():
+            path = self.bench.config.components[name].artefacts.password_file
+            if path is None or not (isinstance(made, NoCandidate) and made.flaw is Flaw.KEY_ENCRYPTED):
+                continue
+            # That it cannot be read is said where the keystore on disk is read.
+            with suppress(OSError):
+                opened = read_candidates(hand.files, read_password(path, self.bench.world), at_hand)
+                if isinstance(opened, Candidates):
+                    return opened
+        return made
 
     def _propose(self, wish: Wish) -> Document:
         made, inboxes = self._make(wish)
@@ -338,6 +361,7 @@ class Work:
             busy = thaw(setting, name)
             if busy is not None:
                 return cannot(f"process {busy.holder} is at work on {busy.component}")
+        held: list[str] = []
         if request.plan:
             held = [each for each in self._account().quarantined if each.startswith(request.plan)]
             if not held:
@@ -346,7 +370,23 @@ class Work:
                 self._note(Event.RELEASED, candidate=each)
         endings = recover(setting, live=self.live)
         account = self._account()
-        return {**endings_document(endings), "frozen": account.frozen, "quarantined": account.quarantined}
+        done = {"thawed": list(request.components), "released": held}
+        if request.components or request.plan:
+            # Who asks about one component is told of that one.
+            frozen = {name: why for name, why in account.frozen.items() if name in request.components}
+            return {**endings_document(endings), **done, "frozen": frozen, "quarantined": {}}
+        quarantined = {each: f"{self._tried_for(each)}{why}" for each, why in account.quarantined.items()}
+        return {**endings_document(endings), **done, "frozen": account.frozen, "quarantined": quarantined}
+
+    def _tried_for(self, candidate: str) -> str:
+        """Say for which components a candidate in quarantine was tried, the beginning of a sentence."""
+        records = self.bench.setting.journal.records()
+        put = next(
+            (one for one in records if one.event is Event.QUARANTINED and one.data.get("candidate") == candidate), None
+        )
+        begins = (one for one in records if one.event is Event.BEGIN and put and one.transaction == put.transaction)
+        names = [str(name) for one in begins for name in one.data.get("plan", {}).get("components", ())]
+        return f"of {', '.join(names)}: " if names else ""
 
     def _backups(self, components: Sequence[str]) -> Document:
         names = components or sorted(self.bench.config.components)
@@ -382,7 +422,7 @@ def unknown(config: Config, components: Iterable[str]) -> str | None:
     for name in components:
         if name not in config.components:
             known = ", ".join(sorted(config.components)) or "none"
-            return f"there is no component {printable(name)}; there are: {known}"
+            return f"there is no component {printable(name, 200)}; there are: {known}"
     return None
 
 

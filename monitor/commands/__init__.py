@@ -216,7 +216,9 @@ def replace(
     files: Annotated[
         list[str],
         typer.Option(
-            "--from", metavar="FILE", help="Certificate, chain, key: PEM, DER, PKCS#7, PKCS#12; else the inbox."
+            "--from",
+            metavar="FILE",
+            help="Certificate, chain, key: PEM, DER, PKCS#7, PKCS#12; repeatable, before each file; else the inbox.",
         ),
     ] = [],  # noqa: B006
     password_file: Annotated[str | None, typer.Option("--password-file", help="Opens an encrypted key.")] = None,
@@ -389,11 +391,11 @@ def config_schema() -> None:
 
 
 @config_app.command("show")
-def config_show(path: Annotated[str, typer.Argument()] = DEFAULT_CONFIG) -> None:
+def config_show(path: Annotated[str | None, typer.Argument()] = None, config: ConfigPath = DEFAULT_CONFIG) -> None:
     """Print the configuration as it takes effect: profile filled in, defaults written out, secrets masked."""
     from monitor.commands.config import show
 
-    raise typer.Exit(show(path))
+    raise typer.Exit(show(path or config))
 
 
 @config_app.command("units")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shlex
 import signal
 import sys
 import time
@@ -22,6 +24,7 @@ from config.model import Config
 from config.text import printable
 from monitor.actor.authority import ourselves
 from monitor.actor.client import NoActor, ask
+from monitor.actor.documents import step_document
 from monitor.actor.request import Document, Request, Verb
 from monitor.actor.work import DEFAULT_SET, Hand, Work
 from monitor.actor.workbench import workbench
@@ -80,6 +83,9 @@ def replace(
     components: Sequence[str], files: Sequence[str], password_file: str | None, losses: Sequence[str], options: Options
 ) -> int:
     """Put the certificate in `files`, or in the inboxes, in place for all `components` at once, or say why not."""
+    for each in components:
+        if "/" in each or os.path.isfile(each):
+            return _cannot(f"{printable(each, 200)} is a file, no component: write --from before each file")
     hand = _hand(files, password_file) if files else None
     if isinstance(hand, str):
         return _cannot(hand)
@@ -167,7 +173,7 @@ def _answer(config: Config, request: Request, hand: Hand | None, progress: _Prog
     with workbench(surroundings) as bench:
 
         def told(record: Record) -> None:
-            progress.hear({"event": record.event, "at": record.at})
+            progress.hear(step_document(record))
 
         return Work(bench, ourselves().name, told, told_to_end, live=live).answer(request, hand)
 
@@ -206,7 +212,7 @@ class _Progress:
 
     def hear(self, step: Mapping[str, Any]) -> None:
         """Take in one step."""
-        if (text := _STEPS.get(step["event"])) is not None:
+        if (text := _STEPS.get(step["event"])) is not None and step.get("tested", True):
             self.begun = self._where is sys.stdout
             self.say(text)
 
@@ -287,8 +293,8 @@ def _show_plan(screen: Screen, document: Document) -> None:
         # Of a keystore what it says: its bytes are others each time that the plan is made.
         after = (each["says"] or each["after"]["sha256"])[:16] if each["changes"] else f"{before}  (stays as it is)"
         screen.say(f"file       {each['path']}  {before} -> {after}")
-    for each in plan["commands"]:
-        screen.say(f"command    {each['component']}: {printable(' '.join(each['command']))}")
+    for line in dict.fromkeys(f"{each['component']}: {shlex.join(each['command'])}" for each in plan["commands"]):
+        screen.say(f"command    {printable(line)}")
     for remark in document["remarks"]:
         screen.say(f"note       {remark}", "cyan")
     _show_effects(screen, document["effects"])
@@ -310,17 +316,28 @@ def _show_effects(screen: Screen, effects: Iterable[Mapping[str, Any]]) -> None:
 
 
 def _show_words(screen: Screen, document: Document) -> None:
-    if "approved" in document:
+    if "approved" in document and not document.keys() & {"endings", "expired"}:
         until = moment(document["until"])
         screen.say(f"approved   {document['approved']}, to be carried out by the daemon until {until}", "bold")
     if "expired" in document:
         complain(f"certvigil: not carried out: {document['expired']}")
     if "rejected" in document:
         screen.say(f"rejected   {document['rejected']}", "bold")
+    if "thawed" in document:
+        _show_recovered(screen, document)
     for name, why in document.get("frozen", {}).items():
         complain(f"{name} is frozen: {printable(why)}")
     for candidate, why in document.get("quarantined", {}).items():
         complain(f"candidate {candidate[:16]} is in quarantine: {printable(why)}")
+
+
+def _show_recovered(screen: Screen, document: Document) -> None:
+    for name in document["thawed"]:
+        screen.say(f"thawed     {name}: what went wrong is known, and it may be changed again")
+    for candidate in document["released"]:
+        screen.say(f"released   candidate {candidate[:16]}: it may be tried again")
+    if not document.get("endings") and not document["thawed"] and not document["released"]:
+        screen.say("recovered  nothing was left half done: nothing was changed")
 
 
 def _show_sets(screen: Screen, sets: Iterable[Mapping[str, Any]]) -> None:
@@ -334,7 +351,7 @@ def _show_sets(screen: Screen, sets: Iterable[Mapping[str, Any]]) -> None:
         )
         for each in sets
     )
-    screen.table(("component", "set", "taken", "", "files"), rows)
+    screen.table(("component", "set", "taken", "which", "files"), rows)
 
 
 def _cannot(why: str) -> int:

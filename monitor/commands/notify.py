@@ -18,10 +18,11 @@ from config.fields import duration
 from config.schema.section import unlike
 from config.text import harmless, printable
 from monitor.client import NoAnswer, ask
+from monitor.commands.choice import unknown
 from monitor.commands.complain import complain
 from monitor.commands.config import loaded
 from monitor.commands.screen import Screen
-from monitor.commands.status import show_undelivered
+from monitor.commands.status import listing, show_undelivered
 from monitor.tell.text import test_message
 
 _TIMEOUT: Final = 40.0
@@ -120,7 +121,22 @@ def silence(wanted: Mapping[str, Sequence[str]], lasting: str, reason: str, sock
         return _UNUSABLE
     query = urlencode({"for": seconds, "reason": reason, **wanted}, doseq=True)
     done = _ask(socket, "silence", f"/api/v1/telling/silences?{query}", "POST")
-    return _said(done, f"silent until {done['until']}: {done['id']}" if done and "id" in done else "")
+    code = _said(done, f"silent until {done['until']}: {done['id']}" if done and "id" in done else "")
+    if code == 0:
+        _say_what_matches_nothing(wanted, socket)
+    return code
+
+
+def _say_what_matches_nothing(wanted: Mapping[str, Sequence[str]], socket: str) -> None:
+    """Say which of the names stand for nothing now: that may be meant, or a slip."""
+    listed = listing(socket, "targets")
+    if isinstance(listed, NoAnswer):
+        return
+    for key in ("target", "component"):
+        names = {each[key] for each in listed if each[key] is not None}
+        for pattern in wanted.get(key, ()):
+            if wrong := unknown([pattern], names, key):
+                complain(f"certvigil notify silence: nothing matches now: {wrong}")
 
 
 def unsilence(identifier: str, socket: str) -> int:

@@ -11,10 +11,10 @@ from typing import Any, Final
 
 from config.fields import duration
 from config.model import DAY, Config
-from config.schema.section import unlike
 from config.text import printable
 from monitor.client import NoAnswer, ask
 from monitor.commands.checked import iso
+from monitor.commands.choice import unknown
 from monitor.commands.complain import complain
 from monitor.commands.config import loaded
 from monitor.commands.given import UsageError, parse_time
@@ -103,7 +103,8 @@ def _find(target: str, known: Sequence[Situation]) -> Situation:
         if target == each.subject or target in each.targets:
             return each
     names = [name for each in known for name in (each.subject, *each.targets)]
-    raise UsageError(f"{printable(target)}: there is no such component or target{unlike(target, names)}")
+    one = f"'{printable(target, 200)}' stands for several: name one component or target"
+    raise UsageError(unknown([target], set(names), "component or target") or one)
 
 
 def _explained_rows(explained: Iterable[Explained]) -> Iterator[Sequence[str]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Final, TypeVar
+from typing import Final, TextIO, TypeVar
 
 from rich.cells import cell_len
 from rich.console import Console
@@ -40,9 +40,20 @@ _SHOWN_NAMES: Final = 20
 class Screen:
     """Writes to standard output; progress goes to standard error, so that a pipe stays clean."""
 
-    def __init__(self) -> None:
-        self._on_terminal = sys.stdout.isatty()
-        self._console = Console(highlight=False, markup=False, emoji=False, soft_wrap=not self._on_terminal)
+    def __init__(self, stream: TextIO | None = None) -> None:
+        """Write to `stream` instead where one is given."""
+        self._stream = sys.stdout if stream is None else stream
+        self._on_terminal = self._stream.isatty()
+        self._console = Console(
+            file=self._stream, highlight=False, markup=False, emoji=False, soft_wrap=not self._on_terminal
+        )
+
+    def aside(self) -> Screen:
+        """Return where to write what is no row of a table: standard error in a pipe, itself on a terminal."""
+        if self._on_terminal:
+            return self
+        self._stream.flush()
+        return Screen(sys.stderr)
 
     def progress(self, items: Iterable[Item], total: int, what: str) -> Iterator[Item]:
         """Yield `items`, with a bar on a terminal where there are many."""
@@ -103,7 +114,7 @@ class Screen:
         rows = [tuple(map(harmless, row)) for row in rows]
         if self.width is None:
             for row in (columns, *rows):
-                sys.stdout.write("\t".join(row) + "\n")
+                self._stream.write("\t".join(row) + "\n")
             return
         widths = fit(columns, rows, self.width)
         if widths is None:

@@ -65,10 +65,12 @@ def status(socket: str, wish: Wish, *, healthy: bool) -> int:
         sys.stdout.write("\n")
     else:
         screen = Screen()
-        _show(screen, told.own, shown, len(chosen))
-        show_components(screen, told.own["no_actor"], acting)
-        _show_flapping(screen, told.telling)
-        show_undelivered(screen, told.telling)
+        _show(screen, shown)
+        aside = screen.aside()
+        _show_remarks(aside, told.own, shown, len(chosen))
+        show_components(aside, told.own["no_actor"], acting)
+        _show_flapping(aside, told.telling)
+        show_undelivered(aside, told.telling)
     return exit_code(Verdict(each["verdict"]) for each in chosen)
 
 
@@ -96,7 +98,7 @@ class _Told:
 
 def _ask_all(socket: str) -> _Told | NoAnswer:
     own, telling = ask(socket, "/api/v1/status"), ask(socket, "/api/v1/telling")
-    targets, components = _all(socket, "targets"), _all(socket, "components")
+    targets, components = listing(socket, "targets"), listing(socket, "components")
     if isinstance(own, NoAnswer):
         return own
     if isinstance(telling, NoAnswer):
@@ -106,7 +108,7 @@ def _ask_all(socket: str) -> _Told | NoAnswer:
     return components if isinstance(components, NoAnswer) else _Told(own, telling, targets, components)
 
 
-def _all(socket: str, what: str) -> list[Document] | NoAnswer:
+def listing(socket: str, what: str) -> list[Document] | NoAnswer:
     """Return every item of a listing; half of one would be taken for all."""
     items: list[Document] = []
     while True:
@@ -128,7 +130,7 @@ def _is_problem(target: Document) -> bool:
     return target["verdict"] != Verdict.OK or bool(target["pending"])
 
 
-def _show(screen: Screen, own: Document, targets: Sequence[Document], chosen: int) -> None:
+def _show(screen: Screen, targets: Sequence[Document]) -> None:
     by_badness = sorted(targets, key=lambda each: (-BY_BADNESS.index(Verdict(each["verdict"])), each["target"]))
     if screen.width is None:
         screen.table(_COLUMNS, (row for each in by_badness for row in _rows(each)))
@@ -137,6 +139,9 @@ def _show(screen: Screen, own: Document, targets: Sequence[Document], chosen: in
             ("verdict", "target", "ends", "left", "last look"),
             ((_summary(each), list(_details(each))) for each in by_badness),
         )
+
+
+def _show_remarks(screen: Screen, own: Document, targets: Sequence[Document], chosen: int) -> None:
     if chosen and not targets:
         screen.say(f"no problems: {'it is' if chosen == 1 else f'all {chosen} targets are'} ok", "green")
     for waiver in own["waivers"]:

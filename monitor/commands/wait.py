@@ -9,6 +9,7 @@ from typing import Any, Final
 from actions.account import Account, Ended
 from actions.journal import Event, Record
 from monitor.actor.client import NoActor, talking
+from monitor.actor.documents import step_document
 from monitor.actor.request import Document, Request, Verb
 
 _SILENCE: Final = 60.0
@@ -46,7 +47,7 @@ def _end(documents: Iterable[Document], plan: str, until: float, told: Callable[
             elif record.event is Event.BEGIN and about:
                 transaction = record.transaction
             if record.transaction == transaction != "":
-                told({"event": record.event, "at": record.at})
+                told(step_document(record))
             if ended is not None and ended.plan == plan:
                 ending = ended
             if ending is not None and record.transaction == ending.transaction and record.event in _OVER:

@@ -13,7 +13,7 @@ from actions.account import Ended
 from actions.ending import Cause, Outcome
 from actions.plan import Kind
 from config.model import DAY
-from config.vocabulary import Code, ComponentState, KeyKind, Mode, Severity, TargetKind, Verdict
+from config.vocabulary import Code, ComponentState, KeyKind, Mode, Severity, TargetKind, UnreadableReason, Verdict
 from monitor import known as belief
 from monitor.charge import Charge
 from monitor.cure import cure
@@ -24,6 +24,8 @@ from monitor.store import HistoryEntry, What
 from probes import certificate as fact
 
 API: Final = "/api/v1"
+
+_NOT_SHOWN: Final = "not all that is known of it can be shown, by a fault of certvigil; its log tells more"
 
 Item = TypeVar("Item")
 
@@ -141,6 +143,20 @@ class Finding(Answer):
             cure=cure(found.code, found.detail),
         )
 
+    @classmethod
+    def bare(cls, target: str, raised: belief.Raised) -> Finding:
+        """Return what is wrong with `target`, where something else of it cannot be shown."""
+        found = raised.finding
+        return cls(
+            target=target,
+            code=found.code,
+            severity=found.severity,
+            subject=found.subject,
+            detail=found.detail,
+            since=moment(0),
+            cure=_NOT_SHOWN,
+        )
+
 
 class Client(Answer):
     """What a client makes of an endpoint."""
@@ -203,6 +219,26 @@ class Target(Answer):
                 "clients": [Client(client=each.client, accepts=each.accepted, why=each.why) for each in known.edges],
                 **more,
             }
+        )
+
+    @classmethod
+    def bare(cls, known: belief.Known) -> Target:
+        """Return what is known of a target of which something cannot be shown, and that this is so."""
+        return Target(
+            target=known.target,
+            kind=known.kind,
+            location=known.location,
+            component=known.component,
+            verdict=known.verdict,
+            up=known.up,
+            failure=Failure(reason=UnreadableReason.UNFORESEEN, detail=_NOT_SHOWN),
+            last_look=None,
+            expiry=None,
+            days_left=None,
+            presented=[],
+            findings=[Finding.bare(known.target, each) for each in known.findings.values()],
+            pending=[],
+            clients=[],
         )
 
 
@@ -341,6 +377,24 @@ class Component(Answer):
             frozen=charge.frozen,
             last=LastAction.of(charge.last) if charge.last is not None else None,
             notes=[*([charge.contested] if charge.contested else []), *charge.notes],
+        )
+
+    @classmethod
+    def bare(cls, charge: Charge) -> Component:
+        """Return what is known of a component of which something cannot be shown, and that this is so."""
+        return cls(
+            component=charge.name,
+            mode=charge.mode,
+            state=charge.state,
+            inbox=charge.inbox,
+            candidate=None,
+            plan=None,
+            objections=[],
+            decision=None,
+            approved_until=None,
+            frozen=charge.frozen,
+            last=None,
+            notes=[_NOT_SHOWN],
         )
 
 

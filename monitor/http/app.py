@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
@@ -28,6 +29,8 @@ from monitor.known import Known
 from monitor.metrics import gzipped, plain
 from monitor.store import Degraded
 from probes.certificate import Certificate
+
+log = logging.getLogger("certvigil.http")
 
 Item = TypeVar("Item")
 
@@ -108,9 +111,26 @@ def _json(answer: BaseModel, status: int = 200) -> Response:
     return Response(answer.model_dump_json(), status, media_type="application/json")
 
 
-async def _listing(items: Sequence[Item], offset: int, limit: int, show: Callable[[Item], answers.Answer]) -> Response:
-    shown = [show(item) async for item in _unhurried(items[offset : offset + limit])]
-    return _json(answers.Listing(total=len(items), offset=offset, items=shown))
+async def _listing(
+    items: Sequence[Item],
+    offset: int,
+    limit: int,
+    show: Callable[[Item], answers.Answer],
+    bare: Callable[[Item], answers.Answer] | None = None,
+) -> Response:
+    """Return some of `items`; one that cannot be shown is shown `bare`, or left out, so that the others are not."""
+    page = [_or_bare(item, show, bare) async for item in _unhurried(items[offset : offset + limit])]
+    return _json(answers.Listing(total=len(items), offset=offset, items=[each for each in page if each is not None]))
+
+
+def _or_bare(
+    item: Item, show: Callable[[Item], answers.Answer], bare: Callable[[Item], answers.Answer] | None = None
+) -> answers.Answer | None:
+    try:
+        return show(item)
+    except Exception:
+        log.exception("something that is known cannot be shown, for no reason that was foreseen")
+        return None if bare is None else bare(item)
 
 
 def create_app(view: View, version: str) -> FastAPI:
@@ -161,7 +181,7 @@ def _add_targets(app: FastAPI, view: View) -> None:
         chosen = [known async for known in _unhurried(tuple(view.known().values())) if verdict in {None, known.verdict}]
         chosen.sort(key=lambda known: known.target)
         now = time.time()
-        return await _listing(chosen, offset, limit, lambda known: answers.Target.of(known, now))
+        return await _listing(chosen, offset, limit, lambda known: answers.Target.of(known, now), answers.Target.bare)
 
     @app.get(
         f"{API}/targets/{{name:path}}",
@@ -173,7 +193,8 @@ def _add_targets(app: FastAPI, view: View) -> None:
         known = view.known().get(name)
         if known is None:
             raise HTTPException(404, "there is no such target")
-        return _json(answers.TargetInFull.of_known(known, time.time()))
+        shown = _or_bare(known, lambda each: answers.TargetInFull.of_known(each, time.time()))
+        return _json(shown or answers.Target.bare(known))
 
     @app.get(f"{API}/findings", response_model=answers.Listing[answers.Finding])
     async def findings(
@@ -187,7 +208,9 @@ def _add_targets(app: FastAPI, view: View) -> None:
             if code in {None, raised.finding.code} and severity in {None, raised.finding.severity}
         ]
         found.sort(key=lambda pair: (-pair[1].finding.severity.rank, pair[0], pair[1].finding.code))
-        return await _listing(found, offset, limit, lambda pair: answers.Finding.of(*pair))
+        return await _listing(
+            found, offset, limit, lambda pair: answers.Finding.of(*pair), lambda pair: answers.Finding.bare(*pair)
+        )
 
 
 def _add_certificates(app: FastAPI, view: View) -> None:
@@ -230,12 +253,14 @@ def _add_status(app: FastAPI, view: View) -> None:
             targets[known.verdict] += 1
         by_verdict = {verdict: targets[verdict] for verdict in Verdict}
         itself: Known | None = view.known().get(SELF)
-        return _json(answers.Status.of(view.status(), view.not_ready(), by_verdict, itself))
+        told = view.status(), view.not_ready(), by_verdict
+        shown = _or_bare(itself, lambda each: answers.Status.of(*told, each))
+        return _json(shown or answers.Status.of(*told, None))
 
     @app.get(f"{API}/components", response_model=answers.Listing[answers.Component])
     async def components(limit: Limit = 100, offset: Offset = 0) -> Response:
         """List the components that certvigil may change, and what waits to be done to each."""
-        return await _listing(view.charges(), offset, limit, answers.Component.of)
+        return await _listing(view.charges(), offset, limit, answers.Component.of, answers.Component.bare)
 
     @app.get(f"{API}/history", response_model=answers.History, responses={503: {"description": "No database."}})
     async def history(

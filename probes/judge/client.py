@@ -65,7 +65,7 @@ CURES: Final[Mapping[Code, str]] = MappingProxyType(
 
 def cure_of(cause: Finding) -> str:
     """Return what would put right a cause of a refusal, a clause."""
-    return cause.cure or CURES[cause.code]
+    return cause.cure or CURES.get(cause.code, "see what the finding says")
 
 
 def judge_chain(

@@ -271,7 +271,12 @@ def test_a_candidate_at_fault_is_in_quarantine_until_it_is_released(web: Web) ->
     assert (code, "quarantined: this candidate is in quarantine" in said) == (1, True), said
     held = json.loads(certvigil("recover", "--json", "--config", web.config).stdout)["quarantined"]
     (candidate,) = held
-    assert web.act("recover", "--release", candidate[:16])[0] == 0
+    said = web.act("recover")[1]
+    assert f"candidate {candidate[:16]} is in quarantine: of web: " in said
+    code, said = web.act("recover", "--thaw", "web")
+    assert (code, said.splitlines()) == (0, ["thawed     web: what went wrong is known, and it may be changed again"])
+    code, said = web.act("recover", "--release", candidate[:16])
+    assert (code, said) == (0, f"released   candidate {candidate[:16]}: it may be tried again\n")
     web.declare()
     code, said = web.act("replace", "web", *options)
     assert (code, "committed" in said) == (0, True), said
@@ -279,8 +284,22 @@ def test_a_candidate_at_fault_is_in_quarantine_until_it_is_released(web: Web) ->
 
 def test_recovering_when_nothing_is_left_to_do_changes_nothing(web: Web) -> None:
     before = web.on_disk()
-    assert web.act("recover")[0] == 0
+    assert web.act("recover") == (0, "recovered  nothing was left half done: nothing was changed\n")
     assert web.on_disk() == before
+
+
+def test_a_plan_says_each_command_once_as_a_shell_takes_it_and_no_test_that_there_is_none(web: Web) -> None:
+    spaced = web.directory / "a test.sh"
+    spaced.write_text("#!/bin/sh\n")
+    spaced.chmod(0o755)
+    web.declare(test=[str(spaced)])
+    options = web.candidate(fresh())
+    said = web.act("replace", "web", *options, "--dry-run")[1]
+    assert said.count(f"web: '{spaced}'\n") == 1, said
+    web.declare(test=None)
+    code, said = web.act("replace", "web", *options)
+    assert (code, "the service took them up" in said, "configuration test" in said) == (0, True, False), said
+    assert "\twhich\tfiles" in web.act("backups")[1]
 
 
 @pytest.mark.parametrize(
@@ -288,6 +307,7 @@ def test_recovering_when_nothing_is_left_to_do_changes_nothing(web: Web) -> None
     [
         (("replace", "nothing", "--from", "/etc/hostname"), "there is no component nothing; there are: web"),
         (("replace", "web", "--from", "/nowhere.pem"), "/nowhere.pem cannot be read"),
+        (("replace", "web", "--from", "/etc/hostname", "/etc/hosts"), "write --from before each file"),
         (("rollback", "web"), "there is no backup set of web"),
     ],
 )

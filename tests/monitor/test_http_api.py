@@ -223,6 +223,32 @@ def test_a_target_is_shown_with_everything_believed_of_it(view: FakeView, client
     }
 
 
+def test_what_cannot_be_shown_takes_nothing_else_with_it(
+    view: FakeView, client: httpx.Client, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As when a code had no cure: no target at all was shown."""
+
+    def cure(code: Code, _: str) -> str:
+        if code is Code.EXPIRED:
+            raise KeyError(code)
+        return "as ever"
+
+    monkeypatch.setattr("monitor.http.answers.cure", cure)
+    odd = raised(some_file("/odd.pem", some_certificate("odd")), Code.EXPIRED)
+    itself = raised(Known(SELF, TargetKind.SELF, SELF), Code.EXPIRED)
+    view.add(odd, raised(some_file("/plain.pem", some_certificate("plain")), Code.EXPIRING), itself)
+    listed = {each["target"]: each for each in client.get("/api/v1/targets").json()["items"]}
+    assert listed.keys() == {SELF, odd.target, "/plain.pem"}
+    assert [each["cure"] for each in listed["/plain.pem"]["findings"]] == ["as ever"]
+    assert listed[odd.target]["verdict"] == "critical"
+    assert [each["code"] for each in listed[odd.target]["findings"]] == ["expired"]
+    assert "by a fault of certvigil" in listed[odd.target]["failure"]["detail"]
+    assert "cannot be shown" in caplog.text
+    assert client.get(f"/api/v1/targets/{odd.target}").json()["verdict"] == "critical"
+    assert client.get("/api/v1/findings").json()["total"] == len(client.get("/api/v1/findings").json()["items"])
+    assert client.get("/api/v1/status").status_code == 200
+
+
 def test_a_target_that_nobody_watches_is_not_found(client: httpx.Client) -> None:
     assert client.get("/api/v1/targets/nothing").status_code == 404
 

@@ -126,6 +126,14 @@ def test_a_keystore_is_replaced_as_it_was_approved_and_rolled_back_byte_for_byte
     assert java.serves() == java.old.der()
 
 
+def test_a_new_keystore_is_opened_with_the_component_s_own_password(java: Java) -> None:
+    new = fresh()
+    given = java.directory / "new.p12"
+    given.write_bytes(keystore(new))
+    code, said = java.act("replace", "java", "--from", str(given), "--dry-run")
+    assert code == 0, said
+
+
 def test_a_keystore_that_is_not_served_is_undone_byte_for_byte(java: Java) -> None:
     java.declare("/bin/true")
     before, inode = java.path.read_bytes(), java.path.stat().st_ino

@@ -7,8 +7,9 @@ from dataclasses import replace
 import pytest
 
 from config.vocabulary import Code, Severity, TargetKind
+from monitor.charge import Offer
 from monitor.known import Known, Raised
-from monitor.pending import RESTART, Darkness, awaits_second_look, awaits_writers
+from monitor.pending import RESTART, Darkness, awaits_files, awaits_second_look, awaits_writers
 from probes.finding import finding
 
 PATIENCE = 300.0
@@ -43,6 +44,36 @@ def test_a_finding_about_a_set_waits_for_its_writer(
 ) -> None:
     endpoints = [] if endpoint is None else [endpoint]
     assert awaits_writers(Raised(finding(code, "why"), BEGAN), endpoints, BEGAN + later, PATIENCE) is waits
+
+
+REFUSED = Raised(finding(Code.CANDIDATE_REFUSED, "no_candidate: no_key: why"), BEGAN)
+
+
+@pytest.mark.parametrize(
+    ("objections", "touched", "later", "waits"),
+    [
+        pytest.param([("no_candidate", "no_key: why")], BEGAN, 10, True, id="its key may be on its way"),
+        pytest.param([("no_candidate", "undecodable: why")], BEGAN, 10, True, id="a file may be half written"),
+        pytest.param([("no_candidate", "no_certificate: why")], BEGAN, 10, True, id="a file may still be empty"),
+        pytest.param([("incomplete_chain", "why")], BEGAN, 10, True, id="its chain may be on its way"),
+        pytest.param([("no_candidate", "no_key: why")], BEGAN, PATIENCE, False, id="the inbox was left alone"),
+        pytest.param([("no_candidate", "no_key: why")], 0.0, PATIENCE, False, id="it lay there at the start"),
+        pytest.param([("no_candidate", "no_key: why")], BEGAN + 200, PATIENCE, True, id="another file came since"),
+        pytest.param([("no_candidate", "several_leaves: why")], BEGAN, 10, False, id="no file mends it"),
+        pytest.param([("incomplete_chain", "why"), ("too_short", "why")], BEGAN, 10, False, id="more is wrong"),
+    ],
+)
+def test_a_candidate_waits_for_the_rest_of_its_files(
+    objections: list[tuple[str, str]], touched: float, later: float, *, waits: bool
+) -> None:
+    lacks = Offer(objections=tuple(objections)).lacks_a_file
+    now = BEGAN + later
+    assert awaits_files(REFUSED, lacks_a_file=lacks, touched=touched, now=now, patience=PATIENCE) is waits
+
+
+def test_an_unsafe_inbox_waits_for_nothing() -> None:
+    unsafe = Raised(finding(Code.INBOX_UNSAFE, "why"), BEGAN)
+    assert not awaits_files(unsafe, lacks_a_file=True, touched=BEGAN, now=BEGAN, patience=PATIENCE)
 
 
 UNREACHABLE = finding(Code.UNREACHABLE, "connection_refused: why", "192.0.2.1")

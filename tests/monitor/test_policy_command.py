@@ -151,7 +151,7 @@ def test_the_daemon_is_asked_where_no_file_is_given(run: Run, write: Write, tmp_
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (("explain", "wbe"), "wbe: there is no such component or target (did you mean 'web'?)"),
+        (("explain", "wbe"), "there is no component or target 'wbe'; did you mean 'web'?"),
         (("explain", "web", "--at", "soon"), "--at soon: not a time"),
         (("test", "--at", "soon"), "--at soon: not a time"),
     ],

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -20,7 +22,7 @@ from monitor.known import Known, Raised
 from monitor.tell.lifecycle import Alert
 from probes.finding import Finding, finding
 from tests.monitor.http_kit import FakeView, running
-from tests.monitor.running import certvigil, on_a_terminal
+from tests.monitor.running import CERTVIGIL, certvigil, on_a_terminal
 
 NOW = time.time()
 SINCE = 1_795_000_000.0
@@ -139,7 +141,8 @@ def test_problems_are_what_is_not_ok_or_pending(socket: str) -> None:
     assert {each["target"] for each in rows(ran.stdout)} == {LONG, "shop/127.0.0.1:443", "portal/certificate"}
     quiet = certvigil("status", "--problems", "--socket", socket, "shop/certificate", "/etc/ssl/good.pem")
     assert quiet.returncode == 0
-    assert "no problems: all 2 targets are ok" in quiet.stdout
+    assert "no problems: all 2 targets are ok" in quiet.stderr
+    assert quiet.stdout.count("\n") == 1, "the names of the columns alone"
 
 
 @pytest.mark.parametrize("columns", [40, 60, 80, 120, 200])
@@ -222,3 +225,36 @@ def test_columns_give_way_where_words_allow_it() -> None:
     sentence = "a sentence that is long enough to be broken somewhere"
     assert fit(("when", "how"), [("2026-11-18T11:06:40Z", sentence)], 50) == [20, 28]
     assert fit(("when", "how"), [("2026-11-18T11:06:40Z", sentence)], 25) is None
+
+
+def read_by_nobody(*arguments: str) -> tuple[int, str]:
+    """Run a command whose output goes into a pipe that nobody reads; return its exit code and its errors."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        ran = subprocess.run(
+            [*CERTVIGIL, *arguments], stdout=writing, stderr=subprocess.PIPE, text=True, timeout=60, check=False
+        )
+    finally:
+        os.close(writing)
+    return ran.returncode, ran.stderr
+
+
+@pytest.mark.parametrize("options", [(), ("--json",)])
+def test_a_reader_who_leaves_changes_no_verdict(socket: str, tmp_path: Path, options: tuple[str, ...]) -> None:
+    code, said = read_by_nobody("status", "--socket", socket, *options)
+    assert (code, "Traceback" in said, "Broken" in said) == (2, False, False)
+    nothing = tmp_path / "nothing.pem"
+    nothing.write_text("nothing")
+    wanted = certvigil("check", str(nothing), *options).returncode
+    assert wanted == 2
+    code, said = read_by_nobody("check", str(nothing), *options)
+    assert (code, said) == (wanted, certvigil("check", str(nothing), *options).stderr)
+
+
+def test_a_silence_that_matches_nothing_now_says_so_and_holds(socket: str) -> None:
+    arguments = ("notify", "silence", "--socket", socket, "--for", "1h", "--reason", "work")
+    ran = certvigil(*arguments, "--target", "nosuch*", "--target", "shop/*")
+    assert (ran.returncode, "silent until" in ran.stdout) == (0, True)
+    assert "nothing matches now: there is no target 'nosuch*'" in ran.stderr
+    assert ran.stderr.count("\n") == 1

@@ -76,11 +76,18 @@ def test_an_approved_candidate_is_replaced_and_every_place_tells_the_same_story(
         in_state(daemon, "idle")
         web.put(new, key=False)
         in_state(daemon, "waiting")
-        assert daemon.findings("web/actions") == {"candidate_refused"}
+        # Its key may be on its way: that is shown, and told to nobody.
+        shown = daemon.wait_for(
+            lambda: (known := daemon.ask("/api/v1/targets/web/actions"))["pending"] and known, "what is pending"
+        )
+        assert [each["code"] for each in shown["pending"]] == ["candidate_refused"]
+        assert (shown["verdict"], daemon.findings("web/actions")) == ("ok", set())
         web.put_file("new.key", new.key_pem())
         daemon.wait_for(lambda: daemon.findings("web/actions") == {"approval_pending"}, "the finding")
         waiting = in_state(daemon, "pending")
-        shown = certvigil("status", "--socket", daemon.socket).stdout
+        ran = certvigil("status", "--socket", daemon.socket)
+        assert {line.count("\t") for line in ran.stdout.splitlines()} == {9}, "one table alone"
+        shown = ran.stderr
         assert f"plan {waiting['plan'][:16]}" in shown
         assert presented(web.server)[0] == web.old.der()
 
@@ -97,6 +104,7 @@ def test_an_approved_candidate_is_replaced_and_every_place_tells_the_same_story(
             lambda: "replace committed" in (said := _history(daemon)) and said, "the history of the replacement"
         )
         assert "approval_pending" in said
+        assert "candidate_refused" not in said
         assert os.listdir(web.inbox) == []
 
         said = certvigil("audit", "--config", daemon.config_file).stdout
@@ -189,7 +197,7 @@ def test_an_actor_that_goes_away_is_missed_and_one_that_comes_back_is_met(web: H
         daemon.wait_for(lambda: "web/actions" in _targets(daemon), "the target")
         actor.stop(patience=60.0)
         daemon.wait_for(lambda: "unreachable" in daemon.findings("web/actions"), "its absence")
-        assert "certvigil only observes" in certvigil("status", "--socket", daemon.socket).stdout
+        assert "certvigil only observes" in certvigil("status", "--socket", daemon.socket).stderr
         actor.start()
         daemon.wait_for(lambda: "unreachable" not in daemon.findings("web/actions"), "its return")
 
@@ -332,10 +340,11 @@ def test_of_several_candidates_the_newest_counts_and_all_are_removed_with_it(web
         waiting = that_waits(daemon)
         daemon.wait_for(lambda: daemon.findings("web/actions") == {"approval_pending"}, "the finding alone")
         (note,) = [each for each in waiting["notes"] if "obsolete" in each]
-        assert note in " ".join(certvigil("status", "--socket", daemon.socket).stdout.split())
+        assert note in " ".join(certvigil("status", "--socket", daemon.socket).stderr.split())
         ran = certvigil("approve", waiting["plan"], "--wait", "--config", daemon.config_file)
         assert ran.returncode == 0, ran.stderr
         assert "committed" in ran.stdout
+        assert "to be carried out" not in ran.stdout
         assert presented(web.server)[0] == new.der()
         daemon.wait_for(lambda: os.listdir(web.inbox) == [], "the inbox being emptied")
 
@@ -363,7 +372,7 @@ def test_a_candidate_that_is_installed_already_is_told_once_and_taken_out(web: H
         web.put_file("same.pem", web.old.chain_pem() + web.old.key_pem())
         daemon.wait_for(lambda: os.listdir(web.inbox) == [], "the inbox being emptied")
         daemon.wait_for(lambda: component_of(daemon)["notes"], "the note")
-        assert "is what is installed" in certvigil("status", "--socket", daemon.socket).stdout
+        assert "is what is installed" in certvigil("status", "--socket", daemon.socket).stderr
         said = certvigil("audit", "--config", daemon.config_file).stdout
         assert said.count("unneeded") == 1
 
