@@ -17,7 +17,7 @@ from config.vocabulary import Code, FileRole, LookOutcome, Severity, TargetKind
 from monitor.bus import Bus
 from monitor.events import Event, TargetAdded, TargetRemoved
 from monitor.known import Known, Raised, failure_of, learn, representative, waive
-from monitor.pending import AGAIN, Darkness, awaits_second_look, awaits_writers
+from monitor.pending import AGAIN, Darkness, awaits_rest, awaits_second_look, awaits_writers
 from monitor.surroundings import Surroundings
 from probes.assess import EndpointContext, FileContext, file_facts
 from probes.assess_set import WITH_LEAF, LiveEndpoint, SetContext, judge_unrest, leaf_target
@@ -218,12 +218,18 @@ class Beliefs:
         context: FileContext | EndpointContext,
         assessment: Assessment,
         now: float,
+        left_alone: float = float("inf"),
     ) -> LookOutcome:
-        """Believe what was seen and the verdict on it; publish what that changes."""
+        """Believe what was seen and the verdict on it; publish what that changes.
+
+        `left_alone` is for how many seconds nobody has written to a file.
+        """
         target = observation.target
         assessment = waive(assessment, target, self.surroundings.config.waivers, now)
         known = self.known[target]
+        waits: Callable[[Raised], bool]
         if isinstance(observation, EndpointObservation):
+            waits = partial(self._awaits_second_look, known=known, now=now)
             presented = representative(observation.presented) or known.presented
             identity, addresses = None, observation.presented
             if observation.presented:
@@ -232,8 +238,11 @@ class Beliefs:
                 self._dark[target] = now
                 self._went_dark.setdefault(target, deque(maxlen=AGAIN)).append(now)
         else:
+            settle = self.surroundings.config.settings.settle
+            waits = partial(awaits_rest, left_alone=left_alone, settle=settle, now=now)
             presented = file_facts(observation, known.presented)
-            identity, addresses = observation.identity, ()
+            # Where it held none of what is believed of it, it is read again, never judged by that.
+            identity, addresses = observation.identity if observation.certificates else None, ()
         self._judged[target] = _Judged(observation, context, assessment.until)
         self.known[target], events = learn(
             known,
@@ -243,7 +252,7 @@ class Beliefs:
             now=now,
             identity=identity,
             addresses=addresses,
-            waits=lambda raised: self._awaits_second_look(raised, known, now),
+            waits=waits,
         )
         self._page.update(self.known[target])
         self._bus.publish(events)

@@ -25,7 +25,7 @@ from monitor.sets import SetVigil
 from monitor.watch.watcher import Change, Watcher, WatchState
 from probes.assess import FileContext, is_denied, is_worth_watching
 from probes.find import Found, find
-from probes.observation import FileIdentity
+from probes.observation import FileIdentity, FileObservation
 
 log = logging.getLogger("certvigil.files")
 
@@ -33,6 +33,8 @@ BATCH: Final = 32
 """Files looked at in one go: few enough that learning from them does not stall the event loop."""
 _NAMED: Final = 3
 """Files of a directory that are named where many cannot be read."""
+SOON: Final = 0.01
+"""Seconds after a moment at which a verdict changes, to be on its far side."""
 AT_ONCE: Final = 16
 """Batches given to helpers before a change that was noticed meanwhile gets its turn."""
 
@@ -44,6 +46,14 @@ class Progress:
     done: int = 0
     total: int = 0
     finished: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Unrest:
+    """What a file was at the last look, and since when, monotonic time."""
+
+    seen: tuple[FileIdentity | None, UnreadableReason | None]
+    since: float
 
 
 class FileVigil:
@@ -94,6 +104,8 @@ class FileVigil:
         self._routine: deque[str] = deque()
         self._places: dict[str, float] = {}
         """Where to find anew, with the monotonic time at which that was noticed."""
+        self._unrest: dict[str, _Unrest] = {}
+        """Files about which something is pending, by path."""
         self._surrounding_paths: frozenset[str] = frozenset()
         """Files of trust stores and clients."""
         self._agenda = Agenda()
@@ -255,6 +267,7 @@ class FileVigil:
             del self._paths[target.name]
             self._not_targets.pop(path, None)
             self._denied.discard(path)
+            self._unrest.pop(path, None)
             self._agenda.forget(target.name)
             self._beliefs.remove(target.name, time.time())
 
@@ -297,7 +310,7 @@ class FileVigil:
         known = self._beliefs.known.get(target.name)
         judged = self._beliefs.is_judged(context, now)
         # After a restart what is remembered is judged, not read.
-        if known is None or known.failure is not None or not (judged or target.role is FileRole.FOUND):
+        if known is None or known.failure is not None or known.pending or not (judged or target.role is FileRole.FOUND):
             return Errand(context)
         return Errand(context, known.identity, judged)
 
@@ -315,11 +328,36 @@ class FileVigil:
         self._not_targets.pop(target.path, None)
         if target.name not in self._beliefs.known:
             self._beliefs.add(Known(target.name, TargetKind.FILE, printable(target.path)), now)
-        outcome = self._beliefs.learn(observation, context, assessment, now)
+        at = time.monotonic()
+        unrest = self._unrest_of(target, observation, now, at)
+        outcome = self._beliefs.learn(observation, context, assessment, now, at - unrest.since)
         until = self._beliefs.until(target.name)
         if until is not None and until - now < self.config.settings.rescan:
-            self._agenda.schedule(target.name, time.monotonic() + until - now)
+            self._agenda.schedule(target.name, at + until - now)
+        if self._beliefs.known[target.name].pending:
+            self._unrest[target.path] = unrest
+            self._agenda.hasten(target.name, max(at, unrest.since + self.config.settings.settle) + SOON)
+        else:
+            self._unrest.pop(target.path, None)
         return outcome
+
+    def _unrest_of(self, target: FileTarget, observation: FileObservation, now: float, at: float) -> _Unrest:
+        """Return since when a file is as it was seen at Unix time `now`, monotonic time `at`."""
+        identity, failure = observation.identity, observation.failure
+        seen = (identity, failure.reason if failure is not None else None)
+        before = self._unrest.get(target.path)
+        if before is not None:
+            return before if before.seen == seen else _Unrest(seen, at)
+        known = self._beliefs.known[target.name]
+        is_first = known.last_look is None
+        if identity is None:
+            # What is not there at the first look may never have been; it is nobody's unfinished work.
+            return _Unrest(seen, float("-inf") if is_first else at)
+        age = now - identity.ctime_ns / 1e9
+        if age < 0:
+            # A clock that cannot be believed.
+            age = float("inf") if is_first else 0.0
+        return _Unrest(seen, at - age)
 
 
 def _is_gone(result: Result) -> bool:

@@ -18,6 +18,8 @@ _OF_WRITERS: Final = frozenset().union(
 """What a further write of the same renewal may mend."""
 _PASSING: Final = frozenset({Code.UNREACHABLE, Code.ENDPOINTS_DISAGREE})
 """What a restart or a reload of a service looks like for a moment."""
+UNREST: Final = 30.0
+"""Seconds for which a file that is written to without a pause is not judged."""
 RESTART: Final = 20.0
 """Seconds that a service may take to restart."""
 AGAIN: Final = 3
@@ -26,6 +28,15 @@ _LATELY: Final = 1200.0
 """Seconds."""
 _MANY: Final = 5
 """Servers that go dark at the same time: more than one service."""
+
+
+def awaits_rest(raised: Raised, left_alone: float, settle: float, now: float) -> bool:
+    """Whether a finding about a file of no component waits at Unix time `now` for whoever is writing to it.
+
+    The file was left alone for so many seconds; `settle` seconds are enough. One that is written to all the time is
+    judged as it is after `UNREST` seconds.
+    """
+    return raised.finding.code in _OF_WRITERS and left_alone < settle and now - raised.since < UNREST
 
 
 def awaits_writers(raised: Raised, endpoints: Iterable[Known], now: float, patience: float) -> bool:

@@ -8,8 +8,11 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from config.model import Artefacts, Component, FileTarget, Settings, Watch
 from config.vocabulary import Code, FileRole, LookOutcome, Severity
+from monitor import pending
 from monitor.events import FindingCleared, FindingRaised, PresentedChanged, TargetRemoved
 from monitor.lab.ca import DAY, Authority, KeyType, new_key
 from tests.lab.keystore import PASSWORD, keystore
@@ -241,6 +244,8 @@ def test_keystores_that_a_pattern_matches_never_vanish(tmp_path: Path) -> None:
             (tmp_path / "stores" / name).write_bytes(data)
         watch = watching(tmp_path / "stores" / "*")
         async with file_vigil(config_with(watches=(watch,))) as kept:
+            unopened = [str(tmp_path / "stores" / name) for name in ("locked.p12", "app.jks")]
+            await until(lambda: all(kept.codes(each) for each in unopened))
             shown = {os.path.basename(target): known for target, known in kept.page.shown.items()}
             assert set(shown) == {"locked.p12", "open.p12", "app.jks"}
             assert [each.subject for each in shown["open.p12"].presented] == ["CN=www.example.com"]
@@ -253,5 +258,93 @@ def test_keystores_that_a_pattern_matches_never_vanish(tmp_path: Path) -> None:
         async with file_vigil(config_with(watches=(replace(watch, password_file=str(secret)),))) as kept:
             opened = kept.page.shown[str(tmp_path / "stores" / "locked.p12")]
             assert (len(opened.presented), opened.findings) == (1, {})
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize("content", [b"", bytes(range(256)) * 8], ids=["empty", "garbage"])
+def test_a_lost_certificate_stays_lost_when_files_are_judged_anew_and_after_a_restart(
+    tmp_path: Path, content: bytes
+) -> None:
+    async def story() -> None:
+        path = tmp_path / "site.cer"
+        path.write_bytes(certificate())
+        config = config_with(settings=Settings(settle=0.1), watches=(watching(tmp_path / "*"),))
+        async with file_vigil(config) as kept:
+            path.write_bytes(content)
+            await until(lambda: bool(kept.codes(str(path))))
+            lost = kept.codes(str(path))
+            assert kept.vigil is not None
+            assert kept.beliefs is not None
+            events, looks = len(kept.events), len(kept.looks)
+            kept.beliefs.reconsider()
+            kept.vigil.rescan()
+            await until(lambda: len(kept.looks) > looks)
+            assert (kept.codes(str(path)), kept.events[events:]) == (lost, [])
+            remembered = [replace(known, last_look=None, pending={}) for known in kept.page.shown.values()]
+        async with file_vigil(config, remembered) as again:
+            assert (again.codes(str(path)), again.events) == (lost, [])
+            path.write_bytes(certificate())
+            await until(lambda: again.codes(str(path)) == set())
+
+    asyncio.run(story())
+
+
+def test_a_file_lost_just_before_a_restart_is_not_taken_for_what_it_was(tmp_path: Path) -> None:
+    """What is pending is not remembered: the file itself says it again."""
+
+    async def story() -> None:
+        path = tmp_path / "site.cer"
+        path.write_bytes(certificate())
+        async with file_vigil(config_with(settings=Settings(settle=60), watches=(watching(path),))) as kept:
+            path.write_bytes(b"")
+            await until(lambda: bool(kept.page.shown[str(path)].pending))
+            remembered = [replace(known, last_look=None, pending={}) for known in kept.page.shown.values()]
+        async with file_vigil(config_with(settings=Settings(settle=0), watches=(watching(path),)), remembered) as again:
+            assert again.codes(str(path)) == {Code.NO_CERTIFICATE}
+
+    asyncio.run(story())
+
+
+def test_a_watched_file_is_not_judged_while_it_is_being_written(tmp_path: Path) -> None:
+    async def story() -> None:
+        listed, found = tmp_path / "listed.pem", tmp_path / "some" / "found.pem"
+        found.parent.mkdir()
+        paths = (listed, found)
+        for path in paths:
+            path.write_bytes(certificate(40))
+        watches = (watching(listed), watching(tmp_path / "some" / "*.pem"))
+        async with file_vigil(config_with(settings=Settings(settle=1), watches=watches)) as kept:
+            before = {path: kept.page.shown[str(path)].presented for path in paths}
+            for content in (b"", certificate()[:300]):
+                for path in paths:
+                    path.write_bytes(content)
+                await until(lambda: all(kept.page.shown[str(path)].pending for path in paths))
+            for path in paths:
+                path.write_bytes(certificate(80))
+            await until(lambda: all(kept.page.shown[str(path)].presented != before[path] for path in paths))
+            await until(lambda: not any(kept.page.shown[str(path)].pending for path in paths))
+            assert not [event for event in kept.events if isinstance(event, FindingRaised)]
+
+    asyncio.run(story())
+
+
+def test_a_file_that_is_written_to_all_the_time_is_judged_in_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pending, "UNREST", 0.3)
+
+    async def story() -> None:
+        path = tmp_path / "site.pem"
+        path.write_bytes(certificate())
+        async with file_vigil(config_with(settings=Settings(settle=60), watches=(watching(path),))) as kept:
+            started, number = time.time(), 0
+            while not kept.codes(str(path)):
+                assert time.time() < started + 10
+                number += 1
+                path.write_bytes(b"x" * number)
+                await asyncio.sleep(0.02)
+            (raised,) = kept.page.shown[str(path)].findings.values()
+            assert time.time() - raised.since >= 0.3
 
     asyncio.run(story())
