@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,11 +14,13 @@ import pytest
 
 from config.model import Artefacts, Component, FileTarget, Settings, Watch
 from config.vocabulary import Code, FileRole, LookOutcome, Severity
-from monitor import pending
-from monitor.events import FindingCleared, FindingRaised, PresentedChanged, TargetRemoved
+from monitor import files, pending
+from monitor.events import FindingCleared, FindingRaised, Looked, PresentedChanged, TargetRemoved
 from monitor.lab.ca import DAY, Authority, KeyType, new_key
+from probes.find import Found, find
 from tests.lab.keystore import PASSWORD, keystore
 from tests.monitor.vigil import config_with, file_vigil, until
+from tests.probes.test_file import unprivileged
 
 ROOT = Authority.root()
 
@@ -348,3 +352,117 @@ def test_a_file_that_is_written_to_all_the_time_is_judged_in_the_end(
             assert time.time() - raised.since >= 0.3
 
     asyncio.run(story())
+
+
+def test_a_search_that_takes_long_keeps_no_look_waiting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def story() -> None:
+        path, pub = tmp_path / "srv" / "site.pem", tmp_path / "pub"
+        path.parent.mkdir()
+        pub.mkdir()
+        path.write_bytes(certificate(40))
+        searching, ended = threading.Event(), threading.Event()
+
+        def slow(watches: Sequence[Watch], under: str) -> Found:
+            if under.startswith(str(pub)):
+                searching.set()
+                assert ended.wait(20)
+            return find(watches, under)
+
+        monkeypatch.setattr(files, "find", slow)
+        watches = (watching(pub / "**" / "*.pem"), watching(path.parent / "*.pem"))
+        async with file_vigil(config_with(watches=watches)) as kept:
+            try:
+                before = kept.page.shown[str(path)].expiry
+                (pub / "new").mkdir()
+                await until(searching.is_set)
+                path.write_bytes(certificate(80))
+                await until(lambda: kept.page.shown[str(path)].expiry != before, 5)
+                looks = len(kept.looks)
+                assert kept.vigil is not None
+                kept.vigil.look_again([str(path)])
+                await until(lambda: len(kept.looks) > looks, 5)
+            finally:
+                ended.set()
+
+    asyncio.run(story())
+
+
+def test_files_that_change_all_the_time_keep_no_other_waiting(tmp_path: Path) -> None:
+    async def story() -> None:
+        quiet, busy = tmp_path / "quiet.pem", tmp_path / "busy.pem"
+        for path in (quiet, busy):
+            path.write_bytes(certificate())
+        async with file_vigil(config_with(watches=(watching(quiet, busy),))) as kept:
+            vigil = kept.vigil
+            assert vigil is not None
+            taken = kept.looks.append
+
+            def busily(look: Looked) -> None:
+                taken(look)
+                vigil.look_again([str(busy)])
+
+            vigil._looked = busily
+            vigil.look_again([str(busy)])
+            looks = len(kept.looks)
+            vigil.rescan()
+            await until(lambda: any(each.target == str(quiet) for each in kept.looks[looks:]))
+            await until(lambda: len(kept.looks) > looks + 20)
+
+    asyncio.run(story())
+
+
+def test_many_directories_that_are_not_searched_are_one_finding(tmp_path: Path) -> None:
+    async def story() -> None:
+        pub = tmp_path / "pub"
+        for number in range(20):
+            (pub / f"{number:02}").mkdir(parents=True)
+            laid = pub / f"{number:02}" / "root"
+            laid.symlink_to("/")
+            os.chown(laid, 1234, 1234, follow_symlinks=False)
+        async with file_vigil(config_with(watches=(watching(pub / "**" / "*.pem"),))) as kept:
+            ((found,),) = kept.unsearched
+            assert (found.code, found.subject, found.severity) == (Code.UNREADABLE, str(pub), Severity.WARNING)
+            assert "20 directories are not searched, 00/root, 01/root, 02/root and 17 more: unsafe_link" in found.detail
+            for number in range(20):
+                (pub / f"{number:02}" / "root").unlink()
+            await until(lambda: not kept.unsearched[-1])
+
+    asyncio.run(story())
+
+
+def test_a_key_that_may_not_be_read_is_nobodys_fault_and_another_file_is_a_notice(tmp_path: Path) -> None:
+    async def story() -> None:
+        for name in ("site.key", "privkey1.pem", "site-key.pem", "key.pem", "deep/bare.pem"):
+            (tmp_path / name).parent.mkdir(exist_ok=True)
+            (tmp_path / name).write_bytes(certificate())
+            (tmp_path / name).chmod(0o600)
+        config = config_with(watches=(watching(tmp_path / "**" / "*"),))
+        with unprivileged(tmp_path):
+            async with file_vigil(config) as kept:
+                assert kept.page.shown == {}
+                ((found,),) = kept.unsearched
+                assert (found.subject, found.severity) == (str(tmp_path), Severity.NOTICE)
+                assert "may not read deep/bare.pem; to cure it" in found.detail
+                assert "key.pem" not in found.detail
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize(
+    ("name", "is_key"),
+    [
+        ("a.key", True),
+        ("privkey.pem", True),
+        ("privkey12.pem", True),
+        ("a-key.pem", True),
+        ("server_key.der", True),
+        ("KEY.PEM", True),
+        ("cert.pem", False),
+        ("monkey.pem", False),
+        ("keys.example.com.pem", False),
+        ("key.example.com.pem", False),
+        ("fullchain.pem", False),
+    ],
+)
+def test_a_file_is_called_a_key_by_the_end_of_its_name(name: str, is_key: bool) -> None:
+    assert bool(files._CALLED_KEY.search(name)) is is_key

@@ -164,11 +164,18 @@ def test_what_nobody_may_read_below_watch_is_one_warning_for_each_path_or_direct
         found = {(target, severity): detail for target, _, severity, detail in wrong(daemon)}
         single = (f"{made.directory}/single.pem", "warning")
         assert len(wrong(daemon)) == 3
-        assert found.keys() == {("certvigil", "warning"), single}
+        assert found.keys() == {("certvigil", "warning"), ("certvigil", "notice"), single}
         details = sorted(detail for target, _, _, detail in wrong(daemon) if target == "certvigil")
         assert details == [
-            "not every file is found: permission_denied: reading it is not permitted",
-            "the daemon may not read 0.pem, 1.pem, 2.pem and 2 more: permit it, or exclude them",
+            (
+                "not every file is found: permission_denied: reading it is not permitted"
+                "; to cure it, let certvigil's user search the directories, or exclude them"
+            ),
+            (
+                "the daemon may not read 0.pem, 1.pem, 2.pem and 2 more"
+                "; to cure it, let certvigil's user read what holds certificates, "
+                "leave the modes of keys and exclude them"
+            ),
         ]
         # One is permitted, then all are.
         for number in range(5):

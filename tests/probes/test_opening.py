@@ -15,7 +15,7 @@ from typing import Final
 import pytest
 
 from config.vocabulary import UnreadableReason
-from probes.opening import MOST_LINKS, MOST_NAMES, RefusedError, open_for_others, open_plainly
+from probes.opening import RefusedError, leave_alone, open_for_others, open_plainly
 
 USER: Final = 64_001
 OTHER: Final = 64_002
@@ -216,3 +216,19 @@ def test_a_file_that_becomes_a_link_or_a_fifo_in_the_middle_is_not_opened(tmp_pa
                 except OSError:
                     continue
     assert read_so_far <= {b"mine"}
+
+
+def test_files_whose_locks_a_descriptor_would_lose_are_never_opened(tmp_path: Path) -> None:
+    ours, other = tmp_path / "ours.db", tmp_path / "other"
+    for each in (ours, other):
+        each.write_bytes(b"")
+    (tmp_path / "link").symlink_to(ours)
+    os.link(ours, tmp_path / "hard")
+    leave_alone([str(ours), str(tmp_path / "missing")])
+    try:
+        for name in ("ours.db", "link", "hard"):
+            with pytest.raises(RefusedError, match="keeps for itself"):
+                open_plainly(str(tmp_path / name))
+        os.close(open_plainly(str(other)))
+    finally:
+        leave_alone(())
