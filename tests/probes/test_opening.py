@@ -15,7 +15,7 @@ from typing import Final
 import pytest
 
 from config.vocabulary import UnreadableReason
-from probes.opening import RefusedError, leave_alone, open_for_others, open_plainly
+from probes.opening import MOST_LINKS, MOST_NAMES, RefusedError, leave_alone, open_for_others, open_plainly
 
 USER: Final = 64_001
 OTHER: Final = 64_002
