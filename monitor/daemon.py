@@ -23,11 +23,10 @@ from config.document import Mistake
 from config.load import digest_on_disk, load
 from config.model import DAY, Config
 from config.policy import Notify
-from config.text import printable
-from config.vocabulary import Code, Severity
+from config.vocabulary import Code
 from monitor import systemd
 from monitor.actor.request import Verb
-from monitor.beliefs import Beliefs
+from monitor.beliefs import SELF, Beliefs
 from monitor.bus import Bus
 from monitor.charge import Charge
 from monitor.decide.decision import ORDERED, Decision
@@ -41,19 +40,20 @@ from monitor.files import FileVigil
 from monitor.helpers import dismiss, hire
 from monitor.http import Status, WebServer
 from monitor.known import Known
-from monitor.life import ALREADY_RUNNING, Life, Taken, begin
+from monitor.life import ALREADY_RUNNING, Life, Taken, begin, own_files
 from monitor.log import event_log
 from monitor.metrics import Counters, Page, Piece, piece
 from monitor.metrics.probed import Probed
 from monitor.prober import Module, Prober, Refused
 from monitor.sets import SetVigil
 from monitor.steward import Steward
-from monitor.store import Degraded, HistoryEntry, Store, database_path
+from monitor.store import DATABASE_ENDINGS, Degraded, HistoryEntry, Store, database_path
 from monitor.store import history as read_history
 from monitor.surroundings import read_surroundings
 from monitor.tell.desk import Kept
 from monitor.tell.telling import Telling
 from probes.finding import Finding, finding
+from probes.opening import leave_alone
 
 log = logging.getLogger("certvigil.daemon")
 
@@ -90,6 +90,7 @@ def run_daemon(path: str, config: Config) -> int:
         code = runner.run(life())
     if code == 0:
         begun.end_well()
+    begun.give_back()
     if any(thread.name.startswith(("files", "judge", "store", "deliver")) for thread in threading.enumerate()):
         # A file system that hangs holds its reader; the interpreter would wait for it for ever.
         logging.shutdown()
@@ -135,6 +136,9 @@ class Daemon:
         self._own_findings["surroundings"] = findings
         self._own_findings["life"] = () if life is None else life.findings(now)
         self._database = database_path(config.settings.state_directory)
+        leave_alone(
+            (*own_files(config.settings.state_directory), *(f"{self._database}{end}" for end in DATABASE_ENDINGS))
+        )
         self.store = Store(
             self._database,
             snapshot=lambda: tuple(self.beliefs.known.values()),
@@ -211,6 +215,13 @@ class Daemon:
         systemd.notify("STATUS=reading what is remembered")
         for known in self.store.load().values():
             self.beliefs.remember(known)
+        # What is not looked at is known after the first scan; until then it is as it was.
+        itself = self.beliefs.known.get(SELF)
+        self._own_findings["files"] = tuple(
+            raised.finding
+            for (code, subject), raised in (itself.findings.items() if itself is not None else ())
+            if code is Code.UNREADABLE and subject.startswith(os.sep)
+        )
         self.telling.restore(self.store.load_kept())
         gc.freeze()
         self.web.allow(self.config.settings.web.tokens)
@@ -462,10 +473,8 @@ class Daemon:
         self.counters.components({each.name: each.state for each in charges}, actor=self.steward.actor is None)
         self.counters.actions(self.steward.ended, self.steward.newest())
 
-    def _unsearched(self, places: Mapping[str, str]) -> None:
-        self._own_findings["files"] = tuple(
-            finding(Code.UNREADABLE, why, printable(place), Severity.WARNING) for place, why in places.items()
-        )
+    def _unsearched(self, findings: Sequence[Finding]) -> None:
+        self._own_findings["files"] = tuple(findings)
         self._say_own()
 
     def _store_health(self, health: Degraded | None) -> None:

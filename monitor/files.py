@@ -5,34 +5,41 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import re
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import BrokenExecutor, Executor
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import BrokenExecutor, Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
-from config.model import Config, FileTarget
+from config.model import Config, FileTarget, Watch
 from config.text import printable
-from config.vocabulary import FileRole, LookOutcome, TargetKind, UnreadableReason
+from config.vocabulary import Code, FileRole, LookOutcome, Severity, TargetKind, UnreadableReason
 from monitor.agenda import Agenda
 from monitor.beliefs import Beliefs
 from monitor.errand import Errand, Result, run
 from monitor.events import Looked
 from monitor.known import Known
+from monitor.searches import Searches, ways_up
 from monitor.sets import SetVigil
 from monitor.watch.watcher import Change, Watcher, WatchState
 from probes.assess import FileContext, is_denied, is_worth_watching
-from probes.find import Found, find
+from probes.find import Found, find, tree_of
+from probes.finding import Finding, finding
 from probes.observation import FileIdentity, FileObservation
 
 log = logging.getLogger("certvigil.files")
 
 BATCH: Final = 32
 """Files looked at in one go: few enough that learning from them does not stall the event loop."""
+URGENT_FIRST: Final = 8
+"""Batches of files that may have changed, after which one of the others gets its turn."""
 _NAMED: Final = 3
-"""Files of a directory that are named where many cannot be read."""
+"""Files or directories that are named where many cannot be read."""
+_CALLED_KEY: Final = re.compile(r"(?:privkey|private|(?:^|[-_. ])key)\d*(?:\.[a-z0-9]{2,5})?$", re.IGNORECASE)
+"""The name of a file with a private key, which nobody but its service is to read."""
 SOON: Final = 0.01
 """Seconds after a moment at which a verdict changes, to be on its far side."""
 AT_ONCE: Final = 16
@@ -69,13 +76,13 @@ class FileVigil:
         overflowed: Callable[[], None],
         sets: SetVigil,
         surroundings_changed: Callable[[], None],
-        unsearched: Callable[[Mapping[str, str]], None],
+        unsearched: Callable[[Sequence[Finding]], None],
         helpers: Executor | None = None,
     ) -> None:
         """Leave the files of components to `sets`, whose changes are noticed here.
 
-        Calls `unsearched` with each directory that cannot be searched, and why, where that changes. `helpers`, where
-        given, take part in the first look at every file.
+        Calls `unsearched` with what is not looked at in each watched tree, after the first look at every file and where
+        that changes. `helpers`, where given, take part in that first look.
         """
         self.progress = Progress()
         self._beliefs = beliefs
@@ -87,11 +94,17 @@ class FileVigil:
         self._sets = sets
         self._surroundings_changed = surroundings_changed
         self._tell_unsearched = unsearched
+        # A search of a large tree must not keep looks waiting.
+        self._searcher = ThreadPoolExecutor(1, "files-search")
         self._unsearched: dict[str, str] = {}
+        """Why a directory is not searched, by its path."""
+        self._exceeded: dict[str, str] = {}
+        """Which limit was reached, by tree."""
         self._denied: set[str] = set()
         """Files that a pattern matches, and that the daemon may not read."""
-        self._said: Mapping[str, str] = {}
-        """What is said of each directory: that it, or a file in it, may not be read."""
+        self._is_said = False
+        """Whether `unsearched` was called with what is not looked at."""
+        self._said: tuple[Finding, ...] | None = None
         self._watcher = Watcher(asyncio.get_running_loop(), self._changed, self._lost)
         self._targets: dict[str, FileTarget] = {}
         """By path."""
@@ -102,15 +115,19 @@ class FileVigil:
         self._urgent: dict[str, float] = {}
         """Paths, with the monotonic time at which each was noticed."""
         self._routine: deque[str] = deque()
-        self._places: dict[str, float] = {}
-        """Where to find anew, with the monotonic time at which that was noticed."""
+        self._searches = Searches()
+        self._trees: tuple[tuple[Watch, ...], frozenset[str]] = ((), frozenset())
+        """The watches of the configuration, and the trees of their patterns."""
         self._unrest: dict[str, _Unrest] = {}
         """Files about which something is pending, by path."""
         self._surrounding_paths: frozenset[str] = frozenset()
         """Files of trust stores and clients."""
         self._agenda = Agenda()
         self._wake = asyncio.Event()
+        self._wake_search = asyncio.Event()
         self._next_scan = 0.0
+        self._has_found = False
+        """Whether everything was found once."""
 
     @property
     def config(self) -> Config:
@@ -132,7 +149,7 @@ class FileVigil:
             self._urgent.setdefault(path, change.since)
         self._sets.changed(change.files, change.since)
         for place in change.places:
-            self._places.setdefault(place, change.since)
+            self._search(place, change.since)
         if not change.files.isdisjoint(self._surrounding_paths):
             self._surroundings_changed()
         self._wake.set()
@@ -146,37 +163,66 @@ class FileVigil:
         """Find everything anew, and look at all of it."""
         self._next_scan = 0.0
         self._sets.rescan()
-        self._wake.set()
+        self._wake_search.set()
+
+    def _search(self, place: str, noticed: float) -> None:
+        """Find anew at or beneath `place` as soon as possible."""
+        self._searches.add(self._tree(place), place, noticed)
+        self._wake_search.set()
+
+    def _tree(self, path: str) -> str:
+        """Return the watched tree that a path lies in; empty where it lies in none."""
+        watches = self.config.watches
+        if self._trees[0] is not watches:
+            self._trees = watches, frozenset(tree_of(pattern) for each in watches for pattern in each.patterns)
+        return next((each for each in (path, *ways_up(path)) if each in self._trees[1]), "")
 
     async def run(self) -> None:
         """Keep vigil until cancelled."""
         try:
-            await self._run()
+            async with asyncio.TaskGroup() as both:
+                both.create_task(self._keep_searching())
+                both.create_task(self._keep_looking())
         finally:
+            self._searcher.shutdown(wait=False, cancel_futures=True)
             await self._watcher.stop()
 
-    async def _run(self) -> None:
+    async def _keep_searching(self) -> None:
+        while True:
+            self._wake_search.clear()
+            now = time.monotonic()
+            if now >= self._next_scan:
+                self._next_scan = now + self.config.settings.rescan
+                await self._find_all()
+            elif (search := self._searches.take(now)) is not None:
+                await self._find_at(*search)
+            else:
+                await _sleep(self._wake_search, self._next_scan - now)
+                continue
+            self._wake.set()
+
+    async def _keep_looking(self) -> None:
+        urgent_batches = 0
         while True:
             self._wake.clear()
             now = time.monotonic()
             self._urgent.update((self._paths[name], now) for name, _ in self._agenda.take(now) if name in self._paths)
-            if self._places:
-                place = next(iter(self._places))
-                await self._find_at(place, self._places.pop(place))
-            elif self._urgent:
+            if self._has_found and not self._routine:
+                self._finish_first_scan()
+            if self._urgent and (urgent_batches < URGENT_FIRST or not self._routine):
+                urgent_batches += 1
                 urgent = [(path, self._urgent.pop(path)) for path in list(self._urgent)[:BATCH]]
                 await self._look(urgent, self._worker, urgent=True)
-            elif now >= self._next_scan:
-                self._next_scan = now + self.config.settings.rescan
-                await self._find_all()
-            elif self._routine and self._helpers is not None:
+                continue
+            urgent_batches = 0
+            if self._routine and self._helpers is not None:
                 batches = [self._next_batch(now) for _ in range(AT_ONCE)]
                 await asyncio.gather(*(self._look(batch, self._helpers) for batch in batches if batch))
             elif self._routine:
                 await self._look(self._next_batch(now), self._worker)
             else:
-                self._finish_first_scan()
-                await self._sleep(now)
+                due = self._agenda.next()
+                await _sleep(self._wake, None if due is None else due - now)
 
     def _next_batch(self, now: float) -> list[tuple[str, float]]:
         return [(self._routine.popleft(), now) for _ in range(min(BATCH, len(self._routine)))]
@@ -186,14 +232,7 @@ class FileVigil:
             self.progress.finished = True
             self._helpers = None
             log.info("looked at every file once: %d are targets", len(self._targets) - len(self._not_targets))
-
-    async def _sleep(self, now: float) -> None:
-        due = min(self._next_scan, self._agenda.next() or self._next_scan)
-        try:
-            async with asyncio.timeout(max(0.0, due - now)):
-                await self._wake.wait()
-        except TimeoutError:
-            return
+            self._say_unread()
 
     async def _find_all(self) -> None:
         found = await self._find("/")
@@ -205,12 +244,14 @@ class FileVigil:
         for known in tuple(self._beliefs.known.values()):
             if known.kind is TargetKind.FILE and known.target not in watched:
                 self._beliefs.remove(known.target, time.time())
-        self._routine = deque(self._targets)
         if not self.progress.finished:
             self.progress.total, self.progress.done = len(self._targets), 0
         self._surrounding_paths = self._beliefs.surroundings.paths()
         paths = (*self._targets, *self._sets.paths, *self._surrounding_paths)
         await self._watcher.watch(paths, found.directories)
+        # Only now is no change after a look missed.
+        self._routine = deque(self._targets)
+        self._has_found = True
 
     async def _find_at(self, place: str, noticed: float) -> None:
         found = await self._find(place)
@@ -231,28 +272,52 @@ class FileVigil:
 
     async def _find(self, under: str) -> Found:
         loop = asyncio.get_running_loop()
-        found = await loop.run_in_executor(self._worker, partial(find, self.config.watches, under))
+        found = await loop.run_in_executor(self._searcher, partial(find, self.config.watches, under))
         unsearched = {place: why for place, why in self._unsearched.items() if not _is_beneath(place, under)}
-        unsearched |= {place: f"{failure.reason}: {failure.detail}" for place, failure in found.unreadable.items()}
-        if found.exceeded:
-            unsearched[under] = found.exceeded
-        self._unsearched = unsearched
+        for place, failure in (*found.unreadable.items(), *found.unfollowed.items()):
+            unsearched[place] = f"{failure.reason}: {failure.detail}"
+        exceeded = {tree: why for tree, why in self._exceeded.items() if not _is_beneath(tree, under)}
+        exceeded |= found.exceeded
+        if (unsearched, exceeded) != (self._unsearched, self._exceeded):
+            self._unsearched, self._exceeded, self._is_said = unsearched, exceeded, False
         self._say_unread()
         return found
 
     def _say_unread(self) -> None:
-        """Say of each directory what in it is not looked at, where that is another thing than before."""
-        said = {place: f"not every file is found: {why}" for place, why in self._unsearched.items()}
-        files: dict[str, list[str]] = {}
-        for path in sorted(self._denied):
-            files.setdefault(os.path.dirname(path), []).append(os.path.basename(path))
-        for place, names in files.items():
-            some = ", ".join(printable(each, 100) for each in names[:_NAMED])
-            more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-            said.setdefault(place, f"the daemon may not read {some}{more}: permit it, or exclude them")
+        """Say of each tree what in it is not looked at, where that is another thing than before."""
+        if self._is_said or not self.progress.finished:
+            return
+        self._is_said = True
+        unsearched: dict[str, list[str]] = {}
+        denied: dict[str, list[str]] = {}
+        for paths, by_tree in ((self._unsearched, unsearched), (self._denied, denied)):
+            for path in sorted(paths):
+                by_tree.setdefault(self._tree(path), []).append(path)
+        trees = sorted({*unsearched, *denied, *self._exceeded})
+        said = tuple(self._unread(tree, unsearched.get(tree, ()), denied.get(tree, ())) for tree in trees)
         if said != self._said:
             self._said = said
             self._tell_unsearched(said)
+
+    def _unread(self, tree: str, unsearched: Sequence[str], denied: Sequence[str]) -> Finding:
+        """Return one finding about all that is not looked at in a tree."""
+        wrong: list[str] = []
+        cures: list[str] = []
+        if unsearched:
+            why = self._unsearched[unsearched[0]]
+            where = "" if unsearched[0] == tree else f"{_some(unsearched, tree)}: "
+            several = f"{len(unsearched)} directories are not searched, " if len(unsearched) > 1 else ""
+            wrong.append(f"not every file is found: {several}{where}{why}")
+            cures.append("let certvigil's user search the directories, or exclude them")
+        if tree in self._exceeded:
+            wrong.append(f"not every file is found: {self._exceeded[tree]}")
+            cures.append("watch fewer directories, or exclude some")
+        if denied:
+            wrong.append(f"the daemon may not read {_some(denied, tree)}")
+            cures.append("let certvigil's user read what holds certificates, leave the modes of keys and exclude them")
+        severity = Severity.WARNING if unsearched or tree in self._exceeded else Severity.NOTICE
+        detail = f"{'; '.join(wrong)}; to cure it, {'; '.join(cures)}"
+        return finding(Code.UNREADABLE, detail, printable(tree or os.sep, 4096), severity)
 
     def _add(self, target: FileTarget) -> None:
         known = self._beliefs.known.get(target.name)
@@ -266,7 +331,7 @@ class FileVigil:
             target = self._targets.pop(path)
             del self._paths[target.name]
             self._not_targets.pop(path, None)
-            self._denied.discard(path)
+            self._note_denied(path, denied=False)
             self._unrest.pop(path, None)
             self._agenda.forget(target.name)
             self._beliefs.remove(target.name, time.time())
@@ -286,11 +351,11 @@ class FileVigil:
             results = await loop.run_in_executor(self._worker, run, errands, now)
         each = (time.monotonic() - started) / max(1, len(due))
         for (target, noticed), errand, result in zip(due, errands, results, strict=True):
-            if self._targets.get(target.path) is not target:
+            if self._targets.get(target.path) != target:
                 continue
             if target.role is FileRole.FOUND and _is_gone(result):
                 # A pattern, not this path, is what was asked for: whether it still matches is for it to say.
-                self._places.setdefault(target.path, noticed)
+                self._search(target.path, noticed)
                 continue
             outcome = self._learn(target, errand.context, result, now)
             self._looked(Looked(target.name, TargetKind.FILE, outcome, each, started - noticed))
@@ -320,7 +385,7 @@ class FileVigil:
                 self._beliefs.looked_again(target.name, now)
             return LookOutcome.UNCHANGED
         observation, assessment = result
-        (self._denied.add if is_denied(observation, context) else self._denied.discard)(target.path)
+        self._note_denied(target.path, denied=is_denied(observation, context))
         if not is_worth_watching(observation, context):
             self._not_targets[target.path] = observation.identity
             self._beliefs.remove(target.name, now)
@@ -340,6 +405,13 @@ class FileVigil:
         else:
             self._unrest.pop(target.path, None)
         return outcome
+
+    def _note_denied(self, path: str, *, denied: bool) -> None:
+        """Note whether a file may not be read; that a key may not is as it should be."""
+        denied = denied and not _CALLED_KEY.search(os.path.basename(path))
+        if denied != (path in self._denied):
+            (self._denied.add if denied else self._denied.discard)(path)
+            self._is_said = False
 
     def _unrest_of(self, target: FileTarget, observation: FileObservation, now: float, at: float) -> _Unrest:
         """Return since when a file is as it was seen at Unix time `now`, monotonic time `at`."""
@@ -367,8 +439,24 @@ def _is_gone(result: Result) -> bool:
 
 def _is_hidden(path: str, found: Found) -> bool:
     """Whether it cannot be told if a file is still there."""
-    return any(_is_beneath(path, directory) for directory in found.unreadable)
+    return any(each in found.unreadable for each in (path, *ways_up(path)))
 
 
 def _is_beneath(path: str, place: str) -> bool:
     return path == place or path.startswith(place.rstrip(os.sep) + os.sep)
+
+
+def _some(paths: Sequence[str], tree: str) -> str:
+    """Name a few of the paths in a tree."""
+    names = [printable(os.path.relpath(each, tree) if tree else each, 100) for each in paths[:_NAMED]]
+    more = f" and {len(paths) - _NAMED} more" if len(paths) > _NAMED else ""
+    return f"{', '.join(names)}{more}"
+
+
+async def _sleep(wake: asyncio.Event, seconds: float | None) -> None:
+    """Return when `wake` is set, at the latest after so many seconds."""
+    try:
+        async with asyncio.timeout(None if seconds is None else max(0.0, seconds)):
+            await wake.wait()
+    except TimeoutError:
+        return

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import logging
 import os
 import socket
+import stat
+import time
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
@@ -29,6 +32,9 @@ TOO_MANY: Final = 3
 _LOCK: Final = "daemon.lock"
 _STARTS: Final = "starts.json"
 _MOST: Final = 64 * 1024
+_ATTEMPTS: Final = 5
+_PAUSE: Final = 0.1
+"""Seconds between two attempts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +80,12 @@ class Life:
             self._lasted = True
             _write(self._directory, self._deaths)
 
+    def give_back(self) -> None:
+        """Let another daemon have the state directory; this life notes nothing any more."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
 
 def begin(directory: str, now: float) -> Life | Taken:
     """Take the state directory for this process, as long as it lives, and read how the daemons before it fared.
@@ -82,16 +94,11 @@ def begin(directory: str, now: float) -> Life | Taken:
     """
     try:
         os.makedirs(directory, 0o700, exist_ok=True)
-        # A lock of the process: unlike flock(2), whoever is forked does not hold it as well.
-        descriptor = os.open(
-            os.path.join(directory, _LOCK), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600
-        )
+        descriptor = _open_regular(os.path.join(directory, _LOCK), os.O_RDWR | os.O_CREAT)
     except OSError as error:
         log.warning("cannot lock the state directory %s: %s", printable(directory), error.strerror)
         return Life(directory, now, (), None)
-    try:
-        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    if not _lock(descriptor):
         holder = printable(os.pread(descriptor, 200, 0).decode(errors="replace").strip(), 200)
         os.close(descriptor)
         return Taken(directory, holder or "of which nothing more is known")
@@ -102,18 +109,63 @@ def begin(directory: str, now: float) -> Life | Taken:
     return Life(directory, now, deaths, descriptor)
 
 
+def own_files(directory: str) -> tuple[str, ...]:
+    """Return the paths of what `begin` keeps in a state directory."""
+    return tuple(os.path.join(directory, name) for name in (_LOCK, _STARTS, f"{_STARTS}.new"))
+
+
+def _lock(descriptor: int) -> bool:
+    """Lock what was opened, for as long as that is open: no other descriptor of the file has a say in it.
+
+    Helpers, which were forked, hold it too, until they end with the daemon that was killed: that takes a moment.
+    """
+    for attempt in range(_ATTEMPTS):
+        if attempt:
+            time.sleep(_PAUSE)
+        with suppress(BlockingIOError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+    return False
+
+
+def _open_regular(path: str, flags: int) -> int:
+    """Return a descriptor of the regular file at `path` itself; raises OSError."""
+    careful = os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NOCTTY
+    descriptor = os.open(path, flags | careful, 0o600)
+    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        return descriptor
+    os.close(descriptor)
+    raise OSError(errno.EINVAL, "it is not a regular file")
+
+
 def _read(directory: str) -> tuple[float, ...]:
+    """Return the starts that are noted; none where anything about the file is wrong, whoever made it so."""
     try:
-        with open(os.path.join(directory, _STARTS), encoding="utf-8") as file:
-            starts = json.loads(file.read(_MOST))
-    except (OSError, ValueError, RecursionError):
+        with open(_open_regular(os.path.join(directory, _STARTS), os.O_RDONLY), "rb") as file:
+            return _times(file.read(_MOST + 1))
+    except FileNotFoundError:
         return ()
-    return tuple(float(each) for each in starts if isinstance(each, int | float)) if isinstance(starts, list) else ()
+    except (OSError, ValueError, OverflowError, RecursionError) as error:
+        log.warning("earlier starts are not known, %s is of no use: %s", _STARTS, printable(str(error), 200))
+        return ()
+
+
+def _times(data: bytes) -> tuple[float, ...]:
+    """Return the Unix times that `data` lists; raises ValueError, OverflowError, RecursionError."""
+    if len(data) > _MOST:
+        raise ValueError(f"it is larger than {_MOST} bytes")
+    starts = json.loads(data)
+    if not isinstance(starts, list) or not all(type(each) in {int, float} for each in starts):
+        raise ValueError("it is not a list of times")
+    return tuple(float(each) for each in starts)
 
 
 def _write(directory: str, starts: tuple[float, ...]) -> None:
     path = os.path.join(directory, _STARTS)
     with suppress(OSError):
-        with open(f"{path}.new", "w", encoding="utf-8") as file:
+        with suppress(FileNotFoundError):
+            os.unlink(f"{path}.new")
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        with open(os.open(f"{path}.new", flags, 0o600), "w", encoding="utf-8") as file:
             json.dump(starts, file)
         os.rename(f"{path}.new", path)

@@ -12,7 +12,7 @@ from typing import Final
 
 from config.model import FileTarget, Watch
 from config.text import printable
-from config.vocabulary import FileRole
+from config.vocabulary import FileRole, UnreadableReason
 from probes.file import unreadable
 from probes.observation import Unreadable
 
@@ -34,23 +34,35 @@ class Found:
     """Where a new name may be a match: the modification time in nanoseconds before listing, None where it failed."""
     unreadable: Mapping[str, Unreadable]
     """Directories that are there but cannot be listed."""
-    exceeded: str = ""
-    """Which limit kept something from being found, a sentence; empty where none did."""
+    exceeded: Mapping[str, str] = field(default_factory=dict)
+    """Which limit kept something from being found, a sentence, by the tree of the pattern."""
+    unfollowed: Mapping[str, Unreadable] = field(default_factory=dict)
+    """Links to directories beneath `**` that somebody laid who may not choose what is searched."""
 
 
 def find(watches: Iterable[Watch], under: str = "/") -> Found:
     """Return the files that `watches` match at or beneath `under`, an absolute path without `.` or `..`.
 
     A path without wildcards that is a directory stands for every file beneath it. `**` is any number of directories,
-    none included; links to directories are followed unless they lead back. As in a shell, a wildcard does not match a
-    leading dot. What an exclusion matches is left out with everything beneath it.
+    none included; links to directories are followed unless they lead back. There, such a link must belong to root, to
+    whoever searches or to the owner of what it leads to, or lead into the tree itself: else whoever may write in one
+    directory could have the whole host searched. As in a shell, a wildcard does not match a leading dot. What an
+    exclusion matches is left out with everything beneath it. The limits are those of each watch.
     """
     search = _Search()
     for watch in watches:
+        search.begin()
         excluded = tuple(_compile(pattern) for pattern in watch.exclude)
         for pattern in watch.patterns:
             _Walk(search, watch, _compile(pattern), excluded).start(_parts(under))
-    return Found(tuple(search.targets.values()), search.directories, search.unreadable, search.exceeded)
+    return Found(
+        tuple(search.targets.values()), search.directories, search.unreadable, search.exceeded, search.unfollowed
+    )
+
+
+def tree_of(pattern: str) -> str:
+    """Return the path with which a pattern begins, up to its first wildcard."""
+    return _path(_leading_names(_compile(pattern)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,14 +120,21 @@ class _Search:
     targets: dict[str, FileTarget] = field(default_factory=dict)
     directories: dict[str, int | None] = field(default_factory=dict)
     unreadable: dict[str, Unreadable] = field(default_factory=dict)
-    exceeded: str = ""
+    exceeded: dict[str, str] = field(default_factory=dict)
+    unfollowed: dict[str, Unreadable] = field(default_factory=dict)
+    before: tuple[int, int] = (0, 0)
+    """Files and directories of the watches that came before."""
 
-    def add(self, path: str, role: FileRole, watch: Watch) -> None:
+    def begin(self) -> None:
+        """Count from here on for the limits."""
+        self.before = len(self.targets), len(self.directories)
+
+    def add(self, path: str, role: FileRole, watch: Watch, tree: str) -> None:
         known = self.targets.get(path)
         if known is not None and (known.role is FileRole.LISTED or role is FileRole.FOUND):
             return
-        if len(self.targets) >= FILE_LIMIT:
-            self.exceeded = f"more than {FILE_LIMIT} files match"
+        if len(self.targets) - self.before[0] >= FILE_LIMIT:
+            self.exceeded[tree] = f"more than {FILE_LIMIT} files match"
             return
         self.targets[path] = FileTarget(
             printable(path, 4096),
@@ -126,11 +145,11 @@ class _Search:
             password_file=watch.password_file,
         )
 
-    def full(self) -> bool:
-        if len(self.directories) >= DIRECTORY_LIMIT:
-            self.exceeded = f"more than {DIRECTORY_LIMIT} directories to search"
+    def full(self, tree: str) -> bool:
+        if len(self.directories) - self.before[1] >= DIRECTORY_LIMIT:
+            self.exceeded[tree] = f"more than {DIRECTORY_LIMIT} directories to search"
             return True
-        return len(self.targets) >= FILE_LIMIT and bool(self.exceeded)
+        return len(self.targets) - self.before[0] >= FILE_LIMIT and tree in self.exceeded
 
 
 class _Walk:
@@ -150,6 +169,7 @@ class _Walk:
         self._watch = watch
         self._segments = segments
         self._excluded = excluded
+        self._tree = _path(_leading_names(segments))
 
     def start(self, under: tuple[str, ...]) -> None:
         """Follow the pattern's literal beginning, then `under` as far as it goes, without listing; then search."""
@@ -159,7 +179,7 @@ class _Walk:
         if len(names) == len(self._segments):
             if not _is_directory(_path(names)):
                 if len(under) <= len(names):
-                    self._search.add(_path(names), FileRole.LISTED, self._watch)
+                    self._search.add(_path(names), FileRole.LISTED, self._watch, self._tree)
                 return
             self._segments = (*self._segments, None)
         at, above = self._closure(len(names)), _NO_INODES
@@ -168,7 +188,7 @@ class _Walk:
             above = (*above, *_inode(_path(names)))
             names = (*names, name)
             at = self._below(at, name)
-            if not at or self._is_excluded(_path(names)):
+            if not at or self._is_excluded(_path(names)) or not self._may_follow(_path(names), at):
                 return
         if rest:
             self._consider_name(_path(names), rest[-1], at, (*above, *_inode(_path(names))))
@@ -177,10 +197,10 @@ class _Walk:
 
     def _visit(self, directory: str, at: _States, above: _Inodes) -> None:
         search = self._search
-        if search.full():
+        if search.full(self._tree):
             return
         if len(above) >= DEPTH_LIMIT:
-            search.exceeded = f"directories more than {DEPTH_LIMIT} deep"
+            search.exceeded[self._tree] = f"directories more than {DEPTH_LIMIT} deep"
             return
         try:
             status = os.stat(directory)
@@ -206,10 +226,10 @@ class _Walk:
             return
         if _leads_to_directory(entry):
             below = self._below(at, entry.name)
-            if below:
+            if below and (not entry.is_symlink() or self._may_follow(entry.path, below)):
                 self._visit(entry.path, below, above)
         elif self._ends_at(at, entry.name) and _may_hold_certificate(entry):
-            self._search.add(entry.path, FileRole.FOUND, self._watch)
+            self._search.add(entry.path, FileRole.FOUND, self._watch, self._tree)
 
     def _consider_name(self, directory: str, name: str, at: _States, above: _Inodes) -> None:
         path = os.path.join(directory, name)
@@ -220,15 +240,32 @@ class _Walk:
             status = os.stat(path)
         except (OSError, ValueError):
             if self._ends_at(at, name) and os.path.islink(path):
-                self._search.add(path, FileRole.FOUND, self._watch)
+                self._search.add(path, FileRole.FOUND, self._watch, self._tree)
             elif below and any(isinstance(self._segments[index], str) for index in at):
                 self._search.directories[path] = None
             return
         if stat.S_ISDIR(status.st_mode):
-            if below:
+            if below and self._may_follow(path, below):
                 self._visit(path, below, above)
         elif stat.S_ISREG(status.st_mode) and self._ends_at(at, name):
-            self._search.add(path, FileRole.FOUND, self._watch)
+            self._search.add(path, FileRole.FOUND, self._watch, self._tree)
+
+    def _may_follow(self, path: str, below: _States) -> bool:
+        """Whether what is behind `path` is searched: no link beneath `**` whose owner has no say in that."""
+        if all(self._segments[index] is not None for index in below):
+            return True
+        try:
+            link = os.lstat(path)
+            if not stat.S_ISLNK(link.st_mode) or link.st_uid in {0, os.geteuid(), os.stat(path).st_uid}:
+                return True
+            real, tree = os.path.realpath(path), os.path.realpath(self._tree)
+        except (OSError, ValueError):
+            return True  # whoever lists it says why
+        if real == tree or real.startswith(tree.rstrip("/") + "/"):
+            return True
+        whose = f"this link belongs to user {link.st_uid}, who is neither root nor the owner of what it leads to"
+        self._search.unfollowed[path] = Unreadable(UnreadableReason.UNSAFE_LINK, whose)
+        return False
 
     def _closure(self, index: int) -> _States:
         """Return the states at `index`: where `**` stands there, it may be passed at once."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final, Self, TypeVar
 
 from config.text import printable
@@ -22,6 +22,7 @@ _READING: Final = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
 _EXAMINING: Final = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 _ATTEMPTS: Final = 3
 _ROOT: Final = 0
+_OUR_OWN: Final = Unreadable(UnreadableReason.NOT_REGULAR, "it is a file that certvigil keeps for itself")
 _NOT_REGULAR: Final = Unreadable(UnreadableReason.NOT_REGULAR, "it is not a regular file")
 _NOT_FOUND: Final = Unreadable(UnreadableReason.NOT_FOUND, "there is no such file")
 
@@ -34,12 +35,35 @@ class RefusedError(OSError):
         self.why = why
 
 
+_left_alone: tuple[str, ...] = ()
+"""Of the process, as the locks are that depend on it."""
+
+
+def leave_alone(paths: Iterable[str]) -> None:
+    """Have `open_plainly` refuse these files from now on, whatever name leads to them.
+
+    Where a process closes any descriptor of a file, it loses the locks (fcntl) that it holds on it, as a database does.
+    """
+    global _left_alone  # noqa: PLW0603
+    _left_alone = tuple(paths)
+
+
 def open_plainly(path: str) -> int:
     """Return a descriptor that reads the regular file behind `path`, links followed; raises OSError, ValueError."""
     # Merely opening some devices has effects.
-    if not stat.S_ISREG(os.stat(path).st_mode):
+    status = os.stat(path)
+    if not stat.S_ISREG(status.st_mode):
         raise RefusedError(_NOT_REGULAR)
+    if status.st_uid == os.geteuid() and any(_is_file(each, status) for each in _left_alone):
+        raise RefusedError(_OUR_OWN)
     return os.open(path, _READING)
+
+
+def _is_file(path: str, status: os.stat_result) -> bool:
+    try:
+        return os.path.samestat(os.stat(path), status)
+    except OSError:
+        return False
 
 
 def open_for_others(path: str) -> int:

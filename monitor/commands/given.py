@@ -139,9 +139,10 @@ def _address_in_url(url: str) -> str:
 
 
 def _directory(name: str, path: str, found: Found) -> Directory:
-    unreadable = {printable(each, 4096): why for each, why in found.unreadable.items()}
-    if found.exceeded:
-        unreadable[name] = Unreadable(UnreadableReason.TOO_LARGE, f"not all of it was searched: {found.exceeded}")
+    unsearched = {**found.unreadable, **found.unfollowed}
+    unreadable = {printable(each, 4096): why for each, why in unsearched.items()}
+    for exceeded in found.exceeded.values():
+        unreadable[name] = Unreadable(UnreadableReason.TOO_LARGE, f"not all of it was searched: {exceeded}")
     return Directory(name, path, tuple(_not_files(found)), unreadable)
 
 
@@ -154,7 +155,7 @@ def _not_files(found: Found) -> Iterator[PassedOver]:
         except OSError:
             continue  # that it cannot be searched is said of it
         for entry in entries:
-            if entry.path not in paths and entry.path not in found.directories:
+            if not (entry.path in paths or entry.path in found.directories or entry.path in found.unfollowed):
                 yield PassedOver(printable(entry.path, 4096), _why_not(entry))
 
 

@@ -27,6 +27,10 @@ _WAL_LIMIT: Final = 16 * 1024 * 1024
 _log: Final = logging.getLogger("certvigil.store")
 
 
+DATABASE_ENDINGS: Final = ("", "-wal", "-shm", "-journal")
+"""Of the names of the files that make up a database."""
+
+
 def database_path(state_directory: str) -> str:
     """Return where the database lies."""
     return os.path.join(state_directory, "certvigil.db")

@@ -417,3 +417,24 @@ def recorded(daemon: Running) -> set[tuple[str, str, str]]:
         for target, each in known.items()
         for raised in each.findings.values()
     }
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives links to others")
+def test_what_is_not_searched_is_known_since_before_a_restart(cleanup: ExitStack, tmp_path: Path) -> None:
+    laid = tmp_path / "root"
+    laid.symlink_to("/")
+    os.chown(laid, 1234, 1234, follow_symlinks=False)
+    daemon = cleanup.enter_context(Running({"watch": [{"files": [f"{tmp_path}/**/*.pem"]}]}))
+    (before,) = daemon.wait_for(lambda: findings(daemon), "what is not searched")
+    assert before[:3] == ("certvigil", "unreadable", "warning")
+    assert daemon.stop() == 0
+    logged = len(daemon.log)
+    daemon.start()
+    (after,) = daemon.wait_for(lambda: findings(daemon), "what is not searched")
+    assert after == before
+    assert not [line for line in daemon.log[logged:] if "unsafe_link" in str(line)]
+    # Once it is searched, that is over, also when nothing is left to say.
+    assert daemon.stop() == 0
+    laid.unlink()
+    daemon.start()
+    daemon.wait_for(lambda: not findings(daemon), "that nothing is left")

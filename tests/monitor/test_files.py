@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from config.model import Artefacts, Component, FileTarget, Settings, Watch
 from config.vocabulary import Code, FileRole, LookOutcome, Severity
-from monitor.events import FindingCleared, FindingRaised, PresentedChanged, TargetRemoved
+from monitor import files, pending
+from monitor.events import FindingCleared, FindingRaised, Looked, PresentedChanged, TargetRemoved
 from monitor.lab.ca import DAY, Authority, KeyType, new_key
+from probes.find import Found, find
 from tests.lab.keystore import PASSWORD, keystore
 from tests.monitor.vigil import config_with, file_vigil, until
+from tests.probes.test_file import unprivileged
 
 ROOT = Authority.root()
 
@@ -241,6 +248,8 @@ def test_keystores_that_a_pattern_matches_never_vanish(tmp_path: Path) -> None:
             (tmp_path / "stores" / name).write_bytes(data)
         watch = watching(tmp_path / "stores" / "*")
         async with file_vigil(config_with(watches=(watch,))) as kept:
+            unopened = [str(tmp_path / "stores" / name) for name in ("locked.p12", "app.jks")]
+            await until(lambda: all(kept.codes(each) for each in unopened))
             shown = {os.path.basename(target): known for target, known in kept.page.shown.items()}
             assert set(shown) == {"locked.p12", "open.p12", "app.jks"}
             assert [each.subject for each in shown["open.p12"].presented] == ["CN=www.example.com"]
@@ -255,3 +264,205 @@ def test_keystores_that_a_pattern_matches_never_vanish(tmp_path: Path) -> None:
             assert (len(opened.presented), opened.findings) == (1, {})
 
     asyncio.run(story())
+
+
+@pytest.mark.parametrize("content", [b"", bytes(range(256)) * 8], ids=["empty", "garbage"])
+def test_a_lost_certificate_stays_lost_when_files_are_judged_anew_and_after_a_restart(
+    tmp_path: Path, content: bytes
+) -> None:
+    async def story() -> None:
+        path = tmp_path / "site.cer"
+        path.write_bytes(certificate())
+        config = config_with(settings=Settings(settle=0.1), watches=(watching(tmp_path / "*"),))
+        async with file_vigil(config) as kept:
+            path.write_bytes(content)
+            await until(lambda: bool(kept.codes(str(path))))
+            lost = kept.codes(str(path))
+            assert kept.vigil is not None
+            assert kept.beliefs is not None
+            events, looks = len(kept.events), len(kept.looks)
+            kept.beliefs.reconsider()
+            kept.vigil.rescan()
+            await until(lambda: len(kept.looks) > looks)
+            assert (kept.codes(str(path)), kept.events[events:]) == (lost, [])
+            remembered = [replace(known, last_look=None, pending={}) for known in kept.page.shown.values()]
+        async with file_vigil(config, remembered) as again:
+            assert (again.codes(str(path)), again.events) == (lost, [])
+            path.write_bytes(certificate())
+            await until(lambda: again.codes(str(path)) == set())
+
+    asyncio.run(story())
+
+
+def test_a_file_lost_just_before_a_restart_is_not_taken_for_what_it_was(tmp_path: Path) -> None:
+    """What is pending is not remembered: the file itself says it again."""
+
+    async def story() -> None:
+        path = tmp_path / "site.cer"
+        path.write_bytes(certificate())
+        async with file_vigil(config_with(settings=Settings(settle=60), watches=(watching(path),))) as kept:
+            path.write_bytes(b"")
+            await until(lambda: bool(kept.page.shown[str(path)].pending))
+            remembered = [replace(known, last_look=None, pending={}) for known in kept.page.shown.values()]
+        async with file_vigil(config_with(settings=Settings(settle=0), watches=(watching(path),)), remembered) as again:
+            assert again.codes(str(path)) == {Code.NO_CERTIFICATE}
+
+    asyncio.run(story())
+
+
+def test_a_watched_file_is_not_judged_while_it_is_being_written(tmp_path: Path) -> None:
+    async def story() -> None:
+        listed, found = tmp_path / "listed.pem", tmp_path / "some" / "found.pem"
+        found.parent.mkdir()
+        paths = (listed, found)
+        for path in paths:
+            path.write_bytes(certificate(40))
+        watches = (watching(listed), watching(tmp_path / "some" / "*.pem"))
+        async with file_vigil(config_with(settings=Settings(settle=1), watches=watches)) as kept:
+            before = {path: kept.page.shown[str(path)].presented for path in paths}
+            for content in (b"", certificate()[:300]):
+                for path in paths:
+                    path.write_bytes(content)
+                await until(lambda: all(kept.page.shown[str(path)].pending for path in paths))
+            for path in paths:
+                path.write_bytes(certificate(80))
+            await until(lambda: all(kept.page.shown[str(path)].presented != before[path] for path in paths))
+            await until(lambda: not any(kept.page.shown[str(path)].pending for path in paths))
+            assert not [event for event in kept.events if isinstance(event, FindingRaised)]
+
+    asyncio.run(story())
+
+
+def test_a_file_that_is_written_to_all_the_time_is_judged_in_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pending, "UNREST", 0.3)
+
+    async def story() -> None:
+        path = tmp_path / "site.pem"
+        path.write_bytes(certificate())
+        async with file_vigil(config_with(settings=Settings(settle=60), watches=(watching(path),))) as kept:
+            started, number = time.time(), 0
+            while not kept.codes(str(path)):
+                assert time.time() < started + 10
+                number += 1
+                path.write_bytes(b"x" * number)
+                await asyncio.sleep(0.02)
+            (raised,) = kept.page.shown[str(path)].findings.values()
+            assert time.time() - raised.since >= 0.3
+
+    asyncio.run(story())
+
+
+def test_a_search_that_takes_long_keeps_no_look_waiting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def story() -> None:
+        path, pub = tmp_path / "srv" / "site.pem", tmp_path / "pub"
+        path.parent.mkdir()
+        pub.mkdir()
+        path.write_bytes(certificate(40))
+        searching, ended = threading.Event(), threading.Event()
+
+        def slow(watches: Sequence[Watch], under: str) -> Found:
+            if under.startswith(str(pub)):
+                searching.set()
+                assert ended.wait(20)
+            return find(watches, under)
+
+        monkeypatch.setattr(files, "find", slow)
+        watches = (watching(pub / "**" / "*.pem"), watching(path.parent / "*.pem"))
+        async with file_vigil(config_with(watches=watches)) as kept:
+            try:
+                before = kept.page.shown[str(path)].expiry
+                (pub / "new").mkdir()
+                await until(searching.is_set)
+                path.write_bytes(certificate(80))
+                await until(lambda: kept.page.shown[str(path)].expiry != before, 5)
+                looks = len(kept.looks)
+                assert kept.vigil is not None
+                kept.vigil.look_again([str(path)])
+                await until(lambda: len(kept.looks) > looks, 5)
+            finally:
+                ended.set()
+
+    asyncio.run(story())
+
+
+def test_files_that_change_all_the_time_keep_no_other_waiting(tmp_path: Path) -> None:
+    async def story() -> None:
+        quiet, busy = tmp_path / "quiet.pem", tmp_path / "busy.pem"
+        for path in (quiet, busy):
+            path.write_bytes(certificate())
+        async with file_vigil(config_with(watches=(watching(quiet, busy),))) as kept:
+            vigil = kept.vigil
+            assert vigil is not None
+            taken = kept.looks.append
+
+            def busily(look: Looked) -> None:
+                taken(look)
+                vigil.look_again([str(busy)])
+
+            vigil._looked = busily
+            vigil.look_again([str(busy)])
+            looks = len(kept.looks)
+            vigil.rescan()
+            await until(lambda: any(each.target == str(quiet) for each in kept.looks[looks:]))
+            await until(lambda: len(kept.looks) > looks + 20)
+
+    asyncio.run(story())
+
+
+def test_many_directories_that_are_not_searched_are_one_finding(tmp_path: Path) -> None:
+    async def story() -> None:
+        pub = tmp_path / "pub"
+        for number in range(20):
+            (pub / f"{number:02}").mkdir(parents=True)
+            laid = pub / f"{number:02}" / "root"
+            laid.symlink_to("/")
+            os.chown(laid, 1234, 1234, follow_symlinks=False)
+        async with file_vigil(config_with(watches=(watching(pub / "**" / "*.pem"),))) as kept:
+            ((found,),) = kept.unsearched
+            assert (found.code, found.subject, found.severity) == (Code.UNREADABLE, str(pub), Severity.WARNING)
+            assert "20 directories are not searched, 00/root, 01/root, 02/root and 17 more: unsafe_link" in found.detail
+            for number in range(20):
+                (pub / f"{number:02}" / "root").unlink()
+            await until(lambda: not kept.unsearched[-1])
+
+    asyncio.run(story())
+
+
+def test_a_key_that_may_not_be_read_is_nobodys_fault_and_another_file_is_a_notice(tmp_path: Path) -> None:
+    async def story() -> None:
+        for name in ("site.key", "privkey1.pem", "site-key.pem", "key.pem", "deep/bare.pem"):
+            (tmp_path / name).parent.mkdir(exist_ok=True)
+            (tmp_path / name).write_bytes(certificate())
+            (tmp_path / name).chmod(0o600)
+        config = config_with(watches=(watching(tmp_path / "**" / "*"),))
+        with unprivileged(tmp_path):
+            async with file_vigil(config) as kept:
+                assert kept.page.shown == {}
+                ((found,),) = kept.unsearched
+                assert (found.subject, found.severity) == (str(tmp_path), Severity.NOTICE)
+                assert "may not read deep/bare.pem; to cure it" in found.detail
+                assert "key.pem" not in found.detail
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize(
+    ("name", "is_key"),
+    [
+        ("a.key", True),
+        ("privkey.pem", True),
+        ("privkey12.pem", True),
+        ("a-key.pem", True),
+        ("server_key.der", True),
+        ("KEY.PEM", True),
+        ("cert.pem", False),
+        ("monkey.pem", False),
+        ("keys.example.com.pem", False),
+        ("key.example.com.pem", False),
+        ("fullchain.pem", False),
+    ],
+)
+def test_a_file_is_called_a_key_by_the_end_of_its_name(name: str, is_key: bool) -> None:
+    assert bool(files._CALLED_KEY.search(name)) is is_key

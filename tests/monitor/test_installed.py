@@ -148,7 +148,7 @@ def as_user(user: int, actor: Actor, component: str, group: int | None = None) -
     return ran.stdout
 
 
-def test_what_nobody_may_read_below_watch_is_one_warning_for_each_path_or_directory(made: Host) -> None:
+def test_what_nobody_may_read_below_watch_is_one_finding_for_each_path_or_tree(made: Host) -> None:
     made.components = {}
     made.make("some", 0o755)
     for number in range(5):
@@ -163,15 +163,24 @@ def test_what_nobody_may_read_below_watch_is_one_warning_for_each_path_or_direct
     with installed(made, document, actor=False) as (daemon, _):
         found = {(target, severity): detail for target, _, severity, detail in wrong(daemon)}
         single = (f"{made.directory}/single.pem", "warning")
-        assert len(wrong(daemon)) == 3
+        assert len(wrong(daemon)) == 2
         assert found.keys() == {("certvigil", "warning"), single}
-        details = sorted(detail for target, _, _, detail in wrong(daemon) if target == "certvigil")
+        own = [each for each in daemon.ask("/api/v1/findings")["items"] if each["target"] == "certvigil"]
+        assert sorted(each["severity"] for each in own) == ["notice", "warning"]
+        details = sorted(each["detail"] for each in own)
         assert details == [
-            "not every file is found: permission_denied: reading it is not permitted",
-            "the daemon may not read 0.pem, 1.pem, 2.pem and 2 more: permit it, or exclude them",
+            (
+                "not every file is found: permission_denied: reading it is not permitted"
+                "; to cure it, let certvigil's user search the directories, or exclude them"
+            ),
+            (
+                "the daemon may not read 0.pem, 1.pem, 2.pem and 2 more"
+                "; to cure it, let certvigil's user read what holds certificates, "
+                "leave the modes of keys and exclude them"
+            ),
         ]
         # One is permitted, then all are.
         for number in range(5):
             made.path(f"some/{number}.pem").chmod(0o644)
-        daemon.wait_for(lambda: len(wrong(daemon)) == 2, "that what may be read is read")
+        daemon.wait_for(lambda: "may not read" not in str(daemon.ask("/api/v1/findings")), "that all are read")
         assert looked_up(daemon, f"{made.directory}/some/4.pem")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -23,9 +24,11 @@ NOTHING: Mapping[str, object] = {}
 
 
 def begun(directory: Path, now: float) -> Life:
-    """Return a life of its own; one process may take the lock as often as it likes."""
+    """Return a life that keeps no other from beginning, as one that was killed."""
     life = begin(str(directory), now)
     assert isinstance(life, Life)
+    assert life._descriptor is not None
+    fcntl.flock(life._descriptor, fcntl.LOCK_UN)
     return life
 
 
@@ -57,7 +60,10 @@ def test_a_life_that_lasted_or_was_ended_on_purpose_is_not_short(tmp_path: Path)
     assert codes(begun(tmp_path, NOW + 300), NOW + 300) == []
 
 
-@pytest.mark.parametrize("text", ["", "{", "7", '["x", null, {}]', "[" * 100_000, "[1e999]"])
+FAULTY = ("", "{", "7", '["x", null, {}]', "[" * 60_000, "[1e999]", f"[1{'0' * 400}]", "[true]", f"[1{',1' * 60_000}]")
+
+
+@pytest.mark.parametrize("text", FAULTY)
 def test_what_others_wrote_into_the_list_does_no_harm(tmp_path: Path, text: str) -> None:
     (tmp_path / "starts.json").write_text(text)
     assert codes(begun(tmp_path, NOW), NOW) == []
@@ -75,6 +81,44 @@ def test_a_second_daemon_ends_at_once_and_names_the_first(cleanup: ExitStack) ->
     # What ends, however it does, gives the directory back.
     assert first.stop(signal.SIGKILL) == -signal.SIGKILL
     first.start()
+
+
+@pytest.mark.parametrize("name", ["starts.json", "starts.json.new", "daemon.lock"])
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda path: os.symlink("/dev/zero", path)])
+def test_a_daemon_begins_whatever_lies_in_the_place_of_its_files(
+    tmp_path: Path, name: str, make: Callable[[Path], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    make(tmp_path / name)
+    begun = begin(str(tmp_path), NOW)
+    assert isinstance(begun, Life)
+    assert codes(begun, NOW) == []
+    begun.end_well()
+    if name != "starts.json.new":
+        assert name in caplog.text or "cannot lock" in caplog.text
+
+
+def test_the_lock_is_held_whatever_else_opens_and_closes_its_file(tmp_path: Path) -> None:
+    first = begin(str(tmp_path), NOW)
+    assert isinstance(first, Life)
+    (tmp_path / "daemon.lock").read_bytes()
+    child = os.fork()
+    if child == 0:
+        os.close(first._descriptor or -1)
+        os._exit(0 if isinstance(begin(str(tmp_path), NOW), Taken) else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    first.give_back()
+    assert isinstance(begin(str(tmp_path), NOW), Life)
+
+
+def test_a_daemon_that_watches_its_state_directory_keeps_it_to_itself(cleanup: ExitStack, tmp_path: Path) -> None:
+    daemon = Running(NOTHING)
+    cleanup.callback(daemon.close)
+    (tmp_path / "lock.pem").symlink_to(f"{daemon.state}/daemon.lock")
+    daemon.configure({"watch": [{"files": [f"{daemon.state}/*", f"{tmp_path}/*.pem", f"{daemon.state}/daemon.lock"]}]})
+    daemon.start()
+    own = f"{daemon.state}/daemon.lock"
+    daemon.wait_for(lambda: daemon.findings(own) == {"unreadable"}, "that it leaves its own file alone")
+    assert certvigil("run", "--config", daemon.config_file).returncode == 78
 
 
 def test_the_lock_is_not_held_by_what_a_daemon_forks(tmp_path: Path) -> None:

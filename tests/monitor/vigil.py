@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -19,6 +19,7 @@ from monitor.files import FileVigil
 from monitor.known import Known
 from monitor.sets import SetVigil
 from monitor.surroundings import read_surroundings
+from probes.finding import Finding
 
 
 @dataclass
@@ -40,7 +41,7 @@ class Kept:
     events: list[Event] = field(default_factory=list)
     looks: list[Looked] = field(default_factory=list)
     components: list[str] = field(default_factory=list)
-    unsearched: list[Mapping[str, str]] = field(default_factory=list)
+    unsearched: list[Sequence[Finding]] = field(default_factory=list)
     vigil: FileVigil | None = None
     sets: SetVigil | None = None
     endpoints: EndpointVigil | None = None

@@ -175,11 +175,11 @@ def test_a_search_that_grows_without_bounds_ends_and_says_so(tmp_path: Path, mon
     tree(tmp_path, "a", "b", "c", "d/e", "f/g")
     monkeypatch.setattr(module, "FILE_LIMIT", 2)
     found = find([watch(tmp_path, "**")])
-    assert (len(found.targets), found.exceeded) == (2, "more than 2 files match")
+    assert (len(found.targets), found.exceeded) == (2, {str(tmp_path): "more than 2 files match"})
     monkeypatch.setattr(module, "FILE_LIMIT", 100)
     monkeypatch.setattr(module, "DIRECTORY_LIMIT", 2)
     found = find([watch(tmp_path, "**")])
-    assert (len(found.directories), found.exceeded) == (2, "more than 2 directories to search")
+    assert (len(found.directories), found.exceeded) == (2, {str(tmp_path): "more than 2 directories to search"})
 
 
 def test_what_lies_too_deep_is_left_out_and_that_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -187,4 +187,43 @@ def test_what_lies_too_deep_is_left_out_and_that_is_said(tmp_path: Path, monkeyp
     monkeypatch.setattr(module, "DEPTH_LIMIT", 2)
     found = find([watch(tmp_path, "**")])
     assert names(tmp_path, found) == ["1/b", "3/d", "a"]
-    assert found.exceeded == "directories more than 2 deep"
+    assert found.exceeded == {str(tmp_path): "directories more than 2 deep"}
+
+
+def test_a_watch_that_grows_without_bounds_takes_nothing_from_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tree(tmp_path, "big/1/a", "big/2/b", "big/3/c", "small/x/d")
+    monkeypatch.setattr(module, "DIRECTORY_LIMIT", 2)
+    monkeypatch.setattr(module, "FILE_LIMIT", 2)
+    found = find([watch(tmp_path, "big/**"), watch(tmp_path, "small/**")])
+    assert "small/x/d" in names(tmp_path, found)
+    assert found.exceeded.keys() == {f"{tmp_path}/big"}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives links to others")
+def test_a_link_that_another_user_laid_leads_no_search_out_of_the_tree(tmp_path: Path) -> None:
+    tree(tmp_path, "pub/a.pem", "pub/own/b.pem", "private/c.pem", "theirs/d.pem", "private/deep/e.pem")
+    laid = {"out": "../private", "root": "/", "inside": "own", "theirs": "../theirs", "up": ".."}
+    for name, to in laid.items():
+        (tmp_path / "pub" / name).symlink_to(to)
+        os.chown(tmp_path / "pub" / name, 1234, 1234, follow_symlinks=False)
+    os.chown(tmp_path / "theirs", 1234, 1234)
+    (tmp_path / "pub" / "ours").symlink_to("../private")
+    found = find([watch(tmp_path, "pub/**/*.pem")])
+    assert names(tmp_path, found) == [
+        "pub/a.pem",
+        "pub/inside/b.pem",
+        "pub/ours/c.pem",
+        "pub/ours/deep/e.pem",
+        "pub/own/b.pem",
+        "pub/theirs/d.pem",
+    ]
+    assert {os.path.basename(each) for each in found.unfollowed} == {"out", "root", "up"}
+    assert {each.reason for each in found.unfollowed.values()} == {UnreadableReason.UNSAFE_LINK}
+    # Nor does a notice of something beneath it.
+    for under in ("pub/out", "pub/out/deep", "pub/out/deep/e.pem"):
+        part = find([watch(tmp_path, "pub/**/*.pem")], f"{tmp_path}/{under}")
+        assert (part.targets, dict(part.directories)) == ((), {})
+    # Each name of a pattern that is no `**` says itself how far to go.
+    assert names(tmp_path, find([watch(tmp_path, "pub/*/c.pem")])) == ["pub/ours/c.pem", "pub/out/c.pem"]

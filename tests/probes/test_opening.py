@@ -18,7 +18,15 @@ from config.model import FileTarget
 from config.vocabulary import FileRole, UnreadableReason
 from probes.file import identify, look_at_file
 from probes.observation import Unreadable
-from probes.opening import MOST_LINKS, MOST_NAMES, RefusedError, examine_for_others, open_for_others, open_plainly
+from probes.opening import (
+    MOST_LINKS,
+    MOST_NAMES,
+    RefusedError,
+    examine_for_others,
+    leave_alone,
+    open_for_others,
+    open_plainly,
+)
 
 USER: Final = 64_001
 OTHER: Final = 64_002
@@ -259,3 +267,19 @@ def test_a_file_that_becomes_a_link_or_a_fifo_in_the_middle_is_not_opened(tmp_pa
                 except OSError:
                     continue
     assert read_so_far <= {b"mine"}
+
+
+def test_files_whose_locks_a_descriptor_would_lose_are_never_opened(tmp_path: Path) -> None:
+    ours, other = tmp_path / "ours.db", tmp_path / "other"
+    for each in (ours, other):
+        each.write_bytes(b"")
+    (tmp_path / "link").symlink_to(ours)
+    os.link(ours, tmp_path / "hard")
+    leave_alone([str(ours), str(tmp_path / "missing")])
+    try:
+        for name in ("ours.db", "link", "hard"):
+            with pytest.raises(RefusedError, match="keeps for itself"):
+                open_plainly(str(tmp_path / name))
+        os.close(open_plainly(str(other)))
+    finally:
+        leave_alone(())
