@@ -9,9 +9,7 @@ from actions.plan import Kind
 from config.policy import Notify
 from config.text import printable
 from monitor.decide.decision import Decision, Standing, kind_of
-
-ABOUT_TO: Final = "certvigil is about to"
-"""How a sentence begins that says what is done at once."""
+from monitor.tell.mute import ABOUT_TO
 
 
 def outlook(decisions: Iterable[Decision]) -> str:

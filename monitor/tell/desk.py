@@ -15,13 +15,12 @@ from typing import Final
 
 from config.channel import NO_LABELS, Channel, Match, Silence, Telling
 from config.vocabulary import Code, Severity
-from monitor.decide.outlook import ABOUT_TO
 from monitor.known import Known
 from monitor.tell.advice import Site
 from monitor.tell.cause import Causes, Move, base_of, flapping, place
 from monitor.tell.letter import Fate, Letter
 from monitor.tell.lifecycle import Acknowledgement, Alert, AlertKey, Note, review
-from monitor.tell.mute import Transaction, muted
+from monitor.tell.mute import ABOUT_TO, Transaction, muted
 from monitor.tell.problem import OUTAGE, Member, members, problem_id
 from monitor.tell.text import Outlook, compose, digest
 

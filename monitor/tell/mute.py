@@ -9,6 +9,8 @@ from typing import Final
 from config.vocabulary import TargetKind
 from monitor.known import Known
 
+ABOUT_TO: Final = "certvigil is about to"
+"""How an outlook begins where what is wrong is being mended at this moment: people are told if that does not help."""
 LONGEST: Final = 900.0
 """Seconds for which a transaction that does not end mutes its components."""
 SETTLE: Final = 3.0
