@@ -95,6 +95,11 @@ class ActorProcess:
         """The number of the last change of each component's files that was noticed."""
         self._wake, self._awake = socket.socketpair()
 
+    def close(self) -> None:
+        """Let go of what an actor that does not serve any more holds."""
+        self._wake.close()
+        self._awake.close()
+
     def stop(self) -> None:
         """Have `serve` end; called by a signal, too."""
         self._stopping.set()

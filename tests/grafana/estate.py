@@ -65,8 +65,8 @@ class Estate:
             },
             ready=False,
         )
-        # One whose second look lasts stays a warning.
-        fading = {"address": self._peer(Behaviour.FADES), "timeout": RARELY}
+        # One whose third look lasts stays a warning.
+        fading = {"address": self._peer(Behaviour.FADES), "timeout": RARELY, "every": SOON}
         self.cut_off = self._daemon(
             {"endpoints": [*({"address": self._nobody(), "every": SOON} for _ in "12"), fading]}
         )

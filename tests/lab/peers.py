@@ -28,7 +28,7 @@ class Behaviour(Enum):
     SILENT = auto()
     """Accepts and says nothing, for ever."""
     FADES = auto()
-    """Closes the first connection, and says nothing on all others."""
+    """Closes the first two connections, and says nothing on all others."""
     CLOSES = auto()
     """Reads the ClientHello and closes."""
     RESETS = auto()
@@ -99,7 +99,7 @@ class _Handler(socketserver.BaseRequestHandler):
     def _behave(self, connection: socket.socket, peer: Peer) -> None:
         match peer.behaviour:
             case Behaviour.SILENT | Behaviour.FADES:
-                if peer.behaviour is Behaviour.SILENT or peer.connections > 1:
+                if peer.behaviour is Behaviour.SILENT or peer.connections > 2:
                     peer.ending.wait()
             case Behaviour.CLOSES:
                 connection.recv(65_536)

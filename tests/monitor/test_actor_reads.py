@@ -151,5 +151,4 @@ def test_where_it_does_not_read_now_it_says_when_to_ask_again(web: House, monkey
     try:
         assert actor._facts("web") == {"cannot": "later", "again": 12.5}
     finally:
-        actor._wake.close()
-        actor._awake.close()
+        actor.close()

@@ -85,7 +85,7 @@ def test_it_is_ready_once_every_endpoint_answered_or_had_its_time(
     answer = daemon.wait_for(lambda: not_ready(daemon), "an answer that it is not ready")
     assert answer == "it has looked at 1 of 2 endpoints, and waits for the others\n"
     assert "READY=1" not in daemon.manager.said
-    assert "STATUS=looked at 1 of 2 endpoints" in daemon.manager.said
+    daemon.wait_for(lambda: "STATUS=looked at 1 of 2 endpoints" in daemon.manager.said, "what the manager shows")
     daemon.wait_for(lambda: "READY=1" in daemon.manager.said, "its readiness")
     assert not_ready(daemon) is None
     daemon.wait_until("raised", target="bad", code="unreachable")

@@ -423,7 +423,7 @@ def test_nothing_new_follows_from_facts_of_two_moments(host: Host) -> None:
         assert (host.pending(CRT), host.pending(KEY)) == (set(), set())
     # As soon as they are of one moment, it is told.
     host.learn(BEGUN + 2e6, whole(9), seen(KEY, 3, mode=0o644))
-    assert host.pending(KEY) == {Code.KEY_EXPOSED}
+    assert host.codes(KEY) == {Code.KEY_EXPOSED}
     assert host.pending(CRT) == {Code.KEY_MISMATCH}
 
 

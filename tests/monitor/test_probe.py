@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -139,7 +140,8 @@ def test_a_look_takes_no_longer_than_prometheus_waits(
 ) -> None:
     found = probe(surround(endpoint(start_peer(Behaviour.SILENT))), "web", seconds=0.2)
     assert isinstance(found, Probed)
-    assert found.observation.failures[0].detail == "no complete handshake within 0.2 s"
+    # What is left of it once the look has its place.
+    assert re.fullmatch(r"no complete handshake within 0\.(2|1\d*) s", found.observation.failures[0].detail)
 
 
 def test_an_endpoint_is_meant_by_its_name_its_address_or_a_url(

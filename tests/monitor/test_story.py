@@ -189,12 +189,13 @@ def test_an_endpoint_keeps_its_facts_whatever_is_wrong_with_it(
     assert {"untrusted_issuer", "client_rejects"} <= daemon.findings("untrusted")
     assert daemon.findings("dying") == set()
 
-    # A server dies: a warning, then critical at the third look, and all that is known of it stays.
+    # A server dies: pending as a restart would be, then critical, and all that is known of it stays.
     before, nginx = facts(daemon, "dying"), servers["dying"]
     nginx.stop()
     raised = daemon.wait_until("raised", target="dying", code="unreachable")
-    assert raised["level"] == "warning"
-    assert daemon.wait_until("changed", target="dying", code="unreachable")["level"] == "error"
+    if raised["level"] == "warning":
+        raised = daemon.wait_until("changed", target="dying", code="unreachable")
+    assert raised["level"] == "error"
     assert facts(daemon, "dying") == before
     assert (up(daemon, "dying"), accepts(daemon, "dying")) == (0, 1)
     assert daemon.findings("dying") == codes(daemon, "dying") == {"unreachable"}
@@ -205,9 +206,10 @@ def test_an_endpoint_keeps_its_facts_whatever_is_wrong_with_it(
     daemon.wait_until("cleared", target="dying", code="unreachable")
     assert (up(daemon, "dying"), facts(daemon, "dying")) == (1, before)
     assert daemon.stop() == 0
-    assert history(daemon, "dying") == [
+    # Whether it was told a look before it became critical depends on how soon the looks came.
+    assert [each for each in history(daemon, "dying") if each != ("changed", "unreachable")] == [
         *(("added", None), ("presented", None)),
-        *(("failed", None), ("raised", "unreachable"), ("changed", "unreachable")),
+        *(("failed", None), ("raised", "unreachable")),
         *(("recovered", None), ("cleared", "unreachable")),
     ]
 

@@ -248,7 +248,7 @@ def test_a_receiver_that_is_down_or_misbehaves_is_told_after_a_restart(
     daemon = start()
     name = misbehave(daemon, receiver, manner, tmp_path)
     if manner is not Manner.SLOWLY:
-        assert "not told ops" in certvigil("status", "--socket", daemon.socket).stdout
+        assert "not told ops" in certvigil("status", "--socket", daemon.socket).stderr
     daemon.stop(signal.SIGKILL)
     daemon.start()
     behave(daemon, receiver, manner, name)
@@ -396,7 +396,7 @@ def test_people_say_that_they_know_and_what_they_do_not_want_to_hear(
 
     silenced = notify("silence", "--target", f"{tmp_path}/quiet*", "--for", "1h", "--reason", "a \x1b[31mtest")
     assert silenced[0] == 0
-    identifier = silenced[1].rpartition(": ")[2].strip()
+    identifier = silenced[1].splitlines()[0].rpartition(": ")[2].strip()
     fail(tmp_path, "quiet")
     fail(tmp_path, "loud")
     daemon.wait_for(lambda: receiver.accepted, "the message")

@@ -202,6 +202,9 @@ def test_an_address_of_this_host_is_told_from_anothers(address: str, own: bool) 
 def test_a_rogue_daemon_gets_nothing_done_that_no_policy_calls_for(tmp_path: Path) -> None:
     tmp_path.chmod(0o755)
     house = rogue.House(str(tmp_path), free=True)
-    rogue.play(house, 400, seed=1)
+    try:
+        rogue.play(house, 400, seed=1)
+    finally:
+        house.actor.close()
     done = {name for each in house.begun() for name in each["plan"]["components"]}
     assert done == {"allowed"}, "what may be done is done, so that asking would get more done if more could be"
