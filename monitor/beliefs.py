@@ -21,6 +21,7 @@ from monitor.pending import AGAIN, Darkness, awaits_rest, awaits_second_look, aw
 from monitor.surroundings import Surroundings
 from probes.assess import EndpointContext, FileContext, file_facts
 from probes.assess_set import WITH_LEAF, LiveEndpoint, SetContext, judge_unrest, leaf_target
+from probes.certificate import Certificate
 from probes.chain import find_leaf
 from probes.finding import Assessment, Finding
 from probes.judge.source import UNREACHABLE_AFTER
@@ -73,6 +74,15 @@ class _JudgedSet:
     until: float | None
 
 
+@dataclass(frozen=True, slots=True)
+class _Drift:
+    """An endpoint serves another certificate than the one on disk."""
+
+    since: float
+    """Unix time."""
+    served: tuple[Certificate, ...]
+
+
 class Beliefs:
     """What is known of every target."""
 
@@ -92,8 +102,8 @@ class Beliefs:
         """Unix time since when an endpoint does not answer."""
         self._went_dark: dict[str, deque[float]] = {}
         """Unix times at which an endpoint last began not to answer."""
-        self._drift_since: dict[str, float] = {}
-        """Unix time since when an endpoint serves another certificate than the one on disk."""
+        self._drifts: dict[str, _Drift] = {}
+        """By endpoint."""
         self._bus = bus
         self._page = page
 
@@ -125,7 +135,7 @@ class Beliefs:
         """Watch a target no longer."""
         if self.known.pop(target, None) is None:
             return
-        for kept in (self._judged, self._at_rest, self._drift_since, self._dark, self._went_dark):
+        for kept in (self._judged, self._at_rest, self._drifts, self._dark, self._went_dark):
             kept.pop(target, None)
         self._page.remove(target)
         self._bus.publish([TargetRemoved(target, now)])
@@ -183,13 +193,18 @@ class Beliefs:
         if not told and (component in self._unsure or not self._is_whole(component)):
             # What is not whole yet is not to be served, nor what may lie on the disk no longer.
             return None
+        since = self._since(component, known)
         if endpoint.presented and leaf in endpoint.presented:
-            self._drift_since.pop(endpoint.target, None)
-            return OnDisk((leaf,), self._since(component, known), grace, known.location)
-        if told:
-            self._drift_since.setdefault(endpoint.target, min(told) - grace)
-        since = self._drift_since.setdefault(endpoint.target, self._since(component, known))
-        return OnDisk((leaf,), since, grace, known.location)
+            self._drifts.pop(endpoint.target, None)
+            return OnDisk((leaf,), since, grace, known.location)
+        drift = self._drifts.get(endpoint.target)
+        if drift is None:
+            drift = _Drift(min(told) - grace if told else since, endpoint.presented)
+        elif drift.served != endpoint.presented:
+            # It took up what lay there meanwhile: only what came after that is not served.
+            drift = _Drift(max(since, endpoint.since), endpoint.presented)
+        self._drifts[endpoint.target] = drift
+        return OnDisk((leaf,), drift.since, grace, known.location)
 
     def _is_whole(self, component: str) -> bool:
         """Whether the set of a component is at rest, and nothing is pending about it."""

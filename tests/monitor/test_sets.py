@@ -394,6 +394,29 @@ def test_the_grace_of_not_served_does_not_begin_anew_with_each_renewal(tmp_path:
     asyncio.run(story())
 
 
+def test_a_service_that_took_up_the_renewal_before_has_the_whole_grace_for_the_next(tmp_path: Path) -> None:
+    async def story() -> None:
+        with served(tmp_path) as scene:
+            async with keep_vigil(scene.config(grace=1.5)) as kept:
+                first, second = issue(), issue()
+                write_pair(scene.artefacts, first)
+                await at_rest(kept, "web/certificate", first)
+                await look_at_endpoints(kept)
+                await asyncio.sleep(1.0)
+                # Taken up, and the next one comes before anybody looked.
+                serve(scene, first)
+                write_pair(scene.artefacts, second)
+                await at_rest(kept, "web/certificate", second)
+                began = time.monotonic()
+                while time.monotonic() - began < 0.8:
+                    await look_at_endpoints(kept)
+                    assert kept.codes("e") == set()
+                    await asyncio.sleep(0.1)
+                await until(lambda: Code.NOT_SERVED in kept.codes("e"))
+
+    asyncio.run(story())
+
+
 def test_what_is_not_whole_on_disk_is_not_missed_on_the_wire(tmp_path: Path) -> None:
     async def story() -> None:
         with served(tmp_path) as scene:
