@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Final, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
+from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
 from config import channel as model
 from config.fields import (
@@ -22,9 +22,9 @@ from config.fields import (
     duration,
 )
 from config.policy import Window
-from config.schema.section import ChannelName, Section, broken_rule
+from config.schema.section import ChannelName, Cron, Section, Timezone, broken_rule
 from config.vocabulary import Code, Severity, TargetKind
-from config.window import check_cron, check_timezone, check_window
+from config.window import check_window
 
 
 def _severity(value: object) -> object:
@@ -94,24 +94,14 @@ class Route(Matching):
         return model.Route(tuple(self.channels), self.severity, self.match(), self.lasting, tuple(self.events))
 
 
-def _cron(text: str) -> str:
-    check_cron(text)
-    return text
-
-
-def _timezone(text: str) -> str:
-    check_timezone(text)
-    return text
-
-
 class Digest(Section):
     """When some channels are told, in one message, all that is informational: what nobody on this host can change."""
 
     channels: list[ChannelName] = Field(min_length=1)
     """A list of names of channels."""
-    cron: Annotated[str, AfterValidator(_cron)]
+    cron: Cron
     """When: minute, hour, day of the month, month, day of the week, such as "0 7 * * mon"."""
-    timezone: Annotated[str, AfterValidator(_timezone)] = "UTC"
+    timezone: Timezone = "UTC"
     """By whose wall clock, such as Europe/Zurich."""
 
     @model_validator(mode="after")

@@ -6,36 +6,35 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import AfterValidator, ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from config import model, policy
 from config.fields import Attempts, Days, Duration, Interval, PlainName, Share, duration
 from config.schema.issuer import AllowedIssuer
-from config.schema.section import ChannelName, ClientName, ComponentPattern, Section, broken_rule, unlike
+from config.schema.section import (
+    ChannelName,
+    ClientName,
+    ComponentPattern,
+    Cron,
+    Section,
+    Timezone,
+    broken_rule,
+    unlike,
+)
 from config.vocabulary import GROUP_MEMBERS, Code, Group, Mode, Severity
-from config.window import check_cron, check_timezone, check_window
+from config.window import check_window
 
 _ACTIONS: Final = ("activate", "replace", "rollback")
-
-
-def _cron(text: str) -> str:
-    check_cron(text)
-    return text
-
-
-def _timezone(text: str) -> str:
-    check_timezone(text)
-    return text
 
 
 class Window(Section):
     """A time in which things may be deployed."""
 
-    cron: Annotated[str, AfterValidator(_cron)]
+    cron: Cron
     """When it opens: minute, hour, day of the month, month, day of the week, of which a day must match both."""
     duration: Interval
     """How long it stays open, such as 3h."""
-    timezone: Annotated[str, AfterValidator(_timezone)] = "UTC"
+    timezone: Timezone = "UTC"
     """Whose wall clock opens it, such as Europe/Zurich."""
 
     @model_validator(mode="after")

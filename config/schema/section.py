@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationInfo
 from pydantic_core import PydanticCustomError
 
 from config.text import printable
+from config.window import check_cron, check_timezone
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,3 +73,17 @@ class Section(BaseModel):
     model_config = ConfigDict(
         extra="forbid", strict=True, frozen=True, use_attribute_docstrings=True, hide_input_in_errors=True
     )
+
+
+def _cron(text: str) -> str:
+    check_cron(text)
+    return text
+
+
+def _timezone(text: str) -> str:
+    check_timezone(text)
+    return text
+
+
+Cron = Annotated[str, AfterValidator(_cron)]
+Timezone = Annotated[str, AfterValidator(_timezone)]
