@@ -28,7 +28,7 @@ class Behaviour(Enum):
     SILENT = auto()
     """Accepts and says nothing, for ever."""
     FADES = auto()
-    """Closes the first two connections, and says nothing on all others."""
+    """Closes the first connection after a second, the second at once, and says nothing on all others."""
     CLOSES = auto()
     """Reads the ClientHello and closes."""
     RESETS = auto()
@@ -99,8 +99,11 @@ class _Handler(socketserver.BaseRequestHandler):
     def _behave(self, connection: socket.socket, peer: Peer) -> None:
         match peer.behaviour:
             case Behaviour.SILENT | Behaviour.FADES:
-                if peer.behaviour is Behaviour.SILENT or peer.connections > 2:
+                at = peer.connections
+                if peer.behaviour is Behaviour.SILENT or at > 2:
                     peer.ending.wait()
+                elif at == 1:
+                    peer.ending.wait(1.0)
             case Behaviour.CLOSES:
                 connection.recv(65_536)
             case Behaviour.RESETS:
