@@ -111,7 +111,7 @@ class Account:
     quarantined: dict[str, str] = field(default_factory=dict)
     """Why, by what identifies a candidate."""
     unfinished: dict[str, Record] = field(default_factory=dict)
-    """The beginning of each transaction that neither closed nor froze, by its name, oldest first."""
+    """The beginning of each transaction that neither closed nor froze for good, by its name, oldest first."""
     proposals: dict[str, Proposal] = field(default_factory=dict)
     """By hash, approved or not: those that were neither rejected, withdrawn, begun, nor followed by a newer one."""
     approved: dict[str, Word] = field(default_factory=dict)
@@ -127,6 +127,8 @@ class Account:
     """Unix time of the latest begin of a certificate that was ever committed, by component."""
     unneeded: dict[str, tuple[float, str]] = field(default_factory=dict)
     """When a candidate was last taken out of an inbox unused, and why, by component."""
+    _froze: dict[str, str] = field(default_factory=dict)
+    """The transaction for which it is frozen, by component."""
     _begun: dict[str, Record] = field(default_factory=dict)
     _accepted: dict[str, frozenset[tuple[str, str]]] = field(default_factory=dict)
 
@@ -174,11 +176,20 @@ class Account:
         for component in record.data.get("components", ()):
             if record.event is Event.FROZEN:
                 self.frozen[component] = str(record.data.get("reason", ""))
+                self._froze[component] = record.transaction
             else:
                 self.frozen.pop(component, None)
+                self._froze.pop(component, None)
                 self.thawed[component] = record.at
-        if record.event is Event.FROZEN:
+        # What failed may pass: then recovery tries again.
+        if not record.data.get("again"):
             self.unfinished.pop(record.transaction, None)
+
+    def _melt(self, transaction: str) -> None:
+        """Forget what is frozen for a transaction that recovery has ended after all."""
+        for component in [name for name, each in self._froze.items() if each == transaction]:
+            self.frozen.pop(component, None)
+            del self._froze[component]
 
     def _word(self, record: Record) -> None:
         plan = str(record.data["hash"])
@@ -205,6 +216,8 @@ class Account:
             self.rejected[plan] = said
 
     def _ended(self, record: Record) -> Ended | None:
+        if record.event in ENDED:
+            self._melt(record.transaction)
         # A refusal stands for itself.
         begin = self._begun.get(record.transaction, record)
         begun = begin.data
@@ -239,7 +252,7 @@ class Account:
 
 
 def unfinished(records: Sequence[Record]) -> tuple[str, ...]:
-    """Return the transactions that began and neither closed nor froze, oldest first."""
+    """Return the transactions that began and neither closed nor froze for good, oldest first."""
     return tuple(Account.of(records).unfinished)
 
 

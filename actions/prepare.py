@@ -240,7 +240,7 @@ def plan_activation(
     """Return the order that has `sites` serve what is on disk, at Unix time `now`; it changes no file.
 
     The whole set on disk is held to what a candidate is held to, in the order in which it lies there. The hash binds it
-    by what is to be served.
+    by what is to be served and by the bytes of its files.
     """
     disk = _read_all(sites, reader)
     if isinstance(disk, Refused):
@@ -445,6 +445,7 @@ def _conclude(
         tuple(sorted(lost)),
         tuple(serving for each in proposals for serving in _serving(each, new=True)),
         tuple(serving for each in proposals for serving in _serving(each, new=False)),
+        tuple(stand for each in proposals for stand in _stands(each)) if kind is Kind.ACTIVATE else (),
     )
     paths = {change.path for change in plan.changes}
     content = {
@@ -459,6 +460,12 @@ def _conclude(
         for each in proposals
     }
     return Prepared(Order(plan, content), tuple(effects), tuple(remarks), leaves)
+
+
+def _stands(proposal: _Proposal) -> Iterator[tuple[str, str, str]]:
+    for file in proposal.files.values():
+        if file.state is not None:
+            yield proposal.site.component.name, file.path, file.state.sha256
 
 
 def _losses(effects: Sequence[Effect], expected: Collection[str]) -> Iterator[Objection]:
