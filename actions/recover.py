@@ -133,6 +133,7 @@ def _resume(setting: Setting, records: Sequence[Record]) -> Transaction:
         stopped=Event.INTENT in events
         and any(setting.services[each].quiesce for each in plan.components if each in setting.services),
         activated=Event.CONFIG_TESTED in events,
+        distrusted=any(each.event is Event.FROZEN and each.data.get("again") for each in records),
     )
 
 

@@ -148,6 +148,8 @@ class Transaction:
     remarks: list[str] = field(default_factory=list)
     live: bool = True
     """Services run; at boot they are left alone."""
+    distrusted: bool = False
+    """Writing over a file failed before, so that reading it does not tell what is on the medium."""
     displaced: str = ""
     """Why a command that activates was not run, a sentence: the files were no longer those to take up."""
     began: tuple[float, float] = (0.0, 0.0)
@@ -489,7 +491,11 @@ class Transaction:
         found = [(change, self.condition(change)) for change in self.plan.changes[: self.touched]]
         if (foreign := self._foreign(found)) is not None:
             return foreign
-        back = [change for change, condition in reversed(found) if condition is not Condition.OLD]
+        back = [
+            change
+            for change, condition in reversed(found)
+            if condition is not Condition.OLD or (self.distrusted and change.in_place)
+        ]
         try:
             for change in back:
                 target.bring(world, root, change, self.name)
@@ -534,7 +540,8 @@ class Transaction:
     def complete(self) -> None:
         """Put the rest of the new files in their places; raises OSError, ThirdPartyError."""
         for number, change in enumerate(self.plan.changes):
-            if change.before == change.after or self.condition(change) is Condition.NEW:
+            is_new = self.condition(change) is Condition.NEW and not (self.distrusted and change.in_place)
+            if change.before == change.after or is_new:
                 continue
             self.touched = max(self.touched, number + 1)
             target.complete(self.setting.world, change, self.name)
