@@ -85,12 +85,12 @@ def may_start(world: World, service: Service, *, stopped: bool, activated: bool)
     supervisor that tells, only what we did ourselves is known: that it was stopped, or `activated`.
     """
     shown = supervised(world, service)
-    if not shown:
+    if "ActiveState" not in shown:
         return "" if stopped or activated else "who stopped it is not known"
     for state in (shown.get("LoadState", ""), shown.get("UnitFileState", "")):
         if state.startswith("masked") or state == "disabled":
             return f"its unit is {printable(state)}"
-    match shown.get("ActiveState", "in no known state"):
+    match shown["ActiveState"]:
         case "failed":
             return ""
         case "inactive" | "deactivating":

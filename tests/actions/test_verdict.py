@@ -11,7 +11,11 @@ from actions.ending import Cause
 from actions.journal import Event, Record
 from actions.verdict import TABLE, Disk, Facts, Old, Stage, Verdict, decide, stage_of
 
-EVERY = [Facts(*each) for each in product(Stage, Disk, Old, *[(True, False)] * 3)]
+EVERY = [
+    Facts(stage, disk, old, old_at_hand, new_at_hand, live)
+    for stage, disk, old in product(Stage, Disk, Old)
+    for old_at_hand, new_at_hand, live in product((True, False), repeat=3)
+]
 """Every case that there is."""
 SWITCHED = [each for each in EVERY if each.stage not in {Stage.PREPARED, Stage.VALIDATED}]
 

@@ -9,6 +9,7 @@ from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -132,6 +133,45 @@ def test_a_recovery_that_is_interrupted_with_a_whole_set_on_disk_counts(room: Pa
     assert ending.outcome is Outcome.FROZEN
     assert "interrupted 3 times" in ending.sentence
     assert [state(World(), each.path) for each in order.plan.changes] == [each.before for each in order.plan.changes]
+
+
+ROUNDS: Mapping[str, Mapping[str, Any]] = {
+    "two components": {"components": ("mail", "web"), "missing_chain": True},
+    "written in place": {"in_place": True},
+    "stopped for the switch": {"quiesce": True},
+    "fails": {"components": ("mail", "web"), "new": {"web": b"GOOD new, no java"}},
+}
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("name", ROUNDS)
+def test_up_to_ten_recoveries_interrupted_in_a_row_leave_a_whole_set(name: str, seed: int, room: Path) -> None:
+    drawn = Random(f"{name}-{seed}")
+    scene = Scene(f"{room}/s", **ROUNDS[name])
+    order = scene.order()
+    story = [_killed_at(drawn.randint(0, 130), scene.replace)]
+    lives = [drawn.random() < 0.7 for _ in range(drawn.randint(1, 10))]
+    story += [_killed_at(drawn.randint(0, 40), partial(scene.recover, live=live)) for live in lives]
+    endings = scene.recover()
+    now = [state(scene.disk, each.path) for each in order.plan.changes]
+    befores, afters = ([getattr(each, side) for each in order.plan.changes] for side in ("before", "after"))
+    assert now in (befores, afters), (story, endings)
+    if not frozen(scene.records()):
+        assert broken(scene, order) == [], (story, endings)
+    assert scene.recover() == ()
+
+
+def _killed_at(number: int, act: Callable[[World], object]) -> str:
+    """Kill something at that one of the steps that change something, if it comes to it; returns where, and whether."""
+    left = [number]
+
+    def fault(step: Step, act: Callable[[], Any], given: tuple[Any, ...]) -> Any:
+        left[0] -= step.changes
+        if left[0] < 0:
+            os._exit(KILLED)
+        return act()
+
+    return f"{number}: {in_a_process(partial(act, StepWorld(fault)))}"
 
 
 # The old set is of no use
