@@ -108,6 +108,8 @@ class Account:
 
     frozen: dict[str, str] = field(default_factory=dict)
     """Why, by component."""
+    froze: dict[str, str] = field(default_factory=dict)
+    """The transaction for which it is frozen, by component."""
     quarantined: dict[str, str] = field(default_factory=dict)
     """Why, by what identifies a candidate."""
     unfinished: dict[str, Record] = field(default_factory=dict)
@@ -127,8 +129,6 @@ class Account:
     """Unix time of the latest begin of a certificate that was ever committed, by component."""
     unneeded: dict[str, tuple[float, str]] = field(default_factory=dict)
     """When a candidate was last taken out of an inbox unused, and why, by component."""
-    _froze: dict[str, str] = field(default_factory=dict)
-    """The transaction for which it is frozen, by component."""
     _begun: dict[str, Record] = field(default_factory=dict)
     _accepted: dict[str, frozenset[tuple[str, str]]] = field(default_factory=dict)
 
@@ -176,10 +176,10 @@ class Account:
         for component in record.data.get("components", ()):
             if record.event is Event.FROZEN:
                 self.frozen[component] = str(record.data.get("reason", ""))
-                self._froze[component] = record.transaction
+                self.froze[component] = record.transaction
             else:
                 self.frozen.pop(component, None)
-                self._froze.pop(component, None)
+                self.froze.pop(component, None)
                 self.thawed[component] = record.at
         # What failed may pass: then recovery tries again.
         if not record.data.get("again"):
@@ -187,9 +187,9 @@ class Account:
 
     def _melt(self, transaction: str) -> None:
         """Forget what is frozen for a transaction that recovery has ended after all."""
-        for component in [name for name, each in self._froze.items() if each == transaction]:
+        for component in [name for name, each in self.froze.items() if each == transaction]:
             self.frozen.pop(component, None)
-            del self._froze[component]
+            del self.froze[component]
 
     def _word(self, record: Record) -> None:
         plan = str(record.data["hash"])

@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
-from actions.account import frozen, unfinished
+from actions.account import Account, frozen, unfinished
 from actions.ending import Cause, Ending, Failure, Outcome
 from actions.journal import ENDED, Event, JournalError, Record
 from actions.lock import Busy, acquire
@@ -29,8 +29,25 @@ def recover(setting: Setting, *, live: bool = True) -> tuple[Ending, ...]:
     nothing may be started.
     """
     setting.prepare()
-    endings = (_recover(setting, name, live=live) for name in unfinished(setting.journal.records()))
+    endings = [_recover(setting, name, live=live) for name in unfinished(setting.journal.records())]
+    if live:
+        account = Account.of(setting.journal.records())
+        dead = dict.fromkeys(each for each in account.froze.values() if each not in account.unfinished)
+        endings += [_start_later(setting, name) for name in dead]
     return tuple(ending for ending in endings if ending is not None)
+
+
+def _start_later(setting: Setting, name: str) -> Ending | None:
+    """Start what was frozen, failed and answers nobody, once; None where nothing is to be started."""
+    under_way = _resume(setting, _records_of(setting, name))
+    locks = acquire(setting.world, setting.locks, under_way.plan.components)
+    if isinstance(locks, Busy):
+        return None
+    try:
+        return under_way.start_the_dead_later()
+    finally:
+        with suppress(OSError):
+            locks.release()
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +182,7 @@ def _end(under_way: Transaction, records: Sequence[Record], *, live: bool) -> En
         facts = under_way.facts(stage)
     except OSError as error:
         facts = Facts(stage, Disk.UNREADABLE, live=live)
-        unreadable = f"a file cannot be read: {printable(error.strerror or type(error).__name__)}"
+        unreadable = f"a file cannot be read: {_said(error)}"
 
     def attempt() -> Failure | None:
         # Only from here on: whatever interrupts what came before, the files are a whole set now.
@@ -182,8 +199,21 @@ def _end(under_way: Transaction, records: Sequence[Record], *, live: bool) -> En
         case Verdict.UNDO:
             return under_way.undo(why, live=live, ready=attempt if live else lambda: None)
         case Verdict.FREEZE:
-            found = unreadable or under_way.obstacle() or "the old set cannot be had whole any more"
-            return under_way.freeze(Failure(why.cause, f"{why.sentence}; and then {found}"), again=bool(unreadable))
+            return _freeze(under_way, facts, why, unreadable)
+
+
+def _freeze(under_way: Transaction, facts: Facts, why: Failure, unreadable: str) -> Ending:
+    """Freeze, with no component half and half but one that has a file of someone else's."""
+    found, again = unreadable or "the old set cannot be had whole any more", bool(unreadable)
+    try:
+        if facts.disk is Disk.FOREIGN:
+            found = under_way.obstacle()
+            under_way.make_others_whole()
+    except ThirdPartyError as error:
+        found = f"{found}, and {error}"
+    except OSError as error:
+        again, found = True, f"{found}, and the others could not be made whole: {_said(error)}"
+    return under_way.freeze(Failure(why.cause, f"{why.sentence}; and then {found}"), again=again)
 
 
 def _go_forward(under_way: Transaction, facts: Facts, why: Failure, attempt: Callable[[], Failure | None]) -> Ending:
@@ -193,8 +223,8 @@ def _go_forward(under_way: Transaction, facts: Facts, why: Failure, attempt: Cal
         except ThirdPartyError as error:
             return under_way.freeze(Failure(why.cause, f"{why.sentence}; and then {error}"))
         except OSError as error:
-            said = printable(error.strerror or type(error).__name__)
-            failure = Failure(why.cause, f"{why.sentence}; and then a new file could not be put in place: {said}")
+            said = f"{why.sentence}; and then a new file could not be put in place: {_said(error)}"
+            failure = Failure(why.cause, said)
             return under_way.freeze(failure, again=True)
     if not facts.live:
         because = {
@@ -206,6 +236,10 @@ def _go_forward(under_way: Transaction, facts: Facts, why: Failure, attempt: Cal
     if (stopped := attempt()) is not None:
         return under_way.freeze(Failure(why.cause, f"{why.sentence}; {stopped.sentence}"))
     return under_way.conclude(under_way.forward())
+
+
+def _said(error: OSError) -> str:
+    return printable(error.strerror or type(error).__name__)
 
 
 def _tidy(under_way: Transaction, ended: Record) -> Ending:

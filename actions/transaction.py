@@ -490,6 +490,7 @@ class Transaction:
         world, root = self.setting.world, self.setting.backups
         found = [(change, self.condition(change)) for change in self.plan.changes[: self.touched]]
         if (foreign := self._foreign(found)) is not None:
+            self.make_others_whole()
             return foreign
         back = [
             change
@@ -512,6 +513,34 @@ class Transaction:
                 return Failure(Cause.STORAGE, f"{printable(change.path)} is not what it was, though it was put back")
         return None
 
+    def make_others_whole(self) -> None:
+        """Leave no component half and half but one that has a file of someone else's; raises OSError, ThirdPartyError.
+
+        The old set, unless it may not come back or cannot be had.
+        """
+        world, root = self.setting.world, self.setting.backups
+        found = [(change, self.condition(change)) for change in self.plan.changes[: self.touched]]
+        theirs = {change.component for change, condition in found if condition is Condition.OTHER}
+        barred = self.worth().old is Old.BARRED
+        for component in dict.fromkeys(each.component for each in self.plan.changes if each.component not in theirs):
+            own = [(change, condition) for change, condition in found if change.component == component]
+            count = sum(each.component == component for each in self.plan.changes)
+            kinds = {condition for change, condition in own if change.before != change.after}
+            if kinds <= {Condition.OLD} or (kinds == {Condition.NEW} and len(own) == count):
+                continue
+            back = [change for change, condition in reversed(own) if condition is not Condition.OLD]
+            try:
+                for change in () if barred else back:
+                    target.bring(world, root, change, self.name)
+            except BackupError:
+                back = []
+            if barred or not back:
+                self.complete(component)
+                continue
+            for change in back:
+                target.restore(world, root, change, self.name)
+        self.settle()
+
     @staticmethod
     def _foreign(found: Iterable[tuple[Change, Condition]]) -> Failure | None:
         for change, condition in found:
@@ -526,9 +555,11 @@ class Transaction:
         foreign = self._foreign((each, self.condition(each)) for each in self.plan.changes[: self.touched])
         return "" if foreign is None else foreign.sentence
 
-    def _can_complete(self) -> bool:
+    def _can_complete(self, component: str = "") -> bool:
         """Whether what is not new yet lies beside the targets, and what has not been touched is still the old."""
         for number, change in enumerate(self.plan.changes):
+            if component and change.component != component:
+                continue
             found = self.condition(change)
             if change.before == change.after or (found is Condition.NEW and number < self.touched):
                 continue
@@ -537,16 +568,20 @@ class Transaction:
                 return False
         return True
 
-    def complete(self) -> None:
-        """Put the rest of the new files in their places; raises OSError, ThirdPartyError."""
+    def complete(self, component: str = "") -> None:
+        """Put the rest of the new files in their places, of all or of one; raises OSError, ThirdPartyError."""
+        if component and not self._can_complete(component):
+            return
         for number, change in enumerate(self.plan.changes):
+            if component and change.component != component:
+                continue
             is_new = self.condition(change) is Condition.NEW and not (self.distrusted and change.in_place)
             if change.before == change.after or is_new:
                 continue
             self.touched = max(self.touched, number + 1)
             target.complete(self.setting.world, change, self.name)
             self.note_if_possible(Event.SWITCHED, number=number)
-        self.touched = len(self.plan.changes)
+        self.touched = self.touched if component else len(self.plan.changes)
         self.settle()
 
     def facts(self, stage: Stage) -> Facts:
@@ -680,12 +715,15 @@ class Transaction:
 
     # A service that answers nobody
 
-    def _start_the_dead(self) -> str:
-        """Start each service that ran, answers nobody any more and may be started; returns what was done, printable."""
+    def _start_the_dead(self, *, patient: bool = True) -> str:
+        """Start each service that ran, answers nobody any more and may be started; returns what was done, printable.
+
+        Where it is `patient`, somebody else may write the rest of a set until the deadline.
+        """
         if not self.live:
             return ""
         return "; ".join(
-            self._start_once(one, names)
+            self._start_once(one, names, patient)
             for one in dict.fromkeys(self._services().values())
             if self._is_dead(names := self._names_of(one))
         )
@@ -705,7 +743,7 @@ class Transaction:
         silent = ways & self.baseline.answering
         return () if sight.answering else tuple(printable(f"{name} ({how})") for name, how in sorted(silent))
 
-    def _start_once(self, one: Service, names: tuple[str, ...]) -> str:
+    def _start_once(self, one: Service, names: tuple[str, ...], patient: bool) -> str:
         who = f"{printable(', '.join(names))} answers nobody"
         try:
             if any(each.event is Event.STARTED and names == tuple(each.data["components"]) for each in self._records()):
@@ -715,7 +753,7 @@ class Transaction:
         may = service.may_start(self.setting.world, one, stopped=self.stopped, activated=self.activated)
         if may:
             return f"{who}, and was not started: {may}"
-        which = self._set_on_disk(names)
+        which = self._awaited_set(names) if patient else self._set_on_disk(names)
         if isinstance(which, str):
             return f"{who}, and was not started: {which}"
         self.note_if_possible(Event.STARTED, components=names, onto=which.name)
@@ -730,6 +768,31 @@ class Transaction:
             self.setting.terms,
         )
         return f"{done}, and still answers nobody" if seen.unserved else f"{done}, and it answers again"
+
+    def _awaited_set(self, names: tuple[str, ...]) -> _WholeSet | str:
+        """Return what `_set_on_disk` does: whoever writes a set of their own may be about to write the rest of it."""
+        world, terms = self.setting.world, self.setting.terms
+        end = world.monotonic() + terms.deadline
+        while isinstance(which := self._set_on_disk(names), str) and self.setting.live.fit is not None:
+            if world.monotonic() + terms.interval > end:
+                break
+            world.sleep(terms.interval)
+        return which
+
+    def start_the_dead_later(self) -> Ending | None:
+        """Start, once, what failed and answers nobody of components that were frozen before; None where nothing is."""
+        if any(each.event is Event.STARTED for each in self._records()):
+            return None
+        # Who stopped it meanwhile is not known: only what its supervisor says failed is started.
+        self.stopped = self.activated = False
+        before = len(self._records())
+        started = self._start_the_dead(patient=False)
+        if not any(each.event is Event.STARTED for each in self._records()[before:]):
+            return None
+        frozen = next(each.data for each in reversed(self._records()) if each.event is Event.FROZEN)
+        failure = Failure(Cause(frozen["cause"]), f"{frozen['reason']}; {started}")
+        self.note_if_possible(Event.FROZEN, components=self.plan.components, **_recorded(Outcome.FROZEN, failure))
+        return Ending(self.name, Outcome.FROZEN, failure.cause, f"{_of(self.plan)}: {failure.sentence}.")
 
     def _set_on_disk(self, names: tuple[str, ...]) -> _WholeSet | str:
         """Return the set that these components have on disk, where a service may be started onto it, or why not."""

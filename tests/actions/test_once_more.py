@@ -209,6 +209,35 @@ def test_nothing_is_started_onto_a_set_that_is_neither_recorded_nor_passes(again
     assert ran(scene) == []
 
 
+def test_what_failed_is_started_by_a_later_recovery_once_somebodys_set_is_whole(room: Path) -> None:
+    scene = Scene(f"{room}/s")
+    failed = replace(stopped(scene), state=state(LoadState="loaded", ActiveState="failed"))
+    assert carried_out(scene, failed, live=theirs(scene, "half a pair")).outcome is Outcome.FROZEN
+
+    def recovered(against: str) -> tuple[Ending, ...]:
+        setting = replace(scene.setting(web=failed), live=theirs(scene, against))
+        with closing(setting.journal):
+            return recover(setting)
+
+    assert recovered("half a pair") == ()
+    assert ran(scene) == []
+    (ending,) = recovered("")
+    assert ending.outcome is Outcome.FROZEN
+    assert "started once, onto the set that somebody else put on disk" in ending.sentence
+    assert "it answers again" in frozen(scene.records())["web"]
+    assert recovered("") == ()
+    assert ran(scene) == ["start"]
+
+
+def test_a_set_that_somebody_is_about_to_complete_is_waited_for(room: Path) -> None:
+    scene = Scene(f"{room}/s")
+    answers = iter(["half a pair", "half a pair", ""])
+    live = Live(scene.look, scene.judge, None, lambda _name, _now: next(answers))
+    ending = carried_out(scene, stopped(scene), live=live)
+    assert "it answers again" in ending.sentence
+    assert ran(scene) == ["start"]
+
+
 def test_nothing_is_started_onto_an_old_set_that_may_not_come_back(room: Path) -> None:
     scene = Scene(f"{room}/s")
 

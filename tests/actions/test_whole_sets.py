@@ -262,6 +262,22 @@ def test_a_file_that_is_missing_is_put_back(live: bool, files: int, room: Path) 
 
 
 @pytest.mark.parametrize("live", [True, False])
+def test_only_a_component_with_somebody_elses_file_is_frozen_half_and_half(live: bool, room: Path) -> None:
+    scene = Scene(f"{room}/s", ("mail", "web"))
+    switched(scene, 4)
+    world = StepWorld(dying(at("exchange", which=2), "after"))
+    assert in_a_process(partial(scene.recover, world, live=False)) == KILLED
+    Scene.write(scene.key("web"), b"of someone else")
+    assert b"new" in scene.read(scene.key("mail"))
+    (ending,) = scene.recover(live=live)
+    assert ending.outcome is Outcome.FROZEN
+    assert f"{scene.key('web')} is neither the old nor the new file: it was left alone" in ending.sentence
+    assert scene.read(scene.key("web")) == b"of someone else"
+    assert b"old" in scene.read(scene.key("mail"))
+    assert b"old" in scene.read(scene.certificate("mail"))
+
+
+@pytest.mark.parametrize("live", [True, False])
 def test_half_a_set_whose_old_half_is_lost_is_made_whole_with_the_new(live: bool, room: Path) -> None:
     scene = Scene(f"{room}/s")
     switched(scene, 1)
