@@ -157,7 +157,8 @@ def test_up_to_ten_recoveries_interrupted_in_a_row_leave_a_whole_set(name: str, 
     befores, afters = ([getattr(each, side) for each in order.plan.changes] for side in ("before", "after"))
     assert now in (befores, afters), (story, endings)
     if not frozen(scene.records()):
-        assert broken(scene, order) == [], (story, endings)
+        # One at boot may have ended it: services are started after it.
+        assert broken(scene, order, served=all(lives)) == [], (story, endings)
     assert scene.recover() == ()
 
 
