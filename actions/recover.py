@@ -10,7 +10,7 @@ from actions.account import frozen, unfinished
 from actions.ending import Cause, Ending, Failure, Outcome
 from actions.journal import ENDED, Event, JournalError, Record
 from actions.lock import Busy, acquire
-from actions.plan import plan_from_json
+from actions.plan import Ill, plan_from_json
 from actions.target import Condition
 from actions.transaction import Setting, Transaction
 from actions.validate import sight_from_json
@@ -90,6 +90,7 @@ def _resume(setting: Setting, records: Sequence[Record]) -> Transaction:
     begin = records[0].data
     try:
         plan, baseline = plan_from_json(begin["plan"]), sight_from_json(begin["baseline"])
+        mends = {str(name): Ill(ill) for name, ill in begin.get("mends", {}).items()}
     except (KeyError, TypeError, ValueError) as error:
         raise JournalError(f"the plan of transaction {records[0].transaction} cannot be read") from error
     events = {each.event for each in records}
@@ -98,16 +99,21 @@ def _resume(setting: Setting, records: Sequence[Record]) -> Transaction:
     for each in records:
         if each.event is Event.ROLLING_BACK:
             touched = min(touched, int(each.data["touched"]))
-    return Transaction(
+    under_way = Transaction(
         setting,
         records[0].transaction,
         plan,
         baseline,
         touched=touched,
-        stopped=Event.INTENT in events
-        and any(setting.services[each].quiesce for each in plan.components if each in setting.services),
         activated=Event.CONFIG_TESTED in events,
+        mends=mends,
+        failing=bool(begin.get("failing")),
     )
+    # Where services do not start with the old files, they are stopped only once the new ones are tested.
+    under_way.stopped = (Event.CONFIG_TESTED if under_way.no_return else Event.INTENT) in events and any(
+        setting.services[each].quiesce for each in plan.components if each in setting.services
+    )
+    return under_way
 
 
 def _end(under_way: Transaction, records: Sequence[Record], *, live: bool) -> Ending:
@@ -126,6 +132,9 @@ def _end(under_way: Transaction, records: Sequence[Record], *, live: bool) -> En
             return under_way.commit()
         if live:
             return under_way.conclude(under_way.forward())
+        if under_way.no_return and Event.CONFIG_TESTED in events:
+            why = "it was interrupted, and the new files pass the configuration test"
+            return under_way.stay(Failure(Cause.INTERRUPTED, why), live=False)
     return under_way.undo(_why(records), live=live)
 
 
