@@ -112,6 +112,11 @@ class Work:
             case _:
                 return cannot(f"'{request.verb}' is answered only by an actor that runs")
 
+    @property
+    def _waits(self) -> bool:
+        """Whether a person waits for the end: who approved a plan is gone by the time that it is carried out."""
+        return self.attended and self.bound is Bound.NOT
+
     def _account(self) -> Account:
         return Account.of(self.bench.setting.journal.records())
 
@@ -167,13 +172,13 @@ class Work:
         """Return a component that is to be given a candidate."""
         config = self.bench.config
         component = config.components[name]
-        by_policy = policy is not None or not self.attended
+        by_policy = policy is not None or not self._waits
         return self.bench.site(
             name,
             issuers_of(config, component, policy),
             allow_shorter=wish.allow_shorter,
             min_lifetime=min_lifetime_of(config, component, policy) if by_policy else None,
-            attended=self.attended,
+            attended=self._waits,
         )
 
     def _candidates(self, wish: Wish, hand: Hand, at_hand: Sequence[PrivateKey]) -> Candidates | NoCandidate:
@@ -284,7 +289,7 @@ class Work:
 
     def _rehearsed(self, made: Prepared | Refused | str) -> Prepared | Refused | str:
         """Return the plan, unless carrying it out would be refused now; only for a person are commands run."""
-        if not isinstance(made, Prepared) or not self.attended:
+        if not isinstance(made, Prepared) or not self._waits:
             return made
         failure = refusal(self._setting(), made.order)
         if failure is None:
@@ -293,7 +298,7 @@ class Work:
         return Refused((Objection(ground, failure.sentence),), made.effects)
 
     def _setting(self) -> Setting:
-        return replace(self.bench.setting, attended=self.attended and self.bound is Bound.NOT)
+        return replace(self.bench.setting, attended=self._waits)
 
     def _obstacles(self, plan: Plan) -> Iterator[Objection]:
         """Yield what the files themselves have against it, so that a dry run refuses what the run would."""

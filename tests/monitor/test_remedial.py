@@ -11,9 +11,13 @@ from typing import Final
 
 import pytest
 
+from config.load import load
+from config.model import Config
 from monitor.actor.work import Bound
+from monitor.actor.workbench import workbench
 from monitor.lab.ca import DAY, Issued
 from monitor.lab.process import find_command
+from monitor.surroundings import read_surroundings
 from tests.lab.client import presented
 from tests.lab.keystore import keystore
 from tests.monitor.acting import ISSUER, ISSUING, NAME, House, fresh, house
@@ -40,10 +44,11 @@ def looks(web: House) -> list[tuple[int, int, bytes]]:
     return [(os.stat(each).st_ino, os.stat(each).st_mode, Path(each).read_bytes()) for each in paths]
 
 
-def break_configuration(web: House) -> None:
-    """Leave a mistake in the server's configuration, as whoever is at work on it does."""
-    with open(web.server.config_file, "a", encoding="ascii") as file:
-        file.write("half a line\n")
+def break_configuration(web: House, *, first: bool = False) -> None:
+    """Leave a mistake in the server's configuration, as whoever is at work on it does, after or before all else."""
+    path, mistake = Path(web.server.config_file), "half a line\n"
+    rest = path.read_text(encoding="ascii")
+    path.write_text(f"{mistake}{rest}" if first else f"{rest}{mistake}", encoding="ascii")
 
 
 BREAK: Final[Mapping[str, Callable[[House], object]]] = {
@@ -139,6 +144,19 @@ def test_what_is_broken_is_compared_with_what_was_in_use() -> None:
         assert "DNS:shop.example.com, a name of the certificate in use, is not among its names" in said
 
 
+@nginx
+@pytest.mark.parametrize("belongs", [True, False])
+def test_nobody_accepts_a_set_whose_key_is_not_its_own(belongs: bool) -> None:
+    """Its chain is in order, and no server would come to present it."""
+    with house() as web:
+        config = load(web.config_file, {})
+        assert isinstance(config, Config), config
+        key = web.old.key_pem() if belongs else fresh().key_pem()
+        with workbench(read_surroundings(config)[0]) as bench:
+            files = {web.site.certificate: web.old.chain_pem(), web.site.key: key}
+            assert bool(bench.setting.live.judge(("web",), files, time.time())) is belongs
+
+
 # With nobody attending
 
 
@@ -168,7 +186,7 @@ def test_without_a_person_a_broken_set_is_mended_once_nobody_seems_to_be_at_work
 def test_without_a_person_a_test_that_fails_for_another_reason_refuses() -> None:
     with lying(_AUTO, _USE) as liar:
         put_broken(liar)
-        break_configuration(liar.web)
+        break_configuration(liar.web, first=True)
         liar.world.shift = 301
         refused(liar, "so a person must ask for it")
         answer = liar.ask(REPLACE, Bound.WINDOWS)
@@ -228,3 +246,16 @@ def test_an_operator_may_allow_a_certificate_that_ends_as_soon_as_it_does() -> N
         code, said = web.command("replace", "web", *candidate(web, short), "--allow-shorter")
         assert code == 0, said
         assert presented(web.server)[0] == short.der()
+
+
+@nginx
+@pytest.mark.parametrize(("own", "by_policy", "outcome"), [("20d", "5d", True), ("5d", "20d", False)])
+def test_the_policy_that_installs_a_candidate_says_how_long_it_must_last(
+    own: str, by_policy: str, outcome: bool
+) -> None:
+    use = {**_USE, "do": [{"replace": {"from": "inbox", "min_lifetime": by_policy}}]}
+    with lying({**_AUTO, "min_lifetime": own}, use) as liar:
+        liar.web.put(fresh(not_after=time.time() + 10 * DAY))
+        answer = liar.ask(REPLACE)
+        assert ("endings" in answer) is outcome, answer
+        assert ("too_short" in json.dumps(answer)) is not outcome
