@@ -4,23 +4,29 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import time
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 import pytest
 
+from actions.ending import Outcome
 from config.load import load
 from config.model import Config
 from monitor.actor.work import Bound
 from monitor.actor.workbench import workbench
 from monitor.lab.ca import DAY, Issued
-from monitor.lab.process import find_command
+from monitor.lab.process import find_command, wait_for
 from monitor.surroundings import read_surroundings
 from tests.lab.client import presented
 from tests.lab.keystore import keystore
 from tests.monitor.acting import ISSUER, ISSUING, NAME, House, fresh, house
+from tests.monitor.component import Component, Machine
+from tests.monitor.component import fresh as fresh_for_machine
 from tests.monitor.test_keystore import Java, java
 from tests.monitor.test_unattended import REPLACE, Liar, lying
 
@@ -155,6 +161,32 @@ def test_nobody_accepts_a_set_whose_key_is_not_its_own(belongs: bool) -> None:
         with workbench(read_surroundings(config)[0]) as bench:
             files = {web.site.certificate: web.old.chain_pem(), web.site.key: key}
             assert bool(bench.setting.live.judge(("web",), files, time.time())) is belongs
+
+
+@pytest.mark.server("lighttpd")
+def test_a_server_that_its_broken_set_has_killed_for_good_is_started_with_the_new_one(tmp_path: Path) -> None:
+    """Its supervisor has given it up, as systemd does."""
+    with ExitStack() as stack:
+        component, server = Machine(tmp_path, stack).supervised(":")
+        test = (find_command("lighttpd") or "", *server.test_command[1:])
+        component.service = replace(component.service, test=test)
+        assert component.replace(fresh_for_machine()).outcome is Outcome.COMMITTED
+        good = Path(component.site.key).read_bytes()
+        Path(component.site.key).write_bytes(fresh().key_pem())
+        subprocess.run(component.service.restart, check=False, stdout=subprocess.DEVNULL)
+        wait_for(lambda: gave_up(component), 30.0, "the supervisor's giving up")
+        assert presented(server) == []
+
+        new = fresh_for_machine()
+        ending = component.replace(new)
+        assert ending.outcome is Outcome.COMMITTED, ending
+        assert presented(server)[0] == new.der()
+        assert Path(component.site.key).read_bytes() != good
+
+
+def gave_up(component: Component) -> bool:
+    """Whether a restart is refused, as one that was repeated too quickly."""
+    return subprocess.run(component.service.restart, check=False, stdout=subprocess.DEVNULL).returncode != 0
 
 
 # With nobody attending
