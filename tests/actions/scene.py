@@ -22,6 +22,8 @@ from config.service import Service
 from tests.actions.worlds import Step, StepWorld, names_of
 
 FAST: Final = Terms(successes=2, interval=0.0, deadline=0.2)
+PATIENT: Final = replace(FAST, deadline=10.0)
+"""Where a busy machine is no reason for another end than a quiet one has."""
 CLIENTS: Final = ("browser", "java")
 
 

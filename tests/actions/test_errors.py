@@ -21,7 +21,7 @@ from actions.target import state
 from actions.transaction import transact
 from actions.world import World
 from tests.actions.matrix import Share, played
-from tests.actions.scene import Scene, broken, torn, trace_of
+from tests.actions.scene import PATIENT, Scene, broken, torn, trace_of
 from tests.actions.worlds import (
     Cell,
     NotReachedError,
@@ -103,7 +103,7 @@ class Rooms:
 
     def scene(self) -> Scene:
         self._number += 1
-        return Scene(f"{self._parent}/{self._number}", **self._given)
+        return Scene(f"{self._parent}/{self._number}", **self._given, terms=PATIENT)
 
 
 def after_fault(scene: Scene, cell: Fails) -> list[str]:

@@ -15,7 +15,7 @@ import pytest
 
 from actions.ending import Outcome
 from tests.actions.matrix import EVERYTHING, Share, played, some
-from tests.actions.scene import Scene, broken, torn
+from tests.actions.scene import PATIENT, Scene, broken, torn
 from tests.actions.worlds import Cell, Step, StepWorld, WatchedWorld, cells, killed
 
 _SHARDS: Final = 4
@@ -48,7 +48,7 @@ class Rooms:
 
     def scene(self) -> Scene:
         self._number += 1
-        return Scene(f"{self._parent}/{self._number}", **self._given)
+        return Scene(f"{self._parent}/{self._number}", **self._given, terms=PATIENT)
 
 
 class Pair(NamedTuple):

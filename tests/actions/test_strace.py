@@ -30,25 +30,26 @@ from tests.monitor.test_act import ROOT, Web, fresh
 
 pytestmark = [pytest.mark.server("strace"), pytest.mark.server("nginx")]
 
-_SHARDS: Final = 8
-_FAULTS: Final[Mapping[str, Sequence[str]]] = {
-    "openat": ("error=EACCES", "error=EROFS", "error=ENOSPC"),
-    "pwrite64": ("error=ENOSPC", "error=EIO"),
-    "fallocate": ("error=ENOSPC",),
-    "ftruncate": ("error=EIO",),
-    "fchown": ("error=EACCES",),
-    "fchmod": ("error=EROFS",),
-    "fsync": ("error=EIO", "error=ENOSPC"),
-    "mkdir": ("error=ENOSPC", "error=EACCES"),
-    "rename": ("error=EXDEV", "error=EBUSY", "error=EROFS"),
-    "renameat2": ("error=EXDEV", "error=EBUSY", "error=EROFS", "error=EINVAL"),
-    "linkat": ("error=EXDEV", "error=EACCES"),
-    "unlink": ("error=EROFS", "error=EBUSY"),
-    "flock": ("error=EIO",),
+_FAULTS: Final[Mapping[str, Sequence[Sequence[str]]]] = {
+    "openat": (("error=EACCES", "error=EROFS", "error=ENOSPC"),),
+    "pwrite64": (("error=ENOSPC", "error=EIO"),),
+    "fallocate": (("error=ENOSPC",),),
+    "ftruncate": (("error=EIO",),),
+    "fchown": (("error=EACCES",),),
+    "fchmod": (("error=EROFS",),),
+    "fsync": (("error=EIO", "error=ENOSPC"),),
+    "mkdir": (("error=ENOSPC", "error=EACCES"),),
+    "rename": (("error=EXDEV", "error=EBUSY", "error=EROFS"),),
+    "renameat2": (("error=EXDEV", "error=EBUSY", "error=EROFS"), ("error=EINVAL",)),
+    "linkat": (("error=EXDEV",), ("error=EACCES",)),
+    "unlink": (("error=EROFS", "error=EBUSY"),),
+    "flock": (("error=EIO",),),
 }
+"""Errors of each call; of those that are met in the same way one is tried at each (`test_errors` tries all)."""
+_SHARES: Final = ((False, 20), (True, 10))
 _KILL: Final = "signal=KILL"
 _END: Final = ("signal=TERM", "signal=HUP")
-"""What the command is told to end by; it does so by itself."""
+"""What the command is told to end by, one at each call; it does so by itself."""
 States = tuple[tuple[bytes, int, int], ...]
 _LINE: Final = re.compile(r"(\w+)\((.*?)(?:\) += |$)")
 _PATH: Final = re.compile(r"""["<](/[^">]*)[">]""")
@@ -75,10 +76,12 @@ class Call(NamedTuple):
 
     def faults(self) -> Iterator[Fault]:
         """Return what it may do instead."""
-        yield from (Fault(self, what) for what in _FAULTS[self.name])
-        yield Fault(self, _END[zlib.crc32(str(self).encode()) % 2])
+        chance = zlib.crc32(str(self).encode())
+        yield from (Fault(self, alike[chance % len(alike)]) for alike in _FAULTS[self.name])
+        # Where a kill leaves what it leaves before the next call, an order to end is met there as well.
         if self.name not in _LEAVES_NOTHING and (self.name != "openat" or "O_CREAT" in self.given):
             yield Fault(self, _KILL)
+            yield Fault(self, _END[chance % len(_END)])
 
 
 class Fault(NamedTuple):
@@ -227,10 +230,12 @@ def test_a_call_that_fails_or_kills_ends_with_the_one_set_or_the_other_served(tm
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("may_trace")
-@pytest.mark.parametrize("shard", range(_SHARDS))
-@pytest.mark.parametrize("fails", [False, True])
+@pytest.mark.parametrize(
+    ("fails", "share"),
+    [pytest.param(fails, Share(shard, of), id=f"{fails}-{shard}") for fails, of in _SHARES for shard in range(of)],
+)
 def test_any_call_that_fails_or_kills_ends_with_the_one_set_or_the_other_served(
-    fails: bool, shard: int, tmp_path: Path
+    fails: bool, share: Share, tmp_path: Path
 ) -> None:
     with nginx(tmp_path) as web:
         act = Act(web, fails=fails)
@@ -242,4 +247,4 @@ def test_any_call_that_fails_or_kills_ends_with_the_one_set_or_the_other_served(
                 calls = calls[calls.index(_first(calls, "renameat2", r"/tls/site")) :]
             return [fault for call in calls for fault in call.faults()]
 
-        assert played(faults, act.with_fault, Share(shard, _SHARDS)) == []
+        assert played(faults, act.with_fault, share) == []
