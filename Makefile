@@ -23,8 +23,8 @@ servers:
 demo: setup servers ## build a small appliance on loopback and keep vigil over it
 	$(BIN)/certvigil demo
 
-test: setup servers ## run the tests, in parallel
-	$(BIN)/pytest
+test: setup servers ## run the tests, in parallel; SLOW=SEED adds a tenth of the slow ones
+	$(BIN)/pytest $(if $(SLOW),--slow-tenth '$(SLOW)')
 
 test-all: setup servers ## run every test, the slow ones too
 	$(BIN)/pytest --all
