@@ -49,11 +49,6 @@ class Actor:
 
     def start(self) -> None:
         """Start it; return once it answers."""
-        self.launch()
-        wait_for(self._answers, PATIENCE, "the actor's answer")
-
-    def launch(self) -> int:
-        """Start it, and return its process id at once."""
         setpriv = find_command("setpriv")
         assert setpriv is not None
         command = [setpriv, "--pdeathsig", "KILL", *self._wrapper, *CERTVIGIL, "actor", "--config", self.config_file]
@@ -61,25 +56,11 @@ class Actor:
             self._process = subprocess.Popen(
                 [*command, "--log-level", "debug"], stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
-        return self._process.pid
-
-    @property
-    def pid(self) -> int:
-        """Its process id."""
-        assert self._process is not None
-        return self._process.pid
-
-    @property
-    def running(self) -> bool:
-        """Whether it was started and has not ended."""
-        return self._process is not None and self._process.poll() is None
+        wait_for(self._answers, PATIENCE, "the actor's answer")
 
     def _answers(self) -> bool:
-        assert self.running, self.text
-        return self.answers()
-
-    def answers(self) -> bool:
-        """Whether somebody answers at its socket."""
+        assert self._process is not None
+        assert self._process.poll() is None, self.text
         try:
             self.ask(Request(Verb.STATE))
         except (NoActor, OSError):

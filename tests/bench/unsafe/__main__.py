@@ -11,6 +11,7 @@ import json
 import os
 import shutil
 import sys
+import tempfile
 import threading
 import time
 from collections import Counter
@@ -22,6 +23,7 @@ from typing import Final
 
 from tests.bench.report import Measurement
 from tests.bench.unsafe.draw import Round, What, one, rounds
+from tests.bench.unsafe.forks import start
 from tests.bench.unsafe.house import Cast, House
 from tests.bench.unsafe.judge import remarks, scene, wrong
 from tests.bench.unsafe.play import Play
@@ -103,9 +105,21 @@ def _outcome(records: Sequence[Mapping[str, object]]) -> str:
     return next((str(each["outcome"]) for each in reversed(records) if "outcome" in each), "nothing began")
 
 
-def play_all(chosen: Sequence[Round], result: Result, jobs: int = 2, seconds: float = float("inf")) -> None:
-    """Play rounds, those with the same cast in one house, in so many threads; begin none after so many seconds."""
-    end = time.monotonic() + seconds
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How rounds are played."""
+
+    jobs: int = 2
+    """Houses at the same time."""
+    seconds: float = float("inf")
+    """After which none is begun."""
+    forks: str = ""
+    """Where commands are forked from; empty where each is started anew."""
+
+
+def play_all(chosen: Sequence[Round], result: Result, way: Way = Way()) -> None:
+    """Play rounds, those with the same cast in one house."""
+    end = time.monotonic() + way.seconds
     by_cast: dict[Cast, list[Round]] = {}
     for each in chosen:
         by_cast.setdefault(each.cast, []).append(each)
@@ -113,12 +127,12 @@ def play_all(chosen: Sequence[Round], result: Result, jobs: int = 2, seconds: fl
     def play(several: Sequence[Round]) -> None:
         waiting = list(several)
         while waiting and time.monotonic() < end:
-            with House(waiting[0].cast) as house:
+            with House(waiting[0].cast, way.forks) as house:
                 while waiting and time.monotonic() < end and result.take(house, waiting.pop(0)):
                     pass
 
     # The longest first, so that none is left alone at the end.
-    with ThreadPoolExecutor(jobs) as threads:
+    with ThreadPoolExecutor(way.jobs) as threads:
         for done in [threads.submit(play, several) for several in sorted(by_cast.values(), key=len, reverse=True)]:
             done.result()
 
@@ -132,6 +146,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--seconds", type=float, default=float("inf"), help="begin none after that")
     parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)), help="houses at the same time")
     parser.add_argument("--keep", default="", metavar="DIR", help="copy the files of each unsafe round there")
+    parser.add_argument("--starts", action="store_true", help="start each command anew, as a shell does: slower")
     given = parser.parse_args(arguments)
     seed = SystemRandom().randrange(2**32) if given.seed is None else given.seed
     sys.stderr.write(f"seed {seed}\n")
@@ -141,7 +156,12 @@ def main(arguments: Sequence[str]) -> int:
     else:
         chosen = rounds(seed, scaled(given.rounds))
     result = Result(seed, given.keep)
-    play_all(chosen, result, given.jobs, given.seconds)
+    with tempfile.TemporaryDirectory(prefix="cv-") as directory:
+        forks, process = (None, None) if given.starts else start(directory)
+        play_all(chosen, result, Way(given.jobs, given.seconds, forks or ""))
+        if process is not None:
+            process.kill()
+            process.wait()
     for what, times in sorted(result.outcomes.items()):
         sys.stderr.write(f"{times:5}  {what}\n")
     sys.stderr.write(f"{result.played} rounds of seed {seed}; unsafe: {', '.join(result.unsafe) or 'none'}\n")

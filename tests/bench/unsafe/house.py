@@ -21,14 +21,16 @@ from typing import Any, Final, Self
 from cryptography.hazmat.primitives.serialization import Encoding, pkcs12
 from OpenSSL import SSL
 
+from monitor.actor.client import NoActor, ask
+from monitor.actor.request import Request, Verb
 from monitor.lab.ca import Authority, Issued, KeyType, new_key
 from monitor.lab.process import LabError, find_command, free_address, wait_for
 from monitor.lab.servers import Daemon, Lighttpd, Nginx, Site, replace_file
+from tests.bench.unsafe.forks import Child, Forked
 from tests.lab import keystore_server
 from tests.lab.keystore import PASSWORD, keystore
 from tests.lab.supervisor import Supervisor
 from tests.lab.workers import Workers
-from tests.monitor.acting import Actor
 from tests.monitor.running import CERTVIGIL, Running
 
 NAME: Final = "www.example.com"
@@ -266,11 +268,55 @@ def _first_certificate(text: str) -> str:
         return ""
 
 
+class Actor:
+    """The actor of a house, which runs only when it is told to."""
+
+    def __init__(self, house: House) -> None:
+        self._house = house
+        self._process: Child | None = None
+
+    def launch(self) -> int:
+        """Start it, and return its process id at once."""
+        self._process = self._house.spawn("actor", output="actor.log")
+        return self._process.pid
+
+    def start(self) -> None:
+        """Start it; return once it answers."""
+        self.launch()
+        wait_for(self.answers, PATIENCE, "the actor's answer")
+
+    def answers(self) -> bool:
+        """Whether somebody answers at its socket."""
+        try:
+            ask(f"{self._house.directory}/actor.sock", Request(Verb.STATE), lambda _: None, timeout=PATIENCE)
+        except (NoActor, OSError):
+            return False
+        return True
+
+    @property
+    def pid(self) -> int:
+        """The process id it was last started with."""
+        return self._process.pid if self._process is not None else 0
+
+    @property
+    def running(self) -> bool:
+        """Whether it was started and has not ended."""
+        return self._process is not None and self._process.poll() is None
+
+    def kill(self) -> None:
+        """End it at once, with nothing tidied up."""
+        if self._process is not None and self.running:
+            kill(self._process.pid)
+            self._process.wait(PATIENCE)
+
+
 class House:
     """Components, a daemon that watches them, and perhaps an actor: inside the block, and never after it."""
 
-    def __init__(self, cast: Cast) -> None:
+    def __init__(self, cast: Cast, forks: str = "") -> None:
+        """`forks`: where commands are forked from, empty where each is started anew."""
         self.cast = cast
+        self._forks = forks
         self._daemon = Running({})
         self.directory = self._daemon.directory
         os.chmod(self.directory, 0o755)
@@ -283,7 +329,7 @@ class House:
         self._stack = ExitStack()
         self._known = _Known()
         self.config_file = self._daemon.config_file
-        self.actor = Actor(self.config_file, f"{self.directory}/actor.sock", f"{self.directory}/actor.log")
+        self.actor = Actor(self)
 
     @property
     def names(self) -> list[str]:
@@ -348,30 +394,24 @@ class House:
             with suppress(LabError):
                 each.start(self._stack)
 
-    def spawn(self, *arguments: str) -> subprocess.Popen[bytes]:
-        """Start a command of certvigil; its standard error, where it shows its steps, goes to a file."""
+    def spawn(self, *arguments: str, output: str = "commands.log") -> Child:
+        """Start a command of certvigil; what it says is appended to a file below the directory."""
         setpriv = find_command("setpriv")
         assert setpriv is not None
-        with open(f"{self.directory}/commands.log", "ab") as log:
-            return subprocess.Popen(
-                [setpriv, "--pdeathsig", "KILL", *CERTVIGIL, *arguments, "--config", self.config_file],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-            )
+        words = [*arguments, *([] if arguments[0] == "status" else ["--config", self.config_file])]
+        with open(f"{self.directory}/{output}", "ab") as log:
+            if self._forks:
+                return Forked(self._forks, words, log.fileno())
+            command = [setpriv, "--pdeathsig", "KILL", *CERTVIGIL, *words]
+            return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 
     def run(self, *arguments: str) -> tuple[int, str]:
         """Run a command of certvigil to its end; returns its exit code and what it prints."""
-        config = [] if arguments[0] == "status" else ["--config", self.config_file]
-        ran = subprocess.run(
-            [*CERTVIGIL, *arguments, *config],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE,
-            check=False,
-        )
-        return ran.returncode, ran.stdout or ran.stderr
+        path = f"{self.directory}/said"
+        replace_file(path, b"")
+        code = self.spawn(*arguments, output="said").wait(PATIENCE)
+        with open(path, encoding="utf-8") as file:
+            return code, file.read()
 
     def status(self) -> Mapping[str, Any]:
         """Return what `certvigil status` says; empty where it says nothing."""

@@ -16,6 +16,7 @@ from monitor.lab.ca import Issued
 from monitor.lab.process import wait_for
 from monitor.lab.servers import replace_file
 from tests.bench.unsafe.draw import Foreign, Manner, Moment, Round, Victim
+from tests.bench.unsafe.forks import Child
 from tests.bench.unsafe.house import PATIENCE, Component, House, Shape, gone, kill, leaf_of, until
 from tests.lab import foreign
 
@@ -91,7 +92,7 @@ class Play:
         house.empty_inboxes()
         return self.story
 
-    def _begin(self) -> subprocess.Popen[bytes]:
+    def _begin(self) -> Child:
         if self.drawn.by_hand:
             options = self.house.put(self.new)
         else:
@@ -114,7 +115,7 @@ class Play:
                 return
             until(min(end, time.monotonic() + _POLL))
 
-    def _kill(self, client: subprocess.Popen[bytes]) -> None:
+    def _kill(self, client: Child) -> None:
         actor = self.drawn.victim is Victim.ACTOR
         pid = self.house.actor.pid if actor else client.pid
         self.story.killed = client.poll() is None
@@ -130,7 +131,7 @@ class Play:
         last = [each["event"] for each in self.house.records()[self.story.before :]]
         self.story.note(f"kill -9 of {what}, after {', '.join(last) or 'nothing'}")
 
-    def _kill_a_command(self, client: subprocess.Popen[bytes], over: Callable[[], bool]) -> None:
+    def _kill_a_command(self, client: Child, over: Callable[[], bool]) -> None:
         worker = client.pid if self.drawn.by_hand else self.house.actor.pid
         met: list[int] = []
         while not over():
@@ -205,7 +206,7 @@ class Play:
         return not worked_on or begun <= ended
 
 
-def _over(process: subprocess.Popen[bytes]) -> Callable[[], bool]:
+def _over(process: Child) -> Callable[[], bool]:
     """Return what says whether a process has ended."""
     return lambda: process.poll() is not None
 
