@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from random import SystemRandom
+
 import pytest
 
 from monitor.lab.servers import replace_file
-from tests.bench.unsafe.__main__ import NUMBERS, Result, scaled
-from tests.bench.unsafe.draw import Round, Victim, What, one, rounds
-from tests.bench.unsafe.house import CASTS, House, Kind, Part, Shape
+from tests.bench.unsafe.__main__ import NUMBERS, Result, Way, play_all, scaled
+from tests.bench.unsafe.draw import Moment, Victim, What, one, rounds
+from tests.bench.unsafe.forks import start
+from tests.bench.unsafe.house import CASTS, Cast, House, Kind, Part, Shape
 from tests.bench.unsafe.judge import wrong
 from tests.bench.unsafe.play import Story
 
@@ -40,27 +46,44 @@ def test_fewer_rounds_are_of_the_same_kinds(asked: int | None, many: dict[str, i
     assert scaled(asked) == many
 
 
-def _drawn(what: What, part: Part, **more: object) -> Round:
-    return next(
-        each
-        for each in rounds(SEED, {what: 400})
-        if each.cast.parts == (part,)
-        and not each.slow
-        and all(getattr(each, name) == value for name, value in more.items())
-    )
+@pytest.fixture
+def forks(tmp_path: Path) -> Iterator[str]:
+    """Give where commands are forked from."""
+    address, process = start(str(tmp_path))
+    yield address
+    process.kill()
+    process.wait()
 
 
 @pytest.mark.server("nginx")
-def test_what_is_not_live_on_a_whole_set_is_found_and_a_kill_is_not(capsys: pytest.CaptureFixture[str]) -> None:
-    drawn = _drawn(What.KILL, Part(Kind.NGINX, Shape.PAIR), by_hand=True, victim=Victim.COMMAND, boot=False)
+def test_a_kill_between_two_files_is_safe_and_a_key_that_does_not_fit_is_not(
+    forks: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    drawn = replace(
+        one(SEED, What.KILL, 0),
+        cast=Cast((Part(Kind.NGINX, Shape.PAIR),), actor=False),
+        by_hand=True,
+        victim=Victim.COMMAND,
+        # One file is switched, the other is not.
+        moment=Moment(5, 0.0),
+        boot=False,
+        slow=0.0,
+    )
     result = Result(SEED)
-    with House(drawn.cast) as house:
-        # Between the switch of the one file and that of the other.
-        assert result.take(house, drawn)
-        assert (result.played, result.unsafe) == (1, [])
+    with House(drawn.cast, forks) as house:
+        result.take(house, drawn)
+        assert (result.played, result.unsafe) == (1, []), capsys.readouterr().err
         leaf = house.components[0].on_disk().leaf
         story = Story(leaf, leaf, house.recorded(), recovered=house.run("recover", "--json"))
-        assert wrong(house, drawn, story) == []
-        key = house.components[0].artefacts["key"]
-        replace_file(key, house.issue().key_pem(), 0o600)
-        assert wrong(house, drawn, story) == ["what is on disk is neither all old nor all new"]
+        assert wrong(house, story) == []
+        replace_file(house.components[0].artefacts["key"], house.issue().key_pem(), 0o600)
+        assert wrong(house, story) == ["what is on disk is neither all old nor all new"]
+
+
+@pytest.mark.slow
+@pytest.mark.server("nginx")
+@pytest.mark.server("lighttpd")
+def test_a_few_rounds_drawn_anew_are_safe(forks: str, capsys: pytest.CaptureFixture[str]) -> None:
+    result = Result(SystemRandom().randrange(2**32))
+    play_all(rounds(result.seed, scaled(7)), result, Way(forks=forks))
+    assert (result.played, result.unsafe) == (7, []), capsys.readouterr().err

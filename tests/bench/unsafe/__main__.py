@@ -50,7 +50,7 @@ class Result:
         play = Play(house, drawn)
         try:
             play.run()
-            found = wrong(house, drawn, play.story)
+            found = wrong(house, play.story)
         except (TimeoutError, OSError, AssertionError) as error:
             found = [f"the round came to no end: {type(error).__name__}: {error}"]
         said = remarks(house, play.story)

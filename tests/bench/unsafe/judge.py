@@ -11,10 +11,11 @@ from typing import Any, Final
 
 from monitor.commands.act import EXIT_CODE
 from monitor.lab.process import wait_for
-from tests.bench.unsafe.draw import Round
+from monitor.steward import RECONNECT
 from tests.bench.unsafe.house import Component, House, OnDisk, Record, frozen
 from tests.bench.unsafe.play import Story
 
+_PAUSE: Final = 0.3
 _SOON: Final = 6.0
 """Seconds within which a server serves what it was told to, and the daemon has looked."""
 _NOTICED: Final = 0.5
@@ -22,7 +23,7 @@ _NOTICED: Final = 0.5
 _ENDS: Final = frozenset({"committed", "rolled_back", "failed_forward", "superseded"})
 
 
-def wrong(house: House, drawn: Round, story: Story) -> list[str]:
+def wrong(house: House, story: Story) -> list[str]:
     """Return what is wrong after a round, as sentences."""
     found = [each for component in house.components for each in _unsafe(component, story)]
     found += _mixed(house, story)
@@ -154,11 +155,14 @@ def _audit(house: House, records: Sequence[Record]) -> Iterator[str]:
 
 def _status(house: House, story: Story, records: Sequence[Record]) -> Iterator[str]:
     """Yield how the status is not what is served, and not what the journal says."""
-    end = time.monotonic() + 2 * _SOON
-    while differs := list(_differs(house, house.status(), records)):
-        if time.monotonic() > end:
+    began = time.monotonic()
+    while differs := list(_differs(house, status := house.status(), records)):
+        # An actor that was away for long is looked for again that often only.
+        away = house.cast.actor and status.get("status", {}).get("no_actor")
+        if time.monotonic() > began + (2 * RECONNECT[-1] if away else 2 * _SOON):
             yield from differs
             return
+        time.sleep(_PAUSE)
 
 
 def _differs(house: House, status: Mapping[str, Any], records: Sequence[Record]) -> Iterator[str]:
