@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -40,6 +41,9 @@ _ROOT: Final = Authority.root()
 _ISSUING: Final = _ROOT.intermediate()
 _HANDSHAKES: Final = {"workers": 16}
 """How often who is asked what it serves; once where one process answers."""
+
+_STEP_OF_A_STEP: Final = re.compile(rb'"event":"(command|aside|let_go|written_late)')
+"""Records of which there are more or fewer from one run to the next."""
 
 Record = Mapping[str, Any]
 
@@ -453,14 +457,14 @@ class House:
         return [json.loads(line) for line in lines if b"\0" not in line]
 
     def recorded(self) -> int:
-        """Return how many records the journal has; costs little."""
+        """Return how many records of steps the journal has, of commands none; costs little."""
         with suppress(FileNotFoundError), open(f"{self.directory}/actor/journal.jsonl", "rb") as file:
             inode = os.fstat(file.fileno()).st_ino
             if inode != self._known.inode:
                 self._known = _Known(inode)
             file.seek(self._known.end)
             new = file.read().partition(b"\0")[0].rpartition(b"\n")
-            self._known.records += (new[0] + new[1]).count(b"\n")
+            self._known.records += sum(not _STEP_OF_A_STEP.search(line) for line in new[0].splitlines())
             self._known.end += len(new[0] + new[1])
         return self._known.records
 

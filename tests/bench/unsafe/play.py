@@ -61,7 +61,8 @@ class Play:
         self.house, self.drawn = house, drawn
         self.old = house.issued[house.components[0].on_disk().leaf]
         self.new = house.issue()
-        self.story = Story(leaf_of(self.old), leaf_of(self.new), house.recorded())
+        self.story = Story(leaf_of(self.old), leaf_of(self.new), len(house.records()))
+        self._known = house.recorded()
         self._left: list[int] = []
         """Commands of services whose certvigil was killed."""
 
@@ -74,14 +75,14 @@ class Play:
         client = self._begin()
         over = _over(client)
         if theirs is not None and drawn.foreign is not None:
-            self._await(drawn.foreign.moment, self.story.before, over)
+            self._await(drawn.foreign.moment, self._known, over)
             theirs.go()
             client.wait(PATIENCE)
             theirs.end()
         elif drawn.victim is Victim.SERVICE:
             self._kill_a_command(client, over)
         else:
-            self._await(drawn.moment, self.story.before, over)
+            self._await(drawn.moment, self._known, over)
             self._kill(client)
         if self.story.code is None and client.poll() is not None and client.returncode >= 0:
             self.story.code = client.returncode
