@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from random import SystemRandom
 from typing import Final
 
+from monitor.lab.process import LabError
 from tests.bench.report import Measurement
 from tests.bench.unsafe.draw import Round, What, one, rounds
 from tests.bench.unsafe.forks import start
@@ -29,6 +30,9 @@ from tests.bench.unsafe.judge import remarks, scene, wrong
 from tests.bench.unsafe.play import Play
 
 NUMBERS: Final[Mapping[What, int]] = {What.KILL: 200, What.FOREIGN: 100, What.CHAIN: 50}
+
+_TRIES: Final = 5
+"""Houses that may come to nothing, of each cast."""
 
 
 @dataclass
@@ -125,11 +129,18 @@ def play_all(chosen: Sequence[Round], result: Result, way: Way = Way()) -> None:
         by_cast.setdefault(each.cast, []).append(each)
 
     def play(several: Sequence[Round]) -> None:
-        waiting = list(several)
+        waiting, tries = list(several), 0
         while waiting and time.monotonic() < end:
-            with House(waiting[0].cast, way.forks) as house:
-                while waiting and time.monotonic() < end and result.take(house, waiting.pop(0)):
-                    pass
+            try:
+                with House(waiting[0].cast, way.forks) as house:
+                    while waiting and time.monotonic() < end and result.take(house, waiting.pop(0)):
+                        pass
+            except (TimeoutError, AssertionError, LabError) as error:
+                # A machine that is too busy says nothing of what was to be played.
+                tries += 1
+                sys.stderr.write(f"{waiting[0].name if waiting else 'the last'}: no house: {str(error)[:200]}\n")
+                if tries == _TRIES:
+                    raise
 
     # The longest first, so that none is left alone at the end.
     with ThreadPoolExecutor(way.jobs) as threads:
