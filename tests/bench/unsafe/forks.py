@@ -26,6 +26,7 @@ import monitor.commands.act
 import monitor.commands.audit
 import monitor.commands.run
 import monitor.commands.status
+import monitor.daemon
 import monitor.main
 from monitor.lab.process import wait_for
 
