@@ -29,8 +29,8 @@ from monitor.commands.status import is_ready
 from monitor.lab.ca import Authority, Issued, KeyType, new_key
 from monitor.lab.process import LabError, find_command, free_address, wait_for
 from monitor.lab.servers import Daemon, Lighttpd, Nginx, Site, replace_file
-from tests.bench.unsafe.forks import Child, Forked
 from tests.lab import keystore_server
+from tests.lab.forks import Child, Forked
 from tests.lab.keystore import PASSWORD, keystore
 from tests.lab.supervisor import Supervisor
 from tests.lab.workers import Workers
