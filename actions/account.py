@@ -27,6 +27,8 @@ class Wish:
     """For a rollback: the name of a set, `default` for the first that ever was, empty for the last."""
     losses: tuple[str, ...] = ()
     """Clients that may be lost."""
+    allow_shorter: bool = False
+    """For how long the certificate lasts does not matter."""
 
     def to_json(self) -> dict[str, Any]:
         """Return it as plain values."""
@@ -35,6 +37,7 @@ class Wish:
             "components": list(self.components),
             "backup_set": self.backup_set,
             "losses": list(self.losses),
+            **({"allow_shorter": True} if self.allow_shorter else {}),
         }
 
     @classmethod
@@ -45,6 +48,7 @@ class Wish:
             tuple(map(str, plain["components"])),
             str(plain["backup_set"]),
             tuple(map(str, plain["losses"])),
+            plain.get("allow_shorter", False) is True,
         )
 
 

@@ -11,7 +11,7 @@ from actions.account import Account, frozen, unfinished
 from actions.ending import Cause, Ending, Failure, Outcome
 from actions.journal import ENDED, Event, JournalError, Record
 from actions.lock import Busy, acquire
-from actions.plan import plan_from_json
+from actions.plan import Ill, plan_from_json
 from actions.target import ThirdPartyError
 from actions.transaction import Setting, Transaction
 from actions.validate import sight_from_json
@@ -138,20 +138,26 @@ def _resume(setting: Setting, records: Sequence[Record]) -> Transaction:
     begin = records[0].data
     try:
         plan, baseline = plan_from_json(begin["plan"]), sight_from_json(begin["baseline"])
+        mends = {str(name): Ill(ill) for name, ill in begin.get("mends", {}).items()}
     except (KeyError, TypeError, ValueError) as error:
         raise JournalError(f"the plan of transaction {records[0].transaction} cannot be read") from error
     events = {each.event for each in records}
-    return Transaction(
+    under_way = Transaction(
         setting,
         records[0].transaction,
         plan,
         baseline,
         touched=_touched(records, len(plan.changes)),
-        stopped=Event.INTENT in events
-        and any(setting.services[each].quiesce for each in plan.components if each in setting.services),
         activated=Event.CONFIG_TESTED in events,
         distrusted=any(each.event is Event.FROZEN and each.data.get("again") for each in records),
+        mends=mends,
+        failing=bool(begin.get("failing")),
     )
+    # Where services do not start with the old files, they are stopped only once the new ones are tested.
+    under_way.stopped = (Event.CONFIG_TESTED if under_way.no_return else Event.INTENT) in events and any(
+        setting.services[each].quiesce for each in plan.components if each in setting.services
+    )
+    return under_way
 
 
 def _touched(records: Sequence[Record], changes: int) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -17,7 +18,7 @@ from actions.ending import CANDIDATES_FAULT, Cause, Ending, Failure, Outcome
 from actions.guard import Guarded
 from actions.journal import Event, Journal, JournalError, Record
 from actions.lock import Busy, acquire
-from actions.plan import Change, FileState, Kind, Order, Plan, candidate_of, plan_to_json
+from actions.plan import Change, FileState, Ill, Kind, Order, Plan, candidate_of, plan_to_json
 from actions.service import Trouble
 from actions.target import Condition, ThirdPartyError
 from actions.validate import Live, Seen, Sight, Terms, Worth, judge_new, judge_old, sight_to_json, watch
@@ -43,6 +44,8 @@ class Setting:
     terms: Terms = field(default_factory=Terms)
     stopping: Callable[[], bool] = lambda: False
     """Whether this process was told to end: what has switched no file yet is given up."""
+    attended: bool = True
+    """A person asked for it and waits for the end."""
     asked: Mapping[str, Any] = field(default_factory=dict)
     """Who asked for it, for what and why, for the record: `by`, `why` and `wish`, plain values."""
     told: Callable[[Record], None] = lambda _record: None
@@ -82,11 +85,16 @@ def transact(setting: Setting, order: Order) -> Ending:
         who = f"process {locks.holder} is at work on {locks.component}"
         return _refuse(setting, name, order.plan, Failure(Cause.BUSY, who))
     try:
-        return Transaction(setting, name, order.plan).run(order.content)
+        return Transaction(setting, name, order.plan, mends=order.mends).run(order.content)
     finally:
         # Ending the process gives them back as well.
         with suppress(OSError):
             locks.release()
+
+
+def refusal(setting: Setting, order: Order) -> Failure | None:
+    """Return why an order would be refused now; None where it would begin. Only configuration tests are run."""
+    return Transaction(setting, "", order.plan, mends=order.mends).refused()
 
 
 def _refuse(setting: Setting, name: str, plan: Plan, failure: Failure) -> Ending:
@@ -114,6 +122,14 @@ def _recorded(outcome: Outcome, failure: Failure) -> dict[str, str]:
 
 def _of(plan: Plan) -> str:
     return printable(", ".join(plan.components))
+
+
+def _names(output: str, change: Change) -> bool:
+    """Whether a command's output names a file."""
+    return any(
+        re.search(rf"(?<![\w./-]){re.escape(printable(path))}(?![\w/-]|\.\w)", output)
+        for path in {change.path, change.given or change.path}
+    )
 
 
 def _said(error: OSError) -> str:
@@ -152,6 +168,10 @@ class Transaction:
     """Writing over a file failed before, so that reading it does not tell what is on the medium."""
     displaced: str = ""
     """Why a command that activates was not run, a sentence: the files were no longer those to take up."""
+    mends: Mapping[str, Ill] = field(default_factory=dict)
+    """By component: what is the matter with its files as they were."""
+    failing: bool = False
+    """A service's configuration test failed with the files as they were."""
     began: tuple[float, float] = (0.0, 0.0)
     """By the wall clock and by the one that never jumps."""
 
@@ -164,16 +184,14 @@ class Transaction:
         wall, steady = self.began
         return wall + self.setting.world.monotonic() - steady
 
+    @property
+    def no_return(self) -> bool:
+        """Whether the services are known not to start with the old files: then they are never put onto them."""
+        return self.failing or Ill.DEAD in self.mends.values()
+
     def run(self, content: Mapping[str, bytes]) -> Ending:
         """Carry out the plan from the beginning."""
-        try:
-            refused = self._check() or self._check_targets()
-        except OSError as error:
-            refused = Failure(Cause.STORAGE, f"a target cannot be examined: {_said(error)}")
-        except JournalError as error:
-            refused = Failure(Cause.JOURNAL, str(error))
-        if refused is None and (trouble := self._each_service(service.test)):
-            refused = Failure(Cause.CONFIG_TEST_BEFORE, f"its configuration is not good as it is: {trouble.sentence}")
+        refused = self.refused()
         if refused is not None:
             return _refuse(self.setting, self.name, self.plan, refused)
         self.baseline = self._look()
@@ -187,6 +205,45 @@ class Transaction:
             return self.abandon(stopped)
         failure = self._attempt(self._switch) or self.forward()
         return self.conclude(failure)
+
+    def refused(self) -> Failure | None:
+        """Return why it does not begin; None where it does. Nothing is touched."""
+        try:
+            found = self._check() or self._check_targets()
+        except OSError as error:
+            found = Failure(Cause.STORAGE, f"a target cannot be examined: {_said(error)}")
+        except JournalError as error:
+            found = Failure(Cause.JOURNAL, str(error))
+        return found or self._test_before()
+
+    def _test_before(self) -> Failure | None:
+        """Return that a configuration test fails as it is, for another reason than what this mends."""
+
+        def unexplained(world: World, tested: Service) -> Trouble | None:
+            trouble = service.test(world, tested)
+            self.failing = self.failing or trouble is not None
+            return None if trouble is None or self._is_explained(tested, trouble) else trouble
+
+        trouble = self._each_service(unexplained)
+        if trouble is None:
+            return None
+        why = "its configuration is not good as it is"
+        if self.mends and self.plan.changes and not self.setting.attended:
+            why += ", and the test does not name a file that this mends, so a person must ask for it"
+        return Failure(Cause.CONFIG_TEST_BEFORE, f"{why}: {trouble.sentence}")
+
+    def _is_explained(self, tested: Service, trouble: Trouble) -> bool:
+        """Whether the files that this mends may be why a test fails; where nobody attends, whether the test says so."""
+        broken = [name for name, each in self._services().items() if each == tested and name in self.mends]
+        if not self.plan.changes or not broken:
+            return False
+        if self.setting.attended:
+            return True
+        return any(
+            self.mends[each.component] is not Ill.EXPIRED and _names(trouble.ran.output, each)
+            for each in self.plan.changes
+            if each.component in broken
+        )
 
     def _check(self) -> Failure | None:
         account = Account.of(self.setting.journal.records())
@@ -220,6 +277,8 @@ class Transaction:
             candidate=candidate_of(plan.changes),
             leaf=next((chain[0] for each in plan.serves for chain in each.chains if chain), ""),
             **self.setting.asked,
+            **({"mends": dict(self.mends)} if self.mends else {}),
+            **({"failing": True} if self.failing else {}),
             baseline=sight_to_json(self.baseline),
         )
         for component in sorted({change.component for change in plan.changes}):
@@ -246,9 +305,9 @@ class Transaction:
         return Ending(self.name, Outcome.REFUSED, failure.cause, sentence, tuple(self.remarks))
 
     def _switch(self) -> Failure | None:
-        self.stopped = any(each.quiesce for each in self._services().values())
-        if trouble := self._each_service(service.stop):
-            return Failure(Cause.STOP, f"it could not be stopped: {trouble.sentence}")
+        # What runs while the files are broken may be all that there is: it is stopped once the new ones are tested.
+        if not self.no_return and (failure := self._stop()) is not None:
+            return failure
         for number, change in enumerate(self.plan.changes):
             self.touched = number + 1
             try:
@@ -260,6 +319,12 @@ class Transaction:
         self._sync_directories()
         return None
 
+    def _stop(self) -> Failure | None:
+        self.stopped = any(each.quiesce for each in self._services().values())
+        if trouble := self._each_service(service.stop):
+            return Failure(Cause.STOP, f"it could not be stopped: {trouble.sentence}")
+        return None
+
     def forward(self) -> Failure | None:
         """Go on from where every file is the new one: test, activate, validate."""
         return self._attempt(self._activate) or self._attempt(self._validate)
@@ -268,12 +333,18 @@ class Transaction:
         if (changed := self._changed()) is not None:
             return changed
         if trouble := self._each_service(service.test):
-            return Failure(Cause.CONFIG_TEST, f"its configuration test fails with the new files: {trouble.sentence}")
+            cause, too = (Cause.CONFIG_TEST_BEFORE, ", too") if self.failing else (Cause.CONFIG_TEST, "")
+            return Failure(cause, f"its configuration test fails with the new files{too}: {trouble.sentence}")
         services = (self.setting.services.get(each) for each in self.plan.components)
         untested = not any(each is not None and each.test is not None for each in services)
         self.note(Event.CONFIG_TESTED, **({"tested": False} if untested else {}))
+        if self.no_return and (failure := self._stop()) is not None:
+            return failure
         before = self._identities()
-        if trouble := self._each_service(self._onto(service.activate, self._not_new)):
+        # What such files have kept from starting cannot be reloaded; who asks for it to be mended wants it to run.
+        is_down = self.no_return and self.setting.attended and not self.baseline.answering
+        way = service.activate_again if is_down else service.activate
+        if trouble := self._each_service(self._onto(way, self._not_new)):
             if self.displaced:
                 return Failure(Cause.CHANGED, self.displaced)
             cause = Cause.ACTIVATION_TIMEOUT if trouble.timed_out else Cause.ACTIVATION
@@ -355,7 +426,7 @@ class Transaction:
         terms = self.setting.terms
 
         def judge(sight: Sight) -> Seen:
-            return judge_new(self.plan, self.baseline, sight, required=terms.required)
+            return judge_new(self.plan, self.baseline, sight, required=terms.required or self.no_return)
 
         seen = watch(self.setting.world, self._look, judge, terms)
         self.last = seen.sight
@@ -399,7 +470,9 @@ class Transaction:
             return self._end(Outcome.FAILED_FORWARD, Event.FAILED_FORWARD, Failure(failure.cause, kept))
         if not self.plan.changes:
             return self._undo_activation(failure)
-        if self.touched and (worth := self.worth()).old is Old.BARRED:
+        if self.no_return and (self.activated or self.stopped):
+            return self.stay(failure)
+        if self.touched and not self.no_return and (worth := self.worth()).old is Old.BARRED:
             return self._stay(failure, worth.why)
         return self.undo(failure)
 
@@ -421,7 +494,7 @@ class Transaction:
         try:
             old = self._old_files()
             # Looking and judging come from outside, and whatever is wrong with them, the old set is the safe one.
-            would = self.setting.live.judge(self.plan.components, old, self.now())
+            would = frozenset() if self.no_return else self.setting.live.judge(self.plan.components, old, self.now())
         except Exception as error:  # noqa: BLE001
             self._remark(f"the old set could not be judged: {type(error).__name__}")
             return False
@@ -444,6 +517,36 @@ class Transaction:
         ) is None:
             return self._end(Outcome.FAILED_FORWARD, Event.FAILED_FORWARD, failure)
         return self.freeze(Failure(failure.cause, f"{failure.sentence}; {problem.sentence}"))
+
+    def stay(self, failure: Failure, *, live: bool = True) -> Ending:
+        """End with the new files where services do not start with the old ones: on them, or on what still runs.
+
+        Without `live`, services are left alone: they have not been started yet.
+        """
+        if failure.cause is Cause.CHANGED:
+            return self.freeze(Failure(failure.cause, f"{failure.sentence}; no service starts with the old files"))
+        kept = Failure(failure.cause, f"{failure.sentence}; no service starts with the old files, so the new ones stay")
+        if not live:
+            return self.stay_unseen(kept)
+        if (problem := self._serve_new()) is not None:
+            return self.freeze(Failure(kept.cause, f"{kept.sentence}, and {problem}"))
+        return self._end(Outcome.FAILED_FORWARD, Event.FAILED_FORWARD, kept)
+
+    def _serve_new(self) -> str | None:
+        """Return why the new files are not served, where a service that ran no longer does; what runs is left alone."""
+        sight = self._look()
+        new = {chain for each in self.plan.serves for chain in each.chains}
+        is_served = not self.plan.serves or bool(new & {each.chain for each in sight.served})
+        if is_served and not judge_new(self.plan, self.baseline, sight).unserved:
+            return None
+        if sight.answering:
+            return "what runs was left alone"
+        if not (self.baseline.answering or self.setting.attended):
+            # Somebody may have stopped it.
+            self._remark("no endpoint answered before or after: the service was not started")
+            return None
+        problem = self._serve_again(lambda seen: judge_new(self.plan, self.baseline, seen, required=True))
+        return None if problem is None else "with these no service could be started either"
 
     def undo(
         self, failure: Failure, *, live: bool = True, ready: Callable[[], Failure | None] = lambda: None
@@ -478,6 +581,11 @@ class Transaction:
         return self._end(Outcome.ROLLED_BACK, Event.ROLLED_BACK, failure)
 
     def _serve_old(self) -> Failure | None:
+        """Have the old files served again, unless no service may be put onto them; then what runs is left alone."""
+        if self.no_return:
+            if not (self.activated or self.stopped):
+                return None
+            return Failure(Cause.ACTIVATION, "no service starts with the old files, so none was put onto them")
         if (self.activated or self.stopped) and self.plan.changes and (worth := self.worth()).old is Old.BARRED:
             return Failure(Cause.ACTIVATION, f"no service is put onto the old set: {worth.why}")
         return self._serve_again(lambda sight: judge_old(self.plan, self.baseline, sight))
@@ -613,6 +721,8 @@ class Transaction:
         """
         if not self.plan.changes:
             return Worth()
+        if self.no_return:
+            return Worth(Old.BARRED, "no service starts with it")
         live, components, now = self.setting.live, self.plan.components, self.now()
         # Looking and judging come from outside, and whatever is wrong with them, the old set is the safe one.
         try:

@@ -78,6 +78,8 @@ class Options:
     as_json: bool = False
     steps: bool = False
     """Each step is shown as it comes, also where nobody watches a terminal."""
+    allow_shorter: bool = False
+    """For how long the certificate lasts does not matter."""
 
 
 def replace(
@@ -90,12 +92,14 @@ def replace(
     hand = _hand(files, password_file) if files else None
     if isinstance(hand, str):
         return _cannot(hand)
-    return _act(Wish(Kind.REPLACE, tuple(components), losses=tuple(losses)), options, hand)
+    wish = Wish(Kind.REPLACE, tuple(components), losses=tuple(losses), allow_shorter=options.allow_shorter)
+    return _act(wish, options, hand)
 
 
 def activate(components: Sequence[str], losses: Sequence[str], options: Options) -> int:
     """Have the services of `components` serve what is on disk, or say why not."""
-    return _act(Wish(Kind.ACTIVATE, tuple(components), losses=tuple(losses)), options)
+    wish = Wish(Kind.ACTIVATE, tuple(components), losses=tuple(losses), allow_shorter=options.allow_shorter)
+    return _act(wish, options)
 
 
 def rollback(component: str, to: str | None, losses: Sequence[str], options: Options) -> int:
