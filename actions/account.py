@@ -112,6 +112,8 @@ class Account:
     """Why, by what identifies a candidate."""
     unfinished: dict[str, Record] = field(default_factory=dict)
     """The beginning of each transaction that neither closed nor froze, by its name, oldest first."""
+    commands: dict[str, Record] = field(default_factory=dict)
+    """The command by which the records of a transaction end, so that it may still run, by the transaction's name."""
     proposals: dict[str, Proposal] = field(default_factory=dict)
     """By hash, approved or not: those that were neither rejected, withdrawn, begun, nor followed by a newer one."""
     approved: dict[str, Word] = field(default_factory=dict)
@@ -140,7 +142,11 @@ class Account:
 
     def take(self, record: Record) -> Ended | None:
         """Take in the next record; returns what it says has ended, where it does."""
+        # Whoever runs a command writes nothing before it is over.
+        self.commands.pop(record.transaction, None)
         match record.event:
+            case Event.COMMAND:
+                self.commands[record.transaction] = record
             case Event.BEGIN:
                 self._begin(record)
             case Event.CLOSED:

@@ -10,6 +10,7 @@ from actions.account import frozen, unfinished
 from actions.ending import Cause, Ending, Failure, Outcome
 from actions.journal import ENDED, Event, JournalError, Record
 from actions.lock import Busy, acquire
+from actions.orphan import settle
 from actions.plan import plan_from_json
 from actions.target import Condition
 from actions.transaction import Setting, Transaction
@@ -26,6 +27,8 @@ def recover(setting: Setting, *, live: bool = True) -> tuple[Ending, ...]:
     nothing may be started.
     """
     setting.prepare()
+    # What a killed process left running would act on files and services while they are put right.
+    settle(setting)
     endings = (_recover(setting, name, live=live) for name in unfinished(setting.journal.records()))
     return tuple(ending for ending in endings if ending is not None)
 

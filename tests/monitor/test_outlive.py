@@ -1,0 +1,149 @@
+"""A server that a command starts by itself outlives the actor, however that ends; nothing of the actor's own does."""
+
+from __future__ import annotations
+
+import os
+import pty
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from actions.process import Process, identify, runs
+from monitor.actor.client import NoActor, ask
+from monitor.actor.request import Request, Verb
+from monitor.lab.process import accepts, find_command, wait_for
+from tests.lab.client import presented
+from tests.monitor.acting import House, fresh, house
+from tests.monitor.running import CERTVIGIL, PATIENCE
+
+pytestmark = pytest.mark.server("nginx")
+
+
+@dataclass
+class ByHand:
+    """An actor that somebody started on a terminal."""
+
+    pid: int
+    terminal: int
+
+    def types(self, character: bytes) -> None:
+        os.write(self.terminal, character)
+
+    def hangs_up(self) -> None:
+        os.close(self.terminal)
+        self.terminal = -1
+
+    def signal(self, number: signal.Signals) -> None:
+        os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        with suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGKILL)
+        with suppress(ChildProcessError):
+            os.waitpid(self.pid, 0)
+        if self.terminal >= 0:
+            os.close(self.terminal)
+            self.terminal = -1
+
+
+@contextmanager
+def by_hand(web: House) -> Iterator[ByHand]:
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execv(CERTVIGIL[0], [*CERTVIGIL, "actor", "--config", web.config_file])
+    actor = ByHand(pid, terminal)
+    try:
+        wait_for(lambda: answers(web), PATIENCE, "the actor's answer")
+        yield actor
+    finally:
+        actor.kill()
+
+
+def answers(web: House) -> bool:
+    try:
+        ask(web.settings["socket"], Request(Verb.STATE), timeout=PATIENCE)
+    except (NoActor, OSError):
+        return False
+    return True
+
+
+START = """#!/bin/sh
+# As an init script does: ends what runs, and starts it anew, which then runs in the background.
+cd {directory} || exit 1
+kill -QUIT $(cat nginx.pid) && while test -e nginx.pid; do sleep 0.01; done
+{start}
+"""
+
+
+@contextmanager
+def started_by_itself(start: str) -> Iterator[House]:
+    """Give a house whose server is restarted by a script, and is no child of the test's from then on."""
+    with house() as web:
+        directory = web.server.directory
+        config = Path(web.server.config_file)
+        Path(directory, "own.conf").write_text(config.read_text().replace("daemon off;", ""))
+        script = Path(directory, "restart")
+        nginx = f"{find_command('nginx')} -p {directory} -c {directory}/own.conf -e {web.server.log_file}"
+        script.write_text(START.format(directory=directory, start=start.format(nginx=nginx)))
+        script.chmod(0o755)
+        test = [find_command("nginx"), *web.server.test_command[1:]]
+        service = {"test": test, "restart": [str(script)], "writes": [directory]}
+        web.configure({"service": service})
+        try:
+            yield web
+        finally:
+            with suppress(FileNotFoundError, ProcessLookupError, ValueError):
+                os.kill(master(web).pid, signal.SIGTERM)
+
+
+def master(web: House) -> Process:
+    return identify(int(Path(web.server.directory, "nginx.pid").read_text()))
+
+
+def children(pid: int) -> list[Process]:
+    return [
+        identify(int(each))
+        for task in os.listdir(f"/proc/{pid}/task")
+        for each in Path(f"/proc/{pid}/task/{task}/children").read_text().split()
+    ]
+
+
+daemons = pytest.mark.parametrize(
+    "start",
+    ["{nginx}", "{nginx} -g 'daemon off;' &\nwhile ! test -s nginx.pid; do sleep 0.01; done"],
+    ids=["a daemon", "in the background"],
+)
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        lambda actor: actor.types(b"\x03"),
+        lambda actor: actor.hangs_up(),
+        lambda actor: actor.signal(signal.SIGTERM),
+        lambda actor: actor.signal(signal.SIGHUP),
+        lambda actor: actor.signal(signal.SIGKILL),
+    ],
+    ids=["Ctrl-C", "hangup", "SIGTERM", "SIGHUP", "SIGKILL"],
+)
+@daemons
+def test_a_server_that_a_command_started_outlives_an_actor_started_by_hand(
+    start: str, end: Callable[[ByHand], None]
+) -> None:
+    new = fresh()
+    with started_by_itself(start) as web:
+        web.put(new)
+        with by_hand(web) as actor:
+            code, said = web.command("replace", "web")
+            assert code == 0, said
+            server, own = master(web), [each for each in children(actor.pid) if each != master(web)]
+            assert own, "the reader is a child of the actor"
+            end(actor)
+        wait_for(lambda: not any(map(runs, own)), what="the end of the actor's own children")
+        assert runs(server)
+        assert accepts(web.server.host, web.server.port)
+        assert presented(web.server)[0] == new.der()
