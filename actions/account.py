@@ -142,11 +142,8 @@ class Account:
 
     def take(self, record: Record) -> Ended | None:
         """Take in the next record; returns what it says has ended, where it does."""
-        # Whoever runs a command writes nothing before it is over.
-        self.commands.pop(record.transaction, None)
+        self._run(record)
         match record.event:
-            case Event.COMMAND:
-                self.commands[record.transaction] = record
             case Event.BEGIN:
                 self._begin(record)
             case Event.CLOSED:
@@ -169,6 +166,12 @@ class Account:
             case Event.PROPOSED | Event.APPROVED | Event.REJECTED:
                 self._word(record)
         return self._ended(record) if record.event in _OUTCOMES else None
+
+    def _run(self, record: Record) -> None:
+        # Whoever runs a command writes nothing before it is over.
+        self.commands.pop(record.transaction, None)
+        if record.event is Event.COMMAND:
+            self.commands[record.transaction] = record
 
     def _begin(self, record: Record) -> None:
         self.unfinished[record.transaction] = self._begun[record.transaction] = record

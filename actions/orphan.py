@@ -93,7 +93,7 @@ def _wait(world: World, running: Running) -> Fate:
         if age >= running.limit:
             if not runs:
                 return Fate.QUEUED
-            spared = world.end(running.process, spare_server=running.may_become_the_server)
+            spared = world.kill(running.process, spare_server=running.may_become_the_server)
             return Fate.SERVES if spared else Fate.KILLED
         world.sleep(min(_BETWEEN, running.limit - age))
     return fate

@@ -74,12 +74,7 @@ def age(process: Process) -> float | None:
 def runs(process: Process) -> bool:
     """Whether a process still runs: not one that ended and was not waited for, nor another that got its number."""
     stat = _stat(process.pid)
-    return (
-        stat is not None
-        and stat.started == process.started
-        and stat.state not in _ENDED
-        and process.boot == boot()
-    )
+    return stat is not None and stat.started == process.started and stat.state not in _ENDED and process.boot == boot()
 
 
 def end_session(leader: int, *, spare_server: bool) -> bool:

@@ -85,7 +85,9 @@ def _recover(setting: Setting, name: str, *, live: bool) -> Ending | None:
 
 
 def _records_of(setting: Setting, name: str) -> Sequence[Record]:
-    return [each for each in setting.journal.records() if each.transaction == name]
+    # That a command was run is no step: the test of what is there comes before the beginning.
+    steps = (each for each in setting.journal.records() if each.event not in (Event.COMMAND, Event.COMMAND_OVER))
+    return [each for each in steps if each.transaction == name]
 
 
 def _resume(setting: Setting, records: Sequence[Record]) -> Transaction:

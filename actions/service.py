@@ -82,7 +82,7 @@ Act = Callable[[World, Service, Begun | None], Trouble | None]
 """Has a service do something; returns None where that worked."""
 
 
-def test(world: World, service: Service, begun: Begun | None = None) -> Trouble | None:
+def test(world: World, service: Service, begun: Begun | None = None) -> Trouble | None:  # noqa: PT028 (no test of pytest)
     """Run the service's own test of its configuration; None where it passes or there is none."""
     return _run(world, service, "test", begun)
 

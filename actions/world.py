@@ -284,7 +284,7 @@ class World:
         """Return whether a process still runs."""
         return process.runs(one)
 
-    def end(self, one: Process, *, spare_server: bool) -> bool:
+    def kill(self, one: Process, *, spare_server: bool) -> bool:
         """Kill a process that still runs, with all of its session; returns whether it was spared as a server."""
         return process.runs(one) and process.end_session(one.pid, spare_server=spare_server)
 

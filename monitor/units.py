@@ -150,7 +150,9 @@ def _capabilities(services: Sequence[Service]) -> tuple[str, str]:
 """
         named += ["CAP_FOWNER", "CAP_DAC_OVERRIDE"]
     if any(each.test is not None or each.starts_its_server for each in services):
-        because += "# NET_BIND_SERVICE a configuration test may bind the server's ports, as `nginx -t` does\n"
+        because += (
+            "# NET_BIND_SERVICE a server that a command starts binds its ports, and so does a test such as `nginx -t`\n"
+        )
         named.append("CAP_NET_BIND_SERVICE")
     return because, f"CapabilityBoundingSet={' '.join(named)}\n" if named else ""
 

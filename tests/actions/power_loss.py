@@ -331,7 +331,7 @@ class ModelWorld(World):
         timeout: float,
         begun: Callable[[Process], None] | None = None,
         *,
-        spare_server: bool = False,
+        spare_server: bool = False,  # noqa: ARG002 (no process, no server)
     ) -> Ran:
         """Do what the few commands do by which services of a scene are driven; none outlives its process."""
         if begun is not None:

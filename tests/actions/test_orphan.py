@@ -36,7 +36,7 @@ def killed(scene: Scene, sign: Path, **services: Service) -> Iterator[None]:
     child = os.fork()
     if child == 0:
         try:
-            scene.replace(**services)
+            scene.replace(None, **services)
         finally:
             os._exit(70)
     try:
@@ -166,9 +166,7 @@ def listener(room: Path) -> Iterator[tuple[str, tuple[str, int]]]:
         os.kill(pid_in(room / "server"), signal.SIGKILL)
 
 
-def test_a_command_that_has_become_the_server_is_left_alone(
-    listener: tuple[str, tuple[str, int]], room: Path
-) -> None:
+def test_a_command_that_has_become_the_server_is_left_alone(listener: tuple[str, tuple[str, int]], room: Path) -> None:
     scene = Scene(f"{room}/s")
     command, address = listener
     plain = scene.service("web")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import pty
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,10 +41,11 @@ class ByHand:
         os.kill(self.pid, number)
 
     def kill(self) -> None:
-        with suppress(ProcessLookupError):
-            os.kill(self.pid, signal.SIGKILL)
+        # Once it was waited for, its number is nobody's, or another's.
         with suppress(ChildProcessError):
-            os.waitpid(self.pid, 0)
+            if os.waitpid(self.pid, os.WNOHANG) == (0, 0):
+                os.kill(self.pid, signal.SIGKILL)
+                os.waitpid(self.pid, 0)
         if self.terminal >= 0:
             os.close(self.terminal)
             self.terminal = -1
@@ -63,9 +64,13 @@ def by_hand(web: House) -> Iterator[ByHand]:
         actor.kill()
 
 
+def tell(web: House, request: Request) -> None:
+    ask(web.settings["socket"], request, lambda _: None, timeout=PATIENCE)
+
+
 def answers(web: House) -> bool:
     try:
-        ask(web.settings["socket"], Request(Verb.STATE), timeout=PATIENCE)
+        tell(web, Request(Verb.STATE))
     except (NoActor, OSError):
         return False
     return True
@@ -112,37 +117,36 @@ def children(pid: int) -> list[Process]:
     ]
 
 
-daemons = pytest.mark.parametrize(
-    "start",
-    ["{nginx}", "{nginx} -g 'daemon off;' &\nwhile ! test -s nginx.pid; do sleep 0.01; done"],
-    ids=["a daemon", "in the background"],
-)
+DAEMON = "{nginx}"
+IN_THE_BACKGROUND = "{nginx} -g 'daemon off;' &\nwhile ! test -s nginx.pid; do sleep 0.01; done"
 
 
 @pytest.mark.parametrize(
-    "end",
+    ("start", "ends"),
     [
-        lambda actor: actor.types(b"\x03"),
-        lambda actor: actor.hangs_up(),
-        lambda actor: actor.signal(signal.SIGTERM),
-        lambda actor: actor.signal(signal.SIGHUP),
-        lambda actor: actor.signal(signal.SIGKILL),
+        (DAEMON, [lambda actor: actor.signal(signal.SIGKILL)]),
+        (IN_THE_BACKGROUND, [lambda actor: actor.signal(signal.SIGHUP), lambda actor: actor.types(b"\x03")]),
+        (IN_THE_BACKGROUND, [lambda actor: actor.hangs_up(), lambda actor: actor.signal(signal.SIGTERM)]),
     ],
-    ids=["Ctrl-C", "hangup", "SIGTERM", "SIGHUP", "SIGKILL"],
+    ids=["killed", "SIGHUP and Ctrl-C", "a hangup and SIGTERM"],
 )
-@daemons
 def test_a_server_that_a_command_started_outlives_an_actor_started_by_hand(
-    start: str, end: Callable[[ByHand], None]
+    start: str, ends: Sequence[Callable[[ByHand], None]]
 ) -> None:
+    """Seen: a server that a command starts by itself ends with the actor. Of the actor's own nothing is left."""
     new = fresh()
     with started_by_itself(start) as web:
         web.put(new)
         with by_hand(web) as actor:
             code, said = web.command("replace", "web")
             assert code == 0, said
-            server, own = master(web), [each for each in children(actor.pid) if each != master(web)]
+            server = master(web)
+            tell(web, Request(Verb.READ, components=("web",)))
+            own = [each for each in children(actor.pid) if each != server]
             assert own, "the reader is a child of the actor"
-            end(actor)
+            for end in ends:
+                end(actor)
+            os.waitpid(actor.pid, 0)
         wait_for(lambda: not any(map(runs, own)), what="the end of the actor's own children")
         assert runs(server)
         assert accepts(web.server.host, web.server.port)

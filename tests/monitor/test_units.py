@@ -99,7 +99,7 @@ def test_a_small_configuration_gives_exactly_this(configure: Configure) -> None:
     capabilities = [
         "# FOWNER           and its mode, times, ACL and SELinux label, and the old one a second name, whoever owns it",
         "# DAC_OVERRIDE     in directories that belong to a service's user and are closed to others",
-        "# NET_BIND_SERVICE a configuration test may bind the server's ports, as `nginx -t` does",
+        "# NET_BIND_SERVICE a server that a command starts binds its ports, and so does a test such as `nginx -t`",
         "# DAC_READ_SEARCH  the reader of keys, another user, keeps this and nothing else",
         "CapabilityBoundingSet=CAP_FOWNER CAP_DAC_OVERRIDE CAP_NET_BIND_SERVICE",
         "# Of /proc it sees all, since /proc/PID/loginuid says who logged in. It changes owners, users and limits of",
@@ -237,7 +237,10 @@ def test_the_actor_has_as_long_as_the_services_may_take(configure: Configure) ->
 
 def test_a_server_that_a_command_starts_by_itself_outlives_the_actor(configure: Configure) -> None:
     """Seen: a server that a command starts by itself ends with the actor."""
-    unit, script = made(configure())[ACTOR], made(configure({**WEB, "service": {"restart": ["/opt/app/restart"]}}))[ACTOR]
+    unit, script = (
+        made(configure())[ACTOR],
+        made(configure({**WEB, "service": {"restart": ["/opt/app/restart"]}}))[ACTOR],
+    )
     for text in (unit, script):
         assert values(text, "KillMode") == [["process"]]
         assert values(text, "OOMPolicy") == [["continue"]]
