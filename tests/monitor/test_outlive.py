@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pty
 import signal
+import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -146,8 +147,29 @@ def test_a_server_that_a_command_started_outlives_an_actor_started_by_hand(
             assert own, "the reader is a child of the actor"
             for end in ends:
                 end(actor)
-            os.waitpid(actor.pid, 0)
+            wait_for(lambda: os.waitpid(actor.pid, os.WNOHANG)[0], PATIENCE, "the end of the actor")
         wait_for(lambda: not any(map(runs, own)), what="the end of the actor's own children")
         assert runs(server)
         assert accepts(web.server.host, web.server.port)
         assert presented(web.server)[0] == new.der()
+
+
+ELSEWHERE = """
+import signal, sys, threading
+from config.load import load
+from monitor.actor.server import run_actor
+threading.Thread(target=threading.Event().wait, daemon=True).start()
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+sys.exit(run_actor(sys.argv[1], load(sys.argv[1], {})))
+"""
+
+
+def test_an_actor_that_waits_hears_of_a_signal_that_does_not_interrupt_it() -> None:
+    """Seen on a busy machine: a signal just before it waits was heard with the next one only."""
+    with house() as web, subprocess.Popen([CERTVIGIL[0], "-c", ELSEWHERE, web.config_file]) as process:
+        try:
+            wait_for(lambda: answers(web), PATIENCE, "the actor's answer")
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(PATIENCE) == 0
+        finally:
+            process.kill()
