@@ -118,6 +118,8 @@ class Account:
     """Why, by what identifies a candidate."""
     unfinished: dict[str, Record] = field(default_factory=dict)
     """The beginning of each transaction that neither closed nor froze for good, by its name, oldest first."""
+    commands: dict[str, Record] = field(default_factory=dict)
+    """The command by which the records of a transaction end, so that it may still run, by the transaction's name."""
     proposals: dict[str, Proposal] = field(default_factory=dict)
     """By hash, approved or not: those that were neither rejected, withdrawn, begun, nor followed by a newer one."""
     approved: dict[str, Word] = field(default_factory=dict)
@@ -146,6 +148,7 @@ class Account:
 
     def take(self, record: Record) -> Ended | None:
         """Take in the next record; returns what it says has ended, where it does."""
+        self._run(record)
         match record.event:
             case Event.BEGIN:
                 self._begin(record)
@@ -169,6 +172,12 @@ class Account:
             case Event.PROPOSED | Event.APPROVED | Event.REJECTED:
                 self._word(record)
         return self._ended(record) if record.event in _OUTCOMES else None
+
+    def _run(self, record: Record) -> None:
+        # Whoever runs a command writes nothing before it is over.
+        self.commands.pop(record.transaction, None)
+        if record.event is Event.COMMAND:
+            self.commands[record.transaction] = record
 
     def _begin(self, record: Record) -> None:
         self.unfinished[record.transaction] = self._begun[record.transaction] = record

@@ -11,6 +11,7 @@ from actions.account import Account, frozen, unfinished
 from actions.ending import Cause, Ending, Failure, Outcome
 from actions.journal import ENDED, Event, JournalError, Record
 from actions.lock import Busy, acquire
+from actions.orphan import settle
 from actions.plan import Ill, plan_from_json
 from actions.target import ThirdPartyError
 from actions.transaction import Setting, Transaction
@@ -29,6 +30,8 @@ def recover(setting: Setting, *, live: bool = True) -> tuple[Ending, ...]:
     nothing may be started.
     """
     setting.prepare()
+    # What a killed process left running would act on files and services while they are put right.
+    settle(setting)
     endings = [_recover(setting, name, live=live) for name in unfinished(setting.journal.records())]
     if live:
         account = Account.of(setting.journal.records())
@@ -130,7 +133,9 @@ def _recover(setting: Setting, name: str, *, live: bool) -> Ending | None:
 
 
 def _records_of(setting: Setting, name: str) -> Sequence[Record]:
-    return [each for each in setting.journal.records() if each.transaction == name]
+    # That a command was run is no step: the test of what is there comes before the beginning.
+    steps = (each for each in setting.journal.records() if each.event not in (Event.COMMAND, Event.COMMAND_OVER))
+    return [each for each in steps if each.transaction == name]
 
 
 def _resume(setting: Setting, records: Sequence[Record]) -> Transaction:

@@ -19,7 +19,7 @@ from actions.guard import Guarded
 from actions.journal import Event, Journal, JournalError, Record
 from actions.lock import Busy, acquire
 from actions.plan import Change, FileState, Ill, Kind, Order, Plan, candidate_of, plan_to_json
-from actions.service import Trouble
+from actions.service import Running, Trouble
 from actions.target import Condition, ThirdPartyError
 from actions.validate import Live, Seen, Sight, Terms, Worth, judge_new, judge_old, sight_to_json, watch
 from actions.verdict import Disk, Facts, Old, Stage
@@ -219,8 +219,8 @@ class Transaction:
     def _test_before(self) -> Failure | None:
         """Return that a configuration test fails as it is, for another reason than what this mends."""
 
-        def unexplained(world: World, tested: Service) -> Trouble | None:
-            trouble = service.test(world, tested)
+        def unexplained(world: World, tested: Service, begun: service.Begun | None) -> Trouble | None:
+            trouble = service.test(world, tested, begun)
             self.failing = self.failing or trouble is not None
             return None if trouble is None or self._is_explained(tested, trouble) else trouble
 
@@ -777,7 +777,7 @@ class Transaction:
 
     def _serve_again(self, judge: Callable[[Sight], Seen]) -> Failure | None:
         """Get the services to serve what is on disk: by doing nothing where nothing was done, by force at last."""
-        ways: list[Callable[[World, Service], Trouble | None]] = [service.revive]
+        ways: list[service.Act] = [service.revive]
         if self.activated or self.stopped:
             ways.insert(0, service.activate_again)
         elif judge(self._look()).steady:
@@ -867,7 +867,9 @@ class Transaction:
         if isinstance(which, str):
             return f"{who}, and was not started: {which}"
         self.note_if_possible(Event.STARTED, components=names, onto=which.name)
-        trouble = service.begin(Guarded(self.setting.world, one, lambda: self._unlike(which.files, ())), one)
+        trouble = service.begin(
+            Guarded(self.setting.world, one, lambda: self._unlike(which.files, ())), one, self._begun_if_possible
+        )
         done = f"{who}; it was started once, onto {which.name}"
         if trouble is not None:
             return f"{done}: {trouble.sentence}"
@@ -1016,18 +1018,38 @@ class Transaction:
         services = self.setting.services
         return {each: services[each] for each in self.plan.components if each in services}
 
-    def _each_service(self, act: Callable[[World, Service], Trouble | None], *, go_on: bool = False) -> Trouble | None:
+    def _each_service(self, act: service.Act, *, go_on: bool = False) -> Trouble | None:
         """Return the first trouble; with `go_on` the services after it have their turn all the same.
 
-        Components that have the same service have it together, and once.
+        Components that have the same service have it together, and once. Each command is in the journal before it does
+        anything, so that recovery knows of one that outlives this process. Raises JournalError; not with `go_on`, the
+        way back, nor while nothing was done: then the command is run all the same.
         """
+        doing = self.touched > 0 or self.stopped or self.activated
+        begun = self._begun if doing and not go_on else self._begun_if_possible
         first = None
         for each in dict.fromkeys(self._services().values()):
-            trouble = act(self.setting.world, each)
+            trouble = act(self.setting.world, each, begun)
             first = first or trouble
             if trouble is not None and not go_on:
                 break
         return first
+
+    def _begun(self, running: Running) -> None:
+        record = Record(
+            self.setting.world.now(),
+            self.name,
+            Event.COMMAND,
+            {"components": self.plan.components, **running.to_json()},
+        )
+        # No step of its own: nobody is told.
+        self.setting.journal.append(record)
+
+    def _begun_if_possible(self, running: Running) -> None:
+        try:
+            self._begun(running)
+        except JournalError as error:
+            self._remark(str(error))
 
     def _look(self, components: tuple[str, ...] = ()) -> Sight:
         try:

@@ -60,6 +60,7 @@ def run_actor(path: str, config: Config) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: actor.stop())
     signal.signal(signal.SIGHUP, lambda *_: actor.expire())
+    actor.heed_signals()
     try:
         actor.recover()
         return actor.serve()
@@ -94,11 +95,16 @@ class ActorProcess:
         self._looks: dict[str, int] = {}
         """The number of the last change of each component's files that was noticed."""
         self._wake, self._awake = socket.socketpair()
+        self._wake.setblocking(False)
 
     def close(self) -> None:
         """Let go of what an actor that does not serve any more holds."""
         self._wake.close()
         self._awake.close()
+
+    def heed_signals(self) -> None:
+        """Have every signal wake `serve` up: one that comes just before it waits, or to another thread, would not."""
+        signal.set_wakeup_fd(self._wake.fileno(), warn_on_full_buffer=False)
 
     def stop(self) -> None:
         """Have `serve` end; called by a signal, too."""

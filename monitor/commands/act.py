@@ -56,6 +56,7 @@ _STEPS: Final = {
     Event.ACTIVATED: "the service took them up",
     Event.VALIDATED: "every endpoint serves the new chain, and every client accepts it",
     Event.ROLLING_BACK: "undoing it",
+    Event.COMMAND_OVER: "waited for a command that a killed process left",
     Event.RECOVERING: "finishing or undoing what a crash left",
     Event.COMMITTED: "committed",
     Event.ROLLED_BACK: "the old files are back",

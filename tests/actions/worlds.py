@@ -12,6 +12,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, Final, NamedTuple, NoReturn
 
+from actions.process import identify
 from actions.world import World
 
 KILLED: Final = 77
@@ -26,6 +27,8 @@ _LOOKS: Final = frozenset(
         "names",
         "read_at",
         "synchronised",
+        "age",
+        "runs",
         "now",
         "monotonic",
         "sleep",
@@ -115,10 +118,17 @@ def _half(step: Step, given: tuple[Any, ...]) -> None:
     if step.name == "write_at":
         os.pwrite(given[0], given[2][: len(given[2]) // 2], given[1])
     elif step.name == "run":
-        # The command lives on without the one who started it.
-        subprocess.Popen(
-            given[0], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, pass_fds=_leash
+        # The command lives on without the one who started it, who has noted it before where that is to be.
+        left = subprocess.Popen(
+            given[0],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            pass_fds=_leash,
+            start_new_session=True,
         )
+        for begun in filter(None, given[2:3]):
+            begun(identify(left.pid))
 
 
 def fail(at: int, number: int, *, for_ever: bool = False) -> Fault:
