@@ -131,8 +131,8 @@ def _end(under_way: Transaction, records: Sequence[Record], *, live: bool) -> En
 
 def _tidy(under_way: Transaction, ended: Record) -> Ending:
     """Remove what was left after the end; raises OSError."""
-    under_way.clear(keep_backup=True)
     outcome, cause = Outcome(ended.data["outcome"]), Cause(ended.data["cause"])
+    under_way.clear(keep_backup=True, keep_aside=outcome is not Outcome.REFUSED)
     return Ending(under_way.name, outcome, cause, str(ended.data["reason"]) + "; interrupted while tidying up.")
 
 
