@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -55,17 +56,14 @@ def look_again(setting: Setting) -> Compared:
 
 
 def _look_at(setting: Setting, kept: Aside) -> list[Record]:
-    found = [
-        _note(setting, kept, Event.WRITTEN_LATE, **data) for data in aside.compare(setting.world, setting.backups, kept)
-    ]
+    def note(event: Event, data: Mapping[str, Any]) -> Record:
+        record = Record(setting.world.now(), kept.transaction, event, data)
+        setting.journal.append(record)
+        setting.told(record)
+        return record
+
+    found = [note(Event.WRITTEN_LATE, each) for each in aside.compare(setting.world, setting.backups, kept)]
     if kept.is_due(setting.world.now()):
         aside.let_go(setting.world, aside.waiting(setting.journal.records())[kept.transaction])
-        _note(setting, kept, Event.LET_GO, components=list(kept.components))
+        note(Event.LET_GO, {"components": list(kept.components)})
     return found
-
-
-def _note(setting: Setting, kept: Aside, event: Event, **data: Any) -> Record:
-    record = Record(setting.world.now(), kept.transaction, event, data)
-    setting.journal.append(record)
-    setting.told(record)
-    return record
