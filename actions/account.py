@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Self
 
+from actions import aside
+from actions.aside import Aside, Late
 from actions.ending import Cause, Outcome
 from actions.journal import ENDED, Event, Record
 from actions.plan import Kind
@@ -133,6 +135,10 @@ class Account:
     """Unix time at which an operator last said that a component is right, by component."""
     newest: dict[str, float] = field(default_factory=dict)
     """Unix time of the latest begin of a certificate that was ever committed, by component."""
+    aside: dict[str, Aside] = field(default_factory=dict)
+    """What stays linked after it was replaced, by transaction, oldest first."""
+    late: dict[str, Late] = field(default_factory=dict)
+    """What somebody wrote last to replaced files, by component, until an operator says that it is known."""
     unneeded: dict[str, tuple[float, str]] = field(default_factory=dict)
     """When a candidate was last taken out of an inbox unused, and why, by component."""
     _begun: dict[str, Record] = field(default_factory=dict)
@@ -149,6 +155,7 @@ class Account:
     def take(self, record: Record) -> Ended | None:
         """Take in the next record; returns what it says has ended, where it does."""
         self._run(record)
+        aside.note(self.aside, self.late, record)
         match record.event:
             case Event.BEGIN:
                 self._begin(record)

@@ -220,6 +220,8 @@ def _freeze(under_way: Transaction, facts: Facts, why: Failure, unreadable: str)
         if facts.disk is Disk.FOREIGN:
             found = under_way.obstacle()
             under_way.make_others_whole()
+            if (ending := under_way.give_way()) is not None:
+                return ending
     except ThirdPartyError as error:
         found = f"{found}, and {error}"
     except OSError as error:
@@ -255,8 +257,8 @@ def _said(error: OSError) -> str:
 
 def _tidy(under_way: Transaction, ended: Record) -> Ending:
     """Remove what was left after the end; raises OSError."""
-    under_way.clear(keep_backup=True)
     outcome, cause = Outcome(ended.data["outcome"]), Cause(ended.data["cause"])
+    under_way.clear(keep_backup=True, keep_aside=outcome is not Outcome.REFUSED)
     return Ending(under_way.name, outcome, cause, str(ended.data["reason"]) + "; interrupted while tidying up.")
 
 

@@ -22,6 +22,8 @@ from config.text import printable
 READ_LIMIT: Final = 16 * 2**20
 LOST_BY_WRITING: Final = stat.S_ISUID | stat.S_ISGID
 """Bits of a mode that the kernel takes away when someone else than root writes: to be set once more after it."""
+NOT_A_FILE: Final = frozenset({errno.ELOOP, errno.EINVAL, errno.ENOTDIR, errno.EISDIR, errno.EFBIG})
+"""How reading fails where there is something else than a regular file, or one that is too large."""
 _OUTPUT_LIMIT: Final = 16_384
 _GATE: Final = ("/bin/sh", "-c", 'read -r go && exec "$@" </dev/null', "sh")
 """Becomes the command that follows once a line comes in; ends without it where the one who holds the other end dies."""

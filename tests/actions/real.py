@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from actions.ending import Ending
 from actions.journal import Journal
+from actions.late import Compared, look_again
 from actions.plan import Change, FileState, Kind, Order, Plan, Serving
 from actions.target import state
 from actions.transaction import Setting, transact
@@ -21,6 +22,7 @@ from config.service import Activation, Service
 from monitor.lab.ca import Authority, Issued
 from monitor.lab.process import find_command
 from monitor.lab.servers import Daemon, Lighttpd, Nginx, Site
+from tests.actions.worlds import Later
 
 
 def service_of(server: Daemon) -> Service:
@@ -52,6 +54,12 @@ class Real:
         return Setting(
             world, journal, self.state, {"web": service_of(self.server)}, Live(self.look, self.judge), self.terms
         )
+
+    def let_go(self) -> None:
+        """Have let go what stays linked, as ten minutes later."""
+        setting = self.setting(Later())
+        with closing(setting.journal):
+            assert look_again(setting) == Compared()
 
     def replace(self, world: World, order: Order) -> Ending:
         setting = self.setting(world)

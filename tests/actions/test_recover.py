@@ -296,6 +296,7 @@ def test_a_real_server_serves_what_is_on_disk_wherever_the_transaction_was_kille
         world = StepWorld()
         new = issuer(web.trusts)
         web.replace(world, web.order(new.issue("trace.example")))
+        web.let_go()
         wrong = []
         for step, when in list(_sample(world.trace)):
             order = web.order(new.issue(f"{step.number}-{when}.example"))
@@ -304,6 +305,7 @@ def test_a_real_server_serves_what_is_on_disk_wherever_the_transaction_was_kille
             faulty = StepWorld(kill(step.number, when))
             assert in_a_process(partial(web.replace, faulty, order)) == KILLED, step
             endings = recover(web.setting(World()))
+            web.let_go()
             # A worker that leaves may accept a last connection after the new ones have been seen.
             with suppress(TimeoutError):
                 wait_for(lambda: web.handshake() == (web.on_disk(), True), 3.0)

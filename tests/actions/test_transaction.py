@@ -461,7 +461,7 @@ def test_a_link_retargeted_amid_the_transaction_stops_it(room: Path) -> None:
     first = next(step for step in trace_of(Scene(f"{room}/trace")) if step.name == "link")
     world.fault = intrude(first.number + 8, retarget)
     ending = transact(setting, Order(plan, order.content))
-    assert ended(ending) == (Outcome.ROLLED_BACK, Cause.CHANGED)
+    assert ended(ending) == (Outcome.REFUSED, Cause.CHANGED)
     assert "symbolic links were changed meanwhile" in ending.sentence
     assert broken(scene, order) == []
 

@@ -12,6 +12,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, Final, NamedTuple, NoReturn
 
+from actions.aside import KEPT_FOR
 from actions.process import identify
 from actions.world import World
 
@@ -72,6 +73,13 @@ class StepWorld(World):
         self.trace.append(step)
         done = partial(act, *given, **named)
         return done() if self.fault is None else self.fault(step, done, given)
+
+
+class Later(World):
+    """The real world, as it will be once what stays linked is to be let go."""
+
+    def now(self) -> float:
+        return super().now() + KEPT_FOR + 1
 
 
 def kill(at: int, when: str) -> Fault:
