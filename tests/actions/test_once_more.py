@@ -176,7 +176,7 @@ def test_a_start_that_does_not_help_is_said(room: Path) -> None:
 
 def theirs(scene: Scene, against: str | None) -> Live:
     """Return looks by which the set on disk is refused as a candidate for that reason; None where nobody can tell."""
-    return Live(scene.look, scene.judge, None, None if against is None else lambda _name, _now: against)
+    return Live(scene.look, scene.judge, fit=None if against is None else lambda _name, _now: against)
 
 
 def stopped(scene: Scene) -> Service:
@@ -232,7 +232,7 @@ def test_what_failed_is_started_by_a_later_recovery_once_somebodys_set_is_whole(
 def test_a_set_that_somebody_is_about_to_complete_is_waited_for(room: Path) -> None:
     scene = Scene(f"{room}/s")
     answers = iter(["half a pair", "half a pair", ""])
-    live = Live(scene.look, scene.judge, None, lambda _name, _now: next(answers))
+    live = Live(scene.look, scene.judge, fit=lambda _name, _now: next(answers))
     ending = carried_out(scene, stopped(scene), live=live)
     assert "it answers again" in ending.sentence
     assert ran(scene) == ["start"]
@@ -244,7 +244,7 @@ def test_nothing_is_started_onto_an_old_set_that_may_not_come_back(room: Path) -
     def worth(_components: tuple[str, ...], files: Mapping[str, bytes], _now: float) -> Worth:
         return Worth(Old.BARRED, "its key was given up") if b"old key" in b"".join(files.values()) else Worth()
 
-    ending = carried_out(scene, dying(scene), live=Live(scene.look, scene.judge, worth))
+    ending = carried_out(scene, dying(scene), live=Live(scene.look, scene.judge, worth=worth))
     assert ending.outcome is Outcome.FROZEN
     assert "started once, onto the new set, and it answers again" in ending.sentence
     assert scene.memory("web") == b"GOOD new certificate\n" * 7

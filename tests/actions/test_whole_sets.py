@@ -77,7 +77,7 @@ def judged(scene: Scene, worth: Worth) -> Setting:
     def judge(_components: tuple[str, ...], files: Mapping[str, bytes], _now: float) -> Worth:
         return worth if any(b"old" in each for each in files.values()) else Worth()
 
-    return replace(scene.setting(), live=Live(scene.look, scene.judge, judge))
+    return replace(scene.setting(), live=Live(scene.look, scene.judge, worth=judge))
 
 
 def recovered(setting: Setting, *, live: bool = True) -> tuple[Ending, ...]:
@@ -390,7 +390,7 @@ def thawing(scene: Scene, pairs: bool) -> object:
     def worth(_components: tuple[str, ...], _files: Mapping[str, bytes], _now: float) -> Worth:
         return Worth() if pairs else Worth(Old.BARRED, "the files of web hold no private key of their certificate")
 
-    setting = replace(scene.setting(), live=Live(scene.look, scene.judge, worth))
+    setting = replace(scene.setting(), live=Live(scene.look, scene.judge, worth=worth))
     with closing(setting.journal):
         return thaw(setting, "web")
 
