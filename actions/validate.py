@@ -84,15 +84,15 @@ class Live:
     """Look at the local endpoints of these components, and judge as of that Unix time."""
     judge: Callable[[tuple[str, ...], Mapping[str, bytes], float], frozenset[Acceptance]]
     """Say who would accept these components' endpoints at that Unix time if the files, by path, were these."""
+    whole: Callable[[tuple[str, ...]], tuple[Serving, ...] | None] = lambda _components: None
+    """Say what these components' endpoints present once their files as they are now are in use; None where the files of
+    one are no whole set: certificate, chain and the key that belongs to them."""
     worth: Callable[[tuple[str, ...], Mapping[str, bytes], float], Worth] | None = None
     """Say what these components' sets would be worth at that Unix time if the files, by path, were these, the least
     of them; None where nobody can tell."""
     fit: Callable[[str, float], str] | None = None
     """Say why what a component has on disk would be refused as a candidate at that Unix time, printable; empty where
     it would not. None where nobody can tell."""
-    whole: Callable[[tuple[str, ...]], tuple[Serving, ...] | None] = lambda _components: None
-    """Say what these components' endpoints present once their files as they are now are in use; None where the files of
-    one are no whole set: certificate, chain and the key that belongs to them."""
 
 
 @dataclass(frozen=True, slots=True)
