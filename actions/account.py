@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Self
 
+from actions import aside
+from actions.aside import Aside, Late
 from actions.ending import Cause, Outcome
 from actions.journal import ENDED, Event, Record
 from actions.plan import Kind
@@ -118,6 +120,8 @@ class Account:
     """Why, by what identifies a candidate."""
     unfinished: dict[str, Record] = field(default_factory=dict)
     """The beginning of each transaction that neither closed nor froze for good, by its name, oldest first."""
+    commands: dict[str, Record] = field(default_factory=dict)
+    """The command by which the records of a transaction end, so that it may still run, by the transaction's name."""
     proposals: dict[str, Proposal] = field(default_factory=dict)
     """By hash, approved or not: those that were neither rejected, withdrawn, begun, nor followed by a newer one."""
     approved: dict[str, Word] = field(default_factory=dict)
@@ -131,6 +135,10 @@ class Account:
     """Unix time at which an operator last said that a component is right, by component."""
     newest: dict[str, float] = field(default_factory=dict)
     """Unix time of the latest begin of a certificate that was ever committed, by component."""
+    aside: dict[str, Aside] = field(default_factory=dict)
+    """What stays linked after it was replaced, by transaction, oldest first."""
+    late: dict[str, Late] = field(default_factory=dict)
+    """What somebody wrote last to replaced files, by component, until an operator says that it is known."""
     unneeded: dict[str, tuple[float, str]] = field(default_factory=dict)
     """When a candidate was last taken out of an inbox unused, and why, by component."""
     _begun: dict[str, Record] = field(default_factory=dict)
@@ -146,6 +154,8 @@ class Account:
 
     def take(self, record: Record) -> Ended | None:
         """Take in the next record; returns what it says has ended, where it does."""
+        self._run(record)
+        aside.note(self.aside, self.late, record)
         match record.event:
             case Event.BEGIN:
                 self._begin(record)
@@ -169,6 +179,12 @@ class Account:
             case Event.PROPOSED | Event.APPROVED | Event.REJECTED:
                 self._word(record)
         return self._ended(record) if record.event in _OUTCOMES else None
+
+    def _run(self, record: Record) -> None:
+        # Whoever runs a command writes nothing before it is over.
+        self.commands.pop(record.transaction, None)
+        if record.event is Event.COMMAND:
+            self.commands[record.transaction] = record
 
     def _begin(self, record: Record) -> None:
         self.unfinished[record.transaction] = self._begun[record.transaction] = record

@@ -68,6 +68,18 @@ def presented_by(content: Mapping[FileRole, bytes], password: bytes | None = Non
     return decodable(chain.from_iterable(held))
 
 
+def ways_of_presenting(
+    certificates: Sequence[Certificate], root: Certificate | None = None
+) -> tuple[tuple[str, ...], ...]:
+    """Return the chains that a server may present whose files hold `certificates`: SHA-256 of each, hexadecimal.
+
+    A root is presented or not by the server's whim: some look for one themselves, some leave it out.
+    """
+    bare = tuple(each for each in certificates if each is certificates[0] or not each.self_issued)
+    chains = dict.fromkeys((tuple(certificates), bare, bare if root is None else (*bare, root)))
+    return tuple(tuple(each.sha256 for each in one) for one in chains if one)
+
+
 def keys_in(data: bytes, password: bytes | None = None) -> tuple[PrivateKey | None, ...]:
     """Return the private keys in a file, in its order; None for each that cannot be read as it stands."""
     return tuple(map(_key, _blocks(data, password).keys))

@@ -42,6 +42,8 @@ class BackupSet:
     pinned: bool
     """The first one ever to hold some file: never pruned."""
     copies: tuple[Copy, ...]
+    late: bool = False
+    """What somebody wrote to files after the transaction had replaced them."""
 
 
 def state_of(found: os.stat_result, data: bytes) -> FileState:
@@ -49,18 +51,28 @@ def state_of(found: os.stat_result, data: bytes) -> FileState:
     return FileState(hashlib.sha256(data).hexdigest(), found.st_mode & 0o7777, found.st_uid, found.st_gid)
 
 
-def take(world: World, root: str, component: str, transaction: str, paths: Iterable[str]) -> BackupSet:
+def take(
+    world: World,
+    root: str,
+    component: str,
+    transaction: str,
+    paths: Iterable[str] | Mapping[str, str],
+    *,
+    late: bool = False,
+) -> BackupSet:
     """Copy the files, those that are missing as missing, below `root`, which exists; raises OSError.
 
-    The set counts once its manifest is there, which is written last and at once.
+    A mapping says of each path where its content is to be read. The set counts once its manifest is there, which is
+    written last and at once.
     """
     earlier = {copy.path for each in sets(world, root, component) if each.pinned for copy in each.copies}
     directory = os.path.join(root, component, transaction)
     world.make_directory(os.path.dirname(directory))
     world.make_directory(directory)
-    copies = tuple(_copy(world, directory, number, path) for number, path in enumerate(paths))
-    pinned = any(copy.path not in earlier for copy in copies)
-    taken = BackupSet(component, transaction, world.now(), pinned, copies)
+    sources = paths if isinstance(paths, Mapping) else {path: path for path in paths}
+    copies = tuple(_copy(world, directory, number, *each) for number, each in enumerate(sources.items()))
+    pinned = not late and any(copy.path not in earlier for copy in copies)
+    taken = BackupSet(component, transaction, world.now(), pinned, copies, late)
     manifest = os.path.join(directory, _MANIFEST)
     write_new(world, f"{manifest}.new", _encode(taken))
     # The manifest's name must not reach the medium before those of the copies.
@@ -71,13 +83,13 @@ def take(world: World, root: str, component: str, transaction: str, paths: Itera
     return taken
 
 
-def _copy(world: World, directory: str, number: int, path: str) -> Copy:
+def _copy(world: World, directory: str, number: int, path: str, source: str) -> Copy:
     try:
-        found, data = world.read(path)
+        found, data = world.read(source)
     except FileNotFoundError:
         return Copy(path, None, None, None)
     state = state_of(found, data)
-    metadata = Metadata(state.mode, state.owner, state.group, world.attributes(path), found.st_mtime_ns)
+    metadata = Metadata(state.mode, state.owner, state.group, world.attributes(source), found.st_mtime_ns)
     name = f"{number:04}"
     write_new(world, os.path.join(directory, name), data)
     return Copy(path, name, state, metadata)
@@ -151,6 +163,7 @@ def _encode(of: BackupSet) -> bytes:
         "transaction": of.transaction,
         "at": of.at,
         "pinned": of.pinned,
+        "late": of.late,
         "files": [_copy_to_json(copy) for copy in of.copies],
     }
     return json.dumps({**plain, "sha256": _digest(plain)}, indent=1).encode()
@@ -161,7 +174,7 @@ def _decode(data: bytes) -> BackupSet:
     if plain.pop("sha256") != _digest(plain):
         raise ValueError("the checksum is wrong")
     copies = tuple(map(_copy_from_json, plain["files"]))
-    return BackupSet(plain["component"], plain["transaction"], plain["at"], plain["pinned"], copies)
+    return BackupSet(plain["component"], plain["transaction"], plain["at"], plain["pinned"], copies, plain["late"])
 
 
 def _digest(plain: Mapping[str, Any]) -> str:

@@ -16,6 +16,8 @@ class Outcome(StrEnum):
     ROLLED_BACK = "rolled_back"
     FAILED_FORWARD = "failed_forward"
     """Something is wrong with the new, but nobody would be better off with the old."""
+    SUPERSEDED = "superseded"
+    """Somebody else put a whole set in place meanwhile, which is served and accepted: it was left alone."""
     FROZEN = "frozen"
     """Neither the one nor the other: an operator must look."""
 

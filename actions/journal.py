@@ -31,6 +31,10 @@ class Event(StrEnum):
     SWITCHED = "switched"
     CONFIG_TESTED = "config_tested"
     ACTIVATED = "activated"
+    COMMAND = "command"
+    """A command of a service is about to do something; it is over where any record of its transaction follows."""
+    COMMAND_OVER = "command_over"
+    """A command that a killed process left was waited for, or ended."""
     VALIDATED = "validated"
     ROLLING_BACK = "rolling_back"
     RECOVERING = "recovering"
@@ -40,8 +44,15 @@ class Event(StrEnum):
     COMMITTED = "committed"
     ROLLED_BACK = "rolled_back"
     FAILED_FORWARD = "failed_forward"
+    SUPERSEDED = "superseded"
     CLOSED = "closed"
-    """Nothing is left beside the targets."""
+    """Nothing is left beside the targets, but for what was noted as ASIDE."""
+    ASIDE = "aside"
+    """Files that were replaced stay linked beside the targets for a while."""
+    WRITTEN_LATE = "written_late"
+    """Somebody wrote to such a file: what was written is kept."""
+    LET_GO = "let_go"
+    """Such files were removed, at the end of their time."""
     FROZEN = "frozen"
     THAWED = "thawed"
     """An operator has put the component right."""
@@ -59,7 +70,7 @@ class Event(StrEnum):
     REJECTED = "rejected"
 
 
-ENDED: Final = frozenset({Event.COMMITTED, Event.ROLLED_BACK, Event.FAILED_FORWARD})
+ENDED: Final = frozenset({Event.COMMITTED, Event.ROLLED_BACK, Event.FAILED_FORWARD, Event.SUPERSEDED})
 
 
 class JournalError(Exception):

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Final, Protocol
 
-from actions.artefact import carried_over, digest_of, keys_in, presented_by, render, says_the_same
+from actions.artefact import carried_over, digest_of, keys_in, presented_by, render, says_the_same, ways_of_presenting
 from actions.backup import state_of
 from actions.candidate import Candidate, Candidates, Given, NoCandidate, Offered, PrivateKey, read_candidate
 from actions.choice import Choice, choose
@@ -653,12 +653,9 @@ def _metadata(missing: _File, files: _Files, reader: Reader) -> FileState:
 def _serving(proposal: _Proposal, *, new: bool) -> Iterator[Serving]:
     content = proposal.content if new else _held(proposal.files)
     chain = presented_by(content, _password(proposal.files))
-    # A root is presented or not by the server's whim: some look for one themselves, some leave it out.
-    bare = tuple(each for each in chain if each is chain[0] or not each.self_issued)
-    root = proposal.candidate.root
-    chains = dict.fromkeys((chain, bare, (*bare, root) if root is not None and new else bare))
+    chains = ways_of_presenting(chain, proposal.candidate.root if new else None)
     for endpoint in proposal.site.component.endpoints:
-        yield Serving(endpoint, tuple(tuple(each.sha256 for each in one) for one in chains if one))
+        yield Serving(endpoint, chains)
 
 
 def _remarks(proposal: _Proposal) -> Iterator[str]:

@@ -11,6 +11,7 @@ from actions.account import Account, frozen, unfinished
 from actions.ending import Cause, Ending, Failure, Outcome
 from actions.journal import ENDED, Event, JournalError, Record
 from actions.lock import Busy, acquire
+from actions.orphan import settle
 from actions.plan import Ill, plan_from_json
 from actions.target import ThirdPartyError
 from actions.transaction import Setting, Transaction
@@ -29,6 +30,8 @@ def recover(setting: Setting, *, live: bool = True) -> tuple[Ending, ...]:
     nothing may be started.
     """
     setting.prepare()
+    # What a killed process left running would act on files and services while they are put right.
+    settle(setting)
     endings = [_recover(setting, name, live=live) for name in unfinished(setting.journal.records())]
     if live:
         account = Account.of(setting.journal.records())
@@ -130,7 +133,9 @@ def _recover(setting: Setting, name: str, *, live: bool) -> Ending | None:
 
 
 def _records_of(setting: Setting, name: str) -> Sequence[Record]:
-    return [each for each in setting.journal.records() if each.transaction == name]
+    # That a command was run is no step: the test of what is there comes before the beginning.
+    steps = (each for each in setting.journal.records() if each.event not in (Event.COMMAND, Event.COMMAND_OVER))
+    return [each for each in steps if each.transaction == name]
 
 
 def _resume(setting: Setting, records: Sequence[Record]) -> Transaction:
@@ -215,6 +220,8 @@ def _freeze(under_way: Transaction, facts: Facts, why: Failure, unreadable: str)
         if facts.disk is Disk.FOREIGN:
             found = under_way.obstacle()
             under_way.make_others_whole()
+            if (ending := under_way.give_way()) is not None:
+                return ending
     except ThirdPartyError as error:
         found = f"{found}, and {error}"
     except OSError as error:
@@ -250,8 +257,8 @@ def _said(error: OSError) -> str:
 
 def _tidy(under_way: Transaction, ended: Record) -> Ending:
     """Remove what was left after the end; raises OSError."""
-    under_way.clear(keep_backup=True)
     outcome, cause = Outcome(ended.data["outcome"]), Cause(ended.data["cause"])
+    under_way.clear(keep_backup=True, keep_aside=outcome is not Outcome.REFUSED)
     return Ending(under_way.name, outcome, cause, str(ended.data["reason"]) + "; interrupted while tidying up.")
 
 

@@ -2,12 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final, Self
 
+from actions.process import Process
 from actions.world import Ran, World
-from config.service import Activation, Command, Service
+from config.service import Activation, Command, Job, Service, job_of
 from config.text import printable
+
+_MAY_BECOME_THE_SERVER: Final = frozenset({"reload", "restart", "start"})
+"""Commands after which a process that listens is what they are for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A command of a service under way, as the journal has it."""
+
+    what: str
+    """Which command of the service it is, as in its declaration: test, reload, restart, stop, start or reset."""
+    command: Command
+    limit: float
+    """Seconds that it has from its start."""
+    process: Process
+
+    @property
+    def job(self) -> Job | None:
+        """What systemd was asked for, which goes on when the one who asked is gone."""
+        return job_of(self.command)
+
+    @property
+    def may_become_the_server(self) -> bool:
+        """Whether what it leaves listening is not ended with it."""
+        return self.what in _MAY_BECOME_THE_SERVER
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as plain values, the job as systemd writes it."""
+        job = {} if self.job is None else {"job": f"{self.job.unit}/{self.job.verb}"}
+        return {"what": self.what, "command": self.command, "limit": self.limit, **self.process.to_json(), **job}
+
+    @classmethod
+    def from_json(cls, plain: Mapping[str, Any]) -> Self:
+        """Return the command of `to_json`; raises KeyError, TypeError or ValueError for anything else."""
+        command = tuple(map(str, plain["command"]))
+        return cls(str(plain["what"]), command, float(plain["limit"]), Process.from_json(plain))
+
+
+Begun = Callable[[Running], None]
+"""Is told of a command before it does anything; where it raises, the command never does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,46 +79,49 @@ def steps(service: Service) -> tuple[Command, ...]:
     return tuple(each for each in (service.test, *stopped) if each is not None)
 
 
-def test(world: World, service: Service) -> Trouble | None:
+Act = Callable[[World, Service, Begun | None], Trouble | None]
+"""Has a service do something; returns None where that worked."""
+
+
+def test(world: World, service: Service, begun: Begun | None = None) -> Trouble | None:  # noqa: PT028 (no test of pytest)
     """Run the service's own test of its configuration; None where it passes or there is none."""
-    return _first_trouble(world, service, (service.test,))
+    return _run(world, service, "test", begun)
 
 
-def stop(world: World, service: Service) -> Trouble | None:
+def stop(world: World, service: Service, begun: Begun | None = None) -> Trouble | None:
     """Stop a service that is to be stopped for the switch; None where that worked or it is not."""
-    return _first_trouble(world, service, (service.stop if service.quiesce else None,))
+    return _run(world, service, "stop", begun) if service.quiesce else None
 
 
-def activate(world: World, service: Service) -> Trouble | None:
+def activate(world: World, service: Service, begun: Begun | None = None) -> Trouble | None:
     """Put the service onto what is on disk, as it is declared to."""
-    return _first_trouble(world, service, (service.start if service.quiesce else _activation(service),))
+    return _run(world, service, "start" if service.quiesce else service.activate, begun)
 
 
 def _activation(service: Service) -> Command | None:
     return service.reload if service.activate is Activation.RELOAD else service.restart
 
 
-def activate_again(world: World, service: Service) -> Trouble | None:
+def activate_again(world: World, service: Service, begun: Begun | None = None) -> Trouble | None:
     """Put the service back onto what is on disk, when what was tried before may have left it dead."""
-    if service.activate is Activation.RELOAD and not service.quiesce and activate(world, service) is None:
+    reloads = service.activate is Activation.RELOAD and not service.quiesce
+    if reloads and activate(world, service, begun) is None:
         return None
-    return revive(world, service)
+    return revive(world, service, begun)
 
 
-def revive(world: World, service: Service) -> Trouble | None:
+def revive(world: World, service: Service, begun: Begun | None = None) -> Trouble | None:
     """Restart the service, also one that its supervisor has given up on."""
-    if service.reset is not None:
-        # It fails where there is nothing to forget.
-        world.run(service.reset, service.timeout)
-    return _first_trouble(world, service, (service.restart,))
+    # It fails where there is nothing to forget.
+    _run(world, service, "reset", begun)
+    return _run(world, service, "restart", begun)
 
 
-def begin(world: World, service: Service) -> Trouble | None:
+def begin(world: World, service: Service, begun: Begun | None = None) -> Trouble | None:
     """Start the service where it is down, also one that its supervisor has given up on."""
-    if service.reset is not None:
-        # It fails where there is nothing to forget.
-        world.run(service.reset, service.timeout)
-    return _first_trouble(world, service, (service.start or service.restart,))
+    # It fails where there is nothing to forget.
+    _run(world, service, "reset", begun)
+    return _run(world, service, "restart" if service.start is None else "start", begun)
 
 
 def may_start(world: World, service: Service, *, stopped: bool, activated: bool) -> str:
@@ -116,10 +162,16 @@ def identity(world: World, service: Service) -> str | None:
     return ran.output if ran.ok and ran.output else None
 
 
-def _first_trouble(world: World, service: Service, commands: Sequence[Command | None]) -> Trouble | None:
-    for command in commands:
-        if command is not None:
-            ran = world.run(command, service.timeout)
-            if not ran.ok:
-                return Trouble(ran, service.timeout)
-    return None
+def _run(world: World, service: Service, what: str, begun: Begun | None) -> Trouble | None:
+    """Run one command of a service, where it has that; `begun` is told of it first."""
+    command: Command | None = getattr(service, what)
+    if command is None:
+        return None
+
+    note = None if begun is None else partial(_note, begun, what, command, service.timeout)
+    ran = world.run(command, service.timeout, note, spare_server=what in _MAY_BECOME_THE_SERVER)
+    return None if ran.ok else Trouble(ran, service.timeout)
+
+
+def _note(begun: Begun, what: str, command: Command, limit: float, process: Process) -> None:
+    begun(Running(what, command, limit, process))

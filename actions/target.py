@@ -6,15 +6,17 @@ import errno
 import hashlib
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import suppress
 from enum import StrEnum
 from typing import Final
 
 from actions import backup
+from actions.aside import AsideFile
 from actions.plan import Change, FileState
-from actions.world import LOST_BY_WRITING, Metadata, World, remove, write_all, write_new
+from actions.world import LOST_BY_WRITING, NOT_A_FILE, Metadata, World, remove, write_all, write_new
 from config.text import printable
 
-_NOT_A_FILE: Final = frozenset({errno.ELOOP, errno.EINVAL, errno.ENOTDIR, errno.EISDIR, errno.EFBIG})
 _NO_EXCHANGE: Final = frozenset({errno.EINVAL, errno.ENOSYS, errno.ENOTSUP})
 _NO_LINKS: Final = frozenset({errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.EXDEV})
 _WRITES: Final = 3
@@ -144,7 +146,7 @@ def switch(world: World, change: Change, transaction: str) -> None:
     try:
         unchanged = state(world, change.path) == change.before
     except OSError as error:
-        if error.errno not in _NOT_A_FILE:
+        if error.errno not in NOT_A_FILE:
             raise
         unchanged = False
     if not unchanged:
@@ -203,7 +205,7 @@ def settle(world: World, change: Change) -> None:
     try:
         descriptor = world.open(change.path)
     except OSError as error:
-        if error.errno in {*_NOT_A_FILE, errno.ENOENT}:
+        if error.errno in {*NOT_A_FILE, errno.ENOENT}:
             return
         raise
     try:
@@ -224,7 +226,7 @@ def condition(world: World, change: Change, transaction: str, old: bytes | None)
     except FileNotFoundError:
         return Condition.OLD if change.before is None else Condition.GONE
     except OSError as error:
-        if error.errno in _NOT_A_FILE:
+        if error.errno in NOT_A_FILE:
             return Condition.OTHER
         raise
     now = backup.state_of(found, data)
@@ -402,7 +404,7 @@ def clear_accounted(world: World, change: Change, transaction: str, kept: frozen
         try:
             found = state(world, path)
         except OSError as error:
-            if error.errno not in _NOT_A_FILE:
+            if error.errno not in NOT_A_FILE:
                 raise
             stays.append(path)
             continue
@@ -411,3 +413,69 @@ def clear_accounted(world: World, change: Change, transaction: str, kept: frozen
         elif found is not None:
             world.unlink(path)
     return tuple(stays)
+
+
+def keep_aside(world: World, change: Change, transaction: str) -> tuple[AsideFile, ...]:
+    """Remove what was put beside the target, but for what was in its place: whoever has that open may still write.
+
+    It is then its owner's alone to read. Returns it with what it is known to have held; raises OSError.
+    """
+    if change.before is None or change.in_place:
+        clear(world, change, transaction)
+        return ()
+    paths = (sidecar(change, transaction), _beside(change.path, transaction, "again"), staged(change, transaction))
+    return tuple(
+        AsideFile(change.component, change.path, path, _known_of(world, path, change))
+        for path in _out_of_place(world, change, paths)
+    )
+
+
+def _out_of_place(world: World, change: Change, paths: tuple[str, str, str]) -> Iterator[str]:
+    seen = {_inode(world, change.path)}
+    for path in paths:
+        inode = _inode(world, path)
+        # What was staged and never switched, nobody else has ever opened.
+        if inode in seen or (path == paths[-1] and _digest(world, path) == change.after.sha256):
+            remove(world, path)
+        elif inode is not None:
+            seen.add(inode)
+            # It is no less safe as it is, and nothing else depends on it.
+            with suppress(OSError):
+                _close_to_others(world, path)
+            yield path
+
+
+def _inode(world: World, path: str) -> tuple[int, int] | None:
+    try:
+        found = world.stat(path)
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _digest(world: World, path: str) -> str:
+    """Return the SHA-256 of a file, hexadecimal; empty where there is none, or something else."""
+    try:
+        found = state(world, path)
+    except OSError as error:
+        if error.errno not in NOT_A_FILE:
+            raise
+        return ""
+    return "" if found is None else found.sha256
+
+
+def _known_of(world: World, path: str, change: Change) -> str:
+    """Return the SHA-256 of what a file held that was in the place of the target: before the change, or after it."""
+    return change.after.sha256 if _digest(world, path) == change.after.sha256 else _before(change)
+
+
+def _before(change: Change) -> str:
+    return "" if change.before is None else change.before.sha256
+
+
+def _close_to_others(world: World, path: str) -> None:
+    descriptor = world.open(path)
+    try:
+        world.set_mode(descriptor, world.stat(path).st_mode & 0o600)
+    finally:
+        world.close(descriptor)

@@ -6,20 +6,21 @@ import os
 import re
 import secrets
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from actions import backup, service, target
+from actions import aside, backup, service, target
 from actions.account import Account
+from actions.aside import AsideFile, Late
 from actions.backup import BackupError
 from actions.ending import CANDIDATES_FAULT, Cause, Ending, Failure, Outcome
 from actions.guard import Guarded
 from actions.journal import Event, Journal, JournalError, Record
 from actions.lock import Busy, acquire
-from actions.plan import Change, FileState, Ill, Kind, Order, Plan, candidate_of, plan_to_json
-from actions.service import Trouble
+from actions.plan import Change, FileState, Ill, Kind, Order, Plan, Serving, candidate_of, plan_to_json
+from actions.service import Running, Trouble
 from actions.target import Condition, ThirdPartyError
 from actions.validate import Live, Seen, Sight, Terms, Worth, judge_new, judge_old, sight_to_json, watch
 from actions.verdict import Disk, Facts, Old, Stage
@@ -28,6 +29,10 @@ from config.service import Activation, Service
 from config.text import printable
 
 _KEEP: Final = 20
+_SUPERSEDED: Final = Failure(
+    Cause.CHANGED,
+    "somebody else put another whole set in place meanwhile, which is served, and accepted by all that accepted before",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +55,8 @@ class Setting:
     """Who asked for it, for what and why, for the record: `by`, `why` and `wish`, plain values."""
     told: Callable[[Record], None] = lambda _record: None
     """Hears of each step once it is in the journal."""
+    kept_for: float = aside.KEPT_FOR
+    """Seconds for which files stay linked that were replaced."""
 
     @property
     def backups(self) -> str:
@@ -160,6 +167,10 @@ class Transaction:
     """Services may have been stopped for the switch."""
     activated: bool = False
     """Services may have been put onto the new files."""
+    superseded: bool = False
+    """Somebody else's set is on disk, whole, served and accepted."""
+    patient: bool = True
+    """It was not waited for yet that somebody else's set becomes so."""
     last: Sight = field(default_factory=Sight)
     remarks: list[str] = field(default_factory=list)
     live: bool = True
@@ -219,8 +230,8 @@ class Transaction:
     def _test_before(self) -> Failure | None:
         """Return that a configuration test fails as it is, for another reason than what this mends."""
 
-        def unexplained(world: World, tested: Service) -> Trouble | None:
-            trouble = service.test(world, tested)
+        def unexplained(world: World, tested: Service, begun: service.Begun | None) -> Trouble | None:
+            trouble = service.test(world, tested, begun)
             self.failing = self.failing or trouble is not None
             return None if trouble is None or self._is_explained(tested, trouble) else trouble
 
@@ -343,8 +354,8 @@ class Transaction:
         before = self._identities()
         # What such files have kept from starting cannot be reloaded; who asks for it to be mended wants it to run.
         is_down = self.no_return and self.setting.attended and not self.baseline.answering
-        activate = service.activate_again if is_down else service.activate
-        if trouble := self._each_service(self._onto(activate, self._not_new)):
+        way = service.activate_again if is_down else service.activate
+        if trouble := self._each_service(self._onto(way, self._not_new)):
             if self.displaced:
                 return Failure(Cause.CHANGED, self.displaced)
             cause = Cause.ACTIVATION_TIMEOUT if trouble.timed_out else Cause.ACTIVATION
@@ -423,13 +434,10 @@ class Transaction:
         return {name: service.identity(world, each) for name, each in restarted.items()}
 
     def _validate(self) -> Failure | None:
-        terms = self.setting.terms
-
-        def judge(sight: Sight) -> Seen:
-            return judge_new(self.plan, self.baseline, sight, required=terms.required or self.no_return)
-
-        seen = watch(self.setting.world, self._look, judge, terms)
+        seen = watch(self.setting.world, self._look, self._judge, self.setting.terms)
         self.last = seen.sight
+        if seen.theirs:
+            return self._of_theirs(seen)
         if seen.unserved:
             return Failure(Cause.NOT_SERVED, f"the new certificate is not served: {'; '.join(seen.unserved)}")
         if seen.lost:
@@ -441,6 +449,63 @@ class Transaction:
             self._remark("no endpoint answered before or after: the change was not seen live")
         self.note(Event.VALIDATED, accepted=sorted(seen.sight.accepted))
         return None
+
+    def _judge(self, sight: Sight) -> Seen:
+        """Say what is wrong with what is served: by the new files while these are on disk, else by somebody else's."""
+        required = self.setting.terms.required or self.no_return
+        seen = judge_new(self.plan, self.baseline, sight, required=required)
+        changed = self._changed()
+        if changed is None and (self.plan.changes or seen.steady):
+            return seen
+        serves = self._whole()
+        if changed is None and (serves is None or self._is_ours(serves)):
+            return seen
+        return replace(self._judge_theirs(serves, sight), theirs=True)
+
+    def _judge_theirs(self, serves: tuple[Serving, ...] | None, sight: Sight) -> Seen:
+        if serves is None:
+            return Seen(sight, ("what somebody else put on disk is no whole set",))
+        if not any(each.chain for each in sight.served):
+            return Seen(sight, ("nothing is served",))
+        theirs = replace(self.plan, serves=serves)
+        return judge_new(theirs, self.baseline, sight, required=self.setting.terms.required)
+
+    def _is_ours(self, serves: tuple[Serving, ...]) -> bool:
+        ours = {each.endpoint: set(each.chains) for each in self.plan.serves}
+        return all(ours.get(each.endpoint, set()) & set(each.chains) for each in serves)
+
+    def _whole(self) -> tuple[Serving, ...] | None:
+        try:
+            return self.setting.live.whole(self.plan.components)
+        # Looking comes from outside; what cannot be examined is not known to be whole.
+        except Exception as error:  # noqa: BLE001
+            self._remark(f"what is on disk could not be examined: {type(error).__name__}")
+            return None
+
+    def _of_theirs(self, seen: Seen) -> Failure:
+        """Return why it does not go on with the new files, where somebody else's were seen on disk."""
+        self.patient = False
+        self.superseded = seen.steady
+        if seen.steady:
+            return _SUPERSEDED
+        changed = self._changed() or Failure(Cause.CHANGED, "the files were changed by someone else meanwhile")
+        lost = [f"{each.client} does not accept it at {each.endpoint}" for each in seen.lost]
+        return Failure(Cause.CHANGED, f"{changed.sentence}: {'; '.join((*seen.unserved, *lost))}")
+
+    def give_way(self) -> Ending | None:
+        """End where somebody else's set on disk is whole, served and accepted; None where it is not."""
+        if not self.live or not self._gives_way():
+            return None
+        return self._end(Outcome.SUPERSEDED, Event.SUPERSEDED, _SUPERSEDED)
+
+    def _gives_way(self) -> bool:
+        """Whether somebody else's set on disk comes to be whole, served and accepted; waits for that once."""
+        if not self.patient or not self._look().answering:
+            return False
+        seen = watch(self.setting.world, self._look, self._judge, self.setting.terms)
+        if seen.theirs:
+            self._of_theirs(seen)
+        return self.superseded
 
     def _changed(self) -> Failure | None:
         for change in self.plan.changes:
@@ -465,6 +530,11 @@ class Transaction:
         """End after the last step, or after the failure that kept it from being reached."""
         if failure is None:
             return self.commit()
+        if self.superseded:
+            return self._end(Outcome.SUPERSEDED, Event.SUPERSEDED, failure)
+        if failure.cause is Cause.CHANGED and not (self.touched or self.stopped or self.activated):
+            # Nothing is to be undone, and what is served is none of our doing.
+            return self.abandon(failure)
         if self.plan.changes and self._nobody_gains_by_the_old(failure):
             kept = f"{failure.sentence}; nobody would be better off with the old files, so the new ones stay"
             return self._end(Outcome.FAILED_FORWARD, Event.FAILED_FORWARD, Failure(failure.cause, kept))
@@ -562,6 +632,8 @@ class Transaction:
             problem = Failure(Cause.STORAGE, f"an old file could not be put back: {error}")
         except OSError as error:
             problem, again = Failure(Cause.STORAGE, f"an old file could not be put back: {_said(error)}"), True
+        if problem is not None and problem.cause is Cause.CHANGED and (ending := self.give_way()) is not None:
+            return ending
         if problem is None:
             problem = ready()
         if problem is None and live:
@@ -581,7 +653,15 @@ class Transaction:
             return None
         if (self.activated or self.stopped) and self.plan.changes and (worth := self.worth()).old is Old.BARRED:
             return Failure(Cause.ACTIVATION, f"no service is put onto the old set: {worth.why}")
-        return self._serve_again(lambda sight: judge_old(self.plan, self.baseline, sight))
+        return self._serve_again(self._judge_undone)
+
+    def _judge_undone(self, sight: Sight) -> Seen:
+        """Say what is wrong after a rollback: files that were not touched may be somebody else's by now."""
+        seen = judge_old(self.plan, self.baseline, sight)
+        if seen.unserved and (serves := self._whole()) is not None:
+            theirs = self._judge_theirs(serves, sight)
+            return theirs if not theirs.unserved else seen
+        return seen
 
     def _restore(self) -> Failure | None:
         """Put old files back, none where one of them has become someone else's; raises OSError, BackupError.
@@ -770,7 +850,7 @@ class Transaction:
 
     def _serve_again(self, judge: Callable[[Sight], Seen]) -> Failure | None:
         """Get the services to serve what is on disk: by doing nothing where nothing was done, by force at last."""
-        ways: list[Callable[[World, Service], Trouble | None]] = [service.revive]
+        ways: list[service.Act] = [service.revive]
         if self.activated or self.stopped:
             ways.insert(0, service.activate_again)
         elif judge(self._look()).steady:
@@ -860,7 +940,9 @@ class Transaction:
         if isinstance(which, str):
             return f"{who}, and was not started: {which}"
         self.note_if_possible(Event.STARTED, components=names, onto=which.name)
-        trouble = service.begin(Guarded(self.setting.world, one, lambda: self._unlike(which.files, ())), one)
+        trouble = service.begin(
+            Guarded(self.setting.world, one, lambda: self._unlike(which.files, ())), one, self._begun_if_possible
+        )
         done = f"{who}; it was started once, onto {which.name}"
         if trouble is not None:
             return f"{done}: {trouble.sentence}"
@@ -968,32 +1050,56 @@ class Transaction:
         if self.note_if_possible(event, **_recorded(outcome, failure)):
             # Without that record recovery has to find what it needs beside the targets.
             try:
-                self.clear(keep_backup=True)
+                self.clear(keep_backup=True, keep_aside=True)
+                self._compare()
             except OSError as error:
                 self._remark(f"what was put beside the files could not be removed yet: {_said(error)}")
+            except (BackupError, JournalError) as error:
+                self._remark(str(error))
         ending = {
             Outcome.COMMITTED: "",
             Outcome.ROLLED_BACK: "; undone, the old files are in place",
             Outcome.FAILED_FORWARD: ". Look at it soon",
+            Outcome.SUPERSEDED: "; it was left alone",
         }[outcome]
         sentence = f"{_of(self.plan)}: {failure.sentence}{ending}."
         return Ending(self.name, outcome, failure.cause, sentence, tuple(self.remarks))
 
-    def clear(self, *, keep_backup: bool) -> None:
-        """Remove what was put beside the targets, and old backup sets; raises OSError."""
-        world = self.setting.world
-        for change in self.plan.changes:
-            target.clear(world, change, self.name)
-        self._tidied(keep_backup=keep_backup)
+    def clear(self, *, keep_backup: bool, keep_aside: bool = False) -> None:
+        """Remove what was put beside the targets, and old backup sets; raises OSError.
 
-    def _tidied(self, *, keep_backup: bool) -> None:
+        With `keep_aside`, what was in the place of a target stays linked for a while.
+        """
+        kept: list[AsideFile] = []
+        for change in self.plan.changes:
+            if keep_aside:
+                kept += target.keep_aside(self.setting.world, change, self.name)
+            else:
+                target.clear(self.setting.world, change, self.name)
+        self._tidied(keep_backup=keep_backup, kept=kept)
+
+    def _tidied(self, *, keep_backup: bool, kept: Sequence[AsideFile] = ()) -> None:
         world, root = self.setting.world, self.setting.backups
         self._sync_directories()
+        if kept and not self._has_aside():
+            self.note_if_possible(Event.ASIDE, **aside.to_data(kept, world.now() + self.setting.kept_for))
         for component in sorted({change.component for change in self.plan.changes}):
             if not keep_backup and not self._pinned(component):
                 backup.discard(world, root, component, self.name)
             backup.prune(world, root, component, _KEEP)
         self.note_if_possible(Event.CLOSED)
+
+    def _has_aside(self) -> bool:
+        """Whether what stays linked is noted already: this is done once more after an interruption."""
+        return any(
+            each.event is Event.ASIDE and each.transaction == self.name for each in self.setting.journal.records()
+        )
+
+    def _compare(self) -> None:
+        """Say what was written already to what stays linked; raises OSError, BackupError, JournalError."""
+        kept = aside.waiting(self.setting.journal.records()).get(self.name)
+        for data in aside.compare(self.setting.world, self.setting.backups, kept) if kept is not None else ():
+            self._remark(Late.of(self.note(Event.WRITTEN_LATE, **data)).sentence)
 
     def _pinned(self, component: str) -> bool:
         try:
@@ -1009,18 +1115,38 @@ class Transaction:
         services = self.setting.services
         return {each: services[each] for each in self.plan.components if each in services}
 
-    def _each_service(self, act: Callable[[World, Service], Trouble | None], *, go_on: bool = False) -> Trouble | None:
+    def _each_service(self, act: service.Act, *, go_on: bool = False) -> Trouble | None:
         """Return the first trouble; with `go_on` the services after it have their turn all the same.
 
-        Components that have the same service have it together, and once.
+        Components that have the same service have it together, and once. Each command is in the journal before it does
+        anything, so that recovery knows of one that outlives this process. Raises JournalError; not with `go_on`, the
+        way back, nor while nothing was done: then the command is run all the same.
         """
+        doing = self.touched > 0 or self.stopped or self.activated
+        begun = self._begun if doing and not go_on else self._begun_if_possible
         first = None
         for each in dict.fromkeys(self._services().values()):
-            trouble = act(self.setting.world, each)
+            trouble = act(self.setting.world, each, begun)
             first = first or trouble
             if trouble is not None and not go_on:
                 break
         return first
+
+    def _begun(self, running: Running) -> None:
+        record = Record(
+            self.setting.world.now(),
+            self.name,
+            Event.COMMAND,
+            {"components": self.plan.components, **running.to_json()},
+        )
+        # No step of its own: nobody is told.
+        self.setting.journal.append(record)
+
+    def _begun_if_possible(self, running: Running) -> None:
+        try:
+            self._begun(running)
+        except JournalError as error:
+            self._remark(str(error))
 
     def _look(self, components: tuple[str, ...] = ()) -> Sight:
         try:
@@ -1034,11 +1160,12 @@ class Transaction:
         if sentence not in self.remarks:
             self.remarks.append(sentence)
 
-    def note(self, event: Event, **data: Any) -> None:
+    def note(self, event: Event, **data: Any) -> Record:
         """Write one record; raises JournalError."""
         record = Record(self.setting.world.now(), self.name, event, data)
         self.setting.journal.append(record)
         self.setting.told(record)
+        return record
 
     def note_if_possible(self, event: Event, **data: Any) -> bool:
         """Write one record where that can be; what is on disk tells recovery as much."""

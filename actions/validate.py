@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, NamedTuple
 
-from actions.plan import Plan
+from actions.plan import Plan, Serving
 from actions.verdict import Old
 from actions.world import World
 from config.text import printable
@@ -84,6 +84,9 @@ class Live:
     """Look at the local endpoints of these components, and judge as of that Unix time."""
     judge: Callable[[tuple[str, ...], Mapping[str, bytes], float], frozenset[Acceptance]]
     """Say who would accept these components' endpoints at that Unix time if the files, by path, were these."""
+    whole: Callable[[tuple[str, ...]], tuple[Serving, ...] | None] = lambda _components: None
+    """Say what these components' endpoints present once their files as they are now are in use; None where the files of
+    one are no whole set: certificate, chain and the key that belongs to them."""
     worth: Callable[[tuple[str, ...], Mapping[str, bytes], float], Worth] | None = None
     """Say what these components' sets would be worth at that Unix time if the files, by path, were these, the least
     of them; None where nobody can tell."""
@@ -123,6 +126,8 @@ class Seen:
     unserved: tuple[str, ...] = ()
     """Sentences: endpoints that do not present what they should."""
     lost: tuple[Acceptance, ...] = ()
+    theirs: bool = False
+    """It is somebody else's set that is on disk, and that this was judged by."""
 
     @property
     def steady(self) -> bool:
@@ -180,11 +185,15 @@ def watch(world: World, look: Callable[[], Sight], judge: Callable[[Sight], Seen
     """
     end = world.monotonic() + terms.deadline
     good = only_lost = 0
+    theirs = False
     soon = _SOON
     unserved: tuple[str, ...] = ()
     while True:
         seen = judge(look())
         unserved = seen.unserved or unserved
+        if seen.theirs != theirs:
+            # What was seen of another set proves nothing of this one.
+            good, only_lost, theirs = 0, 0, seen.theirs
         good = good + 1 if seen.steady else 0
         # A client that is lost to the very chain it is to accept is not won back by waiting.
         only_lost = only_lost + 1 if seen.lost and not seen.unserved else 0
@@ -193,7 +202,7 @@ def watch(world: World, look: Callable[[], Sight], judge: Callable[[Sight], Seen
         wait = min(soon, terms.interval) if seen.unserved else terms.interval
         soon = 2 * soon if seen.unserved else _SOON
         if world.monotonic() + wait > end:
-            return seen if not seen.steady else Seen(seen.sight, (*unserved, "this was not steady in time"))
+            return seen if not seen.steady else replace(seen, unserved=(*unserved, "this was not steady in time"))
         world.sleep(wait)
 
 

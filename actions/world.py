@@ -6,22 +6,32 @@ import ctypes
 import errno
 import fcntl
 import os
-import signal
 import stat
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
+from actions import process
+from actions.process import Process
 from config.service import Command
 from config.text import printable
 
 READ_LIMIT: Final = 16 * 2**20
 LOST_BY_WRITING: Final = stat.S_ISUID | stat.S_ISGID
 """Bits of a mode that the kernel takes away when someone else than root writes: to be set once more after it."""
+NOT_A_FILE: Final = frozenset({errno.ELOOP, errno.EINVAL, errno.ENOTDIR, errno.EISDIR, errno.EFBIG})
+"""How reading fails where there is something else than a regular file, or one that is too large."""
 _OUTPUT_LIMIT: Final = 16_384
+_GATE: Final = ("/bin/sh", "-c", 'read -r go && exec "$@" </dev/null', "sh")
+"""Becomes the command that follows once a line comes in; ends without it where the one who holds the other end dies."""
+_servers: list[subprocess.Popen[bytes]] = []
+"""Children of this process that are servers: kept to be waited for once they end."""
+_SUPERVISOR: Final = ("LISTEN_", "WATCHDOG_")
+_SUPERVISORS: Final = frozenset({"NOTIFY_SOCKET", "INVOCATION_ID", "JOURNAL_STREAM", "MAINPID", "SYSTEMD_EXEC_PID"})
+"""What systemd tells the actor about the actor: of no concern to what a command starts."""
 _KEPT_ATTRIBUTES: Final = ("user.", "system.posix_acl_access", "security.selinux")
 _GET_FLAGS: Final = 0x80086601
 """FS_IOC_GETFLAGS of linux/fs.h."""
@@ -46,11 +56,13 @@ class Ran:
     """The exit status, negative for a signal; None where it did not end in time and was killed."""
     output: str
     """The end of what it wrote, both streams, printable."""
+    serving: bool = False
+    """It did not end since it is the server by now, and was left alone."""
 
     @property
     def ok(self) -> bool:
-        """Whether it ended by itself and said so with status 0."""
-        return self.status == 0
+        """Whether it ended by itself and said so with status 0, or became the server."""
+        return self.status == 0 or self.serving
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,27 +239,56 @@ class World:
         """Remove an empty directory."""
         os.rmdir(path)
 
-    def run(self, command: Command, timeout: float) -> Ran:
-        """Run a command in a process group of its own and return how it ended; that it cannot be run is status 127."""
+    def run(
+        self,
+        command: Command,
+        timeout: float,
+        begun: Callable[[Process], None] | None = None,
+        *,
+        spare_server: bool = False,
+    ) -> Ran:
+        """Run a command in a session of its own and return how it ended; that it cannot be run is status 127.
+
+        `begun` is told which process it is before it does anything: where this process ends before `begun` returned,
+        or `begun` raises, it never does. With `spare_server`, what listens by the time limit is left alone.
+        """
+        if not os.access(command[0], os.X_OK):
+            why = errno.EACCES if os.path.exists(command[0]) else errno.ENOENT
+            return Ran(command, 127, printable(f"{command[0]}: {os.strerror(why)}"))
+        _servers[:] = [each for each in _servers if each.poll() is None]
         # A file, not a pipe: what a service manager leaves in the background would hold a pipe open.
         with open(os.memfd_create("output"), "r+b") as output:
             try:
-                process = subprocess.Popen(
-                    command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd="/", start_new_session=True
-                )
+                started = _start(command, begun, output.fileno())
             except OSError as error:
                 return Ran(command, 127, printable(f"{command[0]}: {error.strerror}"))
+            serving = False
             try:
-                status: int | None = process.wait(timeout)
+                status: int | None = started.wait(timeout)
             except subprocess.TimeoutExpired:
                 status = None
-                with suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
+                serving = process.end_session(started.pid, spare_server=spare_server)
+                if serving:
+                    _servers.append(started)
+                else:
+                    started.wait()
             size = output.seek(0, os.SEEK_END)
             output.seek(max(0, size - _OUTPUT_LIMIT))
             said = output.read(_OUTPUT_LIMIT).decode(errors="replace")
-        return Ran(command, status, " / ".join(printable(line) for line in said.splitlines() if line.strip()))
+        shown = " / ".join(printable(line) for line in said.splitlines() if line.strip())
+        return Ran(command, status, shown, serving)
+
+    def age(self, one: Process) -> float | None:
+        """Return the seconds since a process began, running or not; None where the machine was started since."""
+        return process.age(one)
+
+    def runs(self, one: Process) -> bool:
+        """Return whether a process still runs."""
+        return process.runs(one)
+
+    def kill(self, one: Process, *, spare_server: bool) -> bool:
+        """Kill a process that still runs, with all of its session; returns whether it was spared as a server."""
+        return process.runs(one) and process.end_session(one.pid, spare_server=spare_server)
 
     def synchronised(self) -> bool | None:
         """Return whether the kernel counts the wall clock as synchronised (adjtimex); None where it does not say."""
@@ -268,6 +309,42 @@ class World:
     def sleep(self, seconds: float) -> None:
         """Let time pass."""
         time.sleep(seconds)
+
+
+def _start(command: Command, begun: Callable[[Process], None] | None, output: int) -> subprocess.Popen[bytes]:
+    """Start a command, once `begun` returned where it is given; raises OSError, or what `begun` raises."""
+    theirs, ours = os.pipe()
+    with open(theirs, "rb"), open(ours, "wb", buffering=0) as gate:
+        started = subprocess.Popen(
+            (*_GATE, *command) if begun else command,
+            stdin=theirs if begun else subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            cwd="/",
+            env=_environment(),
+            # As systemd has it for a service: what a command starts is no secret because the actor's files are.
+            umask=0o022,
+            start_new_session=True,
+        )
+        if begun:
+            try:
+                begun(process.identify(started.pid))
+            except BaseException:
+                gate.close()
+                started.wait()
+                raise
+            # Somebody may have killed it meanwhile: then it says so itself.
+            with suppress(BrokenPipeError):
+                gate.write(b"\n")
+    return started
+
+
+def _environment() -> dict[str, str]:
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if name not in _SUPERVISORS and not name.startswith(_SUPERVISOR)
+    }
 
 
 def write_all(world: World, descriptor: int, offset: int, data: bytes) -> None:

@@ -56,7 +56,8 @@ class ToldEvent(StrEnum):
     """What happened that is no problem, and is told where a route asks for it."""
 
     COMMITTED = "committed"
-    """A component was given another certificate, or what it had before, and that held."""
+    """A component was given another certificate, or what it had before, and that held; or somebody else gave it one
+    meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)

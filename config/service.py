@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final, NamedTuple
 
 Command = tuple[str, ...]
 """An argument list whose first element is an absolute path; never given to a shell."""
+
+
+_KINDS: Final = (".service", ".socket", ".target", ".path", ".timer", ".slice", ".scope", ".mount")
 
 
 class Activation(StrEnum):
@@ -14,6 +19,29 @@ class Activation(StrEnum):
 
     RELOAD = "reload"
     RESTART = "restart"
+
+
+class Job(NamedTuple):
+    """What systemd is asked for by a command, and does by itself from then on."""
+
+    systemctl: str
+    """The program by which it is asked."""
+    verb: str
+    unit: str
+
+
+def job_of(command: Command) -> Job | None:
+    """Return what a command asks systemd for; None where it is no `systemctl VERB UNIT`."""
+    program, *arguments = command
+    words = [each for each in arguments if not each.startswith("-")]
+    if os.path.basename(program) != "systemctl" or len(words) != 2:
+        return None
+    return Job(program, words[0], unit_name(words[1]))
+
+
+def unit_name(name: str) -> str:
+    """Return the whole name of a unit of systemd, of which people leave `.service` out."""
+    return name if name.endswith(_KINDS) else f"{name}.service"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +88,11 @@ class Service:
         ):
             if command is not None and not (command and command[0].startswith("/")):
                 raise ValueError("a command is a list that begins with an absolute path")
+
+    @property
+    def starts_its_server(self) -> bool:
+        """Whether its server may be what one of its commands leaves running, rather than a unit of systemd."""
+        return any(each is not None and job_of(each) is None for each in (self.restart, self.start))
 
 
 def systemd(

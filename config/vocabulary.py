@@ -84,6 +84,7 @@ class Code(StrEnum):
     ACTION_FAILED = "action_failed"
     COMPONENT_FROZEN = "component_frozen"
     REVERTED_BY_ANOTHER = "reverted_by_another"
+    WRITTEN_LATE = "written_late"
     # self
     CLOCK_SUSPECT = "clock_suspect"
     KEYS_UNREAD = "keys_unread"
@@ -127,6 +128,7 @@ _WARNING: Final = frozenset(
         Code.APPROVAL_PENDING,
         Code.ACTION_FAILED,
         Code.REVERTED_BY_ANOTHER,
+        Code.WRITTEN_LATE,
         Code.CLOCK_SUSPECT,
         Code.KEYS_UNREAD,
         Code.DAEMON_UNSTABLE,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from actions.account import Ended
+from actions.aside import Late
 from actions.candidate import Flaw
 from actions.ending import Cause, Ground, Outcome
 from actions.plan import Kind
@@ -73,6 +74,8 @@ class Charge:
     """How somebody else undoes what is done; empty where nobody does."""
     settled: bool = False
     """What went wrong last is no concern any more."""
+    late: Late | None = None
+    """What somebody wrote last to files that had been replaced, until an operator says that it is known."""
     notes: tuple[str, ...] = ()
     """What else is worth knowing: sentences, printable."""
 
@@ -107,6 +110,12 @@ def findings_of(charge: Charge) -> Iterator[Finding]:
         yield finding(Code.COMPONENT_FROZEN, f"{printable(charge.frozen)}; nothing more is done to it: {cure}")
     if charge.contested:
         yield finding(Code.REVERTED_BY_ANOTHER, printable(charge.contested))
+    if charge.late is not None:
+        known = f"`certvigil recover --thaw {name}` says that it is known"
+        way = f"`certvigil rollback {name} --to {charge.late.backup_set}` puts it in place, and " * bool(
+            charge.late.backup_set
+        )
+        yield finding(Code.WRITTEN_LATE, f"{charge.late.sentence}; {way}{known}")
     if charge.last is not None and not charge.settled and (what := _went_wrong(charge.last)) is not None:
         yield finding(Code.ACTION_FAILED, f"{what}; {_how_to_settle(charge, charge.last)}")
     for number, (ground, detail) in enumerate(charge.offer.objections):
@@ -140,6 +149,8 @@ def _how_to_settle(charge: Charge, last: Ended) -> str:
 def _went_wrong(last: Ended) -> str | None:
     """Say what did not go as it should, a sentence; None where all is well."""
     when = moment(int(last.at))
+    if last.outcome is Outcome.SUPERSEDED:
+        return None
     if last.outcome is Outcome.COMMITTED:
         undone = last.kind is Kind.ROLLBACK and last.why
         return f"it was rolled back by itself at {when}, by {printable(last.why)}" if undone else None

@@ -50,6 +50,7 @@ CURES: Final[Mapping[Code, str]] = MappingProxyType(
         Code.APPROVAL_PENDING: "approve or reject the plan",
         Code.ACTION_FAILED: "see `certvigil audit` for what was tried, and mend the cause",
         Code.COMPONENT_FROZEN: "look at its files and its service, then thaw it with `certvigil recover --thaw`",
+        Code.WRITTEN_LATE: "see whether the service needs what was written, then `certvigil recover --thaw`",
         Code.REVERTED_BY_ANOTHER: "have one tool alone change these files, then `certvigil recover --thaw`",
         Code.DAEMON_UNSTABLE: "see in the log why the daemon ended; its last lines say so",
         Code.CLOCK_SUSPECT: "have the clock of this host synchronised",

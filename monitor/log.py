@@ -128,7 +128,7 @@ def _line(event: Event) -> tuple[int, str, dict[str, str]] | None:
         case LookFailed(reason=reason, detail=detail):
             return logging.DEBUG, "failed", {"reason": reason, "detail": detail}
         case ActionEnded():
-            level = logging.INFO if event.outcome is Outcome.COMMITTED else logging.ERROR
+            level = logging.INFO if event.outcome in {Outcome.COMMITTED, Outcome.SUPERSEDED} else logging.ERROR
             return (
                 level,
                 "ended",

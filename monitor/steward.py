@@ -66,7 +66,7 @@ _PENDING: Final = frozenset(
 )
 _WANTED: Final = _PENDING | {Standing.HELD, Standing.OBSERVE}
 """While such a decision stands, a plan that waits for it is offered on."""
-_NEWS: Final = frozenset({Step.APPROVED, Step.REJECTED, Step.THAWED, Step.RELEASED})
+_NEWS: Final = frozenset({Step.APPROVED, Step.REJECTED, Step.THAWED, Step.RELEASED, Step.WRITTEN_LATE})
 """Records after which an answer of the actor may be another."""
 
 
@@ -228,6 +228,7 @@ class Steward:
             last,
             self._contests.get(name, ("", False))[0],
             last is not None and self._is_settled(name, last),
+            self.account.late.get(name),
             (*offer.remarks, *self._unneeded(name, offer, last)),
         )
 

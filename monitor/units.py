@@ -11,7 +11,7 @@ from string import Template
 from typing import Final
 
 from config.model import ActorSettings, Component, Config
-from config.service import Service
+from config.service import Service, job_of, unit_name
 from config.text import printable
 from config.vocabulary import FileRole, Keys
 from monitor.actor.confine import READER
@@ -22,9 +22,9 @@ _RECOVER: Final = "systemd/system/certvigil-recover.service"
 _USERS: Final = "sysusers.d/certvigil.conf"
 _DIRECTORIES: Final = "tmpfiles.d/certvigil.conf"
 
-_COMMANDS: Final = 10
-"""How many commands a transaction runs for a service at most: five forward (stop, test, start, and twice what tells one
-process from the next), and five back (reload, and twice a restart with what is needed before)."""
+_COMMANDS: Final = 11
+"""How many commands are waited for at most: five forward (stop, test, start, and twice what tells one process from the
+next), five back (reload, and twice a restart with what is needed before), and one that a killed process left."""
 _DEADLINES: Final = 4
 """How often it waits for the deadline at most: for the proof and for validation, and for two ways back."""
 _MARGIN: Final = 30
@@ -32,7 +32,6 @@ _MARGIN: Final = 30
 _PLAIN: Final = re.compile(r"[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*")
 _BARE: Final = re.compile(r"[A-Za-z0-9_./%$:@+=,-]+")
 _UNIT: Final = re.compile(r"[A-Za-z0-9:_.\\@-]{1,255}")
-_KINDS: Final = (".service", ".socket", ".target", ".path", ".timer", ".slice", ".scope", ".mount")
 _WITH_KEY: Final = frozenset({FileRole.KEY, FileRole.COMBINED, FileRole.KEYSTORE})
 _SHARED: Final = frozenset(
     f"/{each}" for each in ("", "etc", "home", "opt", "root", "run", "srv", "tmp", "usr", "var", "var/lib", "var/tmp")
@@ -68,7 +67,7 @@ def units(
         "stop_within": str(_stop_within(services, settings.validation.deadline)),
         "services": "".join(f" {each}" for each in sorted({*filter(None, map(_unit, services))})),
         "socket": "\n".join(_own("Runtime", os.path.dirname(settings.actor.socket))),
-        "private_tmp": "no" if any(_lies_in(each, ("/tmp", "/var/tmp")) for each in targets) else "yes",  # noqa: S108
+        "private_tmp": "no" if _shares_tmp(services, targets) else "yes",
         "writes": "\n".join(_writes(config, services, targets)),
         "users": "\n".join(_users(settings.actor, settings.state_directory, has_actor=has_actor)),
         "directories": "\n".join(_directories(config, charged, has_actor=has_actor)),
@@ -135,13 +134,10 @@ def _lies_in(path: str, directories: Iterable[str]) -> bool:
 
 def _unit(service: Service) -> str | None:
     """Return the unit that a service is, by its name or by the command that restarts it."""
-    name = service.unit
-    if name is None:
-        program, *arguments = service.restart
-        if os.path.basename(program) != "systemctl" or len(arguments) != 2:
-            return None
-        name = arguments[1]
-    return name if name.endswith(_KINDS) else f"{name}.service"
+    if service.unit is not None:
+        return unit_name(service.unit)
+    job = job_of(service.restart)
+    return None if job is None else job.unit
 
 
 def _capabilities(services: Sequence[Service]) -> tuple[str, str]:
@@ -153,10 +149,21 @@ def _capabilities(services: Sequence[Service]) -> tuple[str, str]:
 # DAC_OVERRIDE     in directories that belong to a service's user and are closed to others
 """
         named += ["CAP_FOWNER", "CAP_DAC_OVERRIDE"]
-    if any(each.test is not None for each in services):
-        because += "# NET_BIND_SERVICE a configuration test may bind the server's ports, as `nginx -t` does\n"
+    if any(each.test is not None or each.starts_its_server for each in services):
+        because += (
+            "# NET_BIND_SERVICE a server that a command starts binds its ports, and so does a test such as `nginx -t`\n"
+        )
         named.append("CAP_NET_BIND_SERVICE")
     return because, f"CapabilityBoundingSet={' '.join(named)}\n" if named else ""
+
+
+def _shares_tmp(services: Iterable[Service], targets: Iterable[str]) -> bool:
+    """Whether the actor needs the host's own /tmp: for a target there, or for a server that outlives it.
+
+    Such a server would be left with a /tmp that systemd removes when the actor's unit stops.
+    """
+    there = any(_lies_in(each, ("/tmp", "/var/tmp")) for each in targets)  # noqa: S108
+    return there or any(each.starts_its_server for each in services)
 
 
 def _stop_within(services: Iterable[Service], deadline: float) -> int:

@@ -48,6 +48,7 @@ OUTCOMES = {
     "refused": ("refused", YELLOW),
     "rolled_back": ("rolled back", ORANGE),
     "failed_forward": ("failed forward", RED),
+    "superseded": ("superseded", BLUE),
     "frozen": ("frozen", RED),
 }
 

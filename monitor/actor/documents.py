@@ -9,6 +9,7 @@ from actions.account import Ended
 from actions.backup import BackupSet
 from actions.ending import Ending
 from actions.journal import Record
+from actions.late import Compared
 from actions.plan import Change, Plan, candidate_of
 from actions.prepare import Prepared, Refused
 from actions.rehearse import Effect
@@ -108,6 +109,22 @@ def endings_document(endings: Iterable[Ending]) -> Document:
     return {"endings": [asdict(each) for each in endings]}
 
 
+def late_document(compared: Compared) -> Document:
+    """Return what somebody wrote to files that had been replaced, as a part of an answer; none where nobody did."""
+    found = [
+        {
+            "component": each.component,
+            "transaction": each.transaction,
+            "written": each.written,
+            "files": [*map(printable, each.paths)],
+            "set": each.backup_set,
+            "sentence": each.sentence,
+        }
+        for each in compared.late
+    ]
+    return ({"late": found} if found else {}) | ({"uncompared": [*compared.troubles]} if compared.troubles else {})
+
+
 def set_document(of: BackupSet) -> Document:
     """Return a backup set."""
     return {
@@ -115,6 +132,7 @@ def set_document(of: BackupSet) -> Document:
         "set": of.transaction,
         "taken": of.at,
         "default": of.pinned,
+        "late": of.late,
         "files": [printable(copy.path) for copy in of.copies],
     }
 

@@ -19,6 +19,7 @@ from actions.backup import BackupError
 from actions.clock import ClockWatch
 from actions.ending import Outcome
 from actions.journal import Event, JournalError, Record
+from actions.late import look_again
 from actions.recover import recover
 from actions.world import World
 from config.load import digest_on_disk, load
@@ -29,6 +30,7 @@ from monitor.actor.authority import STRANGER, Peer, Role, approved, objection, o
 from monitor.actor.documents import cannot, ended_document, step_document
 from monitor.actor.door import Door, Lines, Turn
 from monitor.actor.facts import to_document
+from monitor.actor.latecomers import Latecomers, tell
 from monitor.actor.outlook import Outlook
 from monitor.actor.reader import NotNow, Reader
 from monitor.actor.request import LONGEST, Document, Request, Verb, decode
@@ -60,6 +62,7 @@ def run_actor(path: str, config: Config) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: actor.stop())
     signal.signal(signal.SIGHUP, lambda *_: actor.expire())
+    actor.heed_signals()
     try:
         actor.recover()
         return actor.serve()
@@ -91,14 +94,20 @@ class ActorProcess:
         self._reader = Reader()
         self._outlook = Outlook(self._current, self._look_again)
         self._sightings = Sightings()
+        self._latecomers = Latecomers(self.bench, self._turn, self._stopping)
         self._looks: dict[str, int] = {}
         """The number of the last change of each component's files that was noticed."""
         self._wake, self._awake = socket.socketpair()
+        self._wake.setblocking(False)
 
     def close(self) -> None:
         """Let go of what an actor that does not serve any more holds."""
         self._wake.close()
         self._awake.close()
+
+    def heed_signals(self) -> None:
+        """Have every signal wake `serve` up: one that comes just before it waits, or to another thread, would not."""
+        signal.set_wakeup_fd(self._wake.fileno(), warn_on_full_buffer=False)
 
     def stop(self) -> None:
         """Have `serve` end; called by a signal, too."""
@@ -116,14 +125,17 @@ class ActorProcess:
         """Finish or undo what a crash left, and make the inboxes; raises JournalError, OSError."""
         with self.bench() as bench:
             for ending in recover(bench.setting):
-                level = logging.INFO if ending.outcome is Outcome.COMMITTED else logging.ERROR
+                well = ending.outcome in {Outcome.COMMITTED, Outcome.SUPERSEDED}
+                level = logging.INFO if well else logging.ERROR
                 log.log(level, "recovered: %s", ending.sentence)
+            tell(look_again(bench.setting))
             bench.make_inboxes()
 
     def serve(self) -> int:
         """Answer whoever connects, until told to stop; raises ListenError."""
         with self._listen() as listening:
             self._outlook.start()
+            self._latecomers.start()
             systemd.notify("READY=1", "STATUS=waiting to be asked")
             log.info("listening on %s as %s", printable(self._config.settings.actor.socket), ourselves().name)
             while not self._stopping.is_set():
@@ -142,6 +154,7 @@ class ActorProcess:
         self._reader.end()
         for each in tuple(self._conversations):
             each.join(max(0.0, end - time.monotonic()))
+        self._latecomers.stop(max(0.0, min(1.0, end - time.monotonic())))
         self._outlook.stop(max(0.0, min(1.0, end - time.monotonic())))
         log.info("stopped")
         return 0
@@ -406,6 +419,11 @@ def state_document(bench: Workbench, account: Account, suspicion: str | None) ->
             for plan, each in account.proposals.items()
         },
         "quarantined": account.quarantined,
+        "aside": [
+            {"component": file.component, "path": printable(file.path), "until": each.until}
+            for each in account.aside.values()
+            for file in each.files
+        ],
         "under_way": list(account.unfinished),
         "clock": suspicion,
     }

@@ -7,15 +7,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Final
 
-from actions.artefact import presented_by
-from actions.plan import Ill
+from actions.artefact import keys_in, presented_by, ways_of_presenting
+from actions.plan import Ill, Serving
 from actions.prepare import read_password
 from actions.soundness import faults_in, ill_of
 from actions.validate import Acceptance, Live, Served, Sight
 from actions.world import World
-from config.model import Component, Config, Endpoint
+from config.model import Artefacts, Component, Config, Endpoint
 from monitor.surroundings import Surroundings
 from probes.assess import EndpointContext, assess_endpoint
+from probes.certificate import Certificate
 from probes.observation import EndpointObservation, Presented
 from probes.tls.drive import look_blocking
 
@@ -25,7 +26,7 @@ _PATIENCE: Final = 1.0
 
 def live(surroundings: Surroundings, world: World, handshakes: int) -> Live:
     """Return how to look, with so many handshakes with each address at a time, and how to judge."""
-    return Live(_looker(surroundings, handshakes), _judge(surroundings, world))
+    return Live(_looker(surroundings, handshakes), _judge(surroundings, world), _wholeness(surroundings, world))
 
 
 def endpoints_of(config: Config, component: Component) -> tuple[Endpoint, ...]:
@@ -99,6 +100,35 @@ def _judge(
         return frozenset(accepted)
 
     return judge
+
+
+def _wholeness(surroundings: Surroundings, world: World) -> Callable[[tuple[str, ...]], tuple[Serving, ...] | None]:
+    config = surroundings.config
+
+    def whole(components: tuple[str, ...]) -> tuple[Serving, ...] | None:
+        serves: list[Serving] = []
+        for component in map(config.components.__getitem__, components):
+            chain = _whole_on_disk(component.artefacts, world)
+            if chain is None:
+                return None
+            serves += (Serving(endpoint, ways_of_presenting(chain)) for endpoint in component.endpoints)
+        return tuple(serves)
+
+    return whole
+
+
+def _whole_on_disk(artefacts: Artefacts, world: World) -> tuple[Certificate, ...] | None:
+    """Return what a server presents of these files; None where one is missing, or no key of theirs belongs to it."""
+    try:
+        held = {role: world.read(world.resolve(path))[1] for role, path in artefacts.files.items()}
+        password = None if artefacts.password_file is None else read_password(artefacts.password_file, world)
+    except OSError:
+        return None
+    chain = presented_by(held, password)
+    keys = [key for data in held.values() for key in keys_in(data, password)]
+    if not chain or not any(key is not None and key.public_sha256 == chain[0].public_key_sha256() for key in keys):
+        return None
+    return chain
 
 
 def _acceptances(surroundings: Surroundings, endpoint: Endpoint, observation: EndpointObservation) -> set[Acceptance]:

@@ -15,6 +15,7 @@ from actions.candidate import Candidates, Flaw, Given, NoCandidate, PrivateKey, 
 from actions.ending import Cause, Ground, Outcome
 from actions.inbox import Inbox, InboxUnsafe, empty, open_inbox
 from actions.journal import Event, Record
+from actions.late import look_again
 from actions.lock import Busy
 from actions.plan import Ill, Kind, Plan, candidate_of
 from actions.precheck import Objection
@@ -38,7 +39,7 @@ from config.policy import Policy
 from config.text import printable
 from monitor.actor.authority import issuers_of, min_lifetime_of
 from monitor.actor.contested import changed_since, contested
-from monitor.actor.documents import cannot, endings_document, made_document, set_document
+from monitor.actor.documents import cannot, endings_document, late_document, made_document, set_document
 from monitor.actor.evidence import circumstances, look_at, situation_of, unproven
 from monitor.actor.request import Document, Request, Verb
 from monitor.actor.sightings import Sightings
@@ -343,8 +344,9 @@ class Work:
             "circumstances": circumstances(self.bench.surroundings),
         }
         setting = replace(self._setting(), asked=asked, told=self.told, stopping=self.stopping)
-        # What a crash left comes first, or it would be mixed with this.
+        # What a crash left comes first, or it would be mixed with this; so does what somebody wrote late.
         endings = list(recover(setting))
+        late = late_document(look_again(setting))
         made, inboxes = self._make(wish, hand)
         if isinstance(made, Refused) and hand is None:
             self._clear_away(made, inboxes, wish)
@@ -355,19 +357,19 @@ class Work:
             if found.why:
                 approved = "" if self.bound is Bound.WINDOWS else " for the daemon alone, and this plan is not approved"
                 answer = cannot(_not_now(wish, found.why, approved))
-                return {**endings_document(endings), **answer} if endings else answer
+                return {**endings_document(endings), **answer, **late} if endings else {**answer, **late}
             if found.policy is not None and wish.kind is Kind.REPLACE:
                 # Whose certificates that policy takes, is its own matter.
                 made, inboxes = self._make(wish, hand, found.policy)
         if not isinstance(made, Prepared):
-            return {**endings_document(endings), **self._shown(made)} if endings else self._shown(made)
+            return {**(endings_document(endings) if endings else {}), **self._shown(made), **late}
         plan = made.order.plan.hash
         if request.plan and request.plan != plan:
             return cannot(f"this plan is {plan}, not the one that was asked for: look at it again")
         ending = transact(replace(setting, asked={**asked, "begins": _begins(made)}), made.order)
         if ending.outcome in {Outcome.COMMITTED, Outcome.FAILED_FORWARD}:
             self._empty(inboxes, made.remainder)
-        return {**self._shown(made), **endings_document([*endings, ending])}
+        return {**self._shown(made), **endings_document([*endings, ending]), **late}
 
     def _leave(self, wish: Wish, made: Prepared) -> Leave:
         """Return whether a plan may be carried out now by what the actor sees; raises OSError."""
@@ -423,8 +425,9 @@ class Work:
             for each in held:
                 self._note(Event.RELEASED, candidate=each)
         endings = recover(setting, live=self.live)
+        late = late_document(look_again(setting))
         account = self._account()
-        done: Document = {"thawed": list(request.components), "released": held, "kept": kept}
+        done: Document = {"thawed": list(request.components), "released": held, "kept": kept, **late}
         if request.components or request.plan:
             # Who asks about one component is told of that one.
             frozen = {name: why for name, why in account.frozen.items() if name in request.components}
@@ -498,7 +501,8 @@ def _content(bench: Workbench, component: str, name: str) -> Mapping[str, bytes]
         # A file that joined the component later is as it first was.
         chosen: Sequence[BackupSet] = [each for each in reversed(sets) if each.pinned]
     else:
-        chosen = [each for each in sets if name in {"", each.transaction}][-1:]
+        # What was written late, nobody gets who does not ask for it by its name.
+        chosen = [each for each in sets if name == each.transaction or not (name or each.late)][-1:]
     if not chosen:
         return f"there is no backup set {name} of {component}" if name else f"there is no backup set of {component}"
     content: dict[str, bytes] = {}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Final
 
 from actions.artefact import presented_by
 from actions.plan import Ill
@@ -16,9 +15,6 @@ from config.model import Component
 from config.text import printable
 from monitor.surroundings import Surroundings
 from probes.judge.client import leaf_first
-
-_WORTH: Final = {Ill.DEAD: Old.BARRED, Ill.EXPIRED: Old.SPENT}
-"""What a set is worth of which that is the matter; what depends on the server counts as usable."""
 
 
 def worth_of(
@@ -47,8 +43,11 @@ def _worth(
     if chain and leaf_first(chain)[0].public_key_sha256() in given_up:
         return Worth(Old.BARRED, f"the key of {name} was given up as compromised")
     faults = faults_in(artefacts, held, password, now)
-    ill = ill_of(faults)
-    if ill in _WORTH:
-        why = next(each for each in faults if each.certain or ill is not Ill.DEAD)
-        return Worth(_WORTH[ill], f"{printable(why.target)}: {why.detail}")
-    return Worth()
+    why = "; ".join(f"{printable(each.target)}: {each.detail}" for each in faults)
+    match ill_of(faults):
+        case Ill.DEAD:
+            return Worth(Old.BARRED, f"no server starts with the files of {name}: {why}")
+        case Ill.EXPIRED:
+            return Worth(Old.SPENT, why)
+        case _:
+            return Worth()

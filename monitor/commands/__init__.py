@@ -236,8 +236,8 @@ def replace(
 ) -> None:
     """Replace the certificate of components in a transaction: verified live, undone by itself where it does not hold.
 
-    Exits with 0 committed, or nothing to do, 1 refused (nothing was touched), 2 undone or failed forward, 3 frozen, 4
-    unusable.
+    Exits with 0 committed, or nothing to do, 1 refused (nothing was touched), 2 undone, superseded or failed forward, 3
+    frozen, 4 unusable.
     """
     from monitor.commands.act import Options
     from monitor.commands.act import replace as act

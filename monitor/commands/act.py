@@ -41,6 +41,7 @@ EXIT_CODE: Final = {
     Outcome.REFUSED: 1,
     Outcome.ROLLED_BACK: 2,
     Outcome.FAILED_FORWARD: 2,
+    Outcome.SUPERSEDED: 2,
     Outcome.FROZEN: 3,
 }
 _UNUSABLE: Final = 4
@@ -56,11 +57,13 @@ _STEPS: Final = {
     Event.ACTIVATED: "the service took them up",
     Event.VALIDATED: "every endpoint serves the new chain, and every client accepts it",
     Event.ROLLING_BACK: "undoing it",
+    Event.COMMAND_OVER: "waited for a command that a killed process left",
     Event.RECOVERING: "finishing or undoing what a crash left",
     Event.COMMITTED: "committed",
     Event.ROLLED_BACK: "the old files are back",
     Event.FAILED_FORWARD: "the new files stay",
     Event.STARTED: "starting, once, a service that answers nobody",
+    Event.SUPERSEDED: "what somebody else put in place stays",
     Event.FROZEN: "frozen",
     Event.CLOSED: "tidied up",
     Event.QUARANTINED: "put the candidate in quarantine",
@@ -276,10 +279,14 @@ def _show(document: Document, progress: _Progress) -> None:
     if "plan" in document and not progress.begun:
         _show_plan(screen, document)
     for each in document.get("endings", ()):
-        committed = each["outcome"] == Outcome.COMMITTED
-        screen.say(f"{each['outcome']:<10} {each['sentence']}", "" if committed else "bold red")
+        well = each["outcome"] in {Outcome.COMMITTED, Outcome.SUPERSEDED}
+        screen.say(f"{each['outcome']:<10} {each['sentence']}", "" if well else "bold red")
         for remark in each["remarks"]:
             screen.say(f"note       {remark}", "cyan")
+    for each in document.get("late", ()):
+        screen.say(f"note       {each['component']}: {each['sentence']}", "yellow")
+    for trouble in document.get("uncompared", ()):
+        screen.say(f"note       {trouble}", "yellow")
     for each in document.get("contested", {}).values():
         screen.say(f"note       {each['sentence']}", "yellow")
     _show_words(screen, document)
@@ -353,7 +360,7 @@ def _show_sets(screen: Screen, sets: Iterable[Mapping[str, Any]]) -> None:
             each["component"],
             each["set"],
             iso(each["taken"]) or "",
-            "default" if each["default"] else "",
+            "default" if each["default"] else "written late" if each["late"] else "",
             ", ".join(each["files"]),
         )
         for each in sets

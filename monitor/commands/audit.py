@@ -31,8 +31,9 @@ _PATIENCE: Final = 30.0
 _TOLD: Final = frozenset(
     {
         *(Event.PROPOSED, Event.APPROVED, Event.REJECTED, Event.REFUSED, Event.BEGIN, Event.ROLLING_BACK),
-        *(Event.COMMITTED, Event.ROLLED_BACK, Event.FAILED_FORWARD, Event.FROZEN, Event.THAWED),
+        *(Event.COMMITTED, Event.ROLLED_BACK, Event.FAILED_FORWARD, Event.SUPERSEDED, Event.FROZEN, Event.THAWED),
         *(Event.QUARANTINED, Event.RELEASED, Event.RECOVERING, Event.STARTED, Event.WITHDRAWN, Event.UNNEEDED),
+        *(Event.COMMAND_OVER, Event.WRITTEN_LATE),
     }
 )
 """Records that say who did what; the others are steps on the way."""

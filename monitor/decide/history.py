@@ -16,13 +16,14 @@ DELAYS: Final = (60.0, 600.0, 6_000.0, 86_400.0)
 _ROOM: Final = 4
 """A wait takes at most this part of the time that is left, so that three attempts always fit into it."""
 _IN_USE: Final = frozenset({Result.COMMITTED, Result.FAILED_FORWARD})
+_NO_FAILURE: Final = _IN_USE | {Result.SUPERSEDED}
 
 
 def failures_in_a_row(situation: Situation) -> list[Attempt]:
     """Return the attempts that failed since the last one that did not, oldest first."""
     failed: list[Attempt] = []
     for attempt in situation.attempts:
-        if attempt.result in _IN_USE:
+        if attempt.result in _NO_FAILURE:
             failed.clear()
         else:
             failed.append(attempt)
@@ -76,6 +77,8 @@ def why_not(situation: Situation) -> str:
     tried = [each for each in situation.attempts if (each.kind, each.what) == (Kind.REPLACE, candidate.identity)]
     if any(each.result in _IN_USE for each in tried):
         return "the one in the inbox was installed already"
+    if any(each.result is Result.SUPERSEDED for each in tried):
+        return "the one in the inbox gave way to a set that somebody else put in place"
     if any(each.result is Result.CANDIDATE for each in tried):
         return "the one in the inbox was tried and failed"
     return ""
@@ -83,7 +86,7 @@ def why_not(situation: Situation) -> str:
 
 def watched(situation: Situation) -> Attempt | None:
     """Return the replacement that is in use: the last thing done, and nobody has changed the files since."""
-    done = [each for each in situation.attempts if each.result in _IN_USE]
+    done = [each for each in situation.attempts if each.result in _NO_FAILURE]
     if not done or done[-1].kind is not Kind.REPLACE or done[-1].result is not Result.COMMITTED:
         return None
     last = done[-1]

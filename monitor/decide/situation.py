@@ -89,6 +89,8 @@ class Result(StrEnum):
     COMMITTED = "committed"
     FAILED_FORWARD = "failed_forward"
     """It is in use, though not for the good of everybody."""
+    SUPERSEDED = "superseded"
+    """Somebody else's set is in use, which came meanwhile."""
     TRANSIENT = "transient"
     """It failed for a reason that may pass."""
     CANDIDATE = "candidate"
@@ -101,6 +103,8 @@ def result_of(outcome: Outcome, cause: Cause) -> Result:
         return Result.COMMITTED
     if outcome is Outcome.FAILED_FORWARD:
         return Result.FAILED_FORWARD
+    if outcome is Outcome.SUPERSEDED:
+        return Result.SUPERSEDED
     return Result.CANDIDATE if cause in CANDIDATES_FAULT | {Cause.QUARANTINED} else Result.TRANSIENT
 
 

@@ -121,6 +121,7 @@ _HURT_AT_ENDPOINTS: Final[Mapping[Code, str]] = {
 _HURT_BY_ACTIONS: Final[Mapping[Code, str]] = {
     Code.COMPONENT_FROZEN: "perhaps whoever connects: whether its service is well is not known",
     Code.ACTION_FAILED: "nobody, as far as is known; what was to be mended is not",
+    Code.WRITTEN_LATE: "nobody; but what was written is not in use",
     Code.UNREACHABLE: "nobody; nothing is replaced meanwhile",
 }
 
@@ -141,6 +142,7 @@ _BY_ITSELF: Final[Mapping[Code, str]] = {
     Code.KEYS_UNREAD: "the files are read as soon as an actor answers",
     Code.DAEMON_UNSTABLE: "the service manager starts the daemon again each time",
     Code.REVERTED_BY_ANOTHER: "nothing is changed there any more before somebody says so",
+    Code.WRITTEN_LATE: "nothing; what was written is kept as a backup set",
     Code.APPROVAL_PENDING: "nothing before somebody approves",
     Code.CLOCK_SUSPECT: "certvigil goes on once the clock can be believed again",
     Code.DATABASE_DEGRADED: "certvigil goes on in memory, and tries again",
@@ -316,6 +318,13 @@ def _settle_with_the_other(members: Sequence[Member], _: Site) -> Iterator[str]:
         yield f"have one tool alone change these files, then: certvigil recover --thaw {name}"
 
 
+def _see_what_was_written(members: Sequence[Member], _: Site) -> Iterator[str]:
+    for each in members[:_MOST]:
+        name = _word(each.component or each.target)
+        yield f"see who wrote, and whether the service needs it: certvigil backups {name}"
+        yield f"once that is known: certvigil recover --thaw {name}"
+
+
 def _find_writer(members: Sequence[Member], _: Site) -> Iterator[str]:
     for each in members[:_MOST]:
         yield f"see who writes there: lsof {_word(each.location or each.target)}"
@@ -397,6 +406,7 @@ _OF_ACTIONS: Final[Mapping[Code, Remedy]] = {
     Code.ACTION_FAILED: _see_actions,
     Code.COMPONENT_FROZEN: _thaw,
     Code.REVERTED_BY_ANOTHER: _settle_with_the_other,
+    Code.WRITTEN_LATE: _see_what_was_written,
     Code.UNREACHABLE: _wake_actor,
 }
 _OF_ITSELF: Final[Mapping[Code, Remedy]] = {

@@ -34,6 +34,7 @@ _DONE_TO_SEVERAL: Final = {
     Kind.ROLLBACK: "{} were given back what they had before",
     Kind.ACTIVATE: "{} were made to serve what is on disk",
 }
+_GAVE_WAY: Final = "{}: somebody else put a whole set in place meanwhile, which is served and accepted"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,7 @@ def committed(
     labels: Labels,
     in_use: Mapping[str, str],
 ) -> Iterator[News]:
-    """Yield what each channel is told of transactions that were committed: one line for each.
+    """Yield what each channel is told of transactions that were committed, or gave way: one line for each.
 
     `component_of` gives the component of each target, `in_use` says of a component what it uses now.
     """
@@ -62,7 +63,7 @@ def committed(
         return
     wanted: dict[tuple[str, str], list[ActionEnded]] = {}
     for each in ended:
-        if each.outcome is not Outcome.COMMITTED:
+        if each.outcome not in {Outcome.COMMITTED, Outcome.SUPERSEDED}:
             continue
         for route in terms.routes:
             if ToldEvent.COMMITTED in route.events and _is_meant(route.match, each.target, component_of, labels):
@@ -75,9 +76,12 @@ def committed(
         first = those[0]
         what = "; ".join(dict.fromkeys(filter(None, (in_use.get(name, "") for name in names))))
         now = f"In use now: {what}. " if what else ""
-        sentence = f"{now}Done at {moment(first.at)} for {first.by}, transaction {transaction}."
-        done = _DONE if len(names) == 1 else _DONE_TO_SEVERAL
-        title = done[first.action].format(_named(names))
+        when = f"at {moment(first.at)} for {first.by}, transaction {transaction}."
+        if first.outcome is Outcome.SUPERSEDED:
+            sentence, title = f"{now}Begun by certvigil and left alone {when}", _GAVE_WAY.format(_named(names))
+        else:
+            done = _DONE if len(names) == 1 else _DONE_TO_SEVERAL
+            sentence, title = f"{now}Done {when}", done[first.action].format(_named(names))
         yield News(f"committed {transaction}", channel, title, (sentence,))
 
 

@@ -20,6 +20,7 @@ from itertools import count
 from types import MappingProxyType
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 
+from actions.process import Process
 from actions.world import Ran, Standing, World
 from config.service import Command
 from tests.actions.worlds import Step, StepWorld
@@ -335,8 +336,17 @@ class ModelWorld(World):
             raise _error(errno.ENOTEMPTY, path)
         self._parent(path).do(partial(_rename, {posixpath.basename(path): None}))
 
-    def run(self, command: Command, timeout: float) -> Ran:
-        """Do what the few commands do by which services of a scene are driven."""
+    def run(
+        self,
+        command: Command,
+        timeout: float,
+        begun: Callable[[Process], None] | None = None,
+        *,
+        spare_server: bool = False,  # noqa: ARG002 (no process, no server)
+    ) -> Ran:
+        """Do what the few commands do by which services of a scene are driven; none outlives its process."""
+        if begun is not None:
+            begun(Process(1, 0, "of the model"))
         return Ran(command, self._status(*command) if timeout else None, "")
 
     def _status(self, program: str, *arguments: str) -> int:

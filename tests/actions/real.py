@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from actions.ending import Ending
 from actions.journal import Journal
+from actions.late import Compared, look_again
 from actions.plan import Change, FileState, Kind, Order, Plan, Serving
 from actions.target import state
 from actions.transaction import Setting, transact
@@ -21,7 +22,7 @@ from config.service import Activation, Service
 from monitor.lab.ca import Authority, Issued
 from monitor.lab.process import find_command
 from monitor.lab.servers import Daemon, Lighttpd, Nginx, Site
-from tests.actions.worlds import StepWorld, names_of
+from tests.actions.worlds import Later, StepWorld, names_of
 
 
 def service_of(server: Daemon) -> Service:
@@ -54,6 +55,12 @@ class Real:
             world.spelling = names_of(services, (self.state, "state"), (os.path.dirname(self.site.certificate), "web"))
         journal = Journal(world, f"{self.state}/journal.jsonl")
         return Setting(world, journal, self.state, services, Live(self.look, self.judge), self.terms)
+
+    def let_go(self) -> None:
+        """Have let go what stays linked, as ten minutes later."""
+        setting = self.setting(Later())
+        with closing(setting.journal):
+            assert look_again(setting) == Compared()
 
     def replace(self, world: World, order: Order) -> Ending:
         setting = self.setting(world)

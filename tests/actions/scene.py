@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from typing import Final
 
+from actions import aside
 from actions.account import frozen
 from actions.ending import Ending
 from actions.journal import Journal, Record
@@ -100,7 +101,7 @@ class Scene:
             Journal(world, f"{self.root}/state/journal.jsonl"),
             f"{self.root}/state",
             services,
-            Live(self.look, self.judge),
+            Live(self.look, self.judge, self.whole),
             self.terms,
         )
 
@@ -113,6 +114,16 @@ class Scene:
 
     def judge(self, components: tuple[str, ...], files: Mapping[str, bytes], _now: float) -> frozenset[Acceptance]:
         return self._accepted({each: files.get(self.certificate(each), b"") for each in components})
+
+    def whole(self, components: tuple[str, ...]) -> tuple[Serving, ...] | None:
+        """Return what is served of the files as they are; `new key` belongs to a certificate that says `new`."""
+        serves = []
+        for each in components:
+            certificate, key = self.read(self.certificate(each)), self.read(self.key(each))
+            if key.split()[-2] not in certificate.split():
+                return None
+            serves.append(Serving(each, ((sha(certificate),),)))
+        return tuple(serves)
 
     @staticmethod
     def _accepted(held: Mapping[str, bytes]) -> frozenset[Acceptance]:
@@ -169,13 +180,19 @@ class Scene:
             return tuple(journal.records())
 
     def beside(self) -> list[str]:
-        """Return what lies beside the targets and is none."""
+        """Return what lies beside the targets and is none, but for what stays linked for its time."""
+        kept = kept_aside(self.records())
         return [
             f"{each}/{name}"
             for each in self.components
             for name in self.disk.names(f"{self.root}/{each}")
-            if name.startswith(".")
+            if name.startswith(".") and f"{self.root}/{each}/{name}" not in kept
         ]
+
+
+def kept_aside(records: Iterable[Record]) -> set[str]:
+    """Return the paths of the files that stay linked after they were replaced."""
+    return {file.aside for each in aside.waiting(records).values() for file in each.files}
 
 
 def after(before: FileState | None, data: bytes) -> FileState:

@@ -17,6 +17,7 @@ import pytest
 
 from actions.ending import Ending, Outcome
 from actions.journal import Journal
+from actions.late import Compared, look_again
 from actions.plan import Kind, Order, Plan, Serving
 from actions.recover import recover
 from actions.target import state
@@ -28,7 +29,7 @@ from monitor.lab.process import wait_for
 from monitor.lab.servers import Lighttpd, Nginx, write_site
 from tests.actions.matrix import Share, played
 from tests.actions.real import Real, service_of
-from tests.actions.worlds import Cell, Step, StepWorld, WatchedWorld, cells, killed, names_of
+from tests.actions.worlds import Cell, Later, Step, StepWorld, WatchedWorld, cells, killed, names_of
 from tests.lab.workers import WORKERS, Workers
 
 _SHARDS: Final = 6
@@ -106,6 +107,9 @@ class Estate:
         wrong = [] if now in (old, new) else ["neither all old nor all new"]
         wrong += [each.sentence for each in endings if each.outcome is Outcome.FROZEN]
         wrong += ["recovered twice"] if self.recover(World()) else []
+        later = self.setting(Later())
+        with closing(later.journal):
+            wrong += [] if look_again(later) == Compared() else ["somebody wrote late"]
         for name, web in self.webs.items():
             directory = os.path.dirname(web.site.key)
             wrong += [f"{name}: left {each}" for each in os.listdir(directory) if each.startswith(".")]

@@ -309,6 +309,7 @@ def test_a_real_server_serves_what_is_on_disk_wherever_the_transaction_was_kille
             web.state = f"{room}/state-{number}"
             worlds.killed(partial(_replaced, web, order), cell)
             endings = recover(web.setting(World()))
+            web.let_go()
             # A worker that leaves may accept a last connection after the new ones have been seen.
             with suppress(TimeoutError):
                 wait_for(lambda: web.handshake() == (web.on_disk(), True), 30.0)

@@ -124,6 +124,8 @@ class Act:
     def replace(self, *options: str) -> tuple[int, list[Call]]:
         """Run the command below strace; returns its exit status and the calls that concern what it changes."""
         web = self.web
+        for each in web.aside():
+            Path(each).unlink(missing_ok=True)
         shutil.rmtree(web.directory / "actor", ignore_errors=True)
         if self._fails:
             shutil.copy(web.site.certificate, web.directory / "good")

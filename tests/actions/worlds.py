@@ -19,6 +19,8 @@ from functools import partial
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple, NoReturn
 
+from actions.aside import KEPT_FOR
+from actions.process import identify
 from actions.world import World
 from config.service import Command, Service
 
@@ -34,6 +36,8 @@ _LOOKS: Final = frozenset(
         "names",
         "read_at",
         "synchronised",
+        "age",
+        "runs",
         "now",
         "monotonic",
         "sleep",
@@ -154,6 +158,13 @@ class StepWorld(World):
             raise NotReachedError(step)
 
 
+class Later(World):
+    """The real world, as it will be once what stays linked is to be let go."""
+
+    def now(self) -> float:
+        return super().now() + KEPT_FOR + 1
+
+
 class WatchedWorld(StepWorld):
     """A world that finds out which steps leave anything else behind below some directories.
 
@@ -248,10 +259,17 @@ def _half(step: Step, given: tuple[Any, ...]) -> None:
     if step.name == "write_at":
         os.pwrite(given[0], given[2][: len(given[2]) // 2], given[1])
     elif step.name == "run":
-        # The command lives on without the one who started it.
-        subprocess.Popen(
-            given[0], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, pass_fds=_leash
+        # The command lives on without the one who started it, who has noted it before where that is to be.
+        left = subprocess.Popen(
+            given[0],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            pass_fds=_leash,
+            start_new_session=True,
         )
+        for begun in filter(None, given[2:3]):
+            begun(identify(left.pid))
 
 
 def fail(at: Step, number: int, *, for_ever: bool = False) -> Fault:

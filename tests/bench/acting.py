@@ -6,7 +6,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import Final
 
 from actions.ending import Ending, Outcome
 from actions.journal import Event
+from actions.process import Process
 from actions.transaction import transact
 from actions.world import Ran, World
 from config.service import Command, Service
@@ -44,9 +45,16 @@ class Timed(World):
         self.activations: list[tuple[float, float]] = []
         """When each began, Unix time, and how many seconds it took."""
 
-    def run(self, command: Command, timeout: float) -> Ran:
+    def run(
+        self,
+        command: Command,
+        timeout: float,
+        begun: Callable[[Process], None] | None = None,
+        *,
+        spare_server: bool = False,
+    ) -> Ran:
         began, started = time.time(), time.monotonic()
-        ran = super().run(command, timeout)
+        ran = super().run(command, timeout, begun, spare_server=spare_server)
         if command in self._activating:
             self.activations.append((began, time.monotonic() - started))
         return ran

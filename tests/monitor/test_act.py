@@ -7,15 +7,18 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from actions.journal import Journal
+from actions.world import World
 from monitor.lab.ca import Authority, Issued, KeyType, bundle, new_key
 from monitor.lab.process import find_command
 from monitor.lab.servers import Nginx, Site, write_site
+from tests.actions.scene import kept_aside
 from tests.lab.client import presented
 from tests.monitor.running import certvigil
 
@@ -81,7 +84,15 @@ class Web:
         return {name: Path(name).read_bytes() for name in (self.site.certificate, self.site.key)}
 
     def beside(self) -> set[str]:
-        return set(os.listdir(os.path.dirname(self.site.certificate))) - {"site.crt", "site.key"}
+        kept = {os.path.basename(each) for each in self.aside()}
+        return set(os.listdir(os.path.dirname(self.site.certificate))) - {"site.crt", "site.key"} - kept
+
+    def aside(self) -> set[str]:
+        """Return the files that stay linked after they were replaced."""
+        if not os.path.exists(path := f"{self.directory}/actor/journal.jsonl"):
+            return set()
+        with closing(Journal(World(), path)) as journal:
+            return kept_aside(journal.records())
 
 
 def fresh() -> Issued:

@@ -59,7 +59,7 @@ def test_a_candidate_in_the_inbox_is_planned_shown_and_carried_out_by_hash(web: 
         assert [each["outcome"] for each in answer["endings"]] == ["committed"]
         assert steps == [
             *("begin", "backed_up", "staged", "intent", "switched", "switched", "config_tested", "activated"),
-            *("validated", "committed", "closed"),
+            *("validated", "committed", "aside", "closed"),
         ]
     assert presented(web.server)[0] == new.der()
     assert os.listdir(web.inbox) == [], "the inbox's copy of the key is removed"

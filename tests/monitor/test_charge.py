@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from actions.account import Ended
+from actions.aside import Late
+from actions.ending import Cause, Outcome
+from actions.plan import Kind
 from config.vocabulary import Code, ComponentState, Mode
 from monitor.charge import Charge, Offer, findings_of
 
@@ -21,3 +25,24 @@ def test_no_code_is_said_twice(ground: str, detail: str, code: Code, said: str) 
     charge = Charge("web", Mode.AUTO, ComponentState.IDLE, "/inbox", offer, None, "", None, None, None)
     (found,) = findings_of(charge)
     assert (found.code, found.detail) == (code, said)
+
+
+def test_what_was_written_late_is_told_with_where_it_is_kept_and_how_to_go_on() -> None:
+    late = Late(
+        "web", "tx1", 1_800_000_100.0, 1_800_000_000.0, ("/etc/site.crt",), "tx1-late-0a", "/backups/web/tx1-late-0a"
+    )
+    charge = Charge("web", Mode.AUTO, ComponentState.IDLE, "/inbox", Offer(), None, "", None, None, None, late=late)
+    (found,) = findings_of(charge)
+    assert found.code is Code.WRITTEN_LATE
+    assert found.detail == (
+        "somebody wrote at 2027-01-15 08:00:00Z to a file that certvigil had replaced before, by transaction tx1: "
+        "/etc/site.crt; no service reads it. What was written is kept as backup set tx1-late-0a, in "
+        "/backups/web/tx1-late-0a; `certvigil rollback web --to tx1-late-0a` puts it in place, and `certvigil recover "
+        "--thaw web` says that it is known"
+    )
+
+
+def test_what_gave_way_to_somebody_elses_set_is_no_finding() -> None:
+    last = Ended("tx1", Kind.REPLACE, ("web",), Outcome.SUPERSEDED, Cause.CHANGED, "they came", "daemon", 1.0, "p")
+    charge = Charge("web", Mode.AUTO, ComponentState.IDLE, "/inbox", Offer(), None, "", None, None, last)
+    assert list(findings_of(charge)) == []

@@ -134,9 +134,14 @@ def test_a_candidate_that_was_tried_or_is_in_quarantine_is_none() -> None:
     check = CandidatePresent()
     assert holds(check, situation(candidate=candidate()))
     assert not holds(check, situation(candidate=candidate(quarantined="java was lost")))
-    for result in (Result.COMMITTED, Result.FAILED_FORWARD, Result.CANDIDATE):
+    for result in (Result.COMMITTED, Result.FAILED_FORWARD, Result.CANDIDATE, Result.SUPERSEDED):
         assert not holds(check, situation(candidate=candidate(), attempts=(attempt(result=result),)))
     assert holds(check, situation(candidate=candidate(), attempts=(attempt(result=Result.TRANSIENT),)))
+
+
+def test_what_gave_way_to_somebody_elses_set_is_no_failure() -> None:
+    failed, gave_way = attempt(ended=NOW - 9 * HOUR), attempt(ended=NOW - HOUR, result=Result.SUPERSEDED)
+    assert not holds(FailedAttempts(1), situation(attempts=(failed, gave_way)))
 
 
 def test_failures_are_counted_since_the_last_success() -> None:
@@ -350,7 +355,7 @@ def test_a_candidate_that_caused_a_failure_is_not_tried_again_but_another_is() -
     assert one(replace(DUE, attempts=tried, candidate=candidate("newer")), RENEW).standing is Standing.ACT
 
 
-@pytest.mark.parametrize("result", [Result.COMMITTED, Result.FAILED_FORWARD, Result.CANDIDATE])
+@pytest.mark.parametrize("result", [Result.COMMITTED, Result.FAILED_FORWARD, Result.CANDIDATE, Result.SUPERSEDED])
 def test_what_was_done_and_did_not_help_is_not_done_again(result: Result) -> None:
     done = attempt(Kind.ACTIVATE, "old", ended=NOW - 60, result=result)
     facts = replace(NOT_SERVED, attempts=(done,))
@@ -364,6 +369,7 @@ def test_what_was_done_and_did_not_help_is_not_done_again(result: Result) -> Non
     [
         (Outcome.COMMITTED, Cause.NONE, Result.COMMITTED),
         (Outcome.FAILED_FORWARD, Cause.CLIENT_LOST, Result.FAILED_FORWARD),
+        (Outcome.SUPERSEDED, Cause.CHANGED, Result.SUPERSEDED),
         (Outcome.ROLLED_BACK, Cause.CLIENT_LOST, Result.CANDIDATE),
         (Outcome.ROLLED_BACK, Cause.CONFIG_TEST, Result.CANDIDATE),
         (Outcome.ROLLED_BACK, Cause.ACTIVATION_TIMEOUT, Result.TRANSIENT),

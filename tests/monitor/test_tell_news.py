@@ -46,6 +46,16 @@ def test_a_committed_replacement_is_one_line_where_a_route_asks_for_it() -> None
     )
 
 
+def test_what_gave_way_to_somebody_elses_set_is_one_line_as_well() -> None:
+    (news,) = told(WANTED, ended=(replace(ENDED, outcome=Outcome.SUPERSEDED, cause=Cause.CHANGED),))
+    assert news.title == "web: somebody else put a whole set in place meanwhile, which is served and accepted"
+    (sentence,) = news.sentences
+    assert sentence == (
+        f"In use now: {IN_USE}. Begun by certvigil and left alone at 2027-01-15 08:00:00Z for alice, transaction "
+        "0123456789abcdef."
+    )
+
+
 def test_it_is_told_to_nobody_who_did_not_ask() -> None:
     assert told() == []
     assert told(Route(("chat",), Severity.NOTICE)) == []

@@ -99,7 +99,7 @@ def test_a_small_configuration_gives_exactly_this(configure: Configure) -> None:
     capabilities = [
         "# FOWNER           and its mode, times, ACL and SELinux label, and the old one a second name, whoever owns it",
         "# DAC_OVERRIDE     in directories that belong to a service's user and are closed to others",
-        "# NET_BIND_SERVICE a configuration test may bind the server's ports, as `nginx -t` does",
+        "# NET_BIND_SERVICE a server that a command starts binds its ports, and so does a test such as `nginx -t`",
         "# DAC_READ_SEARCH  the reader of keys, another user, keeps this and nothing else",
         "CapabilityBoundingSet=CAP_FOWNER CAP_DAC_OVERRIDE CAP_NET_BIND_SERVICE",
         "# Of /proc it sees all, since /proc/PID/loginuid says who logged in. It changes owners, users and limits of",
@@ -118,8 +118,8 @@ def test_a_small_configuration_gives_exactly_this(configure: Configure) -> None:
         ACTOR: [
             "ExecStart=/usr/bin/certvigil actor --config /etc/certvigil",
             "ExecReload=/bin/kill -HUP $MAINPID",
-            # Ten commands of 30 seconds, four times the deadline of 60, and 30 more.
-            *("TimeoutStartSec=570s", "TimeoutStopSec=570s"),
+            # Eleven commands of 30 seconds, four times the deadline of 60, and 30 more.
+            *("TimeoutStartSec=600s", "TimeoutStopSec=600s"),
             *("RuntimeDirectory=certvigil-actor", "RuntimeDirectoryMode=0755"),
             *writes,
             *capabilities,
@@ -184,7 +184,11 @@ def test_the_daemon_has_no_capability_and_the_actor_that_by_which_the_reader_rea
     ("component", "more"),
     [
         ({"artefacts": WEB["artefacts"]}, set()),
-        ({**WEB, "service": {"restart": ["/bin/true"]}}, {"CAP_FOWNER", "CAP_DAC_OVERRIDE"}),
+        ({**WEB, "service": {"unit": "nginx"}}, {"CAP_FOWNER", "CAP_DAC_OVERRIDE"}),
+        (
+            {**WEB, "service": {"restart": ["/opt/app/restart"]}},
+            {"CAP_FOWNER", "CAP_DAC_OVERRIDE", "CAP_NET_BIND_SERVICE"},
+        ),
         (WEB, {"CAP_FOWNER", "CAP_DAC_OVERRIDE", "CAP_NET_BIND_SERVICE"}),
     ],
 )
@@ -232,7 +236,20 @@ def test_systemd_thinks_well_of_what_the_daemon_is_exposed_to(configure: Configu
 
 def test_the_actor_has_as_long_as_the_services_may_take(configure: Configure) -> None:
     config = configure({**WEB, "service": {**NGINX, "timeout": "2m"}}, validation={"deadline": "90s"})
-    assert values(made(config)[ACTOR], "TimeoutStopSec") == [["1590s"]]
+    assert values(made(config)[ACTOR], "TimeoutStopSec") == [["1710s"]]
+
+
+def test_a_server_that_a_command_starts_by_itself_outlives_the_actor(configure: Configure) -> None:
+    """Seen: a server that a command starts by itself ends with the actor."""
+    unit, script = (
+        made(configure())[ACTOR],
+        made(configure({**WEB, "service": {"restart": ["/opt/app/restart"]}}))[ACTOR],
+    )
+    for text in (unit, script):
+        assert values(text, "KillMode") == [["process"]]
+        assert values(text, "OOMPolicy") == [["continue"]]
+    # systemd removes a private /tmp with the unit that it is for.
+    assert (values(unit, "PrivateTmp"), values(script, "PrivateTmp")) == ([["yes"]], [["no"]])
 
 
 @pytest.mark.parametrize(

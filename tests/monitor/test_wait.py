@@ -53,6 +53,7 @@ def ended(*documents: Document, until: float = LATER) -> tuple[Document, list[st
         ("committed", Outcome.COMMITTED),
         ("rolled_back", Outcome.ROLLED_BACK),
         ("failed_forward", Outcome.FAILED_FORWARD),
+        ("superseded", Outcome.SUPERSEDED),
     ],
 )
 def test_the_end_is_waited_for_and_each_step_is_told(event: str, outcome: Outcome) -> None:

@@ -1,0 +1,225 @@
+"""Files that a transaction took the place of: whoever had one open may write to it for a while, and is not lost.
+
+At its end a transaction leaves each inode that it took out of a target's place beside it, under its own hidden name,
+and notes that as ASIDE, with what the inode holds and until when it stays. It is compared at once, at the beginning of
+whatever acts next, and at the end of its time: what somebody wrote is kept as a backup set, and noted as WRITTEN_LATE.
+After the last comparison the names are removed, and that is noted as LET_GO.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Any, Final, Self
+
+from actions import backup
+from actions.backup import BackupError, BackupSet
+from actions.journal import Event, Record
+from actions.world import NOT_A_FILE, World, remove
+from config.text import printable
+from probes.judge.time import moment
+
+KEPT_FOR: Final = 600.0
+"""Seconds for which a file stays linked after it was replaced."""
+_STEPPED: Final = 60.0
+"""Seconds: what was noted so much later than now, was noted before the clock was put back."""
+_UNREADABLE: Final = ""
+"""In the place of a hash: no regular file any more, or one that is too large to be kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class AsideFile:
+    """A file that stays linked."""
+
+    component: str
+    path: str
+    """Of the target in whose place it was."""
+    aside: str
+    """Where it is."""
+    sha256: str
+    """Of what it is known to hold, hexadecimal; empty where that can be neither read nor kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class Aside:
+    """What a transaction left linked."""
+
+    transaction: str
+    at: float
+    """Unix time."""
+    until: float
+    """Unix time at which it is compared for the last time."""
+    files: tuple[AsideFile, ...]
+
+    def is_due(self, now: float) -> bool:
+        """Whether the last comparison is to be made; also where the clock was put back to before all of this."""
+        return not self.at - _STEPPED <= now < self.until
+
+    @property
+    def components(self) -> tuple[str, ...]:
+        """Whose files they are, sorted."""
+        return tuple(sorted({each.component for each in self.files}))
+
+
+@dataclass(frozen=True, slots=True)
+class Late:
+    """Somebody wrote to files of a component that had been replaced."""
+
+    component: str
+    transaction: str
+    """The one that replaced them."""
+    at: float
+    """Unix time at which that was found."""
+    written: float
+    """Unix time of the last write."""
+    paths: tuple[str, ...]
+    """The targets in whose place the files were."""
+    backup_set: str
+    """The name of the set with what was written; empty where it could not be copied."""
+    kept: str
+    """The directory, or else the files, in which that is."""
+
+    @property
+    def sentence(self) -> str:
+        """Who hears it knows what happened and where the content is; printable."""
+        where = f"kept as backup set {self.backup_set}" if self.backup_set else "too large to be copied, or no file"
+        return printable(
+            f"somebody wrote at {moment(int(self.written))} to a file that certvigil had replaced before, by "
+            f"transaction {self.transaction}: {', '.join(self.paths)}; no service reads it. What was written is "
+            f"{where}, in {self.kept}",
+            2000,
+        )
+
+    @classmethod
+    def of(cls, record: Record) -> Self:
+        """Return what a WRITTEN_LATE record says."""
+        data = record.data
+        (component,) = data["components"]
+        paths = tuple(dict.fromkeys(str(path) for path, _, _ in data["files"]))
+        written, kept = float(data["written"]), str(data["kept"])
+        return cls(str(component), record.transaction, record.at, written, paths, str(data["set"]), kept)
+
+
+def note(asides: MutableMapping[str, Aside], late: MutableMapping[str, Late], record: Record) -> None:
+    """Take in what a record says: `asides` are by transaction, `late` by component until an operator knows of it."""
+    match record.event:
+        case Event.ASIDE:
+            files = tuple(AsideFile(*map(str, each)) for each in record.data["files"])
+            asides[record.transaction] = Aside(record.transaction, record.at, float(record.data["until"]), files)
+        case Event.WRITTEN_LATE:
+            what = Late.of(record)
+            late[what.component] = what
+            if (before := asides.get(record.transaction)) is not None:
+                held = {str(aside): str(sha256) for _, aside, sha256 in record.data["files"]}
+                files = tuple(replace(each, sha256=held.get(each.aside, each.sha256)) for each in before.files)
+                asides[record.transaction] = replace(before, files=files)
+        case Event.THAWED:
+            for component in record.data.get("components", ()):
+                late.pop(str(component), None)
+        case Event.LET_GO:
+            asides.pop(record.transaction, None)
+
+
+def waiting(records: Iterable[Record]) -> Mapping[str, Aside]:
+    """Return what stays linked, by transaction, oldest first."""
+    asides: dict[str, Aside] = {}
+    for record in records:
+        note(asides, {}, record)
+    return asides
+
+
+def to_data(files: Iterable[AsideFile], until: float) -> dict[str, Any]:
+    """Return the data of an ASIDE record."""
+    return {"until": until, "files": [[each.component, each.path, each.aside, each.sha256] for each in files]}
+
+
+def compare(world: World, root: str, aside: Aside) -> Iterator[dict[str, Any]]:
+    """Yield the data of a WRITTEN_LATE record for each component to whose files somebody wrote since the last time.
+
+    What was written is then in a backup set below `root`, the files of the component that nobody wrote to beside it.
+    Raises OSError, BackupError.
+    """
+    for component in aside.components:
+        files = [each for each in aside.files if each.component == component]
+        now = [found for each in files if (found := _look(world, each)) is not None]
+        written = [each for each in now if each.file.sha256 != each.sha256]
+        if written:
+            yield _keep(world, root, aside.transaction, now, written)
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    file: AsideFile
+    sha256: str
+    mtime: float
+
+
+def _look(world: World, file: AsideFile) -> _Found | None:
+    """Return what a file that stays linked holds; None where it is gone."""
+    try:
+        found, data = world.read(file.aside)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        if error.errno not in NOT_A_FILE:
+            raise
+        return _Found(file, _UNREADABLE, world.stat(file.aside).st_mtime)
+    return _Found(file, hashlib.sha256(data).hexdigest(), found.st_mtime)
+
+
+def _keep(world: World, root: str, transaction: str, now: Iterable[_Found], written: list[_Found]) -> dict[str, Any]:
+    component = written[0].file.component
+    held = {each.file.aside: each.sha256 for each in written}
+    name, kept = "", ", ".join(held)
+    if readable := [each for each in written if each.sha256 != _UNREADABLE]:
+        others = [each for each in now if each.sha256 != _UNREADABLE]
+        # Of two files that were in the same place, the one that was written to.
+        sources = {each.file.path: each.file.aside for each in (*others, *readable)}
+        taken = _take(world, root, component, _name(transaction, readable), sources)
+        # They may have been written to once more while they were copied.
+        copied = {sources[copy.path]: copy.state.sha256 for copy in taken.copies if copy.state is not None}
+        held |= {aside: sha256 for aside, sha256 in copied.items() if held.get(aside)}
+        name, kept = taken.transaction, os.path.join(root, component, taken.transaction)
+    what = printable(", ".join(dict.fromkeys(each.file.path for each in written)), 2000)
+    return {
+        "components": [component],
+        "files": [[each.file.path, each.file.aside, held[each.file.aside]] for each in written],
+        "written": max(each.mtime for each in written),
+        "set": name,
+        "kept": kept,
+        "reason": f"somebody wrote to what had been replaced at {what}; that is kept in {printable(kept, 2000)}",
+    }
+
+
+def _name(transaction: str, written: Iterable[_Found]) -> str:
+    """Return what the set is called: the same for the same content, so that who was killed amid it makes no second."""
+    content = hashlib.sha256(repr([(each.file.aside, each.sha256) for each in written]).encode())
+    return f"{transaction}-late-{content.hexdigest()[:8]}"
+
+
+def _take(world: World, root: str, component: str, name: str, sources: Mapping[str, str]) -> BackupSet:
+    try:
+        return backup.load(world, root, component, name)
+    except BackupError:
+        # What an interruption left, if anything.
+        backup.discard(world, root, component, name)
+    return backup.take(world, root, component, name, sources, late=True)
+
+
+def let_go(world: World, aside: Aside) -> None:
+    """Remove the names of what stayed linked; what could be neither read nor kept stays. Raises OSError."""
+    gone = [each.aside for each in aside.files if each.sha256 != _UNREADABLE]
+    for path in gone:
+        remove(world, path)
+    for directory in sorted({os.path.dirname(path) for path in gone}):
+        # The directory may be gone as well.
+        with suppress(FileNotFoundError):
+            world.sync_directory(directory)
+
+
+def until_due(asides: Iterable[Aside], now: float, most: float) -> float:
+    """Return in how many seconds the next last comparison is due, `most` where none is sooner."""
+    return min(most, *(0.0 if each.is_due(now) else each.until - now for each in asides), most)

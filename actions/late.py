@@ -1,0 +1,69 @@
+"""Whether somebody wrote to files that had been replaced: looked at again and again until these are let go."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from actions import aside
+from actions.aside import Aside, Late
+from actions.backup import BackupError
+from actions.journal import Event, Record
+from actions.lock import Busy, acquire
+from actions.transaction import Setting
+from config.text import printable
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """What a look at all that stays linked brought."""
+
+    late: tuple[Late, ...] = ()
+    """What somebody wrote since the last time."""
+    troubles: tuple[str, ...] = ()
+    """Why something could be neither compared nor kept, so that it stays linked: sentences, printable."""
+
+
+def look_again(setting: Setting) -> Compared:
+    """Compare what stays linked, keep what somebody wrote, and let go what has been linked for its time.
+
+    What belongs to a component that somebody else is at work on has its turn the next time. Raises JournalError where
+    the journal cannot be trusted or written, OSError where the state directory cannot be used.
+    """
+    late: list[Late] = []
+    troubles: list[str] = []
+    for each in tuple(aside.waiting(setting.journal.records()).values()):
+        setting.prepare()
+        locks = acquire(setting.world, setting.locks, each.components)
+        if isinstance(locks, Busy):
+            continue
+        try:
+            # Whoever held the locks until now may have done it.
+            if (still := aside.waiting(setting.journal.records()).get(each.transaction)) is not None:
+                late.extend(map(Late.of, _look_at(setting, still)))
+        except (OSError, BackupError) as error:
+            why = f"{error.strerror} ({error.filename})" if isinstance(error, OSError) else str(error)
+            names = ", ".join(each.components)
+            troubles.append(
+                printable(f"{names}: whether somebody wrote to files that were replaced is not known: {why}", 2000)
+            )
+        finally:
+            with suppress(OSError):
+                locks.release()
+    return Compared(tuple(late), tuple(troubles))
+
+
+def _look_at(setting: Setting, kept: Aside) -> list[Record]:
+    def note(event: Event, data: Mapping[str, Any]) -> Record:
+        record = Record(setting.world.now(), kept.transaction, event, data)
+        setting.journal.append(record)
+        setting.told(record)
+        return record
+
+    found = [note(Event.WRITTEN_LATE, each) for each in aside.compare(setting.world, setting.backups, kept)]
+    if kept.is_due(setting.world.now()):
+        aside.let_go(setting.world, aside.waiting(setting.journal.records())[kept.transaction])
+        note(Event.LET_GO, {"components": list(kept.components)})
+    return found

@@ -1,0 +1,108 @@
+"""Commands that outlive the process that ran them: waited for, and ended by their time limit, before all else."""
+
+from __future__ import annotations
+
+import re
+from contextlib import suppress
+from enum import StrEnum
+from typing import Final
+
+from actions.account import Account
+from actions.journal import Event, JournalError, Record
+from actions.lock import Busy, acquire
+from actions.service import Running
+from actions.transaction import Setting
+from actions.world import World
+from config.text import printable
+
+_BETWEEN: Final = 0.05
+"""Seconds between two looks at a command."""
+_PATIENCE: Final = 5.0
+"""Seconds for systemd to say whether a unit has a job."""
+_JOB: Final = re.compile(r"\bJob=[1-9][0-9]*")
+"""What `systemctl show -p Job` says of a unit that has one; else the number is left out, or 0."""
+
+
+class Fate(StrEnum):
+    """What became of a command that a killed process left."""
+
+    GONE = "gone"
+    """It ran no more when it was looked for, or the machine was started since."""
+    ENDED = "ended"
+    """By itself, within its time limit."""
+    KILLED = "killed"
+    """At its time limit, with its session, as its transaction would have done."""
+    SERVES = "serves"
+    """It is the server by now, and was left alone."""
+    QUEUED = "queued"
+    """Its job of systemd is not done at its time limit: what is asked of systemd next takes its place, or its turn."""
+
+
+_SAID: Final = {
+    Fate.GONE: "ran no more",
+    Fate.ENDED: "was waited for until it ended",
+    Fate.KILLED: "did not end in its time limit, and was killed",
+    Fate.SERVES: "is the server by now, and was left alone",
+    Fate.QUEUED: "is a job that systemd has not done in its time limit",
+}
+
+
+def settle(setting: Setting) -> None:
+    """Return once no command that a killed process left is under way.
+
+    It takes at most what each of them has left of its time limit. One whose transaction is under way is not touched.
+    Raises JournalError, OSError.
+    """
+    world, journal = setting.world, setting.journal
+    for name, left in tuple(Account.of(journal.records()).commands.items()):
+        held = acquire(world, setting.locks, map(str, left.data["components"]))
+        if isinstance(held, Busy):
+            continue
+        try:
+            # Whoever held the locks until now may have gone on, or have waited for it already.
+            last = Account.of(journal.records()).commands.get(name)
+            if last is not None:
+                over = _over(world, last)
+                journal.append(over)
+                setting.told(over)
+        finally:
+            with suppress(OSError):
+                held.release()
+
+
+def _over(world: World, last: Record) -> Record:
+    """Wait for a command, and return the record that says what became of it."""
+    try:
+        running = Running.from_json(last.data)
+    except (KeyError, TypeError, ValueError) as error:
+        raise JournalError(f"a command of transaction {last.transaction} cannot be read") from error
+    fate = _wait(world, running)
+    said = printable(f"`{' '.join(running.command)}`, left by a killed process, {_SAID[fate]}")
+    data = {"components": last.data["components"], "fate": fate, "reason": said}
+    return Record(world.now(), last.transaction, Event.COMMAND_OVER, data)
+
+
+def _wait(world: World, running: Running) -> Fate:
+    fate = Fate.GONE
+    while (age := world.age(running.process)) is not None:
+        runs = world.runs(running.process)
+        # systemd goes on with a job whoever asked for it.
+        if not runs and not _has_job(world, running):
+            return fate
+        fate = Fate.ENDED
+        if age >= running.limit:
+            if not runs:
+                return Fate.QUEUED
+            spared = world.kill(running.process, spare_server=running.may_become_the_server)
+            return Fate.SERVES if spared else Fate.KILLED
+        world.sleep(min(_BETWEEN, running.limit - age))
+    return fate
+
+
+def _has_job(world: World, running: Running) -> bool:
+    """Whether systemd is still at work on what a command asked for."""
+    job = running.job
+    if job is None:
+        return False
+    ran = world.run((job.systemctl, "show", "-p", "Job", job.unit), _PATIENCE)
+    return ran.ok and _JOB.search(ran.output) is not None

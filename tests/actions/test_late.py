@@ -1,0 +1,303 @@
+"""Whoever had a file open before it was replaced may write to it for ten minutes: it is kept, and told, and no more."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from actions import backup
+from actions.account import Account
+from actions.aside import KEPT_FOR, waiting
+from actions.ending import Outcome
+from actions.journal import Event
+from actions.late import Compared, look_again
+from actions.lock import Locks, acquire
+from actions.recover import recover, thaw
+from actions.transaction import transact
+from actions.world import World
+from tests.actions.scene import Scene, broken
+from tests.actions.worlds import KILLED, Later, StepWorld, cells, in_a_process, intrude, kill
+
+LATE = b"GOOD late certificate\n" * 11
+
+
+class Writer:
+    """Somebody who had a file open before it was replaced."""
+
+    def __init__(self, path: str) -> None:
+        self._descriptor = os.open(path, os.O_RDWR)
+
+    def write(self, data: bytes = LATE) -> None:
+        os.ftruncate(self._descriptor, 0)
+        os.pwrite(self._descriptor, data, 0)
+
+    def close(self) -> None:
+        os.close(self._descriptor)
+
+
+class LaterSteps(StepWorld):
+    """Counts its steps once what stays linked is to be let go."""
+
+    def now(self) -> float:
+        return super().now() + KEPT_FOR + 1
+
+
+@pytest.fixture
+def scene(room: Path) -> Scene:
+    return Scene(f"{room}/s")
+
+
+@pytest.fixture
+def writer(scene: Scene) -> Iterator[Writer]:
+    with closing(Writer(scene.certificate("web"))) as made:
+        yield made
+
+
+def look(scene: Scene, world: World | None = None) -> Compared:
+    setting = scene.setting(world)
+    with closing(setting.journal):
+        return look_again(setting)
+
+
+def hidden(scene: Scene) -> list[str]:
+    return [f"{scene.root}/web/{each}" for each in os.listdir(f"{scene.root}/web") if each.startswith(".")]
+
+
+def late_set(scene: Scene) -> dict[str, bytes]:
+    """Return the bytes of the only set of what was written late, by path."""
+    root = f"{scene.root}/state/backups"
+    (found,) = [each for each in backup.sets(World(), root, "web") if each.late]
+    return dict(backup.content(World(), root, found))
+
+
+@pytest.mark.parametrize("new", [{}, {"web": b"GOOD no java"}], ids=["committed", "rolled back"])
+def test_what_was_replaced_stays_linked_for_its_owner_alone_and_goes_after_ten_minutes(
+    new: dict[str, bytes], scene: Scene
+) -> None:
+    scene.new = new
+    scene.replace()
+    paths = hidden(scene)
+    assert len(paths) == 2
+    for path in paths:
+        found = os.stat(path)
+        assert (found.st_nlink, stat.S_IMODE(found.st_mode)) == (1, 0o600)
+        assert os.path.basename(path).endswith(".old"), "no server takes it for a certificate"
+    assert look(scene) == Compared()
+    assert hidden(scene) == paths
+    assert look(scene, Later()) == Compared()
+    assert hidden(scene) == []
+    assert not waiting(scene.records())
+
+
+def test_what_is_written_to_the_old_file_after_the_commit_is_kept_as_a_backup_set_and_told(
+    scene: Scene, writer: Writer
+) -> None:
+    order = scene.order()
+    ending = scene.replace()
+    assert (ending.outcome, ending.remarks) == (Outcome.COMMITTED, ())
+    writer.write()
+    (late,) = look(scene, Later()).late
+    assert (late.component, late.transaction) == ("web", ending.transaction)
+    assert late.paths == (scene.certificate("web"),)
+    assert late_set(scene) == {scene.certificate("web"): LATE, scene.key("web"): b"old key\n" * 9}
+    for word in (scene.certificate("web"), late.backup_set, late.kept, ending.transaction):
+        assert word in late.sentence
+    assert Account.of(scene.records()).late == {"web": late}
+    assert look(scene, Later()) == Compared()
+    assert hidden(scene) == []
+    assert broken(scene, order) == []
+
+
+def test_what_is_written_between_the_exchange_and_the_commit_is_told_with_the_end(
+    room: Path, scene: Scene, writer: Writer
+) -> None:
+    world = StepWorld()
+    Scene(f"{room}/trace").replace(world)
+    exchange = [each for each in world.trace if each.name == "exchange"][-1]
+    test = next(each for each in world.trace if each.name == "run" and each.number > exchange.number)
+    ending = scene.replace(StepWorld(intrude(test, writer.write)))
+    assert ending.outcome is Outcome.COMMITTED
+    (remark,) = ending.remarks
+    assert "somebody wrote at" in remark
+    assert late_set(scene)[scene.certificate("web")] == LATE
+    assert look(scene) == Compared(), "it is told once"
+    writer.write(b"GOOD and once more")
+    (late,) = look(scene, Later()).late
+    assert late.paths == (scene.certificate("web"),)
+
+
+def test_a_write_to_a_new_file_that_was_taken_away_again_is_kept_as_well(room: Path) -> None:
+    scene = Scene(f"{room}/s", new={"web": b"GOOD no java"})
+    trace = StepWorld()
+    Scene(f"{room}/trace", new=scene.new).replace(trace)
+    test = [each for each in trace.trace if each.name == "run"][1]
+    held: list[Writer] = []
+    world = StepWorld(intrude(test, lambda: held.append(Writer(scene.certificate("web")))))
+    assert scene.replace(world).outcome is Outcome.ROLLED_BACK
+    with closing(held[0]) as writer:
+        writer.write()
+    (late,) = look(scene).late
+    assert late.paths == (scene.certificate("web"),)
+    assert late_set(scene)[scene.certificate("web")] == LATE
+
+
+def test_an_old_file_that_was_written_to_before_an_undo_is_kept_though_the_backup_took_its_place(
+    room: Path, writer: Writer, scene: Scene
+) -> None:
+    scene.new = {"web": b"GOOD no java"}
+    order = scene.order()
+    trace = StepWorld()
+    Scene(f"{room}/trace", new=scene.new).replace(trace)
+    test = [each for each in trace.trace if each.name == "run"][1]
+    ending = scene.replace(StepWorld(intrude(test, writer.write)))
+    assert ending.outcome is Outcome.ROLLED_BACK
+    assert any("somebody wrote at" in each for each in ending.remarks)
+    assert late_set(scene)[scene.certificate("web")] == LATE
+    assert broken(scene, order) == []
+
+
+def test_within_the_ten_minutes_another_transaction_takes_its_way_and_both_old_files_are_watched(
+    scene: Scene, writer: Writer
+) -> None:
+    first = scene.replace()
+    with closing(Writer(scene.certificate("web"))) as second_writer:
+        scene.new = {"web": b"GOOD third certificate"}
+        second = scene.replace()
+        assert second.outcome is Outcome.COMMITTED
+        second_writer.write(b"GOOD written to the second")
+        writer.write()
+        found = look(scene, Later()).late
+    assert [(each.transaction, each.paths) for each in found] == [
+        (first.transaction, (scene.certificate("web"),)),
+        (second.transaction, (scene.certificate("web"),)),
+    ]
+    assert hidden(scene) == []
+
+
+def test_a_rollback_without_a_name_is_not_to_what_was_written_late(scene: Scene, writer: Writer) -> None:
+    scene.replace()
+    writer.write()
+    look(scene)
+    sets = backup.sets(World(), f"{scene.root}/state/backups", "web")
+    assert [(each.late, each.pinned) for each in sets] == [(False, True), (True, False)]
+
+
+def test_an_operator_who_knows_of_it_thaws_the_component(scene: Scene, writer: Writer) -> None:
+    scene.replace()
+    writer.write()
+    look(scene)
+    with closing((setting := scene.setting()).journal):
+        thaw(setting, "web")
+    assert Account.of(scene.records()).late == {}
+
+
+def test_a_component_that_is_at_work_has_its_turn_later(scene: Scene) -> None:
+    scene.replace()
+    locks = acquire(World(), f"{scene.root}/state/locks", ("web",))
+    assert isinstance(locks, Locks)
+    assert look(scene, Later()) == Compared()
+    assert len(hidden(scene)) == 2
+    locks.release()
+    assert look(scene, Later()) == Compared()
+    assert hidden(scene) == []
+
+
+def test_what_cannot_be_kept_stays_linked_and_that_is_said(scene: Scene, writer: Writer) -> None:
+    scene.replace()
+    writer.write()
+
+    def full(step: Any, act: Callable[[], Any], _given: tuple[Any, ...]) -> Any:
+        if step.name == "create":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), step.about)
+        return act()
+
+    found = look(scene, LaterSteps(full))
+    assert found.late == ()
+    assert "web: whether somebody wrote" in found.troubles[0]
+    assert len(hidden(scene)) == 2
+    assert len(look(scene, Later()).late) == 1
+
+
+def test_what_is_too_large_to_be_kept_is_told_and_left_where_it_is(scene: Scene, writer: Writer) -> None:
+    scene.replace()
+    writer.write(b"x" * (16 * 2**20 + 1))
+    (late,) = look(scene, Later()).late
+    (left,) = hidden(scene)
+    assert (late.backup_set, late.kept) == ("", left)
+    assert left in late.sentence
+    assert look(scene, Later()) == Compared()
+
+
+def test_a_clock_that_is_put_back_ends_it_rather_than_never(scene: Scene) -> None:
+    class Earlier(World):
+        def now(self) -> float:
+            return super().now() - 400 * 86_400
+
+    scene.replace()
+    assert look(scene, Earlier()) == Compared()
+    assert hidden(scene) == []
+
+
+def test_how_long_it_stays_is_a_setting(scene: Scene) -> None:
+    setting = replace(scene.setting(), kept_for=7.0)
+    with closing(setting.journal):
+        transact(setting, scene.order())
+    (kept,) = waiting(scene.records()).values()
+    assert kept.until - kept.at == pytest.approx(7.0, abs=1.0)
+
+
+def test_who_is_killed_at_any_step_of_the_end_or_of_a_look_loses_nothing_and_leaves_nothing(room: Path) -> None:
+    """The end of the transaction and the looks after it are killed at each step; then comes the next."""
+
+    def end_and_look(scene: Scene, world: World) -> None:
+        setting = scene.setting(world)
+        recover(setting)
+        look_again(setting)
+
+    trace = StepWorld()
+    Scene(f"{room}/trace").replace(trace)
+    clearing = next(each for each in trace.trace if each.name == "unlink")
+
+    def written(where: str) -> Scene:
+        """Return a scene whose transaction was killed after its commit, and somebody wrote to what it replaced."""
+        scene = Scene(f"{room}/{where}")
+        with closing(Writer(scene.certificate("web"))) as writer:
+            assert in_a_process(partial(scene.replace, StepWorld(kill(clearing, "before")))) == KILLED
+            assert scene.records()[-1].event is Event.COMMITTED
+            writer.write()
+        return scene
+
+    def looked_at(where: str) -> Scene:
+        scene = Scene(f"{room}/{where}")
+        with closing(Writer(scene.certificate("web"))) as writer:
+            scene.replace()
+            writer.write()
+        return scene
+
+    wrong: list[str] = []
+    deeds: tuple[tuple[Callable[[str], Scene], Callable[[Scene, World], object], type[StepWorld]], ...] = (
+        (written, end_and_look, StepWorld),
+        (looked_at, look, LaterSteps),
+    )
+    for make, deed, steps in deeds:
+        deed(make(f"{steps.__name__}-trace"), world := steps())
+        for number, cell in enumerate(cells(world.trace)):
+            scene = make(f"{steps.__name__}-{number}")
+            assert in_a_process(partial(deed, scene, steps(kill(cell.step, cell.when)))) == KILLED, cell
+            scene.recover()
+            look(scene, Later())
+            wrong += [f"{cell}: left {each}" for each in hidden(scene)]
+            if late_set(scene)[scene.certificate("web")] != LATE:
+                wrong.append(f"{cell}: lost")
+            if "web" not in Account.of(scene.records()).late:
+                wrong.append(f"{cell}: not told")
+    assert wrong == []

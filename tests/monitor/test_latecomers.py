@@ -1,0 +1,144 @@
+"""An actor compares what was replaced in time, and gives way to somebody else's set: with a real nginx."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from actions.account import Wish
+from actions.journal import Event, Record
+from actions.plan import Kind
+from config.load import load
+from config.model import Config
+from monitor.actor.request import Document, Request, Verb
+from monitor.actor.server import ActorProcess
+from monitor.actor.work import Bound, Work
+from monitor.lab.ca import Issued
+from monitor.lab.process import wait_for
+from probes.certificate import certificate
+from tests.actions.test_late import Writer
+from tests.lab.client import presented
+from tests.monitor.acting import House, fresh, house
+from tests.monitor.running import Running
+
+pytestmark = pytest.mark.server("nginx")
+
+REPLACE = Wish(Kind.REPLACE, ("web",))
+
+
+@pytest.fixture
+def web() -> Iterator[House]:
+    with house() as made:
+        yield made
+
+
+@contextmanager
+def actor_of(web: House) -> Iterator[ActorProcess]:
+    """Give an actor in this process, which does not serve."""
+    config = load(web.config_file, {})
+    assert isinstance(config, Config), config
+    actor = ActorProcess(web.config_file, config)
+    try:
+        yield actor
+    finally:
+        actor.stop()
+        actor.close()
+
+
+def replaced(
+    web: House, actor: ActorProcess, told: Callable[[Record], None] = lambda _: None, kept_for: float = 600.0
+) -> Document:
+    web.put(fresh())
+    with actor.bench() as bench:
+        briefly = replace(bench, setting=replace(bench.setting, kept_for=kept_for))
+        return Work(briefly, "somebody", told, bound=Bound.NOT).answer(Request(Verb.CARRY_OUT, REPLACE))
+
+
+def outcomes(answer: Document) -> list[str]:
+    return [each["outcome"] for each in answer["endings"]]
+
+
+def events(web: House) -> list[str]:
+    return [str(each["event"]) for each in web.records()]
+
+
+def hidden(web: House) -> list[str]:
+    return [each for each in os.listdir(os.path.dirname(web.site.key)) if each.startswith(".")]
+
+
+def test_the_actor_compares_at_the_end_of_the_time_though_nobody_asks(web: House) -> None:
+    with actor_of(web) as actor, closing(Writer(web.site.certificate)) as writer:
+        assert outcomes(replaced(web, actor, kept_for=1.0)) == ["committed"]
+        assert len(hidden(web)) == 2
+        writer.write()
+        actor._latecomers.start()
+        wait_for(lambda: "let_go" in events(web), 20.0, "the last comparison")
+        assert hidden(web) == []
+        (late,) = [each for each in web.records() if each["event"] == "written_late"]
+        assert late["files"][0][0] == web.site.certificate
+
+
+def test_a_person_hears_of_it_with_the_component_the_file_the_time_and_where_it_is_kept(web: House) -> None:
+    daemon = Running(web.document({"mode": "approve"}))
+    with actor_of(web) as actor, closing(Writer(web.site.certificate)) as writer:
+        assert outcomes(replaced(web, actor)) == ["committed"]
+        writer.write()
+    with web.actor(), daemon:
+        daemon.wait_for(lambda: "written_late" in daemon.findings("web/actions"), "the finding")
+        (detail,) = [
+            each["detail"] for each in daemon.ask("/api/v1/findings")["items"] if each["code"] == "written_late"
+        ]
+        (late,) = [each for each in web.records() if each["event"] == "written_late"]
+        for word in (web.site.certificate, late["set"], late["kept"], "recover --thaw web"):
+            assert word in detail
+        code, said = web.command("backups", "web")
+        assert (code, "written late" in said, late["set"] in said) == (0, True, True), said
+        assert web.command("recover", "--thaw", "web")[0] == 0
+        daemon.wait_for(lambda: "written_late" not in daemon.findings("web/actions"), "that it is known")
+
+
+def copy(web: House, issued: Issued) -> None:
+    """Do what a deploy hook does: copy the pair, and have the server reload."""
+    Path(web.site.key).write_bytes(issued.key_pem())
+    Path(web.site.certificate).write_bytes(issued.chain_pem())
+    reload: Any = web.component()["service"]
+    subprocess.run(reload["reload"], check=True, capture_output=True)
+
+
+def test_a_hook_that_copies_a_newer_pair_while_it_is_validated_supersedes_it(web: House) -> None:
+    theirs = fresh()
+
+    def hook(record: Record) -> None:
+        if record.event is Event.ACTIVATED:
+            copy(web, theirs)
+
+    with actor_of(web) as actor:
+        answer = replaced(web, actor, hook)
+    assert outcomes(answer) == ["superseded"], answer
+    assert presented(web.server)[0] == theirs.der()
+    assert Path(web.site.key).read_bytes() == theirs.key_pem()
+    assert not {"rolling_back", "frozen", "quarantined"} & set(events(web))
+    assert os.listdir(web.inbox), "the candidate was not used"
+
+
+@pytest.mark.parametrize("spoil", ["half", "missing", "garbage"])
+def test_what_is_on_disk_is_whole_only_with_its_key(spoil: str, web: House) -> None:
+    with actor_of(web) as actor, actor.bench() as bench:
+        whole = bench.setting.live.whole(("web",))
+        assert whole is not None
+        assert [each.chains[0][0] for each in whole] == [certificate(web.old.der()).sha256]
+        match spoil:
+            case "half":
+                Path(web.site.key).write_bytes(fresh().key_pem())
+            case "missing":
+                os.unlink(web.site.key)
+            case _:
+                Path(web.site.certificate).write_bytes(b"-----BEGIN CERTIFICATE-----\n")
+        assert bench.setting.live.whole(("web",)) is None
