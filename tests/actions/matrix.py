@@ -35,9 +35,13 @@ def some(of: int, whose: str) -> Share:
 
 
 def played(
-    generate: Callable[[], Iterable[C]], play: Callable[[C], Iterable[str]], share: Share = EVERYTHING
+    generate: Callable[[], Iterable[C]],
+    play: Callable[[C], Iterable[str]],
+    share: Share = EVERYTHING,
+    *,
+    or_none: bool = False,
 ) -> list[str]:
-    """Play every cell of a share, and return what is wrong.
+    """Play every cell of a share, and return what is wrong; that there is no cell at all, too, unless `or_none`.
 
     Where a run does not come to a cell (NotReachedError), its trace is another than the one that the cells are from:
     then they are generated again, those that are new are played as well, and the cell has its turn again. One that no
@@ -51,7 +55,7 @@ def played(
         nonlocal traces
         traces += 1
         named = {str(each): each for each in generate()}
-        assert named, "there is no cell"
+        assert named or or_none, "there is no cell"
         assert traces <= _MOST_TRACES, f"no two runs have the same cells: {sorted(named)}"
         return {name: each for name, each in named.items() if share.has(name) and name not in done}
 

@@ -120,6 +120,7 @@ class Act:
         self._fails = fails
         self._log = web.directory / "strace.log"
         self.new = web.old
+        self.said = ""
 
     def replace(self, *options: str) -> tuple[int, list[Call]]:
         """Run the command below strace; returns its exit status and the calls that concern what it changes."""
@@ -145,6 +146,7 @@ class Act:
             check=False,
         )
         assert b"PRIVATE KEY" not in ran.stdout + ran.stderr
+        self.said = (ran.stdout + ran.stderr).decode()
         ours = [f"{self.web.directory}/{each}" for each in ("tls", "actor")]
         return ran.returncode, [each for each in self._calls() if any(place in each.given for place in ours)]
 
@@ -174,7 +176,7 @@ class Act:
         code, _ = self.replace(*options)
         if not self._reached(fault):
             web.act("recover")
-            raise NotReachedError(fault)
+            raise NotReachedError(f"{fault}: {self.said}")
         wrong = []
         wrong += [f"it ended with {code}"] if code not in (0, 1, 2, 4) and fault.what != _KILL else []
         told = {0: [self._as_new(before)], 1: [before], 2: [before], 4: [before]}
@@ -244,7 +246,7 @@ def test_any_call_that_fails_or_kills_ends_with_the_one_set_or_the_other_served(
 
         def faults() -> list[Fault]:
             code, calls = act.replace()
-            assert code == (2 if fails else 0)
+            assert code == (2 if fails else 0), act.said
             if fails:
                 calls = calls[calls.index(_first(calls, "renameat2", r"/tls/site")) :]
             return [fault for call in calls for fault in call.faults()]

@@ -240,7 +240,8 @@ def cells(trace: Sequence[Step]) -> Iterator[Cell]:
         yield Cell(step, "before")
         if step.name in ("write_at", "run"):
             yield Cell(step, "amid")
-    yield Cell(changing[-1], "after")
+    if changing:
+        yield Cell(changing[-1], "after")
 
 
 def killed(work: Callable[[StepWorld], object], cell: Cell) -> None:
