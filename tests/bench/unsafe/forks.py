@@ -32,6 +32,7 @@ from monitor.lab.process import wait_for
 
 _LONG: Final = 65_536
 _PR_SET_PDEATHSIG: Final = 1
+_START_WITHIN: Final = 180.0
 
 
 class Child(Protocol):
@@ -91,7 +92,7 @@ def start(directory: str) -> tuple[str, subprocess.Popen[bytes]]:
     address = os.path.join(directory, "forks.sock")
     command = [sys.executable, "-m", "tests.bench.unsafe.forks", address]
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
-    wait_for(lambda: os.path.exists(address), 60.0, "what commands are forked from")
+    wait_for(lambda: os.path.exists(address), _START_WITHIN, "what commands are forked from")
     return address, process
 
 
