@@ -128,7 +128,7 @@ class Parent:
         self.address = os.path.join(self._directory, "socket")
         command = [sys.executable, "-m", "tests.lab.forks", self.address]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE)
-        wait_for(lambda: os.path.exists(self.address), 60.0, "what commands are forked from")
+        wait_for(lambda: os.path.exists(self.address), 180.0, "what commands are forked from")
 
     def close(self) -> None:
         """End it, and all that were forked from it."""
