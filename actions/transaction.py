@@ -940,9 +940,8 @@ class Transaction:
         if isinstance(which, str):
             return f"{who}, and was not started: {which}"
         self.note_if_possible(Event.STARTED, components=names, onto=which.name)
-        trouble = service.begin(
-            Guarded(self.setting.world, one, lambda: self._unlike(which.files, ())), one, self._begun_if_possible
-        )
+        guarded = Guarded(self.setting.world, one, lambda: self._unlike(which.files, ()))
+        trouble = service.begin(guarded, one, self._begun_if_possible)
         done = f"{who}; it was started once, onto {which.name}"
         if trouble is not None:
             return f"{done}: {trouble.sentence}"
