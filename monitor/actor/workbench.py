@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import astuple, dataclass
 
-from actions import backup
-from actions.journal import Journal
+from actions import audit, backup
+from actions.compact import compact, is_due
+from actions.journal import Journal, JournalError, Record
 from actions.precheck import Issuers
 from actions.prepare import Site
 from actions.rehearse import Stage
@@ -17,9 +19,12 @@ from actions.transaction import Setting
 from actions.validate import Terms
 from actions.world import World
 from config.model import AllowedIssuer, Config
+from config.text import printable
 from monitor.actor.sight import endpoints_of, live
 from monitor.surroundings import Surroundings
 from probes.tls.drive import look_blocking
+
+log = logging.getLogger("certvigil.actor")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +66,28 @@ class Workbench:
                 self.world.make_directory(os.path.dirname(self.inbox(name)), 0o755)
                 self.world.make_directory(self.inbox(name), 0o755)
 
+    def audit(self) -> None:
+        """Add to the audit what is in the journal and not there yet; raises JournalError, OSError."""
+        self.add_to_audit(self.setting.journal.records())
+
+    def add_to_audit(self, records: Sequence[Record]) -> None:
+        """Add those of the journal's `records` to the audit that are not there yet; raises OSError."""
+        last = audit.add(self.world, audit_directory(self.config), records)
+        if last is not None:
+            # Kept elsewhere by whoever keeps logs elsewhere, it says that all before it was not written anew.
+            log.info("the audit ends with entry %d, sha256 %s", last.number, last.sha256)
+
+    def tidy(self) -> None:
+        """Have the journal compacted where it has become large; raises JournalError, OSError."""
+        journal = self.setting.journal
+        if not is_due(journal.records(), journal.size):
+            return
+        before = journal.size
+        if (why := compact(self.setting, self.add_to_audit)) is not None:
+            log.warning("the journal was not compacted: %s", printable(why))
+        else:
+            log.info("the journal was compacted from %d to %d bytes", before, journal.size)
+
     def backup_sets(self, name: str) -> Sequence[backup.BackupSet]:
         """Return the backup sets of a component, oldest first; raises OSError, BackupError."""
         return backup.sets(self.world, self.setting.backups, name)
@@ -69,6 +96,11 @@ class Workbench:
 def journal_path(config: Config) -> str:
     """Return where the actor's journal lies."""
     return os.path.join(config.settings.actor.directory, "journal.jsonl")
+
+
+def audit_directory(config: Config) -> str:
+    """Return where the segments of the audit lie."""
+    return os.path.join(config.settings.actor.directory, "audit")
 
 
 @contextmanager
@@ -82,6 +114,20 @@ def workbench(surroundings: Surroundings) -> Iterator[Workbench]:
         services = {name: each.service for name, each in config.components.items() if each.service is not None}
         terms = Terms(*astuple(config.settings.validation))
         eyes = live(surroundings, world, terms.handshakes)
-        yield Workbench(surroundings, world, Setting(world, journal, directory, services, eyes, terms))
+        bench = Workbench(surroundings, world, Setting(world, journal, directory, services, eyes, terms))
+        try:
+            yield bench
+        finally:
+            if journal.appended:
+                _to_audit(bench)
     finally:
         journal.close()
+
+
+def _to_audit(bench: Workbench) -> None:
+    """Add what was done to the audit; it is in the journal until it is there."""
+    try:
+        bench.audit()
+    except (JournalError, OSError) as error:
+        why = printable(str(error))
+        log.error("what was done is not in the audit yet, and will be added to it later: %s", why)  # noqa: TRY400

@@ -25,6 +25,7 @@ _LOOKS: Final = frozenset(
         "standing",
         "names",
         "read_at",
+        "is_at",
         "synchronised",
         "now",
         "monotonic",
