@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 
-from actions.journal import Event, Journal, Record
+from actions.audit import add
+from actions.journal import Event, Journal, Record, Shorter
 from actions.world import World
 from tests.monitor.running import certvigil, on_a_terminal
 
@@ -120,3 +123,47 @@ def test_a_terminal_shows_it_without_breaking_a_word(config: str) -> None:
         shown = on_a_terminal("audit", "--config", config, columns=columns).output
         assert "2026-11-18T11:06:40Z" in shown
         assert "rolled_back" in shown
+
+
+def test_the_audit_has_what_the_journal_does_not_have_any_more(config: str, tmp_path: Path) -> None:
+    """The journal has the steps, the audit what is older, and what both have is shown once."""
+    path, directory = copied(config, tmp_path)
+    with closing(Journal(World(), str(directory / "journal.jsonl"))) as journal:
+        add(World(), str(directory / "audit"), journal.records())
+        journal.shorten(lambda records: Shorter(records[-1:], Record(START + 9 * DAY, "", Event.THAWED)))
+    ran = certvigil("audit", "--json", "--config", path)
+    events = [json.loads(line)["event"] for line in ran.stdout.splitlines()]
+    assert events == [str(event) for _, event, _ in RECORDS if event is not Event.SWITCHED] + ["thawed"]
+
+
+def test_the_chain_is_verified_and_a_hash_that_was_kept_elsewhere_is_looked_for(config: str, tmp_path: Path) -> None:
+    path, directory = copied(config, tmp_path)
+    with closing(Journal(World(), str(directory / "journal.jsonl"))) as journal:
+        last = add(World(), str(directory / "audit"), journal.records())
+    assert last is not None
+    ran = certvigil("audit", "--verify", "--config", path)
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert ran.stdout == f"the chain holds: entries: 8; the last has the sha256 {last.sha256}\n"
+    assert certvigil("audit", "--verify", "--holds", last.sha256, "--config", path).returncode == 0
+    ran = certvigil("audit", "--verify", "--holds", "0" * 64, "--config", path)
+    assert (ran.returncode, "no entry has the sha256 0000" in ran.stderr) == (2, True)
+    ran = certvigil("audit", "--verify", "--holds", "soon", "--config", path)
+    assert (ran.returncode, "64 digits" in ran.stderr) == (4, True)
+
+    segment = directory / "audit/0000000001.jsonl"
+    segment.write_bytes(segment.read_bytes().replace(b"alice", b"carol", 1))
+    ran = certvigil("audit", "--verify", "--config", path)
+    assert (ran.returncode, ran.stdout) == (2, "the chain does not hold\n")
+    assert "0000000001.jsonl: what follows entry 1 is not what was written" in ran.stderr
+    ran = certvigil("audit", "--config", path)
+    assert (ran.returncode, "see `certvigil audit --verify`" in ran.stderr) == (0, True)
+
+
+def copied(config: str, tmp_path: Path) -> tuple[str, Path]:
+    """Return the configuration of another actor with the same journal, and its directory."""
+    directory = tmp_path / "actor"
+    shutil.copytree(Path(config).parent / "actor", directory)
+    path = tmp_path / "certvigil.yaml"
+    path.write_text(json.dumps({"actor": {"directory": str(directory), "socket": str(tmp_path / "none")}}))
+    path.chmod(0o600)
+    return str(path), directory
