@@ -51,7 +51,7 @@ def compact(setting: Setting, before: Callable[[Sequence[Record]], None]) -> str
     finally:
         with suppress(OSError):
             locks.release()
-    return None if done else next(iter(why), "it is empty")
+    return None if done else why[0]
 
 
 def shorter(records: Sequence[Record], now: float) -> Shorter | str:
@@ -61,14 +61,15 @@ def shorter(records: Sequence[Record], now: float) -> Shorter | str:
     those that take away or put right what these would leave behind, until both accounts are equal. Of a transaction all
     records stay or none. Where the accounts do not become equal, or something is under way, nothing may be left out.
     """
+    if not records:
+        return "it is empty"
     all_of_them = _Tracked.of(records)
     account = all_of_them.account
     if account.unfinished:
         return f"{', '.join(account.unfinished)} did not end yet"
-    older = {number for number, each in enumerate(records) if each.event is Event.COMPACTED}
+    # What is later than now stays as well: by it is noticed that the clock went back.
     wanted = set(all_of_them.makers()) | {number for number, each in enumerate(records) if each.at > now - YOUNG}
-    # By which it is noticed that the clock went back.
-    wanted.add(max(range(len(records)), key=lambda number: records[number].at))
+    older = {number for number, each in enumerate(records) if each.event is Event.COMPACTED and each.at <= now}
     while True:
         wanted = _whole(wanted, records) - older
         kept = [records[number] for number in sorted(wanted)]

@@ -143,7 +143,7 @@ def made_short(records: Sequence[Record], now: float = LATER) -> list[Record]:
     return [*found.kept, replace(found.note, epoch="0123abcd-2", sequence=records[-1].sequence + 1)]
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=80)
 @given(st.data())
 def test_the_account_of_a_compacted_journal_is_the_one_before_and_again_after_more(data: st.DataObject) -> None:
     story = Story(lambda among: data.draw(st.sampled_from(among)))
@@ -171,7 +171,6 @@ def test_a_long_journal_becomes_short_and_says_the_same_of_whatever_is_asked_of_
     assert len(short) < len(records) / 3
     for component in COMPONENTS:
         assert history(short, component, ["web"]) == history(records, component, ["web"])
-    assert max(each.at for each in short[:-1]) == max(each.at for each in records), "a clock that went back is noticed"
     assert [each.sequence for each in short] == sorted({each.sequence for each in short})
     frozen = {each.transaction for each in records if each.event is Event.FROZEN}
     for name in frozen & {each.transaction for each in short}:
@@ -191,6 +190,14 @@ def test_nothing_is_left_out_while_something_is_under_way() -> None:
 def test_what_is_young_stays() -> None:
     records = told(200)
     assert {each.sequence for each in records} <= {each.sequence for each in made_short(records, YOUNG / 2)}
+
+
+@pytest.mark.parametrize("event", [Event.UNNEEDED, Event.COMPACTED])
+def test_what_was_written_when_the_clock_was_ahead_stays_so_that_this_is_noticed(event: Event) -> None:
+    records = told(50)
+    ahead = Record(LATER + 60, "", event, {"components": [], "counts": []}, "", "0123abcd-1", len(records) + 1)
+    counted = Record(1.0, "", Event.UNNEEDED, {"components": ["web"]}, "", "0123abcd-1", len(records) + 2)
+    assert ahead in made_short([ahead, *records, counted])
 
 
 def test_each_field_of_an_account_has_something_in_the_stories() -> None:

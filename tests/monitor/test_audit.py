@@ -141,14 +141,11 @@ def test_the_chain_is_verified_and_a_hash_that_was_kept_elsewhere_is_looked_for(
     with closing(Journal(World(), str(directory / "journal.jsonl"))) as journal:
         last = add(World(), str(directory / "audit"), journal.records())
     assert last is not None
-    ran = certvigil("audit", "--verify", "--config", path)
+    ran = certvigil("audit", "--verify", "--holds", last.sha256, "--config", path)
     assert (ran.returncode, ran.stderr) == (0, "")
     assert ran.stdout == f"the chain holds: entries: 8; the last has the sha256 {last.sha256}\n"
-    assert certvigil("audit", "--verify", "--holds", last.sha256, "--config", path).returncode == 0
     ran = certvigil("audit", "--verify", "--holds", "0" * 64, "--config", path)
     assert (ran.returncode, "no entry has the sha256 0000" in ran.stderr) == (2, True)
-    ran = certvigil("audit", "--verify", "--holds", "soon", "--config", path)
-    assert (ran.returncode, "64 digits" in ran.stderr) == (4, True)
 
     segment = directory / "audit/0000000001.jsonl"
     segment.write_bytes(segment.read_bytes().replace(b"alice", b"carol", 1))
