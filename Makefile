@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup servers demo test test-all lint format dashboards bench scene clean
+.PHONY: help setup servers demo test test-all lint format dashboards bench bench-full scene clean
 
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -23,8 +23,8 @@ servers:
 demo: setup servers ## build a small appliance on loopback and keep vigil over it
 	$(BIN)/certvigil demo
 
-test: setup servers ## run the tests, in parallel
-	$(BIN)/pytest
+test: setup servers ## run the tests, in parallel; SLOW=SEED adds a tenth of the slow ones
+	$(BIN)/pytest $(if $(SLOW),--slow-tenth '$(SLOW)')
 
 test-all: setup servers ## run every test, the slow ones too
 	$(BIN)/pytest --all
@@ -44,6 +44,9 @@ dashboards: setup ## write the dashboards' JSON from their source
 
 bench: setup servers ## measure; one JSON line for each number
 	$(BIN)/python -m tests.bench
+
+bench-full: setup servers ## play rounds of kills, foreign writers and interrupted recoveries; ROUNDS=70 fewer
+	$(BIN)/python -m tests.bench.unsafe $(if $(ROUNDS),--rounds $(ROUNDS))
 
 scene: setup servers ## live for ten minutes on a host of many services, and print what was said when (root)
 	@./tests/lab/install scene

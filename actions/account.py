@@ -27,6 +27,8 @@ class Wish:
     """For a rollback: the name of a set, `default` for the first that ever was, empty for the last."""
     losses: tuple[str, ...] = ()
     """Clients that may be lost."""
+    allow_shorter: bool = False
+    """For how long the certificate lasts does not matter."""
 
     def to_json(self) -> dict[str, Any]:
         """Return it as plain values."""
@@ -35,6 +37,7 @@ class Wish:
             "components": list(self.components),
             "backup_set": self.backup_set,
             "losses": list(self.losses),
+            **({"allow_shorter": True} if self.allow_shorter else {}),
         }
 
     @classmethod
@@ -45,6 +48,7 @@ class Wish:
             tuple(map(str, plain["components"])),
             str(plain["backup_set"]),
             tuple(map(str, plain["losses"])),
+            plain.get("allow_shorter", False) is True,
         )
 
 
@@ -108,10 +112,12 @@ class Account:
 
     frozen: dict[str, str] = field(default_factory=dict)
     """Why, by component."""
+    froze: dict[str, str] = field(default_factory=dict)
+    """The transaction for which it is frozen, by component."""
     quarantined: dict[str, str] = field(default_factory=dict)
     """Why, by what identifies a candidate."""
     unfinished: dict[str, Record] = field(default_factory=dict)
-    """The beginning of each transaction that neither closed nor froze, by its name, oldest first."""
+    """The beginning of each transaction that neither closed nor froze for good, by its name, oldest first."""
     proposals: dict[str, Proposal] = field(default_factory=dict)
     """By hash, approved or not: those that were neither rejected, withdrawn, begun, nor followed by a newer one."""
     approved: dict[str, Word] = field(default_factory=dict)
@@ -129,6 +135,8 @@ class Account:
     """When a candidate was last taken out of an inbox unused, and why, by component."""
     changes: dict[str, deque[str]] = field(default_factory=dict)
     """The last transactions that changed its files, since an operator last said that it is right, by component."""
+    in_use: dict[str, str] = field(default_factory=dict)
+    """The last transaction whose files, or service on them, stayed in use, by component."""
     counts: dict[tuple[str, Kind, Outcome], int] = field(default_factory=dict)
     """How often something ended since the journal began, by component, kind and outcome."""
     _begun: dict[str, Record] = field(default_factory=dict)
@@ -180,12 +188,21 @@ class Account:
         for component in record.data.get("components", ()):
             if record.event is Event.FROZEN:
                 self.frozen[component] = str(record.data.get("reason", ""))
+                self.froze[component] = record.transaction
             else:
                 self.frozen.pop(component, None)
+                self.froze.pop(component, None)
                 self.thawed[component] = record.at
                 self.changes.pop(component, None)
-        if record.event is Event.FROZEN:
+        # What failed may pass: then recovery tries again.
+        if not record.data.get("again"):
             self.unfinished.pop(record.transaction, None)
+
+    def _melt(self, transaction: str) -> None:
+        """Forget what is frozen for a transaction that recovery has ended after all."""
+        for component in [name for name, each in self.froze.items() if each == transaction]:
+            self.frozen.pop(component, None)
+            del self.froze[component]
 
     def _quarantine(self, record: Record) -> None:
         candidate = str(record.data["candidate"])
@@ -219,6 +236,8 @@ class Account:
             self.rejected[plan] = said
 
     def _ended(self, record: Record) -> Ended | None:
+        if record.event in ENDED:
+            self._melt(record.transaction)
         # A refusal stands for itself.
         begin = self._begun.get(record.transaction, record)
         begun = begin.data
@@ -248,6 +267,8 @@ class Account:
             if component in begins:
                 self.newest[component] = max(float(begins[component]), self.newest.get(component, 0.0))
             self.last[component] = ended
+            if ended.outcome in _IN_USE:
+                self.in_use[component] = ended.transaction
             counted = (component, ended.kind, ended.outcome)
             self.counts[counted] = self.counts.get(counted, 0) + 1
             self.recent.setdefault(component, deque(maxlen=RECENT)).append(ended)
@@ -257,7 +278,7 @@ class Account:
 
 
 def unfinished(records: Sequence[Record]) -> tuple[str, ...]:
-    """Return the transactions that began and neither closed nor froze, oldest first."""
+    """Return the transactions that began and neither closed nor froze for good, oldest first."""
     return tuple(Account.of(records).unfinished)
 
 

@@ -60,6 +60,8 @@ class Ground(StrEnum):
     UNUSABLE = "unusable"
     """What is on disk makes no candidate."""
     PATH_SHARED = "path_shared"
+    CONFIG_TEST_BEFORE = "config_test_before"
+    """The service's configuration test fails as it is, and what is to be done does not mend that."""
 
 
 class Cause(StrEnum):

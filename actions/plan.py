@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Any
 
 
@@ -17,6 +18,17 @@ class Kind(StrEnum):
     ROLLBACK = "rollback"
     ACTIVATE = "activate"
     """Reload or restart a service onto what is already on disk."""
+
+
+class Ill(StrEnum):
+    """What is the matter with a set of files that a change mends; members are declared from least to most."""
+
+    EXPIRED = "expired"
+    """Servers start with it, and no client accepts it."""
+    DOUBTFUL = "doubtful"
+    """Some servers start with it, others do not: the configuration test tells."""
+    DEAD = "dead"
+    """No server starts with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +91,8 @@ class Plan:
     """By the files as they are to be."""
     served: tuple[Serving, ...] = ()
     """By the files as they are: what shows that they are in use again, even if something older was served before."""
+    stands: tuple[tuple[str, str, str], ...] = ()
+    """Component, path and SHA-256 of each file that is put to use and not changed, as an activation does."""
 
     @property
     def hash(self) -> str:
@@ -101,6 +115,8 @@ class Order:
     plan: Plan
     content: Mapping[str, bytes] = field(repr=False)
     """By path."""
+    mends: Mapping[str, Ill] = field(default_factory=lambda: MappingProxyType({}))
+    """By component: what is the matter with its files as they are; none where nothing is known to be."""
 
 
 def plan_to_json(plan: Plan) -> dict[str, Any]:
@@ -119,6 +135,7 @@ def plan_to_json(plan: Plan) -> dict[str, Any]:
         "expected_losses": plan.expected_losses,
         "serves": [[each.endpoint, each.chains] for each in plan.serves],
         "served": [[each.endpoint, each.chains] for each in plan.served],
+        "stands": plan.stands,
     }
 
 
@@ -141,4 +158,5 @@ def plan_from_json(plain: Mapping[str, Any]) -> Plan:
         tuple(map(str, plain["expected_losses"])),
         serving(plain["serves"]),
         serving(plain["served"]),
+        tuple((str(name), str(path), str(digest)) for name, path, digest in plain["stands"]),
     )

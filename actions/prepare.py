@@ -6,7 +6,7 @@ import errno
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Final, Protocol
@@ -19,13 +19,15 @@ from actions.complete import complete
 from actions.contest import OnDisk
 from actions.ending import Ground
 from actions.keystore import loss
-from actions.plan import Change, FileState, Kind, Order, Plan, Serving, candidate_of
+from actions.plan import Change, FileState, Ill, Kind, Order, Plan, Serving, candidate_of
 from actions.precheck import Demands, Issuers, Objection, dropped_names, missing_issuer, of_candidate, precheck
 from actions.rehearse import CannotBeServed, Effect, Stage, rehearse
+from actions.soundness import faults_in, ill_of
 from config.address import is_ip_address
 from config.model import Artefacts, Component
 from config.text import printable
-from config.vocabulary import FileRole, WriteMode
+from config.vocabulary import Code, FileRole, WriteMode
+from probes.assess_set import Fault
 from probes.certificate import Certificate
 from probes.judge.client import leaf_first
 from probes.judge.key import judge_exposure
@@ -49,6 +51,23 @@ class Reader(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class LastSet:
+    """What a component had before its files came to be broken, as far as that is known."""
+
+    chain: tuple[Certificate, ...] = ()
+    """What a server presented of it, in that order."""
+    keystore: bytes = field(repr=False, default=b"")
+    states: Mapping[str, FileState] = field(default_factory=lambda: MappingProxyType({}))
+    """By path: what each file was."""
+    committed: frozenset[str] = frozenset()
+    """SHA-256 of the leaves that a transaction put into use last, hexadecimal: they may be newer."""
+
+
+def _nothing_known() -> LastSet:
+    return LastSet()
+
+
+@dataclass(frozen=True, slots=True)
 class Site:
     """A component, and what its policy and its surroundings say of a candidate for it."""
 
@@ -57,6 +76,12 @@ class Site:
     """Its own endpoints with their clients, and what they present today."""
     allowed_issuers: tuple[Issuers, ...] = ()
     allow_shorter: bool = False
+    min_lifetime: float | None = None
+    """Seconds for which a candidate must remain valid, beside what the component says; None for no other."""
+    last: Callable[[], LastSet] = _nothing_known
+    """Returns what it had last; asked only where no server starts with its files."""
+    test_fails: Callable[[], bool] = lambda: False
+    """Says whether the service's configuration test fails now; asked only where that decides something."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +114,7 @@ class Prepared:
     remarks: tuple[str, ...]
     """What is worth knowing and no reason against it: sentences, printable."""
     leaves: Mapping[str, tuple[Certificate | None, Certificate]]
-    """By component: the server's certificate that its files hold, and the one that they are to hold."""
+    """By component: the server's certificate that was in use last, and the one that its files are to hold."""
     remainder: Remainder = field(default_factory=lambda: _NOTHING_LEFT)
 
 
@@ -124,6 +149,42 @@ _Files = Mapping[FileRole, _File]
 
 
 @dataclass(frozen=True, slots=True)
+class _Standing:
+    """What the files of a component amount to as they are."""
+
+    faults: tuple[Fault, ...]
+    in_use: tuple[Certificate, ...]
+    """What they hold; where no server starts with them, what was served or committed last."""
+    last: LastSet
+    """Known only where no server starts with them."""
+
+    @property
+    def is_dead(self) -> bool:
+        """Whether no server starts with them."""
+        return ill_of(self.faults) is Ill.DEAD
+
+    @property
+    def is_locked(self) -> bool:
+        """Whether they are a keystore that its password does not open."""
+        return any(each.locked for each in self.faults)
+
+
+def _standing(site: Site, files: _Files, now: float) -> _Standing:
+    held = presented_by(_held(files), _password(files))
+    there = {role: None if file.state is None else file.data for role, file in files.items()}
+    faults = faults_in(site.component.artefacts, there, _password(files), now)
+    known = _Standing(faults, held, LastSet())
+    if not known.is_dead:
+        return known
+    last = site.last()
+    served = next((shown.chain for stage in site.stages for shown in stage.served if shown.chain), ())
+    # Half of a set is none that ever was in use, unless it is the half that was put there last.
+    is_last = bool(held) and leaf_first(held)[0].sha256 in last.committed
+    in_use = next((each for each in (served, held if is_last else (), last.chain, held) if each), ())
+    return _Standing(faults, in_use, last)
+
+
+@dataclass(frozen=True, slots=True)
 class _Proposal:
     """A candidate for one component, with what its files are and are to be."""
 
@@ -134,11 +195,12 @@ class _Proposal:
     """What every file is to hold."""
     choice: Choice
     """What else was offered."""
+    standing: _Standing
 
     @property
     def installed(self) -> tuple[Certificate, ...]:
-        """What the files hold, in the order in which a server presents it."""
-        return presented_by(_held(self.files), _password(self.files))
+        """What it is compared with, in the order in which a server presents it."""
+        return self.standing.in_use
 
 
 def make_plan(  # noqa: PLR0917 (what it is made from, and then what is known against it)
@@ -206,7 +268,8 @@ def _proposals(
 def _chosen(
     site: Site, files: _Files, candidates: Candidates, now: float, barred: Mapping[Candidate, str]
 ) -> _Proposal | Objection:
-    installed = presented_by(_held(files), _password(files))
+    standing = _standing(site, files, now)
+    installed = standing.in_use
     offered = _fitting(candidates, site, installed)
     if isinstance(offered, Objection):
         return offered
@@ -219,7 +282,7 @@ def _chosen(
         return choice
     views = tuple(dict.fromkeys(view for stage in site.stages for view in stage.views))
     candidate = complete(choice.candidate, installed, views, now)
-    return _Proposal(site, candidate, files, _content(candidate, site, files), choice)
+    return _Proposal(site, candidate, files, _content(candidate, site, files, standing), choice, standing)
 
 
 def _remainder(every: Sequence[_Proposal], candidates: Candidates) -> Remainder:
@@ -240,7 +303,7 @@ def plan_activation(
     """Return the order that has `sites` serve what is on disk, at Unix time `now`; it changes no file.
 
     The whole set on disk is held to what a candidate is held to, in the order in which it lies there. The hash binds it
-    by what is to be served.
+    by what is to be served and by the bytes of its files.
     """
     disk = _read_all(sites, reader)
     if isinstance(disk, Refused):
@@ -258,7 +321,8 @@ def plan_activation(
             objections.append(Objection(Ground.UNUSABLE, f"{site.component.name}: {made.detail}"))
         elif as_it_lies := presented_by(_held(files), _password(files)):
             candidate = Candidate(as_it_lies[0], as_it_lies[1:], made.key, made.root)
-            proposals.append(_Proposal(site, candidate, files, _held(files), Choice(candidate)))
+            standing = _Standing((), as_it_lies, LastSet())
+            proposals.append(_Proposal(site, candidate, files, _held(files), Choice(candidate), standing))
         else:
             objections.append(
                 Objection(Ground.UNUSABLE, f"{site.component.name}: the certificate is in the key's file")
@@ -294,7 +358,8 @@ def plan_rollback(
             objections.append(Objection(Ground.UNUSABLE, f"{site.component.name}: {made.detail}"))
         else:
             as_it_was = replace(made, put_right=())
-            proposals.append(_Proposal(site, as_it_was, files, old, Choice(as_it_was)))
+            standing = _standing(site, files, now)
+            proposals.append(_Proposal(site, as_it_was, files, old, Choice(as_it_was), standing))
     if objections:
         return Refused(tuple(objections))
     if not proposals:
@@ -396,9 +461,12 @@ def _fitting(candidates: Candidates, site: Site, installed: Sequence[Certificate
     return Objection(Ground.KEY_MISMATCH, f"{which}: its own kind is {wanted}")
 
 
-def _content(candidate: Candidate, site: Site, files: _Files) -> dict[FileRole, bytes]:
+def _content(candidate: Candidate, site: Site, files: _Files, standing: _Standing) -> dict[FileRole, bytes]:
     """Return what each file is to hold, which is what it holds where that says the same."""
     keystore = files[FileRole.KEYSTORE].data if FileRole.KEYSTORE in files else b""
+    if standing.is_dead and standing.last.keystore:
+        # Its name and its encryption are what the service expects.
+        keystore = standing.last.keystore
     rendered = render(candidate, site.component.artefacts, keystore, _password(files))
     content: dict[FileRole, bytes] = {}
     for role, file in files.items():
@@ -425,7 +493,7 @@ def _conclude(
     for each in proposals:
         demands = _demands(each.site, each.installed, kind)
         against = precheck(each.candidate, demands, now)
-        objections += (*_unwritable(each, kind), *against)
+        objections += (*_unwritable(each, kind), *against, *_unusable(each, now))
         shown = rehearse(each.candidate, [_staged(stage, each.installed) for stage in each.site.stages], now)
         if isinstance(shown, CannotBeServed):
             objections.append(Objection(Ground.CANNOT_BE_SERVED, shown.detail))
@@ -445,6 +513,7 @@ def _conclude(
         tuple(sorted(lost)),
         tuple(serving for each in proposals for serving in _serving(each, new=True)),
         tuple(serving for each in proposals for serving in _serving(each, new=False)),
+        tuple(stand for each in proposals for stand in _stands(each)) if kind is Kind.ACTIVATE else (),
     )
     paths = {change.path for change in plan.changes}
     content = {
@@ -458,7 +527,29 @@ def _conclude(
         )
         for each in proposals
     }
-    return Prepared(Order(plan, content), tuple(effects), tuple(remarks), leaves)
+    mends = {} if kind is Kind.ACTIVATE else _mends(proposals)
+    return Prepared(Order(plan, content, mends), tuple(effects), tuple(remarks), leaves)
+
+
+def _mends(proposals: Iterable[_Proposal]) -> dict[str, Ill]:
+    ills = {each.site.component.name: ill_of(each.standing.faults) for each in proposals}
+    return {name: ill for name, ill in ills.items() if ill is not None}
+
+
+def _unusable(proposal: _Proposal, now: float) -> Iterator[Objection]:
+    """Yield why no server could start with the files as they are to be."""
+    artefacts, name = proposal.site.component.artefacts, proposal.site.component.name
+    held = {role: proposal.content[role] or None for role in proposal.files}
+    for each in faults_in(artefacts, held, _password(proposal.files), now):
+        # Whether certificate and key belong together was said of the candidate.
+        if each.certain and each.code is not Code.KEY_MISMATCH:
+            yield Objection(Ground.UNUSABLE, f"{name}: no server starts with {printable(each.target)}: {each.detail}")
+
+
+def _stands(proposal: _Proposal) -> Iterator[tuple[str, str, str]]:
+    for file in proposal.files.values():
+        if file.state is not None:
+            yield proposal.site.component.name, file.path, file.state.sha256
 
 
 def _losses(effects: Sequence[Effect], expected: Collection[str]) -> Iterator[Objection]:
@@ -476,13 +567,24 @@ def _unwritable(proposal: _Proposal, kind: Kind) -> Iterator[Objection]:
             detail = f"{file.given} would be empty: give the root of the candidate, too"
             yield Objection(Ground.NO_CHAIN_TO_WRITE, printable(detail))
         rewritten = kind is Kind.REPLACE and file.data != proposal.content[role]
-        if role is FileRole.KEYSTORE and rewritten and (why := loss(file.data, file.password)):
+        if role is FileRole.KEYSTORE and rewritten and (why := _loss(proposal, file)):
             yield Objection(Ground.KEYSTORE_WOULD_BE_LOST, f"{printable(file.given)} {why}")
         if role in _WITH_KEY and file.state is not None and not file.private_keys():
             for found in judge_exposure(file.state.mode, printable(file.given)):
                 yield Objection(Ground.KEY_WOULD_BE_EXPOSED, found.detail)
     if (why := _key_is_elsewhere(proposal.site, proposal.files, proposal.installed, proposal.candidate)) is not None:
         yield Objection(Ground.KEY_MISMATCH, why)
+
+
+def _loss(proposal: _Proposal, keystore: _File) -> str | None:
+    """Say what would be lost with a keystore, as `loss` does.
+
+    Where its password does not open it, the last one that it opened tells, or that the service does not start with it.
+    """
+    last = proposal.standing.last.keystore
+    if not proposal.standing.is_locked or (not last and not proposal.site.test_fails()):
+        return loss(keystore.data, keystore.password)
+    return loss(last, keystore.password)
 
 
 def _key_is_elsewhere(site: Site, files: _Files, installed: Sequence[Certificate], candidate: Candidate) -> str | None:
@@ -505,7 +607,7 @@ def _demands(site: Site, installed: Sequence[Certificate], kind: Kind) -> Demand
         served if kind is Kind.ACTIVATE else tuple(installed),
         site.allowed_issuers,
         site.allow_shorter,
-        min_lifetime=site.component.min_lifetime,
+        min_lifetime=site.min_lifetime if site.min_lifetime is not None else site.component.min_lifetime,
     )
 
 
@@ -530,7 +632,8 @@ def _changes(proposal: _Proposal, reader: Reader) -> Iterator[Change]:
     for role, file in proposal.files.items():
         if file.state is None and not proposal.content[role]:
             continue
-        before = file.state or _metadata(file, proposal.files, reader)
+        before = file.state or proposal.standing.last.states.get(file.path)
+        before = before or _metadata(file, proposal.files, reader)
         after = replace(before, sha256=hashlib.sha256(proposal.content[role]).hexdigest())
         given = file.given if file.given != file.path else ""
         in_place = component.write_mode is WriteMode.IN_PLACE
@@ -562,6 +665,7 @@ def _remarks(proposal: _Proposal) -> Iterator[str]:
     candidate, component = proposal.candidate, proposal.site.component.name
     yield from candidate.put_right
     installed = proposal.installed
+    yield from _broken(proposal)
     if dropped := dropped_names(candidate.certificate, installed):
         yield f"{component}: names that are no longer covered: {', '.join(dropped)}"
     if installed and (old := leaf_first(installed)[0].key).kind is not candidate.certificate.key.kind:
@@ -570,3 +674,15 @@ def _remarks(proposal: _Proposal) -> Iterator[str]:
     for role in _WITH_KEY:
         if role in proposal.files and None in proposal.files[role].private_keys():
             yield f"{component}: the private key on disk is encrypted, the new one will not be"
+
+
+def _broken(proposal: _Proposal) -> Iterator[str]:
+    """Yield what is broken and is mended, and with what the candidate could not be compared."""
+    component, standing = proposal.site.component.name, proposal.standing
+    yield from (
+        f"{component}: this mends {printable(each.target)}: {each.detail}" for each in standing.faults if each.certain
+    )
+    if standing.is_locked and not standing.last.keystore:
+        yield f"{component}: what the keystore holds is not known; it is kept in the backup set"
+    if standing.is_dead and not standing.in_use:
+        yield f"{component}: no certificate that was in use is known: names and end are compared with none"

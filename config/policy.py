@@ -134,6 +134,8 @@ class Replace:
 
     allowed_issuers: tuple[AllowedIssuer, ...] = ()
     """Whose certificates may be installed, beside those that the component allows."""
+    min_lifetime: float | None = None
+    """Seconds for which the candidate must remain valid; None means what the component says."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,8 +74,12 @@ def _window(window: Window) -> dict[str, Any]:
 def _do(policy: Policy) -> list[Any]:
     steps: list[Any] = []
     match policy.action:
-        case Replace(issuers):
-            steps.append({"replace": {"from": "inbox", "allowed_issuers": [given(asdict(each)) for each in issuers]}})
+        case Replace(issuers, min_lifetime):
+            replacement: dict[str, Any] = {"from": "inbox"}
+            replacement["allowed_issuers"] = [given(asdict(each)) for each in issuers]
+            if min_lifetime is not None:
+                replacement["min_lifetime"] = duration_text(min_lifetime)
+            steps.append({"replace": replacement})
         case Rollback():
             steps.append("rollback")
         case Activate():

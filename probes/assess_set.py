@@ -4,22 +4,59 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 from config.model import Endpoint, FileTarget
 from config.text import printable
-from config.vocabulary import Code, FileRole, Severity
+from config.vocabulary import Code, FileRole, Severity, UnreadableReason
 from probes.assess import FileContext, assess_file, in_place_of_unreadable, with_findings
 from probes.certificate import Certificate
+from probes.chain import find_leaf
 from probes.finding import Assessment, Finding, finding
 from probes.judge.client import View, judge_edge, leaf_first
 from probes.judge.name import judge_names
 from probes.judge.source import judge_unread
+from probes.lifetime import has_ended
 from probes.observation import FileObservation
 from probes.set import SetReading
 from probes.trust import Trust
 
 WITH_LEAF = (FileRole.CERTIFICATE, FileRole.COMBINED, FileRole.KEYSTORE)
 """Files of a component that hold its own certificate."""
+
+_BROKEN: Final = frozenset(
+    {
+        UnreadableReason.NOT_FOUND,
+        UnreadableReason.BROKEN_SYMLINK,
+        UnreadableReason.SYMLINK_LOOP,
+        UnreadableReason.NOT_REGULAR,
+        UnreadableReason.BAD_PEM,
+        UnreadableReason.BAD_DER,
+        UnreadableReason.NO_PASSWORD,
+        UnreadableReason.WRONG_PASSWORD,
+    }
+)
+"""Why nobody reads a file: any other reason may be of whoever looks, and not of the server."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Something that makes a set of no use to its server."""
+
+    code: Code
+    target: str
+    detail: str
+    """A sentence without the file, printable."""
+    certain: bool = True
+    """No server starts with such a set; where it is not certain, it depends on the server."""
+
+    locked: bool = False
+    """It is a keystore that its password does not open."""
+
+    @property
+    def explains_test(self) -> bool:
+        """Whether a configuration test that fails may fail for it: servers start with a certificate that has ended."""
+        return self.code is not Code.EXPIRED
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +172,48 @@ def _judge_next_reload(chain: tuple[Certificate, ...], context: SetContext, now:
             f"{client} accepts {', '.join(endpoints)} now and will reject it after the next reload or restart: {why}",
             client,
         )
+
+
+def judge_use(reading: SetReading, targets: Sequence[FileTarget], now: float) -> tuple[Fault, ...]:
+    """Return why a server cannot use a set, its key included, at Unix time `now`; empty where nothing of that is known.
+
+    It is the verdict of `assess_set`, of which only such things count. What cannot be seen is no fault.
+    """
+    assessments = assess_set(reading, SetContext(tuple(targets), {}), now)
+    by_name = {each.target: each for each in reading.observations}
+    faults: list[Fault] = []
+    for target in targets:
+        seen = by_name[target.name]
+        faults += _faults_of_file(target, seen, assessments[target.name])
+        if target.role in WITH_LEAF and seen.failure is None and seen.certificates:
+            faults += _faults_of_leaf(target, seen, _keys(target, targets, by_name)[0], now)
+    return tuple(faults)
+
+
+def _faults_of_file(target: FileTarget, seen: FileObservation, assessment: Assessment) -> Iterator[Fault]:
+    # A chain of its own file may be missing where no server was told of that file.
+    certain = target.role is not FileRole.CHAIN
+    for found in assessment.findings:
+        if found.code is Code.UNREADABLE and seen.failure is not None and seen.failure.reason in _BROKEN:
+            locked = seen.failure.reason is UnreadableReason.WRONG_PASSWORD
+            yield Fault(found.code, target.name, seen.failure.detail, certain, locked)
+        elif found.code in {Code.NO_CERTIFICATE, Code.KEY_MISMATCH}:
+            yield Fault(found.code, target.name, found.detail, certain)
+    with_key = target.role in {FileRole.COMBINED, FileRole.KEYSTORE}
+    if with_key and seen.failure is None and not seen.keys and not seen.encrypted_keys:
+        yield Fault(Code.KEY_MISMATCH, target.name, "it holds no private key")
+
+
+def _faults_of_leaf(target: FileTarget, seen: FileObservation, keys: Sequence[str], now: float) -> Iterator[Fault]:
+    leaf, first = find_leaf(seen.certificates), seen.certificates[0]
+    if has_ended(leaf, now):
+        yield Fault(Code.EXPIRED, target.name, f"{leaf.title} has ended", certain=False)
+    if target.role is FileRole.KEYSTORE or leaf.public_key_sha256() not in keys:
+        return
+    if first.public_key_sha256() not in keys:
+        # Most servers take the first for their own; some sort.
+        detail = "its first certificate is not the one that the private key belongs to"
+        yield Fault(Code.WRONG_ORDER, target.name, detail, certain=False)
 
 
 def judge_unrest(where: str) -> Finding:

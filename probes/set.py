@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from config.model import FileTarget
-from probes.file import identify, look_at_file
+from config.vocabulary import FileContent, UnreadableReason
+from probes.file import identify, look_at_file, look_into
 from probes.observation import FileIdentity, FileObservation, Unreadable
 
 ATTEMPTS: Final = 3
@@ -58,6 +59,24 @@ def read_set(
         if not moved:
             break
     return SetReading(tuple(each for each in observations if each is not None), bool(moved))
+
+
+def reading_of(
+    targets: Sequence[FileTarget], held: Mapping[str, bytes | None], now: float, password: bytes | None = None
+) -> SetReading:
+    """Return the reading of files that hold this, by target; None is a file that is not there. It may be on no disk.
+
+    `password` opens a keystore among them.
+    """
+
+    def look(target: FileTarget) -> FileObservation:
+        data = held.get(target.name)
+        if data is None:
+            missing = Unreadable(UnreadableReason.NOT_FOUND, "there is no such file")
+            return FileObservation(target.name, now, None, FileContent.NOTHING, failure=missing)
+        return look_into(data, target, now, password, mode=0o600)
+
+    return SetReading(tuple(map(look, targets)))
 
 
 def signature(target: FileTarget, examined: Callable[[str], os.stat_result] = os.stat) -> Signature:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
+from hashlib import sha256
 from pathlib import Path
 from typing import Final, Protocol, TypeVar
 
@@ -29,6 +31,9 @@ _TLS: Final = TLSSettings()
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--all", action="store_true", help="run the slow tests, too")
+    parser.addoption(
+        "--slow-tenth", metavar="SEED", default="", help="run a tenth of the slow tests, too, drawn by any text"
+    )
 
 
 def pytest_xdist_auto_num_workers() -> int:
@@ -49,7 +54,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     if item.get_closest_marker("slow") and not item.config.getoption("--all"):
-        pytest.skip("slow: only with --all")
+        seed = item.config.getoption("--slow-tenth")
+        if not seed or not drawn(seed, item.nodeid):
+            pytest.skip("slow: only with --all")
     missing = [
         str(name) for mark in item.iter_markers("server") for name in mark.args if find_command(str(name)) is None
     ]
@@ -58,6 +65,17 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         if os.environ.get("CI") == "true":
             pytest.fail(what, pytrace=False)
         pytest.skip(what)
+
+
+def drawn(seed: str, test: str) -> bool:
+    """Whether a slow test is in the tenth that a seed draws."""
+    return int.from_bytes(sha256(f"{seed} {test}".encode()).digest()) % 10 == 0
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    if seed := config.getoption("--slow-tenth"):
+        again = f"pytest -m slow --slow-tenth {shlex.quote(seed)}"
+        terminalreporter.write_line(f"A tenth of the slow tests was drawn by {seed}; that tenth again: {again}")
 
 
 class StartServer(Protocol[AnyServer_co]):

@@ -205,6 +205,8 @@ class Replacement(Section):
     """Where the candidate is taken from."""
     allowed_issuers: list[AllowedIssuer] = []
     """Whose certificates may be installed, beside what the component allows and written as there."""
+    min_lifetime: Duration | None = None
+    """How long the candidate must last at least; by default what the component says."""
 
 
 class Nothing(Section):
@@ -248,7 +250,8 @@ class Step(Section):
     def build(self) -> policy.Action | policy.Notify:
         """Return what is to be done."""
         if self.replace is not None:
-            return policy.Replace(tuple(each.build() for each in self.replace.allowed_issuers))
+            issuers = tuple(each.build() for each in self.replace.allowed_issuers)
+            return policy.Replace(issuers, self.replace.min_lifetime)
         if self.notify is not None:
             return policy.Notify(tuple(self.notify))
         return policy.Rollback() if self.rollback is not None else policy.Activate()

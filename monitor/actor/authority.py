@@ -104,6 +104,8 @@ def objection(role: Role, request: Request, config: Config, account: Account) ->
         return None
     if role is Role.STRANGER:
         return STRANGER
+    if request.wish is not None and request.wish.allow_shorter:
+        return "that a certificate may last for less is for an operator to say"
     if request.verb in {Verb.STATE, Verb.FOLLOW, Verb.PLAN, Verb.PROPOSE, Verb.READ}:
         return None
     if request.verb in {Verb.APPROVE, Verb.REJECT} and config.settings.actor.approvals_over_api:
@@ -154,6 +156,18 @@ def issuers_of(config: Config, component: Component, policy: Policy | None = Non
         issuer for each in policies if isinstance(each.action, Replace) for issuer in each.action.allowed_issuers
     )
     return tuple(dict.fromkeys((*component.allowed_issuers, *of_policies)))
+
+
+def min_lifetime_of(config: Config, component: Component, policy: Policy | None = None) -> float | None:
+    """Return for how many seconds a new certificate must last by the policy that asks for it, else by its component.
+
+    Where it is not known yet which policy that will be, the least of those that might; None where nothing is said.
+    """
+    policies = (policy,) if policy is not None else tuple(_replacing(config, component))
+    own = component.min_lifetime
+    said = (each.action.min_lifetime for each in policies if isinstance(each.action, Replace))
+    lengths = [own if each is None else each for each in said] or [own]
+    return min((each for each in lengths if each is not None), default=None)
 
 
 def _replacing(config: Config, component: Component) -> Iterator[Policy]:

@@ -313,7 +313,13 @@ class ActorProcess:
         if role is Role.DAEMON and request.verb is Verb.CARRY_OUT:
             bound = Bound.WINDOWS if approved(request, account, now) else Bound.LEAVE
         work = Work(
-            bench, peer.name, self._announcing(told), self._stopping.is_set, bound=bound, sightings=self._sightings
+            bench,
+            peer.name,
+            self._announcing(told),
+            self._stopping.is_set,
+            bound=bound,
+            sightings=self._sightings,
+            attended=role is Role.OPERATOR,
         )
         return work.answer(request)
 

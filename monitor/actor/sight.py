@@ -8,7 +8,9 @@ from dataclasses import replace
 from typing import Final
 
 from actions.artefact import presented_by
+from actions.plan import Ill
 from actions.prepare import read_password
+from actions.soundness import faults_in, ill_of
 from actions.validate import Acceptance, Live, Served, Sight
 from actions.world import World
 from config.model import Component, Config, Endpoint
@@ -84,9 +86,12 @@ def _judge(
         accepted: set[Acceptance] = set()
         for component in map(config.components.__getitem__, components):
             artefacts = component.artefacts
-            held = {role: files.get(world.resolve(path), b"") for role, path in artefacts.files.items()}
+            held = {role: files.get(world.resolve(path)) for role, path in artefacts.files.items()}
             password = None if artefacts.password_file is None else read_password(artefacts.password_file, world)
-            chain = presented_by(held, password)
+            if ill_of(faults_in(artefacts, held, password, now)) is Ill.DEAD:
+                # No server presents the chain of a set that it does not start with.
+                continue
+            chain = presented_by({role: data or b"" for role, data in held.items()}, password)
             for endpoint in endpoints_of(config, component):
                 presented = (Presented("on disk", chain, "", "", ""),) if chain else ()
                 observation = EndpointObservation(endpoint.name, now, presented)

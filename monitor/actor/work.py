@@ -12,28 +12,31 @@ from actions import backup
 from actions.account import Account, Wish
 from actions.backup import BackupSet
 from actions.candidate import Candidates, Flaw, Given, NoCandidate, PrivateKey, identities, read_candidates
-from actions.ending import Ground, Outcome
+from actions.ending import Cause, Ground, Outcome
 from actions.inbox import Inbox, InboxUnsafe, empty, open_inbox
 from actions.journal import Event, Record
-from actions.plan import Kind, Plan, candidate_of
+from actions.lock import Busy
+from actions.plan import Ill, Kind, Plan, candidate_of
 from actions.precheck import Objection
 from actions.prepare import (
     Prepared,
     Refused,
     Remainder,
+    Site,
     keys_at_hand,
     make_plan,
     plan_activation,
     plan_rollback,
     read_password,
+    set_on_disk,
 )
-from actions.recover import recover, thaw
+from actions.recover import Kept, NotWhole, recover, thaw
 from actions.target import obstacle
-from actions.transaction import transact
+from actions.transaction import Setting, refusal, transact
 from config.model import Config
 from config.policy import Policy
 from config.text import printable
-from monitor.actor.authority import issuers_of
+from monitor.actor.authority import issuers_of, min_lifetime_of
 from monitor.actor.contested import changed_since, contested
 from monitor.actor.documents import cannot, endings_document, made_document, set_document
 from monitor.actor.evidence import circumstances, look_at, situation_of, unproven
@@ -83,6 +86,8 @@ class Work:
     """Since when the actor has seen what it sees."""
     live: bool = True
     """Whether services run, so that recovery can put them right, too."""
+    attended: bool = True
+    """A person asks, rather than the daemon."""
 
     def answer(self, request: Request, hand: Hand | None = None) -> Document:
         """Do what is asked for; `hand` stands in for the inboxes.
@@ -93,7 +98,8 @@ class Work:
             return cannot(wrong)
         match request:
             case Request(verb=Verb.PLAN, wish=Wish() as wish):
-                return {**self._shown(self._held_back(self._make(wish, hand)[0])), **self._contested(wish)}
+                made = self._held_back(self._make(wish, hand)[0])
+                return {**self._shown(self._rehearsed(made)), **self._contested(wish)}
             case Request(verb=Verb.PROPOSE, wish=Wish() as wish):
                 return self._propose(wish)
             case Request(verb=Verb.CARRY_OUT, wish=Wish() as wish):
@@ -106,6 +112,11 @@ class Work:
                 return self._backups(request.components)
             case _:
                 return cannot(f"'{request.verb}' is answered only by an actor that runs")
+
+    @property
+    def _waits(self) -> bool:
+        """Whether a person waits for the end: who approved a plan is gone by the time that it is carried out."""
+        return self.attended and self.bound is Bound.NOT
 
     def _account(self) -> Account:
         return Account.of(self.bench.setting.journal.records())
@@ -121,7 +132,7 @@ class Work:
         if wish.kind is Kind.REPLACE:
             return self._make_replacement(wish, hand, policy)
         if wish.kind is Kind.ACTIVATE:
-            sites = [bench.site(name) for name in wish.components]
+            sites = [bench.site(name, allow_shorter=wish.allow_shorter) for name in wish.components]
             return plan_activation(sites, bench.world, now, wish.losses), ()
         if len(wish.components) > 1 and wish.backup_set in {"", DEFAULT_SET}:
             return "a rollback of several components names the transaction that changed them as one", ()
@@ -154,12 +165,22 @@ class Work:
         if isinstance(candidates, NoCandidate):
             objection = Objection(Ground.NO_CANDIDATE, f"{candidates.flaw}: {candidates.detail}")
             return Refused((objection,)), inboxes
-        sites = [
-            bench.site(name, issuers_of(bench.config, bench.config.components[name], policy))
-            for name in wish.components
-        ]
+        sites = [self._site(name, wish, policy) for name in wish.components]
         quarantined = self._account().quarantined
         return make_plan(sites, candidates, bench.world, self.bench.world.now(), wish.losses, quarantined), inboxes
+
+    def _site(self, name: str, wish: Wish, policy: Policy | None) -> Site:
+        """Return a component that is to be given a candidate."""
+        config = self.bench.config
+        component = config.components[name]
+        by_policy = policy is not None or not self._waits
+        return self.bench.site(
+            name,
+            issuers_of(config, component, policy),
+            allow_shorter=wish.allow_shorter,
+            min_lifetime=min_lifetime_of(config, component, policy) if by_policy else None,
+            attended=self._waits,
+        )
 
     def _candidates(self, wish: Wish, hand: Hand, at_hand: Sequence[PrivateKey]) -> Candidates | NoCandidate:
         """Return what the files make; a keystore without a password is tried with the components' own."""
@@ -236,6 +257,19 @@ class Work:
             return Refused((Objection(Ground.CONTESTED, f"{path} was changed by somebody else since"),))
         return None
 
+    def _in_the_middle(self, made: Prepared) -> Refused | None:
+        """Return why broken files are not mended without a person; None where they may be, or none are."""
+        pending, now = self.bench.config.settings.pending, self.bench.world.now()
+        for name in (each for each, ill in made.order.mends.items() if ill is not Ill.EXPIRED):
+            changed = set_on_disk(self.bench.config.components[name], self.bench.world)[1]
+            if now - changed < pending:
+                why = f"its files were changed {now - changed:.0f} s ago, and somebody may be at work on them"
+                return Refused((Objection(Ground.CONTESTED, f"{name}: {why}"),))
+            if made.leaves[name][0] is None:
+                why = "no certificate that was in use is known to compare the new one with"
+                return Refused((Objection(Ground.UNREADABLE, f"{name}: {why}"),))
+        return None
+
     def _held_back(self, made: Prepared | Refused | str) -> Prepared | Refused | str:
         """Return the plan, or what the journal has against it."""
         if not isinstance(made, Prepared):
@@ -253,6 +287,19 @@ class Work:
             objections.append(Objection(Ground.REJECTED, f"this plan was rejected by {word.by}{because}"))
         objections += self._obstacles(plan)
         return Refused(tuple(objections), made.effects) if objections else made
+
+    def _rehearsed(self, made: Prepared | Refused | str) -> Prepared | Refused | str:
+        """Return the plan, unless carrying it out would be refused now; only for a person are commands run."""
+        if not isinstance(made, Prepared) or not self._waits:
+            return made
+        failure = refusal(self._setting(), made.order)
+        if failure is None:
+            return made
+        ground = Ground.CONFIG_TEST_BEFORE if failure.cause is Cause.CONFIG_TEST_BEFORE else Ground.TARGET
+        return Refused((Objection(ground, failure.sentence),), made.effects)
+
+    def _setting(self) -> Setting:
+        return replace(self.bench.setting, attended=self._waits)
 
     def _obstacles(self, plan: Plan) -> Iterator[Objection]:
         """Yield what the files themselves have against it, so that a dry run refuses what the run would."""
@@ -295,14 +342,14 @@ class Work:
             "handed": hand is not None,
             "circumstances": circumstances(self.bench.surroundings),
         }
-        setting = replace(self.bench.setting, asked=asked, told=self.told, stopping=self.stopping)
+        setting = replace(self._setting(), asked=asked, told=self.told, stopping=self.stopping)
         # What a crash left comes first, or it would be mixed with this.
         endings = list(recover(setting))
         made, inboxes = self._make(wish, hand)
         if isinstance(made, Refused) and hand is None:
             self._clear_away(made, inboxes, wish)
         if self.bound is Bound.LEAVE and isinstance(made, Prepared):
-            made = self._taken_care_of(wish) or made
+            made = self._taken_care_of(wish) or self._in_the_middle(made) or made
         if self.bound is not Bound.NOT and isinstance(made, Prepared):
             found = self._leave(wish, made)
             if found.why:
@@ -338,6 +385,8 @@ class Work:
             return Leave(None, next(filter(None, (shut(wish.kind, each, policies, now) for each in situations)), ""))
         if wish.losses:
             return Leave(None, "clients would be lost on purpose")
+        if wish.allow_shorter:
+            return Leave(None, "that it may last for less is for an operator to say")
         if wish.kind is Kind.REPLACE and (back := _goes_back(made, Account.of(records))):
             return Leave(None, back)
         what = {Kind.REPLACE: candidate, Kind.ROLLBACK: wish.backup_set}
@@ -357,10 +406,15 @@ class Work:
 
     def _recover(self, request: Request) -> Document:
         setting = replace(self.bench.setting, asked={"by": self.by}, told=self.told)
+        kept: list[str] = []
         for name in request.components:
-            busy = thaw(setting, name)
-            if busy is not None:
-                return cannot(f"process {busy.holder} is at work on {busy.component}")
+            match thaw(setting, name):
+                case Busy(component, holder):
+                    return cannot(f"process {holder} is at work on {component}")
+                case NotWhole(component, why):
+                    return cannot(f"{component} stays frozen, and nothing was removed: {why}")
+                case Kept(paths):
+                    kept += map(printable, paths)
         held: list[str] = []
         if request.plan:
             held = [each for each in self._account().quarantined if each.startswith(request.plan)]
@@ -370,7 +424,7 @@ class Work:
                 self._note(Event.RELEASED, candidate=each)
         endings = recover(setting, live=self.live)
         account = self._account()
-        done = {"thawed": list(request.components), "released": held}
+        done: Document = {"thawed": list(request.components), "released": held, "kept": kept}
         if request.components or request.plan:
             # Who asks about one component is told of that one.
             frozen = {name: why for name, why in account.frozen.items() if name in request.components}

@@ -5,22 +5,28 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 
 from actions import audit, backup
+from actions.artefact import presented_by
 from actions.compact import compact, is_due
-from actions.journal import Journal, JournalError, Record
+from actions.journal import Event, Journal, JournalError, Record
+from actions.plan import Ill, Plan, plan_from_json
 from actions.precheck import Issuers
-from actions.prepare import Site
+from actions.prepare import LastSet, Refused, Site, plan_activation, read_password
 from actions.rehearse import Stage
+from actions.service import test
+from actions.soundness import faults_in, ill_of
 from actions.transaction import Setting
 from actions.validate import Terms
 from actions.world import World
-from config.model import AllowedIssuer, Config
+from config.model import AllowedIssuer, Component, Config
 from config.text import printable
+from config.vocabulary import FileRole
 from monitor.actor.sight import endpoints_of, live
+from monitor.actor.worth import worth_of
 from monitor.surroundings import Surroundings
 from probes.tls.drive import look_blocking
 
@@ -40,17 +46,52 @@ class Workbench:
         """The configuration."""
         return self.surroundings.config
 
-    def site(self, name: str, issuers: tuple[AllowedIssuer, ...] = ()) -> Site:
+    def site(
+        self,
+        name: str,
+        issuers: tuple[AllowedIssuer, ...] = (),
+        *,
+        allow_shorter: bool = False,
+        min_lifetime: float | None = None,
+        attended: bool = False,
+    ) -> Site:
         """Return the component called `name`, with what its endpoints present now.
 
-        `issuers` are whose certificates it may be given; empty for anybody's.
+        `issuers` are whose certificates it may be given; empty for anybody's. For how long these must last is as in
+        `Site`. Its configuration test is run only for a person, who is `attended` to.
         """
         component = self.config.components[name]
         stages = tuple(
             Stage(endpoint, self.surroundings.views(endpoint.clients), look_blocking(endpoint, time.time()).presented)
             for endpoint in endpoints_of(self.config, component)
         )
-        return Site(component, stages, tuple(map(self._issuers, issuers)))
+        return Site(
+            component,
+            stages,
+            tuple(map(self._issuers, issuers)),
+            allow_shorter,
+            min_lifetime,
+            lambda: self._last(component),
+            lambda: attended and component.service is not None and test(self.world, component.service) is not None,
+        )
+
+    def _last(self, component: Component) -> LastSet:
+        """Return the newest backup set with which a server starts; raises OSError."""
+        world, artefacts, now = self.world, component.artefacts, self.world.now()
+        committed = _committed(self.setting.journal.records(), component.name)
+        password = None if artefacts.password_file is None else read_password(artefacts.password_file, world)
+        paths = {role: world.resolve(path) for role, path in artefacts.files.items()}
+        for each in reversed(self.backup_sets(component.name)):
+            try:
+                content = backup.content(world, self.setting.backups, each)
+            except (backup.BackupError, OSError):
+                continue
+            held = {role: content.get(path) for role, path in paths.items()}
+            if ill_of(faults_in(artefacts, held, password, now)) is not Ill.DEAD:
+                chain = presented_by({role: data or b"" for role, data in held.items()}, password)
+                states = {copy.path: copy.state for copy in each.copies if copy.state is not None}
+                return LastSet(chain, held.get(FileRole.KEYSTORE) or b"", states, committed)
+        return LastSet(committed=committed)
 
     def _issuers(self, allowed: AllowedIssuer) -> Issuers:
         return Issuers(str(allowed), allowed.spki_sha256 or "", self.surroundings.store_view(allowed.trust_store))
@@ -93,6 +134,19 @@ class Workbench:
         return backup.sets(self.world, self.setting.backups, name)
 
 
+def _committed(records: Iterable[Record], component: str) -> frozenset[str]:
+    """Return the leaves that the last transaction which put a component onto new files has it serve."""
+    begun: dict[str, Plan] = {}
+    leaves: frozenset[str] = frozenset()
+    for record in records:
+        if record.event is Event.BEGIN and component in record.data["plan"]["components"]:
+            begun[record.transaction] = plan_from_json(record.data["plan"])
+        elif record.event in {Event.COMMITTED, Event.FAILED_FORWARD} and record.transaction in begun:
+            plan = begun.pop(record.transaction)
+            leaves = frozenset(chain[0] for each in plan.serves for chain in each.chains if chain)
+    return leaves
+
+
 def journal_path(config: Config) -> str:
     """Return where the actor's journal lies."""
     return os.path.join(config.settings.actor.directory, "journal.jsonl")
@@ -114,6 +168,12 @@ def workbench(surroundings: Surroundings) -> Iterator[Workbench]:
         services = {name: each.service for name, each in config.components.items() if each.service is not None}
         terms = Terms(*astuple(config.settings.validation))
         eyes = live(surroundings, world, terms.handshakes)
+
+        def fit(name: str, now: float) -> str:
+            made = plan_activation([bench.site(name)], world, now)
+            return "; ".join(each.detail for each in made.objections) if isinstance(made, Refused) else ""
+
+        eyes = replace(eyes, worth=worth_of(surroundings, world), fit=fit)
         bench = Workbench(surroundings, world, Setting(world, journal, directory, services, eyes, terms))
         try:
             yield bench

@@ -178,6 +178,9 @@ def reload(socket: Socket = DEFAULT_SOCKET) -> None:
 
 
 Components = Annotated[list[str], typer.Argument(metavar="COMPONENT...", help="Changed as one, or not at all.")]
+AllowShorter = Annotated[
+    bool, typer.Option("--allow-shorter", help="The certificate may end as soon as it does; by default it must last.")
+]
 Losses = Annotated[list[str], typer.Option("--lose", metavar="CLIENT", help="A client that may be lost; repeatable.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show the plan and its hash; touch nothing.")]
 BoundTo = Annotated[str, typer.Option("--plan", metavar="HASH", help="Do it only if this still is the plan.")]
@@ -200,6 +203,7 @@ def actor(
 def plan(
     components: Components,
     losses: Losses = [],  # noqa: B006 (typer copies it)
+    allow_shorter: AllowShorter = False,
     config: ConfigPath = DEFAULT_CONFIG,
     as_json: Json = False,
 ) -> None:
@@ -207,7 +211,8 @@ def plan(
     from monitor.commands.act import Options
     from monitor.commands.act import replace as act
 
-    raise typer.Exit(act(components, [], None, losses, Options(config, dry_run=True, as_json=as_json)))
+    options = Options(config, dry_run=True, as_json=as_json, allow_shorter=allow_shorter)
+    raise typer.Exit(act(components, [], None, losses, options))
 
 
 @app.command()
@@ -223,6 +228,7 @@ def replace(
     ] = [],  # noqa: B006
     password_file: Annotated[str | None, typer.Option("--password-file", help="Opens an encrypted key.")] = None,
     losses: Losses = [],  # noqa: B006
+    allow_shorter: AllowShorter = False,
     dry_run: DryRun = False,
     plan: BoundTo = "",
     config: ConfigPath = DEFAULT_CONFIG,
@@ -236,13 +242,15 @@ def replace(
     from monitor.commands.act import Options
     from monitor.commands.act import replace as act
 
-    raise typer.Exit(act(components, files, password_file, losses, Options(config, dry_run, plan, as_json)))
+    options = Options(config, dry_run, plan, as_json, allow_shorter=allow_shorter)
+    raise typer.Exit(act(components, files, password_file, losses, options))
 
 
 @app.command()
 def activate(
     components: Components,
     losses: Losses = [],  # noqa: B006
+    allow_shorter: AllowShorter = False,
     dry_run: DryRun = False,
     plan: BoundTo = "",
     config: ConfigPath = DEFAULT_CONFIG,
@@ -252,7 +260,7 @@ def activate(
     from monitor.commands.act import Options
     from monitor.commands.act import activate as act
 
-    raise typer.Exit(act(components, losses, Options(config, dry_run, plan, as_json)))
+    raise typer.Exit(act(components, losses, Options(config, dry_run, plan, as_json, allow_shorter=allow_shorter)))
 
 
 @app.command()

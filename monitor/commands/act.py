@@ -60,6 +60,7 @@ _STEPS: Final = {
     Event.COMMITTED: "committed",
     Event.ROLLED_BACK: "the old files are back",
     Event.FAILED_FORWARD: "the new files stay",
+    Event.STARTED: "starting, once, a service that answers nobody",
     Event.FROZEN: "frozen",
     Event.CLOSED: "tidied up",
     Event.QUARANTINED: "put the candidate in quarantine",
@@ -77,6 +78,8 @@ class Options:
     as_json: bool = False
     steps: bool = False
     """Each step is shown as it comes, also where nobody watches a terminal."""
+    allow_shorter: bool = False
+    """For how long the certificate lasts does not matter."""
 
 
 def replace(
@@ -89,12 +92,14 @@ def replace(
     hand = _hand(files, password_file) if files else None
     if isinstance(hand, str):
         return _cannot(hand)
-    return _act(Wish(Kind.REPLACE, tuple(components), losses=tuple(losses)), options, hand)
+    wish = Wish(Kind.REPLACE, tuple(components), losses=tuple(losses), allow_shorter=options.allow_shorter)
+    return _act(wish, options, hand)
 
 
 def activate(components: Sequence[str], losses: Sequence[str], options: Options) -> int:
     """Have the services of `components` serve what is on disk, or say why not."""
-    return _act(Wish(Kind.ACTIVATE, tuple(components), losses=tuple(losses)), options)
+    wish = Wish(Kind.ACTIVATE, tuple(components), losses=tuple(losses), allow_shorter=options.allow_shorter)
+    return _act(wish, options)
 
 
 def rollback(component: str, to: str | None, losses: Sequence[str], options: Options) -> int:
@@ -334,6 +339,8 @@ def _show_words(screen: Screen, document: Document) -> None:
 def _show_recovered(screen: Screen, document: Document) -> None:
     for name in document["thawed"]:
         screen.say(f"thawed     {name}: what went wrong is known, and it may be changed again")
+    for path in document.get("kept", ()):
+        screen.say(f"kept       {path}: what it holds is in no backup set; remove it once it is not needed", "yellow")
     for candidate in document["released"]:
         screen.say(f"released   candidate {candidate[:16]}: it may be tried again")
     if not document.get("endings") and not document["thawed"] and not document["released"]:

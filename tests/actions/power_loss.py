@@ -13,7 +13,7 @@ import errno
 import os
 import posixpath
 import stat
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import count
@@ -46,6 +46,10 @@ class Content(NamedTuple):
     group: int = os.getegid()
     mtime_ns: int = 0
     attributes: Mapping[str, bytes] = _EMPTY
+
+    @property
+    def plain(self) -> Hashable:
+        return (*self[:-1], tuple(sorted(self.attributes.items())))
 
 
 Names = Mapping[str, int]
@@ -134,6 +138,13 @@ class Disk:
     def uncertain(self) -> int:
         """How many parts are not on the medium."""
         return sum(len(each.parts) for each in self._nodes)
+
+    @property
+    def lying(self) -> Hashable:
+        """What lies on it, by which one may tell whether two disks are the same to whoever looks: the time apart."""
+        directories = frozenset((number, frozenset(each.now.items())) for number, each in self.directories.items())
+        named = {number for _, names in directories for _, number in names}
+        return directories, frozenset((number, self.files[number].now.plain) for number in named & self.files.keys())
 
     def lose(self, kept: Kept) -> None:
         """Cut the power: what is not on the medium is kept or lost part by part, and every process is gone."""

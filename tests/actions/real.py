@@ -21,6 +21,7 @@ from config.service import Activation, Service
 from monitor.lab.ca import Authority, Issued
 from monitor.lab.process import find_command
 from monitor.lab.servers import Daemon, Lighttpd, Nginx, Site
+from tests.actions.worlds import StepWorld, names_of
 
 
 def service_of(server: Daemon) -> Service:
@@ -44,14 +45,15 @@ class Real:
     site: Site
     trusts: Authority
     state: str
-    terms: Terms = field(default_factory=lambda: Terms(successes=3, interval=0.1, deadline=5.0))
+    terms: Terms = field(default_factory=lambda: Terms(successes=3, interval=0.1, deadline=30.0))
 
     def setting(self, world: World) -> Setting:
         os.makedirs(self.state, mode=0o700, exist_ok=True)
+        services = {"web": service_of(self.server)}
+        if isinstance(world, StepWorld):
+            world.spelling = names_of(services, (self.state, "state"), (os.path.dirname(self.site.certificate), "web"))
         journal = Journal(world, f"{self.state}/journal.jsonl")
-        return Setting(
-            world, journal, self.state, {"web": service_of(self.server)}, Live(self.look, self.judge), self.terms
-        )
+        return Setting(world, journal, self.state, services, Live(self.look, self.judge), self.terms)
 
     def replace(self, world: World, order: Order) -> Ending:
         setting = self.setting(world)
@@ -76,7 +78,7 @@ class Real:
         for mode in (ssl.CERT_REQUIRED, ssl.CERT_NONE):
             context.verify_mode = mode
             try:
-                raw = socket.create_connection((self.server.host, self.server.port), timeout=2.0)
+                raw = socket.create_connection((self.server.host, self.server.port), timeout=10.0)
                 with raw, context.wrap_socket(raw) as connection:
                     der = connection.getpeercert(binary_form=True) or b""
                     return hashlib.sha256(der).hexdigest(), mode is ssl.CERT_REQUIRED

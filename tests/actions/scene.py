@@ -19,9 +19,11 @@ from actions.transaction import Setting, transact
 from actions.validate import Acceptance, Live, Served, Sight, Terms
 from actions.world import Metadata, World, write_new
 from config.service import Service
-from tests.actions.worlds import Step, StepWorld
+from tests.actions.worlds import Step, StepWorld, names_of
 
 FAST: Final = Terms(successes=2, interval=0.0, deadline=0.2)
+PATIENT: Final = replace(FAST, deadline=10.0)
+"""Where a busy machine is no reason for another end than a quiet one has."""
 CLIENTS: Final = ("browser", "java")
 
 
@@ -89,11 +91,15 @@ class Scene:
 
     def setting(self, world: World | None = None, **services: Service) -> Setting:
         world = world or self.disk
+        services = {each: self.service(each) for each in self.components} | services
+        if isinstance(world, StepWorld):
+            around = os.path.dirname(self.root)
+            world.spelling = names_of(services, (f"{self.root}/", ""), (self.root, "."), (around, ".."))
         return Setting(
             world,
             Journal(world, f"{self.root}/state/journal.jsonl"),
             f"{self.root}/state",
-            {each: self.service(each) for each in self.components} | services,
+            services,
             Live(self.look, self.judge),
             self.terms,
         )

@@ -19,7 +19,7 @@ from actions.journal import Event, Record
 from actions.world import World
 from tests.actions.power_loss import Disk, FilmedWorld, ModelWorld
 from tests.actions.scene import Scene
-from tests.actions.worlds import KILLED, StepWorld, cells, in_a_process, kill
+from tests.actions.worlds import KILLED, Fault, Names, StepWorld, cells, in_a_process, kill
 
 
 def record(number: int, event: Event = Event.APPROVED, epoch: str = "0123abcd-1") -> Record:
@@ -190,12 +190,18 @@ def test_killed_at_any_step_it_has_each_entry_once_after_the_next_start(room: Pa
         add(World(), str(room / name), RECORDS[:2])
         return str(room / name)
 
-    world = StepWorld()
-    add(world, prepared("traced"), RECORDS)
+    def called(directory: str, fault: Fault | None = None) -> StepWorld:
+        world = StepWorld(fault)
+        world.spelling = Names(((directory, "audit"),))
+        return world
+
+    traced = prepared("traced")
+    world = called(traced)
+    add(world, traced, RECORDS)
     assert sum(step.name == "create" for step in world.trace) == 2
     for number, cell in enumerate(cells(world.trace)):
         directory = prepared(f"{number}")
-        killed = StepWorld(kill(cell.step.number, cell.when))
+        killed = called(directory, kill(cell.step, cell.when))
         assert in_a_process(lambda: add(killed, directory, RECORDS)) == KILLED, cell  # noqa: B023
         found = numbers(directory)
         assert found == list(range(1, len(found) + 1)), cell
@@ -240,6 +246,10 @@ def test_processes_that_add_at_once_add_each_once(room: Path) -> None:
     assert numbers(directory) == [1, 2, 3, 4, 5, 6]
 
 
+def assert_added(last: Entry | None) -> None:
+    assert last is not None
+
+
 def test_what_the_journal_leaves_out_is_in_the_audit_before(room: Path) -> None:
     """The two are one story: a journal that was compacted takes nothing from the audit, and adds nothing twice."""
     made = Scene(str(room / "scene"))
@@ -248,7 +258,7 @@ def test_what_the_journal_leaves_out_is_in_the_audit_before(room: Path) -> None:
     setting, directory = made.setting(), str(room / "audit")
     with closing(setting.journal):
         every = [each.sequence for each in setting.journal.records() if each.event not in audit.STEPS]
-        assert compact(setting, partial(add, World(), directory)) is None
+        assert compact(setting, lambda records: assert_added(add(World(), directory, records))) is None
         assert numbers(directory) == every
         add(World(), directory, setting.journal.records())
         assert numbers(directory) == [*every, setting.journal.records()[-1].sequence]

@@ -22,9 +22,10 @@ from actions.journal import Event, Journal, JournalError, Record, Shorter, birth
 from actions.lock import Locks, acquire
 from actions.plan import Kind
 from actions.world import World
+from monitor.actor.workbench import _committed
 from tests.actions.power_loss import Disk, FilmedWorld, ModelWorld, Moment
 from tests.actions.scene import Scene
-from tests.actions.worlds import KILLED, StepWorld, cells, fail, in_a_process, kill
+from tests.actions.worlds import KILLED, Fault, Names, StepWorld, cells, fail, in_a_process, kill
 
 LATER = 10 * YOUNG
 """When every record of the stories below is old."""
@@ -69,8 +70,9 @@ class Story:
                 "components": components,
                 "changes": changes if kind != Kind.ACTIVATE else [],
                 "expected_losses": [],
-                "serves": [],
+                "serves": [["web", [[f"leaf of {name}"]]]],
                 "served": [],
+                "stands": [],
             },
             hash=self.hash(),
             by="alice",
@@ -83,8 +85,13 @@ class Story:
         how = self.choose([Event.COMMITTED, Event.ROLLED_BACK, Event.FAILED_FORWARD, Event.FROZEN])
         said: dict[str, Any] = {"outcome": how.value, "cause": "none", "reason": self.choose(["one", "another"])}
         if how is Event.FROZEN:
-            self.note(how, name, components=components, **said)
-            return
+            again = self.choose([True, False])
+            self.note(how, name, components=components, again=again, **said)
+            if not again or self.choose([True, False]):
+                return
+            # Recovery has ended it after all.
+            how = Event.COMMITTED
+            said["outcome"] = how.value
         if how is Event.ROLLED_BACK and self.choose([True, False]):
             self.note(Event.QUARANTINED, name, candidate=candidate, reason=said["reason"])
         self.note(how, name, **said)
@@ -170,6 +177,7 @@ def test_a_long_journal_becomes_short_and_says_the_same_of_whatever_is_asked_of_
     assert Account.of(short) == Account.of(records)
     assert len(short) < len(records) / 3
     for component in COMPONENTS:
+        assert _committed(short, component) == _committed(records, component)
         assert history(short, component, ["web"]) == history(records, component, ["web"])
     assert [each.sequence for each in short] == sorted({each.sequence for each in short})
     frozen = {each.transaction for each in records if each.event is Event.FROZEN}
@@ -257,6 +265,13 @@ def write(path: str, records: Sequence[Record], world: World | None = None) -> N
 def read(path: str, world: World | None = None) -> list[Record]:
     with closing(Journal(world or World(), path)) as journal:
         return list(journal.records())
+
+
+def called(path: str, fault: Fault | None = None) -> StepWorld:
+    """Return a world in which each step has the same name wherever the journal lies."""
+    world = StepWorld(fault)
+    world.spelling = Names(((path, "journal"),))
+    return world
 
 
 def shorten(path: str, world: World | None = None) -> bool:
@@ -357,8 +372,8 @@ def test_many_processes_append_while_the_journal_is_compacted_and_no_record_is_l
 
 
 def trace(room: Path) -> StepWorld:
-    world = StepWorld()
     path = str(room / "traced")
+    world = called(path)
     write(path, numbered(5))
     shorten(path, world)
     return world
@@ -370,7 +385,7 @@ def test_killed_at_any_step_leaves_the_old_journal_or_the_new_one_and_both_go_on
     for number, cell in enumerate(cells(trace(room).trace)):
         path = str(room / f"{number}")
         write(path, numbered(5))
-        world = StepWorld(kill(cell.step.number, cell.when))
+        world = called(path, kill(cell.step, cell.when))
         assert in_a_process(partial(shorten, path, world)) == KILLED, cell
         found = [each for each in read(path) if each.event is not Event.COMPACTED]
         assert found in (whole, short), cell
@@ -389,7 +404,7 @@ def test_an_error_at_any_step_loses_nothing_and_is_said(room: Path) -> None:
         path = str(room / f"{step.number}")
         write(path, numbered(5))
         with suppress(JournalError):
-            shorten(path, StepWorld(fail(step.number, errno.EIO)))
+            shorten(path, called(path, fail(step, errno.EIO)))
             said -= 1
         said += 1
         assert [each for each in read(path) if each.event is not Event.COMPACTED] in (whole, short), step

@@ -10,7 +10,7 @@ from contextlib import closing, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import pytest
 
@@ -20,8 +20,19 @@ from actions.plan import Order
 from actions.target import state
 from actions.transaction import transact
 from actions.world import World
-from tests.actions.scene import Scene, broken, torn, trace_of
-from tests.actions.worlds import KILLED, Fault, Step, StepWorld, fail, in_a_process, intrude, kill, short
+from tests.actions.matrix import Share, played
+from tests.actions.scene import PATIENT, Scene, broken, torn, trace_of
+from tests.actions.worlds import (
+    Cell,
+    NotReachedError,
+    Step,
+    StepWorld,
+    fail,
+    in_a_process,
+    intrude,
+    killed,
+    short,
+)
 
 _SHARDS: Final = 5
 _ERRORS: Final[Mapping[str, Sequence[int]]] = {
@@ -45,6 +56,7 @@ _ERRORS: Final[Mapping[str, Sequence[int]]] = {
 _EVERYTHING_ELSE: Final = (errno.EIO,)
 _SWITCHES: Final[Mapping[str, str]] = {"is written in place": "truncate"}
 """The step by which files are switched, where it is another than an exchange."""
+_NOT_TOLD: Final = 71
 _CANNOT_FAIL: Final = frozenset({"now", "monotonic", "sleep", "resolve", "run", "close", "unlock"})
 SCENES: Final[Mapping[str, Mapping[str, Any]]] = {
     "commits": {"missing_chain": True, "components": ("mail", "web")},
@@ -64,12 +76,45 @@ def consistent(scene: Scene, order: Order, ending: Ending) -> list[str]:
     return wrong + ([] if ending.sentence.endswith(".") else [f"no sentence: {ending.sentence}"])
 
 
-def after_fault(scene: Scene, fault: Fault) -> list[str]:
+class Fails(NamedTuple):
+    """A step and the error with which it fails."""
+
+    step: Step
+    number: int
+
+    def __str__(self) -> str:
+        return f"{errno.errorcode[self.number]} at {self.step}"
+
+
+def failures(trace: Sequence[Step]) -> list[Fails]:
+    return [
+        Fails(step, number)
+        for step in trace
+        if step.name not in _CANNOT_FAIL
+        for number in _ERRORS.get(step.name, _EVERYTHING_ELSE)
+    ]
+
+
+class Rooms:
+    """New directories, one for each cell."""
+
+    def __init__(self, parent: Path, name: str) -> None:
+        self._parent, self._given, self._number = parent, SCENES[name], 0
+
+    def scene(self) -> Scene:
+        self._number += 1
+        return Scene(f"{self._parent}/{self._number}", **self._given, terms=PATIENT)
+
+
+def after_fault(scene: Scene, cell: Fails) -> list[str]:
     order = scene.order()
+    world = StepWorld(fail(cell.step, cell.number))
     try:
-        ending = scene.replace(StepWorld(fault))
+        ending = scene.replace(world)
     except JournalError as error:
+        world.took(cell.step)
         return [*broken(scene, order), *([] if "cannot be opened" in str(error) else [str(error)])]
+    world.took(cell.step)
     wrong = consistent(scene, order, ending)
     wrong += [f"torn: {path}" for path in torn(scene, order)] if not scene.in_place else []
     scene.recover()
@@ -80,14 +125,12 @@ def after_fault(scene: Scene, fault: Fault) -> list[str]:
 @pytest.mark.parametrize("shard", [0, *(pytest.param(each, marks=pytest.mark.slow) for each in range(1, _SHARDS))])
 @pytest.mark.parametrize("name", SCENES)
 def test_an_error_at_any_step_ends_whole_and_says_what_is_on_disk(name: str, shard: int, room: Path) -> None:
-    wrong: list[str] = []
-    steps = [each for each in trace_of(Scene(f"{room}/trace", **SCENES[name])) if each.name not in _CANNOT_FAIL]
-    for step in steps[shard::_SHARDS]:
-        for number in _ERRORS.get(step.name, _EVERYTHING_ELSE):
-            scene = Scene(f"{room}/{step.number}-{number}", **SCENES[name])
-            wrong += [
-                f"{errno.errorcode[number]} at {step}: {each}" for each in after_fault(scene, fail(step.number, number))
-            ]
+    rooms = Rooms(room, name)
+    wrong = played(
+        lambda: failures(trace_of(rooms.scene())),
+        lambda cell: after_fault(rooms.scene(), cell),
+        Share(shard, _SHARDS),
+    )
     assert wrong == []
 
 
@@ -96,29 +139,39 @@ def test_an_error_at_any_step_ends_whole_and_says_what_is_on_disk(name: str, sha
 def test_a_disk_that_fails_for_good_at_any_step_is_recovered_from_once_it_works(
     name: str, number: int, room: Path
 ) -> None:
-    wrong: list[str] = []
-    steps = [each for each in trace_of(Scene(f"{room}/trace", **SCENES[name])) if each.changes]
-    for step in [each for each in steps if each.name not in _CANNOT_FAIL][number % 5 :: 5]:
-        scene = Scene(f"{room}/{step.number}", **SCENES[name])
+    rooms = Rooms(room, name)
+
+    def play(step: Step) -> list[str]:
+        scene = rooms.scene()
         order = scene.order()
+        world = StepWorld(fail(step, number, for_ever=True))
         try:
-            ending = scene.replace(StepWorld(fail(step.number, number, for_ever=True)))
+            ending = scene.replace(world)
         except JournalError:
-            continue
-        wrong += [f"{step}: {each}" for each in consistent(scene, order, ending)]
+            world.took(step)
+            return []
+        world.took(step)
+        wrong = consistent(scene, order, ending)
         scene.recover()
-        wrong += [f"{step}: {each} ({ending.sentence})" for each in broken(scene, order)]
-    assert wrong == []
+        return [f"{each} ({ending.sentence})" for each in wrong + broken(scene, order)]
+
+    def steps() -> list[Step]:
+        return [each for each in trace_of(rooms.scene()) if each.changes and each.name not in _CANNOT_FAIL]
+
+    assert played(steps, play, Share(number % 5, 5)) == []
 
 
 @pytest.mark.parametrize("name", SCENES)
 def test_a_write_that_takes_only_half_is_gone_on_with(name: str, room: Path) -> None:
-    clean = Scene(f"{room}/trace", **SCENES[name])
+    rooms = Rooms(room, name)
+    clean = rooms.scene()
     trace = trace_of(clean)
     for step in [each for each in trace if each.name == "write_at"]:
-        scene = Scene(f"{room}/{step.number}", **SCENES[name])
+        scene = rooms.scene()
         order = scene.order()
-        scene.replace(StepWorld(short(step.number)))
+        world = StepWorld(short(step))
+        scene.replace(world)
+        world.took(step)
         assert scene.records()[-2].event is clean.records()[-2].event
         assert broken(scene, order) == []
 
@@ -126,52 +179,57 @@ def test_a_write_that_takes_only_half_is_gone_on_with(name: str, room: Path) -> 
 @pytest.mark.parametrize("name", SCENES)
 def test_a_directory_that_vanishes_at_any_step_and_comes_back_holds_one_whole_set(name: str, room: Path) -> None:
     """Unmounted, say, or moved away: what is said at the end is so once it is there again."""
-    wrong: list[str] = []
-    steps = [each for each in trace_of(Scene(f"{room}/trace", **SCENES[name])) if each.name not in _CANNOT_FAIL]
-    for step in [each for each in steps if each.name != "standing"][::6]:
-        scene = Scene(f"{room}/{step.number}", **SCENES[name])
+    rooms = Rooms(room, name)
+
+    def play(step: Step) -> list[str]:
+        scene = rooms.scene()
         order = scene.order()
         there, away = f"{scene.root}/web", f"{scene.root}/away"
-        ending = scene.replace(StepWorld(intrude(step.number, partial(os.rename, there, away))))
+        world = StepWorld(intrude(step, partial(os.rename, there, away)))
+        ending = scene.replace(world)
+        world.took(step)
         os.rename(away, there)
         if ending.outcome is Outcome.FROZEN:
-            continue
-        wrong += [f"{step}: {each}" for each in consistent(scene, order, ending)]
+            return []
+        wrong = consistent(scene, order, ending)
         scene.recover()
         # No service could take up files that were not there.
-        wrong += [f"{step}: {each} ({ending.sentence})" for each in broken(scene, order, served=False)]
-    assert wrong == []
+        wrong += broken(scene, order, served=False)
+        return [f"{each} ({ending.sentence})" for each in wrong]
+
+    def steps() -> list[Step]:
+        return [each for each in trace_of(rooms.scene()) if each.name not in _CANNOT_FAIL | {"standing"}]
+
+    assert played(steps, play, Share(0, 6)) == []
 
 
 @pytest.mark.parametrize("shard", [0, *(pytest.param(each, marks=pytest.mark.slow) for each in range(1, 2 * _SHARDS))])
 @pytest.mark.parametrize("name", SCENES)
 def test_an_error_at_any_step_of_recovery_is_made_up_for_by_the_next(name: str, shard: int, room: Path) -> None:
-    switched = [
-        each for each in trace_of(Scene(f"{room}/t", **SCENES[name])) if each.name == _SWITCHES.get(name, "exchange")
-    ]
+    rooms, switch = Rooms(room, name), _SWITCHES.get(name, "exchange")
+    switched = [each for each in trace_of(rooms.scene()) if each.name == switch]
+    half = Cell(switched[len(switched) // 2], "after")
 
-    def interrupted(where: str) -> tuple[Scene, Order]:
-        scene = Scene(f"{room}/{where}", **SCENES[name])
+    def interrupted() -> tuple[Scene, Order]:
+        scene = rooms.scene()
         order = scene.order()
-        world = StepWorld(kill(switched[len(switched) // 2].number, "after"))
-        assert in_a_process(partial(scene.replace, world)) == KILLED
+        killed(scene.replace, half)
         return scene, order
 
-    world, wrong = StepWorld(), []
-    interrupted("trace")[0].recover(world)
-    cells = [
-        (step, number)
-        for step in world.trace
-        if step.name not in _CANNOT_FAIL
-        for number in _ERRORS.get(step.name, _EVERYTHING_ELSE)
-    ]
-    for step, number in cells[shard :: 2 * _SHARDS]:
-        scene, order = interrupted(f"{step.number}-{number}")
+    def cells() -> list[Fails]:
+        interrupted()[0].recover(world := StepWorld())
+        return failures(world.trace)
+
+    def play(cell: Fails) -> list[str]:
+        scene, order = interrupted()
+        world = StepWorld(fail(cell.step, cell.number))
         with suppress(OSError, JournalError):
-            scene.recover(StepWorld(fail(step.number, number)))
+            scene.recover(world)
+        world.took(cell.step)
         scene.recover()
-        wrong += [f"{errno.errorcode[number]} at {step}: {each}" for each in broken(scene, order)]
-    assert wrong == []
+        return broken(scene, order)
+
+    assert played(cells, play, Share(shard, 2 * _SHARDS)) == []
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
@@ -179,36 +237,48 @@ def test_an_error_at_any_step_of_recovery_is_made_up_for_by_the_next(name: str, 
 def test_a_process_that_is_told_to_end_at_any_step_ends_whole_without_recovery(
     name: str, number: signal.Signals, room: Path
 ) -> None:
-    wrong: list[str] = []
-    steps = [each for each in trace_of(Scene(f"{room}/trace", **SCENES[name])) if each.changes]
-    for step in steps[number % 8 :: 8]:
-        scene = Scene(f"{room}/{step.number}", **SCENES[name])
+    rooms = Rooms(room, name)
+
+    def play(step: Step) -> list[str]:
+        scene = rooms.scene()
         order = scene.order()
 
-        def work(scene: Scene = scene, step: Step = step) -> None:
+        def work() -> None:
             told: list[int] = []
             signal.signal(number, lambda *_: told.append(number))
-            world = StepWorld(intrude(step.number, lambda: os.kill(os.getpid(), number)))
+            world = StepWorld(intrude(step, lambda: os.kill(os.getpid(), number)))
             setting = replace(scene.setting(world), stopping=lambda: bool(told))
             with closing(setting.journal):
                 transact(setting, scene.order())
-            assert told
+            if not told:
+                os._exit(_NOT_TOLD)
 
-        if in_a_process(work):
-            wrong.append(f"{step}: the process did not end by itself")
-        wrong += [f"{step}: {each}" for each in broken(scene, order)]
-    assert wrong == []
+        if (status := in_a_process(work)) == _NOT_TOLD:
+            raise NotReachedError(step)
+        return (["the process did not end by itself"] if status else []) + broken(scene, order)
+
+    def steps() -> list[Step]:
+        return [each for each in trace_of(rooms.scene()) if each.changes]
+
+    assert played(steps, play, Share(number % 8, 8)) == []
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_that_ends_the_process_at_any_step_leaves_what_recovery_makes_whole(
     number: signal.Signals, room: Path
 ) -> None:
-    steps = [each for each in trace_of(Scene(f"{room}/trace")) if each.changes]
-    for step in steps[number % 8 :: 8]:
-        scene = Scene(f"{room}/{step.number}")
+    numbers = iter(range(1_000))
+
+    def play(step: Step) -> list[str]:
+        scene = Scene(f"{room}/{next(numbers)}")
         order = scene.order()
-        world = StepWorld(intrude(step.number, lambda: os.kill(os.getpid(), number)))
-        assert in_a_process(partial(scene.replace, world)) == -number
+        world = StepWorld(intrude(step, lambda: os.kill(os.getpid(), number)))
+        if (status := in_a_process(partial(scene.replace, world))) == 0:
+            raise NotReachedError(step)
         scene.recover()
-        assert broken(scene, order) == []
+        return ([] if status == -number else [f"it ended with {status}"]) + broken(scene, order)
+
+    def steps() -> list[Step]:
+        return [each for each in trace_of(Scene(f"{room}/{next(numbers)}")) if each.changes]
+
+    assert played(steps, play, Share(number % 8, 8)) == []

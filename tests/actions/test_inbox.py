@@ -173,7 +173,8 @@ def test_a_file_swapped_at_any_step_is_never_followed_nor_taken_in_part(inbox: P
             put(inbox).unlink()
             (inbox / "new.pem").symlink_to(secret)
 
-        found = opened(inbox, StepWorld(intrude(step.number, swap)))
+        found = opened(inbox, world := StepWorld(intrude(step, swap)))
+        world.took(step)
         (inbox / "new.pem").unlink()
         put(inbox)
         if isinstance(found, Inbox):

@@ -134,9 +134,10 @@ def test_without_space_for_the_way_back_nothing_begins(room: Path) -> None:
 
 def test_after_a_failed_fsync_this_journal_takes_no_other_record(room: Path) -> None:
     trace = StepWorld()
-    Journal(trace, str(room / "trace")).append(BEGIN)
+    Journal(trace, str(room / "journal")).append(BEGIN)
+    os.unlink(room / "journal")
     sync = next(step for step in trace.trace if step.name == "sync")
-    journal = Journal(StepWorld(fail(sync.number, errno.EIO)), str(room / "journal"))
+    journal = Journal(StepWorld(fail(sync, errno.EIO)), str(room / "journal"))
     with pytest.raises(JournalError, match="Input/output error"):
         journal.append(BEGIN)
     with pytest.raises(JournalError, match="Input/output error"):
@@ -149,7 +150,7 @@ def test_a_kill_amid_writing_leaves_what_the_next_process_writes_over(room: Path
     write = next(step for step in trace.trace if step.name == "write_at")
     os.unlink(room / "journal")
     path = written(room, BEGIN)
-    world = StepWorld(kill(write.number, "amid"))
+    world = StepWorld(kill(write, "amid"))
     assert in_a_process(lambda: Journal(world, path).append(INTENT)) == KILLED
     assert decode(Path(path).read_bytes()).torn
     Journal(World(), path).append(CLOSED)

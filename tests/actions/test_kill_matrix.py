@@ -1,51 +1,43 @@
 """A process that is killed before, after or amid any step leaves what recovery makes whole.
 
-The cells are generated from the trace of one clean run, so a new step is covered by itself.
+The cells are generated from the trace of one clean run, so a new step is covered by itself; each is named by what the
+step does and to what. A kill that leaves what the kill before it leaves is no cell.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import pytest
 
 from actions.ending import Outcome
-from tests.actions.scene import Scene, broken, torn
-from tests.actions.worlds import KILLED, Cell, Step, StepWorld, cells, in_a_process, kill
+from tests.actions.matrix import EVERYTHING, Share, played, some
+from tests.actions.scene import PATIENT, Scene, broken, torn
+from tests.actions.worlds import Cell, Step, StepWorld, WatchedWorld, cells, killed
 
 _SHARDS: Final = 4
+Act = Callable[[Scene, StepWorld], object]
 
-SCENES: Final[Mapping[str, tuple[Mapping[str, Any], Outcome]]] = {
-    "commits": ({"missing_chain": True}, Outcome.COMMITTED),
-    "commits two components": ({"components": ("mail", "web")}, Outcome.COMMITTED),
-    "is stopped for the switch": ({"quiesce": True}, Outcome.COMMITTED),
-    "is written in place": ({"in_place": True}, Outcome.COMMITTED),
-    "fails its test": ({"new": {"web": b"BAD"}, "missing_chain": True}, Outcome.ROLLED_BACK),
-    "loses a client": (
-        {"components": ("mail", "web"), "new": {"web": b"GOOD no java"}},
-        Outcome.ROLLED_BACK,
-    ),
+
+class Case(NamedTuple):
+    """A scene, how its replacement ends, and whether it begins unlike that of any other scene."""
+
+    given: Mapping[str, Any]
+    outcome: Outcome
+    begins: bool = False
+
+
+SCENES: Final[Mapping[str, Case]] = {
+    "commits": Case({"missing_chain": True}, Outcome.COMMITTED, begins=True),
+    "commits two components": Case({"components": ("mail", "web")}, Outcome.COMMITTED, begins=True),
+    "is stopped for the switch": Case({"quiesce": True}, Outcome.COMMITTED),
+    "is written in place": Case({"in_place": True}, Outcome.COMMITTED),
+    "fails its test": Case({"new": {"web": b"BAD"}, "missing_chain": True}, Outcome.ROLLED_BACK),
+    "loses a client": Case({"components": ("mail", "web"), "new": {"web": b"GOOD no java"}}, Outcome.ROLLED_BACK),
 }
-
-
-def traced(scene: Scene, act: Callable[[Scene, StepWorld], object]) -> list[Step]:
-    world = StepWorld()
-    act(scene, world)
-    return world.trace
-
-
-def replace(scene: Scene, world: StepWorld) -> object:
-    return scene.replace(world)
-
-
-def recover(scene: Scene, world: StepWorld) -> object:
-    return scene.recover(world)
-
-
-def killed_while(act: Callable[[Scene, StepWorld], object], scene: Scene, cell: Cell) -> int:
-    return in_a_process(lambda: act(scene, StepWorld(kill(cell.step.number, cell.when))))
 
 
 class Rooms:
@@ -56,12 +48,42 @@ class Rooms:
 
     def scene(self) -> Scene:
         self._number += 1
-        return Scene(f"{self._parent}/{self._number}", **self._given)
+        return Scene(f"{self._parent}/{self._number}", **self._given, terms=PATIENT)
 
 
-def after_recovery(scene: Scene, order: Any, *, in_place: bool) -> list[str]:
+class Pair(NamedTuple):
+    """Where a transaction is killed, and then its recovery."""
+
+    first: Cell
+    second: Cell
+
+    def __str__(self) -> str:
+        return f"{self.first}, then recovery {self.second}"
+
+
+def replace(scene: Scene, world: StepWorld) -> object:
+    return scene.replace(world)
+
+
+def recover(scene: Scene, world: StepWorld) -> object:
+    return scene.recover(world)
+
+
+def traced(scene: Scene, act: Act = replace) -> list[Step]:
+    world = WatchedWorld(scene.root)
+    act(scene, world)
+    return world.trace
+
+
+def from_the_intent(trace: Sequence[Step]) -> Iterator[Cell]:
+    """Return the cells from the record on after which the targets are changed."""
+    (intent,) = (each for each in trace if each.what.endswith(" intent"))
+    return (each for each in cells(trace) if each.step.number >= intent.number)
+
+
+def after_recovery(scene: Scene, order: Any) -> list[str]:
     """Return what is wrong before, after, and after a second recovery."""
-    wrong = [] if in_place else [f"torn: {path}" for path in torn(scene, order)]
+    wrong = [] if scene.in_place else [f"torn: {path}" for path in torn(scene, order)]
     scene.recover()
     wrong += broken(scene, order)
     if again := scene.recover():
@@ -69,41 +91,53 @@ def after_recovery(scene: Scene, order: Any, *, in_place: bool) -> list[str]:
     return wrong + broken(scene, order)
 
 
+def _played(rooms: Rooms, cell: Cell) -> list[str]:
+    scene = rooms.scene()
+    order = scene.order()
+    killed(partial(replace, scene), cell)
+    return after_recovery(scene, order)
+
+
+def _replaced(rooms: Rooms, outcome: Outcome) -> list[Step]:
+    scene = rooms.scene()
+    trace = traced(scene)
+    assert scene.records()[-2].event.value == outcome.value
+    return trace
+
+
 @pytest.mark.parametrize(
     ("name", "shard"),
     [
-        pytest.param(name, shard, marks=[pytest.mark.slow] if shard and "components" in SCENES[name][0] else [])
+        pytest.param(name, shard, marks=[pytest.mark.slow] if shard and "components" in SCENES[name].given else [])
         for name in SCENES
         for shard in range(_SHARDS)
     ],
 )
 def test_a_transaction_killed_at_any_step_is_finished_or_undone(name: str, shard: int, room: Path) -> None:
-    given, outcome = SCENES[name]
+    given, outcome, begins = SCENES[name]
     rooms = Rooms(room, given)
-    clean = rooms.scene()
-    trace = traced(clean, replace)
-    assert clean.records()[-2].event.value == outcome.value
-    wrong: list[str] = []
-    for cell in list(cells(trace))[shard::_SHARDS]:
-        scene = rooms.scene()
-        order = scene.order()
-        assert killed_while(replace, scene, cell) == KILLED, cell
-        wrong += [f"{cell}: {each}" for each in after_recovery(scene, order, in_place=scene.in_place)]
+    chosen = cells if begins else from_the_intent
+    wrong = played(lambda: chosen(_replaced(rooms, outcome)), partial(_played, rooms), Share(shard, _SHARDS))
     assert wrong == []
 
 
-def _killed_again(rooms: Rooms, first: Cell, stride: int) -> list[str]:
-    """Kill a transaction, then its recovery at every step, then recover."""
+def _pairs(rooms: Rooms, first: Cell) -> Iterator[Pair]:
     template = rooms.scene()
-    killed_while(replace, template, first)
-    wrong: list[str] = []
-    for second in list(cells(traced(template, recover)))[first.step.number % stride :: stride]:
-        scene = rooms.scene()
-        order = scene.order()
-        assert killed_while(replace, scene, first) == KILLED
-        assert killed_while(recover, scene, second) == KILLED, (first, second)
-        wrong += [f"{first}, {second}: {each}" for each in after_recovery(scene, order, in_place=scene.in_place)]
-    return wrong
+    killed(partial(replace, template), first)
+    return (Pair(first, second) for second in cells(traced(template, recover)))
+
+
+def _killed_twice(rooms: Rooms, pair: Pair) -> list[str]:
+    scene = rooms.scene()
+    order = scene.order()
+    killed(partial(replace, scene), pair.first)
+    killed(partial(recover, scene), pair.second)
+    return after_recovery(scene, order)
+
+
+def _killed_again(rooms: Rooms, first: Cell, stride: int) -> list[str]:
+    """Kill a transaction, then its recovery at one step of so many, then recover."""
+    return played(partial(_pairs, rooms, first), partial(_killed_twice, rooms), some(stride, str(first)))
 
 
 def _telling(trace: Sequence[Step]) -> list[Cell]:
@@ -120,31 +154,37 @@ def _telling(trace: Sequence[Step]) -> list[Cell]:
 
 @pytest.mark.parametrize("name", ["commits", "commits two components", "loses a client"])
 def test_a_recovery_that_is_killed_as_well_is_finished_by_the_next(name: str, room: Path) -> None:
-    rooms = Rooms(room, SCENES[name][0])
-    trace = traced(rooms.scene(), replace)
-    assert [each for first in _telling(trace) for each in _killed_again(rooms, first, 7)] == []
+    rooms = Rooms(room, SCENES[name].given)
+    assert played(lambda: _telling(traced(rooms.scene())), lambda first: _killed_again(rooms, first, 7)) == []
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("shard", range(_SHARDS))
 @pytest.mark.parametrize("name", SCENES)
 def test_no_pair_of_kills_leaves_anything_half_done(name: str, shard: int, room: Path) -> None:
-    rooms = Rooms(room, SCENES[name][0])
-    trace = traced(rooms.scene(), replace)
-    telling = [
-        each for each in cells(trace) if each.step.name in ("rename", "exchange", "run", "write_at", "link", "unlink")
-    ]
-    assert [each for first in telling[shard::_SHARDS] for each in _killed_again(rooms, first, 3)] == []
+    rooms = Rooms(room, SCENES[name].given)
+
+    def firsts() -> Iterator[Cell]:
+        trace = traced(rooms.scene())
+        # Until it is in the journal that something began there is nothing to recover.
+        (begin,) = (each for each in trace if each.what.endswith(" begin"))
+        chosen = cells(trace) if SCENES[name].begins else from_the_intent(trace)
+        telling = ("rename", "exchange", "run", "write_at", "link", "unlink")
+        return (each for each in chosen if each.step.name in telling and each.step.number > begin.number)
+
+    assert played(firsts, lambda first: _killed_again(rooms, first, 3), Share(shard, _SHARDS)) == []
+
+
+def _last_switch(room: str) -> Step:
+    return [each for each in traced(Scene(room)) if each.name == "exchange"][-1]
 
 
 def test_recovery_killed_at_every_attempt_freezes_rather_than_goes_on_for_ever(room: Path) -> None:
     scene = Scene(f"{room}/scene")
-    clean = Scene(f"{room}/clean")
-    switched = [each for each in traced(clean, replace) if each.name == "exchange"][-1]
-    killed_while(replace, scene, Cell(switched, "after"))
+    killed(partial(replace, scene), Cell(_last_switch(f"{room}/clean"), "after"))
     for _ in range(3):
         test = next(each for each in traced(_copy(scene, room), recover) if each.name == "run")
-        assert killed_while(recover, scene, Cell(test, "before")) == KILLED
+        killed(partial(recover, scene), Cell(test, "before"))
     (ending,) = scene.recover()
     assert ending.outcome is Outcome.FROZEN
     assert "interrupted 3 times" in ending.sentence
@@ -156,25 +196,100 @@ def _copy(scene: Scene, parent: Path) -> Scene:
     """Return the same state of affairs under another name, to trace what recovery does with it."""
     attempts = sum(each.event.value == "recovering" for each in scene.records())
     copy = Scene(f"{parent}/copy{attempts}")
-    clean = Scene(f"{parent}/clean{attempts}")
-    switched = [each for each in traced(clean, replace) if each.name == "exchange"][-1]
-    killed_while(replace, copy, Cell(switched, "after"))
+    killed(partial(replace, copy), Cell(_last_switch(f"{parent}/clean{attempts}"), "after"))
     return copy
 
 
 @pytest.mark.parametrize("name", ["commits", "is stopped for the switch", "is written in place", "fails its test"])
 def test_before_services_are_started_files_are_put_right_and_services_left_alone(name: str, room: Path) -> None:
-    rooms = Rooms(room, SCENES[name][0])
-    trace = traced(rooms.scene(), replace)
-    wrong = []
-    for cell in [
-        each for each in cells(trace) if each.step.name in ("rename", "exchange", "run", "link", "sync_directory")
-    ]:
+    rooms = Rooms(room, SCENES[name].given)
+
+    def chosen() -> Iterator[Cell]:
+        telling = ("rename", "exchange", "run", "link", "sync_directory")
+        return (each for each in cells(traced(rooms.scene())) if each.step.name in telling)
+
+    def play(cell: Cell) -> list[str]:
         scene = rooms.scene()
         order = scene.order()
-        killed_while(replace, scene, cell)
+        killed(partial(replace, scene), cell)
         world = StepWorld()
         scene.recover(world, live=False)
-        wrong += [f"{cell}: {each}" for each in broken(scene, order, served=False)]
-        wrong += [f"{cell}: ran {each.about}" for each in world.trace if each.name == "run"]
-    assert wrong == []
+        return broken(scene, order, served=False) + [f"ran {each.what}" for each in world.trace if each.name == "run"]
+
+    assert played(chosen, play) == []
+
+
+# The matrix itself
+
+
+def test_a_cell_is_named_by_what_the_step_does_and_to_what(room: Path) -> None:
+    names = {str(each) for each in cells(traced(Scene(f"{room}/scene", quiesce=True)))}
+    assert {
+        "killed before exchange web/.site.crt.*.new web/site.crt #1",
+        "killed amid write_at state/journal.jsonl intent #1",
+        "killed before write_at state/journal.jsonl switched #2",
+        "killed amid run stop web #1",
+        "killed before run test web #2",
+    } <= names
+    assert not any(str(room) in each for each in names)
+    assert names == {str(each) for each in cells(traced(Scene(f"{room}/another", quiesce=True)))}
+
+
+def test_a_kill_that_leaves_what_the_kill_before_it_leaves_is_no_cell(room: Path) -> None:
+    trace = traced(Scene(f"{room}/scene"))
+    assert not any(each.step.name in ("sync", "sync_directory") for each in cells(trace))
+    assert any(each.name == "sync" for each in trace)
+
+
+def _polling(room: Path, times: Iterator[int]) -> Act:
+    """Return what makes a file, after having looked and written as often as the moment wants."""
+
+    def act(_scene: Scene, world: StepWorld) -> object:
+        for _ in range(next(times)):
+            world.now()
+            world.make_directory(f"{room}/polled")
+        world.unlink(f"{room}/made")
+        return None
+
+    return act
+
+
+@pytest.mark.parametrize("polls", [3, 0])
+def test_a_cell_is_reached_however_often_something_is_polled_before_it(polls: int, room: Path) -> None:
+    scene = Scene(f"{room}/scene")
+    world = StepWorld()
+    (room / "made").touch()
+    _polling(room, iter([1]))(scene, world)
+    (room / "made").touch()
+    killed(partial(_polling(room, iter([polls])), scene), Cell(world.trace[-1], "before"))
+    assert (room / "made").exists()
+
+
+def test_a_cell_that_no_run_comes_to_is_wrong_and_says_so(room: Path) -> None:
+    scene = Scene(f"{room}/scene")
+    missing = Cell(Step(0, "unlink", "", "web/nothing"), "before")
+
+    def play(cell: Cell) -> list[str]:
+        killed(partial(recover, scene), cell)
+        return []
+
+    assert played(lambda: [missing], play) == [
+        "killed before unlink web/nothing #1: not reached in 5 runs (unlink web/nothing #1)"
+    ]
+
+
+def test_a_matrix_is_generated_again_where_a_cell_is_not_reached(room: Path) -> None:
+    """The first trace has a step that no other has; those of the second are played as well."""
+    scene = Scene(f"{room}/scene")
+    traces = iter([["a", "b"], ["b", "c"], ["b", "c"], ["a", "c"]])
+    had: list[str] = []
+    reached = iter([False, False, True])
+
+    def play(name: str) -> list[str]:
+        if name == "a" and not next(reached):
+            killed(partial(recover, scene), Cell(Step(0, "unlink", "", name), "before"))
+        had.append(name)
+        return []
+
+    assert played(lambda: next(traces), play, EVERYTHING) == []
+    assert sorted(had) == ["a", "b", "c"]

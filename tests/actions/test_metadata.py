@@ -44,7 +44,7 @@ def undo(scene: Scene, *, by_backup: bool = False) -> None:
             if name.endswith(".old"):
                 os.unlink(f"{scene.root}/{name}")
 
-    world = StepWorld(intrude(activation.number, lose)) if by_backup else World()
+    world = StepWorld(intrude(activation, lose)) if by_backup else World()
     assert scene.replace(world).outcome is Outcome.ROLLED_BACK
 
 

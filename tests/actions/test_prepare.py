@@ -189,7 +189,10 @@ def test_a_component_without_files_gets_the_candidate_that_its_endpoint_asks_for
     prepared = make_plan([site(where, stage=asking)], candidates, World(), NOW)
     assert isinstance(prepared, Prepared)
     assert prepared.order.content[where.key or ""] == RSA_NEW.key_pem()
-    refused = make_plan([site(where)], candidates, World(), NOW)
+    served = make_plan([site(where)], candidates, World(), NOW)
+    assert isinstance(served, Prepared), "it is of the kind that is served"
+    assert served.order.content[where.key or ""] == NEW.key_pem()
+    refused = make_plan([site(where, stage=Stage(ENDPOINT, (view(ROOT),)))], candidates, World(), NOW)
     assert isinstance(refused, Refused)
     assert refused.objections == (
         Objection(

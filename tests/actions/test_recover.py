@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +16,18 @@ from actions.account import frozen
 from actions.ending import Cause, Outcome
 from actions.journal import JournalError
 from actions.lock import Locks, acquire
+from actions.plan import Order
 from actions.recover import recover, thaw
 from actions.target import state
 from actions.world import World
 from monitor.lab.ca import Authority
 from monitor.lab.process import wait_for
 from monitor.lab.servers import Lighttpd, Nginx, write_site
+from tests.actions import worlds
+from tests.actions.matrix import played
 from tests.actions.real import Real
 from tests.actions.scene import Scene, broken
-from tests.actions.worlds import KILLED, Fault, Step, StepWorld, cells, in_a_process, kill
+from tests.actions.worlds import Cell, Step, StepWorld, WatchedWorld, cells
 from tests.lab.workers import Workers
 
 
@@ -33,7 +37,7 @@ def killed(scene: Scene, name: str, which: int, when: str = "after") -> None:
     twin = Scene(f"{scene.root}-twin", scene.components, scene.new)
     twin.replace(world)
     step = [each for each in world.trace if each.name == name and "manifest" not in each.about][which]
-    assert in_a_process(lambda: scene.replace(StepWorld(kill(step.number, when)))) == KILLED
+    worlds.killed(scene.replace, Cell(step, when))
 
 
 def test_a_change_interrupted_amid_the_switch_is_undone(room: Path) -> None:
@@ -104,8 +108,8 @@ def test_of_a_set_that_froze_as_one_what_was_kept_goes_with_the_last_that_is_rig
     assert frozen(scene.records()) == {}
 
 
-def _thaw_in(scene: Scene, fault: Fault) -> None:
-    thaw(scene.setting(StepWorld(fault)), "web")
+def _thaw_in(scene: Scene, world: StepWorld) -> None:
+    thaw(scene.setting(world), "web")
 
 
 def test_a_thaw_that_was_killed_at_any_step_is_made_good_by_the_next_and_leaves_nothing_beside(room: Path) -> None:
@@ -116,12 +120,12 @@ def test_a_thaw_that_was_killed_at_any_step_is_made_good_by_the_next_and_leaves_
         scene.recover()
         return scene
 
-    world = StepWorld()
-    thaw(frozen_scene("trace").setting(world), "web")
+    scene = frozen_scene("trace")
+    world = WatchedWorld(scene.root)
+    thaw(scene.setting(world), "web")
     for number, cell in enumerate(cells(world.trace)):
         scene = frozen_scene(str(number))
-        fault = kill(cell.step.number, cell.when)
-        assert in_a_process(partial(_thaw_in, scene, fault)) == KILLED, cell
+        worlds.killed(partial(_thaw_in, scene), cell)
         if "web" in frozen(scene.records()):
             thaw(scene.setting(), "web")
         assert "web" not in frozen(scene.records()), cell
@@ -135,7 +139,7 @@ def test_a_torn_file_that_was_written_over_is_made_whole_from_the_backup(room: P
     Scene(f"{room}/twin", in_place=True).replace(world)
     first_open = next(each for each in world.trace if each.name == "open" and each.about.endswith("site.key"))
     write = next(each for each in world.trace if each.name == "write_at" and each.number > first_open.number)
-    assert in_a_process(lambda: scene.replace(StepWorld(kill(write.number, "amid")))) == KILLED
+    worlds.killed(scene.replace, Cell(write, "amid"))
     assert state(World(), scene.key("web")) not in (order.plan.changes[0].before, order.plan.changes[0].after)
     (ending,) = scene.recover()
     assert ending.outcome is Outcome.ROLLED_BACK
@@ -276,13 +280,15 @@ def test_a_key_that_does_not_match_fails_a_real_servers_own_test_and_costs_no_ha
         assert web.handshake() == (web.on_disk(), True)
 
 
-def _sample(trace: list[Step]) -> Iterator[tuple[Step, str]]:
-    """From the first rename of a target on: around each rename and each command."""
-    first = next(each for each in trace if each.name == "link")
-    for step in trace:
-        if step.number > first.number and step.name in ("exchange", "run"):
-            yield step, "before"
-            yield step, "after"
+def _sample(trace: list[Step]) -> Iterator[Cell]:
+    """From the first switch of a target on: after each switch and each command, which is as good as before the next."""
+    telling = [each for each in trace if each.name in ("exchange", "run")]
+    first = next(each for each in telling if each.name == "exchange")
+    yield from (Cell(each, "after") for each in telling if each.number >= first.number)
+
+
+def _replaced(web: Real, order: Order, world: StepWorld) -> object:
+    return web.replace(world, order)
 
 
 @each_server
@@ -293,22 +299,28 @@ def test_a_real_server_serves_what_is_on_disk_wherever_the_transaction_was_kille
     kind: ServerKind, issuer: Callable[[Authority], Authority], room: Path
 ) -> None:
     with real(kind, room) as web:
-        world = StepWorld()
         new = issuer(web.trusts)
-        web.replace(world, web.order(new.issue("trace.example")))
-        wrong = []
-        for step, when in list(_sample(world.trace)):
-            order = web.order(new.issue(f"{step.number}-{when}.example"))
+        numbers = count()
+
+        def play(cell: Cell) -> list[str]:
+            number = next(numbers)
+            order = web.order(new.issue(f"{number}.example"))
             chains = {order.plan.serves[0].chains[0][0], order.plan.served[0].chains[0][0]}
-            web.state = f"{room}/state-{step.number}-{when}"
-            faulty = StepWorld(kill(step.number, when))
-            assert in_a_process(partial(web.replace, faulty, order)) == KILLED, step
+            web.state = f"{room}/state-{number}"
+            worlds.killed(partial(_replaced, web, order), cell)
             endings = recover(web.setting(World()))
             # A worker that leaves may accept a last connection after the new ones have been seen.
             with suppress(TimeoutError):
-                wait_for(lambda: web.handshake() == (web.on_disk(), True), 3.0)
+                wait_for(lambda: web.handshake() == (web.on_disk(), True), 30.0)
             served, accepted = web.handshake()
-            if served != web.on_disk() or served not in chains or not accepted:
-                wrong.append(f"killed {when} {step}: {endings}")
-            wrong += [f"killed {when} {step}: left {name}" for name in os.listdir(f"{room}/tls") if name[0] == "."]
-        assert wrong == []
+            right = served == web.on_disk() and served in chains and accepted
+            return ([] if right else [str(endings)]) + [
+                f"left {name}" for name in os.listdir(f"{room}/tls") if name[0] == "."
+            ]
+
+        def cells() -> Iterator[Cell]:
+            web.state = f"{room}/state-trace-{next(numbers)}"
+            web.replace(world := StepWorld(), web.order(new.issue("trace.example")))
+            return _sample(world.trace)
+
+        assert played(cells, play) == []

@@ -1,7 +1,7 @@
 """The unmodified command, in which the kernel makes one system call fail, or kills it there: strace injects.
 
 Each call that a replacement or a rollback makes on the targets and on the actor's directory has its turn, as found in
-the trace of a clean run; then `certvigil recover` runs untouched.
+the trace of a clean run, by what it does and to what; then `certvigil recover` runs untouched.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import re
 import shutil
 import ssl
 import subprocess
+import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -21,33 +22,40 @@ import pytest
 
 from monitor.lab.process import find_command, wait_for
 from monitor.lab.servers import Nginx, write_site
+from tests.actions.matrix import Share, played
+from tests.actions.worlds import NotReachedError
 from tests.lab.client import presented
 from tests.monitor.running import CERTVIGIL
 from tests.monitor.test_act import ROOT, Web, fresh
 
 pytestmark = [pytest.mark.server("strace"), pytest.mark.server("nginx")]
 
-_SHARDS: Final = 8
-_FAULTS: Final[Mapping[str, Sequence[str]]] = {
-    "openat": ("error=EACCES", "error=EROFS", "error=ENOSPC"),
-    "pwrite64": ("error=ENOSPC", "error=EIO"),
-    "fallocate": ("error=ENOSPC",),
-    "ftruncate": ("error=EIO",),
-    "fchown": ("error=EACCES",),
-    "fchmod": ("error=EROFS",),
-    "fsync": ("error=EIO", "error=ENOSPC"),
-    "mkdir": ("error=ENOSPC", "error=EACCES"),
-    "rename": ("error=EXDEV", "error=EBUSY", "error=EROFS"),
-    "renameat2": ("error=EXDEV", "error=EBUSY", "error=EROFS", "error=EINVAL"),
-    "linkat": ("error=EXDEV", "error=EACCES"),
-    "unlink": ("error=EROFS", "error=EBUSY"),
-    "flock": ("error=EIO",),
+_FAULTS: Final[Mapping[str, Sequence[Sequence[str]]]] = {
+    "openat": (("error=EACCES", "error=EROFS", "error=ENOSPC"),),
+    "pwrite64": (("error=ENOSPC", "error=EIO"),),
+    "fallocate": (("error=ENOSPC",),),
+    "ftruncate": (("error=EIO",),),
+    "fchown": (("error=EACCES",),),
+    "fchmod": (("error=EROFS",),),
+    "fsync": (("error=EIO", "error=ENOSPC"),),
+    "mkdir": (("error=ENOSPC", "error=EACCES"),),
+    "rename": (("error=EXDEV", "error=EBUSY", "error=EROFS"),),
+    "renameat2": (("error=EXDEV", "error=EBUSY", "error=EROFS"), ("error=EINVAL",)),
+    "linkat": (("error=EXDEV",), ("error=EACCES",)),
+    "unlink": (("error=EROFS", "error=EBUSY"),),
+    "flock": (("error=EIO",),),
 }
+"""Errors of each call; of those that are met in the same way one is tried at each (`test_errors` tries all)."""
+_SHARES: Final = ((False, 20), (True, 10))
 _KILL: Final = "signal=KILL"
 _END: Final = ("signal=TERM", "signal=HUP")
-"""What the command is told to end by; it does so by itself."""
+"""What the command is told to end by, one at each call; it does so by itself."""
 States = tuple[tuple[bytes, int, int], ...]
-_LINE: Final = re.compile(r"(\w+)\((.*)\) += ")
+_LINE: Final = re.compile(r"(\w+)\((.*?)(?:\) += |$)")
+_PATH: Final = re.compile(r"""["<](/[^">]*)[">]""")
+_TRANSACTION: Final = re.compile(r"\d{8}t\d{6}-[0-9a-f]{8}")
+_LEAVES_NOTHING: Final = frozenset({"fsync", "flock", "fchown", "fchmod", "fallocate"})
+"""Calls after which a kill leaves what it leaves before them."""
 
 
 class Call(NamedTuple):
@@ -55,9 +63,25 @@ class Call(NamedTuple):
 
     name: str
     number: int
-    """Among those of the same name, from 1 on."""
+    """Among those of the same name, from 1 on: another in each run where something is polled."""
     given: str
     """Its arguments, in which each descriptor comes with its path."""
+    what: str
+    """The paths among them, as they are called in every run."""
+    time: int
+    """Among the calls of that name with the same, from 1 on."""
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.what} #{self.time}"
+
+    def faults(self) -> Iterator[Fault]:
+        """Return what it may do instead."""
+        chance = zlib.crc32(str(self).encode())
+        yield from (Fault(self, alike[chance % len(alike)]) for alike in _FAULTS[self.name])
+        # Where a kill leaves what it leaves before the next call, an order to end is met there as well.
+        if self.name not in _LEAVES_NOTHING and (self.name != "openat" or "O_CREAT" in self.given):
+            yield Fault(self, _KILL)
+            yield Fault(self, _END[chance % len(_END)])
 
 
 class Fault(NamedTuple):
@@ -67,7 +91,7 @@ class Fault(NamedTuple):
     what: str
 
     def __str__(self) -> str:
-        return f"{self.call.name} {self.call.number} {self.what} ({self.call.given[:160]})"
+        return f"{self.call} {self.what}"
 
 
 @pytest.fixture(scope="module")
@@ -115,29 +139,41 @@ class Act:
             env=os.environ | {"PYTHONDONTWRITEBYTECODE": "1"},
             stdin=subprocess.DEVNULL,
             capture_output=True,
-            timeout=60,
+            timeout=180,
             check=False,
         )
         assert b"PRIVATE KEY" not in ran.stdout + ran.stderr
-        return ran.returncode, list(self._calls())
+        ours = [f"{self.web.directory}/{each}" for each in ("tls", "actor")]
+        return ran.returncode, [each for each in self._calls() if any(place in each.given for place in ours)]
 
     def _calls(self) -> Iterator[Call]:
+        """Return every call in the log."""
         counts: Counter[str] = Counter()
-        ours = [f"{self.web.directory}/{each}" for each in ("tls", "actor")]
+        times: Counter[tuple[str, str]] = Counter()
         for line in self._log.read_text().splitlines():
             if (found := _LINE.match(line)) is not None:
                 name, given = found.groups()
+                paths = " ".join(_PATH.findall(re.sub("AT_FDCWD<[^>]*>", "", given)))
+                what = _TRANSACTION.sub("*", paths.replace(f"{self.web.directory}/", ""))
                 counts[name] += 1
-                if any(each in given for each in ours):
-                    yield Call(name, counts[name], given)
+                times[name, what] += 1
+                yield Call(name, counts[name], given, what, times[name, what])
+
+    def _reached(self, fault: Fault) -> bool:
+        """Whether the call that had the fault is the one that was to have it."""
+        sign = fault.what.replace("signal=", "SIG") if fault.what.startswith("signal=") else "INJECTED"
+        made = (each for each in self._calls() if (each.name, each.number) == (fault.call.name, fault.call.number))
+        return sign in self._log.read_text() and any(str(each) == str(fault.call) for each in made)
 
     def with_fault(self, fault: Fault) -> list[str]:
         """Replace with one call failing, then recover; returns what is wrong, as sentences."""
         web, before = self.web, self.states()
         options = ("-e", f"inject={fault.call.name}:{fault.what}:when={fault.call.number}")
         code, _ = self.replace(*options)
-        sign = fault.what.replace("signal=", "SIG") if fault.what.startswith("signal=") else "INJECTED"
-        wrong = [] if sign in self._log.read_text() else ["the call was not made"]
+        if not self._reached(fault):
+            web.act("recover")
+            raise NotReachedError(fault)
+        wrong = []
         wrong += [f"it ended with {code}"] if code not in (0, 1, 2, 4) and fault.what != _KILL else []
         told = {0: [self._as_new(before)], 1: [before], 2: [before], 4: [before]}
         recovered, said = web.act("recover")
@@ -148,7 +184,7 @@ class Act:
             else ["neither all old nor all new, or not as was said"]
         )
         wrong += [f"left beside: {name}" for name in web.beside()]
-        return [f"{fault}: {each} (exit {code})" for each in wrong + self._not_served()]
+        return [f"{each} (exit {code})" for each in wrong + self._not_served()]
 
     def states(self) -> States:
         """Return content, mode and owner of each target."""
@@ -163,7 +199,7 @@ class Act:
         on_disk = Path(self.web.site.certificate).read_bytes()
         try:
             # A worker that leaves may accept a last connection after the new ones have been seen.
-            wait_for(lambda: on_disk.startswith(self._served()), 5.0, "serving what is on disk")
+            wait_for(lambda: on_disk.startswith(self._served()), 30.0, "serving what is on disk")
         except TimeoutError as error:
             return [str(error)]
         return []
@@ -180,30 +216,35 @@ def _first(calls: Sequence[Call], name: str, given: str, which: int = 0) -> Call
 def test_a_call_that_fails_or_kills_ends_with_the_one_set_or_the_other_served(tmp_path: Path) -> None:
     with nginx(tmp_path) as web:
         act = Act(web, fails=False)
-        code, calls = act.replace()
-        assert code == 0
-        telling = [
-            Fault(_first(calls, "pwrite64", r"tls/\.site", 0), "error=ENOSPC"),
-            Fault(_first(calls, "fsync", r"/tls>", 1), "error=EIO"),
-            Fault(_first(calls, "renameat2", r"/tls/site", 1), "error=EROFS"),
-            Fault(_first(calls, "renameat2", r"/tls/site", 1), _KILL),
-            Fault(_first(calls, "linkat", r"/tls/", 0), _END[0]),
-        ]
-        assert [each for fault in telling for each in act.with_fault(fault)] == []
+
+        def telling() -> list[Fault]:
+            code, calls = act.replace()
+            assert code == 0
+            return [
+                Fault(_first(calls, "fsync", r"/tls>", 1), "error=EIO"),
+                Fault(_first(calls, "renameat2", r"/tls/site", 1), _KILL),
+            ]
+
+        assert played(telling, act.with_fault) == []
 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("may_trace")
-@pytest.mark.parametrize("shard", range(_SHARDS))
-@pytest.mark.parametrize("fails", [False, True])
+@pytest.mark.parametrize(
+    ("fails", "share"),
+    [pytest.param(fails, Share(shard, of), id=f"{fails}-{shard}") for fails, of in _SHARES for shard in range(of)],
+)
 def test_any_call_that_fails_or_kills_ends_with_the_one_set_or_the_other_served(
-    fails: bool, shard: int, tmp_path: Path
+    fails: bool, share: Share, tmp_path: Path
 ) -> None:
     with nginx(tmp_path) as web:
         act = Act(web, fails=fails)
-        code, calls = act.replace()
-        assert code == (2 if fails else 0)
-        if fails:
-            calls = calls[calls.index(_first(calls, "renameat2", r"/tls/site")) :]
-        faults = [Fault(call, what) for call in calls for what in (*_FAULTS[call.name], _KILL, _END[call.number % 2])]
-        assert [each for fault in faults[shard::_SHARDS] for each in act.with_fault(fault)] == []
+
+        def faults() -> list[Fault]:
+            code, calls = act.replace()
+            assert code == (2 if fails else 0)
+            if fails:
+                calls = calls[calls.index(_first(calls, "renameat2", r"/tls/site")) :]
+            return [fault for call in calls for fault in call.faults()]
+
+        assert played(faults, act.with_fault, share) == []

@@ -347,7 +347,8 @@ def test_a_file_edited_at_any_step_is_never_overwritten(room: Path) -> None:
             Scene.write(scene.certificate("web") + ".theirs", theirs)
             os.rename(scene.certificate("web") + ".theirs", scene.certificate("web"))
 
-        ending = scene.replace(StepWorld(intrude(step.number, edit)))
+        ending = scene.replace(world := StepWorld(intrude(step, edit)))
+        world.took(step)
         outcomes.add(ending.outcome)
         kept = Path(scene.certificate("web")).read_bytes()
         if kept != theirs:
@@ -450,8 +451,8 @@ def test_a_link_retargeted_amid_the_transaction_stops_it(room: Path) -> None:
         os.symlink(f"{room}", link)
 
     setting = scene.setting(world := StepWorld())
-    first = next(step for step in trace_of(Scene(f"{room}/trace")) if step.name == "link")
-    world.fault = intrude(first.number + 8, retarget)
+    staged = [step for step in trace_of(Scene(f"{room}/trace")) if step.name == "link"][-1]
+    world.fault = intrude(staged, retarget)
     ending = transact(setting, Order(plan, order.content))
     assert ended(ending) == (Outcome.ROLLED_BACK, Cause.CHANGED)
     assert "symbolic links were changed meanwhile" in ending.sentence
@@ -615,7 +616,7 @@ def test_a_rollback_without_its_sidecar_takes_the_backup(room: Path) -> None:
         for name in scene.beside():
             os.unlink(f"{scene.root}/{name}")
 
-    assert scene.replace(StepWorld(intrude(first.number, lose))).outcome is Outcome.ROLLED_BACK
+    assert scene.replace(StepWorld(intrude(first, lose))).outcome is Outcome.ROLLED_BACK
     assert broken(scene, order) == []
 
 
@@ -630,7 +631,7 @@ def test_a_rollback_whose_sidecar_was_written_to_takes_the_backup(room: Path) ->
             with open(f"{scene.root}/{name}", "ab") as file:
                 file.write(b"more")
 
-    assert scene.replace(StepWorld(intrude(after_the_switch.number, spoil))).outcome is Outcome.ROLLED_BACK
+    assert scene.replace(StepWorld(intrude(after_the_switch, spoil))).outcome is Outcome.ROLLED_BACK
     assert broken(scene, order) == []
 
 
@@ -646,7 +647,7 @@ def test_a_rollback_with_neither_sidecar_nor_an_intact_backup_freezes(room: Path
         data[3] ^= 1
         (kept / "0000").write_bytes(data)
 
-    ending = scene.replace(StepWorld(intrude(first.number, lose)))
+    ending = scene.replace(StepWorld(intrude(first, lose)))
     assert ended(ending) == (Outcome.FROZEN, Cause.CLIENT_LOST)
     assert "is damaged. FROZEN" in ending.sentence
 

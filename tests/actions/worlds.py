@@ -1,18 +1,26 @@
-"""Worlds that count their steps, and at one of them die, fail, or let someone else in."""
+"""Worlds that name their steps, and at one of them die, fail, or let someone else in.
+
+A step is named by what it does and to what, not by its number: how often something is polled depends on the moment.
+"""
 
 from __future__ import annotations
 
 import os
+import re
+import stat
 import subprocess
 import sys
 import traceback
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple, NoReturn
 
 from actions.world import World
+from config.service import Command, Service
 
 KILLED: Final = 77
 _STEPS: Final = frozenset(name for name in vars(World) if not name.startswith("_"))
@@ -32,22 +40,72 @@ _LOOKS: Final = frozenset(
         "sleep",
     }
 )
+_OF_THE_PROCESS: Final = frozenset({"open", "close", "lock", "unlock"})
+"""Steps after which only the process itself is another, which a kill ends."""
+_OUTSIDE: Final = frozenset({"run", "set_times"})
+"""Steps that may change what no look at files finds."""
+_ROLES: Final = ("test", "reload", "restart", "stop", "start", "reset", "identity")
+_TRANSACTION: Final = re.compile(r"\d{8}t\d{6}-[0-9a-f]{8}")
+_EVENT: Final = re.compile(rb'"event":"(\w+)"')
+"""In a record of the journal."""
 
 
 class Step(NamedTuple):
     """One call of the port."""
 
     number: int
+    """Its place in the trace, from 0 on, which says nothing about another run."""
     name: str
     about: str
+    """The paths, the file that is open, or the command."""
+    what: str = ""
+    """What it is about, as it is called in every run."""
+    time: int = 1
+    """Among the steps of that name about the same, from 1 on."""
+    left: bool = True
+    """Whether something else than before may lie on the disk after it."""
 
     @property
     def changes(self) -> bool:
         """Whether the world may be another after it; a kill at any other step equals one at the next that does."""
-        return self.name not in _LOOKS
+        return self.left and self.name not in _LOOKS | _OF_THE_PROCESS
+
+    def same(self, other: Step) -> bool:
+        """Whether it is that step of another run."""
+        return (self.name, self.what, self.time) == (other.name, other.what, other.time)
 
     def __str__(self) -> str:
-        return f"step {self.number} {self.name} {self.about}"
+        return f"{self.name} {self.what} #{self.time}"
+
+
+class NotReachedError(Exception):
+    """A run ended and did not come to a step that it was to come to."""
+
+
+class Names(NamedTuple):
+    """How that which steps are about is called, alike wherever a scene lies and whatever its transaction is called."""
+
+    places: tuple[tuple[str, str], ...] = ()
+    """Beginnings of paths and what stands for them."""
+    commands: Mapping[Command, str] = MappingProxyType({})
+
+    def of(self, about: str, command: Command | None = None) -> str:
+        """Return the name of paths or of a command."""
+        if command is not None and command in self.commands:
+            return self.commands[command]
+        for place, name in self.places:
+            about = about.replace(place, name)
+        return _TRANSACTION.sub("*", about)
+
+
+def names_of(services: Mapping[str, Service], *places: tuple[str, str]) -> Names:
+    """Return names by which the commands of services say what they do to which component."""
+    commands: dict[Command, str] = {}
+    for component, service in services.items():
+        for role in _ROLES:
+            if (command := getattr(service, role)) is not None:
+                commands.setdefault(command, f"{role} {component}")
+    return Names(places, commands)
 
 
 Fault = Callable[[Step, Callable[[], Any], tuple[Any, ...]], Any]
@@ -59,24 +117,91 @@ class StepWorld(World):
     def __init__(self, fault: Fault | None = None) -> None:
         self.trace: list[Step] = []
         self.fault = fault
+        self.spelling = Names()
+        self._times: Counter[tuple[str, str]] = Counter()
+        self._files: dict[int, str] = {}
+        """What is open, by descriptor."""
 
     def __getattribute__(self, name: str) -> Any:
         found = super().__getattribute__(name)
         return partial(self._take, name, found) if name in _STEPS else found
 
     def _take(self, name: str, act: Callable[..., Any], *given: Any, **named: Any) -> Any:
-        about = " ".join(each if isinstance(each, str) else "" for each in given[:2]).strip()
-        step = Step(len(self.trace), name, about)
+        step = self._step(name, given)
         self.trace.append(step)
-        done = partial(act, *given, **named)
-        return done() if self.fault is None else self.fault(step, done, given)
+        act = partial(act, *given, **named)
+        done = act() if self.fault is None else self.fault(step, act, given)
+        if name in ("create", "open"):
+            self._files[done] = step.about
+        return done
+
+    def _step(self, name: str, given: tuple[Any, ...]) -> Step:
+        command: Command | None = given[0] if name == "run" else None
+        if command is not None:
+            about = " ".join(command)
+        elif given and isinstance(given[0], int):
+            about = self._files.get(given[0], "")
+        else:
+            about = " ".join(each for each in given[:2] if isinstance(each, str))
+        what = self.spelling.of(about, command)
+        if name == "write_at" and (record := _EVENT.search(given[2])) is not None:
+            what += f" {record[1].decode()}"
+        self._times[name, what] += 1
+        return Step(len(self.trace), name, about, what, self._times[name, what])
+
+    def took(self, step: Step) -> None:
+        """Raise NotReachedError unless it has come to that step of another run."""
+        if not any(each.same(step) for each in self.trace):
+            raise NotReachedError(step)
 
 
-def kill(at: int, when: str) -> Fault:
+class WatchedWorld(StepWorld):
+    """A world that finds out which steps leave anything else behind below some directories.
+
+    A kill after a step that does not is the kill before it: nobody can tell the one from the other.
+    """
+
+    def __init__(self, *directories: str) -> None:
+        super().__init__(self._watch)
+        self._directories = directories
+        self._last = _lying(directories)
+
+    def _watch(self, step: Step, act: Callable[[], Any], _given: tuple[Any, ...]) -> Any:
+        try:
+            return act()
+        finally:
+            if step.changes and step.name not in _OUTSIDE:
+                before, self._last = self._last, _lying(self._directories)
+                self.trace[step.number] = step._replace(left=self._last != before)
+
+
+def _lying(directories: Sequence[str]) -> list[tuple[Any, ...]]:
+    """Return everything that lies below directories, of which a kill forgets nothing."""
+    found: list[tuple[Any, ...]] = []
+    for directory in directories:
+        for parent, below, files in os.walk(directory):
+            for name in (*below, *files):
+                of = os.lstat(path := os.path.join(parent, name))
+                data = b""
+                if stat.S_ISREG(of.st_mode):
+                    with open(path, "rb") as file:
+                        data = file.read()
+                marks = [(each, os.getxattr(path, each, follow_symlinks=False)) for each in _marks(path)]
+                found.append((path, of.st_ino, of.st_mode, of.st_uid, of.st_gid, data, marks))
+    return sorted(found)
+
+
+def _marks(path: str) -> list[str]:
+    with suppress(OSError):
+        return sorted(os.listxattr(path, follow_symlinks=False))
+    return []
+
+
+def kill(at: Step, when: str) -> Fault:
     """End this process, with nothing tidied up, `before`, `after` or `amid` a step."""
 
     def fault(step: Step, act: Callable[[], Any], given: tuple[Any, ...]) -> Any:
-        if step.number != at:
+        if not step.same(at):
             return act()
         if when == "after":
             with suppress(OSError):
@@ -108,6 +233,14 @@ def cells(trace: Sequence[Step]) -> Iterator[Cell]:
     yield Cell(changing[-1], "after")
 
 
+def killed(work: Callable[[StepWorld], object], cell: Cell) -> None:
+    """Do something in a process that is killed there; raises NotReachedError where it ended without."""
+    status = in_a_process(lambda: work(StepWorld(kill(cell.step, cell.when))))
+    if status == 0:
+        raise NotReachedError(cell.step)
+    assert status == KILLED, f"{cell}: it ended with {status}"
+
+
 _leash: tuple[int, ...] = ()
 """Open for writing in whatever a killed process leaves behind."""
 
@@ -122,11 +255,14 @@ def _half(step: Step, given: tuple[Any, ...]) -> None:
         )
 
 
-def fail(at: int, number: int, *, for_ever: bool = False) -> Fault:
+def fail(at: Step, number: int, *, for_ever: bool = False) -> Fault:
     """Let a step fail with an errno, and all that change something after it where it is for ever."""
+    came: list[Step] = []
 
     def fault(step: Step, act: Callable[[], Any], given: tuple[Any, ...]) -> Any:
-        if step.number == at or (for_ever and step.number > at and step.changes and step.name not in _NEVER_FAIL):
+        if step.same(at):
+            came.append(step)
+        if step.same(at) or (for_ever and came and step.name not in _LOOKS | _NEVER_FAIL):
             raise OSError(number, os.strerror(number), step.about)
         return act()
 
@@ -136,22 +272,22 @@ def fail(at: int, number: int, *, for_ever: bool = False) -> Fault:
 _NEVER_FAIL: Final = frozenset({"run", "close", "unlock", "lock"})
 
 
-def short(at: int) -> Fault:
+def short(at: Step) -> Fault:
     """Let one write take half of what it is given, which is no error."""
 
     def fault(step: Step, act: Callable[[], Any], given: tuple[Any, ...]) -> Any:
-        if step.number == at and step.name == "write_at" and len(given[2]) > 1:
+        if step.same(at) and step.name == "write_at" and len(given[2]) > 1:
             return os.pwrite(given[0], given[2][: len(given[2]) // 2], given[1])
         return act()
 
     return fault
 
 
-def intrude(at: int, deed: Callable[[], None]) -> Fault:
+def intrude(at: Step, deed: Callable[[], None]) -> Fault:
     """Let someone else do something just before a step."""
 
     def fault(step: Step, act: Callable[[], Any], given: tuple[Any, ...]) -> Any:
-        if step.number == at:
+        if step.same(at):
             deed()
         return act()
 

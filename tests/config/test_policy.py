@@ -103,3 +103,11 @@ def test_unattended_replacement_is_allowed_where_each_matched_component_names_it
         """
     )
     assert config.policies[0].mode is Mode.AUTO
+
+
+def test_how_long_a_candidate_must_last_is_said_by_the_policy_that_installs_it(loaded: Loaded) -> None:
+    config = loaded(
+        "policies: [{name: p, when: {candidate_present: true}, do: [{replace: {from: inbox, min_lifetime: 30d}}]}]"
+    )
+    assert config.policies[0].action == Replace((), 30 * DAY)
+    assert loaded(show(config)).policies == config.policies

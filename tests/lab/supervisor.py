@@ -1,19 +1,22 @@
 """A service manager for one service, faithful to systemd in what a transaction meets.
 
 `supervisor.py run DIRECTORY COMMAND...` starts the service again whenever it ends, until it has been started too often;
-`supervisor.py ask DIRECTORY VERB...` does what systemctl does: a restart succeeds as soon as there is a process, one of
-a service that was given up fails until `reset-failed`, and `show` names the process.
+`supervisor.py once DIRECTORY COMMAND...` leaves that to whoever asks for it. `supervisor.py ask DIRECTORY VERB...` does
+what systemctl does: a restart succeeds as soon as there is a process, one of a service that was given up fails until
+`reset-failed`, and `show` names the process. Where `DIRECTORY/delay` is a file, it first takes as many seconds as that
+says; which verb was asked for when (Unix time), is appended to `DIRECTORY/asked`.
 """
 
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -28,8 +31,12 @@ _POLL: Final = 0.02
 class Supervisor:
     """Runs a command as a service inside the `with` block, which begins once it accepts connections."""
 
-    def __init__(self, directory: str, command: Sequence[str], address: tuple[str, int]) -> None:
+    def __init__(
+        self, directory: str, command: Sequence[str], address: tuple[str, int], *, restarts: bool = True
+    ) -> None:
+        """`restarts`: the service is started again whenever it ends."""
         self.directory = directory
+        self._how = "run" if restarts else "once"
         self.systemctl = os.path.join(directory, "systemctl")
         self._command = tuple(command)
         self._address = address
@@ -40,7 +47,7 @@ class Supervisor:
         with open(self.systemctl, "w", encoding="utf-8") as file:
             file.write(f"#!/bin/sh\n{ask}")
         os.chmod(self.systemctl, 0o755)
-        program = (sys.executable, __file__, "run", self.directory, *self._command)
+        program = (sys.executable, __file__, self._how, self.directory, *self._command)
         self._process = Process(program, os.path.join(self.directory, "log"))
         try:
             self._process.wait_until(lambda: accepts(*self._address), "accepting connections")
@@ -56,6 +63,7 @@ class Supervisor:
 @dataclass(slots=True)
 class _Service:
     command: Sequence[str]
+    restarts: bool
     process: subprocess.Popen[bytes] | None = None
     starts: list[float] = field(default_factory=list)
     gave_up: bool = False
@@ -63,7 +71,7 @@ class _Service:
     def start(self) -> str:
         now = time.monotonic()
         self.starts = [each for each in self.starts if each > now - _INTERVAL]
-        if len(self.starts) >= _BURST:
+        if self.restarts and len(self.starts) >= _BURST:
             self.gave_up = True
         if self.gave_up:
             return "1 Job for web.service failed. Start request repeated too quickly."
@@ -80,13 +88,27 @@ class _Service:
     def revive(self) -> None:
         if self.process is not None and self.process.poll() is not None:
             self.process = None
-            self.start()
+            if self.restarts:
+                self.start()
+
+    def reload(self) -> str:
+        if self.process is None:
+            return "1 The service is not active, cannot reload."
+        self.process.send_signal(signal.SIGHUP)
+        return "0 "
 
     def answer(self, verb: str) -> str:
         match verb:
             case "restart":
                 self.stop()
                 return self.start()
+            case "start":
+                return "0 " if self.process is not None else self.start()
+            case "stop":
+                self.stop()
+                return "0 "
+            case "reload":
+                return self.reload()
             case "reset-failed":
                 self.gave_up = False
                 self.starts.clear()
@@ -96,9 +118,9 @@ class _Service:
         return f"1 Unknown command verb {verb}."
 
 
-def run(directory: str, command: Sequence[str]) -> None:
+def run(directory: str, command: Sequence[str], *, restarts: bool) -> None:
     """Supervise until killed."""
-    service = _Service(command)
+    service = _Service(command, restarts)
     service.start()
     # The name of a socket may not be as long as that of a file.
     os.chdir(directory)
@@ -119,6 +141,10 @@ def run(directory: str, command: Sequence[str]) -> None:
 def ask(directory: str, verb: str) -> int:
     """Have the supervisor do something; returns the exit status."""
     os.chdir(directory)
+    with open("asked", "a", encoding="ascii") as asked:
+        asked.write(f"{_began():.3f} {verb}\n")
+    with suppress(FileNotFoundError), open("delay", encoding="ascii") as delay:
+        time.sleep(float(delay.read()))
     with socket.socket(socket.AF_UNIX) as connection:
         connection.connect("control")
         connection.sendall(verb.encode())
@@ -127,7 +153,15 @@ def ask(directory: str, verb: str) -> int:
     return int(status)
 
 
+def _began() -> float:
+    """Return the Unix time at which this process was started, before it was Python."""
+    with open("/proc/self/stat", encoding="ascii") as stat:
+        ticks = int(stat.read().rpartition(")")[2].split()[19])
+    since = time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
+    return time.time() - since
+
+
 if __name__ == "__main__":
-    if sys.argv[1] == "run":
-        run(sys.argv[2], sys.argv[3:])
+    if sys.argv[1] in {"run", "once"}:
+        run(sys.argv[2], sys.argv[3:], restarts=sys.argv[1] == "run")
     sys.exit(ask(sys.argv[2], sys.argv[3]))

@@ -236,12 +236,19 @@ def test_a_mounted_file_is_refused_with_the_setting_that_helps_and_then_written_
     assert (mounted.directory / "given-site.crt").read_bytes() == new.chain_pem()
 
 
-def test_a_dry_run_refuses_what_the_run_would_refuse(web: Web) -> None:
+@pytest.mark.parametrize("linked", [False, True], ids=["files", "links into the archive"])
+def test_a_dry_run_refuses_what_the_run_would_refuse(web: Web, linked: bool) -> None:
     """As a lineage of certbot, into which nobody else should write."""
     live = web.directory / "letsencrypt" / "live" / "www.example.com"
     (web.directory / "letsencrypt" / "renewal").mkdir(parents=True)
     (web.directory / "letsencrypt" / "renewal" / "www.example.com.conf").write_text("")
     web.site = write_site(str(live), web.old)
+    if linked:
+        archive = web.directory / "letsencrypt" / "archive" / "www.example.com"
+        archive.mkdir(parents=True)
+        for path in (Path(web.site.certificate), Path(web.site.key)):
+            path.rename(archive / path.name)
+            path.symlink_to(archive / path.name)
     web.declare()
     options = web.candidate(fresh())
     for arguments in (("--dry-run",), ()):

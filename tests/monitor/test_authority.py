@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,8 @@ from actions.ending import Cause, Outcome
 from actions.plan import Kind
 from config.load import load
 from config.model import Config
-from monitor.actor.authority import Role, objection
+from config.policy import CandidatePresent, Match, Policy, Replace
+from monitor.actor.authority import Role, min_lifetime_of, objection
 from monitor.actor.request import Request, Verb
 
 NOW = 1_800_000_000.0
@@ -79,3 +81,37 @@ def test_the_daemon_undoes_all_that_was_replaced_as_one(
 def test_nothing_else_is_done_by_the_daemon_to_several_at_once(config: Config, kind: Kind) -> None:
     request = Request(Verb.CARRY_OUT, Wish(kind, ("console", "portal")), PLAN)
     assert "one component" in (objection(Role.DAEMON, request, config, BOTH) or "")
+
+
+@pytest.mark.parametrize("verb", [Verb.PLAN, Verb.PROPOSE, Verb.CARRY_OUT])
+def test_only_an_operator_says_that_a_certificate_may_last_for_less(config: Config, verb: Verb) -> None:
+    request = Request(verb, Wish(Kind.REPLACE, ("console",), allow_shorter=True), PLAN)
+    assert "for an operator to say" in (objection(Role.DAEMON, request, config, BOTH) or "")
+    assert objection(Role.OPERATOR, request, config, BOTH) is None
+
+
+@pytest.mark.parametrize(
+    ("own", "policies", "asking", "expected"),
+    [
+        (None, [], None, None),
+        (30.0, [], None, 30.0),
+        (30.0, [10.0], 0, 10.0),
+        (30.0, [60.0], 0, 60.0),
+        (30.0, [None], 0, 30.0),
+        (None, [None], 0, None),
+        (30.0, [60.0, 10.0], None, 10.0),
+        (30.0, [60.0, None], None, 30.0),
+        (None, [60.0], None, 60.0),
+    ],
+)
+def test_how_long_a_certificate_must_last_is_said_by_the_policy_that_asks_for_it_else_by_the_component(
+    config: Config, own: float | None, policies: list[float | None], asking: int | None, expected: float | None
+) -> None:
+    made = tuple(
+        Policy(f"p{number}", CandidatePresent(), Replace((), each), match=Match(("console",)))
+        for number, each in enumerate(policies)
+    )
+    another = Policy("another", CandidatePresent(), Replace((), 1.0), match=Match(("portal",)))
+    policy = None if asking is None else made[asking]
+    component = replace(config.components["console"], min_lifetime=own)
+    assert min_lifetime_of(replace(config, policies=(*made, another)), component, policy) == expected

@@ -45,13 +45,14 @@ class Java:
     def secret(self) -> Path:
         return self.directory / "app" / "site.pass"
 
-    def declare(self, *reload: str) -> dict[str, object]:
+    def declare(self, *reload: str, test: list[str] | None = None) -> dict[str, object]:
         component = {
             "artefacts": {"keystore": str(self.path), "password_file": str(self.secret)},
             "endpoints": [{"address": self.server.address, "name": NAME, "every": "0.2s"}],
             "clients": ["browser"],
             "not_served_after": "0s",
             "service": {
+                **({} if test is None else {"test": test}),
                 "activate": "reload",
                 "reload": list(reload or ("/bin/kill", "-HUP", str(self.server.pid))),
                 "restart": ["/bin/true"],
@@ -79,6 +80,10 @@ class Java:
         pem = self.directory / "new.pem"
         pem.write_bytes(new.key_pem() + new.chain_pem())
         return self.act("replace", "java", "--from", str(pem), *options)
+
+    def sets(self) -> list[str]:
+        """Return the names of the backup sets, oldest first."""
+        return [each["set"] for each in json.loads(self.act("backups", "java", "--json")[1])["sets"]]
 
     def entry(self) -> tuple[bytes | None, bytes]:
         """Return the friendly name and the certificate in the keystore."""
