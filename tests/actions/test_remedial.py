@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from contextlib import closing
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,7 +19,7 @@ from actions.transaction import refusal, transact
 from actions.world import World
 from config.service import Activation, Service
 from tests.actions.scene import Scene
-from tests.actions.worlds import KILLED, StepWorld, cells, in_a_process, kill
+from tests.actions.worlds import StepWorld, cells, killed
 
 BROKEN: Final = b"BAD half of a pair\n"
 ILLS: Final = {"web": Ill.DEAD}
@@ -234,7 +233,7 @@ def test_killed_at_any_step_no_service_is_put_onto_the_dead_set(live: bool, quie
     wrong: list[str] = []
     for number, cell in enumerate(cells(world.trace)):
         broken = made(number)
-        assert in_a_process(partial(broken.transact, StepWorld(kill(cell.step.number, cell.when)))) == KILLED
+        killed(broken.transact, cell)
         setting = broken.scene.setting(None, web=broken.service())
         with closing(setting.journal):
             recover(setting, live=live)
