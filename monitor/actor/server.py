@@ -121,7 +121,7 @@ class ActorProcess:
                 log.log(level, "recovered: %s", ending.sentence)
             # What a crash kept from the audit is added to it.
             bench.audit()
-            bench.tidy()
+            self._tidy(bench)
             bench.make_inboxes()
 
     def serve(self) -> int:

@@ -108,8 +108,12 @@ class Workbench:
                 self.world.make_directory(self.inbox(name), 0o755)
 
     def audit(self) -> None:
-        """Add to the audit what is in the journal and not there yet; raises JournalError, OSError."""
-        self.add_to_audit(self.setting.journal.records())
+        """Add to the audit what is in the journal and not there yet; where that cannot be, it is logged."""
+        try:
+            self.add_to_audit(self.setting.journal.records())
+        except (JournalError, OSError) as error:
+            why = printable(str(error))
+            log.error("what was done is not in the audit yet, and will be added to it later: %s", why)  # noqa: TRY400
 
     def add_to_audit(self, records: Sequence[Record]) -> None:
         """Add those of the journal's `records` to the audit that are not there yet; raises OSError."""
@@ -179,15 +183,6 @@ def workbench(surroundings: Surroundings) -> Iterator[Workbench]:
             yield bench
         finally:
             if journal.appended:
-                _to_audit(bench)
+                bench.audit()
     finally:
         journal.close()
-
-
-def _to_audit(bench: Workbench) -> None:
-    """Add what was done to the audit; it is in the journal until it is there."""
-    try:
-        bench.audit()
-    except (JournalError, OSError) as error:
-        why = printable(str(error))
-        log.error("what was done is not in the audit yet, and will be added to it later: %s", why)  # noqa: TRY400

@@ -10,9 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from actions.audit import add
+from actions.audit import Entry, add, chain, read
 from actions.journal import Event, Journal, Record, Shorter
 from actions.world import World
+from config.load import load
+from config.model import Config
+from monitor.actor.workbench import workbench
+from monitor.surroundings import read_surroundings
 from tests.monitor.running import certvigil, on_a_terminal
 
 DAY = 86_400.0
@@ -164,3 +168,20 @@ def copied(config: str, tmp_path: Path) -> tuple[str, Path]:
     path.write_text(json.dumps({"actor": {"directory": str(directory), "socket": str(tmp_path / "none")}}))
     path.chmod(0o600)
     return str(path), directory
+
+
+def test_an_audit_that_cannot_be_written_keeps_nobody_from_acting(
+    config: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path, directory = copied(config, tmp_path)
+    (directory / "audit").write_bytes(b"no directory")
+    loaded = load(path, {})
+    assert isinstance(loaded, Config)
+    with workbench(read_surroundings(loaded)[0]) as bench:
+        bench.setting.journal.append(Record(START + 9 * DAY, "", Event.THAWED, {"components": []}))
+    assert "is not in the audit yet" in caplog.text
+    (directory / "audit").unlink()
+    with workbench(read_surroundings(loaded)[0]) as bench:
+        bench.audit()
+    found = [each for each in chain(read(World(), str(directory / "audit"))) if isinstance(each, Entry)]
+    assert [each.record["event"] for each in found][-2:] == ["released", "thawed"]
