@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from random import SystemRandom
 
 import pytest
@@ -12,10 +10,10 @@ import pytest
 from monitor.lab.servers import replace_file
 from tests.bench.unsafe.__main__ import NUMBERS, Result, Way, play_all, scaled
 from tests.bench.unsafe.draw import Moment, Victim, What, one, rounds
-from tests.bench.unsafe.forks import start
 from tests.bench.unsafe.house import CASTS, Cast, House, Kind, Part, Shape
 from tests.bench.unsafe.judge import wrong
 from tests.bench.unsafe.play import Story
+from tests.lab.forks import parent
 
 SEED = 1
 
@@ -47,12 +45,9 @@ def test_fewer_rounds_are_of_the_same_kinds(asked: int | None, many: dict[str, i
 
 
 @pytest.fixture
-def forks(tmp_path: Path) -> Iterator[str]:
-    """Give where commands are forked from."""
-    address, process = start(str(tmp_path))
-    yield address
-    process.kill()
-    process.wait()
+def forks() -> str:
+    """Return where commands are forked from."""
+    return parent().address
 
 
 @pytest.mark.server("nginx")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,7 +17,8 @@ from monitor.actor.request import Document, Request, Verb
 from monitor.lab.ca import Authority, Issued, KeyType, bundle, new_key
 from monitor.lab.process import find_command, wait_for
 from monitor.lab.servers import Nginx, Site, write_site
-from tests.monitor.running import CERTVIGIL, PATIENCE, certvigil
+from tests.lab.forks import Child
+from tests.monitor.running import PATIENCE, certvigil, start
 
 NAME: Final = "www.example.com"
 ROOT: Final = Authority.root()
@@ -38,7 +38,7 @@ class Actor:
         """Configure it; `wrapper` is what takes rights away before."""
         self.config_file, self.socket, self.log_file = config_file, socket, log_file
         self._wrapper = tuple(wrapper)
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: Child | None = None
 
     def __enter__(self) -> Self:
         self.start()
@@ -49,13 +49,8 @@ class Actor:
 
     def start(self) -> None:
         """Start it; return once it answers."""
-        setpriv = find_command("setpriv")
-        assert setpriv is not None
-        command = [setpriv, "--pdeathsig", "KILL", *self._wrapper, *CERTVIGIL, "actor", "--config", self.config_file]
-        with open(self.log_file, "ab") as log:
-            self._process = subprocess.Popen(
-                [*command, "--log-level", "debug"], stdin=subprocess.DEVNULL, stdout=log, stderr=log
-            )
+        given = ("actor", "--config", self.config_file, "--log-level", "debug")
+        self._process = start(given, self.log_file, self._wrapper)
         wait_for(self._answers, PATIENCE, "the actor's answer")
 
     def _answers(self) -> bool:

@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Final, Self
 
 from prometheus_client.parser import text_string_to_metric_families
@@ -23,17 +24,25 @@ from prometheus_client.parser import text_string_to_metric_families
 from config.vocabulary import LogFormat
 from monitor.client import NoAnswer, ask
 from monitor.lab.process import find_command, free_address, wait_for
+from tests.lab.forks import Child, Forked, parent
 
 CERTVIGIL: Final = (sys.executable, "-m", "monitor.main")
 PATIENCE: Final = 60.0
 """Seconds for what takes well under one where the machine is not busy."""
+
+NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
 
 LogLine = dict[str, Any]
 Series = tuple[str, frozenset[tuple[str, str]]]
 
 
 def certvigil(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run a command to its end, its output going into pipes."""
+    """Run a command to its end, its output and its errors going into a file each, or into pipes.
+
+    One of an `environment` of its own is started as a shell starts it, since the interpreter may depend on it.
+    """
+    if not environment:
+        return _forked(arguments)
     return subprocess.run(
         [*CERTVIGIL, *arguments],
         env=os.environ | environment,
@@ -43,6 +52,21 @@ def certvigil(*arguments: str, **environment: str) -> subprocess.CompletedProces
         timeout=60,
         check=False,
     )
+
+
+def _forked(arguments: Sequence[str]) -> subprocess.CompletedProcess[str]:
+    with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
+        process = Forked(parent().address, arguments, output.fileno(), errors.fileno())
+        try:
+            code = process.wait(60)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise
+        said = []
+        for each in (output, errors):
+            each.seek(0)
+            said.append(each.read().decode())
+    return subprocess.CompletedProcess([*CERTVIGIL, *arguments], code, *said)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +121,23 @@ def series(name: str, **labels: str) -> Series:
     return f"certvigil_{name}", frozenset(labels.items())
 
 
+def start(
+    arguments: Sequence[str], log_file: str, wrapper: Sequence[str] = (), environment: Mapping[str, str] = NOTHING
+) -> Child:
+    """Start a command that goes on, all that it writes going into a file; it ends with the process that runs the tests.
+
+    `wrapper` is what takes rights away before, as setpriv does.
+    """
+    surroundings = os.environ | environment
+    with open(log_file, "ab") as log:
+        if not wrapper:
+            return Forked(parent().address, arguments, log.fileno(), environment=surroundings)
+        setpriv = find_command("setpriv")
+        assert setpriv is not None
+        command = [setpriv, "--pdeathsig", "KILL", *wrapper, *CERTVIGIL, *arguments]
+        return subprocess.Popen(command, env=surroundings, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+
+
 class Manager:
     """What systemd is to a service of `Type=notify`: a socket that takes note of what is said."""
 
@@ -147,7 +188,7 @@ class Running:
         self.manager = Manager(os.path.join(self.directory, "notify"))
         self._wrapper = tuple(wrapper)
         self._log_format = log_format
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: Child | None = None
         self.configure(config)
 
     def configure(self, config: Mapping[str, object]) -> None:
@@ -190,21 +231,10 @@ class Running:
 
     def start(self, *, ready: bool = True) -> None:
         """Start it; return once it says that it is ready, where that is wanted."""
-        setpriv = find_command("setpriv")
-        assert setpriv is not None
         said = len(self.manager.said)
-        with open(self.log_file, "ab") as log:
-            self._process = subprocess.Popen(
-                [
-                    *(setpriv, "--pdeathsig", "KILL", *self._wrapper),
-                    *(*CERTVIGIL, "run", "--config", self.config_file),
-                    *("--log-format", self._log_format, "--log-level", "debug"),
-                ],
-                env={**os.environ, "NOTIFY_SOCKET": self.manager.address, "WATCHDOG_USEC": "500000"},
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-            )
+        given = ("run", "--config", self.config_file, "--log-format", self._log_format, "--log-level", "debug")
+        manager = {"NOTIFY_SOCKET": self.manager.address, "WATCHDOG_USEC": "500000"}
+        self._process = start(given, self.log_file, self._wrapper, manager)
         if ready:
             self.wait_for(lambda: "READY=1" in self.manager.said[said:], "its readiness")
 

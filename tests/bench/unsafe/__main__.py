@@ -11,7 +11,6 @@ import json
 import os
 import shutil
 import sys
-import tempfile
 import threading
 import time
 from collections import Counter
@@ -24,10 +23,10 @@ from typing import Final
 from monitor.lab.process import LabError
 from tests.bench.report import Measurement
 from tests.bench.unsafe.draw import Round, What, one, rounds
-from tests.bench.unsafe.forks import start
 from tests.bench.unsafe.house import Cast, House
 from tests.bench.unsafe.judge import remarks, scene, wrong
 from tests.bench.unsafe.play import Play
+from tests.lab.forks import parent
 
 NUMBERS: Final[Mapping[What, int]] = {What.KILL: 200, What.FOREIGN: 100, What.CHAIN: 50}
 
@@ -167,12 +166,7 @@ def main(arguments: Sequence[str]) -> int:
     else:
         chosen = rounds(seed, scaled(given.rounds))
     result = Result(seed, given.keep)
-    with tempfile.TemporaryDirectory(prefix="cv-") as directory:
-        forks, process = (None, None) if given.starts else start(directory)
-        play_all(chosen, result, Way(given.jobs, given.seconds, forks or ""))
-        if process is not None:
-            process.kill()
-            process.wait()
+    play_all(chosen, result, Way(given.jobs, given.seconds, "" if given.starts else parent().address))
     for what, times in sorted(result.outcomes.items()):
         sys.stderr.write(f"{times:5}  {what}\n")
     sys.stderr.write(f"{result.played} rounds of seed {seed}; unsafe: {', '.join(result.unsafe) or 'none'}\n")

@@ -12,6 +12,7 @@ import socket
 import ssl
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
@@ -24,19 +25,22 @@ from OpenSSL import SSL
 
 from monitor.actor.client import NoActor, ask
 from monitor.actor.request import Request, Verb
+from monitor.commands.status import is_ready
 from monitor.lab.ca import Authority, Issued, KeyType, new_key
 from monitor.lab.process import LabError, find_command, free_address, wait_for
 from monitor.lab.servers import Daemon, Lighttpd, Nginx, Site, replace_file
-from tests.bench.unsafe.forks import Child, Forked
 from tests.lab import keystore_server
+from tests.lab.forks import Child, Forked
 from tests.lab.keystore import PASSWORD, keystore
 from tests.lab.supervisor import Supervisor
 from tests.lab.workers import Workers
-from tests.monitor.running import CERTVIGIL, Running
+from tests.monitor.running import CERTVIGIL
 
 NAME: Final = "www.example.com"
 PATIENCE: Final = 60.0
 """Seconds after which whatever is waited for has failed."""
+START_WITHIN: Final = 180.0
+"""Seconds after which a daemon has failed to start, also on a machine that is busy with much else."""
 _ROOT: Final = Authority.root()
 _ISSUING: Final = _ROOT.intermediate()
 _HANDSHAKES: Final = {"workers": 16}
@@ -287,7 +291,7 @@ class Actor:
     def start(self) -> None:
         """Start it; return once it answers."""
         self.launch()
-        wait_for(self.answers, PATIENCE, "the actor's answer")
+        wait_for(self.answers, START_WITHIN, "the actor's answer")
 
     def answers(self) -> bool:
         """Whether somebody answers at its socket."""
@@ -321,8 +325,10 @@ class House:
         """`forks`: where commands are forked from, empty where each is started anew."""
         self.cast = cast
         self._forks = forks
-        self._daemon = Running({})
-        self.directory = self._daemon.directory
+        # Short, since the path of a socket may have 107 characters only.
+        self.directory = tempfile.mkdtemp(prefix="cv-")
+        self._socket = f"{self.directory}/certvigil.sock"
+        self._daemon: Child | None = None
         os.chmod(self.directory, 0o755)
         self.components = [
             Component(name, f"{self.directory}/{name}", part)
@@ -332,7 +338,7 @@ class House:
         """Whatever was issued here, by the SHA-256 of the certificate."""
         self._stack = ExitStack()
         self._known = _Known()
-        self.config_file = self._daemon.config_file
+        self.config_file = f"{self.directory}/certvigil.yaml"
         self.actor = Actor(self)
 
     @property
@@ -356,8 +362,10 @@ class House:
 
     def __exit__(self, *_: object) -> None:
         self.actor.kill()
+        if self._daemon is not None and self._daemon.poll() is None:
+            kill(self._daemon.pid)
+            self._daemon.wait(PATIENCE)
         self._stack.close()
-        self._daemon.close()
         shutil.rmtree(self.directory, ignore_errors=True)
 
     def _start(self) -> None:
@@ -366,8 +374,11 @@ class House:
             each.install(first)
             each.start(self._stack)
         replace_file(f"{self.directory}/root.pem", _ROOT.pem())
-        self._daemon.configure(
+        document = json.dumps(
             {
+                "state_directory": f"{self.directory}/state",
+                "socket": self._socket,
+                "web": {"listen": ["{}:{}".format(*free_address())]},
                 "actor": {
                     "socket": f"{self.directory}/actor.sock",
                     "directory": f"{self.directory}/actor",
@@ -380,9 +391,11 @@ class House:
                 "validation": {"successes": 2, "interval": "0.1s", "deadline": "4s", "handshakes": 8},
             }
         )
+        replace_file(self.config_file, document.encode(), 0o600)
         if self.cast.actor:
             self.actor.start()
-        self._daemon.start()
+        self._daemon = self.spawn("run", output="daemon.log")
+        wait_for(lambda: is_ready(self._socket), START_WITHIN, "the daemon's readiness")
 
     def reboot(self) -> None:
         """End every server as a loss of power would; the files stay."""
@@ -419,7 +432,7 @@ class House:
 
     def status(self) -> Mapping[str, Any]:
         """Return what `certvigil status` says; empty where it says nothing."""
-        _, said = self.run("status", "--json", "--socket", self._daemon.socket)
+        _, said = self.run("status", "--json", "--socket", self._socket)
         with suppress(ValueError):
             document: Mapping[str, Any] = json.loads(said)
             return document

@@ -16,9 +16,9 @@ from monitor.lab.ca import Issued
 from monitor.lab.process import wait_for
 from monitor.lab.servers import replace_file
 from tests.bench.unsafe.draw import Foreign, Manner, Moment, Round, Victim
-from tests.bench.unsafe.forks import Child
 from tests.bench.unsafe.house import PATIENCE, Component, House, Shape, gone, kill, leaf_of, until
 from tests.lab import foreign
+from tests.lab.forks import Child
 
 _POLL: Final = 0.002
 _GARBAGE: Final = b"-----BEGIN CERTIFICATE-----\nnothing of the kind\n" * 40
@@ -84,8 +84,9 @@ class Play:
         else:
             self._await(drawn.moment, self._known, over)
             self._kill(client)
-        if self.story.code is None and client.poll() is not None and client.returncode >= 0:
-            self.story.code = client.returncode
+        code = client.poll()
+        if self.story.code is None and code is not None and code >= 0:
+            self.story.code = code
         self._recover()
         wait_for(lambda: gone(self._left), PATIENCE, "the end of commands that were left")
         for each in house.components:
