@@ -141,6 +141,12 @@ class Account:
     """What somebody wrote last to replaced files, by component, until an operator says that it is known."""
     unneeded: dict[str, tuple[float, str]] = field(default_factory=dict)
     """When a candidate was last taken out of an inbox unused, and why, by component."""
+    changes: dict[str, deque[str]] = field(default_factory=dict)
+    """The last transactions that changed its files, since an operator last said that it is right, by component."""
+    in_use: dict[str, str] = field(default_factory=dict)
+    """The last transaction whose files, or service on them, stayed in use, by component."""
+    counts: dict[tuple[str, Kind, Outcome], int] = field(default_factory=dict)
+    """How often something ended since the journal began, by component, kind and outcome."""
     _begun: dict[str, Record] = field(default_factory=dict)
     _accepted: dict[str, frozenset[tuple[str, str]]] = field(default_factory=dict)
 
@@ -167,10 +173,8 @@ class Account:
                 self._accepted[record.transaction] = frozenset((str(client), str(at)) for client, at in accepted)
             case Event.FROZEN | Event.THAWED:
                 self._freeze(record)
-            case Event.QUARANTINED:
-                self.quarantined[str(record.data["candidate"])] = str(record.data.get("reason", ""))
-            case Event.RELEASED:
-                self.quarantined.pop(str(record.data["candidate"]), None)
+            case Event.QUARANTINED | Event.RELEASED:
+                self._quarantine(record)
             case Event.WITHDRAWN:
                 self.proposals.pop(str(record.data["hash"]), None)
             case Event.UNNEEDED:
@@ -178,6 +182,10 @@ class Account:
                     self.unneeded[str(component)] = (record.at, str(record.data.get("reason", "")))
             case Event.PROPOSED | Event.APPROVED | Event.REJECTED:
                 self._word(record)
+            case Event.COMPACTED:
+                # All of them, not only those of records that are gone: whoever has them already stays right.
+                counts = record.data["counts"]
+                self.counts = {(str(name), Kind(kind), Outcome(how)): int(count) for name, kind, how, count in counts}
         return self._ended(record) if record.event in _OUTCOMES else None
 
     def _run(self, record: Record) -> None:
@@ -201,6 +209,7 @@ class Account:
                 self.frozen.pop(component, None)
                 self.froze.pop(component, None)
                 self.thawed[component] = record.at
+                self.changes.pop(component, None)
         # What failed may pass: then recovery tries again.
         if not record.data.get("again"):
             self.unfinished.pop(record.transaction, None)
@@ -210,6 +219,13 @@ class Account:
         for component in [name for name, each in self.froze.items() if each == transaction]:
             self.frozen.pop(component, None)
             del self.froze[component]
+
+    def _quarantine(self, record: Record) -> None:
+        candidate = str(record.data["candidate"])
+        if record.event is Event.QUARANTINED:
+            self.quarantined[candidate] = str(record.data.get("reason", ""))
+        else:
+            self.quarantined.pop(candidate, None)
 
     def _word(self, record: Record) -> None:
         plan = str(record.data["hash"])
@@ -267,7 +283,13 @@ class Account:
             if component in begins:
                 self.newest[component] = max(float(begins[component]), self.newest.get(component, 0.0))
             self.last[component] = ended
+            if ended.outcome in _IN_USE:
+                self.in_use[component] = ended.transaction
+            counted = (component, ended.kind, ended.outcome)
+            self.counts[counted] = self.counts.get(counted, 0) + 1
             self.recent.setdefault(component, deque(maxlen=RECENT)).append(ended)
+        for component in {str(each[0]) for each in plan.get("changes", ()) if ended.outcome in _IN_USE}:
+            self.changes.setdefault(component, deque(maxlen=RECENT)).append(ended.transaction)
         return ended
 
 

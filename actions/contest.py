@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from actions.account import RECENT
 from actions.journal import Event, Record
 from actions.plan import Change, Plan, Serving, plan_from_json
 from config.text import printable
@@ -73,9 +74,9 @@ class Writer:
 
 
 def history(records: Iterable[Record], component: str, endpoints: Collection[str]) -> tuple[Committed, ...]:
-    """Return what was committed to a component, oldest first, since an operator last said that it is right.
+    """Return what was last committed to a component, oldest first, since an operator last said that it is right.
 
-    `endpoints` are its own, by name.
+    `endpoints` are its own, by name. What came before the last `RECENT` times may not be in the journal any more.
     """
     begun: dict[str, Record] = {}
     found: list[Committed] = []
@@ -89,7 +90,7 @@ def history(records: Iterable[Record], component: str, endpoints: Collection[str
             plan = plan_from_json(begin.data["plan"])
             if any(each.component == component for each in plan.changes):
                 found.append(_committed(plan, component, endpoints, begin.at, record.at))
-    return tuple(found)
+    return tuple(found[-RECENT:])
 
 
 def _committed(plan: Plan, component: str, endpoints: Collection[str], began: float, at: float) -> Committed:

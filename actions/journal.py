@@ -2,19 +2,24 @@
 
 A file of JSON lines, each with the CRC-32 of what stands before it, each on the medium before the next step is taken.
 After the last line there may be zero bytes: space set aside, so that a full disk can still be told of the way back.
+
+Each record has a sequence number, which grows for as long as there is a journal, and the epoch in which it was written.
+An epoch ends where the file is replaced by a shorter one, with the records that still count, their numbers unchanged.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import secrets
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Final
 
-from actions.world import World, write_all
+from actions.world import Metadata, World, remove, write_all, write_new
 
 _RESERVE: Final = 64 * 1024
 _CHECK: Final = b',"crc32":"%08x"}'
@@ -68,6 +73,8 @@ class Event(StrEnum):
     """A candidate was taken out of an inbox, since it is what is installed."""
     APPROVED = "approved"
     REJECTED = "rejected"
+    COMPACTED = "compacted"
+    """Records that count no more were left out before it; it begins an epoch, and has what is counted since ever."""
 
 
 ENDED: Final = frozenset({Event.COMMITTED, Event.ROLLED_BACK, Event.FAILED_FORWARD, Event.SUPERSEDED})
@@ -89,6 +96,10 @@ class Record:
     """Plain values; never the content of a file."""
     host: str = ""
     """Where it was written; empty where that is not known."""
+    epoch: str = field(default="", compare=False)
+    """That in which it was written; like the number given by the journal, and no part of what it says."""
+    sequence: int = field(default=0, compare=False)
+    """Its number, from 1 on; none is given twice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,11 +113,32 @@ class Decoded:
     """Behind `end` lies a record that a crash interrupted: its writer was never told that it was kept."""
 
 
+@dataclass(frozen=True, slots=True)
+class Shorter:
+    """What is to stand in a journal instead of all its records."""
+
+    kept: Sequence[Record]
+    """Some of them, in their order."""
+    note: Record
+    """Comes after them, and begins the new epoch."""
+
+
+def birth(epoch: str) -> str:
+    """Return what all epochs of one journal have in common, and no other journal has."""
+    return epoch.partition("-")[0]
+
+
+def _next_epoch(epoch: str) -> str:
+    before, _, number = epoch.partition("-")
+    return f"{before}-{int(number) + 1}"
+
+
 def encode(record: Record) -> bytes:
     """Return the line of a record."""
     host = {"host": record.host} if record.host else {}
+    place = {"epoch": record.epoch, "sequence": record.sequence} if record.sequence else {}
     body = json.dumps(
-        {"at": record.at, **host, "transaction": record.transaction, "event": record.event, **record.data},
+        {"at": record.at, **host, **place, "transaction": record.transaction, "event": record.event, **record.data},
         separators=(",", ":"),
     ).encode()[:-1]
     return body + _CHECK % zlib.crc32(body) + b"\n"
@@ -147,7 +179,8 @@ def _decode_line(line: bytes, number: int) -> Record:
         plain = json.loads(line)
         del plain["crc32"]
         at, host = float(plain.pop("at")), str(plain.pop("host", ""))
-        return Record(at, str(plain.pop("transaction")), Event(plain.pop("event")), plain, host)
+        epoch, sequence = str(plain.pop("epoch", "")), int(plain.pop("sequence", 0))
+        return Record(at, str(plain.pop("transaction")), Event(plain.pop("event")), plain, host, epoch, sequence)
     except (ValueError, KeyError, TypeError) as error:
         raise JournalError(f"line {number} of the journal is of a kind this version does not know") from error
 
@@ -161,34 +194,61 @@ class Journal:
         Raises JournalError where it cannot be opened or cannot be trusted.
         """
         self._world = world
+        self._path = path
         self._host = host
         self._broken: str | None = None
+        self._records: list[Record] = []
+        self._end = 0
+        # What lies before it is known to be on the medium.
+        self._synced = 0
+        # Its name is known to be on the medium.
+        self._named = False
+        self.appended = 0
+        """How many records were written by this one."""
         try:
-            self._descriptor = self._open(path)
-            self._records: list[Record] = []
-            self._end = 0
-            # What lies before it is known to be on the medium.
-            self._synced = 0
+            self._descriptor = self._open()
             self.records()
         except OSError as error:
             raise JournalError(f"the journal cannot be opened: {error.strerror}") from error
 
-    def _open(self, path: str) -> int:
+    def _open(self) -> int:
+        self._named = False
         try:
-            return self._world.open(path)
+            return self._world.open(self._path)
         except FileNotFoundError:
             pass
         try:
-            descriptor = self._world.create(path)
+            descriptor = self._world.create(self._path)
         except FileExistsError:
-            return self._world.open(path)
-        self._world.sync_directory(os.path.dirname(path))
+            return self._world.open(self._path)
+        self._sync_name()
         return descriptor
+
+    def _sync_name(self) -> None:
+        self._world.sync_directory(os.path.dirname(self._path))
+        self._named = True
+
+    @property
+    def size(self) -> int:
+        """Bytes of the records that were read so far."""
+        return self._end
 
     def records(self) -> Sequence[Record]:
         """Return every record, also those that others wrote; raises JournalError, OSError."""
+        while not self._world.is_at(self._descriptor, self._path):
+            self._reopen()
         self._read_on()
         return self._records
+
+    def _reopen(self) -> None:
+        """Go on with the file that is at the path now: someone has put a shorter one there."""
+        self._take_up(self._open(), [], 0)
+
+    def _take_up(self, descriptor: int, records: list[Record], end: int) -> None:
+        """Turn to another file, of which so much is known to be on the medium."""
+        old, self._descriptor = self._descriptor, descriptor
+        self._records, self._end, self._synced = records, end, end
+        self._world.close(old)
 
     def append(self, record: Record) -> None:
         """Return once the record is on the medium.
@@ -198,12 +258,10 @@ class Journal:
         """
         if self._broken:
             raise JournalError(self._broken)
-        record = replace(record, host=self._host)
-        line = encode(record)
         try:
-            self._world.lock(self._descriptor, wait=True)
+            self._lock()
             try:
-                self._append(line, _RESERVE if record.event is Event.BEGIN else 0)
+                self._append(replace(record, host=self._host), _RESERVE if record.event is Event.BEGIN else 0)
             finally:
                 self._world.unlock(self._descriptor)
         except OSError as error:
@@ -213,12 +271,22 @@ class Journal:
         except JournalError as error:
             self._broken = str(error)
             raise
-        self._records.append(record)
-        self._end += len(line)
-        self._synced = self._end
 
-    def _append(self, line: bytes, reserve: int) -> None:
+    def _lock(self) -> None:
+        """Have the file to ourselves that is at the path: whoever replaces it has the lock of the old one meanwhile."""
+        self._world.lock(self._descriptor, wait=True)
+        while not self._world.is_at(self._descriptor, self._path):
+            # Closing the old file gives its lock back.
+            self._reopen()
+            self._world.lock(self._descriptor, wait=True)
+
+    def _append(self, record: Record, reserve: int) -> None:
         behind = self._read_on()
+        record = self._placed(record, self._epoch())
+        line = encode(record)
+        if not self._named:
+            # Whoever made the file, or put it there, may have been killed before its name was on the medium.
+            self._sync_name()
         if self._synced < self._end:
             # Whoever wrote it may have been killed before the fsync: what comes now could be left behind a hole.
             self._world.sync(self._descriptor)
@@ -230,6 +298,70 @@ class Journal:
             self._world.reserve(self._descriptor, self._end, reserve + len(line))
         write_all(self._world, self._descriptor, self._end, line)
         self._world.sync(self._descriptor)
+        self._records.append(record)
+        self.appended += 1
+        self._end += len(line)
+        self._synced = self._end
+
+    def _epoch(self) -> str:
+        return (self._records[-1].epoch if self._records else "") or f"{secrets.token_hex(4)}-1"
+
+    def _placed(self, record: Record, epoch: str) -> Record:
+        last = self._records[-1].sequence if self._records else 0
+        return replace(record, epoch=epoch, sequence=last + 1)
+
+    def shorten(self, choose: Callable[[Sequence[Record]], Shorter | None]) -> bool:
+        """Put a file with what `choose` returns in the place of this one; return whether that was done.
+
+        Nobody appends meanwhile, and whoever has the old file open turns to the new one before it reads or appends.
+        A crash at any moment leaves the old file or the new one. Raises JournalError.
+        """
+        if self._broken:
+            raise JournalError(self._broken)
+        try:
+            self._lock()
+            try:
+                self._read_on()
+                chosen = choose(tuple(self._records))
+                if chosen is None:
+                    return False
+                records = [
+                    *chosen.kept,
+                    self._placed(replace(chosen.note, host=self._host), _next_epoch(self._epoch())),
+                ]
+                descriptor, end = self._write_beside(records)
+                try:
+                    self._world.rename(self._beside, self._path)
+                except OSError:
+                    self._world.close(descriptor)
+                    raise
+                self._named = False
+                self._take_up(descriptor, records, end)
+                self._sync_name()
+            finally:
+                # Of whichever file is ours by now.
+                self._world.unlock(self._descriptor)
+        except OSError as error:
+            with suppress(OSError):
+                remove(self._world, self._beside)
+            raise JournalError(f"the journal cannot be compacted: {error.strerror}") from error
+        return True
+
+    @property
+    def _beside(self) -> str:
+        return f"{self._path}.new"
+
+    def _write_beside(self, records: Sequence[Record]) -> tuple[int, int]:
+        """Return another file with these records, whole, on the medium and locked, and its length; raises OSError."""
+        data = b"".join(map(encode, records))
+        # A process that was killed may have left one.
+        remove(self._world, self._beside)
+        status = self._world.stat(self._path)
+        write_new(self._world, self._beside, data, Metadata(0o600, status.st_uid, status.st_gid))
+        descriptor = self._world.open(self._beside)
+        # Held until its name is on the medium: what somebody appended to it before could be lost with the name.
+        self._world.lock(descriptor, wait=True)
+        return descriptor, len(data)
 
     def _read_on(self) -> bytes:
         """Take in what others wrote; returns what lies behind the last record."""

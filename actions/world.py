@@ -142,6 +142,12 @@ class World:
             raise OSError(errno.EINVAL, "not a regular file", path)
         return descriptor
 
+    def is_at(self, descriptor: int, path: str) -> bool:
+        """Whether an open file is the one that has the name `path` now."""
+        with suppress(FileNotFoundError):
+            return os.path.samestat(os.fstat(descriptor), os.lstat(path))
+        return False
+
     def set_attributes(self, descriptor: int, attributes: Mapping[str, bytes]) -> None:
         """Give an open file exactly these extended attributes, those apart that no replaced file keeps."""
         for name, value in attributes.items():

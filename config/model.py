@@ -281,7 +281,7 @@ class ActorSettings:
 
     socket: str = "/run/certvigil-actor/actor.sock"
     directory: str = "/var/lib/certvigil-actor"
-    """Journal, backups and locks; not the daemon's to write."""
+    """Journal, audit, backups and locks; not the daemon's to write."""
     inbox_directory: str = "/var/lib/certvigil-inbox"
     """Holds a directory for each component, in which candidates are put."""
     operators: tuple[str, ...] = ()

@@ -10,7 +10,7 @@ import json
 import logging
 import os
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -20,13 +20,13 @@ from typing import Any, Final
 from actions.account import RECENT, Account, Ended, Wish
 from actions.ending import Outcome
 from actions.journal import Event as Step
-from actions.journal import Record
 from actions.plan import Kind
 from config.model import Component, Config
 from config.policy import Notify
 from config.text import printable
 from config.vocabulary import Code, ComponentState, Mode, Severity, TargetKind, UnreachableReason
 from monitor.actor.client import LONGEST_ACT
+from monitor.actor.follow import Follower, Heard
 from monitor.actor.request import LONGEST_REASON, Document, Request, Verb, encode
 from monitor.agenda import Agenda
 from monitor.beliefs import Beliefs
@@ -89,10 +89,8 @@ class Steward:
     on_change: Callable[[], None] = lambda: None
     """Called where something that is counted or shown may have changed."""
     recorded_until: float = 0.0
-    """Unix time of the last ending that is recorded; older ones are no news."""
+    """Unix time of the last ending that is recorded: what a journal told for the first time has before is no news."""
     account: Account = field(default_factory=Account)
-    ended: Counter[Action] = field(default_factory=Counter)
-    """How often each component's transactions ended how, since the journal began."""
     actor: str | None = "nobody has answered yet"
     """Why no actor is there; None where one is."""
     clock: str | None = None
@@ -119,6 +117,9 @@ class Steward:
     """Monotonic time from which an actor that is not there is missed."""
     _agenda: Agenda = field(default_factory=Agenda)
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
+    _follower: Follower = field(default_factory=Follower)
+    _told_until: float = 0.0
+    """Unix time of the last ending that was published."""
     _connection: asyncio.StreamWriter | None = None
     _followed: str = ""
     """The socket at which the actor that is followed was met."""
@@ -206,6 +207,11 @@ class Steward:
         """Return what is known of each component, by name, at Unix time `now`."""
         return tuple(self._charge(name, component, now) for name, component in sorted(self.components.items()))
 
+    @property
+    def ended(self) -> Mapping[Action, int]:
+        """How often each component's transactions ended how, since the journal began."""
+        return self.account.counts
+
     def newest(self) -> Mapping[Action, float]:
         """Return the Unix time at which each component's last transaction ended, with what it was and how it ended."""
         return {(name, last.kind, last.outcome): last.at for name, last in self.account.last.items()}
@@ -274,6 +280,9 @@ class Steward:
                 why = await self._follow_one()
                 attempt = 0
             except (OSError, ValueError, KeyError, TypeError) as error:
+                if not isinstance(error, OSError):
+                    # What was taken in of a record that makes no sense, nobody knows.
+                    self._follower.forget()
                 why = printable(f"nobody answers on {self.config.settings.actor.socket}: {_in_words(error)}")
             if self.actor is None:
                 log.warning("the actor is gone: %s", why)
@@ -286,47 +295,53 @@ class Steward:
 
     async def _follow_one(self) -> str:
         """Follow one actor until it is gone, and return why it is; raises OSError, ValueError."""
-        account, ended, caught_up = Account(), Counter[Action](), False
-        async for document in self._talk(Request(Verb.FOLLOW)):
+        follower = self._follower
+        async for document in self._talk(follower.begin()):
             if "cannot" in document:
                 return str(document["cannot"])
-            if "record" in document:
-                record = _record(document["record"])
-                end = account.take(record)
-                if end is not None:
-                    ended.update((name, end.kind, end.outcome) for name in end.components)
-                    self._tell(end)
-                if caught_up and (end is not None or record.event in _NEWS):
-                    self._consider_all()
-                    self._touch_all()
-                if caught_up and end is not None:
-                    for name in end.components:
-                        self.look_again(name)
+            caught_up = follower.caught_up
+            if (heard := follower.take(document)) is not None:
+                self._hear(heard, caught_up=caught_up)
             elif "look" in document:
                 self._look_again(document["look"])
-            elif (clock := document.get("clock")) != self.clock:
+            elif "here" in document and (clock := document.get("clock")) != self.clock:
                 self.clock = clock
                 self._touch_all()
-            if "here" in document and not caught_up:
-                caught_up = True
-                # What is believed meanwhile is what was believed before.
-                self.account, self.ended, self.actor, self._met = account, ended, None, True
-                log.info("an actor answers on %s", printable(self.config.settings.actor.socket))
-                self._consider_all()
-                self._touch_all()
-                for name in self.config.components:
-                    self.look_again(name)
+            if follower.caught_up and not caught_up:
+                self._catch_up()
         return "it has ended"
+
+    def _hear(self, heard: Heard, *, caught_up: bool) -> None:
+        """Do what is to be done about a record; `caught_up` says that it comes just now."""
+        if (end := heard.ended) is not None:
+            self._tell(end, heard)
+        if caught_up and (end is not None or heard.record.event in _NEWS):
+            self._consider_all()
+            self._touch_all()
+        if caught_up and end is not None:
+            for name in end.components:
+                self.look_again(name)
+
+    def _catch_up(self) -> None:
+        """Believe what the actor has told by now: where all was told anew, what was believed before stood meanwhile."""
+        if self.actor is not None:
+            log.info("an actor answers on %s", printable(self.config.settings.actor.socket))
+        self.account, self.actor, self._met = self._follower.account, None, True
+        self.recorded_until = max(self.recorded_until, self._told_until)
+        self._consider_all()
+        self._touch_all()
+        for name in self.config.components:
+            self.look_again(name)
 
     def _look_again(self, name: object) -> None:
         if isinstance(name, str) and name in self.config.components:
             self.look_again(name)
 
-    def _tell(self, ended: Ended) -> None:
-        """Publish what ended since the last that was recorded."""
-        if ended.at <= self.recorded_until:
+    def _tell(self, ended: Ended, heard: Heard) -> None:
+        """Publish what ended and was not published before."""
+        if not heard.is_news or (heard.is_first and ended.at <= self.recorded_until):
             return
-        self.recorded_until = ended.at
+        self._told_until = max(self._told_until, ended.at)
         names = [name for name in ended.components if name in self.components]
         for name in names:
             self.beliefs.watch(self._target(name), ended.at)
@@ -590,10 +605,6 @@ def _in_words(error: Exception) -> str:
     if isinstance(error, ConnectionRefusedError | FileNotFoundError):
         return "it does not run, or listens elsewhere"
     return (error.strerror if isinstance(error, OSError) else None) or str(error)
-
-
-def _record(plain: Mapping[str, Any]) -> Record:
-    return Record(float(plain["at"]), str(plain["transaction"]), Step(plain["event"]), plain["data"])
 
 
 def _event(target: str, ended: Ended) -> ActionEnded:

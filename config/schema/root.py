@@ -107,7 +107,7 @@ class Actor(Section):
     socket: AbsolutePath = _SETTINGS.actor.socket
     """The Unix socket at which it is asked."""
     directory: AbsolutePath = _SETTINGS.actor.directory
-    """Where it keeps journal, backups and locks; nobody else may write there."""
+    """Where it keeps journal, audit, backups and locks; nobody else may write there."""
     inbox_directory: AbsolutePath = _SETTINGS.actor.inbox_directory
     """Holds a directory for each component, in which candidates are put."""
     operators: list[PlainName] = []

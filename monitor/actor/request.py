@@ -20,6 +20,8 @@ LONGEST: Final = 8192
 MOST_NAMES: Final = 64
 _NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
 _HASH: Final = re.compile(r"[0-9a-f]{8,64}")
+_EPOCH: Final = re.compile(r"[0-9a-f]{8}-[0-9]{1,9}")
+_KEYS: Final = frozenset({"verb", "wish", "plan", "components", "why", "epoch", "after"})
 LONGEST_REASON: Final = 500
 """Characters."""
 
@@ -30,7 +32,12 @@ class Verb(StrEnum):
     STATE = "state"
     """Tell what stands."""
     FOLLOW = "follow"
-    """Tell every record of the journal behind the first `after`, and then each as it comes."""
+    """Tell every record of the journal behind number `after` of `epoch`, and then each as it comes.
+
+    Where the journal is in another epoch, "anew" is told, and then every record that it has.
+    """
+    AUDIT = "audit"
+    """Tell the segments of the audit, as they are."""
     PLAN = "plan"
     """Tell what would be done, or why it would not."""
     PROPOSE = "propose"
@@ -60,6 +67,7 @@ class Request:
     components: tuple[str, ...] = ()
     why: str = ""
     """For the record: a sentence of whoever asks."""
+    epoch: str = ""
     after: int = 0
 
     @property
@@ -73,7 +81,7 @@ def encode(request: Request) -> bytes:
     plain: dict[str, Any] = {"verb": request.verb}
     if request.wish is not None:
         plain["wish"] = request.wish.to_json()
-    for name in ("plan", "components", "why", "after"):
+    for name in ("plan", "components", "why", "epoch", "after"):
         if value := getattr(request, name):
             plain[name] = value
     return json.dumps(plain).encode() + b"\n"
@@ -83,7 +91,7 @@ def decode(line: bytes) -> Request | str:
     """Return the request, or why it is none, a sentence."""
     try:
         plain = json.loads(line)
-        if not isinstance(plain, dict) or not plain.keys() <= {"verb", "wish", "plan", "components", "why", "after"}:
+        if not isinstance(plain, dict) or not plain.keys() <= _KEYS:
             return "a request is an object with 'verb' and what that verb takes"
         request = _request(plain)
     except (ValueError, KeyError, TypeError, RecursionError):
@@ -101,6 +109,7 @@ def _request(plain: Mapping[str, Any]) -> Request:
         str(plain.get("plan", "")),
         tuple(map(str, components)),
         str(plain.get("why", "")),
+        str(plain.get("epoch", "")),
         after,
     )
 
@@ -122,6 +131,8 @@ def _objection(request: Request) -> str | None:
         return "'read' is of one component"
     if request.plan and not _HASH.fullmatch(request.plan):
         return "a plan is named by its hash, of which at least 8 digits are given"
+    if request.epoch and not _EPOCH.fullmatch(request.epoch):
+        return "an epoch is named as the journal names it"
     if len(request.why) > LONGEST_REASON or request.after < 0:
         return f"a reason has at most {LONGEST_REASON} characters, and a number is not negative"
     return None

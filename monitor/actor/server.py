@@ -14,11 +14,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any, Final
 
+from actions import audit
 from actions.account import Account
+from actions.audit import summary
 from actions.backup import BackupError
 from actions.clock import ClockWatch
 from actions.ending import Outcome
-from actions.journal import Event, JournalError, Record
+from actions.journal import JournalError, Record
 from actions.late import look_again
 from actions.recover import recover
 from actions.world import World
@@ -30,13 +32,14 @@ from monitor.actor.authority import STRANGER, Peer, Role, approved, objection, o
 from monitor.actor.documents import cannot, ended_document, step_document
 from monitor.actor.door import Door, Lines, Turn
 from monitor.actor.facts import to_document
+from monitor.actor.follow import Place, behind
 from monitor.actor.latecomers import Latecomers, tell
 from monitor.actor.outlook import Outlook
 from monitor.actor.reader import NotNow, Reader
 from monitor.actor.request import LONGEST, Document, Request, Verb, decode
 from monitor.actor.sightings import Sightings
 from monitor.actor.work import Bound, Work, unknown, unusable
-from monitor.actor.workbench import Workbench, workbench
+from monitor.actor.workbench import Workbench, audit_directory, workbench
 from monitor.listen import BACKLOG, ListenError, gid_of, listen_unix
 from monitor.surroundings import Surroundings, read_surroundings
 
@@ -52,8 +55,6 @@ STOP_WITHIN: Final = 4.0
 """Seconds for everything but a transaction that is past its intent to end in."""
 _LOOKING: Final = frozenset({Verb.STATE, Verb.PLAN, Verb.BACKUPS})
 """What needs no turn."""
-_LEAVES: Final = {"plan", "baseline"}
-"""What a follower is not told of a beginning, for its length."""
 
 
 def run_actor(path: str, config: Config) -> int:
@@ -129,6 +130,9 @@ class ActorProcess:
                 level = logging.INFO if well else logging.ERROR
                 log.log(level, "recovered: %s", ending.sentence)
             tell(look_again(bench.setting))
+            # What a crash kept from the audit is added to it.
+            bench.audit()
+            self._tidy(bench)
             bench.make_inboxes()
 
     def serve(self) -> int:
@@ -237,7 +241,9 @@ class ActorProcess:
             return
         try:
             if request.verb is Verb.FOLLOW:
-                self._follow(connection, request.after)
+                self._follow(connection, Place(request.epoch, request.after))
+            elif request.verb is Verb.AUDIT:
+                self._tell_audit(connection, peer)
             elif request.verb is Verb.READ:
                 tell(self._facts(request.components[0]))
             else:
@@ -259,7 +265,26 @@ class ActorProcess:
             with self._acting(request, peer) as free:
                 if not free:
                     return cannot("the actor is at work on something else: ask again")
-                return self._permitted(bench, request, peer, told)
+                answer = self._permitted(bench, request, peer, told)
+                self._tidy(bench)
+                return answer
+
+    def _tidy(self, bench: Workbench) -> None:
+        """Have the journal compacted where it has become large, while nobody else acts."""
+        try:
+            bench.tidy()
+        except (JournalError, OSError) as error:
+            log.error("the journal was not compacted: %s", printable(str(error)))  # noqa: TRY400 (as below)
+
+    def _tell_audit(self, connection: socket.socket, peer: Peer) -> None:
+        """Tell what the audit holds, byte for byte."""
+        config = self._current()
+        if self._role(peer) is not Role.OPERATOR:
+            self._send(connection, cannot("the audit is for an operator"))
+            return
+        for segment in audit.read(World(), audit_directory(config)):
+            self._send(connection, {"segment": segment.name, "data": segment.data.decode("latin-1")})
+        self._send(connection, {"end": True})
 
     def _facts(self, name: str) -> Document:
         """Return what the files of a component are and hold: in no turn, so that a transaction does not hold it up."""
@@ -334,18 +359,19 @@ class ActorProcess:
 
         return announce
 
-    def _follow(self, connection: socket.socket, after: int) -> None:
+    def _follow(self, connection: socket.socket, place: Place) -> None:
         """Tell records as they come, until the other end has had enough."""
         with self.bench() as bench:
-            number = after
             _, noticed = self._changed_since(0)
             while not self._stopping.is_set():
-                records = bench.setting.journal.records()
-                for record in records[number:]:
-                    self._send(connection, {"record": _thin(record)})
-                number = max(number, len(records))
+                records, place, anew = behind(bench.setting.journal.records(), place)
+                if anew:
+                    self._send(connection, {"anew": place.epoch})
+                for record in records:
+                    self._send(connection, {"record": summary(record)})
                 # Also says that we are still here.
-                self._send(connection, {"here": number, "clock": self._suspicion(bench)})
+                here = {"here": place.sequence, "epoch": place.epoch, "clock": self._suspicion(bench)}
+                self._send(connection, here)
                 names, noticed = self._changed_since(noticed)
                 for name in names:
                     self._send(connection, {"look": name})
@@ -441,19 +467,6 @@ def _signature(paths: Iterable[str]) -> Signature:
 
 def _step(record: Record) -> Mapping[str, Any]:
     return {**step_document(record), "transaction": record.transaction}
-
-
-def _thin(record: Record) -> Mapping[str, Any]:
-    data = {key: value for key, value in record.data.items() if key not in _LEAVES}
-    if record.event is Event.BEGIN:
-        data |= {"plan": {key: record.data["plan"][key] for key in ("kind", "components")}}
-    return {
-        "at": record.at,
-        "transaction": record.transaction,
-        "event": record.event,
-        "data": data,
-        "host": record.host,
-    }
 
 
 def _read_line(connection: socket.socket) -> bytes | None:

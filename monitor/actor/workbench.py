@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import astuple, dataclass, replace
 
-from actions import backup
+from actions import audit, backup
 from actions.artefact import presented_by
-from actions.journal import Event, Journal, Record
+from actions.compact import compact, is_due
+from actions.journal import Event, Journal, JournalError, Record
 from actions.plan import Ill, Plan, plan_from_json
 from actions.precheck import Issuers
 from actions.prepare import LastSet, Refused, Site, plan_activation, read_password
@@ -21,11 +23,14 @@ from actions.transaction import Setting
 from actions.validate import Terms
 from actions.world import World
 from config.model import AllowedIssuer, Component, Config
+from config.text import printable
 from config.vocabulary import FileRole
 from monitor.actor.sight import endpoints_of, live
 from monitor.actor.worth import worth_of
 from monitor.surroundings import Surroundings
 from probes.tls.drive import look_blocking
+
+log = logging.getLogger("certvigil.actor")
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +107,32 @@ class Workbench:
                 self.world.make_directory(os.path.dirname(self.inbox(name)), 0o755)
                 self.world.make_directory(self.inbox(name), 0o755)
 
+    def audit(self) -> None:
+        """Add to the audit what is in the journal and not there yet; where that cannot be, it is logged."""
+        try:
+            self.add_to_audit(self.setting.journal.records())
+        except (JournalError, OSError) as error:
+            why = printable(str(error))
+            log.error("what was done is not in the audit yet, and will be added to it later: %s", why)  # noqa: TRY400
+
+    def add_to_audit(self, records: Sequence[Record]) -> None:
+        """Add those of the journal's `records` to the audit that are not there yet; raises OSError."""
+        last = audit.add(self.world, audit_directory(self.config), records)
+        if last is not None:
+            # Kept elsewhere by whoever keeps logs elsewhere, it says that all before it was not written anew.
+            log.info("the audit ends with entry %d, sha256 %s", last.number, last.sha256)
+
+    def tidy(self) -> None:
+        """Have the journal compacted where it has become large; raises JournalError, OSError."""
+        journal = self.setting.journal
+        if not is_due(journal.records(), journal.size):
+            return
+        before = journal.size
+        if (why := compact(self.setting, self.add_to_audit)) is not None:
+            log.warning("the journal was not compacted: %s", printable(why))
+        else:
+            log.info("the journal was compacted from %d to %d bytes", before, journal.size)
+
     def backup_sets(self, name: str) -> Sequence[backup.BackupSet]:
         """Return the backup sets of a component, oldest first; raises OSError, BackupError."""
         return backup.sets(self.world, self.setting.backups, name)
@@ -125,6 +156,11 @@ def journal_path(config: Config) -> str:
     return os.path.join(config.settings.actor.directory, "journal.jsonl")
 
 
+def audit_directory(config: Config) -> str:
+    """Return where the segments of the audit lie."""
+    return os.path.join(config.settings.actor.directory, "audit")
+
+
 @contextmanager
 def workbench(surroundings: Surroundings) -> Iterator[Workbench]:
     """Give what is needed to act; raises OSError or JournalError where the actor's directory cannot be used."""
@@ -143,6 +179,10 @@ def workbench(surroundings: Surroundings) -> Iterator[Workbench]:
 
         eyes = replace(eyes, worth=worth_of(surroundings, world), fit=fit)
         bench = Workbench(surroundings, world, Setting(world, journal, directory, services, eyes, terms))
-        yield bench
+        try:
+            yield bench
+        finally:
+            if journal.appended:
+                bench.audit()
     finally:
         journal.close()

@@ -361,11 +361,21 @@ def audit(
     until: Until = None,
     config: ConfigPath = DEFAULT_CONFIG,
     as_json: Annotated[bool, typer.Option("--json", help="Print every record, one a line.")] = False,
+    verify: Annotated[
+        bool,
+        typer.Option("--verify", help="Say whether the chain of the audit holds, and where it breaks: exit code 2."),
+    ] = False,
+    holds: Annotated[
+        str, typer.Option("--holds", metavar="SHA256", help="With --verify: an entry that must be there.")
+    ] = "",
 ) -> None:
-    """Tell who asked for what, who approved it, and how it ended, from the actor's journal."""
+    """Tell who asked for what, who approved it, and how it ended, from audit and journal of the actor."""
     from monitor.commands.audit import Wish
     from monitor.commands.audit import audit as show
+    from monitor.commands.audit import verify as check_chain
 
+    if verify or holds:
+        raise typer.Exit(check_chain(config, holds))
     raise typer.Exit(show(config, Wish(tuple(components), tuple(who), tuple(action), since, until, as_json)))
 
 

@@ -1,24 +1,26 @@
-"""`certvigil audit`: who asked for what, who approved it, and how it ended, as the actor's journal has it."""
+"""`certvigil audit`: who asked for what, who approved it, and how it ended, by the actor's audit and journal."""
 
 from __future__ import annotations
 
 import json
+import re
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, Final
 
-from actions.journal import Event, Journal, JournalError
+from actions.audit import STEPS, Break, Entry, Segment, chain, read, summary
+from actions.journal import Journal, JournalError, birth
 from actions.plan import Kind
 from actions.world import World
 from config.model import Config
 from config.pattern import is_one_of
 from config.text import printable
 from monitor.actor.client import NoActor, talking
-from monitor.actor.request import Request, Verb
-from monitor.actor.workbench import journal_path
+from monitor.actor.request import Document, Request, Verb
+from monitor.actor.workbench import audit_directory, journal_path
 from monitor.commands.checked import iso
 from monitor.commands.choice import unknown
 from monitor.commands.complain import complain
@@ -28,15 +30,9 @@ from monitor.commands.screen import Screen
 
 _UNUSABLE: Final = 4
 _PATIENCE: Final = 30.0
-_TOLD: Final = frozenset(
-    {
-        *(Event.PROPOSED, Event.APPROVED, Event.REJECTED, Event.REFUSED, Event.BEGIN, Event.ROLLING_BACK),
-        *(Event.COMMITTED, Event.ROLLED_BACK, Event.FAILED_FORWARD, Event.SUPERSEDED, Event.FROZEN, Event.THAWED),
-        *(Event.QUARANTINED, Event.RELEASED, Event.RECOVERING, Event.STARTED, Event.WITHDRAWN, Event.UNNEEDED),
-        *(Event.COMMAND_OVER, Event.WRITTEN_LATE),
-    }
-)
-"""Records that say who did what; the others are steps on the way."""
+_HASH: Final = re.compile(r"[0-9a-f]{64}")
+_BROKEN: Final = 2
+"""The chain of the audit does not hold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +51,7 @@ class Wish:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class Told:
     """A record, with what it leaves to the records before it."""
 
     record: Mapping[str, Any]
@@ -71,7 +67,7 @@ class Entry:
 
 
 def audit(config_path: str, wish: Wish) -> int:
-    """Print the journal, oldest first: with JSON, each record whole on a line of its own."""
+    """Print what was done, oldest first: with JSON, each record whole on a line of its own."""
     config = loaded(config_path)
     if config is None:
         return _UNUSABLE
@@ -80,7 +76,8 @@ def audit(config_path: str, wish: Wish) -> int:
     now = time.time()
     try:
         since, until = period(wish.since, wish.until, now)
-        every = list(entries(_records(config)))
+        chained = list(chain(_segments(config)))
+        every = list(entries(_together([each for each in chained if isinstance(each, Entry)], list(_records(config)))))
     except (PeriodError, JournalError, OSError) as error:
         return _failed(printable(str(error)))
     known = {*config.components, *(name for each in every for name in each.components)}
@@ -89,27 +86,54 @@ def audit(config_path: str, wish: Wish) -> int:
     chosen = [
         each for each in every if _is_meant(each, wish) and since <= each.at and (until is None or each.at < until)
     ]
+    if any(isinstance(each, Break) for each in chained):
+        complain("certvigil audit: the chain of the audit does not hold; see `certvigil audit --verify`")
     if wish.as_json:
         for each in chosen:
             sys.stdout.write(json.dumps(each.record) + "\n")
         return 0
-    told = [each for each in chosen if each.record["event"] in _TOLD]
+    told = [each for each in chosen if each.record["event"] not in STEPS]
     if told:
         Screen().table(("when", "what", "transaction or plan", "who", "why"), map(_row, told))
     else:
-        Screen().say("the journal is empty" if not every else "no record in the journal fits that")
+        Screen().say("nothing was done yet" if not every else "no record fits that")
     return 0
 
 
-def entries(records: Iterable[Mapping[str, Any]]) -> Iterator[Entry]:
+def verify(config_path: str, holds: str) -> int:
+    """Print whether the chain of the audit holds, else where not; it must have the entry whose hash is `holds`."""
+    config = loaded(config_path)
+    if config is None:
+        return _UNUSABLE
+    if holds and not _HASH.fullmatch(holds):
+        return _failed("--holds takes the sha256 of an entry: 64 digits of 0-9 and a-f")
+    try:
+        found = list(chain(_segments(config)))
+    except (JournalError, OSError) as error:
+        return _failed(printable(str(error)))
+    written = [each for each in found if isinstance(each, Entry)]
+    breaks = [f"{each.where}: {each.why}" for each in found if isinstance(each, Break)]
+    if holds and holds not in {each.sha256 for each in written}:
+        breaks.append(f"no entry has the sha256 {holds}: it was taken out, or what stands before it was written anew")
+    if breaks:
+        for each in breaks:
+            complain(f"certvigil audit: {printable(each)}")
+        Screen().say("the chain does not hold", "red")
+        return _BROKEN
+    last = f"; the last has the sha256 {written[-1].sha256}" if written else ""
+    Screen().say(f"the chain holds: entries: {len(written)}{last}")
+    return 0
+
+
+def entries(records: Iterable[Mapping[str, Any]]) -> Iterator[Told]:
     """Yield each of `records`, oldest first, with what its transaction, plan or candidate is known to be about."""
-    about: dict[str, Entry] = {}
+    about: dict[str, Told] = {}
     for record in records:
         data = record["data"]
         names = [str(each) for each in (record["transaction"], data.get("hash"), data.get("candidate")) if each]
         before = next((about[each] for each in names if each in about), None)
         what = next((each for each in (data.get("plan"), data.get("wish")) if isinstance(each, dict)), data)
-        entry = Entry(
+        entry = Told(
             record,
             str(what.get("kind") or (before.kind if before else "")),
             tuple(map(str, what.get("components") or (before.components if before else ()))),
@@ -124,7 +148,7 @@ def _failed(why: str) -> int:
     return _UNUSABLE
 
 
-def _is_meant(entry: Entry, wish: Wish) -> bool:
+def _is_meant(entry: Told, wish: Wish) -> bool:
     return (
         (not wish.components or any(is_one_of(each, wish.components) for each in entry.components))
         and (not wish.who or is_one_of(entry.by, wish.who))
@@ -132,28 +156,48 @@ def _is_meant(entry: Entry, wish: Wish) -> bool:
     )
 
 
+def _together(written: Sequence[Entry], records: Sequence[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+    """Yield what audit and journal have, each record once: the audit the older, the journal every step."""
+    journal = birth(str(records[0]["epoch"])) if records else ""
+    found: dict[int, Mapping[str, Any]] = {}
+    for each in written:
+        if birth(each.epoch) != journal:
+            yield each.record
+        else:
+            found[each.sequence] = each.record
+    found |= {int(each["sequence"]): each for each in records}
+    yield from (found[number] for number in sorted(found))
+
+
+def _segments(config: Config) -> Iterator[Segment]:
+    """Yield the segments of the audit, as this process or else the actor reads them; raises JournalError, OSError."""
+    try:
+        yield from read(World(), audit_directory(config))
+    except PermissionError:
+        for document in _told(config, Request(Verb.AUDIT), "end"):
+            yield Segment(str(document["segment"]), str(document["data"]).encode("latin-1"))
+
+
+def _told(config: Config, request: Request, end: str) -> Iterator[Document]:
+    """Yield what the actor answers until it says `end`; raises NoActor, JournalError, OSError."""
+    with talking(config.settings.actor.socket, request, _PATIENCE) as answers:
+        for document in answers:
+            if "cannot" in document:
+                raise JournalError(document["cannot"])
+            if end in document:
+                return
+            yield document
+
+
 def _records(config: Config) -> Iterator[Mapping[str, Any]]:
     try:
-        with talking(config.settings.actor.socket, Request(Verb.FOLLOW), _PATIENCE) as answers:
-            for document in answers:
-                if "cannot" in document:
-                    raise JournalError(document["cannot"])
-                if "here" in document:
-                    return
-                yield document["record"]
+        yield from (each["record"] for each in _told(config, Request(Verb.FOLLOW), "here") if "record" in each)
     except NoActor:
         with closing(Journal(World(), journal_path(config))) as journal:
-            for record in journal.records():
-                yield {
-                    "at": record.at,
-                    "transaction": record.transaction,
-                    "event": record.event,
-                    "data": dict(record.data),
-                    "host": record.host,
-                }
+            yield from ({**summary(record), "data": dict(record.data)} for record in journal.records())
 
 
-def _row(entry: Entry) -> tuple[str, ...]:
+def _row(entry: Told) -> tuple[str, ...]:
     record = entry.record
     data = record["data"]
     about = record["transaction"] or str(data.get("hash") or data.get("candidate") or "")[:16]

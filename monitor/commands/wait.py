@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from actions.account import Account, Ended
-from actions.journal import Event, Record
+from actions.journal import Event
 from monitor.actor.client import NoActor, talking
 from monitor.actor.documents import step_document
-from monitor.actor.request import Document, Request, Verb
+from monitor.actor.follow import Follower
+from monitor.actor.request import Document
 
 _SILENCE: Final = 60.0
 """Seconds without a word after which the actor counts as gone: it says every second that it is there."""
@@ -24,7 +25,7 @@ def wait_for_end(socket: str, approved: Document, told: Callable[[Mapping[str, A
     Where it will not be carried out, that is said in its stead. Raises OSError.
     """
     try:
-        with talking(socket, Request(Verb.FOLLOW), _SILENCE) as documents:
+        with talking(socket, Follower().begin(), _SILENCE) as documents:
             return _end(documents, str(approved["approved"]), float(approved["until"]), told)
     except NoActor as error:
         return {"expired": f"{error}, so nobody does"}
@@ -32,14 +33,13 @@ def wait_for_end(socket: str, approved: Document, told: Callable[[Mapping[str, A
 
 def _end(documents: Iterable[Document], plan: str, until: float, told: Callable[[Mapping[str, Any]], None]) -> Document:
     """Return the end of what begins with the last approval of `plan`."""
-    account, transaction, ending = Account(), "", None
+    follower, transaction, ending = Follower(), "", None
     for document in documents:
         if "cannot" in document:
             return document
-        if "record" in document:
-            plain = document["record"]
-            record = Record(float(plain["at"]), str(plain["transaction"]), Event(plain["event"]), plain["data"])
-            ended = account.take(record)
+        heard = follower.take(document)
+        if heard is not None and heard.is_news:
+            record, ended = heard.record, heard.ended
             about = str(record.data.get("hash", "")) == plan
             if record.event is Event.APPROVED and about:
                 # What came of it before is another story.
@@ -52,9 +52,11 @@ def _end(documents: Iterable[Document], plan: str, until: float, told: Callable[
                 ending = ended
             if ending is not None and record.transaction == ending.transaction and record.event in _OVER:
                 return {"endings": [_plain(ending)]}
+        elif "here" not in document:
+            continue
         elif ending is not None:
             return {"endings": [_plain(ending)]}
-        elif transaction == "" and (why := _hopeless(account, plan, until)) is not None:
+        elif transaction == "" and (why := _hopeless(follower.account, plan, until)) is not None:
             return {"expired": why}
     raise ConnectionError("the actor went away without an answer; `certvigil audit` tells how it ended")
 

@@ -248,6 +248,12 @@ class ModelWorld(World):
         self._file(path)
         return self._opened(self._find(path))
 
+    def is_at(self, descriptor: int, path: str) -> bool:
+        try:
+            return self._find(path) == self._open[descriptor]
+        except FileNotFoundError:
+            return False
+
     def set_attributes(self, descriptor: int, attributes: Mapping[str, bytes]) -> None:
         self._at(descriptor).do(partial(_set, {"attributes": MappingProxyType(dict(attributes))}))
 

@@ -33,6 +33,11 @@ def read(path: str) -> tuple[Record, ...]:
     return tuple(Journal(World(), path).records())
 
 
+def line(path: str, number: int) -> int:
+    """Return where a line begins; the first is number 0."""
+    return sum(len(each) + 1 for each in Path(path).read_bytes().split(b"\n")[:number])
+
+
 def change(path: str, offset: int, data: bytes) -> None:
     with open(path, "r+b") as file:
         file.seek(offset)
@@ -44,16 +49,16 @@ def test_records_come_back_as_they_were_written(room: Path) -> None:
 
 
 def test_a_record_is_one_line_of_json_whatever_text_is_in_it() -> None:
-    line = encode(Record(1.0, "a", Event.FROZEN, {"reason": "\n\x00\u2028 \ud800", "components": ["web"]}))
-    assert line.count(b"\n") == 1
-    assert b"\0" not in line
-    assert decode(line).records[0].data["reason"] == "\n\x00\u2028 \ud800"
+    encoded = encode(Record(1.0, "a", Event.FROZEN, {"reason": "\n\x00\u2028 \ud800", "components": ["web"]}))
+    assert encoded.count(b"\n") == 1
+    assert b"\0" not in encoded
+    assert decode(encoded).records[0].data["reason"] == "\n\x00\u2028 \ud800"
 
 
 @pytest.mark.parametrize("cut", [1, 20, len(encode(INTENT)) - 1])
 def test_a_torn_record_at_the_end_was_never_kept_and_the_next_takes_its_place(cut: int, room: Path) -> None:
     path = written(room, BEGIN)
-    change(path, len(encode(BEGIN)), encode(INTENT)[:cut])
+    change(path, line(path, 1), encode(INTENT)[:cut])
     journal = Journal(World(), path)
     assert journal.records() == [BEGIN]
     journal.append(CLOSED)
@@ -62,8 +67,8 @@ def test_a_torn_record_at_the_end_was_never_kept_and_the_next_takes_its_place(cu
 
 def test_a_record_whose_first_blocks_never_reached_the_medium_was_never_kept(room: Path) -> None:
     path = written(room, BEGIN)
-    line = encode(Record(2.0, "a", Event.FROZEN, {"reason": "longer than what comes in its place" * 9}))
-    change(path, len(encode(BEGIN)), bytes(10) + line[10:])
+    torn = encode(Record(2.0, "a", Event.FROZEN, {"reason": "longer than what comes in its place" * 9}))
+    change(path, line(path, 1), bytes(10) + torn[10:])
     journal = Journal(World(), path)
     journal.append(CLOSED)
     assert read(path) == (BEGIN, CLOSED)
@@ -71,7 +76,7 @@ def test_a_record_whose_first_blocks_never_reached_the_medium_was_never_kept(roo
 
 def test_blanking_a_torn_record_gives_no_reserved_space_back(room: Path) -> None:
     path = written(room, BEGIN)
-    change(path, len(encode(BEGIN)), b'{"at"')
+    change(path, line(path, 1), b'{"at"')
     before = os.stat(path)
     Journal(World(), path).append(INTENT)
     assert (os.stat(path).st_size, os.stat(path).st_blocks) == (before.st_size, before.st_blocks)
@@ -79,29 +84,29 @@ def test_blanking_a_torn_record_gives_no_reserved_space_back(room: Path) -> None
 
 def test_a_wrong_checksum_in_the_middle_stops_everything_and_names_the_line(room: Path) -> None:
     path = written(room, BEGIN, INTENT, CLOSED)
-    change(path, len(encode(BEGIN)) + 8, b"9")
+    change(path, line(path, 1) + 8, b"9")
     with pytest.raises(JournalError, match="line 2 of the journal is not what was written: its checksum is wrong"):
         Journal(World(), path)
 
 
 def test_a_whole_line_with_a_wrong_checksum_is_damage_also_at_the_end(room: Path) -> None:
     path = written(room, BEGIN, INTENT)
-    change(path, len(encode(BEGIN)) + 8, b"9")
+    change(path, line(path, 1) + 8, b"9")
     with pytest.raises(JournalError, match="line 2"):
         Journal(World(), path)
 
 
 def test_a_hole_before_whole_records_stops_everything(room: Path) -> None:
     path = written(room, BEGIN, INTENT, CLOSED)
-    change(path, len(encode(BEGIN)), bytes(10))
+    change(path, line(path, 1), bytes(10))
     with pytest.raises(JournalError, match="a hole after line 1"):
         Journal(World(), path)
 
 
 def test_a_record_of_a_kind_unknown_here_stops_everything(room: Path) -> None:
     path = written(room)
-    line = encode(BEGIN).replace(b'"begin"', b'"begun"')
-    body = line[: line.index(b',"crc32"')]
+    unknown = encode(BEGIN).replace(b'"begin"', b'"begun"')
+    body = unknown[: unknown.index(b',"crc32"')]
     with open(path, "wb") as file:
         file.write(body + b',"crc32":"%08x"}\n' % zlib.crc32(body))
     with pytest.raises(JournalError, match="of a kind this version does not know"):

@@ -35,6 +35,7 @@ _LOOKS: Final = frozenset(
         "standing",
         "names",
         "read_at",
+        "is_at",
         "synchronised",
         "age",
         "runs",

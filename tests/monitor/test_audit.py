@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 
-from actions.journal import Event, Journal, Record
+from actions.audit import Entry, add, chain, read
+from actions.journal import Event, Journal, Record, Shorter
 from actions.world import World
+from config.load import load
+from config.model import Config
+from monitor.actor.workbench import workbench
+from monitor.surroundings import read_surroundings
 from tests.monitor.running import certvigil, on_a_terminal
 
 DAY = 86_400.0
@@ -112,7 +119,7 @@ def test_what_is_not_known_is_an_error_that_suggests_what_is(config: str, argume
 
 def test_nothing_that_fits_is_said(config: str) -> None:
     ran = certvigil("audit", "--config", config, "--who", "carol")
-    assert (ran.returncode, ran.stdout) == (0, "no record in the journal fits that\n")
+    assert (ran.returncode, ran.stdout) == (0, "no record fits that\n")
 
 
 def test_a_terminal_shows_it_without_breaking_a_word(config: str) -> None:
@@ -120,3 +127,61 @@ def test_a_terminal_shows_it_without_breaking_a_word(config: str) -> None:
         shown = on_a_terminal("audit", "--config", config, columns=columns).output
         assert "2026-11-18T11:06:40Z" in shown
         assert "rolled_back" in shown
+
+
+def test_the_audit_has_what_the_journal_does_not_have_any_more(config: str, tmp_path: Path) -> None:
+    """The journal has the steps, the audit what is older, and what both have is shown once."""
+    path, directory = copied(config, tmp_path)
+    with closing(Journal(World(), str(directory / "journal.jsonl"))) as journal:
+        add(World(), str(directory / "audit"), journal.records())
+        journal.shorten(lambda records: Shorter(records[-1:], Record(START + 9 * DAY, "", Event.THAWED)))
+    ran = certvigil("audit", "--json", "--config", path)
+    events = [json.loads(line)["event"] for line in ran.stdout.splitlines()]
+    assert events == [str(event) for _, event, _ in RECORDS if event is not Event.SWITCHED] + ["thawed"]
+
+
+def test_the_chain_is_verified_and_a_hash_that_was_kept_elsewhere_is_looked_for(config: str, tmp_path: Path) -> None:
+    path, directory = copied(config, tmp_path)
+    with closing(Journal(World(), str(directory / "journal.jsonl"))) as journal:
+        last = add(World(), str(directory / "audit"), journal.records())
+    assert last is not None
+    ran = certvigil("audit", "--verify", "--holds", last.sha256, "--config", path)
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert ran.stdout == f"the chain holds: entries: 8; the last has the sha256 {last.sha256}\n"
+    ran = certvigil("audit", "--verify", "--holds", "0" * 64, "--config", path)
+    assert (ran.returncode, "no entry has the sha256 0000" in ran.stderr) == (2, True)
+
+    segment = directory / "audit/0000000001.jsonl"
+    segment.write_bytes(segment.read_bytes().replace(b"alice", b"carol", 1))
+    ran = certvigil("audit", "--verify", "--config", path)
+    assert (ran.returncode, ran.stdout) == (2, "the chain does not hold\n")
+    assert "0000000001.jsonl: what follows entry 1 is not what was written" in ran.stderr
+    ran = certvigil("audit", "--config", path)
+    assert (ran.returncode, "see `certvigil audit --verify`" in ran.stderr) == (0, True)
+
+
+def copied(config: str, tmp_path: Path) -> tuple[str, Path]:
+    """Return the configuration of another actor with the same journal, and its directory."""
+    directory = tmp_path / "actor"
+    shutil.copytree(Path(config).parent / "actor", directory)
+    path = tmp_path / "certvigil.yaml"
+    path.write_text(json.dumps({"actor": {"directory": str(directory), "socket": str(tmp_path / "none")}}))
+    path.chmod(0o600)
+    return str(path), directory
+
+
+def test_an_audit_that_cannot_be_written_keeps_nobody_from_acting(
+    config: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path, directory = copied(config, tmp_path)
+    (directory / "audit").write_bytes(b"no directory")
+    loaded = load(path, {})
+    assert isinstance(loaded, Config)
+    with workbench(read_surroundings(loaded)[0]) as bench:
+        bench.setting.journal.append(Record(START + 9 * DAY, "", Event.THAWED, {"components": []}))
+    assert "is not in the audit yet" in caplog.text
+    (directory / "audit").unlink()
+    with workbench(read_surroundings(loaded)[0]) as bench:
+        bench.audit()
+    found = [each for each in chain(read(World(), str(directory / "audit"))) if isinstance(each, Entry)]
+    assert [each.record["event"] for each in found][-2:] == ["released", "thawed"]

@@ -118,8 +118,16 @@ ANSWERS: Mapping[str, list[Any]] = {
     "recover": [{"frozen": {EVIL: EVIL}, "quarantined": {EVIL: EVIL}, "endings": [ENDING]}],
     "backups": [{"sets": [{"component": EVIL, "set": EVIL, "taken": NOW, "default": True, "files": [EVIL]}]}],
     "follow": [
-        *({"record": {"at": NOW, "transaction": t, "event": e, "data": d, "host": EVIL}} for t, e, d in RECORDS),
-        {"here": len(RECORDS)},
+        *(
+            {
+                "record": {
+                    "at": NOW, "transaction": t, "event": e, "data": d,
+                    "host": EVIL, "epoch": EVIL, "sequence": number,
+                }
+            }
+            for number, (t, e, d) in enumerate(RECORDS, 1)
+        ),
+        {"here": len(RECORDS), "epoch": EVIL},
     ],
 }  # fmt: skip
 

@@ -9,14 +9,16 @@ import pwd
 import time
 import urllib.request
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from actions.account import Wish
+from actions.journal import Event, Journal, Record
 from actions.plan import Kind
+from actions.world import World
 from config.load import load
 from config.model import Config
 from monitor.actor.request import Request, Verb
@@ -387,3 +389,34 @@ def test_an_activation_whose_cause_is_gone_is_not_offered_any_more(web: House) -
         daemon.wait_for(lambda: not actor.ask(Request(Verb.STATE))["proposals"], "the plan being withdrawn")
         assert "withdrawn" in certvigil("audit", "--config", daemon.config_file).stdout
         assert certvigil("approve", plan, "--config", daemon.config_file).returncode == 4
+
+
+def test_a_journal_that_is_compacted_under_the_daemon_takes_nothing_from_it_and_tells_nothing_twice(web: House) -> None:
+    replaced = series("actions_total", component="web", action="replace", outcome="committed")
+    with both(web, {"mode": "plan"}) as (daemon, actor):
+        for number in (1, 2):
+            web.put(fresh())
+            assert actor.ask(Request(Verb.CARRY_OUT, Wish(Kind.REPLACE, ("web",))))["endings"]
+            daemon.wait_for(lambda: daemon.metrics().get(replaced) == number, "the replacement")  # noqa: B023
+            # What counts no more, and is so long that the journal becomes large by it.
+            with closing(Journal(World(), f"{web.directory}/actor/journal.jsonl")) as journal:
+                for at in range(60):
+                    journal.append(
+                        Record(float(at), "", Event.UNNEEDED, {"components": ["web"], "reason": "x" * 20_000})
+                    )
+            assert "recovered" not in actor.ask(Request(Verb.RECOVER))
+            events = [each["event"] for each in web.records()]
+            assert events.count("unneeded") == 1
+            assert events[-1] == "compacted"
+        # The follower was there meanwhile, and one that comes now has no other journal.
+        assert len(daemon.happened("ended")) == 2
+        daemon.stop()
+        daemon.start()
+        daemon.wait_for(lambda: daemon.metrics().get(replaced) == 2, "what the journal says after a restart")
+        assert component_of(daemon)["last"]["outcome"] == "committed"
+        assert len(daemon.happened("ended")) == 2, "an ending that is recorded is no news after a restart"
+        actor.stop()
+        actor.start()
+        ran = certvigil("audit", "--verify", "--config", daemon.config_file)
+        assert (ran.returncode, ran.stdout.startswith("the chain holds: entries: 12")) == (0, True)
+        assert "the audit ends with entry 12" in actor.text

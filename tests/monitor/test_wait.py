@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from itertools import count
 from typing import Any
 
 import pytest
@@ -17,12 +18,14 @@ from monitor.commands.wait import _end
 NOW = time.time()
 LATER = NOW + 86_400
 """Long after the last test, however slow the machine is."""
-HERE: Document = {"here": 1, "clock": None}
+HERE: Document = {"here": 1, "epoch": "aaaaaaaa-1", "clock": None}
+NUMBERS = count(1)
 WISH = Wish(Kind.REPLACE, ("web",)).to_json()
 
 
 def record(event: str, transaction: str = "", **data: Any) -> Document:
-    return {"record": {"at": NOW, "transaction": transaction, "event": event, "data": data}}
+    place = {"epoch": "aaaaaaaa-1", "sequence": next(NUMBERS)}
+    return {"record": {"at": NOW, "transaction": transaction, "event": event, "data": data, **place}}
 
 
 def begin(plan: str, transaction: str = "t1") -> Document:

@@ -1,0 +1,238 @@
+"""Who asked for what, who said yes or no, and what came of it: entries of which each has the hash of the one before.
+
+Segments are files of JSON lines that are only ever appended to, and never compacted. The first entry of a segment has
+the hash of the last one of the segment before.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from actions.journal import Event, Record, birth
+from actions.world import World, write_all
+
+SEGMENT: Final = 2**20
+"""Bytes after which a segment gets no further entry."""
+NOTHING: Final = "0" * 64
+"""What the first entry has for the hash of the one before."""
+STEPS: Final = frozenset(
+    {
+        *(Event.BACKED_UP, Event.STAGED, Event.INTENT, Event.SWITCHED, Event.CONFIG_TESTED),
+        *(Event.ACTIVATED, Event.VALIDATED, Event.CLOSED, Event.COMMAND, Event.ASIDE, Event.LET_GO),
+    }
+)
+"""Records that say nothing of who did what: they are steps on the way, and in the journal alone."""
+_LEAVES: Final = frozenset({"plan", "baseline"})
+"""What is left out of a record for its length: the plan's hash stays."""
+_NAME: Final = re.compile(r"[0-9]{10}\.jsonl")
+_HASH: Final = b',"sha256":"%s"}'
+_HASH_LENGTH: Final = len(_HASH % NOTHING.encode())
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One line."""
+
+    number: int
+    """From 1 on."""
+    before: str
+    """SHA-256 of the entry before, hexadecimal."""
+    record: Mapping[str, Any]
+    """As in `summary`."""
+    sha256: str
+    """Of all that stands before it in the line, hexadecimal."""
+
+    @property
+    def epoch(self) -> str:
+        """Of the journal, in which its record was written."""
+        return str(self.record.get("epoch", ""))
+
+    @property
+    def sequence(self) -> int:
+        """The number of its record in the journal."""
+        return int(self.record.get("sequence", 0))
+
+
+@dataclass(frozen=True, slots=True)
+class Break:
+    """Here the chain does not hold."""
+
+    where: str
+    """The segment."""
+    why: str
+    """A sentence without its end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A file."""
+
+    name: str
+    data: bytes
+
+
+def summary(record: Record) -> dict[str, Any]:
+    """Return a record as plain values, without what is long and in the journal alone."""
+    data = {key: value for key, value in record.data.items() if key not in _LEAVES}
+    if isinstance(plan := record.data.get("plan"), Mapping):
+        data["plan"] = {key: plan[key] for key in ("kind", "components") if key in plan}
+    return {
+        "at": record.at,
+        "transaction": record.transaction,
+        "event": record.event,
+        "data": data,
+        "host": record.host,
+        "epoch": record.epoch,
+        "sequence": record.sequence,
+    }
+
+
+def encode(number: int, before: str, record: Mapping[str, Any]) -> bytes:
+    """Return the line of an entry."""
+    body = json.dumps({"number": number, "before": before, "record": record}, separators=(",", ":")).encode()[:-1]
+    return body + _HASH % hashlib.sha256(body).hexdigest().encode() + b"\n"
+
+
+def _decode(line: bytes) -> Entry | None:
+    """Return the entry of a line without its end; None where it is not what was written."""
+    if line[-_HASH_LENGTH:] != _HASH % hashlib.sha256(line[:-_HASH_LENGTH]).hexdigest().encode():
+        return None
+    try:
+        plain = json.loads(line)
+        entry = Entry(int(plain["number"]), str(plain["before"]), dict(plain["record"]), str(plain["sha256"]))
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
+    return entry
+
+
+def _whole(data: bytes) -> int:
+    """Return where the last line ends that a crash did not interrupt."""
+    end = data.rfind(b"\n") + 1
+    last = data[data.rfind(b"\n", 0, max(0, end - 1)) + 1 : end]
+    # A block that never reached the medium reads as zeros.
+    return end - len(last) if b"\0" in last else end
+
+
+def chain(segments: Iterable[Segment]) -> Iterator[Entry | Break]:
+    """Yield each entry, and beside it where the chain does not hold; what a crash cut off at the end is no break."""
+    number, before, torn = 0, NOTHING, ""
+    for segment in segments:
+        if torn:
+            yield Break(torn, "its last line is cut off, and there is another segment after it")
+        whole = _whole(segment.data)
+        torn = segment.name if whole < len(segment.data) else ""
+        for line in segment.data[:whole].split(b"\n")[:-1]:
+            entry = _decode(line)
+            if entry is None:
+                yield Break(segment.name, f"what follows entry {number} is not what was written")
+                continue
+            if (entry.number, entry.before) != (number + 1, before):
+                yield Break(segment.name, f"entry {entry.number} does not follow entry {number} as it is here")
+            number, before = entry.number, entry.sha256
+            yield entry
+
+
+def read(world: World, directory: str, *, backwards: bool = False) -> Iterator[Segment]:
+    """Yield each segment, oldest first; none where the directory does not exist. Raises OSError."""
+    names = [each for each in world.names(directory) if _NAME.fullmatch(each)]
+    for name in reversed(names) if backwards else names:
+        yield Segment(name, world.read(os.path.join(directory, name))[1])
+
+
+def add(world: World, directory: str, records: Sequence[Record]) -> Entry | None:
+    """Add those of a journal's records that are not there yet, each once; return the last entry, None where none is.
+
+    Then all is on the medium. `directory` is made in one that exists. Raises OSError: what was not added is added the
+    next time.
+    """
+    world.make_directory(directory)
+    world.sync_directory(os.path.dirname(directory))
+    lock = _open(world, os.path.join(directory, "lock"))
+    try:
+        world.lock(lock, wait=True)
+        writer = _Writer(world, directory)
+        try:
+            writer.find_end()
+            for record in writer.missing(records):
+                writer.append(record)
+        finally:
+            writer.close()
+    finally:
+        world.close(lock)
+    return writer.last
+
+
+def _open(world: World, path: str) -> int:
+    try:
+        return world.open(path)
+    except FileNotFoundError:
+        return world.create(path)
+
+
+class _Writer:
+    """Writes behind the last entry; nobody else does meanwhile."""
+
+    def __init__(self, world: World, directory: str) -> None:
+        self._world = world
+        self._directory = directory
+        self._descriptor: int | None = None
+        """The last segment, where there is one."""
+        self._end = 0
+        self.last: Entry | None = None
+
+    def find_end(self) -> None:
+        """Go to the end, and take away what a crash interrupted there; raises OSError."""
+        for segment in read(self._world, self._directory, backwards=True):
+            if self._descriptor is None:
+                self._descriptor = self._world.open(os.path.join(self._directory, segment.name))
+                self._end = _whole(segment.data)
+                if self._end < len(segment.data):
+                    self._world.truncate(self._descriptor, self._end)
+                # Whoever wrote it may have been killed before it was on the medium.
+                self._world.sync(self._descriptor)
+            if (last := _last(segment)) is not None:
+                self.last = last
+                break
+        self._world.sync_directory(self._directory)
+
+    def missing(self, records: Sequence[Record]) -> Iterator[Record]:
+        """Return those of a journal's records that are to be added."""
+        journal = birth(records[-1].epoch) if records else ""
+        after = self.last.sequence if self.last is not None else 0
+        if self.last is not None and birth(self.last.epoch) != journal:
+            # Another journal had its turn in between.
+            every = (each for each in chain(read(self._world, self._directory)) if isinstance(each, Entry))
+            after = max((each.sequence for each in every if birth(each.epoch) == journal), default=0)
+        return (each for each in records if each.sequence > after and each.event not in STEPS)
+
+    def append(self, record: Record) -> None:
+        """Write one entry; it is on the medium then. Raises OSError."""
+        number, before = (self.last.number, self.last.sha256) if self.last is not None else (0, NOTHING)
+        line = encode(number + 1, before, summary(record))
+        if self._descriptor is None or self._end >= SEGMENT:
+            self.close()
+            self._descriptor = self._world.create(os.path.join(self._directory, f"{number + 1:010d}.jsonl"))
+            self._end = 0
+            self._world.sync_directory(self._directory)
+        write_all(self._world, self._descriptor, self._end, line)
+        self._world.sync(self._descriptor)
+        self._end += len(line)
+        self.last = _decode(line[:-1])
+
+    def close(self) -> None:
+        """Close the segment."""
+        if self._descriptor is not None:
+            self._world.close(self._descriptor)
+            self._descriptor = None
+
+
+def _last(segment: Segment) -> Entry | None:
+    """Return the last entry of a segment that is one."""
+    lines = segment.data[: _whole(segment.data)].split(b"\n")[:-1]
+    return next(filter(None, map(_decode, reversed(lines))), None)
