@@ -60,6 +60,10 @@ class Ground(StrEnum):
     UNUSABLE = "unusable"
     """What is on disk makes no candidate."""
     PATH_SHARED = "path_shared"
+    KEY_GIVEN_UP = "key_given_up"
+    """Its private key is compromised, as an operator has said."""
+    TOO_MANY_PLANS = "too_many_plans"
+    """So many plans of the kind wait for a person already."""
 
 
 class Cause(StrEnum):
@@ -69,6 +73,8 @@ class Cause(StrEnum):
     BUSY = "busy"
     COMPONENT_FROZEN = "component_frozen"
     QUARANTINED = "quarantined"
+    KEY_GIVEN_UP = "key_given_up"
+    """The private key was given up meanwhile."""
     TARGET = "target"
     """A file cannot or should not be changed."""
     CHANGED = "changed"

@@ -54,6 +54,10 @@ class Event(StrEnum):
     """A candidate was taken out of an inbox, since it is what is installed."""
     APPROVED = "approved"
     REJECTED = "rejected"
+    KEY_GIVEN_UP = "key_given_up"
+    """An operator has said that private keys are compromised: nothing brings them back."""
+    KEY_REINSTATED = "key_reinstated"
+    """An operator has taken that back."""
 
 
 ENDED: Final = frozenset({Event.COMMITTED, Event.ROLLED_BACK, Event.FAILED_FORWARD})

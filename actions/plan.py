@@ -101,6 +101,8 @@ class Order:
     plan: Plan
     content: Mapping[str, bytes] = field(repr=False)
     """By path."""
+    keys: frozenset[str] = frozenset()
+    """The private keys that are to be used, by the SHA-256 of their public halves, hexadecimal."""
 
 
 def plan_to_json(plan: Plan) -> dict[str, Any]:

@@ -19,6 +19,7 @@ LONGEST: Final = 8192
 """Bytes of a request."""
 MOST_NAMES: Final = 64
 _NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
+_KEYS: Final = frozenset({"verb", "wish", "plan", "components", "why", "after", "key"})
 _HASH: Final = re.compile(r"[0-9a-f]{8,64}")
 LONGEST_REASON: Final = 500
 """Characters."""
@@ -61,6 +62,8 @@ class Request:
     why: str = ""
     """For the record: a sentence of whoever asks."""
     after: int = 0
+    key: str = ""
+    """RECOVER: the beginning of the SHA-256 of the public half of a key that was given up by mistake."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -73,7 +76,7 @@ def encode(request: Request) -> bytes:
     plain: dict[str, Any] = {"verb": request.verb}
     if request.wish is not None:
         plain["wish"] = request.wish.to_json()
-    for name in ("plan", "components", "why", "after"):
+    for name in ("plan", "components", "why", "after", "key"):
         if value := getattr(request, name):
             plain[name] = value
     return json.dumps(plain).encode() + b"\n"
@@ -83,7 +86,7 @@ def decode(line: bytes) -> Request | str:
     """Return the request, or why it is none, a sentence."""
     try:
         plain = json.loads(line)
-        if not isinstance(plain, dict) or not plain.keys() <= {"verb", "wish", "plan", "components", "why", "after"}:
+        if not isinstance(plain, dict) or not plain.keys() <= _KEYS:
             return "a request is an object with 'verb' and what that verb takes"
         request = _request(plain)
     except (ValueError, KeyError, TypeError, RecursionError):
@@ -102,6 +105,7 @@ def _request(plain: Mapping[str, Any]) -> Request:
         tuple(map(str, components)),
         str(plain.get("why", "")),
         after,
+        str(plain.get("key", "")),
     )
 
 
@@ -116,10 +120,14 @@ def _objection(request: Request) -> str | None:
             return "a wish names components, each once"
         if wish.backup_set and wish.kind is not Kind.ROLLBACK:
             return "only a rollback names a backup set"
+        if wish.key_compromised and (wish.kind is not Kind.REPLACE or request.verb is Verb.PROPOSE):
+            return "a key is given up by an operator who replaces it at once"
     if len(names) > MOST_NAMES or not all(map(_NAME.fullmatch, names)):
         return "names are letters, digits, '_', '.' and '-', at most 64 of them"
     if request.verb is Verb.READ and len(request.components) != 1:
         return "'read' is of one component"
+    if request.key and (request.verb is not Verb.RECOVER or not _HASH.fullmatch(request.key)):
+        return "a key that was given up is named by its SHA-256, of which at least 8 digits are given, to 'recover'"
     if request.plan and not _HASH.fullmatch(request.plan):
         return "a plan is named by its hash, of which at least 8 digits are given"
     if len(request.why) > LONGEST_REASON or request.after < 0:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import astuple, dataclass
 
 from actions import backup
+from actions.account import Account
 from actions.journal import Journal
 from actions.precheck import Issuers
 from actions.prepare import Site
@@ -45,7 +46,8 @@ class Workbench:
             Stage(endpoint, self.surroundings.views(endpoint.clients), look_blocking(endpoint, time.time()).presented)
             for endpoint in endpoints_of(self.config, component)
         )
-        return Site(component, stages, tuple(map(self._issuers, issuers)))
+        given_up = Account.of(self.setting.journal.records()).why_not
+        return Site(component, stages, tuple(map(self._issuers, issuers)), given_up=given_up)
 
     def _issuers(self, allowed: AllowedIssuer) -> Issuers:
         return Issuers(str(allowed), allowed.spki_sha256 or "", self.surroundings.store_view(allowed.trust_store))

@@ -33,6 +33,7 @@ _TOLD: Final = frozenset(
         *(Event.PROPOSED, Event.APPROVED, Event.REJECTED, Event.REFUSED, Event.BEGIN, Event.ROLLING_BACK),
         *(Event.COMMITTED, Event.ROLLED_BACK, Event.FAILED_FORWARD, Event.FROZEN, Event.THAWED),
         *(Event.QUARANTINED, Event.RELEASED, Event.RECOVERING, Event.WITHDRAWN, Event.UNNEEDED),
+        *(Event.KEY_GIVEN_UP, Event.KEY_REINSTATED),
     }
 )
 """Records that say who did what; the others are steps on the way."""
@@ -155,7 +156,8 @@ def _records(config: Config) -> Iterator[Mapping[str, Any]]:
 def _row(entry: Entry) -> tuple[str, ...]:
     record = entry.record
     data = record["data"]
-    about = record["transaction"] or str(data.get("hash") or data.get("candidate") or "")[:16]
+    keys = ", ".join(str(each)[:16] for each in data.get("keys", ()))
+    about = record["transaction"] or str(data.get("hash") or data.get("candidate") or "")[:16] or keys
     said = " ".join(filter(None, (str(record["event"]), entry.kind, ", ".join(entry.components))))
     why = str(data.get("why") or data.get("reason") or "")
     return iso(entry.at) or "", printable(said), printable(about), printable(entry.by), printable(why)

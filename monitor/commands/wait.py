@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
-from actions.account import Account, Ended
+from actions.account import Account, Case, Ended
 from actions.journal import Event, Record
 from monitor.actor.client import NoActor, talking
 from monitor.actor.documents import step_document
@@ -33,6 +33,7 @@ def wait_for_end(socket: str, approved: Document, told: Callable[[Mapping[str, A
 def _end(documents: Iterable[Document], plan: str, until: float, told: Callable[[Mapping[str, Any]], None]) -> Document:
     """Return the end of what begins with the last approval of `plan`."""
     account, transaction, ending = Account(), "", None
+    cases: frozenset[Case] = frozenset()
     for document in documents:
         if "cannot" in document:
             return document
@@ -40,6 +41,7 @@ def _end(documents: Iterable[Document], plan: str, until: float, told: Callable[
             plain = document["record"]
             record = Record(float(plain["at"]), str(plain["transaction"]), Event(plain["event"]), plain["data"])
             ended = account.take(record)
+            cases = account.proposals[plan].cases if plan in account.proposals else cases
             about = str(record.data.get("hash", "")) == plan
             if record.event is Event.APPROVED and about:
                 # What came of it before is another story.
@@ -54,14 +56,14 @@ def _end(documents: Iterable[Document], plan: str, until: float, told: Callable[
                 return {"endings": [_plain(ending)]}
         elif ending is not None:
             return {"endings": [_plain(ending)]}
-        elif transaction == "" and (why := _hopeless(account, plan, until)) is not None:
+        elif transaction == "" and (why := _hopeless(account, plan, cases, until)) is not None:
             return {"expired": why}
     raise ConnectionError("the actor went away without an answer; `certvigil audit` tells how it ended")
 
 
-def _hopeless(account: Account, plan: str, until: float) -> str | None:
+def _hopeless(account: Account, plan: str, cases: frozenset[Case], until: float) -> str | None:
     """Say why the plan will not be carried out any more; None while it may be."""
-    if (word := account.rejected.get(plan)) is not None:
+    if plan not in account.proposals and (word := account.no_to(cases)) is not None:
         return f"it was rejected by {word.by}"
     if plan not in account.proposals:
         return "it waits no longer: its cause is gone, or what would be done is by now another plan"

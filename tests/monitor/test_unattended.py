@@ -176,7 +176,7 @@ def test_an_older_certificate_than_one_that_was_in_use_needs_a_person() -> None:
         Path(liar.web.config_file).write_text(json.dumps(document))
         liar.web.put(fresh(not_before=time.time() - 30 * DAY))
         refused(liar, REPLACE, "one that begins later was in use")
-        assert liar.ask(REPLACE, Bound.WINDOWS)["endings"][-1]["outcome"] == "committed"
+        assert liar.ask(REPLACE, Bound.APPROVED)["endings"][-1]["outcome"] == "committed"
 
 
 def test_what_was_seen_counts_from_the_actors_own_first_sight() -> None:
