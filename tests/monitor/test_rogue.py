@@ -104,7 +104,9 @@ PLAN = {
 }
 WAITING = {"hash": EVIL, "kind": EVIL, "components": [EVIL], "at": NOW, "approved": False, "shown": EVIL}
 ENDING = {"outcome": "frozen", "sentence": EVIL, "remarks": [EVIL]}
+WISH = {"kind": "replace", "components": [EVIL], "backup_set": EVIL, "losses": [EVIL]}
 RECORDS = [
+    ("", "proposed", {"hash": HASH, "wish": WISH, "case": {EVIL: EVIL}, "shown": EVIL}),
     ("", "approved", {"hash": HASH, "by": EVIL, "until": time.time() + 60, "why": EVIL}),
     ("", "rejected", {"hash": HASH, "kind": "replace", "case": {EVIL: EVIL}, "by": EVIL, "why": EVIL}),
     (EVIL, "frozen", {"reason": EVIL, "components": [EVIL]}),
@@ -122,7 +124,11 @@ ANSWERS: Mapping[str, list[Any]] = {
     "reject": [{"rejected": EVIL}],
     "recover": [{"frozen": {EVIL: EVIL}, "quarantined": {EVIL: EVIL}, "endings": [ENDING]}],
     "backups": [
-        {"sets": [dict.fromkeys(("component", "set", "never"), EVIL) | {"taken": NOW, "default": True, "files": [EVIL]}]}
+        {
+            "sets": [
+                dict.fromkeys(("component", "set", "never"), EVIL) | {"taken": NOW, "default": True, "files": [EVIL]}
+            ]
+        }
     ],
     "follow": [
         *({"record": {"at": NOW, "transaction": t, "event": e, "data": d, "host": EVIL}} for t, e, d in RECORDS),
