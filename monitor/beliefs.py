@@ -98,6 +98,8 @@ class Beliefs:
         """Components of whose files it cannot be seen whether they are others by now."""
         self._whole_since: dict[str, float] = {}
         """Unix time since when nothing is pending about the set of a component."""
+        self._last_whole: dict[str, Certificate] = {}
+        """The leaf of the set of each component when nothing was pending about it last."""
         self._dark: dict[str, float] = {}
         """Unix time since when an endpoint does not answer."""
         self._went_dark: dict[str, deque[float]] = {}
@@ -367,8 +369,10 @@ class Beliefs:
             self.known[target] = new
             self._page.update(new)
             events += found
-        if not was_whole and self._is_whole(component):
-            self._whole_since[component] = now
+        if self._is_whole(component):
+            if not was_whole:
+                self._whole_since[component] = now
+            self._note_whole(component)
         self._bus.publish(events)
         return bool(events)
 
@@ -398,7 +402,18 @@ class Beliefs:
     def _waits(self, component: str, now: float) -> Callable[[Raised], bool]:
         config = self.surroundings.config
         endpoints = [self.known[name] for name in config.components[component].endpoints if name in self.known]
-        return partial(awaits_writers, endpoints=endpoints, now=now, patience=config.settings.pending)
+        return partial(
+            awaits_writers,
+            endpoints=endpoints,
+            now=now,
+            patience=config.settings.pending,
+            last_whole=self._last_whole.get(component),
+        )
+
+    def _note_whole(self, component: str) -> None:
+        on_disk = self._leaf_on_disk(component)
+        if on_disk is not None and on_disk.presented:
+            self._last_whole[component] = find_leaf(on_disk.presented)
 
     def pending_until(self, component: str) -> float | None:
         """Return the Unix time at which what is pending about a component is told, None where nothing is."""
@@ -430,6 +445,7 @@ class Beliefs:
         """Remember nothing of the set of a component that is watched no longer, or has other files."""
         self._judged_sets.pop(component, None)
         self._whole_since.pop(component, None)
+        self._last_whole.pop(component, None)
         self._unsure.discard(component)
 
     def set_until(self, component: str) -> float | None:

@@ -11,6 +11,7 @@ from typing import Final
 
 from config.vocabulary import GROUP_MEMBERS, Code, Group, Severity
 from monitor.known import Known, Raised
+from probes.certificate import Certificate
 
 _OF_WRITERS: Final = frozenset(
     code
@@ -42,15 +43,18 @@ def awaits_rest(raised: Raised, left_alone: float, settle: float, now: float) ->
     return raised.finding.code in _OF_WRITERS and left_alone < settle and now - raised.since < UNREST
 
 
-def awaits_writers(raised: Raised, endpoints: Iterable[Known], now: float, patience: float) -> bool:
+def awaits_writers(
+    raised: Raised, endpoints: Iterable[Known], now: float, patience: float, last_whole: Certificate | None
+) -> bool:
     """Whether a finding about the files of a component waits at Unix time `now` for somebody to finish them.
 
     People and configuration management write key and certificate up to minutes apart. That is nobody's news while
-    what the `endpoints` of the component serve stays as it was; after `patience` seconds it is.
+    what the `endpoints` of the component serve stays as it was, or becomes the `last_whole` one that was on disk;
+    after `patience` seconds it is.
     """
     if raised.finding.code not in _OF_WRITERS or now - raised.since >= patience:
         return False
-    return not any(_took_it_up(each, raised.since) for each in endpoints)
+    return not any(_took_it_up(each, raised.since, last_whole) for each in endpoints)
 
 
 def awaits_files(raised: Raised, *, lacks_a_file: bool, touched: float, now: float, patience: float) -> bool:
@@ -64,14 +68,17 @@ def awaits_files(raised: Raised, *, lacks_a_file: bool, touched: float, now: flo
     )
 
 
-def _took_it_up(endpoint: Known, since: float) -> bool:
-    """Whether an endpoint presents something else since then, or broke."""
+def _took_it_up(endpoint: Known, since: float, last_whole: Certificate | None) -> bool:
+    """Whether an endpoint broke since then, or presents something else.
+
+    A service that is reloaded, or looked at, only after the next renewal began has taken up the one before.
+    """
     if endpoint.last_look is None:
         return False
     broke = any(
         each.finding.severity is Severity.CRITICAL and each.since >= since for each in endpoint.findings.values()
     )
-    return broke or endpoint.since > since
+    return broke or (endpoint.since > since and last_whole not in endpoint.presented)
 
 
 @dataclass(frozen=True, slots=True)

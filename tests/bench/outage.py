@@ -27,7 +27,7 @@ FLAPS_FOR: Final = 150.0
 """Seconds for which one endpoint flaps before the others go dark."""
 FLAP: Final = 7.0
 """Seconds for which it answers, and for which it does not."""
-_OUTAGE: Final = re.compile(r"^\[[^\]]+\] unreachable: (\d+) targets$")
+_OUTAGE: Final = re.compile(r"\bunreachable: (\d+) targets$")
 
 
 def measure(directory: str) -> Iterator[Measurement]:
@@ -75,7 +75,7 @@ def _await_outage(told: list[tuple[float, str]], before: int, targets: int) -> f
     end = time.monotonic() + PATIENCE
     while time.monotonic() < end:
         for arrived, title in told[before:]:
-            found = _OUTAGE.match(title)
+            found = _OUTAGE.search(title)
             if found and int(found[1]) >= targets:
                 return arrived
         time.sleep(0.1)

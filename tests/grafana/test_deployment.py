@@ -87,9 +87,11 @@ def test_prometheus_reaches_the_demonstration_where_it_is_told_to_listen(tmp_pat
         Prometheus(str(tmp_path / "prometheus"), [address]) as prometheus,
         subprocess.Popen([*CERTVIGIL, "demo", "--listen", address], stdout=subprocess.PIPE, text=True) as demo,
     ):
+        assert demo.stdout is not None
         try:
+            # It says so once it listens; without a word of that it ends, and so does its output.
+            assert any(f"http://{address}/metrics" in line for line in demo.stdout)
             prometheus.wait_until('count(certvigil_target_info{kind="endpoint"}) == 4', deadline=30)
         finally:
             demo.send_signal(signal.SIGINT)
-            said, _ = demo.communicate(timeout=20)
-    assert f"http://{address}/metrics" in said
+            demo.communicate(timeout=20)

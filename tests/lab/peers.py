@@ -98,12 +98,10 @@ class _Handler(socketserver.BaseRequestHandler):
 
     def _behave(self, connection: socket.socket, peer: Peer) -> None:
         match peer.behaviour:
-            case Behaviour.SILENT | Behaviour.FADES:
-                at = peer.connections
-                if peer.behaviour is Behaviour.SILENT or at > 2:
-                    peer.ending.wait()
-                elif at == 1:
-                    peer.ending.wait(1.0)
+            case Behaviour.SILENT:
+                peer.ending.wait()
+            case Behaviour.FADES:
+                peer.ending.wait({1: 1.0, 2: 0.0}.get(peer.connections))
             case Behaviour.CLOSES:
                 connection.recv(65_536)
             case Behaviour.RESETS:

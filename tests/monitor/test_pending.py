@@ -9,12 +9,18 @@ import pytest
 from config.vocabulary import Code, Severity, TargetKind
 from monitor.charge import Offer
 from monitor.known import Known, Raised
+from monitor.lab.ca import Authority
 from monitor.pending import RESTART, Darkness, awaits_files, awaits_second_look, awaits_writers
+from probes.certificate import certificate
 from probes.finding import finding
 
 PATIENCE = 300.0
 BEGAN = 1_000.0
 WELL = Known("e", TargetKind.ENDPOINT, "192.0.2.1:443", since=BEGAN - 500, last_look=BEGAN)
+
+BEFORE = certificate(Authority.root().issue("www.example.com").der())
+LATE = replace(WELL, presented=(BEFORE,), since=BEGAN + 5)
+"""It presents the last whole set only since the next renewal began."""
 
 
 def broken(since: float, severity: Severity = Severity.CRITICAL) -> Known:
@@ -25,6 +31,7 @@ def broken(since: float, severity: Severity = Severity.CRITICAL) -> Known:
 @pytest.mark.parametrize(
     ("code", "endpoint", "later", "waits"),
     [
+        pytest.param(Code.KEY_MISMATCH, LATE, 10, True, id="the service took up the renewal before"),
         pytest.param(Code.KEY_MISMATCH, WELL, 10, True, id="a half written pair"),
         pytest.param(Code.NEXT_RELOAD_BREAKS, WELL, 10, True, id="an intermediate that is still to come"),
         pytest.param(Code.KEY_MISMATCH, None, 10, True, id="nothing is known of what is served"),
@@ -43,7 +50,7 @@ def test_a_finding_about_a_set_waits_for_its_writer(
     code: Code, endpoint: Known | None, later: float, *, waits: bool
 ) -> None:
     endpoints = [] if endpoint is None else [endpoint]
-    assert awaits_writers(Raised(finding(code, "why"), BEGAN), endpoints, BEGAN + later, PATIENCE) is waits
+    assert awaits_writers(Raised(finding(code, "why"), BEGAN), endpoints, BEGAN + later, PATIENCE, BEFORE) is waits
 
 
 REFUSED = Raised(finding(Code.CANDIDATE_REFUSED, "no_candidate: no_key: why"), BEGAN)

@@ -343,6 +343,29 @@ def test_a_mixed_set_is_told_at_once_when_the_service_restarts_onto_it(tmp_path:
     asyncio.run(story())
 
 
+def test_a_service_that_takes_up_the_renewal_before_tells_nothing_of_the_one_under_way(tmp_path: Path) -> None:
+    async def story() -> None:
+        with served(tmp_path) as scene:
+            async with keep_vigil(scene.config()) as kept:
+                whole = issue()
+                write_pair(scene.artefacts, whole)
+                await at_rest(kept, "web/certificate", whole)
+                write_pair(scene.artefacts, issue(), only=FileRole.KEY)
+                await until(lambda: Code.KEY_MISMATCH in pending(kept, "web/certificate"))
+                serve(scene, whole)
+                while kept.page.shown["e"].presented[:1] != (leaf_of(whole),):
+                    await look_at_endpoints(kept)
+                # A further look at the set judges by what is served now.
+                assert kept.sets is not None
+                looked = kept.page.shown["web/certificate"].last_look
+                kept.sets.look_again("web")
+                await until(lambda: kept.page.shown["web/certificate"].last_look != looked)
+                assert about_findings(kept) == []
+                assert Code.KEY_MISMATCH in pending(kept, "web/certificate")
+
+    asyncio.run(story())
+
+
 async def look_at_endpoints(kept: Kept) -> None:
     looks = len(kept.looks)
     assert kept.endpoints is not None
