@@ -154,10 +154,12 @@ class Account:
 
     frozen: dict[str, str] = field(default_factory=dict)
     """Why, by component."""
+    froze: dict[str, str] = field(default_factory=dict)
+    """The transaction for which it is frozen, by component."""
     quarantined: dict[str, str] = field(default_factory=dict)
     """Why, by what identifies a candidate."""
     unfinished: dict[str, Record] = field(default_factory=dict)
-    """The beginning of each transaction that neither closed nor froze, by its name, oldest first."""
+    """The beginning of each transaction that neither closed nor froze for good, by its name, oldest first."""
     proposals: dict[str, Proposal] = field(default_factory=dict)
     """By hash, approved or not, oldest first: those that were neither rejected, withdrawn nor begun, and which nothing
     that was put into use since has made another plan."""
@@ -232,11 +234,20 @@ class Account:
         for component in record.data.get("components", ()):
             if record.event is Event.FROZEN:
                 self.frozen[component] = str(record.data.get("reason", ""))
+                self.froze[component] = record.transaction
             else:
                 self.frozen.pop(component, None)
+                self.froze.pop(component, None)
                 self.thawed[component] = record.at
-        if record.event is Event.FROZEN:
+        # What failed may pass: then recovery tries again.
+        if not record.data.get("again"):
             self.unfinished.pop(record.transaction, None)
+
+    def _melt(self, transaction: str) -> None:
+        """Forget what is frozen for a transaction that recovery has ended after all."""
+        for component in [name for name, each in self.froze.items() if each == transaction]:
+            self.frozen.pop(component, None)
+            del self.froze[component]
 
     def _word(self, record: Record) -> None:
         plan = str(record.data["hash"])
@@ -289,6 +300,8 @@ class Account:
         return next((self.rejected[each] for each in sorted(cases) if each in self.rejected), None)
 
     def _ended(self, record: Record) -> Ended | None:
+        if record.event in ENDED:
+            self._melt(record.transaction)
         # A refusal stands for itself.
         begin = self._begun.get(record.transaction, record)
         begun = begin.data
@@ -329,7 +342,7 @@ def _case(record: Record) -> dict[str, str]:
 
 
 def unfinished(records: Sequence[Record]) -> tuple[str, ...]:
-    """Return the transactions that began and neither closed nor froze, oldest first."""
+    """Return the transactions that began and neither closed nor froze for good, oldest first."""
     return tuple(Account.of(records).unfinished)
 
 

@@ -79,6 +79,8 @@ class Plan:
     """By the files as they are to be."""
     served: tuple[Serving, ...] = ()
     """By the files as they are: what shows that they are in use again, even if something older was served before."""
+    stands: tuple[tuple[str, str, str], ...] = ()
+    """Component, path and SHA-256 of each file that is put to use and not changed, as an activation does."""
 
     @property
     def hash(self) -> str:
@@ -121,6 +123,7 @@ def plan_to_json(plan: Plan) -> dict[str, Any]:
         "expected_losses": plan.expected_losses,
         "serves": [[each.endpoint, each.chains] for each in plan.serves],
         "served": [[each.endpoint, each.chains] for each in plan.served],
+        "stands": plan.stands,
     }
 
 
@@ -143,4 +146,5 @@ def plan_from_json(plain: Mapping[str, Any]) -> Plan:
         tuple(map(str, plain["expected_losses"])),
         serving(plain["serves"]),
         serving(plain["served"]),
+        tuple((str(name), str(path), str(digest)) for name, path, digest in plain["stands"]),
     )

@@ -251,7 +251,7 @@ def plan_activation(
     """Return the order that has `sites` serve what is on disk, at Unix time `now`; it changes no file.
 
     The whole set on disk is held to what a candidate is held to, in the order in which it lies there. The hash binds it
-    by what is to be served.
+    by what is to be served and by the bytes of its files.
     """
     disk = _read_all(sites, reader)
     if isinstance(disk, Refused):
@@ -494,6 +494,7 @@ def _conclude(
         tuple(sorted(lost)),
         tuple(serving for each in proposals for serving in _serving(each, new=True)),
         tuple(serving for each in proposals for serving in _serving(each, new=False)),
+        tuple(stand for each in proposals for stand in _stands(each)) if kind is Kind.ACTIVATE else (),
     )
     paths = {change.path for change in plan.changes}
     content = {
@@ -509,6 +510,12 @@ def _conclude(
     }
     keys = frozenset(each.candidate.key.public_sha256 for each in proposals)
     return Prepared(Order(plan, content, keys=keys), tuple(effects), tuple(remarks), leaves)
+
+
+def _stands(proposal: _Proposal) -> Iterator[tuple[str, str, str]]:
+    for file in proposal.files.values():
+        if file.state is not None:
+            yield proposal.site.component.name, file.path, file.state.sha256
 
 
 def _losses(effects: Sequence[Effect], expected: Collection[str]) -> Iterator[Objection]:

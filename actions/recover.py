@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Final
 
-from actions.account import frozen, unfinished
+from actions.account import Account, frozen, unfinished
 from actions.ending import Cause, Ending, Failure, Outcome
 from actions.journal import ENDED, Event, JournalError, Record
 from actions.lock import Busy, acquire
 from actions.plan import plan_from_json
-from actions.target import Condition
+from actions.target import ThirdPartyError
 from actions.transaction import Setting, Transaction
 from actions.validate import sight_from_json
+from actions.verdict import Disk, Facts, Old, Stage, Verdict, decide, stage_of
+from config.text import printable
 
 _ATTEMPTS: Final = 3
 
@@ -26,36 +29,81 @@ def recover(setting: Setting, *, live: bool = True) -> tuple[Ending, ...]:
     nothing may be started.
     """
     setting.prepare()
-    endings = (_recover(setting, name, live=live) for name in unfinished(setting.journal.records()))
+    endings = [_recover(setting, name, live=live) for name in unfinished(setting.journal.records())]
+    if live:
+        account = Account.of(setting.journal.records())
+        dead = dict.fromkeys(each for each in account.froze.values() if each not in account.unfinished)
+        endings += [_start_later(setting, name) for name in dead]
     return tuple(ending for ending in endings if ending is not None)
 
 
-def thaw(setting: Setting, component: str) -> Busy | None:
-    """Take an operator's word that a component is right; removes what was kept beside the files of a frozen one.
+def _start_later(setting: Setting, name: str) -> Ending | None:
+    """Start what was frozen, failed and answers nobody, once; None where nothing is to be started."""
+    under_way = _resume(setting, _records_of(setting, name))
+    locks = acquire(setting.world, setting.locks, under_way.plan.components)
+    if isinstance(locks, Busy):
+        return None
+    try:
+        return under_way.start_the_dead_later()
+    finally:
+        with suppress(OSError):
+            locks.release()
 
-    Raises JournalError, OSError.
+
+@dataclass(frozen=True, slots=True)
+class NotWhole:
+    """A component cannot be thawed, since what it has on disk is no whole set."""
+
+    component: str
+    why: str
+    """Printable, the end of a sentence."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """Files beside the targets that stay: what they hold may be nowhere else."""
+
+    paths: tuple[str, ...]
+
+
+def thaw(setting: Setting, component: str) -> Busy | NotWhole | Kept | None:
+    """Take an operator's word that a component is right, once the set on disk was seen to be whole, key included.
+
+    Removes what was kept beside the files of a frozen one, as far as it is known to be elsewhere, too. Where the set is
+    not whole, nothing is removed or noted. Raises JournalError, OSError.
     """
     locks = acquire(setting.world, setting.locks, (component,))
     if isinstance(locks, Busy):
         return locks
     try:
-        records = tuple(setting.journal.records())
-        still = frozen(records)
-        if component not in still:
-            # What is decided of it starts afresh, too: who reverts whom, and what failed.
-            _note_thawed(setting, component)
-        for record in records if component in still else ():
-            if record.event is not Event.FROZEN or component not in record.data["components"]:
-                continue
-            under_way = _resume(setting, _records_of(setting, record.transaction))
-            # Of a set that froze as one, the last that is right takes away what was kept for all. That comes first:
-            # whoever is killed amid it leaves the component frozen, to be thawed again.
-            if not (still.keys() & set(record.data["components"])) - {component}:
-                under_way.clear(keep_backup=True)
-            under_way.note(Event.THAWED, components=[component])
+        return _thaw(setting, component)
     finally:
         locks.release()
-    return None
+
+
+def _thaw(setting: Setting, component: str) -> NotWhole | Kept | None:
+    records = tuple(setting.journal.records())
+    still = frozen(records)
+    if component not in still:
+        # What is decided of it starts afresh, too: who reverts whom, and what failed.
+        _note_thawed(setting, component)
+        return None
+    froze = [each for each in records if each.event is Event.FROZEN and component in each.data["components"]]
+    latest = {each.transaction: each for each in froze}
+    under_way = {name: _resume(setting, _records_of(setting, name)) for name in latest}
+    for each in under_way.values():
+        if why := each.fault(component):
+            return NotWhole(component, why)
+    kept: tuple[str, ...] = ()
+    for name, record in latest.items():
+        # Of a set that froze as one, the last that is right takes away what was kept for all. That comes first:
+        # whoever is killed amid it leaves the component frozen, to be thawed again.
+        stays: tuple[str, ...] = ()
+        if not (still.keys() & set(record.data["components"])) - {component}:
+            stays = under_way[name].clear_accounted()
+        under_way[name].note(Event.THAWED, components=[component], **({"kept": stays} if stays else {}))
+        kept += stays
+    return Kept(kept) if kept else None
 
 
 def _note_thawed(setting: Setting, component: str) -> None:
@@ -93,40 +141,105 @@ def _resume(setting: Setting, records: Sequence[Record]) -> Transaction:
     except (KeyError, TypeError, ValueError) as error:
         raise JournalError(f"the plan of transaction {records[0].transaction} cannot be read") from error
     events = {each.event for each in records}
-    switched = sum(each.event is Event.SWITCHED for each in records)
-    touched = min(len(plan.changes), switched + 1) if Event.INTENT in events else 0
-    for each in records:
-        if each.event is Event.ROLLING_BACK:
-            touched = min(touched, int(each.data["touched"]))
     return Transaction(
         setting,
         records[0].transaction,
         plan,
         baseline,
-        touched=touched,
+        touched=_touched(records, len(plan.changes)),
         stopped=Event.INTENT in events
         and any(setting.services[each].quiesce for each in plan.components if each in setting.services),
         activated=Event.CONFIG_TESTED in events,
+        distrusted=any(each.event is Event.FROZEN and each.data.get("again") for each in records),
     )
 
 
+def _touched(records: Sequence[Record], changes: int) -> int:
+    """Return how many of the changes, from the first on, may have been made."""
+    touched = 0
+    for each in records:
+        if each.event is Event.INTENT:
+            touched = 1
+        elif each.event is Event.SWITCHED:
+            # The next one may have been made, and its record not.
+            touched = max(touched, int(each.data["number"]) + 2)
+        elif each.event is Event.ROLLING_BACK:
+            touched = int(each.data["touched"])
+        touched = min(touched, changes)
+    return touched
+
+
 def _end(under_way: Transaction, records: Sequence[Record], *, live: bool) -> Ending:
-    events = [each.event for each in records]
     ended = next((each for each in records if each.event in ENDED), None)
     if ended is not None:
         return _tidy(under_way, ended)
-    if events.count(Event.RECOVERING) >= _ATTEMPTS:
-        return under_way.freeze(Failure(Cause.INTERRUPTED, f"recovery itself was interrupted {_ATTEMPTS} times"))
-    under_way.note(Event.RECOVERING)
-    if Event.INTENT not in events:
+    under_way.live = live
+    stage, why = stage_of(records), _why(records)
+    if stage is Stage.PREPARED:
         return under_way.abandon(Failure(Cause.INTERRUPTED, "it was interrupted before any file was switched"))
-    whole = under_way.touched == len(under_way.plan.changes)
-    if Event.ROLLING_BACK not in events and whole and _all_new(under_way):
-        if Event.VALIDATED in events:
+    unreadable = ""
+    try:
+        facts = under_way.facts(stage)
+    except OSError as error:
+        facts = Facts(stage, Disk.UNREADABLE, live=live)
+        unreadable = f"a file cannot be read: {_said(error)}"
+
+    def attempt() -> Failure | None:
+        # Only from here on: whatever interrupts what came before, the files are a whole set now.
+        if sum(each.event is Event.RECOVERING for each in records) >= _ATTEMPTS:
+            return Failure(Cause.INTERRUPTED, f"recovery itself was interrupted {_ATTEMPTS} times")
+        under_way.note(Event.RECOVERING)
+        return None
+
+    match decide(facts):
+        case Verdict.COMMIT:
             return under_way.commit()
-        if live:
-            return under_way.conclude(under_way.forward())
-    return under_way.undo(_why(records), live=live)
+        case Verdict.FORWARD:
+            return _go_forward(under_way, facts, why, attempt)
+        case Verdict.UNDO:
+            return under_way.undo(why, live=live, ready=attempt if live else lambda: None)
+        case Verdict.FREEZE:
+            return _freeze(under_way, facts, why, unreadable)
+
+
+def _freeze(under_way: Transaction, facts: Facts, why: Failure, unreadable: str) -> Ending:
+    """Freeze, with no component half and half but one that has a file of someone else's."""
+    found, again = unreadable or "the old set cannot be had whole any more", bool(unreadable)
+    try:
+        if facts.disk is Disk.FOREIGN:
+            found = under_way.obstacle()
+            under_way.make_others_whole()
+    except ThirdPartyError as error:
+        found = f"{found}, and {error}"
+    except OSError as error:
+        again, found = True, f"{found}, and the others could not be made whole: {_said(error)}"
+    return under_way.freeze(Failure(why.cause, f"{why.sentence}; and then {found}"), again=again)
+
+
+def _go_forward(under_way: Transaction, facts: Facts, why: Failure, attempt: Callable[[], Failure | None]) -> Ending:
+    if facts.disk is not Disk.NEW:
+        try:
+            under_way.complete()
+        except ThirdPartyError as error:
+            return under_way.freeze(Failure(why.cause, f"{why.sentence}; and then {error}"))
+        except OSError as error:
+            said = f"{why.sentence}; and then a new file could not be put in place: {_said(error)}"
+            failure = Failure(why.cause, said)
+            return under_way.freeze(failure, again=True)
+    if not facts.live:
+        because = {
+            Old.USABLE: "the old set cannot be had whole any more",
+            Old.SPENT: "nobody would be better off with the old set",
+            Old.BARRED: "the old set may not come back",
+        }[facts.old]
+        return under_way.stay_unseen(Failure(why.cause, f"{why.sentence}; {because}, so the new files stay"))
+    if (stopped := attempt()) is not None:
+        return under_way.freeze(Failure(why.cause, f"{why.sentence}; {stopped.sentence}"))
+    return under_way.conclude(under_way.forward())
+
+
+def _said(error: OSError) -> str:
+    return printable(error.strerror or type(error).__name__)
 
 
 def _tidy(under_way: Transaction, ended: Record) -> Ending:
@@ -136,20 +249,8 @@ def _tidy(under_way: Transaction, ended: Record) -> Ending:
     return Ending(under_way.name, outcome, cause, str(ended.data["reason"]) + "; interrupted while tidying up.")
 
 
-def _all_new(under_way: Transaction) -> bool:
-    try:
-        under_way.settle()
-        return all(
-            change.before == change.after or under_way.condition(change) is Condition.NEW
-            for change in under_way.plan.changes
-        )
-    except OSError:
-        # Undoing meets the same error and freezes.
-        return False
-
-
 def _why(records: Sequence[Record]) -> Failure:
-    for each in records:
+    for each in reversed(records):
         if each.event is Event.ROLLING_BACK:
             return Failure(Cause(each.data["cause"]), str(each.data["reason"]))
     return Failure(Cause.INTERRUPTED, "it was interrupted")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from actions.world import Ran, World
 from config.service import Activation, Command, Service
+from config.text import printable
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +68,44 @@ def revive(world: World, service: Service) -> Trouble | None:
         # It fails where there is nothing to forget.
         world.run(service.reset, service.timeout)
     return _first_trouble(world, service, (service.restart,))
+
+
+def begin(world: World, service: Service) -> Trouble | None:
+    """Start the service where it is down, also one that its supervisor has given up on."""
+    if service.reset is not None:
+        # It fails where there is nothing to forget.
+        world.run(service.reset, service.timeout)
+    return _first_trouble(world, service, (service.start or service.restart,))
+
+
+def may_start(world: World, service: Service, *, stopped: bool, activated: bool) -> str:
+    """Say why a service that is down is not to be started by us, as the end of a sentence; empty where it may be.
+
+    It may where we `stopped` it or it failed, never where a person stopped, disabled or masked it. Of one without a
+    supervisor that tells, only what we did ourselves is known: that it was stopped, or `activated`.
+    """
+    shown = supervised(world, service)
+    if "ActiveState" not in shown:
+        return "" if stopped or activated else "who stopped it is not known"
+    for state in (shown.get("LoadState", ""), shown.get("UnitFileState", "")):
+        if state.startswith("masked") or state == "disabled":
+            return f"its unit is {printable(state)}"
+    match shown["ActiveState"]:
+        case "failed":
+            return ""
+        case "inactive" | "deactivating":
+            return "" if stopped else "somebody stopped it"
+        case state:
+            return f"its unit is {printable(state)}"
+
+
+def supervised(world: World, service: Service) -> dict[str, str]:
+    """Return what the supervisor knows of a service, by property; nothing where there is none, or it does not say."""
+    if service.state is None:
+        return {}
+    ran = world.run(service.state, service.timeout)
+    pairs = (each.partition("=") for each in ran.output.split(" / ")) if ran.ok else ()
+    return {name: value for name, equals, value in pairs if equals}
 
 
 def identity(world: World, service: Service) -> str | None:

@@ -17,6 +17,8 @@ from config.text import printable
 _NOT_A_FILE: Final = frozenset({errno.ELOOP, errno.EINVAL, errno.ENOTDIR, errno.EISDIR, errno.EFBIG})
 _NO_EXCHANGE: Final = frozenset({errno.EINVAL, errno.ENOSYS, errno.ENOTSUP})
 _NO_LINKS: Final = frozenset({errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.EXDEV})
+_WRITES: Final = 3
+"""Times that a file is written over before its medium counts as failing."""
 
 
 class Condition(StrEnum):
@@ -26,6 +28,8 @@ class Condition(StrEnum):
     NEW = "new"
     TORN = "torn"
     """Partly written over: only by us, and only where the change is in place."""
+    GONE = "gone"
+    """Missing: what is put there takes the place of nothing."""
     OTHER = "other"
     """Someone else's."""
 
@@ -218,7 +222,7 @@ def condition(world: World, change: Change, transaction: str, old: bytes | None)
     try:
         found, data = world.read(change.path)
     except FileNotFoundError:
-        return Condition.OLD if change.before is None else Condition.OTHER
+        return Condition.OLD if change.before is None else Condition.GONE
     except OSError as error:
         if error.errno in _NOT_A_FILE:
             return Condition.OTHER
@@ -261,37 +265,149 @@ def _torn(data: bytes, old: bytes, new: bytes) -> bool:
     )
 
 
-def restore(world: World, root: str, change: Change, transaction: str) -> None:
-    """Put the old file back where the new one is, or parts of it; raises BackupError, ThirdPartyError, OSError.
+def _is(world: World, path: str, wanted: FileState | None) -> bool:
+    """Whether a file is what it should be; one that cannot be read is not."""
+    try:
+        return state(world, path) == wanted
+    except OSError:
+        return False
 
-    The old inode where it is what it was, else the copy of the backup set: in each case the old file in everything that
-    was kept, the time of its last change included, as if nothing had happened.
+
+def _beside_as(world: World, change: Change, transaction: str, wanted: FileState | None) -> str | None:
+    """Return where a file like that lies beside the target; None where there is none, or none is wanted."""
+    if wanted is None:
+        return None
+    names = (_beside(change.path, transaction, what) for what in ("old", "new", "again"))
+    return next((each for each in names if _is(world, each, wanted)), None)
+
+
+def new_at_hand(world: World, change: Change, transaction: str) -> bool:
+    """Whether the new file lies beside the target, intact."""
+    return _beside_as(world, change, transaction, change.after) is not None
+
+
+def old_at_hand(world: World, root: str, change: Change, transaction: str) -> None:
+    """Return where the old file can be put back, being intact or having an intact copy; raises BackupError, OSError."""
+    if change.before is None or (
+        not change.in_place and _beside_as(world, change, transaction, change.before) is not None
+    ):
+        return
+    _copied(world, root, change, transaction)
+
+
+def _copied(world: World, root: str, change: Change, transaction: str) -> tuple[bytes, Metadata | None]:
+    taken = backup.load(world, root, change.component, transaction)
+    copy = next((each for each in taken.copies if each.path == change.path), None)
+    if copy is None:
+        why = f"backup set {transaction} of {change.component} does not hold {printable(change.path)}"
+        raise backup.BackupError(why)
+    return backup.read_copy(world, root, taken, copy), copy.metadata
+
+
+def intact_copy(world: World, root: str, change: Change, transaction: str) -> None:
+    """Return where the backup set holds the old file; raises BackupError, OSError."""
+    if change.before is not None:
+        _copied(world, root, change, transaction)
+
+
+def bring(world: World, root: str, change: Change, transaction: str) -> None:
+    """Have the old file lie beside the target, so that putting it back is one rename; raises BackupError, OSError.
+
+    The old inode where it is what it was, else the copy of the backup set. One that is written over is only read.
+    """
+    if change.before is None or _beside_as(world, change, transaction, change.before) is not None:
+        return
+    data, metadata = _copied(world, root, change, transaction)
+    if change.in_place:
+        return
+    again = _beside(change.path, transaction, "again")
+    remove(world, again)
+    write_new(world, again, data, metadata)
+
+
+def restore(world: World, root: str, change: Change, transaction: str) -> None:
+    """Put the old file back where the new one is, or parts of it, or nothing.
+
+    Raises BackupError, ThirdPartyError, OSError. It is the old file in everything that was kept, the time of its last
+    change included, as if nothing had happened. Where `bring` did its work before, that is one rename.
     """
     if change.before is None:
         remove(world, change.path)
         return
-    old = sidecar(change, transaction)
-    if not change.in_place:
-        try:
-            intact = state(world, old) == change.before
-        except OSError:
-            intact = False
-        if intact:
-            _take_place(world, old, change.path, change.after)
-            return
-    taken = backup.load(world, root, change.component, transaction)
-    copy = next(each for each in taken.copies if each.path == change.path)
-    data = backup.read_copy(world, root, taken, copy)
     if change.in_place:
-        _write_over(world, change.path, data, change.before, copy.metadata.mtime_ns if copy.metadata else None)
+        data, metadata = _copied(world, root, change, transaction)
+        _write_until_it_holds(world, change.path, data, change.before, metadata.mtime_ns if metadata else None)
         return
-    again = _beside(change.path, transaction, "again")
-    remove(world, again)
-    write_new(world, again, data, copy.metadata)
-    _take_place(world, again, change.path, change.after)
+    bring(world, root, change, transaction)
+    old = _beside_as(world, change, transaction, change.before)
+    if old is None:
+        raise OSError(errno.ENOENT, "the old file is no longer beside it", change.path)
+    _put(world, old, change.path, change.after)
+
+
+def complete(world: World, change: Change, transaction: str) -> None:
+    """Put the new file where the old one is, or parts of it, or nothing; raises ThirdPartyError, OSError."""
+    new = _beside_as(world, change, transaction, change.after)
+    if new is None:
+        raise OSError(errno.ENOENT, "the new file is no longer beside it", change.path)
+    if change.in_place:
+        _write_until_it_holds(world, change.path, world.read(new)[1], change.after)
+    else:
+        _put(world, new, change.path, change.before)
+
+
+def _put(world: World, ours: str, path: str, expected: FileState | None) -> None:
+    """Put `ours` at `path`, in place of what is `expected` there, or of nothing; raises ThirdPartyError, OSError."""
+    if state(world, path) is not None and expected is not None:
+        _take_place(world, ours, path, expected)
+        return
+    # A rename would take the place of a file that someone made just now.
+    try:
+        world.link(ours, path)
+    except FileExistsError:
+        raise ThirdPartyError(f"{printable(path)} was made by someone else meanwhile") from None
+    world.unlink(ours)
+
+
+def _write_until_it_holds(world: World, path: str, data: bytes, wanted: FileState, mtime_ns: int | None = None) -> None:
+    """Write a file over until it is what it should be; raises OSError once the medium has failed often enough.
+
+    What it is to hold stays where it comes from, so that the next recovery can begin anew.
+    """
+    for attempt in range(1, _WRITES + 1):
+        try:
+            _write_over(world, path, data, wanted, mtime_ns)
+            if state(world, path) == wanted:
+                return
+        except OSError:
+            if attempt == _WRITES:
+                raise
+    raise OSError(errno.EIO, "it does not hold what was written to it", path)
 
 
 def clear(world: World, change: Change, transaction: str) -> None:
     """Remove whatever was put beside the target; raises OSError."""
     for what in ("new", "old", "again"):
         remove(world, _beside(change.path, transaction, what))
+
+
+def clear_accounted(world: World, change: Change, transaction: str, kept: frozenset[str]) -> tuple[str, ...]:
+    """Remove what was put beside the target as far as its content is among `kept`, SHA-256, which are elsewhere, too.
+
+    Returns the paths of what stays, since its content may be nowhere else. Raises OSError.
+    """
+    stays: list[str] = []
+    for what in ("new", "old", "again"):
+        path = _beside(change.path, transaction, what)
+        try:
+            found = state(world, path)
+        except OSError as error:
+            if error.errno not in _NOT_A_FILE:
+                raise
+            stays.append(path)
+            continue
+        if found is not None and found.sha256 not in kept:
+            stays.append(path)
+        elif found is not None:
+            world.unlink(path)
+    return tuple(stays)

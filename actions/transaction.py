@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -14,12 +14,14 @@ from actions import backup, service, target
 from actions.account import Account
 from actions.backup import BackupError
 from actions.ending import CANDIDATES_FAULT, Cause, Ending, Failure, Outcome
+from actions.guard import Guarded
 from actions.journal import Event, Journal, JournalError, Record
 from actions.lock import Busy, acquire
-from actions.plan import Change, Kind, Order, Plan, candidate_of, plan_to_json
+from actions.plan import Change, FileState, Kind, Order, Plan, candidate_of, plan_to_json
 from actions.service import Trouble
 from actions.target import Condition, ThirdPartyError
-from actions.validate import Live, Seen, Sight, Terms, judge_new, judge_old, sight_to_json, watch
+from actions.validate import Live, Seen, Sight, Terms, Worth, judge_new, judge_old, sight_to_json, watch
+from actions.verdict import Disk, Facts, Old, Stage
 from actions.world import World
 from config.service import Activation, Service
 from config.text import printable
@@ -131,6 +133,16 @@ def _said(error: OSError) -> str:
     return printable(f"{error.strerror or type(error).__name__}" + (f" ({error.filename})" if error.filename else ""))
 
 
+@dataclass(frozen=True, slots=True)
+class _WholeSet:
+    """A set on disk that a service may be started onto."""
+
+    name: str
+    """For a sentence."""
+    files: Mapping[str, tuple[FileState | None, ...]]
+    """By path: what each was when it was judged."""
+
+
 @dataclass(slots=True)
 class Transaction:
     """One transaction under way, by whoever holds the locks of its components."""
@@ -147,6 +159,12 @@ class Transaction:
     """Services may have been put onto the new files."""
     last: Sight = field(default_factory=Sight)
     remarks: list[str] = field(default_factory=list)
+    live: bool = True
+    """Services run; at boot they are left alone."""
+    distrusted: bool = False
+    """Writing over a file failed before, so that reading it does not tell what is on the medium."""
+    displaced: str = ""
+    """Why a command that activates was not run, a sentence: the files were no longer those to take up."""
     began: tuple[float, float] = (0.0, 0.0)
     """By the wall clock and by the one that never jumps."""
 
@@ -267,15 +285,64 @@ class Transaction:
         services = (self.setting.services.get(each) for each in self.plan.components)
         untested = not any(each is not None and each.test is not None for each in services)
         self.note(Event.CONFIG_TESTED, **({"tested": False} if untested else {}))
-        self.activated = True
         before = self._identities()
-        if trouble := self._each_service(service.activate):
+        if trouble := self._each_service(self._onto(service.activate, self._not_new)):
+            if self.displaced:
+                return Failure(Cause.CHANGED, self.displaced)
             cause = Cause.ACTIVATION_TIMEOUT if trouble.timed_out else Cause.ACTIVATION
             return Failure(cause, f"it could not be activated: {trouble.sentence}")
         if not self._certificate_proves() and not self.stopped and (same := self._unchanged(before)):
             return Failure(Cause.NOT_PROVEN, f"{same[0]} says it restarted, but is the same process as before")
         self.note(Event.ACTIVATED)
         return None
+
+    def _onto(
+        self, act: Callable[..., Trouble | None], check: Callable[[Service], str]
+    ) -> Callable[..., Trouble | None]:
+        """Return `act` with `check` made once more immediately before each command by which files are taken up."""
+
+        def guarded(world: World, one: Service, *more: Any) -> Trouble | None:
+            def checked() -> str:
+                self.displaced = check(one)
+                self.activated = self.activated or not self.displaced
+                return self.displaced
+
+            return act(Guarded(world, one, checked), one, *more)
+
+        return guarded
+
+    def _not_new(self, _one: Service) -> str:
+        """Say which file is not the new one, as a sentence; empty where all are."""
+        return self._unlike({each.path: (each.after,) for each in self.plan.changes}, self.plan.components)
+
+    def _not_whole(self, one: Service) -> str:
+        """Say which file of a service's components is of neither whole set, as a sentence; empty where none is."""
+        names = self._names_of(one)
+        changes = [each for each in self.plan.changes if each.component in names]
+        old = self._unlike({each.path: (each.before,) for each in changes}, names)
+        if not old or not changes:
+            return old
+        return old if self._unlike({each.path: (each.after,) for each in changes}, names) else ""
+
+    def _unlike(self, wanted: Mapping[str, tuple[FileState | None, ...]], names: Collection[str]) -> str:
+        world = self.setting.world
+        try:
+            for path, states in wanted.items():
+                if target.state(world, path) not in states:
+                    return f"{printable(path)} was changed by someone else"
+            for each in self.plan.changes:
+                if each.path in wanted and target.moved(world, each):
+                    return f"symbolic links to {printable(each.path)} were changed by someone else"
+            for component, path, digest in self.plan.stands:
+                found = target.state(world, path) if component in names else None
+                if component in names and (found is None or found.sha256 != digest):
+                    return f"{printable(path)} was changed by someone else"
+        except OSError as error:
+            return f"a file could not be read again: {_said(error)}"
+        return ""
+
+    def _names_of(self, one: Service) -> tuple[str, ...]:
+        return tuple(name for name, each in self._services().items() if each == one)
 
     def _unchanged(self, before: Mapping[str, str | None]) -> list[str]:
         """Return whose process is still the same at the deadline: a restart may end before the new one is there."""
@@ -345,6 +412,8 @@ class Transaction:
             return self._end(Outcome.FAILED_FORWARD, Event.FAILED_FORWARD, Failure(failure.cause, kept))
         if not self.plan.changes:
             return self._undo_activation(failure)
+        if self.touched and (worth := self.worth()).old is Old.BARRED:
+            return self._stay(failure, worth.why)
         return self.undo(failure)
 
     def commit(self) -> Ending:
@@ -389,45 +458,206 @@ class Transaction:
             return self._end(Outcome.FAILED_FORWARD, Event.FAILED_FORWARD, failure)
         return self.freeze(Failure(failure.cause, f"{failure.sentence}; {problem.sentence}"))
 
-    def undo(self, failure: Failure, *, live: bool = True) -> Ending:
+    def undo(
+        self, failure: Failure, *, live: bool = True, ready: Callable[[], Failure | None] = lambda: None
+    ) -> Ending:
         """Put every old file back and the services onto them, and see that they serve them; else freeze.
 
-        Without `live`, services are left alone: they have not been started yet.
+        Without `live`, services are left alone: they have not been started yet. `ready` is asked once the files are a
+        whole set, before anything is done to a service; what it returns keeps it from that.
         """
+        self.live = live
         self.note_if_possible(Event.ROLLING_BACK, cause=failure.cause, reason=failure.sentence, touched=self.touched)
+        again = False
         try:
             problem = self._restore()
         except ThirdPartyError as error:
             problem = Failure(Cause.CHANGED, str(error))
-        except (OSError, BackupError) as error:
-            said = _said(error) if isinstance(error, OSError) else str(error)
-            problem = Failure(Cause.STORAGE, f"an old file could not be put back: {said}")
+        except BackupError as error:
+            problem = Failure(Cause.STORAGE, f"an old file could not be put back: {error}")
+        except OSError as error:
+            problem, again = Failure(Cause.STORAGE, f"an old file could not be put back: {_said(error)}"), True
+        if problem is None:
+            problem = ready()
         if problem is None and live:
-            problem = self._serve_again(lambda sight: judge_old(self.plan, self.baseline, sight))
+            problem = self._serve_old()
         if problem is not None:
-            return self.freeze(Failure(failure.cause, f"{failure.sentence}; and then {problem.sentence}"))
+            why = Failure(failure.cause, f"{failure.sentence}; and then {problem.sentence}")
+            return self.freeze(why, again=again)
         if not live:
             self._remark("the old files are back; that they are served was not seen, the services being down")
         if failure.cause in CANDIDATES_FAULT:
             self.note_if_possible(Event.QUARANTINED, candidate=candidate_of(self.plan.changes), reason=failure.sentence)
         return self._end(Outcome.ROLLED_BACK, Event.ROLLED_BACK, failure)
 
+    def _serve_old(self) -> Failure | None:
+        if (self.activated or self.stopped) and self.plan.changes and (worth := self.worth()).old is Old.BARRED:
+            return Failure(Cause.ACTIVATION, f"no service is put onto the old set: {worth.why}")
+        return self._serve_again(lambda sight: judge_old(self.plan, self.baseline, sight))
+
     def _restore(self) -> Failure | None:
-        """Put old files back, none where one of them has become someone else's; raises OSError, BackupError."""
+        """Put old files back, none where one of them has become someone else's; raises OSError, BackupError.
+
+        Whatever must be written for it is written first: then the whole set goes back by renames.
+        """
+        world, root = self.setting.world, self.setting.backups
         found = [(change, self.condition(change)) for change in self.plan.changes[: self.touched]]
-        for change, condition in found:
-            if condition is Condition.OTHER:
-                return Failure(
-                    Cause.CHANGED, f"{printable(change.path)} is neither the old nor the new file: it was left alone"
-                )
-        for change, condition in reversed(found):
-            if condition is not Condition.OLD:
-                target.restore(self.setting.world, self.setting.backups, change, self.name)
+        if (foreign := self._foreign(found)) is not None:
+            self.make_others_whole()
+            return foreign
+        back = [
+            change
+            for change, condition in reversed(found)
+            if condition is not Condition.OLD or (self.distrusted and change.in_place)
+        ]
+        try:
+            for change in back:
+                target.bring(world, root, change, self.name)
+        except BackupError:
+            # Nor may it stay half and half.
+            if self._can_complete():
+                self.complete()
+            raise
+        for change in back:
+            target.restore(world, root, change, self.name)
         self.settle()
         for change in self.plan.changes[: self.touched]:
             if self.condition(change) is not Condition.OLD:
                 return Failure(Cause.STORAGE, f"{printable(change.path)} is not what it was, though it was put back")
         return None
+
+    def make_others_whole(self) -> None:
+        """Leave no component half and half but one that has a file of someone else's; raises OSError, ThirdPartyError.
+
+        The old set, unless it may not come back or cannot be had.
+        """
+        world, root = self.setting.world, self.setting.backups
+        found = [(change, self.condition(change)) for change in self.plan.changes[: self.touched]]
+        theirs = {change.component for change, condition in found if condition is Condition.OTHER}
+        barred = self.worth().old is Old.BARRED
+        for component in dict.fromkeys(each.component for each in self.plan.changes if each.component not in theirs):
+            own = [(change, condition) for change, condition in found if change.component == component]
+            count = sum(each.component == component for each in self.plan.changes)
+            kinds = {condition for change, condition in own if change.before != change.after}
+            if kinds <= {Condition.OLD} or (kinds == {Condition.NEW} and len(own) == count):
+                continue
+            back = [change for change, condition in reversed(own) if condition is not Condition.OLD]
+            try:
+                for change in () if barred else back:
+                    target.bring(world, root, change, self.name)
+            except BackupError:
+                back = []
+            if barred or not back:
+                self.complete(component)
+                continue
+            for change in back:
+                target.restore(world, root, change, self.name)
+        self.settle()
+
+    @staticmethod
+    def _foreign(found: Iterable[tuple[Change, Condition]]) -> Failure | None:
+        for change, condition in found:
+            if condition is Condition.OTHER:
+                return Failure(
+                    Cause.CHANGED, f"{printable(change.path)} is neither the old nor the new file: it was left alone"
+                )
+        return None
+
+    def obstacle(self) -> str:
+        """Say which file is someone else's, as a sentence; empty where none is. Raises OSError."""
+        foreign = self._foreign((each, self.condition(each)) for each in self.plan.changes[: self.touched])
+        return "" if foreign is None else foreign.sentence
+
+    def _can_complete(self, component: str = "") -> bool:
+        """Whether what is not new yet lies beside the targets, and what has not been touched is still the old."""
+        for number, change in enumerate(self.plan.changes):
+            if component and change.component != component:
+                continue
+            found = self.condition(change)
+            if change.before == change.after or (found is Condition.NEW and number < self.touched):
+                continue
+            is_free = found is not Condition.OTHER if number < self.touched else found is Condition.OLD
+            if not is_free or not target.new_at_hand(self.setting.world, change, self.name):
+                return False
+        return True
+
+    def complete(self, component: str = "") -> None:
+        """Put the rest of the new files in their places, of all or of one; raises OSError, ThirdPartyError."""
+        if component and not self._can_complete(component):
+            return
+        for number, change in enumerate(self.plan.changes):
+            if component and change.component != component:
+                continue
+            is_new = self.condition(change) is Condition.NEW and not (self.distrusted and change.in_place)
+            if change.before == change.after or is_new:
+                continue
+            self.touched = max(self.touched, number + 1)
+            target.complete(self.setting.world, change, self.name)
+            self.note_if_possible(Event.SWITCHED, number=number)
+        self.touched = self.touched if component else len(self.plan.changes)
+        self.settle()
+
+    def facts(self, stage: Stage) -> Facts:
+        """Return what recovery decides by, of a transaction that came as far as `stage`; raises OSError."""
+        self.settle()
+        world, root = self.setting.world, self.setting.backups
+        found = [(change, self.condition(change)) for change in self.plan.changes[: self.touched]]
+        real = [condition for change, condition in found if change.before != change.after]
+        if self._foreign(found) is not None:
+            disk = Disk.FOREIGN
+        elif self.touched == len(self.plan.changes) and all(each is Condition.NEW for each in real):
+            disk = Disk.NEW
+        else:
+            disk = Disk.OLD if all(each is Condition.OLD for each in real) else Disk.MIXED
+        old_at_hand = True
+        try:
+            for change, condition in found:
+                if condition is not Condition.OLD:
+                    target.old_at_hand(world, root, change, self.name)
+        except BackupError:
+            old_at_hand = False
+        worth = self.worth(served=disk is Disk.NEW)
+        return Facts(stage, disk, worth.old, old_at_hand, self._can_complete(), self.live)
+
+    def worth(self, *, served: bool = False) -> Worth:
+        """Return what the old set is worth now, and why.
+
+        With `served`, the new set is the one on disk, and the old is spent, too, where only the new has clients.
+        """
+        if not self.plan.changes:
+            return Worth()
+        live, components, now = self.setting.live, self.plan.components, self.now()
+        # Looking and judging come from outside, and whatever is wrong with them, the old set is the safe one.
+        try:
+            old = self._old_files()
+            if live.worth is not None and (worth := live.worth(components, old, now)).old is not Old.USABLE:
+                return worth
+            if served and not live.judge(components, old, now):
+                new = {each.path: self.setting.world.read(each.path)[1] for each in self.plan.changes}
+                if live.judge(components, new, now):
+                    return Worth(Old.SPENT, "no client accepts it any more")
+        except Exception as error:  # noqa: BLE001
+            self._remark(f"the old set could not be judged: {type(error).__name__}")
+        return Worth()
+
+    def stay_unseen(self, failure: Failure) -> Ending:
+        """End with the new files where services do not run, so that nothing of them was seen."""
+        self._remark("the new files stay; that they are served was not seen, the services being down")
+        return self._end(Outcome.FAILED_FORWARD, Event.FAILED_FORWARD, failure)
+
+    def _stay(self, failure: Failure, why: str) -> Ending:
+        """End with the new files, whole where that can be, since the old ones may not come back."""
+        kept = f"{failure.sentence}; the old set may not come back ({why})"
+        try:
+            if self._can_complete():
+                self.complete()
+                kept += ", so the new files stay"
+        except OSError as error:
+            said = f"{kept}, and the new files could not all be put in place: {_said(error)}"
+            return self.freeze(Failure(failure.cause, said), again=True)
+        except ThirdPartyError as error:
+            kept = f"{kept}, and {error}"
+        return self.freeze(Failure(failure.cause, kept))
 
     def settle(self) -> None:
         """Have what the targets are now reach the medium: a process that changed them may have been killed before.
@@ -458,7 +688,7 @@ class Transaction:
         terms = self.setting.terms
         problem = None
         for way in ways:
-            trouble = self._each_service(way, go_on=True)
+            trouble = self._each_service(self._onto(way, self._not_whole), go_on=True)
             seen = watch(self.setting.world, self._look, judge, terms) if trouble is None else None
             if seen is not None and not seen.unserved:
                 return None
@@ -466,13 +696,183 @@ class Transaction:
             problem = Failure(Cause.ACTIVATION, f"the old set is not served again: {said}")
         return problem
 
-    def freeze(self, failure: Failure) -> Ending:
-        """End with neither: nothing is removed, and nothing is done to these components until an operator says so."""
-        self.note_if_possible(Event.FROZEN, components=self.plan.components, **_recorded(Outcome.FROZEN, failure))
-        sentence = (
-            f"{_of(self.plan)}: {failure.sentence}. FROZEN: nothing more is done here until an operator clears it."
-        )
+    def freeze(self, failure: Failure, *, again: bool = False) -> Ending:
+        """End with neither: nothing is removed, and nothing is done to these components until an operator says so.
+
+        With `again`, what failed may pass, and each recovery tries again. Whatever service answers nobody is started
+        once where that is right.
+        """
+        if started := self._start_the_dead():
+            failure = Failure(failure.cause, f"{failure.sentence}; {started}")
+        if not (again and self._is_frozen_for(failure.sentence)):
+            more = {"again": True} if again else {}
+            self.note_if_possible(
+                Event.FROZEN, components=self.plan.components, **_recorded(Outcome.FROZEN, failure), **more
+            )
+        end = "the next recovery tries again, and" if again else ""
+        nothing = "nothing else is done here until then" if again else "nothing more is done here until an operator"
+        sentence = f"{_of(self.plan)}: {failure.sentence}. FROZEN: "
+        sentence += f"{end} {nothing}." if again else f"{nothing} clears it."
         return Ending(self.name, Outcome.FROZEN, failure.cause, sentence, tuple(self.remarks))
+
+    def _is_frozen_for(self, reason: str) -> bool:
+        """Whether that is what is known of it already."""
+        try:
+            frozen = [each for each in self._records() if each.event is Event.FROZEN]
+        except (OSError, JournalError):
+            return False
+        return bool(frozen) and bool(frozen[-1].data.get("again")) and frozen[-1].data.get("reason") == reason
+
+    def _records(self) -> list[Record]:
+        return [each for each in self.setting.journal.records() if each.transaction == self.name]
+
+    # A service that answers nobody
+
+    def _start_the_dead(self, *, patient: bool = True) -> str:
+        """Start each service that ran, answers nobody any more and may be started; returns what was done, printable.
+
+        Where it is `patient`, somebody else may write the rest of a set until the deadline.
+        """
+        if not self.live:
+            return ""
+        return "; ".join(
+            self._start_once(one, names, patient)
+            for one in dict.fromkeys(self._services().values())
+            if self._is_dead(names := self._names_of(one))
+        )
+
+    def _is_dead(self, names: tuple[str, ...]) -> bool:
+        """Whether nobody is answered where somebody was when the transaction began, several times in a row."""
+        for number in range(self.setting.terms.successes):
+            if number:
+                self.setting.world.sleep(self.setting.terms.interval)
+            if not self._unanswered(self._look(names)):
+                return False
+        return True
+
+    def _unanswered(self, sight: Sight) -> tuple[str, ...]:
+        """Return the ways of asking that were answered and are not, as sentences; none where any is answered."""
+        ways = {each.way for each in sight.served}
+        silent = ways & self.baseline.answering
+        return () if sight.answering else tuple(printable(f"{name} ({how})") for name, how in sorted(silent))
+
+    def _start_once(self, one: Service, names: tuple[str, ...], patient: bool) -> str:
+        who = f"{printable(', '.join(names))} answers nobody"
+        try:
+            if any(each.event is Event.STARTED and names == tuple(each.data["components"]) for each in self._records()):
+                return f"{who}, and was started once before"
+        except (OSError, JournalError):
+            return f"{who}, and was not started: whether it was before is not known"
+        may = service.may_start(self.setting.world, one, stopped=self.stopped, activated=self.activated)
+        if may:
+            return f"{who}, and was not started: {may}"
+        which = self._awaited_set(names) if patient else self._set_on_disk(names)
+        if isinstance(which, str):
+            return f"{who}, and was not started: {which}"
+        self.note_if_possible(Event.STARTED, components=names, onto=which.name)
+        trouble = service.begin(Guarded(self.setting.world, one, lambda: self._unlike(which.files, ())), one)
+        done = f"{who}; it was started once, onto {which.name}"
+        if trouble is not None:
+            return f"{done}: {trouble.sentence}"
+        seen = watch(
+            self.setting.world,
+            lambda: self._look(names),
+            lambda sight: Seen(sight, self._unanswered(sight)),
+            self.setting.terms,
+        )
+        return f"{done}, and still answers nobody" if seen.unserved else f"{done}, and it answers again"
+
+    def _awaited_set(self, names: tuple[str, ...]) -> _WholeSet | str:
+        """Return what `_set_on_disk` does: whoever writes a set of their own may be about to write the rest of it."""
+        world, terms = self.setting.world, self.setting.terms
+        end = world.monotonic() + terms.deadline
+        while isinstance(which := self._set_on_disk(names), str) and self.setting.live.fit is not None:
+            if world.monotonic() + terms.interval > end:
+                break
+            world.sleep(terms.interval)
+        return which
+
+    def start_the_dead_later(self) -> Ending | None:
+        """Start, once, what failed and answers nobody of components that were frozen before; None where nothing is."""
+        if any(each.event is Event.STARTED for each in self._records()):
+            return None
+        # Who stopped it meanwhile is not known: only what its supervisor says failed is started.
+        self.stopped = self.activated = False
+        before = len(self._records())
+        started = self._start_the_dead(patient=False)
+        if not any(each.event is Event.STARTED for each in self._records()[before:]):
+            return None
+        frozen = next(each.data for each in reversed(self._records()) if each.event is Event.FROZEN)
+        failure = Failure(Cause(frozen["cause"]), f"{frozen['reason']}; {started}")
+        self.note_if_possible(Event.FROZEN, components=self.plan.components, **_recorded(Outcome.FROZEN, failure))
+        return Ending(self.name, Outcome.FROZEN, failure.cause, f"{_of(self.plan)}: {failure.sentence}.")
+
+    def _set_on_disk(self, names: tuple[str, ...]) -> _WholeSet | str:
+        """Return the set that these components have on disk, where a service may be started onto it, or why not."""
+        world = self.setting.world
+        changes = [each for each in self.plan.changes if each.component in names]
+        paths = (*(each.path for each in changes), *(path for name, path, _ in self.plan.stands if name in names))
+        try:
+            files = {path: (target.state(world, path),) for path in paths}
+        except OSError as error:
+            return f"its files cannot be read: {_said(error)}"
+        worth = self.worth()
+        if changes and all(files[each.path] == (each.after,) for each in changes):
+            return _WholeSet("the new set", files)
+        if changes and all(files[each.path] == (each.before,) for each in changes) and worth.old is not Old.BARRED:
+            return _WholeSet("the old set", files)
+        if not changes and self.plan.stands and not self._unlike({}, names):
+            return _WholeSet("the set of the plan", files)
+        if self.setting.live.fit is None:
+            return "the files on disk are of no set that is recorded"
+        try:
+            against = [why for name in names if (why := self.setting.live.fit(name, self.now()))]
+        # As above.
+        except Exception as error:  # noqa: BLE001
+            against = [f"they could not be judged: {type(error).__name__}"]
+        if against:
+            return f"the files on disk are of no set that is recorded, and {'; '.join(against)}"
+        return _WholeSet("the set that somebody else put on disk, which passes every check of a candidate", files)
+
+    def fault(self, component: str) -> str:
+        """Say why what a component has on disk is no whole set, key included; empty where it is, or nobody can tell."""
+        world = self.setting.world
+        given = [each.given or each.path for each in self.plan.changes if each.component == component]
+        given += [path for name, path, _ in self.plan.stands if name == component]
+        held: dict[str, bytes] = {}
+        wanted = {each.given or each.path for each in self.plan.changes if each.before is not None}
+        try:
+            for path in map(world.resolve, given):
+                try:
+                    held[path] = world.read(path)[1]
+                except FileNotFoundError:
+                    if path in {world.resolve(each) for each in wanted}:
+                        return f"{printable(path)} is missing"
+            if self.setting.live.worth is None or not given:
+                return ""
+            worth = self.setting.live.worth((component,), held, self.now())
+        except OSError as error:
+            return f"its files cannot be read: {_said(error)}"
+        return worth.why if worth.old is Old.BARRED else ""
+
+    def clear_accounted(self) -> tuple[str, ...]:
+        """Remove what was put beside the targets and is elsewhere, too; returns what stays. Raises OSError."""
+        world, root = self.setting.world, self.setting.backups
+        known = {each.after.sha256 for each in self.plan.changes}
+        for change in self.plan.changes:
+            with suppress(OSError):
+                found = target.state(world, change.path)
+                known.update({found.sha256} if found is not None else ())
+            with suppress(BackupError):
+                target.intact_copy(world, root, change, self.name)
+                known.update({change.before.sha256} if change.before is not None else ())
+        stays = tuple(
+            path
+            for change in self.plan.changes
+            for path in target.clear_accounted(world, change, self.name, frozenset(known))
+        )
+        self._tidied(keep_backup=True)
+        return stays
 
     def _end(self, outcome: Outcome, event: Event, failure: Failure) -> Ending:
         if self.note_if_possible(event, **_recorded(outcome, failure)):
@@ -491,9 +891,13 @@ class Transaction:
 
     def clear(self, *, keep_backup: bool) -> None:
         """Remove what was put beside the targets, and old backup sets; raises OSError."""
-        world, root = self.setting.world, self.setting.backups
+        world = self.setting.world
         for change in self.plan.changes:
             target.clear(world, change, self.name)
+        self._tidied(keep_backup=keep_backup)
+
+    def _tidied(self, *, keep_backup: bool) -> None:
+        world, root = self.setting.world, self.setting.backups
         self._sync_directories()
         for component in sorted({change.component for change in self.plan.changes}):
             if not keep_backup and not self._pinned(component):
@@ -528,9 +932,9 @@ class Transaction:
                 break
         return first
 
-    def _look(self) -> Sight:
+    def _look(self, components: tuple[str, ...] = ()) -> Sight:
         try:
-            return self.setting.live.look(self.plan.components, self.now())
+            return self.setting.live.look(components or self.plan.components, self.now())
         # Looking comes from outside; a look that fails in a new way sees nothing, and that undoes.
         except Exception as error:  # noqa: BLE001
             self._remark(f"a look failed: {type(error).__name__}")

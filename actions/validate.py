@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from actions.plan import Plan
+from actions.verdict import Old
 from actions.world import World
 from config.text import printable
 
@@ -67,6 +68,15 @@ class Sight:
 
 
 @dataclass(frozen=True, slots=True)
+class Worth:
+    """What a set of files is worth now."""
+
+    old: Old = Old.USABLE
+    why: str = ""
+    """Where it is worth less; printable, the end of a sentence."""
+
+
+@dataclass(frozen=True, slots=True)
 class Live:
     """How to look and to judge; given from outside, since looking is another room's work."""
 
@@ -74,6 +84,12 @@ class Live:
     """Look at the local endpoints of these components, and judge as of that Unix time."""
     judge: Callable[[tuple[str, ...], Mapping[str, bytes], float], frozenset[Acceptance]]
     """Say who would accept these components' endpoints at that Unix time if the files, by path, were these."""
+    worth: Callable[[tuple[str, ...], Mapping[str, bytes], float], Worth] | None = None
+    """Say what these components' sets would be worth at that Unix time if the files, by path, were these, the least
+    of them; None where nobody can tell."""
+    fit: Callable[[str, float], str] | None = None
+    """Say why what a component has on disk would be refused as a candidate at that Unix time, printable; empty where
+    it would not. None where nobody can tell."""
 
 
 @dataclass(frozen=True, slots=True)

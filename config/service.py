@@ -37,6 +37,8 @@ class Service:
     """The unit of systemd that it is, where it is one."""
     identity: Command | None = None
     """Prints what differs from one process of the service to the next."""
+    state: Command | None = None
+    """Prints what its supervisor knows of it, such as `ActiveState=failed`; LoadState and UnitFileState, too."""
     writes: tuple[str, ...] = ()
     """Directories, beside those of its artefacts, to which its commands write."""
 
@@ -46,7 +48,16 @@ class Service:
             raise ValueError("a service that is activated by reload needs a reload command")
         if self.quiesce and (self.stop is None or self.start is None):
             raise ValueError("a service that is stopped for the switch needs a stop and a start command")
-        for command in (self.restart, self.test, self.reload, self.stop, self.start, self.reset, self.identity):
+        for command in (
+            self.restart,
+            self.test,
+            self.reload,
+            self.stop,
+            self.start,
+            self.reset,
+            self.identity,
+            self.state,
+        ):
             if command is not None and not (command and command[0].startswith("/")):
                 raise ValueError("a command is a list that begins with an absolute path")
 
@@ -76,4 +87,5 @@ def systemd(
         reset=(systemctl, "reset-failed", unit),
         # InvocationID is of systemd 232; an older one leaves the line out, and the other two still tell.
         identity=(systemctl, "show", "-p", "InvocationID,MainPID,ExecMainStartTimestampMonotonic", unit),
+        state=(systemctl, "show", "-p", "LoadState,UnitFileState,ActiveState", unit),
     )

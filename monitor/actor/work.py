@@ -15,6 +15,7 @@ from actions.candidate import Candidates, Flaw, Given, NoCandidate, PrivateKey, 
 from actions.ending import Ending, Ground, Outcome
 from actions.inbox import Inbox, InboxUnsafe, empty, open_inbox
 from actions.journal import Event, Record
+from actions.lock import Busy
 from actions.plan import Kind, Plan, candidate_of
 from actions.precheck import Objection
 from actions.prepare import (
@@ -30,7 +31,7 @@ from actions.prepare import (
     plan_rollback,
     read_password,
 )
-from actions.recover import recover, thaw
+from actions.recover import Kept, NotWhole, recover, thaw
 from actions.target import obstacle
 from actions.transaction import Setting, transact
 from config.model import Config
@@ -494,10 +495,15 @@ class Work:
 
     def _recover(self, request: Request) -> Document:
         setting = replace(self.bench.setting, asked={"by": self.by}, told=self.told)
+        kept: list[str] = []
         for name in request.components:
-            busy = thaw(setting, name)
-            if busy is not None:
-                return cannot(f"process {busy.holder} is at work on {busy.component}")
+            match thaw(setting, name):
+                case Busy(component, holder):
+                    return cannot(f"process {holder} is at work on {component}")
+                case NotWhole(component, why):
+                    return cannot(f"{component} stays frozen, and nothing was removed: {why}")
+                case Kept(paths):
+                    kept += map(printable, paths)
         held: list[str] = []
         if request.plan:
             held = [each for each in self._account().quarantined if each.startswith(request.plan)]
@@ -514,7 +520,12 @@ class Work:
             self._note(Event.KEY_REINSTATED, keys=reinstated, by=self.by)
         endings = recover(setting, live=self.live)
         account = self._account()
-        done = {"thawed": list(request.components), "released": held, "reinstated": reinstated}
+        done: Document = {
+            "thawed": list(request.components),
+            "released": held,
+            "reinstated": reinstated,
+            "kept": kept,
+        }
         if request.components or request.plan or request.key:
             # Who asks about one component is told of that one.
             frozen = {name: why for name, why in account.frozen.items() if name in request.components}

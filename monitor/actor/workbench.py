@@ -6,19 +6,20 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 
 from actions import backup
 from actions.account import Account
 from actions.journal import Journal
 from actions.precheck import Issuers
-from actions.prepare import Site
+from actions.prepare import Refused, Site, plan_activation
 from actions.rehearse import Stage
 from actions.transaction import Setting
 from actions.validate import Terms
 from actions.world import World
 from config.model import AllowedIssuer, Config
 from monitor.actor.sight import endpoints_of, live
+from monitor.actor.worth import worth_of
 from monitor.surroundings import Surroundings
 from probes.tls.drive import look_blocking
 
@@ -84,6 +85,16 @@ def workbench(surroundings: Surroundings) -> Iterator[Workbench]:
         services = {name: each.service for name, each in config.components.items() if each.service is not None}
         terms = Terms(*astuple(config.settings.validation))
         eyes = live(surroundings, world, terms.handshakes)
-        yield Workbench(surroundings, world, Setting(world, journal, directory, services, eyes, terms))
+
+        def fit(name: str, now: float) -> str:
+            made = plan_activation([bench.site(name)], world, now)
+            return "; ".join(each.detail for each in made.objections) if isinstance(made, Refused) else ""
+
+        def given_up() -> frozenset[str]:
+            return frozenset(Account.of(journal.records()).given_up)
+
+        eyes = replace(eyes, worth=worth_of(surroundings, world, given_up), fit=fit)
+        bench = Workbench(surroundings, world, Setting(world, journal, directory, services, eyes, terms))
+        yield bench
     finally:
         journal.close()

@@ -60,6 +60,7 @@ _STEPS: Final = {
     Event.COMMITTED: "committed",
     Event.ROLLED_BACK: "the old files are back",
     Event.FAILED_FORWARD: "the new files stay",
+    Event.STARTED: "starting, once, a service that answers nobody",
     Event.FROZEN: "frozen",
     Event.CLOSED: "tidied up",
     Event.QUARANTINED: "put the candidate in quarantine",
@@ -355,6 +356,8 @@ def _show_words(screen: Screen, document: Document) -> None:
 def _show_recovered(screen: Screen, document: Document) -> None:
     for name in document["thawed"]:
         screen.say(f"thawed     {name}: what went wrong is known, and it may be changed again")
+    for path in document.get("kept", ()):
+        screen.say(f"kept       {path}: what it holds is in no backup set; remove it once it is not needed", "yellow")
     for candidate in document["released"]:
         screen.say(f"released   candidate {candidate[:16]}: it may be tried again")
     for key in document.get("reinstated", ()):

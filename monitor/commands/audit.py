@@ -32,7 +32,7 @@ _TOLD: Final = frozenset(
     {
         *(Event.PROPOSED, Event.APPROVED, Event.REJECTED, Event.REFUSED, Event.BEGIN, Event.ROLLING_BACK),
         *(Event.COMMITTED, Event.ROLLED_BACK, Event.FAILED_FORWARD, Event.FROZEN, Event.THAWED),
-        *(Event.QUARANTINED, Event.RELEASED, Event.RECOVERING, Event.WITHDRAWN, Event.UNNEEDED),
+        *(Event.QUARANTINED, Event.RELEASED, Event.RECOVERING, Event.STARTED, Event.WITHDRAWN, Event.UNNEEDED),
         *(Event.KEY_GIVEN_UP, Event.KEY_REINSTATED),
     }
 )

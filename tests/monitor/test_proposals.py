@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from actions.account import Account, Wish
-from actions.journal import Event
+from actions.journal import Event, Record
 from actions.plan import Kind
 from config.load import load
 from config.model import Config
@@ -48,10 +48,10 @@ class Bench:
         assert isinstance(config, Config), config
         return config
 
-    def configure(self, mode: str) -> None:
+    def configure(self, mode: str, restart: str = "/bin/true") -> None:
         component = {
             "artefacts": {"certificate": self.site.certificate, "key": self.site.key},
-            "service": {"test": ["/bin/true"], "restart": ["/bin/true"]},
+            "service": {"test": ["/bin/true"], "restart": [restart]},
             "mode": mode,
             "allowed_issuers": [ISSUER],
         }
@@ -77,6 +77,16 @@ class Bench:
     def ask(self, verb: Verb, wish: Wish | None = None, bound: Bound = Bound.NOT, **more: Any) -> Document:
         with workbench(read_surroundings(self.config)[0]) as bench:
             return Work(bench, "alice", bound=bound).answer(Request(verb, wish, **more))
+
+    def killed(self, at: Event, wish: Wish) -> None:
+        """Have somebody carry it out who is killed once a step is in the journal."""
+
+        def told(record: Record) -> None:
+            if record.event is at:
+                raise KeyboardInterrupt
+
+        with workbench(read_surroundings(self.config)[0]) as bench, pytest.raises(KeyboardInterrupt):
+            Work(bench, "alice", told).answer(Request(Verb.CARRY_OUT, wish))
 
     def propose(self, wish: Wish = REPLACE) -> str:
         answer = self.ask(Verb.PROPOSE, wish)
@@ -195,6 +205,42 @@ def test_a_key_is_given_up_only_with_its_replacement_and_named_only_to_take_it_b
     request_: Request, is_one: bool
 ) -> None:
     assert (decode(encode(request_)) == request_) is is_one
+
+
+@pytest.mark.parametrize(
+    ("wish", "outcomes", "is_back"),
+    [(REPLACE, {"rolled_back", "frozen"}, True), (COMPROMISED, {"failed_forward", "frozen"}, False)],
+)
+def test_a_replacement_that_fails_is_undone_but_never_onto_a_key_that_was_given_up(
+    web: Bench, wish: Wish, outcomes: set[str], is_back: bool
+) -> None:
+    web.configure("approve", "/bin/false")
+    web.put(fresh())
+    answer = web.ask(Verb.CARRY_OUT, wish)
+    assert answer["endings"][-1]["outcome"] in outcomes, answer
+    assert (Path(web.site.key).read_bytes() == web.old.key_pem()) is is_back
+
+
+@pytest.mark.parametrize("live", [False, True], ids=["at boot", "live"])
+@pytest.mark.parametrize("at", [Event.SWITCHED, Event.CONFIG_TESTED])
+def test_recovery_brings_no_key_back_that_was_given_up(web: Bench, at: Event, live: bool) -> None:
+    new = fresh()
+    web.put(new)
+    web.killed(at, COMPROMISED)
+    with workbench(read_surroundings(web.config)[0]) as bench:
+        (ending,) = Work(bench, "recovery", live=live).answer(Request(Verb.RECOVER))["endings"]
+    assert ending["outcome"] in {"committed", "failed_forward"}, ending
+    assert Path(web.site.key).read_bytes() == new.key_pem()
+    assert new.pem() in Path(web.site.certificate).read_bytes()
+
+
+def test_recovery_does_bring_back_a_key_that_is_not_given_up(web: Bench) -> None:
+    web.put(fresh())
+    web.killed(Event.SWITCHED, REPLACE)
+    web.configure("approve", "/bin/false")
+    with workbench(read_surroundings(web.config)[0]) as bench:
+        Work(bench, "recovery", live=False).answer(Request(Verb.RECOVER))
+    assert Path(web.site.key).read_bytes() == web.old.key_pem()
 
 
 # Plans that wait

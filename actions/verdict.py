@@ -1,0 +1,155 @@
+"""What becomes of an interrupted transaction: one table over the journal, the files and the worth of the old set; pure.
+
+The same table is in CONTRIBUTING.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from actions.ending import Cause
+from actions.journal import Event, Record
+
+
+class Stage(StrEnum):
+    """How far the journal says that it came."""
+
+    PREPARED = "prepared"
+    """No file was switched."""
+    SWITCHED = "switched"
+    """Files may have been switched."""
+    VALIDATED = "validated"
+    UNDOING = "undoing"
+    """On the way back, for no fault of the new set."""
+    FAILED = "failed"
+    """On the way back, since the new set failed."""
+
+
+class Disk(StrEnum):
+    """What the files on disk are."""
+
+    OLD = "old"
+    NEW = "new"
+    MIXED = "mixed"
+    """Some are old and some new, torn or missing."""
+    FOREIGN = "foreign"
+    """At least one is someone else's."""
+    UNREADABLE = "unreadable"
+    """They cannot be read now."""
+
+
+class Old(StrEnum):
+    """What the old set is worth now."""
+
+    USABLE = "usable"
+    SPENT = "spent"
+    """Servers start with it, and no client is served by it: it is expired or revoked."""
+    BARRED = "barred"
+    """It may not come back: its key was given up, or no server starts with it."""
+
+
+class Verdict(StrEnum):
+    """What recovery does."""
+
+    COMMIT = "commit"
+    FORWARD = "go forward"
+    """With the new set, made whole first by renaming what was staged; tested, activated and validated where services
+    run."""
+    UNDO = "undo"
+    """With the old set, made whole first by renames."""
+    FREEZE = "freeze"
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """All that recovery decides by."""
+
+    stage: Stage
+    disk: Disk
+    old: Old = Old.USABLE
+    old_at_hand: bool = True
+    """The whole old set can be had: what is not in place lies beside it or in the backup set, and is intact."""
+    new_at_hand: bool = True
+    """The whole new set can be had: what is not in place lies beside it, and is intact."""
+    live: bool = True
+    """Services run; they do not at boot."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row of the table; an empty cell stands for anything."""
+
+    verdict: Verdict
+    stages: tuple[Stage, ...] = ()
+    disks: tuple[Disk, ...] = ()
+    old: tuple[Old, ...] = ()
+    at_hand: str = ""
+    """Which whole set must be at hand, `old` or `new`."""
+    live: bool | None = None
+
+    def covers(self, facts: Facts) -> bool:
+        """Whether this row is about these facts."""
+        return (
+            (not self.stages or facts.stage in self.stages)
+            and (not self.disks or facts.disk in self.disks)
+            and (not self.old or facts.old in self.old)
+            and (self.at_hand != "old" or facts.old_at_hand)
+            and (self.at_hand != "new" or facts.new_at_hand)
+            and (self.live is None or facts.live is self.live)
+        )
+
+    def cells(self) -> tuple[str, ...]:
+        """Return the row as text, the verdict last."""
+        services = {None: "", True: "run", False: "are down"}[self.live]
+        return (
+            ", ".join(self.stages),
+            ", ".join(self.disks),
+            ", ".join(self.old),
+            self.at_hand,
+            services,
+            self.verdict,
+        )
+
+
+TABLE: Final = (
+    Row(Verdict.UNDO, (Stage.PREPARED,)),
+    Row(Verdict.COMMIT, (Stage.VALIDATED,)),
+    Row(Verdict.FREEZE, disks=(Disk.FOREIGN, Disk.UNREADABLE)),
+    Row(Verdict.FORWARD, disks=(Disk.NEW,), old=(Old.BARRED,)),
+    Row(Verdict.FORWARD, (Stage.SWITCHED, Stage.UNDOING), (Disk.NEW,), (Old.SPENT,)),
+    Row(Verdict.FORWARD, (Stage.SWITCHED,), (Disk.NEW,), live=True),
+    Row(Verdict.UNDO, disks=(Disk.NEW,), at_hand="old"),
+    Row(Verdict.FORWARD, (Stage.SWITCHED, Stage.UNDOING), (Disk.NEW,)),
+    Row(Verdict.FREEZE, disks=(Disk.NEW,)),
+    Row(Verdict.FORWARD, (Stage.SWITCHED,), (Disk.OLD,), (Old.BARRED,), "new"),
+    Row(Verdict.UNDO, disks=(Disk.OLD,)),
+    Row(Verdict.UNDO, disks=(Disk.MIXED,), old=(Old.USABLE, Old.SPENT), at_hand="old"),
+    Row(Verdict.FORWARD, disks=(Disk.MIXED,), at_hand="new"),
+    Row(Verdict.FREEZE),
+)
+"""The first row that is about the facts counts."""
+
+_NO_FAULT_OF_THE_NEW: Final = frozenset(
+    {Cause.INTERRUPTED, Cause.STORAGE, Cause.JOURNAL, Cause.INTERNAL, Cause.CHANGED, Cause.STOP}
+)
+
+
+def decide(facts: Facts) -> Verdict:
+    """Return what becomes of a transaction of which this is so."""
+    return next(row.verdict for row in TABLE if row.covers(facts))
+
+
+def stage_of(records: Sequence[Record]) -> Stage:
+    """Return how far a transaction came, by its records."""
+    stage = Stage.PREPARED
+    for each in records:
+        if each.event is Event.INTENT:
+            stage = Stage.SWITCHED
+        elif each.event is Event.VALIDATED:
+            stage = Stage.VALIDATED
+        elif each.event is Event.ROLLING_BACK:
+            stage = Stage.UNDOING if Cause(each.data["cause"]) in _NO_FAULT_OF_THE_NEW else Stage.FAILED
+    return stage

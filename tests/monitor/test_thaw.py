@@ -1,0 +1,93 @@
+"""A frozen component is thawed once its set is whole, key included; and what a set is worth is told with its key."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from actions.validate import Worth
+from actions.verdict import Old
+from monitor.actor.workbench import workbench
+from monitor.actor.worth import worth_of
+from monitor.lab.servers import Lighttpd
+from monitor.surroundings import read_surroundings
+from probes.certificate import certificate
+from tests.monitor.component import Component, Machine, fresh
+from tests.monitor.running import certvigil
+
+
+@pytest.fixture
+def web(tmp_path: Path) -> Iterator[Component]:
+    with ExitStack() as cleanup:
+        machine = Machine(tmp_path, cleanup)
+        yield machine.component(machine.start(Lighttpd, machine.site()))
+
+
+def intruded(web: Component) -> None:
+    """Have somebody write another key between the test of the new files and the restart."""
+    theirs = Path(web.directory).parent / "theirs.key"
+    theirs.write_bytes(fresh().key_pem())
+    kept = Path(web.directory).parent / "kept.crt"
+    script = f"cmp -s {web.site.certificate} {kept} || cp {theirs} {web.site.key}"
+    web.service = replace(web.service, test=("/bin/sh", "-c", script))
+
+
+def act(web: Component, *arguments: str) -> tuple[int, str]:
+    ran = certvigil(*arguments, "--config", web.config_file)
+    return ran.returncode, ran.stdout + ran.stderr
+
+
+@pytest.mark.server("lighttpd")
+def test_half_a_pair_is_never_put_to_use_nor_thawed_and_a_whole_one_is(web: Component) -> None:
+    intruded(web)
+    ending = web.replace(fresh())
+    assert ending.outcome == "frozen", ending
+    assert "was changed by someone else" in ending.sentence
+    before = web.on_disk()
+    code, said = act(web, "recover", "--thaw", "web")
+    assert code == 4, said
+    assert "web stays frozen, and nothing was removed: the files of web hold no private key of their" in said
+    assert web.on_disk() == before
+    good = fresh()
+    Path(web.site.certificate).write_bytes(good.chain_pem())
+    Path(web.site.key).write_bytes(good.key_pem())
+    code, said = act(web, "recover", "--thaw", "web")
+    assert (code, "thawed     web" in said) == (0, True), said
+    assert set(web.on_disk()) == {Path(each).name for each in (web.site.certificate, web.site.key)}
+    assert act(web, "recover") == (0, "recovered  nothing was left half done: nothing was changed\n")
+
+
+@pytest.mark.server("lighttpd")
+def test_a_set_on_disk_fits_where_it_passes_the_whole_precheck(web: Component) -> None:
+    with workbench(read_surroundings(web.declare())[0]) as bench:
+        fit = bench.setting.live.fit
+        assert fit is not None
+        assert not fit("web", time.time())
+        Path(web.site.key).write_bytes(fresh().key_pem())
+        assert "private key" in fit("web", time.time())
+
+
+@pytest.mark.server("lighttpd")
+def test_what_a_set_is_worth_is_told_with_its_key(web: Component) -> None:
+    surroundings = read_surroundings(web.declare())[0]
+    with workbench(surroundings) as bench:
+        now, certificate_file, key_file = time.time(), web.site.certificate, web.site.key
+        good, other = fresh(), fresh()
+        own = certificate(good.der()).public_key_sha256()
+
+        def worth(chain: bytes, key: bytes, at: float = now, given_up: frozenset[str] = frozenset()) -> Worth:
+            judge = worth_of(surroundings, bench.world, lambda: given_up)
+            return judge(("web",), {certificate_file: chain, key_file: key}, at)
+
+        assert worth(good.chain_pem(), good.key_pem()) == Worth()
+        assert worth(good.chain_pem(), other.key_pem()).old is Old.BARRED
+        assert worth(b"", good.key_pem()).old is Old.BARRED
+        assert worth(good.chain_pem(), b"").old is Old.BARRED
+        assert worth(good.chain_pem(), good.key_pem(), now + 20 * 365 * 86_400).old is Old.SPENT
+        assert worth(good.chain_pem(), good.key_pem(), given_up=frozenset({own})).old is Old.BARRED
+        assert worth(good.chain_pem(), good.key_pem(), given_up=frozenset({"another"})) == Worth()
