@@ -23,6 +23,7 @@ from monitor.lab.ca import Issued, bundle
 from monitor.lab.servers import Site, write_site
 from monitor.surroundings import read_surroundings
 from tests.monitor.acting import ISSUER, ISSUING, NAME, ROOT, fresh
+from tests.monitor.running import certvigil
 
 REPLACE = Wish(Kind.REPLACE, ("web",))
 ACTIVATE = Wish(Kind.ACTIVATE, ("web",))
@@ -241,6 +242,22 @@ def test_recovery_does_bring_back_a_key_that_is_not_given_up(web: Bench) -> None
     with workbench(read_surroundings(web.config)[0]) as bench:
         Work(bench, "recovery", live=False).answer(Request(Verb.RECOVER))
     assert Path(web.site.key).read_bytes() == web.old.key_pem()
+
+
+def test_the_commands_give_a_key_up_say_so_in_backups_and_take_it_back(web: Bench) -> None:
+    config = ("--config", f"{web.directory}/certvigil.yaml")
+    web.put(fresh())
+    ran = certvigil("replace", "web", "--key-compromised", *config)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    (key,) = web.account().given_up
+    assert f"{key} is given up" in "".join((ran.stdout + ran.stderr).splitlines())
+    assert "never given back" in certvigil("backups", *config).stdout
+    ran = certvigil("reset-to-default", "web", *config)
+    assert ran.returncode == 1
+    assert "key_given_up" in ran.stdout
+    assert "key_given_up" in certvigil("audit", *config).stdout
+    assert "reinstated" in certvigil("recover", "--reinstate-key", key[:12], *config).stdout
+    assert certvigil("reset-to-default", "web", *config).returncode == 0
 
 
 # Plans that wait
