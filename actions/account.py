@@ -12,6 +12,14 @@ from actions.aside import Aside, Late
 from actions.ending import Cause, Outcome
 from actions.journal import ENDED, Event, Record
 from actions.plan import Kind
+from config.text import printable
+from probes.judge.time import moment
+
+Case = tuple[Kind, str, str]
+"""Kind, component and what is to be done to it with: what a person's no binds, whatever plan it stands in.
+
+That is the SHA-256 of the server's certificate, or for a rollback the name of the backup set.
+"""
 
 RECENT: Final = 32
 """Endings of each component that are kept in mind."""
@@ -31,6 +39,8 @@ class Wish:
     """Clients that may be lost."""
     allow_shorter: bool = False
     """For how long the certificate lasts does not matter."""
+    key_compromised: bool = False
+    """The keys in use are given up for good."""
 
     def to_json(self) -> dict[str, Any]:
         """Return it as plain values."""
@@ -40,6 +50,7 @@ class Wish:
             "backup_set": self.backup_set,
             "losses": list(self.losses),
             **({"allow_shorter": True} if self.allow_shorter else {}),
+            **({"key_compromised": True} if self.key_compromised else {}),
         }
 
     @classmethod
@@ -50,7 +61,8 @@ class Wish:
             tuple(map(str, plain["components"])),
             str(plain["backup_set"]),
             tuple(map(str, plain["losses"])),
-            plain.get("allow_shorter", False) is True,
+            allow_shorter=plain.get("allow_shorter", False) is True,
+            key_compromised=plain.get("key_compromised", False) is True,
         )
 
 
@@ -63,6 +75,40 @@ class Proposal:
     wish: Wish
     at: float
     """Unix time."""
+    case: Mapping[str, str] = field(default_factory=dict)
+    """With what it is done, as in `Case`, by component."""
+    shown: str = ""
+    """What tells it from another plan for the same components: a sentence without an end, printable."""
+
+    @property
+    def cases(self) -> frozenset[Case]:
+        """What it does, and to which component."""
+        return cases_of(self.wish.kind, self.case)
+
+
+def cases_of(kind: Kind, case: Mapping[str, str]) -> frozenset[Case]:
+    """Return what is done to each component of a plan; `case` says with what."""
+    return frozenset((kind, component, what) for component, what in case.items())
+
+
+@dataclass(frozen=True, slots=True)
+class GivenUp:
+    """That a private key is compromised."""
+
+    by: str
+    """Who said so; printable."""
+    at: float
+    """Unix time."""
+    components: tuple[str, ...]
+    """Of which it was the key."""
+
+    @property
+    def sentence(self) -> str:
+        """Say it, without an end; printable."""
+        of = printable(", ".join(self.components), 500)
+        return (
+            f"its private key, of {of}, was given up as compromised at {moment(int(self.at))} by {printable(self.by)}"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,10 +169,15 @@ class Account:
     commands: dict[str, Record] = field(default_factory=dict)
     """The command by which the records of a transaction end, so that it may still run, by the transaction's name."""
     proposals: dict[str, Proposal] = field(default_factory=dict)
-    """By hash, approved or not: those that were neither rejected, withdrawn, begun, nor followed by a newer one."""
+    """By hash, approved or not, oldest first: those that were neither rejected, withdrawn nor begun, and which nothing
+    that was put into use since has made another plan."""
     approved: dict[str, Word] = field(default_factory=dict)
     """By hash: those that were not carried out yet."""
-    rejected: dict[str, Word] = field(default_factory=dict)
+    rejected: dict[Case, Word] = field(default_factory=dict)
+    """What a person does not want done; no plan that does it is carried out or proposed without a person."""
+    given_up: dict[str, GivenUp] = field(default_factory=dict)
+    """Private keys that never return, by the SHA-256 of their public half (SubjectPublicKeyInfo), hexadecimal: the one
+    place that says so."""
     last: dict[str, Ended] = field(default_factory=dict)
     """What ended last, by component."""
     recent: dict[str, deque[Ended]] = field(default_factory=dict)
@@ -175,17 +226,17 @@ class Account:
                 self._freeze(record)
             case Event.QUARANTINED | Event.RELEASED:
                 self._quarantine(record)
-            case Event.WITHDRAWN:
-                self.proposals.pop(str(record.data["hash"]), None)
             case Event.UNNEEDED:
                 for component in record.data["components"]:
                     self.unneeded[str(component)] = (record.at, str(record.data.get("reason", "")))
-            case Event.PROPOSED | Event.APPROVED | Event.REJECTED:
+            case Event.PROPOSED | Event.WITHDRAWN | Event.APPROVED | Event.REJECTED:
                 self._word(record)
             case Event.COMPACTED:
                 # All of them, not only those of records that are gone: whoever has them already stays right.
                 counts = record.data["counts"]
                 self.counts = {(str(name), Kind(kind), Outcome(how)): int(count) for name, kind, how, count in counts}
+            case Event.KEY_GIVEN_UP | Event.KEY_REINSTATED:
+                self._give_up(record)
         return self._ended(record) if record.event in _OUTCOMES else None
 
     def _run(self, record: Record) -> None:
@@ -199,6 +250,13 @@ class Account:
         plan = str(record.data.get("hash", ""))
         for waiting in (self.proposals, self.approved):
             waiting.pop(plan, None)
+
+    def _quarantine(self, record: Record) -> None:
+        candidate = str(record.data["candidate"])
+        if record.event is Event.QUARANTINED:
+            self.quarantined[candidate] = str(record.data.get("reason", ""))
+        else:
+            self.quarantined.pop(candidate, None)
 
     def _freeze(self, record: Record) -> None:
         for component in record.data.get("components", ()):
@@ -220,22 +278,16 @@ class Account:
             self.frozen.pop(component, None)
             del self.froze[component]
 
-    def _quarantine(self, record: Record) -> None:
-        candidate = str(record.data["candidate"])
-        if record.event is Event.QUARANTINED:
-            self.quarantined[candidate] = str(record.data.get("reason", ""))
-        else:
-            self.quarantined.pop(candidate, None)
-
     def _word(self, record: Record) -> None:
         plan = str(record.data["hash"])
+        if record.event is Event.WITHDRAWN:
+            self.proposals.pop(plan, None)
+            return
         if record.event is Event.PROPOSED:
             wish = Wish.from_json(record.data["wish"])
-            about = (wish.kind, wish.components)
-            same = [each for each, old in self.proposals.items() if (old.wish.kind, old.wish.components) == about]
-            for each in same:
-                del self.proposals[each]
-            self.proposals[plan] = Proposal(plan, wish, record.at)
+            self.proposals[plan] = Proposal(
+                plan, wish, record.at, _case(record), printable(str(record.data.get("shown", "")), 500)
+            )
             return
         said = Word(
             str(record.data.get("by", "")),
@@ -245,11 +297,39 @@ class Account:
         )
         if record.event is Event.APPROVED:
             self.approved[plan] = said
-            self.rejected.pop(plan, None)
-        else:
-            self.proposals.pop(plan, None)
-            self.approved.pop(plan, None)
-            self.rejected[plan] = said
+            return
+        cases = cases_of(Kind(record.data["kind"]), _case(record))
+        self.rejected |= dict.fromkeys(cases, said)
+        # The same by another plan is not wanted either.
+        self._drop({plan} | {each.plan for each in self.proposals.values() if each.cases & cases})
+
+    def _drop(self, plans: Iterable[str]) -> None:
+        for each in tuple(plans):
+            self.proposals.pop(each, None)
+            self.approved.pop(each, None)
+
+    def _outdate(self, ended: Ended) -> None:
+        """Drop the plans that what was put into use makes other plans: they say what the files were before."""
+        touched = set(ended.components)
+        kinds = {Kind.ACTIVATE} if ended.kind is Kind.ACTIVATE else set(Kind)
+        waiting = self.proposals.values()
+        self._drop([each.plan for each in waiting if each.wish.kind in kinds and touched & set(each.wish.components)])
+
+    def _give_up(self, record: Record) -> None:
+        for key in map(str, record.data["keys"]):
+            if record.event is Event.KEY_REINSTATED:
+                self.given_up.pop(key, None)
+            else:
+                of = tuple(map(str, record.data.get("components", ())))
+                self.given_up.setdefault(key, GivenUp(str(record.data.get("by", "")), record.at, of))
+
+    def why_not(self, keys: Iterable[str]) -> str:
+        """Say that one of these keys, by the SHA-256 of their public halves, was given up; empty where none was."""
+        return next((self.given_up[each].sentence for each in keys if each in self.given_up), "")
+
+    def no_to(self, cases: Iterable[Case]) -> Word | None:
+        """Return what a person said against one of these; None where nobody did."""
+        return next((self.rejected[each] for each in sorted(cases) if each in self.rejected), None)
 
     def _ended(self, record: Record) -> Ended | None:
         if record.event in ENDED:
@@ -278,6 +358,8 @@ class Account:
             self._accepted.get(record.transaction, frozenset()),
             bool(begun.get("handed")),
         )
+        if ended.outcome in _IN_USE:
+            self._outdate(ended)
         begins = begun.get("begins", {}) if ended.outcome in _IN_USE else {}
         for component in ended.components:
             if component in begins:
@@ -291,6 +373,10 @@ class Account:
         for component in {str(each[0]) for each in plan.get("changes", ()) if ended.outcome in _IN_USE}:
             self.changes.setdefault(component, deque(maxlen=RECENT)).append(ended.transaction)
         return ended
+
+
+def _case(record: Record) -> dict[str, str]:
+    return {str(name): str(what) for name, what in dict(record.data.get("case", {})).items()}
 
 
 def unfinished(records: Sequence[Record]) -> tuple[str, ...]:

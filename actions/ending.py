@@ -64,6 +64,10 @@ class Ground(StrEnum):
     PATH_SHARED = "path_shared"
     CONFIG_TEST_BEFORE = "config_test_before"
     """The service's configuration test fails as it is, and what is to be done does not mend that."""
+    KEY_GIVEN_UP = "key_given_up"
+    """Its private key is compromised, as an operator has said."""
+    TOO_MANY_PLANS = "too_many_plans"
+    """So many plans of the kind wait for a person already."""
 
 
 class Cause(StrEnum):
@@ -73,6 +77,8 @@ class Cause(StrEnum):
     BUSY = "busy"
     COMPONENT_FROZEN = "component_frozen"
     QUARANTINED = "quarantined"
+    KEY_GIVEN_UP = "key_given_up"
+    """The private key was given up meanwhile."""
     TARGET = "target"
     """A file cannot or should not be changed."""
     CHANGED = "changed"

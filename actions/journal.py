@@ -75,6 +75,10 @@ class Event(StrEnum):
     REJECTED = "rejected"
     COMPACTED = "compacted"
     """Records that count no more were left out before it; it begins an epoch, and has what is counted since ever."""
+    KEY_GIVEN_UP = "key_given_up"
+    """An operator has said that private keys are compromised: nothing brings them back."""
+    KEY_REINSTATED = "key_reinstated"
+    """An operator has taken that back."""
 
 
 ENDED: Final = frozenset({Event.COMMITTED, Event.ROLLED_BACK, Event.FAILED_FORWARD, Event.SUPERSEDED})

@@ -117,6 +117,8 @@ class Order:
     """By path."""
     mends: Mapping[str, Ill] = field(default_factory=lambda: MappingProxyType({}))
     """By component: what is the matter with its files as they are; none where nothing is known to be."""
+    keys: frozenset[str] = frozenset()
+    """The private keys that are to be used, by the SHA-256 of their public halves, hexadecimal."""
 
 
 def plan_to_json(plan: Plan) -> dict[str, Any]:

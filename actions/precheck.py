@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
@@ -48,6 +48,11 @@ class Issuers:
     """Of a client with that trust store; None where it could not be read, so that nobody is allowed by it."""
 
 
+def nothing_given_up(_keys: Iterable[str]) -> str:
+    """Say nothing: no key was given up."""
+    return ""
+
+
 @dataclass(frozen=True, slots=True)
 class Demands:
     """What a component asks of a candidate."""
@@ -69,6 +74,8 @@ class Demands:
     """
     least_left: float = HOUR
     """Seconds for which it must remain valid."""
+    given_up: Callable[[Iterable[str]], str] = nothing_given_up
+    """Says that one of some keys was given up, as `Account.why_not` does."""
 
 
 _STRENGTH: Final = {Code.WEAK_KEY: Ground.WEAK_KEY, Code.WEAK_SIGNATURE: Ground.WEAK_SIGNATURE}
@@ -80,6 +87,7 @@ def precheck(candidate: Candidate, demands: Demands, now: float) -> tuple[Object
     presented = candidate.presented
     objections = [
         *_key(candidate),
+        *_given_up(candidate, demands),
         *_order(presented, now),
         *_names(candidate.certificate, demands),
         *_times(presented, demands, now),
@@ -90,7 +98,12 @@ def precheck(candidate: Candidate, demands: Demands, now: float) -> tuple[Object
     return tuple(dict.fromkeys(objections))
 
 
-_UNFIT: Final = frozenset({Ground.KEY_MISMATCH, Ground.NAMES_MISSING, Ground.NOT_VALID_NOW, Ground.ISSUER_NOT_ALLOWED})
+_UNFIT: Final = frozenset(
+    {
+        *(Ground.KEY_MISMATCH, Ground.KEY_GIVEN_UP, Ground.NAMES_MISSING, Ground.NOT_VALID_NOW),
+        Ground.ISSUER_NOT_ALLOWED,
+    }
+)
 
 
 def unfit(candidate: Candidate, demands: Demands, now: float) -> tuple[Objection, ...]:
@@ -100,6 +113,7 @@ def unfit(candidate: Candidate, demands: Demands, now: float) -> tuple[Objection
     """
     found = (
         *_key(candidate),
+        *_given_up(candidate, demands),
         *_names(candidate.certificate, demands),
         *_times(candidate.presented, demands, now),
         *_issuer(candidate, demands, now),
@@ -135,6 +149,11 @@ def roots_known(candidate: Candidate, views: Sequence[View]) -> tuple[Trust, ...
 def _key(candidate: Candidate) -> Iterator[Objection]:
     for found in judge_match(candidate.certificate, (candidate.key.public_sha256,), "the candidate"):
         yield Objection(Ground.KEY_MISMATCH, found.detail)
+
+
+def _given_up(candidate: Candidate, demands: Demands) -> Iterator[Objection]:
+    if why := demands.given_up((candidate.key.public_sha256, candidate.certificate.public_key_sha256())):
+        yield Objection(Ground.KEY_GIVEN_UP, f"{candidate.certificate.title}: {why}; it takes a new key")
 
 
 def _order(presented: Sequence[Certificate], now: float) -> Iterator[Objection]:

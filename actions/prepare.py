@@ -20,7 +20,16 @@ from actions.contest import OnDisk
 from actions.ending import Ground
 from actions.keystore import loss
 from actions.plan import Change, FileState, Ill, Kind, Order, Plan, Serving, candidate_of
-from actions.precheck import Demands, Issuers, Objection, dropped_names, missing_issuer, of_candidate, precheck
+from actions.precheck import (
+    Demands,
+    Issuers,
+    Objection,
+    dropped_names,
+    missing_issuer,
+    nothing_given_up,
+    of_candidate,
+    precheck,
+)
 from actions.rehearse import CannotBeServed, Effect, Stage, rehearse
 from actions.soundness import faults_in, ill_of
 from config.address import is_ip_address
@@ -82,6 +91,8 @@ class Site:
     """Returns what it had last; asked only where no server starts with its files."""
     test_fails: Callable[[], bool] = lambda: False
     """Says whether the service's configuration test fails now; asked only where that decides something."""
+    given_up: Callable[[Iterable[str]], str] = nothing_given_up
+    """Says that one of some keys was given up, as `Account.why_not` does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -397,6 +408,44 @@ def keys_at_hand(component: Component, reader: Reader) -> tuple[PrivateKey, ...]
     return tuple(found)
 
 
+def keys_in_use(site: Site, reader: Reader) -> frozenset[str]:
+    """Return the private keys of a component, by the SHA-256 of their public halves: those on disk, and those served.
+
+    Raises OSError where its files cannot be read.
+    """
+    files = {role: _read(role, site.component.artefacts, reader) for role in site.component.artefacts.files}
+    chains = [_presented(files), *(shown.chain for stage in site.stages for shown in stage.served)]
+    held = frozenset(
+        key.public_sha256
+        for role in _WITH_KEY
+        if role in files
+        for key in files[role].private_keys()
+        if key is not None
+    )
+    return held | {leaf_first(chain)[0].public_key_sha256() for chain in chains if chain}
+
+
+def keys_of_set(component: Component, content: Mapping[str, bytes], reader: Reader) -> frozenset[str]:
+    """Return the private keys of a backup set, by the SHA-256 of their public halves; `content` is by path.
+
+    Raises OSError where a path or the password of a keystore cannot be read.
+    """
+    artefacts, password = component.artefacts, None
+    if artefacts.password_file is not None:
+        password = read_password(artefacts.password_file, reader)
+    by_path = {reader.resolve(given): role for role, given in artefacts.files.items()}
+    held = {by_path[path]: data for path, data in content.items() if path in by_path}
+    keys = frozenset(
+        key.public_sha256
+        for role in _WITH_KEY
+        if role in held
+        for key in keys_in(held[role], password)
+        if key is not None
+    )
+    chain = presented_by(held, password)
+    return keys | ({leaf_first(chain)[0].public_key_sha256()} if chain else frozenset())
+
+
 def read_password(path: str, reader: Reader) -> bytes:
     """Return the password that the file at `path` holds; raises OSError, also where it is no text."""
     password = password_in(reader.read(reader.resolve(path))[1])
@@ -528,7 +577,8 @@ def _conclude(
         for each in proposals
     }
     mends = {} if kind is Kind.ACTIVATE else _mends(proposals)
-    return Prepared(Order(plan, content, mends), tuple(effects), tuple(remarks), leaves)
+    keys = frozenset(each.candidate.key.public_sha256 for each in proposals)
+    return Prepared(Order(plan, content, mends, keys), tuple(effects), tuple(remarks), leaves)
 
 
 def _mends(proposals: Iterable[_Proposal]) -> dict[str, Ill]:
@@ -608,6 +658,7 @@ def _demands(site: Site, installed: Sequence[Certificate], kind: Kind) -> Demand
         site.allowed_issuers,
         site.allow_shorter,
         min_lifetime=site.min_lifetime if site.min_lifetime is not None else site.component.min_lifetime,
+        given_up=site.given_up,
     )
 
 

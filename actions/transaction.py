@@ -92,6 +92,9 @@ def transact(setting: Setting, order: Order) -> Ending:
         who = f"process {locks.holder} is at work on {locks.component}"
         return _refuse(setting, name, order.plan, Failure(Cause.BUSY, who))
     try:
+        # Under the locks: whoever gave a key up meanwhile is heard.
+        if (failure := _given_up(setting, order)) is not None:
+            return _refuse(setting, name, order.plan, failure)
         return Transaction(setting, name, order.plan, mends=order.mends).run(order.content)
     finally:
         # Ending the process gives them back as well.
@@ -101,7 +104,17 @@ def transact(setting: Setting, order: Order) -> Ending:
 
 def refusal(setting: Setting, order: Order) -> Failure | None:
     """Return why an order would be refused now; None where it would begin. Only configuration tests are run."""
-    return Transaction(setting, "", order.plan, mends=order.mends).refused()
+    return _given_up(setting, order) or Transaction(setting, "", order.plan, mends=order.mends).refused()
+
+
+def _given_up(setting: Setting, order: Order) -> Failure | None:
+    try:
+        why = Account.of(setting.journal.records()).why_not(order.keys)
+    except OSError as error:
+        return Failure(Cause.STORAGE, f"the journal cannot be read: {_said(error)}")
+    except JournalError as error:
+        return Failure(Cause.JOURNAL, str(error))
+    return Failure(Cause.KEY_GIVEN_UP, why) if why else None
 
 
 def _refuse(setting: Setting, name: str, plan: Plan, failure: Failure) -> Ending:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from actions.account import Ended
@@ -54,6 +54,21 @@ def _is_lack(ground: str, detail: str) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
+class Waiting:
+    """A plan that waits for a person, or for its window."""
+
+    plan: str
+    """Its hash."""
+    kind: Kind
+    components: tuple[str, ...]
+    at: float
+    """Unix time at which it was proposed."""
+    approved_until: float | None
+    shown: str
+    """What tells it from the others; printable."""
+
+
+@dataclass(frozen=True, slots=True)
 class Charge:
     """What is known of one component that certvigil may change."""
 
@@ -78,6 +93,10 @@ class Charge:
     """What somebody wrote last to files that had been replaced, until an operator says that it is known."""
     notes: tuple[str, ...] = ()
     """What else is worth knowing: sentences, printable."""
+    waiting: tuple[Waiting, ...] = ()
+    """The plans that wait, oldest first."""
+    given_up: Mapping[str, str] = field(default_factory=dict)
+    """Why each of its private keys that never return was given up, by the SHA-256 of its public half."""
 
 
 def is_done(answer: Document) -> bool:

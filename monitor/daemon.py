@@ -10,6 +10,7 @@ import signal
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import replace
@@ -471,6 +472,8 @@ class Daemon:
         self._own_findings["clock"] = () if clock is None else (finding(Code.CLOCK_SUSPECT, clock),)
         charges = self.steward.charges(time.time())
         self.counters.components({each.name: each.state for each in charges}, actor=self.steward.actor is None)
+        plans = {each.name: Counter(one.kind for one in each.waiting) for each in charges}
+        self.counters.waiting(plans, {each.name: len(each.given_up) for each in charges})
         self.counters.actions(self.steward.ended, self.steward.newest())
 
     def _unsearched(self, findings: Sequence[Finding]) -> None:

@@ -9,7 +9,7 @@ from typing import Final
 from config.model import Component, Config
 from config.vocabulary import Code, TargetKind
 from monitor.beliefs import SELF
-from monitor.decide.situation import Accepts, Approval, Attempt, Candidate, Found, Situation, Validity
+from monitor.decide.situation import Accepts, Approval, Attempt, Candidate, Found, Said, Situation, Validity
 from monitor.known import Known
 from probes.assess_set import WITH_LEAF
 from probes.chain import find_leaf
@@ -22,6 +22,7 @@ class Done:
     attempts: tuple[Attempt, ...] = ()
     candidate: Candidate | None = None
     approvals: tuple[Approval, ...] = ()
+    said: tuple[Said, ...] = ()
     held: str = ""
     contested: str = ""
     renewed: bool = False
@@ -76,6 +77,7 @@ def _component(component: Component, known: Sequence[Known], config: Config, now
         candidate=done.candidate,
         attempts=done.attempts,
         approvals=done.approvals,
+        said=done.said,
         allowed_issuers=bool(component.allowed_issuers),
         held=done.held,
         contested=done.contested,

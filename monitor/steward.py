@@ -30,10 +30,10 @@ from monitor.actor.follow import Follower, Heard
 from monitor.actor.request import LONGEST_REASON, Document, Request, Verb, encode
 from monitor.agenda import Agenda
 from monitor.beliefs import Beliefs
-from monitor.charge import Charge, Offer, findings_of, is_done, offer_of, why_not
+from monitor.charge import Charge, Offer, Waiting, findings_of, is_done, offer_of, why_not
 from monitor.decide.decision import ORDERED, Decision, Standing, kind_of_decision
 from monitor.decide.history import attempts_of
-from monitor.decide.situation import Approval, Attempt, Candidate, Result
+from monitor.decide.situation import Approval, Attempt, Candidate, Result, Said
 from monitor.events import Action, ActionEnded
 from monitor.known import Known
 from monitor.pending import awaits_files
@@ -167,7 +167,8 @@ class Steward:
         attempts = sorted((*recent, *self._attempts.get(name, ())), key=lambda each: each.ended)
         candidate = Candidate(offer.candidate, offer.since, "", offer.not_after) if offer.candidate else None
         contested, renewed = self._contests.get(name, ("", False))
-        return Done(tuple(attempts), candidate, tuple(self._approvals()), self._held(name), contested, renewed)
+        approvals, said = tuple(self._approvals()), tuple(self._rejections(name))
+        return Done(tuple(attempts), candidate, approvals, said, self._held(name), contested, renewed)
 
     def transactions(self) -> Mapping[str, Transaction]:
         """Return the newest transaction of each component, under way or ended."""
@@ -200,8 +201,15 @@ class Steward:
         for case, plan in self._plans.items():
             if (word := self.account.approved.get(plan)) is not None:
                 yield Approval(case, True, word.until, word.by)
-            elif (word := self.account.rejected.get(plan)) is not None:
-                yield Approval(case, False, word.until, word.by)
+
+    def _rejections(self, name: str) -> Iterator[Said]:
+        """Yield what a person does not want done to a component.
+
+        Of a candidate the actor says so: it is no longer offered.
+        """
+        for (kind, component, what), word in self.account.rejected.items():
+            if component == name and kind is not Kind.REPLACE:
+                yield Said(kind, what, False, word.until, word.by)
 
     def charges(self, now: float) -> tuple[Charge, ...]:
         """Return what is known of each component, by name, at Unix time `now`."""
@@ -236,7 +244,17 @@ class Steward:
             last is not None and self._is_settled(name, last),
             self.account.late.get(name),
             (*offer.remarks, *self._unneeded(name, offer, last)),
+            tuple(self._waiting(name, now)),
+            {key: printable(each.sentence) for key, each in self.account.given_up.items() if name in each.components},
         )
+
+    def _waiting(self, name: str, now: float) -> Iterator[Waiting]:
+        """Yield the plans for a component that wait for a person, oldest first."""
+        for plan, each in self.account.proposals.items():
+            if name in each.wish.components:
+                word = self.account.approved.get(plan)
+                until = word.until if word is not None and now < word.until else None
+                yield Waiting(plan, each.wish.kind, each.wish.components, each.at, until, printable(each.shown, 500))
 
     def _is_settled(self, name: str, last: Ended) -> bool:
         """Whether what went wrong last is no concern any more: its candidate is gone, or an operator said so."""

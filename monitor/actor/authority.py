@@ -106,6 +106,8 @@ def objection(role: Role, request: Request, config: Config, account: Account) ->
         return STRANGER
     if request.wish is not None and request.wish.allow_shorter:
         return "that a certificate may last for less is for an operator to say"
+    if request.wish is not None and request.wish.key_compromised:
+        return "that a key is compromised is for an operator to say"
     if request.verb in {Verb.STATE, Verb.FOLLOW, Verb.PLAN, Verb.PROPOSE, Verb.READ}:
         return None
     if request.verb in {Verb.APPROVE, Verb.REJECT} and config.settings.actor.approvals_over_api:
@@ -119,8 +121,6 @@ def objection(role: Role, request: Request, config: Config, account: Account) ->
     for component in components:
         if component.mode is Mode.OBSERVE:
             return f"{component.name} is only observed"
-    if request.plan in account.rejected:
-        return f"this plan was rejected by {account.rejected[request.plan].by}"
     undoes = all(_undoes(request.wish, name, account) for name in names)
     if request.wish.kind is Kind.ROLLBACK and not undoes and request.plan not in account.approved:
         return "the daemon alone undoes only the last replacement, of all components that it was of"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 
-from actions.account import Ended
+from actions.account import Account, Ended, Proposal
 from actions.backup import BackupSet
 from actions.ending import Ending
 from actions.journal import Record
@@ -134,6 +134,18 @@ def set_document(of: BackupSet) -> Document:
         "default": of.pinned,
         "late": of.late,
         "files": [printable(copy.path) for copy in of.copies],
+    }
+
+
+def waiting_document(of: Proposal, account: Account) -> Document:
+    """Return a plan that waits for a person, with what tells it from others."""
+    return {
+        "hash": of.plan,
+        "kind": of.wish.kind,
+        "components": list(of.wish.components),
+        "at": of.at,
+        "approved": of.plan in account.approved,
+        "shown": of.shown,
     }
 
 

@@ -99,10 +99,12 @@ def situation_of(  # noqa: PLR0917 (what it is made of)
     sightings: Sightings,
     candidate: str = "",
     unproven: str = "it was not asked about",
+    given_up: str = "",
 ) -> Situation:
     """Return what a decision about a component may rest on: nothing that the actor did not see itself.
 
-    `candidate` identifies what the inbox holds; `unproven` is why nothing is evidence against the last replacement.
+    `candidate` identifies what the inbox holds; `unproven` is why nothing is evidence against the last replacement, and
+    `given_up` why the key for what is to be done may not be used.
     Raises OSError.
     """
     config, component, now = bench.config, look.component, bench.world.now()
@@ -143,6 +145,7 @@ def situation_of(  # noqa: PLR0917 (what it is made of)
         unreached=look.unreached,
         unproven=unproven,
         apart=APART,
+        given_up=given_up,
     )
 
 

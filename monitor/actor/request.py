@@ -21,7 +21,7 @@ MOST_NAMES: Final = 64
 _NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
 _HASH: Final = re.compile(r"[0-9a-f]{8,64}")
 _EPOCH: Final = re.compile(r"[0-9a-f]{8}-[0-9]{1,9}")
-_KEYS: Final = frozenset({"verb", "wish", "plan", "components", "why", "epoch", "after"})
+_KEYS: Final = frozenset({"verb", "wish", "plan", "components", "why", "epoch", "after", "key"})
 LONGEST_REASON: Final = 500
 """Characters."""
 
@@ -69,6 +69,8 @@ class Request:
     """For the record: a sentence of whoever asks."""
     epoch: str = ""
     after: int = 0
+    key: str = ""
+    """RECOVER: the beginning of the SHA-256 of the public half of a key that was given up by mistake."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -81,7 +83,7 @@ def encode(request: Request) -> bytes:
     plain: dict[str, Any] = {"verb": request.verb}
     if request.wish is not None:
         plain["wish"] = request.wish.to_json()
-    for name in ("plan", "components", "why", "epoch", "after"):
+    for name in ("plan", "components", "why", "epoch", "after", "key"):
         if value := getattr(request, name):
             plain[name] = value
     return json.dumps(plain).encode() + b"\n"
@@ -111,6 +113,7 @@ def _request(plain: Mapping[str, Any]) -> Request:
         str(plain.get("why", "")),
         str(plain.get("epoch", "")),
         after,
+        str(plain.get("key", "")),
     )
 
 
@@ -125,10 +128,14 @@ def _objection(request: Request) -> str | None:
             return "a wish names components, each once"
         if wish.backup_set and wish.kind is not Kind.ROLLBACK:
             return "only a rollback names a backup set"
+        if wish.key_compromised and (wish.kind is not Kind.REPLACE or request.verb is Verb.PROPOSE):
+            return "a key is given up by an operator who replaces it at once"
     if len(names) > MOST_NAMES or not all(map(_NAME.fullmatch, names)):
         return "names are letters, digits, '_', '.' and '-', at most 64 of them"
     if request.verb is Verb.READ and len(request.components) != 1:
         return "'read' is of one component"
+    if request.key and (request.verb is not Verb.RECOVER or not _HASH.fullmatch(request.key)):
+        return "a key that was given up is named by its SHA-256, of which at least 8 digits are given, to 'recover'"
     if request.plan and not _HASH.fullmatch(request.plan):
         return "a plan is named by its hash, of which at least 8 digits are given"
     if request.epoch and not _EPOCH.fullmatch(request.epoch):

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import asdict
 from typing import Any, Final
 
 from actions import audit
@@ -29,7 +30,7 @@ from config.model import Config
 from config.text import printable
 from monitor import systemd
 from monitor.actor.authority import STRANGER, Peer, Role, approved, objection, ourselves, peer_of, role_of, uid_of
-from monitor.actor.documents import cannot, ended_document, step_document
+from monitor.actor.documents import cannot, ended_document, step_document, waiting_document
 from monitor.actor.door import Door, Lines, Turn
 from monitor.actor.facts import to_document
 from monitor.actor.follow import Place, behind
@@ -324,7 +325,7 @@ class ActorProcess:
             return state_document(bench, account, suspicion)
         bound = Bound.NOT
         if role is Role.DAEMON and request.verb is Verb.CARRY_OUT:
-            bound = Bound.WINDOWS if approved(request, account, now) else Bound.LEAVE
+            bound = Bound.APPROVED if approved(request, account, now) else Bound.LEAVE
         work = Work(
             bench,
             peer.name,
@@ -441,9 +442,10 @@ def state_document(bench: Workbench, account: Account, suspicion: str | None) ->
     return {
         "components": components,
         "proposals": {
-            plan: {"wish": each.wish.to_json(), "at": each.at, "approved": plan in account.approved}
+            plan: {"wish": each.wish.to_json(), **waiting_document(each, account)}
             for plan, each in account.proposals.items()
         },
+        "given_up": {key: asdict(each) for key, each in account.given_up.items()},
         "quarantined": account.quarantined,
         "aside": [
             {"component": file.component, "path": printable(file.path), "until": each.until}

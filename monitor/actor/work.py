@@ -9,10 +9,10 @@ from enum import StrEnum
 from typing import Final
 
 from actions import backup
-from actions.account import Account, Wish
-from actions.backup import BackupSet
+from actions.account import Account, GivenUp, Proposal, Wish, Word, cases_of
+from actions.backup import BackupError, BackupSet
 from actions.candidate import Candidates, Flaw, Given, NoCandidate, PrivateKey, identities, read_candidates
-from actions.ending import Cause, Ground, Outcome
+from actions.ending import Cause, Ending, Ground, Outcome
 from actions.inbox import Inbox, InboxUnsafe, empty, open_inbox
 from actions.journal import Event, Record
 from actions.late import look_again
@@ -25,6 +25,8 @@ from actions.prepare import (
     Remainder,
     Site,
     keys_at_hand,
+    keys_in_use,
+    keys_of_set,
     make_plan,
     plan_activation,
     plan_rollback,
@@ -39,15 +41,25 @@ from config.policy import Policy
 from config.text import printable
 from monitor.actor.authority import issuers_of, min_lifetime_of
 from monitor.actor.contested import changed_since, contested
-from monitor.actor.documents import cannot, endings_document, late_document, made_document, set_document
-from monitor.actor.evidence import circumstances, look_at, situation_of, unproven
+from monitor.actor.documents import (
+    cannot,
+    endings_document,
+    late_document,
+    made_document,
+    set_document,
+    waiting_document,
+)
+from monitor.actor.evidence import Look, circumstances, look_at, situation_of, unproven
 from monitor.actor.request import Document, Request, Verb
 from monitor.actor.sightings import Sightings
 from monitor.actor.workbench import Workbench
-from monitor.decide.leave import Leave, joins, leave, shut
+from monitor.decide.leave import Leave, joins, leave
+from monitor.decide.situation import Said, Situation
 from probes.judge.time import moment
 
 DEFAULT_SET = "default"
+MOST_PLANS: Final = 8
+"""Plans of one kind that wait for a person, for one component."""
 _GONE: Final = frozenset({Ground.NOTHING_TO_DO, Ground.EMPTY_INBOX})
 """Grounds by which a plan that waits is no longer wanted."""
 
@@ -65,8 +77,8 @@ class Bound(StrEnum):
 
     NOT = "not"
     """A person does it."""
-    WINDOWS = "windows"
-    """A person has approved the plan: it waits for the windows of what would do it."""
+    APPROVED = "approved"
+    """A person has approved the plan: it is done once a policy would have that done now, by what the actor sees."""
     LEAVE = "leave"
     """No person has seen it: a policy has it done now, by what the actor sees."""
 
@@ -99,8 +111,8 @@ class Work:
             return cannot(wrong)
         match request:
             case Request(verb=Verb.PLAN, wish=Wish() as wish):
-                made = self._held_back(self._make(wish, hand)[0])
-                return {**self._shown(self._rehearsed(made)), **self._contested(wish)}
+                made = self._held_back(self._make(wish, hand)[0], wish)
+                return {**self._shown(self._rehearsed(made)), **self._contested(wish), **self._beside(wish)}
             case Request(verb=Verb.PROPOSE, wish=Wish() as wish):
                 return self._propose(wish)
             case Request(verb=Verb.CARRY_OUT, wish=Wish() as wish):
@@ -167,6 +179,8 @@ class Work:
             objection = Objection(Ground.NO_CANDIDATE, f"{candidates.flaw}: {candidates.detail}")
             return Refused((objection,)), inboxes
         sites = [self._site(name, wish, policy) for name in wish.components]
+        if wish.key_compromised:
+            sites = self._without_their_keys(sites)
         quarantined = self._account().quarantined
         return make_plan(sites, candidates, bench.world, self.bench.world.now(), wish.losses, quarantined), inboxes
 
@@ -197,16 +211,98 @@ class Work:
                     return opened
         return made
 
+    def _without_their_keys(self, sites: Sequence[Site]) -> list[Site]:
+        """Return the sites as they are once the keys that they use are given up; raises OSError."""
+        account, now = self._account(), self.bench.world.now()
+        for site in sites:
+            for key in keys_in_use(site, self.bench.world):
+                account.given_up.setdefault(key, GivenUp(self.by, now, (site.component.name,)))
+        return [replace(site, given_up=account.why_not) for site in sites]
+
+    def _give_up(self, wish: Wish, why: str) -> dict[str, list[str]]:
+        """Note that the keys in use are compromised, from now on; return them by component.
+
+        That stands whatever becomes of the replacement. Raises OSError.
+        """
+        found = {name: keys_in_use(self.bench.site(name), self.bench.world) for name in wish.components}
+        known = self._account().given_up
+        for name, keys in found.items():
+            if new := sorted(keys - known.keys()):
+                self._note(Event.KEY_GIVEN_UP, keys=new, components=[name], by=self.by, reason=printable(why))
+        return {name: sorted(keys) for name, keys in found.items()}
+
     def _propose(self, wish: Wish) -> Document:
         made, inboxes = self._make(wish)
         made = self._without_what_is_so(made)
         if isinstance(made, Refused):
             # As after a crash between the end of a transaction and this, too.
             self._clear_away(made, inboxes, wish)
-        made = self._held_back(made)
-        if isinstance(made, Prepared) and (plan := made.order.plan.hash) not in self._account().proposals:
-            self._note(Event.PROPOSED, hash=plan, wish=wish.to_json(), by=self.by)
+        made = self._held_back(made, wish)
+        if isinstance(made, Prepared):
+            made = self._put_up(made, wish)
         return {**self._shown(made), **self._contested(wish)}
+
+    def _put_up(self, made: Prepared, wish: Wish) -> Prepared | Refused:
+        """Have a plan wait for a person, beside those that wait already; return it, or why there is no room for it."""
+        plan = made.order.plan
+        # So that what it is to last for counts from now on.
+        self._see(made, wish)
+        if plan.hash in self._account().proposals:
+            return made
+        # By its plan, lest the same plan be wished for in many ways.
+        wish = replace(wish, losses=plan.expected_losses)
+        if (full := self._make_room(plan, wish)) is not None:
+            return Refused((full,), made.effects)
+        case = self._case(made, wish)
+        shown = _told_apart(made, case)
+        self._note(Event.PROPOSED, hash=plan.hash, wish=wish.to_json(), by=self.by, case=case, shown=shown)
+        return made
+
+    def _make_room(self, plan: Plan, wish: Wish) -> Objection | None:
+        """Withdraw a plan that is by now another one where too many wait; return an objection where none is."""
+        for name in plan.components:
+            account, now = self._account(), self.bench.world.now()
+            waiting = [
+                each
+                for each in account.proposals.values()
+                if each.wish.kind is wish.kind and name in each.wish.components
+            ]
+            if len(waiting) < MOST_PLANS:
+                continue
+            outdated = (each for each in waiting if not _holds(account, each, now) and not self._is_still(each))
+            if (one := next(outdated, None)) is None:
+                what = f"{len(waiting)} plans for a {wish.kind} of {name} wait already: approve or reject one of them"
+                return Objection(Ground.TOO_MANY_PLANS, what)
+            why = "what would be done is by now another plan, and newer ones wait"
+            self._note(Event.WITHDRAWN, hash=one.plan, wish=one.wish.to_json(), by=self.by, reason=why)
+        return None
+
+    def _is_still(self, proposal: Proposal) -> bool:
+        """Whether what was proposed would be done by the same plan now."""
+        made, _ = self._make(proposal.wish)
+        return isinstance(made, Prepared) and made.order.plan.hash == proposal.plan
+
+    def _case(self, made: Prepared, wish: Wish) -> dict[str, str]:
+        """Return with what a plan does it, by component, as in `Case`."""
+        if wish.kind is not Kind.ROLLBACK:
+            return {name: new.sha256 for name, (_, new) in made.leaves.items()}
+        if wish.backup_set:
+            return dict.fromkeys(made.order.plan.components, wish.backup_set)
+        return {name: self.bench.backup_sets(name)[-1].transaction for name in made.order.plan.components}
+
+    def _no(self, made: Prepared, wish: Wish) -> Objection | None:
+        """Return that a person does not want done what a plan does, by whatever plan."""
+        word = self._account().no_to(cases_of(wish.kind, self._case(made, wish)))
+        if word is None:
+            return None
+        because = f": {word.why}" if word.why else ""
+        return Objection(Ground.REJECTED, f"this {wish.kind} was rejected by {word.by}{because}")
+
+    def _beside(self, wish: Wish) -> Document:
+        """Return the plans that wait for one of these components, as a part of an answer."""
+        account, names = self._account(), set(wish.components)
+        waiting = [each for each in account.proposals.values() if names & set(each.wish.components)]
+        return {"waiting": [waiting_document(each, account) for each in waiting]} if waiting else {}
 
     def _without_what_is_so(self, made: Prepared | Refused | str) -> Prepared | Refused | str:
         """Return the plan, unless it only has a service serve what every endpoint serves already."""
@@ -232,7 +328,7 @@ class Work:
         if not {each.ground for each in refused.objections} <= _GONE:
             return
         for plan, proposal in tuple(self._account().proposals.items()):
-            if (proposal.wish.kind, proposal.wish.components) == (wish.kind, wish.components):
+            if replace(proposal.wish, losses=()) == replace(wish, losses=()):
                 why = "; ".join(each.detail for each in refused.objections)
                 self._note(Event.WITHDRAWN, hash=plan, wish=wish.to_json(), by=self.by, reason=why)
 
@@ -271,7 +367,7 @@ class Work:
                 return Refused((Objection(Ground.UNREADABLE, f"{name}: {why}"),))
         return None
 
-    def _held_back(self, made: Prepared | Refused | str) -> Prepared | Refused | str:
+    def _held_back(self, made: Prepared | Refused | str, wish: Wish) -> Prepared | Refused | str:
         """Return the plan, or what the journal has against it."""
         if not isinstance(made, Prepared):
             return made
@@ -283,9 +379,8 @@ class Work:
         ]
         if (why := account.quarantined.get(candidate_of(plan.changes))) is not None:
             objections.append(Objection(Ground.QUARANTINED, f"this candidate is in quarantine: {why}"))
-        if (word := account.rejected.get(plan.hash)) is not None:
-            because = f": {word.why}" if word.why else ""
-            objections.append(Objection(Ground.REJECTED, f"this plan was rejected by {word.by}{because}"))
+        if (no := self._no(made, wish)) is not None:
+            objections.append(no)
         objections += self._obstacles(plan)
         return Refused(tuple(objections), made.effects) if objections else made
 
@@ -321,7 +416,16 @@ class Work:
             return cannot(f"{found} that waits begins with {request.plan or 'nothing'}; there are: {waiting}")
         (plan,) = plans
         if request.verb is Verb.REJECT:
-            self._note(Event.REJECTED, hash=plan, by=self.by, reason=printable(request.why))
+            about = account.proposals[plan]
+            self._note(
+                Event.REJECTED,
+                hash=plan,
+                kind=about.wish.kind,
+                components=list(about.wish.components),
+                case=dict(about.case),
+                by=self.by,
+                reason=printable(request.why),
+            )
             return {"rejected": plan}
         made, inboxes = self._make(account.proposals[plan].wish)
         made = self._without_what_is_so(made)
@@ -331,6 +435,7 @@ class Work:
             return self._shown(made)
         if made.order.plan.hash != plan:
             return cannot(f"what would be done is by now another plan, {made.order.plan.hash[:16]}: look at it again")
+        self._see(made, account.proposals[plan].wish)
         until = self.bench.world.now() + self.bench.config.settings.actor.approval_lifetime
         self._note(Event.APPROVED, hash=plan, by=self.by, until=until, reason=printable(request.why))
         return {"approved": plan, "until": until, **self._shown(made)}
@@ -347,58 +452,95 @@ class Work:
         # What a crash left comes first, or it would be mixed with this; so does what somebody wrote late.
         endings = list(recover(setting))
         late = late_document(look_again(setting))
+        if wish.key_compromised:
+            given_up = self._give_up(wish, request.why)
+            answer = self._do(request, wish, hand, setting, endings)
+            return {**answer, **late, "given_up": given_up}
+        return {**self._do(request, wish, hand, setting, endings), **late}
+
+    def _do(self, request: Request, wish: Wish, hand: Hand | None, setting: Setting, endings: list[Ending]) -> Document:
+        asked = setting.asked
         made, inboxes = self._make(wish, hand)
         if isinstance(made, Refused) and hand is None:
             self._clear_away(made, inboxes, wish)
+        if self.bound is not Bound.NOT and isinstance(made, Prepared) and (no := self._no(made, wish)) is not None:
+            made = Refused((no,), made.effects)
         if self.bound is Bound.LEAVE and isinstance(made, Prepared):
             made = self._taken_care_of(wish) or self._in_the_middle(made) or made
         if self.bound is not Bound.NOT and isinstance(made, Prepared):
-            found = self._leave(wish, made)
+            found = self._leave(wish, made, request.plan)
             if found.why:
-                approved = "" if self.bound is Bound.WINDOWS else " for the daemon alone, and this plan is not approved"
+                approved = (
+                    "" if self.bound is Bound.APPROVED else " for the daemon alone, and this plan is not approved"
+                )
                 answer = cannot(_not_now(wish, found.why, approved))
-                return {**endings_document(endings), **answer, **late} if endings else {**answer, **late}
+                return {**endings_document(endings), **answer} if endings else answer
             if found.policy is not None and wish.kind is Kind.REPLACE:
                 # Whose certificates that policy takes, is its own matter.
                 made, inboxes = self._make(wish, hand, found.policy)
         if not isinstance(made, Prepared):
-            return {**(endings_document(endings) if endings else {}), **self._shown(made), **late}
+            return {**(endings_document(endings) if endings else {}), **self._shown(made)}
         plan = made.order.plan.hash
         if request.plan and request.plan != plan:
             return cannot(f"this plan is {plan}, not the one that was asked for: look at it again")
         ending = transact(replace(setting, asked={**asked, "begins": _begins(made)}), made.order)
         if ending.outcome in {Outcome.COMMITTED, Outcome.FAILED_FORWARD}:
             self._empty(inboxes, made.remainder)
-        return {**self._shown(made), **endings_document([*endings, ending]), **late}
+        return {**self._shown(made), **endings_document([*endings, ending])}
 
-    def _leave(self, wish: Wish, made: Prepared) -> Leave:
-        """Return whether a plan may be carried out now by what the actor sees; raises OSError."""
-        bench, now = self.bench, self.bench.world.now()
-        records, policies = bench.setting.journal.records(), bench.config.policies
+    def _see(self, made: Prepared, wish: Wish, granted: Word | None = None) -> tuple[Situation, ...]:
+        """Return the situation of each component that a plan is for, by what the actor sees now; raises OSError.
+
+        `granted` is the word of whoever approved the plan.
+        """
+        bench, kind = self.bench, wish.kind
+        records = bench.setting.journal.records()
+        account = Account.of(records)
         looks = [look_at(bench, name) for name in wish.components]
         why = "it was not asked about"
-        if wish.kind is Kind.ROLLBACK:
-            why = unproven(bench, looks, records, wish.backup_set)
-            if not why and not any(each.gained for each in made.effects):
+        if kind is Kind.ROLLBACK:
+            why = unproven(bench, looks, records, wish.backup_set) if granted is None else ""
+            if granted is None and not why and not any(each.gained for each in made.effects):
                 why = "no client would be better off with what was there before"
-        candidate = candidate_of(made.order.plan.changes) if wish.kind is Kind.REPLACE else ""
-        situations = [situation_of(bench, each, records, self.sightings, candidate, why) for each in looks]
-        if self.bound is Bound.WINDOWS:
-            return Leave(None, next(filter(None, (shut(wish.kind, each, policies, now) for each in situations)), ""))
-        if wish.losses:
-            return Leave(None, "clients would be lost on purpose")
-        if wish.allow_shorter:
-            return Leave(None, "that it may last for less is for an operator to say")
-        if wish.kind is Kind.REPLACE and (back := _goes_back(made, Account.of(records))):
-            return Leave(None, back)
-        what = {Kind.REPLACE: candidate, Kind.ROLLBACK: wish.backup_set}
-        given = [leave(wish.kind, what.get(wish.kind, each.on_disk), each, policies, now) for each in situations]
+        candidate = candidate_of(made.order.plan.changes) if kind is Kind.REPLACE else ""
+        case, barred = self._case(made, wish), account.why_not(made.order.keys)
+
+        def seen(look: Look) -> Situation:
+            found = situation_of(bench, look, records, self.sightings, candidate, why, given_up=barred)
+            name = found.subject
+            no = account.no_to(cases_of(kind, {name: case[name]})) if name in case else None
+            words = [(False, no), (True, granted)]
+            said = [
+                Said(kind, _what(wish, candidate, found), approved, each.until, each.by)
+                for approved, each in words
+                if each is not None
+            ]
+            return replace(found, said=tuple(said), apart=found.apart if granted is None else 0.0)
+
+        return tuple(map(seen, looks))
+
+    def _leave(self, wish: Wish, made: Prepared, plan: str) -> Leave:
+        """Return whether a plan may be carried out now by what the actor sees; raises OSError."""
+        bench, now = self.bench, self.bench.world.now()
+        policies, account = bench.config.policies, self._account()
+        granted = account.approved.get(plan, _SOMEBODYS) if self.bound is Bound.APPROVED else None
+        situations = self._see(made, wish, granted)
+        if granted is None:
+            if wish.losses:
+                return Leave(None, "clients would be lost on purpose")
+            if wish.allow_shorter:
+                return Leave(None, "that it may last for less is for an operator to say")
+            if wish.kind is Kind.REPLACE and (back := _goes_back(made, account)):
+                return Leave(None, back)
+        candidate = candidate_of(made.order.plan.changes)
+        given = [leave(wish.kind, _what(wish, candidate, each), each, policies, now) for each in situations]
         first = next((each for each in given if not each.why), None)
         if first is None:
             return given[0]
         # What was replaced as one is undone as one, whichever of them is worse off.
         others = [each for each, one in zip(situations, given, strict=True) if one.why]
-        against = next(filter(None, (joins(wish.kind, each, policies, now) for each in others)), "")
+        joining = (joins(wish.kind, _what(wish, candidate, each), each, policies, now) for each in others)
+        against = next(filter(None, joining), "")
         return Leave(None, against) if against else first
 
     def _empty(self, inboxes: Iterable[Inbox], remainder: Remainder) -> int:
@@ -424,11 +566,24 @@ class Work:
                 return cannot(f"no candidate in quarantine begins with {request.plan}")
             for each in held:
                 self._note(Event.RELEASED, candidate=each)
+        reinstated: list[str] = []
+        if request.key:
+            reinstated = [each for each in self._account().given_up if each.startswith(request.key)]
+            if len(reinstated) != 1:
+                found = "no key" if not reinstated else "more than one key"
+                return cannot(f"{found} that was given up begins with {request.key}")
+            self._note(Event.KEY_REINSTATED, keys=reinstated, by=self.by)
         endings = recover(setting, live=self.live)
         late = late_document(look_again(setting))
         account = self._account()
-        done: Document = {"thawed": list(request.components), "released": held, "kept": kept, **late}
-        if request.components or request.plan:
+        done: Document = {
+            "thawed": list(request.components),
+            "released": held,
+            "reinstated": reinstated,
+            "kept": kept,
+            **late,
+        }
+        if request.components or request.plan or request.key:
             # Who asks about one component is told of that one.
             frozen = {name: why for name, why in account.frozen.items() if name in request.components}
             return {**endings_document(endings), **done, "frozen": frozen, "quarantined": {}}
@@ -447,12 +602,56 @@ class Work:
 
     def _backups(self, components: Sequence[str]) -> Document:
         names = components or sorted(self.bench.config.components)
-        return {"sets": [set_document(each) for name in names for each in self.bench.backup_sets(name)]}
+        return {"sets": [self._set(each) for name in names for each in self.bench.backup_sets(name)]}
+
+    def _set(self, of: BackupSet) -> Document:
+        """Return a backup set, with why it is never given back, where that is so."""
+        account, bench = self._account(), self.bench
+        if not account.given_up:
+            return set_document(of)
+        try:
+            content = backup.content(bench.world, bench.setting.backups, of)
+            keys = keys_of_set(bench.config.components[of.component], content, bench.world)
+        except BackupError as error:
+            return {**set_document(of), "never": str(error)}
+        return {**set_document(of), "never": account.why_not(sorted(keys))}
 
     def _note(self, event: Event, **data: object) -> None:
         record = Record(self.bench.world.now(), "", event, data)
         self.bench.setting.journal.append(record)
         self.told(record)
+
+
+_SOMEBODYS: Final = Word("somebody", 0.0, float("inf"))
+
+
+def _what(wish: Wish, candidate: str, situation: Situation) -> str:
+    """Return what it would be done with, as `Decision.what`."""
+    match wish.kind:
+        case Kind.REPLACE:
+            return candidate
+        case Kind.ROLLBACK:
+            return wish.backup_set
+        case Kind.ACTIVATE:
+            return situation.on_disk
+
+
+def _holds(account: Account, proposal: Proposal, now: float) -> bool:
+    """Whether a plan is approved, at Unix time `now`."""
+    return proposal.plan in account.approved and now < account.approved[proposal.plan].until
+
+
+def _told_apart(made: Prepared, case: Mapping[str, str]) -> str:
+    """Say what tells a plan from others for the same components, without an end."""
+    plan = made.order.plan
+    said: list[str] = []
+    for name, (_, new) in made.leaves.items():
+        ends = "an unknown time" if new.not_after is None else moment(new.not_after)
+        names = ", ".join(new.names[:3]) or new.subject
+        of = f", of the set {case[name]}" if plan.kind is Kind.ROLLBACK else ""
+        said.append(f"{name}: {names}, until {ends}, sha256 {new.sha256[:16]}{of}")
+    lost = f"; loses {', '.join(plan.expected_losses)}" if plan.expected_losses else ""
+    return printable("; ".join(said) + lost, 500)
 
 
 def _begins(made: Prepared) -> dict[str, float]:

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import astuple, dataclass, replace
 
 from actions import audit, backup
+from actions.account import Account
 from actions.artefact import presented_by
 from actions.compact import compact, is_due
 from actions.journal import Event, Journal, JournalError, Record
@@ -73,6 +74,7 @@ class Workbench:
             min_lifetime,
             lambda: self._last(component),
             lambda: attended and component.service is not None and test(self.world, component.service) is not None,
+            Account.of(self.setting.journal.records()).why_not,
         )
 
     def _last(self, component: Component) -> LastSet:
@@ -177,7 +179,10 @@ def workbench(surroundings: Surroundings) -> Iterator[Workbench]:
             made = plan_activation([bench.site(name)], world, now)
             return "; ".join(each.detail for each in made.objections) if isinstance(made, Refused) else ""
 
-        eyes = replace(eyes, worth=worth_of(surroundings, world), fit=fit)
+        def given_up() -> frozenset[str]:
+            return frozenset(Account.of(journal.records()).given_up)
+
+        eyes = replace(eyes, worth=worth_of(surroundings, world, given_up), fit=fit)
         bench = Workbench(surroundings, world, Setting(world, journal, directory, services, eyes, terms))
         try:
             yield bench

@@ -229,6 +229,9 @@ def replace(
     password_file: Annotated[str | None, typer.Option("--password-file", help="Opens an encrypted key.")] = None,
     losses: Losses = [],  # noqa: B006
     allow_shorter: AllowShorter = False,
+    key_compromised: Annotated[
+        bool, typer.Option("--key-compromised", help="Give up the keys in use for good, whatever becomes of this.")
+    ] = False,
     dry_run: DryRun = False,
     plan: BoundTo = "",
     config: ConfigPath = DEFAULT_CONFIG,
@@ -243,7 +246,7 @@ def replace(
     from monitor.commands.act import replace as act
 
     options = Options(config, dry_run, plan, as_json, allow_shorter=allow_shorter)
-    raise typer.Exit(act(components, files, password_file, losses, options))
+    raise typer.Exit(act(components, files, password_file, losses, options, key_compromised=key_compromised))
 
 
 @app.command()
@@ -332,6 +335,10 @@ def recover(
     release: Annotated[
         str, typer.Option("--release", metavar="CANDIDATE", help="One in quarantine to try again.")
     ] = "",
+    reinstate: Annotated[
+        str,
+        typer.Option("--reinstate-key", metavar="KEY", help="One that was given up by mistake, by its spki_sha256."),
+    ] = "",
     live: Annotated[bool, typer.Option("--live/--no-live", help="Whether services run, to be put right, too.")] = True,
     config: ConfigPath = DEFAULT_CONFIG,
     as_json: Json = False,
@@ -340,7 +347,7 @@ def recover(
     from monitor.commands.act import Options
     from monitor.commands.act import recover as act
 
-    raise typer.Exit(act(thaw, release, Options(config, as_json=as_json), live=live))
+    raise typer.Exit(act(thaw, release, reinstate, Options(config, as_json=as_json), live=live))
 
 
 @app.command()

@@ -86,16 +86,31 @@ class Options:
 
 
 def replace(
-    components: Sequence[str], files: Sequence[str], password_file: str | None, losses: Sequence[str], options: Options
+    components: Sequence[str],
+    files: Sequence[str],
+    password_file: str | None,
+    losses: Sequence[str],
+    options: Options,
+    *,
+    key_compromised: bool = False,
 ) -> int:
-    """Put the certificate in `files`, or in the inboxes, in place for all `components` at once, or say why not."""
+    """Put the certificate in `files`, or in the inboxes, in place for all `components` at once, or say why not.
+
+    With `key_compromised`, the keys in use are given up, whatever becomes of that.
+    """
     for each in components:
         if "/" in each or os.path.isfile(each):
             return _cannot(f"{printable(each, 200)} is a file, no component: write --from before each file")
     hand = _hand(files, password_file) if files else None
     if isinstance(hand, str):
         return _cannot(hand)
-    wish = Wish(Kind.REPLACE, tuple(components), losses=tuple(losses), allow_shorter=options.allow_shorter)
+    wish = Wish(
+        Kind.REPLACE,
+        tuple(components),
+        losses=tuple(losses),
+        allow_shorter=options.allow_shorter,
+        key_compromised=key_compromised,
+    )
     return _act(wish, options, hand)
 
 
@@ -125,9 +140,9 @@ def reject(plan: str, why: str, options: Options) -> int:
     return _perform(Request(Verb.REJECT, plan=plan, why=why), options)
 
 
-def recover(thaw: Sequence[str], release: str, options: Options, *, live: bool) -> int:
-    """Finish or undo what a crash left, and take the operator's word for what to `thaw` and to `release`."""
-    return _perform(Request(Verb.RECOVER, plan=release, components=tuple(thaw)), options, live=live)
+def recover(thaw: Sequence[str], release: str, reinstate: str, options: Options, *, live: bool) -> int:
+    """Finish or undo what a crash left, and take the operator's word for what to `thaw`, `release` and `reinstate`."""
+    return _perform(Request(Verb.RECOVER, plan=release, components=tuple(thaw), key=reinstate), options, live=live)
 
 
 def backups(component: str | None, options: Options) -> int:
@@ -287,11 +302,22 @@ def _show(document: Document, progress: _Progress) -> None:
         screen.say(f"note       {each['component']}: {each['sentence']}", "yellow")
     for trouble in document.get("uncompared", ()):
         screen.say(f"note       {trouble}", "yellow")
+    _show_beside(screen, document)
     for each in document.get("contested", {}).values():
         screen.say(f"note       {each['sentence']}", "yellow")
     _show_words(screen, document)
     if "sets" in document:
         _show_sets(screen, document["sets"])
+
+
+def _show_beside(screen: Screen, document: Document) -> None:
+    """Print the keys that are given up, and the plans that wait beside the one that is shown."""
+    for name, keys in document.get("given_up", {}).items():
+        for key in keys:
+            screen.say(f"key        {name}: {key} is given up: nothing brings it back", "bold")
+    for each in document.get("waiting", ()):
+        said = "approved" if each["approved"] else "waits"
+        screen.say(f"{said:<10} {each['hash'][:16]}, {each['kind']}: {each['shown']}", "cyan")
 
 
 def _show_plan(screen: Screen, document: Document) -> None:
@@ -350,7 +376,9 @@ def _show_recovered(screen: Screen, document: Document) -> None:
         screen.say(f"kept       {path}: what it holds is in no backup set; remove it once it is not needed", "yellow")
     for candidate in document["released"]:
         screen.say(f"released   candidate {candidate[:16]}: it may be tried again")
-    if not document.get("endings") and not document["thawed"] and not document["released"]:
+    for key in document.get("reinstated", ()):
+        screen.say(f"reinstated key {key}: it may be used again")
+    if not any(document.get(each) for each in ("endings", "thawed", "released", "reinstated")):
         screen.say("recovered  nothing was left half done: nothing was changed")
 
 
@@ -361,7 +389,7 @@ def _show_sets(screen: Screen, sets: Iterable[Mapping[str, Any]]) -> None:
             each["set"],
             iso(each["taken"]) or "",
             "default" if each["default"] else "written late" if each["late"] else "",
-            ", ".join(each["files"]),
+            f"never given back: {each['never']}" if each.get("never") else ", ".join(each["files"]),
         )
         for each in sets
     )

@@ -200,7 +200,8 @@ def _records(config: Config) -> Iterator[Mapping[str, Any]]:
 def _row(entry: Told) -> tuple[str, ...]:
     record = entry.record
     data = record["data"]
-    about = record["transaction"] or str(data.get("hash") or data.get("candidate") or "")[:16]
+    keys = ", ".join(str(each)[:16] for each in data.get("keys", ()))
+    about = record["transaction"] or str(data.get("hash") or data.get("candidate") or "")[:16] or keys
     said = " ".join(filter(None, (str(record["event"]), entry.kind, ", ".join(entry.components))))
     why = str(data.get("why") or data.get("reason") or "")
     return iso(entry.at) or "", printable(said), printable(about), printable(entry.by), printable(why)

@@ -14,12 +14,13 @@ from config.model import Client, Endpoint, FileTarget, PemBundle, SystemStore, T
 from config.text import printable
 from config.vocabulary import Code, FileRole, Severity, UnreadableReason, VerifierName
 from monitor.commands.check_files import Manner, judge_files, look_at, passed_over
-from monitor.commands.checked import Checked, document, exit_code
+from monitor.commands.checked import Checked, document, exit_code, issuing_key
 from monitor.commands.complain import complain
 from monitor.commands.given import Directory, Given, PassedOver, UsageError, parse_time, read_given
 from monitor.commands.keys import Key, key_in
 from monitor.commands.screen import Screen
 from probes.assess import EndpointContext, assess_endpoint
+from probes.certificate import Certificate
 from probes.container import called
 from probes.file import look_at_file, unreadable
 from probes.finding import finding
@@ -69,6 +70,11 @@ class _Task:
         """The Unix time as of which to judge."""
         return self.manner.now
 
+    @property
+    def anchors(self) -> tuple[Certificate, ...]:
+        """The certificates of the trust store, which may have issued what has no issuer beside it."""
+        return self.view.trust.anchors if self.view is not None else ()
+
 
 def check(targets: Sequence[str], options: Options) -> int:
     """Look at `targets`, print what is found and return the exit code."""
@@ -86,11 +92,11 @@ def check(targets: Sequence[str], options: Options) -> int:
     checked += [each for directory in task.given.directories for each in _unsearched(directory)]
     left_out = [(each, tuple(passed_over(each, observed, files))) for each in task.given.directories]
     if options.as_json:
-        everything = document(checked, [each for _, some in left_out for each in some], now)
+        everything = document(checked, [each for _, some in left_out for each in some], now, task.anchors)
         json.dump(everything, sys.stdout, indent=2)
         sys.stdout.write("\n")
     else:
-        _show(screen, checked, left_out, now)
+        _show(screen, checked, left_out, task)
         if task.manner.view is None and any(each.format and each.chain for each in checked):
             screen.say("Files are judged as a client would judge them only with --ca-file or --verifier.", "dim")
     return exit_code(each.verdict for each in checked)
@@ -183,12 +189,13 @@ def _unsearched(directory: Directory) -> Iterator[Checked]:
 
 
 def _show(
-    screen: Screen, checked: Sequence[Checked], left_out: Iterable[tuple[Directory, Sequence[PassedOver]]], now: float
+    screen: Screen, checked: Sequence[Checked], left_out: Iterable[tuple[Directory, Sequence[PassedOver]]], task: _Task
 ) -> None:
     for each in checked:
         screen.target(each.target, each.verdict, each.findings, _notes(each))
         for position, certificate in enumerate(each.chain[:_BUNDLE]):
-            screen.certificate(position, certificate, now)
+            issuer = issuing_key(certificate, (*each.chain, *task.anchors))
+            screen.certificate(position, certificate, task.now, issuer)
         if len(each.chain) > _BUNDLE:
             screen.say(f"     and {len(each.chain) - _BUNDLE} more certificates; --json shows all", "dim")
     if not checked:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -11,7 +11,7 @@ from config.vocabulary import FileFormat, Verdict
 from monitor.commands.given import PassedOver
 from monitor.commands.keys import Key
 from probes.certificate import Certificate
-from probes.chain import find_leaf
+from probes.chain import find_leaf, signed
 from probes.finding import Finding, verdict
 from probes.observation import Presented
 
@@ -55,17 +55,22 @@ def exit_code(verdicts: Iterable[Verdict]) -> int:
     return EXIT_CODE[max(verdicts, key=BY_BADNESS.index, default=Verdict.UNKNOWN)]
 
 
-def document(checked: Iterable[Checked], passed_over: Iterable[PassedOver], now: float) -> dict[str, Any]:
-    """Return what `--json` prints; its shape is a contract, `schema` counts its versions."""
+def document(
+    checked: Iterable[Checked], passed_over: Iterable[PassedOver], now: float, anchors: Sequence[Certificate] = ()
+) -> dict[str, Any]:
+    """Return what `--json` prints; its shape is a contract, `schema` counts its versions.
+
+    `anchors` are those of the trust store, where there is one.
+    """
     return {
         "schema": 1,
         "at": iso(now),
-        "targets": list(map(_target_document, checked)),
+        "targets": [_target_document(each, anchors) for each in checked],
         "passed_over": [{"path": each.path, "why": each.why} for each in passed_over],
     }
 
 
-def _target_document(checked: Checked) -> dict[str, Any]:
+def _target_document(checked: Checked, anchors: Sequence[Certificate]) -> dict[str, Any]:
     key = checked.key
     return {
         "target": checked.target,
@@ -74,7 +79,10 @@ def _target_document(checked: Checked) -> dict[str, Any]:
             {"code": found.code, "severity": found.severity, "subject": found.subject, "detail": found.detail}
             for found in checked.findings
         ],
-        "chain": list(map(certificate_document, checked.chain)),
+        "chain": [
+            {**certificate_document(each), "issuer_spki_sha256": issuing_key(each, (*checked.chain, *anchors))}
+            for each in checked.chain
+        ],
         "addresses": [
             {"address": one.address, "version": one.version, "cipher": one.cipher, "group": one.group}
             for one in checked.addresses
@@ -82,6 +90,14 @@ def _target_document(checked: Checked) -> dict[str, Any]:
         "format": checked.format,
         "key": key and {"where": key.where, "belongs": checked.key_belongs, "why": key.why},
     }
+
+
+def issuing_key(certificate: Certificate, others: Iterable[Certificate]) -> str | None:
+    """Return the SHA-256 of the public key that signed a certificate, as `allowed_issuers` takes it.
+
+    None where the issuer is none of `others`.
+    """
+    return next((each.public_key_sha256() for each in others if signed(each, certificate)), None)
 
 
 def certificate_document(certificate: Certificate) -> dict[str, Any]:
@@ -95,6 +111,7 @@ def certificate_document(certificate: Certificate) -> dict[str, Any]:
         "sha256": certificate.sha256,
         "names": list(certificate.names),
         "key": {"kind": certificate.key.kind, "bits": certificate.key.bits},
+        "spki_sha256": certificate.public_key_sha256(),
         "signature_hash": certificate.signature_hash,
         "is_ca": certificate.is_ca,
         "failures": list(certificate.failures),

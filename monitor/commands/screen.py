@@ -83,8 +83,8 @@ class Screen:
         """Print one finding under its target."""
         self.entry(f"{INDENT}{severity:<8} ", text, _STYLE[severity])
 
-    def certificate(self, position: int, certificate: Certificate, now: float) -> None:
-        """Print the facts by which people tell a certificate from another."""
+    def certificate(self, position: int, certificate: Certificate, now: float, issuer_key: str | None = None) -> None:
+        """Print the facts by which people tell a certificate from another, and the key of its issuer where known."""
         ends = "ends at an unknown time"
         if certificate.not_after is not None:
             ends = f"ends {moment(certificate.not_after)}, {left(certificate.not_after - now)}"
@@ -94,6 +94,7 @@ class Screen:
             ("issuer", certificate.issuer or "(no name)"),
             ("serial", certificate.serial),
             ("sha256", certificate.sha256),
+            ("by key", f"spki_sha256 {issuer_key}" if issuer_key else ""),
         )
         for label, fact in facts:
             if fact:

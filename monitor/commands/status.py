@@ -220,10 +220,20 @@ def show_components(screen: Screen, no_actor: str, components: Sequence[dict[str
         ((each["state"], each["component"], each["mode"], _waits(each), _last(each)) for each in components),
     )
     for each in components:
+        for plan in each["plans"]:
+            screen.say(f"{each['component']}: {_plan(plan)}", "cyan")
+        for key in each["given_up"]:
+            screen.say(f"{each['component']}: key {key['spki_sha256'][:16]}: {key['why']}", "yellow")
         for note in each["notes"]:
             screen.say(f"{each['component']}: {note}", "cyan")
     if no_actor:
         screen.say(f"certvigil only observes: {no_actor}", "yellow")
+
+
+def _plan(plan: dict[str, Any]) -> str:
+    until = plan["approved_until"]
+    said = f"approved until {_second(until)}" if until else f"waits since {_second(plan['since'])}"
+    return f"plan {plan['plan'][:16]}, {plan['action']}, {said}: {plan['about']}"
 
 
 def _waits(component: dict[str, Any]) -> str:

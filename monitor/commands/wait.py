@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
-from actions.account import Account, Ended
+from actions.account import Account, Case, Ended
 from actions.journal import Event
 from monitor.actor.client import NoActor, talking
 from monitor.actor.documents import step_document
@@ -34,10 +34,13 @@ def wait_for_end(socket: str, approved: Document, told: Callable[[Mapping[str, A
 def _end(documents: Iterable[Document], plan: str, until: float, told: Callable[[Mapping[str, Any]], None]) -> Document:
     """Return the end of what begins with the last approval of `plan`."""
     follower, transaction, ending = Follower(), "", None
+    cases: frozenset[Case] = frozenset()
     for document in documents:
         if "cannot" in document:
             return document
         heard = follower.take(document)
+        proposals = follower.account.proposals
+        cases = proposals[plan].cases if plan in proposals else cases
         if heard is not None and heard.is_news:
             record, ended = heard.record, heard.ended
             about = str(record.data.get("hash", "")) == plan
@@ -56,14 +59,14 @@ def _end(documents: Iterable[Document], plan: str, until: float, told: Callable[
             continue
         elif ending is not None:
             return {"endings": [_plain(ending)]}
-        elif transaction == "" and (why := _hopeless(follower.account, plan, until)) is not None:
+        elif transaction == "" and (why := _hopeless(follower.account, plan, cases, until)) is not None:
             return {"expired": why}
     raise ConnectionError("the actor went away without an answer; `certvigil audit` tells how it ended")
 
 
-def _hopeless(account: Account, plan: str, until: float) -> str | None:
+def _hopeless(account: Account, plan: str, cases: frozenset[Case], until: float) -> str | None:
     """Say why the plan will not be carried out any more; None while it may be."""
-    if (word := account.rejected.get(plan)) is not None:
+    if plan not in account.proposals and (word := account.no_to(cases)) is not None:
         return f"it was rejected by {word.by}"
     if plan not in account.proposals:
         return "it waits no longer: its cause is gone, or what would be done is by now another plan"

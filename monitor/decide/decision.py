@@ -36,7 +36,7 @@ class Standing(StrEnum):
 
 ORDERED = frozenset({Standing.ACT, Standing.AWAIT_APPROVAL, Standing.PLAN})
 """What the actor is asked for, again at every start where it had not begun."""
-PASSED_OVER = frozenset({Standing.AWAIT_CANDIDATE, Standing.SPENT})
+PASSED_OVER = frozenset({Standing.AWAIT_CANDIDATE, Standing.SPENT, Standing.REJECTED})
 """What a policy further down may still act in spite of."""
 
 

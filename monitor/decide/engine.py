@@ -166,6 +166,9 @@ def _step(case: _Case, answer: Answer) -> Step:
     if situation.contested and not (case.kind is Kind.REPLACE and situation.renewed):
         # A new candidate has its turn before what somebody else wrote.
         return Step(Standing.SPENT) if situation.renewed else Step(Standing.HELD, situation.contested, turn="contested")
+    word = situation.word(case.kind, case.what, now)
+    if word is not None and not word.approved:
+        return Step(Standing.REJECTED, until=word.until)
     mode = effective_mode(case.policy, situation)
     blind = _blind(case) if mode is Mode.AUTO else ""
     if mode in {Mode.OBSERVE, Mode.PLAN}:
@@ -203,6 +206,9 @@ def _blind(case: _Case) -> str:
 
 
 def _approval(case: _Case, blind: str = "") -> Step:
+    word = case.situation.word(case.kind, case.what, case.now)
+    if word is not None and word.approved:
+        return Step(Standing.ACT, until=word.until)
     said = [each for each in case.situation.approvals if each.case == case.name]
     if said and case.now < said[-1].until:
         return Step(Standing.ACT if said[-1].approved else Standing.REJECTED, until=said[-1].until)

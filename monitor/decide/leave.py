@@ -7,15 +7,16 @@ a situation that holds only what it saw itself.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from actions.plan import Kind
 from config.policy import Notify, Policy
+from config.text import printable
 from config.vocabulary import Mode
 from monitor.decide.check import NEVER, evaluate
 from monitor.decide.decision import PASSED_OVER, Standing, action_name, kind_of
 from monitor.decide.engine import applicable, decide_by, effective_mode, window
-from monitor.decide.seen import as_seen
+from monitor.decide.seen import as_granted, as_seen
 from monitor.decide.situation import Situation
 from probes.judge.time import moment
 
@@ -30,11 +31,15 @@ class Leave:
 
 
 def leave(kind: Kind, what: str, situation: Situation, policies: Iterable[Policy], now: float) -> Leave:
-    """Return whether that is what is to be done to a component at Unix time `now`, and needs nobody's approval.
+    """Return whether that is what is to be done to a component at Unix time `now`, and waits for nobody's approval.
 
-    `what` is as in `Decision.what`: the candidate, the leaf on disk, the transaction that is undone.
+    `what` is as in `Decision.what`: the candidate, the leaf on disk, the transaction that is undone. Where a person has
+    approved that, as the situation says, all else must be as it is without: mode, windows, remaining lifetime,
+    attempts, for how long. Only what the actor cannot see that person has answered for.
     """
-    mine = applicable(policies, situation)
+    if situation.given_up:
+        return Leave(None, situation.given_up)
+    mine = _policies(kind, what, situation, policies, now)
     outlook = decide_by(mine, situation, now)
     for decision in outlook.decisions:
         if isinstance(decision.action, Notify) or decision.standing in PASSED_OVER:
@@ -55,6 +60,26 @@ def leave(kind: Kind, what: str, situation: Situation, policies: Iterable[Policy
     return Leave(None, _unmet(kind, situation, mine, now))
 
 
+def _policies(
+    kind: Kind, what: str, situation: Situation, policies: Iterable[Policy], now: float
+) -> tuple[Policy, ...]:
+    """Return the policies for this subject, as they count where a person has approved that or has not."""
+    mine = applicable(policies, situation)
+    if not _is_granted(kind, what, situation, now):
+        return mine
+    return tuple(
+        replace(each, when=as_granted(each.when, unreached=situation.unreached))
+        if each.action is not None and kind_of(each.action) is kind
+        else each
+        for each in mine
+    )
+
+
+def _is_granted(kind: Kind, what: str, situation: Situation, now: float) -> bool:
+    word = situation.word(kind, what, now)
+    return word is not None and word.approved
+
+
 def _unmet(kind: Kind, situation: Situation, policies: Iterable[Policy], now: float) -> str:
     """Say why no policy with that action holds."""
     doing = [each for each in policies if each.action is not None and kind_of(each.action) is kind]
@@ -70,30 +95,23 @@ def _unmet(kind: Kind, situation: Situation, policies: Iterable[Policy], now: fl
     return "; ".join(said) + (f"; ask again after {moment(until)}" if until < NEVER else "")
 
 
-def joins(kind: Kind, situation: Situation, policies: Iterable[Policy], now: float) -> str:
+def joins(kind: Kind, what: str, situation: Situation, policies: Iterable[Policy], now: float) -> str:
     """Say why a component may not be changed along with one for which leave was given; empty where it may.
 
     What calls for it is with that other one; by whose leave and when this one is changed is its own matter.
     """
-    if situation.held or situation.contested:
-        return situation.held or situation.contested
+    if why := situation.given_up or situation.held or situation.contested:
+        return why
+    word = situation.word(kind, what, now)
+    if word is not None and not word.approved:
+        return f"{printable(word.by)} rejected it for {situation.subject}"
+    modes = {Mode.AUTO, Mode.APPROVE} if word is not None else {Mode.AUTO}
     doing = [
         each for each in applicable(policies, situation) if each.action is not None and kind_of(each.action) is kind
     ]
     if not any(
-        effective_mode(each, situation) is Mode.AUTO and window(each, situation, now).standing is Standing.ACT
+        effective_mode(each, situation) in modes and window(each, situation, now).standing is Standing.ACT
         for each in doing
     ):
         return f"no policy has {kind} done to {situation.subject} by itself now"
     return ""
-
-
-def shut(kind: Kind, situation: Situation, policies: Iterable[Policy], now: float) -> str:
-    """Say for which window what a person approved is to wait at Unix time `now`; empty where for none."""
-    doing = [
-        each for each in applicable(policies, situation) if each.action is not None and kind_of(each.action) is kind
-    ]
-    steps = [window(each, situation, now) for each in doing]
-    if not steps or any(each.standing is Standing.ACT for each in steps):
-        return ""
-    return f"it waits for {steps[0].waits_for}"

@@ -16,6 +16,7 @@ from config.policy import (
     HasFinding,
     Leaf,
     Not,
+    Regressed,
     RemainingBelow,
 )
 from config.vocabulary import GROUP_MEMBERS, Code, Group
@@ -48,6 +49,15 @@ def as_seen(check: Check, *, unreached: bool = False) -> Check:
     return _narrowed(check, unreached=unreached, wanted=True)
 
 
+@lru_cache(maxsize=4096)
+def as_granted(check: Check, *, unreached: bool = False) -> Check:
+    """Return what is left of `check` where a person has approved what follows from it.
+
+    What the actor cannot see, that person is believed to have seen; what it does see must be as the check wants it.
+    """
+    return _narrowed(check, unreached=unreached, wanted=False)
+
+
 def _narrowed(check: Check, *, unreached: bool, wanted: bool) -> Check:
     match check:
         case AnyOf(checks):
@@ -60,7 +70,7 @@ def _narrowed(check: Check, *, unreached: bool, wanted: bool) -> Check:
             return replace(check, codes=check.codes & SEEN)
         case HasFinding():
             return check if check.codes <= SEEN and not unreached else _ALWAYS
-        case ClientRejects() | DriftOlderThan() | RemainingBelow() if unreached and not wanted:
+        case ClientRejects() | DriftOlderThan() | RemainingBelow() | Regressed() if unreached and not wanted:
             return _ALWAYS
         case _:
             return check

@@ -139,6 +139,19 @@ class Approval:
 
 
 @dataclass(frozen=True, slots=True)
+class Said:
+    """What a person said of doing that to the component, whatever policy calls for it."""
+
+    kind: Kind
+    what: str
+    """As `Decision.what`."""
+    approved: bool
+    until: float
+    """Unix time until which it holds."""
+    by: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Situation:
     """Everything known that a decision may rest on; the same situation is the same value."""
 
@@ -161,6 +174,7 @@ class Situation:
     attempts: tuple[Attempt, ...] = ()
     """In the order in which they ended."""
     approvals: tuple[Approval, ...] = ()
+    said: tuple[Said, ...] = ()
     allowed_issuers: bool = False
     """Whether the component says whose certificates may be installed."""
     held: str = ""
@@ -175,3 +189,10 @@ class Situation:
     """Why nothing that is worse since a replacement is evidence against it; empty where it may be."""
     apart: float = 0.0
     """Seconds for which what is worse must have been seen to be evidence."""
+    given_up: str = ""
+    """Why the private key with which it would be done may not be used again; empty where it may."""
+
+    def word(self, kind: Kind, what: str, now: float) -> Said | None:
+        """Return what a person said last of doing that, as far as it holds at Unix time `now`; None where nothing."""
+        found = [each for each in self.said if (each.kind, each.what) == (kind, what) and now < each.until]
+        return found[-1] if found else None

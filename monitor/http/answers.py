@@ -15,7 +15,7 @@ from actions.plan import Kind
 from config.model import DAY
 from config.vocabulary import Code, ComponentState, KeyKind, Mode, Severity, TargetKind, UnreadableReason, Verdict
 from monitor import known as belief
-from monitor.charge import Charge
+from monitor.charge import Charge, Waiting
 from monitor.cure import cure
 from monitor.decide import decision as decided
 from monitor.decide.decision import Standing
@@ -339,6 +339,39 @@ class Decision(Answer):
         )
 
 
+class WaitingPlan(Answer):
+    """A plan that waits for a person, or for its window once it is approved."""
+
+    plan: str
+    """Its hash."""
+    action: Kind
+    components: Sequence[str]
+    since: datetime
+    approved_until: datetime | None
+    about: str
+    """What tells it from the other plans for the same components."""
+
+    @classmethod
+    def of(cls, waiting: Waiting) -> WaitingPlan:
+        """Return the plan."""
+        return cls(
+            plan=waiting.plan,
+            action=waiting.kind,
+            components=waiting.components,
+            since=moment(waiting.at),
+            approved_until=_moment(waiting.approved_until),
+            about=waiting.shown,
+        )
+
+
+class GivenUpKey(Answer):
+    """A private key that was compromised and never returns."""
+
+    spki_sha256: str
+    """SHA-256 of its public half."""
+    why: str
+
+
 class Component(Answer):
     """A component that certvigil may change, and what waits to be done to it."""
 
@@ -352,6 +385,10 @@ class Component(Answer):
     """What is to be done to it, or waits to be."""
     plan: str | None
     """The hash of the plan that waits for a person."""
+    plans: Sequence[WaitingPlan]
+    """All plans for it that wait, oldest first."""
+    given_up: Sequence[GivenUpKey]
+    """Private keys of it that never return."""
     objections: Sequence[Objection]
     """What is wrong with its candidate."""
     approved_until: datetime | None
@@ -371,6 +408,8 @@ class Component(Answer):
             inbox=charge.inbox,
             candidate=charge.offer.plan or None,
             plan=charge.plan or None,
+            plans=list(map(WaitingPlan.of, charge.waiting)),
+            given_up=[GivenUpKey(spki_sha256=key, why=why) for key, why in charge.given_up.items()],
             objections=[Objection(ground=ground, detail=detail) for ground, detail in charge.offer.objections],
             decision=Decision.of(charge.decision) if charge.decision is not None else None,
             approved_until=_moment(charge.approved_until),
@@ -389,6 +428,8 @@ class Component(Answer):
             inbox=charge.inbox,
             candidate=None,
             plan=None,
+            plans=[],
+            given_up=[],
             objections=[],
             decision=None,
             approved_until=None,

@@ -20,6 +20,7 @@ from prometheus_client.exposition import generate_latest
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
+from actions.plan import Kind
 from config.vocabulary import ComponentState, DeliveryOutcome, LookOutcome, TargetKind
 from monitor.events import Action, Looked
 
@@ -132,6 +133,18 @@ class Counters:
             ("component", "state"),
             registry=registry,
         )
+        self._plans = Gauge(
+            "certvigil_plans_waiting",
+            "Plans for a component that wait for a person, or for their window.",
+            ("component", "action"),
+            registry=registry,
+        )
+        self._given_up = Gauge(
+            "certvigil_keys_given_up",
+            "Private keys of a component that were compromised and never return.",
+            ("component",),
+            registry=registry,
+        )
         self._actor_up = Gauge(
             "certvigil_actor_up", "Whether the one with the rights to act answers.", registry=registry
         )
@@ -207,6 +220,16 @@ class Counters:
         for component, state in states.items():
             for each in ComponentState:
                 self._states.labels(component, each).set(each is state)
+
+    def waiting(self, plans: Mapping[str, Mapping[Kind, int]], given_up: Mapping[str, int]) -> None:
+        """Say how many plans of each kind wait for each component, and how many of its keys were given up."""
+        self._plans.clear()
+        for component, counted in plans.items():
+            for kind in Kind:
+                self._plans.labels(component, kind).set(counted.get(kind, 0))
+        self._given_up.clear()
+        for component, count in given_up.items():
+            self._given_up.labels(component).set(count)
 
     def actions(self, ended: Mapping[Action, int], last: Mapping[Action, float]) -> None:
         """Say how often each component's actions ended how, and when the last one of each did."""

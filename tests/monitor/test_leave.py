@@ -26,9 +26,9 @@ from config.policy import (
 from config.vocabulary import Code, Mode
 from monitor.decide.decision import Standing, kind_of
 from monitor.decide.engine import decide
-from monitor.decide.leave import joins, leave, shut
+from monitor.decide.leave import joins, leave
 from monitor.decide.seen import as_seen
-from monitor.decide.situation import Accepts, Result, Situation
+from monitor.decide.situation import Accepts, Result, Said, Situation
 from tests.monitor.decide_kit import ACTIVATE, HOUR, NOW, ROLLBACK, attempt, candidate, found, has, policy, situation
 
 REPLACE: Final = Replace((AllowedIssuer("corporate"),))
@@ -191,18 +191,110 @@ def test_a_policy_for_another_component_gives_no_leave() -> None:
     assert "no policy has replace done to web" in leave(Kind.REPLACE, "new", OFFERED, [other], NOW).why
 
 
-def test_what_a_person_approved_waits_for_its_window_and_for_nothing_else() -> None:
-    rule = replace(USE, mode=Mode.APPROVE, windows=(CLOSED,))
-    assert "its window, which opens at 2027-01-16 02:00:00Z" in shut(Kind.REPLACE, situation(), [rule], NOW)
-    assert not shut(Kind.REPLACE, situation(), [replace(rule, windows=())], NOW)
-    assert not shut(Kind.ACTIVATE, situation(), [rule], NOW)
+def word(kind: Kind, what: str, *, approved: bool = True, until: float = NOW + HOUR) -> Said:
+    return Said(kind, what, approved, until, "alice")
+
+
+YES: Final = word(Kind.REPLACE, "new")
+APPROVED: Final = replace(OFFERED, said=(YES,))
+ASK: Final = replace(USE, mode=Mode.APPROVE)
+AFTER_APPROVAL: Final[Sequence[tuple[str, Situation, Policy, str]]] = [
+    ("a candidate by a policy that asks a person", APPROVED, ASK, ""),
+    ("nobody says whose certificates", replace(APPROVED, allowed_issuers=False), replace(ASK, action=Replace()), ""),
+    ("the component is only observed", replace(APPROVED, mode=Mode.OBSERVE), ASK, "observe"),
+    ("the policy only plans", APPROVED, replace(ASK, mode=Mode.PLAN), "plan"),
+    (
+        "the window is shut",
+        APPROVED,
+        replace(ASK, windows=(CLOSED,)),
+        "its window, which opens at 2027-01-16 02:00:00Z",
+    ),
+    ("the window is open", APPROVED, replace(ASK, windows=(Window("0 7 * * *", 2 * HOUR),)), ""),
+    ("the approval has expired", replace(OFFERED, said=(replace(YES, until=NOW),)), ASK, "await_approval"),
+    ("another candidate was approved", replace(OFFERED, said=(word(Kind.REPLACE, "old"),)), ASK, "await_approval"),
+    ("another kind was approved", replace(OFFERED, said=(word(Kind.ROLLBACK, "new"),)), ASK, "await_approval"),
+    ("a person said no", replace(OFFERED, said=(word(Kind.REPLACE, "new", approved=False),)), ASK, "rejected"),
+    ("a person said no to what needs nobody", replace(OFFERED, said=(replace(YES, approved=False),)), USE, "rejected"),
+    ("no candidate", situation(said=(YES,)), ASK, "no candidate"),
+    (
+        "enough of the lifetime is left",
+        APPROVED,
+        replace(ASK, when=AllOf((CandidatePresent(), RemainingBelow(days_left(7))))),
+        "does not call for it",
+    ),
+    (
+        "a finding that is too new",
+        replace(APPROVED, findings=(found(Code.EXPIRING, NOW - 600),)),
+        replace(ASK, when=has(Code.EXPIRING, HOUR)),
+        "ask again after 2027-01-15 08:50:00Z",
+    ),
+    ("a finding that is not there", APPROVED, replace(ASK, when=has(Code.EXPIRING)), "does not call for it"),
+    (
+        "a finding that the actor cannot see, which that person answers for",
+        APPROVED,
+        replace(ASK, when=has(Code.DAEMON_UNSTABLE)),
+        "",
+    ),
+    (
+        "the same where the mode asks nobody",
+        APPROVED,
+        replace(USE, when=has(Code.DAEMON_UNSTABLE)),
+        "",
+    ),
+    (
+        "what the actor cannot see does not make up for what it sees",
+        APPROVED,
+        replace(ASK, when=AllOf((has(Code.DAEMON_UNSTABLE), RemainingBelow(days_left(7))))),
+        "does not call for it",
+    ),
+    ("an endpoint was not reached", replace(APPROVED, unreached=True), replace(ASK, when=ClientRejects()), ""),
+    ("it has just failed", replace(APPROVED, attempts=(attempt(ended=NOW - 10),)), ASK, "await_retry"),
+    ("it is frozen", replace(APPROVED, held="it is frozen"), ASK, "frozen"),
+    ("somebody else changes it, too", replace(APPROVED, contested="twice"), ASK, "twice"),
+    ("its key was given up", replace(APPROVED, given_up="its key was given up"), ASK, "its key was given up"),
+    ("its key was given up, and nobody asked", replace(OFFERED, given_up="given up"), USE, "given up"),
+]
+
+
+@pytest.mark.parametrize(("seen", "rule", "why"), [pytest.param(*each[1:], id=each[0]) for each in AFTER_APPROVAL])
+def test_what_a_person_approved_is_done_only_as_a_policy_would_have_it_done_now(
+    seen: Situation, rule: Policy, why: str
+) -> None:
+    given = leave(Kind.REPLACE, "new", seen, [rule], NOW)
+    assert (given.policy is not None) is (not why), given.why
+    assert why in given.why
+
+
+def test_an_approved_plan_whose_replacement_is_too_old_is_not_undone() -> None:
+    rule = replace(UNDO, mode=Mode.APPROVE, when=Regressed(600))
+    assert (
+        "does not call for it"
+        in leave(Kind.ROLLBACK, "t1", worse(NOW - 60, said=(word(Kind.ROLLBACK, "t1"),)), [rule], NOW).why
+    )
+
+
+def test_what_a_person_rejected_does_not_keep_the_next_policy_from_acting() -> None:
+    seen = replace(OFFERED, findings=(found(Code.NOT_SERVED),), said=(word(Kind.ACTIVATE, "old", approved=False),))
+    rules = [policy(has(Code.NOT_SERVED), ACTIVATE, "first"), USE]
+    assert [each.standing for each in decide(seen, rules, NOW).decisions] == [Standing.REJECTED, Standing.ACT]
+    assert leave(Kind.REPLACE, "new", seen, rules, NOW).policy is USE
 
 
 def test_another_component_joins_an_undoing_only_by_leave_of_its_own() -> None:
-    assert not joins(Kind.ROLLBACK, situation(), [UNDO], NOW)
-    assert joins(Kind.ROLLBACK, situation(), [replace(UNDO, mode=Mode.APPROVE)], NOW)
-    assert joins(Kind.ROLLBACK, situation(), [replace(UNDO, windows=(CLOSED,))], NOW)
-    assert joins(Kind.ROLLBACK, situation(contested="twice"), [UNDO], NOW) == "twice"
+    ask = replace(UNDO, mode=Mode.APPROVE)
+    yes, no = (situation(said=(word(Kind.ROLLBACK, "t1", approved=each),)) for each in (True, False))
+
+    def against(other: Situation, rule: Policy) -> str:
+        return joins(Kind.ROLLBACK, "t1", other, [rule], NOW)
+
+    assert not against(situation(), UNDO)
+    assert against(situation(), ask)
+    assert not against(yes, ask)
+    assert "alice rejected it" in against(no, UNDO)
+    assert against(situation(), replace(UNDO, windows=(CLOSED,)))
+    assert against(yes, replace(ask, windows=(CLOSED,)))
+    assert against(situation(contested="twice"), UNDO) == "twice"
+    assert against(replace(yes, given_up="its key was given up"), ask) == "its key was given up"
 
 
 def test_a_group_of_findings_counts_as_far_as_it_is_seen() -> None:

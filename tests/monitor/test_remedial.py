@@ -221,7 +221,7 @@ def test_without_a_person_a_test_that_fails_for_another_reason_refuses() -> None
         break_configuration(liar.web, first=True)
         liar.world.shift = 301
         refused(liar, "so a person must ask for it")
-        answer = liar.ask(REPLACE, Bound.WINDOWS)
+        answer = liar.ask(REPLACE, Bound.APPROVED)
         assert "so a person must ask for it" in json.dumps(answer), "that a person approved it is none who attends"
 
 

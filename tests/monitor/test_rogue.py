@@ -43,6 +43,8 @@ COMPONENT = {
     "frozen": None,
     "decision": DECISION,
     "objections": [],
+    "plans": [dict.fromkeys(("plan", "action", "since", "approved_until", "about"), EVIL)],
+    "given_up": [{"spki_sha256": EVIL, "why": EVIL}],
     "last": LAST,
     "notes": [EVIL],
 }
@@ -100,15 +102,20 @@ PLAN = {
     "changes": [{"path": EVIL, "before": {"sha256": EVIL}, "after": {"sha256": EVIL}, "says": EVIL, "changes": True}],
     "commands": [{"component": EVIL, "command": [EVIL]}],
 }
+WAITING = {"hash": EVIL, "kind": EVIL, "components": [EVIL], "at": NOW, "approved": False, "shown": EVIL}
 ENDING = {"outcome": "frozen", "sentence": EVIL, "remarks": [EVIL]}
+WISH = {"kind": "replace", "components": [EVIL], "backup_set": EVIL, "losses": [EVIL]}
 RECORDS = [
+    ("", "proposed", {"hash": HASH, "wish": WISH, "case": {EVIL: EVIL}, "shown": EVIL}),
     ("", "approved", {"hash": HASH, "by": EVIL, "until": time.time() + 60, "why": EVIL}),
-    ("", "rejected", {"hash": HASH, "by": EVIL, "why": EVIL}),
+    ("", "rejected", {"hash": HASH, "kind": "replace", "case": {EVIL: EVIL}, "by": EVIL, "why": EVIL}),
     (EVIL, "frozen", {"reason": EVIL, "components": [EVIL]}),
 ]
 SAID = {"sentence": EVIL}
 ANSWERS: Mapping[str, list[Any]] = {
-    "plan": [{"plan": PLAN, "remarks": [EVIL], "effects": [EFFECT]}],
+    "plan": [
+        {"plan": PLAN, "remarks": [EVIL], "effects": [EFFECT], "waiting": [WAITING], "given_up": {EVIL: [EVIL]}}
+    ],
     "carry_out": [
         {"step": {"event": EVIL, "at": EVIL}},
         {"plan": PLAN, "remarks": [EVIL], "effects": [EFFECT], "endings": [ENDING], "contested": {EVIL: SAID}},
@@ -116,7 +123,13 @@ ANSWERS: Mapping[str, list[Any]] = {
     "approve": [{"approved": HASH, "until": time.time() + 60}],
     "reject": [{"rejected": EVIL}],
     "recover": [{"frozen": {EVIL: EVIL}, "quarantined": {EVIL: EVIL}, "endings": [ENDING]}],
-    "backups": [{"sets": [{"component": EVIL, "set": EVIL, "taken": NOW, "default": True, "files": [EVIL]}]}],
+    "backups": [
+        {
+            "sets": [
+                dict.fromkeys(("component", "set", "never"), EVIL) | {"taken": NOW, "default": True, "files": [EVIL]}
+            ]
+        }
+    ],
     "follow": [
         *(
             {

@@ -23,6 +23,7 @@ from monitor.actor.sightings import FORGOTTEN, Sightings
 from monitor.actor.work import Bound, Work
 from monitor.actor.workbench import workbench
 from monitor.lab.ca import DAY, Authority
+from monitor.lab.servers import replace_file
 from monitor.surroundings import read_surroundings
 from tests.bench import rogue
 from tests.lab.client import presented
@@ -55,12 +56,12 @@ class Liar:
     world: Shifted
     sightings: Sightings
 
-    def ask(self, wish: Wish, bound: Bound = Bound.LEAVE) -> Document:
+    def ask(self, wish: Wish, bound: Bound = Bound.LEAVE, verb: Verb = Verb.CARRY_OUT) -> Document:
         config = load(self.web.config_file, {})
         assert isinstance(config, Config), config
         with workbench(read_surroundings(config)[0]) as bench:
             shifted = replace(bench, world=self.world, setting=replace(bench.setting, world=self.world))
-            return Work(shifted, "daemon", bound=bound, sightings=self.sightings).answer(Request(Verb.CARRY_OUT, wish))
+            return Work(shifted, "daemon", bound=bound, sightings=self.sightings).answer(Request(verb, wish))
 
     def replaced(self, **knobs: Any) -> Wish:
         """Have a person replace the certificate, and return the wish that undoes it."""
@@ -159,13 +160,29 @@ def test_an_endpoint_that_is_not_reached_is_no_evidence() -> None:
     ],
 )
 def test_a_policy_is_not_carried_out_by_the_daemons_word_for_its_facts(policy: dict[str, Any], why: str) -> None:
-    with lying({}) as liar:
-        document = json.loads(Path(liar.web.config_file).read_text())
-        document["components"]["web"] |= AUTO_OF_HOUSE
-        document["policies"] = [{"name": "mine", "mode": "auto", "do": ["replace"], **policy}]
-        Path(liar.web.config_file).write_text(json.dumps(document))
+    with lying(AUTO_OF_HOUSE, {"name": "mine", "mode": "auto", "do": ["replace"], **policy}) as liar:
         liar.web.put(fresh())
         refused(liar, REPLACE, why)
+
+
+@nginx
+def test_an_approved_plan_is_not_carried_out_before_a_policy_would_have_it_done() -> None:
+    lasting = {"name": "mine", "when": {"finding": "not_served", "for": "30m"}, "mode": "approve", "do": ["activate"]}
+    soon = {"name": "soon", "when": {"remaining_below": "1d"}, "mode": "approve", "do": ["replace"]}
+    with lying({"mode": "approve", "not_served_after": "1s"}, soon, lasting) as liar:
+        liar.web.put(fresh())
+        assert "does not call for it" in liar.ask(REPLACE, Bound.APPROVED)["cannot"]
+        new = fresh()
+        for path, data in ((liar.web.site.key, new.key_pem()), (liar.web.site.certificate, new.chain_pem())):
+            replace_file(path, data, 0o600)
+        liar.world.shift = 60.0
+        activate = Wish(Kind.ACTIVATE, ("web",))
+        assert "plan" in liar.ask(activate, verb=Verb.PROPOSE)
+        liar.world.shift += 20 * 60
+        assert "ask again after" in liar.ask(activate, Bound.APPROVED)["cannot"]
+        liar.world.shift += 11 * 60
+        answer = liar.ask(activate, Bound.APPROVED)
+        assert answer["endings"][-1]["outcome"] == "committed", "it counts from when the plan was proposed"
 
 
 @nginx
@@ -176,7 +193,7 @@ def test_an_older_certificate_than_one_that_was_in_use_needs_a_person() -> None:
         Path(liar.web.config_file).write_text(json.dumps(document))
         liar.web.put(fresh(not_before=time.time() - 30 * DAY))
         refused(liar, REPLACE, "one that begins later was in use")
-        assert liar.ask(REPLACE, Bound.WINDOWS)["endings"][-1]["outcome"] == "committed"
+        assert liar.ask(REPLACE, Bound.APPROVED)["endings"][-1]["outcome"] == "committed"
 
 
 def test_what_was_seen_counts_from_the_actors_own_first_sight() -> None:

@@ -28,15 +28,16 @@ def record(event: str, transaction: str = "", **data: Any) -> Document:
     return {"record": {"at": NOW, "transaction": transaction, "event": event, "data": data, **place}}
 
 
-def begin(plan: str, transaction: str = "t1") -> Document:
-    return record("begin", transaction, hash=plan, plan={"kind": "replace", "components": ["web"]}, by="daemon")
+def begin(plan: str, transaction: str = "t1", component: str = "web") -> Document:
+    return record("begin", transaction, hash=plan, plan={"kind": "replace", "components": [component]}, by="daemon")
 
 
 def end(event: str, outcome: Outcome, transaction: str = "t1") -> Document:
     return record(event, transaction, outcome=outcome, cause=Cause.NONE, reason="that is how it ended")
 
 
-APPROVED = (record("proposed", hash="p1", wish=WISH), record("approved", hash="p1", by="alice", until=LATER))
+CASE = {"web": "ab" * 32}
+APPROVED = (record("proposed", hash="p1", wish=WISH, case=CASE), record("approved", hash="p1", by="alice", until=LATER))
 
 
 def ended(*documents: Document, until: float = LATER) -> tuple[Document, list[str]]:
@@ -92,8 +93,19 @@ def test_a_plan_that_was_refused_when_its_turn_came_has_ended() -> None:
 @pytest.mark.parametrize(
     ("documents", "why"),
     [
-        pytest.param([record("rejected", hash="p1", by="bob"), HERE], "rejected by bob", id="rejected"),
-        pytest.param([record("proposed", hash="p2", wish=WISH), HERE], "by now another plan", id="another candidate"),
+        pytest.param(
+            [record("rejected", hash="p1", kind="replace", case=CASE, by="bob"), HERE], "rejected by bob", id="rejected"
+        ),
+        pytest.param(
+            [record("rejected", hash="p2", kind="replace", case=CASE, by="bob"), HERE],
+            "rejected by bob",
+            id="the same by another plan was rejected",
+        ),
+        pytest.param(
+            [begin("p2"), end("committed", Outcome.COMMITTED), record("closed", "t1"), HERE],
+            "by now another plan",
+            id="something else was done",
+        ),
         pytest.param([record("withdrawn", hash="p1"), HERE], "its cause is gone", id="withdrawn"),
     ],
 )
@@ -109,7 +121,8 @@ def test_an_approval_that_has_expired_is_not_waited_for() -> None:
 
 def test_another_transaction_is_none_of_its_ends() -> None:
     document, steps = ended(
-        begin("p9", "t0"),
+        record("proposed", hash="p2", wish=WISH, case=CASE),
+        begin("p9", "t0", "mail"),
         end("committed", Outcome.COMMITTED, "t0"),
         record("closed", "t0"),
         HERE,

@@ -1,0 +1,363 @@
+"""What waits for a person, what a person said no to, and keys that were given up: by the actor's own work."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from actions.account import Account, Wish
+from actions.journal import Event, Record
+from actions.plan import Kind
+from config.load import load
+from config.model import Config
+from monitor.actor.authority import Role, objection
+from monitor.actor.request import Document, Request, Verb, decode, encode
+from monitor.actor.work import MOST_PLANS, Bound, Work
+from monitor.actor.workbench import workbench
+from monitor.lab.ca import Issued, bundle
+from monitor.lab.servers import Site, write_site
+from monitor.surroundings import read_surroundings
+from tests.monitor.acting import ISSUER, ISSUING, NAME, ROOT, fresh
+from tests.monitor.running import certvigil
+
+REPLACE = Wish(Kind.REPLACE, ("web",))
+ACTIVATE = Wish(Kind.ACTIVATE, ("web",))
+COMPROMISED = Wish(Kind.REPLACE, ("web",), key_compromised=True)
+
+
+def same_key(issued: Issued) -> Issued:
+    """Return another certificate for the same key."""
+    return ISSUING.issue(NAME, key=issued.key)
+
+
+@dataclass
+class Bench:
+    """A component without endpoints, and whoever asks for things at its actor's bench."""
+
+    directory: str
+    site: Site
+    old: Issued
+
+    @property
+    def config(self) -> Config:
+        config = load(f"{self.directory}/certvigil.yaml", {})
+        assert isinstance(config, Config), config
+        return config
+
+    def configure(self, mode: str, restart: str = "/bin/true") -> None:
+        component = {
+            "artefacts": {"certificate": self.site.certificate, "key": self.site.key},
+            "service": {"test": ["/bin/true"], "restart": [restart]},
+            "mode": mode,
+            "allowed_issuers": [ISSUER],
+        }
+        document = {
+            "actor": {
+                "directory": f"{self.directory}/actor",
+                "inbox_directory": f"{self.directory}/inbox",
+                "require_synchronised_clock": False,
+            },
+            "trust_stores": {"corporate": {"bundle": f"{self.directory}/root.pem"}},
+            "components": {"web": component},
+        }
+        Path(self.directory, "certvigil.yaml").write_text(json.dumps(document))
+
+    def put(self, issued: Issued) -> None:
+        """Have the inbox hold this candidate and nothing else."""
+        inbox = f"{self.directory}/inbox/web"
+        os.makedirs(inbox, mode=0o755, exist_ok=True)
+        for name, data in (("chain.pem", bundle([issued, ISSUING])), ("new.key", issued.key_pem())):
+            with open(os.open(f"{inbox}/{name}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+                file.write(data)
+
+    def ask(self, verb: Verb, wish: Wish | None = None, bound: Bound = Bound.NOT, **more: Any) -> Document:
+        with workbench(read_surroundings(self.config)[0]) as bench:
+            return Work(bench, "alice", bound=bound).answer(Request(verb, wish, **more))
+
+    def killed(self, at: Event, wish: Wish) -> None:
+        """Have somebody carry it out who is killed once a step is in the journal."""
+
+        def told(record: Record) -> None:
+            if record.event is at:
+                raise KeyboardInterrupt
+
+        with workbench(read_surroundings(self.config)[0]) as bench, pytest.raises(KeyboardInterrupt):
+            Work(bench, "alice", told).answer(Request(Verb.CARRY_OUT, wish))
+
+    def propose(self, wish: Wish = REPLACE) -> str:
+        answer = self.ask(Verb.PROPOSE, wish)
+        assert "plan" in answer, answer
+        return str(answer["plan"]["hash"])
+
+    def replaced(self, issued: Issued, wish: Wish = REPLACE) -> Document:
+        self.put(issued)
+        answer = self.ask(Verb.CARRY_OUT, wish)
+        assert [each["outcome"] for each in answer["endings"]] == ["committed"], answer
+        return answer
+
+    def account(self) -> Account:
+        with workbench(read_surroundings(self.config)[0]) as bench:
+            return Account.of(bench.setting.journal.records())
+
+    def events(self, *events: Event) -> list[Event]:
+        with workbench(read_surroundings(self.config)[0]) as bench:
+            return [each.event for each in bench.setting.journal.records() if each.event in events]
+
+
+@pytest.fixture
+def web(tmp_path: Path) -> Bench:
+    tmp_path.chmod(0o755)
+    old = fresh()
+    (tmp_path / "root.pem").write_bytes(ROOT.pem())
+    made = Bench(str(tmp_path), write_site(f"{tmp_path}/tls", old), old)
+    made.configure("approve")
+    return made
+
+
+def grounds(answer: Document) -> list[str]:
+    assert "refused" in answer, answer
+    return [each["ground"] for each in answer["refused"]["objections"]]
+
+
+# Keys that were given up
+
+
+def test_a_key_that_was_given_up_is_brought_back_by_nothing(web: Bench) -> None:
+    answer = web.replaced(fresh(), COMPROMISED)
+    (key,) = answer["given_up"]["web"]
+    assert key in web.account().given_up
+    first = web.account().last["web"].transaction
+    for name in ("", "default", first):
+        wish = Wish(Kind.ROLLBACK, ("web",), name)
+        for verb in (Verb.PLAN, Verb.PROPOSE, Verb.CARRY_OUT):
+            assert "key_given_up" in grounds(web.ask(verb, wish)), (name, verb)
+    web.put(same_key(web.old))
+    for bound in Bound:
+        assert grounds(web.ask(Verb.CARRY_OUT, REPLACE, bound)) == ["key_given_up"]
+    before = {path: Path(path).read_bytes() for path in (web.site.certificate, web.site.key)}
+    back = same_key(web.old)
+    Path(web.site.key).write_bytes(back.key_pem())
+    Path(web.site.certificate).write_bytes(back.chain_pem())
+    assert "key_given_up" in grounds(web.ask(Verb.CARRY_OUT, ACTIVATE))
+    for path, data in before.items():
+        Path(path).write_bytes(data)
+    (of,) = web.ask(Verb.BACKUPS)["sets"]
+    assert "given up as compromised" in of["never"]
+    assert "alice" in of["never"]
+
+
+def test_the_same_key_again_is_refused_and_given_up_all_the_same(web: Bench) -> None:
+    web.put(same_key(web.old))
+    assert grounds(web.ask(Verb.PLAN, COMPROMISED)) == ["key_given_up"]
+    assert not web.account().given_up, "a dry run gives nothing up"
+    (objection,) = (answer := web.ask(Verb.CARRY_OUT, COMPROMISED))["refused"]["objections"]
+    assert objection["ground"] == "key_given_up"
+    assert "it takes a new key" in objection["detail"]
+    (key,) = answer["given_up"]["web"]
+    assert key in web.account().given_up, "from the request on, whatever becomes of the replacement"
+    assert grounds(web.ask(Verb.CARRY_OUT, REPLACE, Bound.LEAVE)) == ["key_given_up"]
+    assert web.ask(Verb.CARRY_OUT, COMPROMISED)["given_up"] == answer["given_up"]
+    assert len(web.events(Event.KEY_GIVEN_UP)) == 1
+
+
+def test_another_candidate_of_the_inbox_is_taken_where_the_newest_has_a_key_that_was_given_up(web: Bench) -> None:
+    web.ask(Verb.CARRY_OUT, COMPROMISED)
+    good, newer = fresh(), same_key(web.old)
+    web.put(good)
+    inbox = Path(web.directory, "inbox", "web")
+    (inbox / "newer.pem").write_bytes(newer.chain_pem() + newer.key_pem())
+    (inbox / "newer.pem").chmod(0o600)
+    assert web.ask(Verb.CARRY_OUT, REPLACE)["endings"][-1]["outcome"] == "committed"
+    assert good.pem() in Path(web.site.certificate).read_bytes()
+
+
+def test_a_key_that_was_given_up_by_mistake_is_taken_back_by_its_hash(web: Bench) -> None:
+    (key,) = web.ask(Verb.CARRY_OUT, COMPROMISED)["given_up"]["web"]
+    assert "no key that was given up" in web.ask(Verb.RECOVER, key="0" * 8)["cannot"]
+    assert web.ask(Verb.RECOVER, key=key[:8])["reinstated"] == [key]
+    assert not web.account().given_up
+    web.replaced(same_key(web.old))
+
+
+@pytest.mark.parametrize("verb", [Verb.PLAN, Verb.PROPOSE, Verb.CARRY_OUT, Verb.RECOVER])
+def test_only_an_operator_gives_up_a_key_or_takes_that_back(web: Bench, verb: Verb) -> None:
+    request = Request(verb, key="0" * 8) if verb is Verb.RECOVER else Request(verb, COMPROMISED)
+    assert "operator" in (objection(Role.DAEMON, request, web.config, Account()) or "")
+    assert objection(Role.OPERATOR, request, web.config, Account()) is None
+
+
+@pytest.mark.parametrize(
+    ("request_", "is_one"),
+    [
+        (Request(Verb.CARRY_OUT, COMPROMISED), True),
+        (Request(Verb.RECOVER, key="0" * 64), True),
+        (Request(Verb.PROPOSE, COMPROMISED), False),
+        (Request(Verb.CARRY_OUT, Wish(Kind.ROLLBACK, ("web",), key_compromised=True)), False),
+        (Request(Verb.PLAN, REPLACE, key="0" * 64), False),
+        (Request(Verb.RECOVER, key="0"), False),
+    ],
+)
+def test_a_key_is_given_up_only_with_its_replacement_and_named_only_to_take_it_back(
+    request_: Request, is_one: bool
+) -> None:
+    assert (decode(encode(request_)) == request_) is is_one
+
+
+@pytest.mark.parametrize(
+    ("wish", "outcomes", "is_back"),
+    [(REPLACE, {"rolled_back", "frozen"}, True), (COMPROMISED, {"failed_forward", "frozen"}, False)],
+)
+def test_a_replacement_that_fails_is_undone_but_never_onto_a_key_that_was_given_up(
+    web: Bench, wish: Wish, outcomes: set[str], is_back: bool
+) -> None:
+    web.configure("approve", "/bin/false")
+    web.put(fresh())
+    answer = web.ask(Verb.CARRY_OUT, wish)
+    assert answer["endings"][-1]["outcome"] in outcomes, answer
+    assert (Path(web.site.key).read_bytes() == web.old.key_pem()) is is_back
+
+
+@pytest.mark.parametrize("live", [False, True], ids=["at boot", "live"])
+@pytest.mark.parametrize("at", [Event.SWITCHED, Event.CONFIG_TESTED])
+def test_recovery_brings_no_key_back_that_was_given_up(web: Bench, at: Event, live: bool) -> None:
+    new = fresh()
+    web.put(new)
+    web.killed(at, COMPROMISED)
+    with workbench(read_surroundings(web.config)[0]) as bench:
+        (ending,) = Work(bench, "recovery", live=live).answer(Request(Verb.RECOVER))["endings"]
+    assert ending["outcome"] in {"committed", "failed_forward"}, ending
+    assert Path(web.site.key).read_bytes() == new.key_pem()
+    assert new.pem() in Path(web.site.certificate).read_bytes()
+
+
+def test_recovery_does_bring_back_a_key_that_is_not_given_up(web: Bench) -> None:
+    web.put(fresh())
+    web.killed(Event.SWITCHED, REPLACE)
+    web.configure("approve", "/bin/false")
+    with workbench(read_surroundings(web.config)[0]) as bench:
+        Work(bench, "recovery", live=False).answer(Request(Verb.RECOVER))
+    assert Path(web.site.key).read_bytes() == web.old.key_pem()
+
+
+def test_the_commands_give_a_key_up_say_so_in_backups_and_take_it_back(web: Bench) -> None:
+    config = ("--config", f"{web.directory}/certvigil.yaml")
+    web.put(fresh())
+    ran = certvigil("replace", "web", "--key-compromised", *config)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    (key,) = web.account().given_up
+    assert f"{key} is given up" in "".join((ran.stdout + ran.stderr).splitlines())
+    assert "never given back" in certvigil("backups", *config).stdout
+    ran = certvigil("reset-to-default", "web", *config)
+    assert ran.returncode == 1
+    assert "key_given_up" in ran.stdout
+    assert "key_given_up" in certvigil("audit", *config).stdout
+    assert "reinstated" in certvigil("recover", "--reinstate-key", key[:12], *config).stdout
+    assert certvigil("reset-to-default", "web", *config).returncode == 0
+
+
+# Plans that wait
+
+
+def test_plans_wait_side_by_side_and_none_pushes_out_another(web: Bench) -> None:
+    first, second = fresh(), fresh()
+    web.put(first)
+    one = web.propose()
+    web.put(second)
+    two = web.propose()
+    assert list(web.account().proposals) == [one, two]
+    shown = {each["hash"]: each["shown"] for each in web.ask(Verb.PLAN, REPLACE)["waiting"]}
+    assert set(shown) == {one, two}
+    assert shown[one] != shown[two]
+    assert "DNS:www.example.com" in shown[one]
+    assert "by now another plan" in web.ask(Verb.APPROVE, plan=one)["cannot"]
+    web.put(first)
+    assert web.ask(Verb.APPROVE, plan=one)["approved"] == one
+
+
+def test_what_is_put_into_use_makes_the_other_plans_for_the_component_another(web: Bench) -> None:
+    web.put(fresh())
+    web.propose()
+    web.replaced(fresh())
+    assert not web.account().proposals
+
+
+def test_so_many_plans_wait_and_those_that_still_hold_are_kept(web: Bench) -> None:
+    web.put(fresh())
+    approved = web.propose()
+    web.ask(Verb.APPROVE, plan=approved)
+    plans = [approved]
+    for _ in range(MOST_PLANS):
+        web.put(fresh())
+        plans.append(web.propose())
+    waiting = list(web.account().proposals)
+    assert len(waiting) == MOST_PLANS
+    assert waiting == [approved, *plans[2:]], "the oldest that is another plan by now has gone, and was withdrawn"
+    assert len(web.events(Event.WITHDRAWN)) == 1
+
+
+def test_where_every_plan_that_waits_still_holds_there_is_no_room_for_more(web: Bench) -> None:
+    for _ in range(MOST_PLANS + 1):
+        web.replaced(fresh())
+    sets = [each["set"] for each in web.ask(Verb.BACKUPS)["sets"]]
+    plans = [web.propose(Wish(Kind.ROLLBACK, ("web",), each)) for each in sets[:MOST_PLANS]]
+    one_more = Wish(Kind.ROLLBACK, ("web",), sets[MOST_PLANS])
+    assert grounds(web.ask(Verb.PROPOSE, one_more)) == ["too_many_plans"]
+    assert list(web.account().proposals) == plans
+    web.put(fresh())
+    web.propose(), "another kind has room of its own"
+
+
+def test_proposals_that_change_nothing_are_not_appended(web: Bench) -> None:
+    web.replaced(fresh())
+    web.put(fresh())
+    back = Wish(Kind.ROLLBACK, ("web",), "default")
+    plans = {web.propose(), web.propose(back)}
+    for number in range(20):
+        losing = Wish(Kind.REPLACE, ("web",), losses=(f"nobody{number}",))
+        assert web.propose(losing) in plans, "clients that are not lost make no other plan"
+        assert web.propose(back) in plans
+        web.ask(Verb.PROPOSE, ACTIVATE)
+    assert len(web.events(Event.PROPOSED)) == len(web.account().proposals) <= 3
+    assert not web.events(Event.WITHDRAWN)
+
+
+# What a person rejected
+
+
+def test_a_rejection_is_of_the_candidate_and_not_of_the_hash_of_a_moment(web: Bench) -> None:
+    unwanted = fresh()
+    web.put(unwanted)
+    plan = web.propose()
+    os.chmod(web.site.certificate, 0o640)
+    other = web.propose()
+    assert other != plan, "the same candidate by another hash"
+    web.ask(Verb.REJECT, plan=plan, why="not before the release")
+    assert not web.account().proposals, "the same by another plan is not wanted either"
+    os.chmod(web.site.certificate, 0o600)
+    answer = web.ask(Verb.PROPOSE, REPLACE)
+    assert grounds(answer) == ["rejected"]
+    assert "not before the release" in answer["refused"]["objections"][0]["detail"]
+    web.configure("auto")
+    assert grounds(web.ask(Verb.CARRY_OUT, REPLACE, Bound.LEAVE)) == ["rejected"]
+    assert grounds(web.ask(Verb.CARRY_OUT, REPLACE, Bound.APPROVED)) == ["rejected"]
+    web.configure("approve")
+    web.put(fresh())
+    web.propose()
+    web.put(unwanted)
+    assert web.ask(Verb.CARRY_OUT, REPLACE)["endings"][-1]["outcome"] == "committed", "an operator may change his mind"
+
+
+def test_a_rejected_rollback_is_of_its_set_and_bars_no_replacement(web: Bench) -> None:
+    web.replaced(fresh())
+    undone = web.account().last["web"].transaction
+    wish = Wish(Kind.ROLLBACK, ("web",), undone)
+    web.ask(Verb.REJECT, plan=web.propose(wish))
+    assert grounds(web.ask(Verb.PROPOSE, wish)) == ["rejected"]
+    assert (Kind.ROLLBACK, "web", undone) in web.account().rejected
+    web.replaced(fresh())
+    web.propose(Wish(Kind.ROLLBACK, ("web",), web.account().last["web"].transaction))
