@@ -103,7 +103,10 @@ def transact(setting: Setting, order: Order) -> Ending:
 
 
 def refusal(setting: Setting, order: Order) -> Failure | None:
-    """Return why an order would be refused now; None where it would begin. Only configuration tests are run."""
+    """Return why an order would be refused now; None where it would begin.
+
+    Only configuration tests are run, and nothing is noted.
+    """
     return _given_up(setting, order) or Transaction(setting, "", order.plan, mends=order.mends).refused()
 
 
@@ -172,6 +175,7 @@ class Transaction:
 
     setting: Setting
     name: str
+    """Empty where it is only asked whether it would begin: then nothing is noted."""
     plan: Plan
     baseline: Sight = field(default_factory=Sight)
     touched: int = 0
@@ -1135,7 +1139,10 @@ class Transaction:
         way back, nor while nothing was done: then the command is run all the same.
         """
         doing = self.touched > 0 or self.stopped or self.activated
-        begun = self._begun if doing and not go_on else self._begun_if_possible
+        begun: service.Begun | None = self._begun if doing and not go_on else self._begun_if_possible
+        if not self.name:
+            # Only asked whether it would begin: what is run then is a test, and no record would follow it.
+            begun = None
         first = None
         for each in dict.fromkeys(self._services().values()):
             trouble = act(self.setting.world, each, begun)

@@ -48,7 +48,16 @@ class Story:
     def go_on(self) -> None:
         """Have one more thing happen."""
         self.choose(
-            [self.transaction, self.transaction, self.word, self.refusal, self.thaw, self.release, self.other]
+            [
+                self.transaction,
+                self.transaction,
+                self.look,
+                self.word,
+                self.refusal,
+                self.thaw,
+                self.release,
+                self.other,
+            ]
         )()
 
     def components(self) -> list[str]:
@@ -62,6 +71,8 @@ class Story:
         name, components = f"t{self.names}", self.components()
         candidate, kind = self.choose(["c1", "c2"]), self.choose(list(Kind))
         changes = [[each, f"/{each}", None, ["ab", 1, 2, 3], "", False, ""] for each in components]
+        if self.command(name, components):
+            return
         self.note(
             Event.BEGIN,
             name,
@@ -94,9 +105,38 @@ class Story:
             said["outcome"] = how.value
         if how is Event.ROLLED_BACK and self.choose([True, False]):
             self.note(Event.QUARANTINED, name, candidate=candidate, reason=said["reason"])
+        if self.command(name, components):
+            return
         self.note(how, name, **said)
+        if self.choose([True, False]):
+            files = [[each, f"/{each}", f"/.{each}.{name}.old", "ab"] for each in components]
+            self.note(Event.ASIDE, name, files=files, until=float(len(self.records) + 600))
         if self.choose([True, True, True, False]):
             self.note(Event.CLOSED, name)
+
+    def command(self, name: str, components: list[str]) -> bool:
+        """Have a command begin, or none; returns whether its transaction is killed amid it."""
+        if self.choose([True, False]):
+            self.note(Event.COMMAND, name, components=components, what="test", command=["/bin/true"], limit=9.0)
+            return bool(self.choose([True, False, False, False]))
+        return False
+
+    def look(self) -> None:
+        """Have what a killed process left settled, and what stays linked compared and let go."""
+        account = Account.of(self.records)
+        if not (account.commands or account.aside):
+            self.other()
+        for name, left in account.commands.items():
+            if self.choose([True, False]):
+                self.note(Event.COMMAND_OVER, name, components=left.data["components"], fate="gone", reason="x")
+        for name, each in account.aside.items():
+            component = self.choose(each.components)
+            if self.choose([True, False]):
+                files = [[file.path, file.aside, "cd"] for file in each.files if file.component == component]
+                data = {"components": [component], "files": files, "written": 1.0, "set": "s", "kept": "/s"}
+                self.note(Event.WRITTEN_LATE, name, **data)
+            if self.choose([True, False]):
+                self.note(Event.LET_GO, name, components=list(each.components))
 
     def word(self) -> None:
         plan, wish = self.hash(), Wish(self.choose(list(Kind)), tuple(self.components())).to_json()

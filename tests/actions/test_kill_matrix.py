@@ -101,7 +101,7 @@ def _played(rooms: Rooms, cell: Cell) -> list[str]:
 def _replaced(rooms: Rooms, outcome: Outcome) -> list[Step]:
     scene = rooms.scene()
     trace = traced(scene)
-    assert scene.records()[-2].event.value == outcome.value
+    assert scene.ends() == [outcome]
     return trace
 
 

@@ -50,7 +50,9 @@ class Estate:
     number: int = 0
 
     def anew(self) -> None:
-        """Begin with an empty state directory."""
+        """Begin with an empty state directory, and with nothing that stays linked from before."""
+        if self.number:
+            assert self.look_later() == Compared()
         self.number += 1
         os.makedirs(self._state, mode=0o700)
 
@@ -99,6 +101,12 @@ class Estate:
         with closing(setting.journal):
             return recover(setting)
 
+    def look_later(self) -> Compared:
+        """Have let go what stays linked, as ten minutes later."""
+        setting = self.setting(Later())
+        with closing(setting.journal):
+            return look_again(setting)
+
     def broken(self, order: Order) -> list[str]:
         """Recover, and return how the invariant does not hold, as sentences."""
         endings = self.recover(World())
@@ -107,9 +115,7 @@ class Estate:
         wrong = [] if now in (old, new) else ["neither all old nor all new"]
         wrong += [each.sentence for each in endings if each.outcome is Outcome.FROZEN]
         wrong += ["recovered twice"] if self.recover(World()) else []
-        later = self.setting(Later())
-        with closing(later.journal):
-            wrong += [] if look_again(later) == Compared() else ["somebody wrote late"]
+        wrong += [] if self.look_later() == Compared() else ["somebody wrote late"]
         for name, web in self.webs.items():
             directory = os.path.dirname(web.site.key)
             wrong += [f"{name}: left {each}" for each in os.listdir(directory) if each.startswith(".")]

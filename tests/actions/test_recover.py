@@ -307,9 +307,11 @@ def test_a_real_server_serves_what_is_on_disk_wherever_the_transaction_was_kille
             order = web.order(new.issue(f"{number}.example"))
             chains = {order.plan.serves[0].chains[0][0], order.plan.served[0].chains[0][0]}
             web.state = f"{room}/state-{number}"
-            worlds.killed(partial(_replaced, web, order), cell)
-            endings = recover(web.setting(World()))
-            web.let_go()
+            try:
+                worlds.killed(partial(_replaced, web, order), cell)
+            finally:
+                endings = recover(web.setting(World()))
+                web.let_go()
             # A worker that leaves may accept a last connection after the new ones have been seen.
             with suppress(TimeoutError):
                 wait_for(lambda: web.handshake() == (web.on_disk(), True), 30.0)
@@ -322,6 +324,7 @@ def test_a_real_server_serves_what_is_on_disk_wherever_the_transaction_was_kille
         def cells() -> Iterator[Cell]:
             web.state = f"{room}/state-trace-{next(numbers)}"
             web.replace(world := StepWorld(), web.order(new.issue("trace.example")))
+            web.let_go()
             return _sample(world.trace)
 
         assert played(cells, play) == []
