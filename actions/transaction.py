@@ -100,7 +100,10 @@ def transact(setting: Setting, order: Order) -> Ending:
 
 
 def refusal(setting: Setting, order: Order) -> Failure | None:
-    """Return why an order would be refused now; None where it would begin. Only configuration tests are run."""
+    """Return why an order would be refused now; None where it would begin. Only configuration tests are run.
+
+    Nothing is written to the journal.
+    """
     return Transaction(setting, "", order.plan, mends=order.mends).refused()
 
 
@@ -1122,7 +1125,10 @@ class Transaction:
         way back, nor while nothing was done: then the command is run all the same.
         """
         doing = self.touched > 0 or self.stopped or self.activated
-        begun = self._begun if doing and not go_on else self._begun_if_possible
+        begun: service.Begun | None = self._begun if doing and not go_on else self._begun_if_possible
+        if not self.name:
+            # Whoever only asks has no lock, and writes nothing that would say that the command is over.
+            begun = None
         first = None
         for each in dict.fromkeys(self._services().values()):
             trouble = act(self.setting.world, each, begun)
