@@ -1141,7 +1141,7 @@ class Transaction:
         doing = self.touched > 0 or self.stopped or self.activated
         begun: service.Begun | None = self._begun if doing and not go_on else self._begun_if_possible
         if not self.name:
-            # Only asked whether it would begin: what is run then is a test, and no record would follow it.
+            # Whoever only asks has no lock, and writes nothing that would say that the command is over.
             begun = None
         first = None
         for each in dict.fromkeys(self._services().values()):

@@ -56,6 +56,7 @@ class Story:
                 self.refusal,
                 self.thaw,
                 self.release,
+                self.key,
                 self.other,
             ]
         )()
@@ -139,13 +140,15 @@ class Story:
                 self.note(Event.LET_GO, name, components=list(each.components))
 
     def word(self) -> None:
-        plan, wish = self.hash(), Wish(self.choose(list(Kind)), tuple(self.components())).to_json()
-        self.note(Event.PROPOSED, hash=plan, wish=wish, by="daemon")
+        plan, kind, components = self.hash(), self.choose(list(Kind)), self.components()
+        wish = Wish(kind, tuple(components)).to_json()
+        case = {each: self.choose(["leaf 1", "leaf 2"]) for each in components}
+        self.note(Event.PROPOSED, hash=plan, wish=wish, by="daemon", case=case, shown="it")
         match self.choose([None, Event.APPROVED, Event.REJECTED, Event.WITHDRAWN]):
             case Event.APPROVED:
                 self.note(Event.APPROVED, hash=plan, by="bob", until=9e9)
             case Event.REJECTED:
-                self.note(Event.REJECTED, hash=plan, by="bob", reason="no")
+                self.note(Event.REJECTED, hash=plan, by="bob", reason="no", kind=kind, components=components, case=case)
             case Event.WITHDRAWN:
                 self.note(Event.WITHDRAWN, hash=plan, wish=wish)
 
@@ -168,6 +171,11 @@ class Story:
 
     def other(self) -> None:
         self.note(Event.UNNEEDED, components=self.components(), reason="it is installed")
+
+    def key(self) -> None:
+        """Give a private key up, or take that back."""
+        event = self.choose([Event.KEY_GIVEN_UP, Event.KEY_GIVEN_UP, Event.KEY_REINSTATED])
+        self.note(event, keys=[self.choose(["k1", "k2"])], components=self.components(), by="alice")
 
     def close(self) -> None:
         """End what did not end."""

@@ -40,6 +40,18 @@ def fresh(*more_names: str, **knobs: Any) -> Issued:
     return ISSUING.issue(NAME, *more_names, **({"key": new_key(KeyType.P256)} | knobs))
 
 
+def on_disk(directory: str | Path, actor: str | Path) -> dict[str, bytes]:
+    """Return the content of every file in a directory, by name.
+
+    But for what was replaced and stays linked for a while, as the journal in the actor's directory has it.
+    """
+    journal = Path(actor, "journal.jsonl")
+    # It is taken as it is: some tests damage it.
+    noted = journal.read_bytes() if journal.exists() else b""
+    files = (each for each in Path(directory).iterdir() if not (each.name[0] == "." and each.name.encode() in noted))
+    return {each.name: each.read_bytes() for each in files}
+
+
 @dataclass
 class Component:
     """The component `web`: its files, its service, where it is served, and who must accept it."""
@@ -132,8 +144,8 @@ class Component:
             return transact(setting, made.order)
 
     def on_disk(self) -> dict[str, bytes]:
-        """Return the content of every file in the certificate's directory, by name."""
-        return {each.name: each.read_bytes() for each in Path(self.site.certificate).parent.iterdir()}
+        """Return the content of every file in the certificate's directory, as the function of this name does."""
+        return on_disk(Path(self.site.certificate).parent, f"{self.directory}/actor")
 
 
 class Machine:

@@ -54,6 +54,7 @@ def test_a_candidate_in_the_inbox_is_planned_shown_and_carried_out_by_hash(web: 
         assert code == 0, said
         for word in (plan, "DNS:www.example.com", "nginx", "browser", web.site.certificate):
             assert word in said
+        assert not web.records(), "the test that a plan runs is no command that anybody has to wait for"
         steps: list[str] = []
         answer = actor.ask(Request(Verb.CARRY_OUT, REPLACE, plan), steps)
         assert [each["outcome"] for each in answer["endings"]] == ["committed"]
@@ -132,12 +133,17 @@ def test_the_actor_finishes_what_a_crash_left_before_it_answers_anybody(web: Hou
         assert any(document.get("step", {}).get("event") == step for document in answers)
         actor.kill()
     with actor:
-        assert actor.ask(Request(Verb.STATE))["under_way"] == []
+        state = actor.ask(Request(Verb.STATE))
+        assert state["under_way"] == []
     served, after = presented(web.server)[0], web.on_disk()
     assert served in {web.old.der(), new.der()}
     assert (served == new.der()) is (after != before)
     assert after[web.site.key] in {before[web.site.key], new.key_pem()}
-    assert set(os.listdir(os.path.dirname(web.site.key))) == {"site.crt", "site.key"}
+    beside = set(os.listdir(os.path.dirname(web.site.key))) - {"site.crt", "site.key"}
+    # What was replaced stays for late writers, and nothing else does.
+    noted = [each["files"] for each in web.records() if each["event"] == "aside"]
+    assert beside == {os.path.basename(aside) for files in noted for _, _, aside, _ in files}
+    assert len(state["aside"]) == len(beside)
 
 
 @pytest.mark.parametrize(

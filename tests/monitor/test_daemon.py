@@ -226,12 +226,12 @@ def test_a_component_whose_file_is_elsewhere_now_is_seen_there(start: Start, tmp
     daemon = start(config(one))
     daemon.configure(config(two))
     daemon.send(signal.SIGHUP)
-    daemon.wait_until("presents", after=1, target="web/certificate")
+    daemon.wait_until("presents", target="web/certificate", location=str(two))
     assert location() == str(two)
     daemon.stop()
     daemon.configure(config(three))
     daemon.start()
-    daemon.wait_until("presents", after=2, target="web/certificate")
+    daemon.wait_until("presents", target="web/certificate", location=str(three))
     assert location() == str(three)
 
 

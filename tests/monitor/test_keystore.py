@@ -16,6 +16,7 @@ from monitor.lab.ca import Authority, Issued, KeyType, new_key
 from monitor.lab.servers import replace_file
 from tests.lab.client import presented
 from tests.lab.keystore import PASSWORD, KeystoreServer, keystore
+from tests.monitor.component import on_disk
 from tests.monitor.running import Running, certvigil
 
 NAME = "www.example.com"
@@ -147,7 +148,7 @@ def test_a_keystore_that_is_not_served_is_undone_byte_for_byte(java: Java) -> No
     assert "rolled_back" in said
     assert (java.path.read_bytes(), java.path.stat().st_ino) == (before, inode)
     assert java.serves() == java.old.der()
-    assert {each.name for each in java.path.parent.iterdir()} == {"site.p12", "site.pass"}
+    assert set(on_disk(java.path.parent, java.directory / "actor")) == {"site.p12", "site.pass"}
 
 
 def test_a_keystore_whose_password_is_not_known_is_left_alone(java: Java) -> None:

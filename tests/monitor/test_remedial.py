@@ -25,7 +25,7 @@ from monitor.surroundings import read_surroundings
 from tests.lab.client import presented
 from tests.lab.keystore import keystore
 from tests.monitor.acting import ISSUER, ISSUING, NAME, House, fresh, house
-from tests.monitor.component import Component, Machine
+from tests.monitor.component import Component, Machine, on_disk
 from tests.monitor.component import fresh as fresh_for_machine
 from tests.monitor.test_keystore import Java, java
 from tests.monitor.test_unattended import REPLACE, Liar, lying
@@ -106,7 +106,8 @@ def test_where_more_is_broken_than_the_set_it_is_left_exactly_as_it_was_and_noth
         assert code == 2, said
         assert "fails with the new files, too" in said
         assert looks(web) == before
-        assert {each for each in os.listdir(os.path.dirname(web.site.key)) if each.startswith(".")} == set()
+        beside = on_disk(os.path.dirname(web.site.key), f"{web.directory}/actor")
+        assert {each for each in beside if each.startswith(".")} == set()
         assert presented(web.server)[0] == web.old.der()
         assert web.server.pid == process
         assert "activated" not in {each["event"] for each in web.records()}

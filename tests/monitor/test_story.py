@@ -82,7 +82,8 @@ def test_a_renewal_is_not_served_until_the_server_is_reloaded(
             }
         }
     )
-    daemon.wait_until("presents", target=live)
+    for target in (file, live):
+        daemon.wait_until("presents", target=target)
     for target in (file, "portal/key", live):
         assert codes(daemon, target) == daemon.findings(target) == set()
     assert ends(daemon, file) == ends(daemon, live) == end_of(old)
@@ -109,6 +110,8 @@ def test_a_renewal_is_not_served_until_the_server_is_reloaded(
     assert ends(daemon, live) == end_of(new)
     assert certvigil("status", "--socket", daemon.socket).returncode == 0
 
+    # The pair is in the history once nobody has written to it for a while.
+    daemon.wait_until("presents", after=1, target=file)
     assert daemon.stop() == 0
     assert history(daemon, live) == [
         *(("added", None), ("presented", None)),

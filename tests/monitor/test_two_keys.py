@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from monitor.lab.ca import Authority, Issued, KeyType, new_key
 from monitor.lab.process import find_command
 from monitor.lab.servers import Nginx, Site, write_site
 from tests.lab.client import presented
+from tests.monitor.component import on_disk
 from tests.monitor.running import Running, certvigil
 
 NAME: Final = "www.example.com"
@@ -136,9 +136,9 @@ def test_where_the_rsa_certificate_is_new_and_the_ec_one_old_both_are_undone(dua
     assert dual.on_disk() == before
     assert dual.presents() == ders(old)
     assert dual.reloads() == 2
-    assert sorted(os.listdir(dual.directory / "tls")) == sorted(
+    assert set(on_disk(dual.directory / "tls", dual.directory / "actor")) == {
         f"{stem}.{end}" for stem in ("ec", "ours", "rsa") for end in ("crt", "key")
-    )
+    }
 
 
 def test_a_renewal_that_is_not_served_is_found_for_its_type_of_key_alone(dual: Dual) -> None:
