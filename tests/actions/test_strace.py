@@ -178,8 +178,10 @@ class Act:
             web.act("recover")
             raise NotReachedError(f"{fault}: {self.said}")
         wrong = []
-        wrong += [f"it ended with {code}"] if code not in (0, 1, 2, 4) and fault.what != _KILL else []
-        told = {0: [self._as_new(before)], 1: [before], 2: [before], 4: [before]}
+        # Amid the way back it is left for the next recovery, which is to bring it to its end.
+        deferred = self._fails and code == 3 and "the next recovery tries again" in self.said
+        wrong += [f"it ended with {code}"] if code not in (0, 1, 2, 4) and not deferred and fault.what != _KILL else []
+        told = {0: [self._as_new(before)], 1: [before], 2: [before], 3: [before], 4: [before]}
         recovered, said = web.act("recover")
         wrong += [f"recovery ended with {recovered}: {said}"] if recovered else []
         wrong += (
