@@ -12,7 +12,7 @@ from typing import Final
 from actions import aside
 from actions.account import frozen
 from actions.ending import Ending
-from actions.journal import Journal, Record
+from actions.journal import ENDED, Journal, Record
 from actions.plan import Change, FileState, Kind, Order, Plan, Serving
 from actions.recover import recover
 from actions.target import state
@@ -172,6 +172,10 @@ class Scene:
     def records(self) -> tuple[Record, ...]:
         with closing(Journal(self.disk, f"{self.root}/state/journal.jsonl")) as journal:
             return tuple(journal.records())
+
+    def ends(self) -> list[str]:
+        """Return how transactions ended, by the journal."""
+        return [each.event.value for each in self.records() if each.event in ENDED]
 
     def beside(self) -> list[str]:
         """Return what lies beside the targets and is none, but for what stays linked for its time."""
