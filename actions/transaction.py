@@ -29,6 +29,8 @@ from config.service import Activation, Service
 from config.text import printable
 
 _KEEP: Final = 20
+_TRIES: Final = 3
+"""Times that old files are put back before their medium counts as failing."""
 _SUPERSEDED: Final = Failure(
     Cause.CHANGED,
     "somebody else put another whole set in place meanwhile, which is served, and accepted by all that accepted before",
@@ -640,15 +642,7 @@ class Transaction:
         """
         self.live = live
         self.note_if_possible(Event.ROLLING_BACK, cause=failure.cause, reason=failure.sentence, touched=self.touched)
-        again = False
-        try:
-            problem = self._restore()
-        except ThirdPartyError as error:
-            problem = Failure(Cause.CHANGED, str(error))
-        except BackupError as error:
-            problem = Failure(Cause.STORAGE, f"an old file could not be put back: {error}")
-        except OSError as error:
-            problem, again = Failure(Cause.STORAGE, f"an old file could not be put back: {_said(error)}"), True
+        problem, again = self._restored()
         if problem is not None and problem.cause is Cause.CHANGED and (ending := self.give_way()) is not None:
             return ending
         if problem is None:
@@ -663,6 +657,27 @@ class Transaction:
         if failure.cause in CANDIDATES_FAULT:
             self.note_if_possible(Event.QUARANTINED, candidate=candidate_of(self.plan.changes), reason=failure.sentence)
         return self._end(Outcome.ROLLED_BACK, Event.ROLLED_BACK, failure)
+
+    def _restored(self) -> tuple[Failure | None, bool]:
+        """Put old files back, and once more where that failed; return what is wrong then, and whether it may pass.
+
+        A medium that refuses once must not leave half a set until somebody calls for a recovery.
+        """
+        problem = None
+        # What is written over has been tried again as it was written, and can no longer be told by reading it.
+        tries = 1 if any(each.in_place for each in self.plan.changes) else _TRIES
+        for attempt in range(tries):
+            if attempt:
+                self.setting.world.sleep(self.setting.terms.interval)
+            try:
+                return self._restore(), False
+            except ThirdPartyError as error:
+                return Failure(Cause.CHANGED, str(error)), False
+            except BackupError as error:
+                return Failure(Cause.STORAGE, f"an old file could not be put back: {error}"), False
+            except OSError as error:
+                problem = Failure(Cause.STORAGE, f"an old file could not be put back: {_said(error)}")
+        return problem, True
 
     def _serve_old(self) -> Failure | None:
         """Have the old files served again, unless no service may be put onto them; then what runs is left alone."""

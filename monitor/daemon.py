@@ -78,8 +78,11 @@ def run_daemon(path: str, config: Config) -> int:
     # Threads that read and write beside the loop give way to it at once, rather than after 5 ms each time.
     sys.setswitchinterval(0.0005)
 
+    # Before there are helpers: they open files, too.
+    database = database_path(config.settings.state_directory)
+    leave_alone((*own_files(config.settings.state_directory), *(f"{database}{end}" for end in DATABASE_ENDINGS)))
     # Before there are threads. What is remembered need not be decoded again.
-    first = config.watches and not os.path.exists(database_path(config.settings.state_directory))
+    first = config.watches and not os.path.exists(database)
     helpers = hire() if first else None
 
     async def life() -> int:
@@ -137,9 +140,6 @@ class Daemon:
         self._own_findings["surroundings"] = findings
         self._own_findings["life"] = () if life is None else life.findings(now)
         self._database = database_path(config.settings.state_directory)
-        leave_alone(
-            (*own_files(config.settings.state_directory), *(f"{self._database}{end}" for end in DATABASE_ENDINGS))
-        )
         self.store = Store(
             self._database,
             snapshot=lambda: tuple(self.beliefs.known.values()),
