@@ -560,9 +560,9 @@ class Transaction:
         if not self.plan.changes:
             return self._undo_activation(failure)
         if self.no_return and (self.activated or self.stopped):
-            return self.stay(failure)
+            return self._remain_on_the_new(failure)
         if self.touched and not self.no_return and (worth := self.worth()).old is Old.BARRED:
-            return self._stay(failure, worth.why)
+            return self._freeze_on_the_new(failure, worth.why)
         return self.undo(failure)
 
     def commit(self) -> Ending:
@@ -607,7 +607,7 @@ class Transaction:
             return self._end(Outcome.FAILED_FORWARD, Event.FAILED_FORWARD, failure)
         return self.freeze(Failure(failure.cause, f"{failure.sentence}; {problem.sentence}"))
 
-    def stay(self, failure: Failure) -> Ending:
+    def _remain_on_the_new(self, failure: Failure) -> Ending:
         """End with the new files where services do not start with the old ones: on them, or on what still runs."""
         if failure.cause is Cause.CHANGED:
             return self.freeze(Failure(failure.cause, f"{failure.sentence}; no service starts with the old files"))
@@ -847,7 +847,7 @@ class Transaction:
         self._remark("the new files stay; that they are served was not seen, the services being down")
         return self._end(Outcome.FAILED_FORWARD, Event.FAILED_FORWARD, failure)
 
-    def _stay(self, failure: Failure, why: str) -> Ending:
+    def _freeze_on_the_new(self, failure: Failure, why: str) -> Ending:
         """End with the new files, whole where that can be, since the old ones may not come back."""
         kept = f"{failure.sentence}; the old set may not come back ({why})"
         try:
