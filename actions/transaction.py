@@ -729,7 +729,7 @@ class Transaction:
     def make_others_whole(self) -> None:
         """Leave no component half and half but one that has a file of someone else's; raises OSError, ThirdPartyError.
 
-        The old set, unless it may not come back or cannot be had.
+        The old set, unless it may not come back or cannot be had, or the new one is served already.
         """
         world, root = self.setting.world, self.setting.backups
         found = [(change, self.condition(change)) for change in self.plan.changes[: self.touched]]
@@ -739,7 +739,8 @@ class Transaction:
             own = [(change, condition) for change, condition in found if change.component == component]
             count = sum(each.component == component for each in self.plan.changes)
             kinds = {condition for change, condition in own if change.before != change.after}
-            if kinds <= {Condition.OLD} or (kinds == {Condition.NEW} and len(own) == count):
+            is_new = kinds == {Condition.NEW} and len(own) == count
+            if kinds <= {Condition.OLD} or (is_new and (barred or self._has_taken_up_the_new(component))):
                 continue
             back = [change for change, condition in reversed(own) if condition is not Condition.OLD]
             try:
@@ -753,6 +754,11 @@ class Transaction:
             for change in back:
                 target.restore(world, root, change, self.name)
         self.settle()
+
+    def _has_taken_up_the_new(self, component: str) -> bool:
+        """Whether the service of a component serves the new set; where services are down, it will."""
+        new = {chain for each in self.plan.serves for chain in each.chains}
+        return not self.live or bool(new & {each.chain for each in self._look((component,)).served})
 
     @staticmethod
     def _foreign(found: Iterable[tuple[Change, Condition]]) -> Failure | None:

@@ -24,7 +24,7 @@ from actions.validate import Live, Worth
 from actions.verdict import Old
 from actions.world import World
 from tests.actions.scene import Scene, broken
-from tests.actions.worlds import KILLED, Fault, Step, StepWorld, in_a_process
+from tests.actions.worlds import KILLED, Fault, Step, StepWorld, in_a_process, intrude
 
 
 def at(name: str, about: str = "", which: int = 0) -> Callable[[Step], bool]:
@@ -276,6 +276,21 @@ def test_only_a_component_with_somebody_elses_file_is_frozen_half_and_half(live:
     assert scene.read(scene.key("web")) == b"of someone else"
     assert b"old" in scene.read(scene.key("mail"))
     assert b"old" in scene.read(scene.certificate("mail"))
+
+
+def test_a_component_that_serves_its_old_set_has_it_back_where_another_is_somebody_elses(room: Path) -> None:
+    components = ("mail", "web")
+    Scene(f"{room}/trace", components).replace(trace := StepWorld())
+    last = [each for each in trace.trace if each.name == "run"][-1]
+    scene = Scene(f"{room}/s", components)
+    # Mail is on its new set by then, and web not yet.
+    world = StepWorld(intrude(last, lambda: Scene.write(scene.key("mail"), b"of someone else")))
+    ending = scene.replace(world)
+    assert ending.outcome is Outcome.FROZEN
+    assert b"old" in scene.read(scene.certificate("web"))
+    assert b"old" in scene.read(scene.key("web"))
+    assert b"old" in scene.memory("web")
+    assert scene.read(scene.key("mail")) == b"of someone else"
 
 
 @pytest.mark.parametrize("live", [True, False])
