@@ -299,7 +299,7 @@ def test_what_was_replaced_as_one_is_undone_as_one_while_nobody_else_changed_it(
             return work.answer(Request(Verb.CARRY_OUT, wish))
 
     before = files()
-    answer = undone(replaced(), Bound.APPROVED)
+    answer = undone(replaced(), Bound.NOT)
     assert [each["outcome"] for each in answer["endings"]] == ["committed"], answer
     assert files() == before
     assert presented(web.server)[0] == web.old.der()
