@@ -281,7 +281,8 @@ class Account:
     def _word(self, record: Record) -> None:
         plan = str(record.data["hash"])
         if record.event is Event.WITHDRAWN:
-            self.proposals.pop(plan, None)
+            # Nor does what a person said of it outlive it, should the same plan come again.
+            self._drop([plan])
             return
         if record.event is Event.PROPOSED:
             wish = Wish.from_json(record.data["wish"])

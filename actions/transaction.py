@@ -504,12 +504,14 @@ class Transaction:
     def _of_theirs(self, seen: Seen) -> Failure:
         """Return why it does not go on with the new files, where somebody else's were seen on disk."""
         self.patient = False
-        self.superseded = seen.steady
-        if seen.steady:
+        # A key that was given up is nobody's to bring back, however well it is served.
+        barred = [why for why in map(self.fault, self.plan.components) if why] if seen.steady else []
+        self.superseded = seen.steady and not barred
+        if self.superseded:
             return _SUPERSEDED
         changed = self._changed() or Failure(Cause.CHANGED, "the files were changed by someone else meanwhile")
         lost = [f"{each.client} does not accept it at {each.endpoint}" for each in seen.lost]
-        return Failure(Cause.CHANGED, f"{changed.sentence}: {'; '.join((*seen.unserved, *lost))}")
+        return Failure(Cause.CHANGED, f"{changed.sentence}: {'; '.join((*seen.unserved, *lost, *barred))}")
 
     def give_way(self) -> Ending | None:
         """End where somebody else's set on disk is whole, served and accepted; None where it is not."""

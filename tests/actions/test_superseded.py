@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +16,8 @@ from actions.ending import Cause, Ending, Outcome
 from actions.journal import Event
 from actions.plan import Kind, Order, Plan
 from actions.transaction import transact
-from actions.validate import Sight, Terms
+from actions.validate import Sight, Terms, Worth
+from actions.verdict import Old
 from tests.actions.scene import Scene, trace_of
 from tests.actions.worlds import KILLED, StepWorld, in_a_process, intrude, kill
 
@@ -135,6 +136,19 @@ def test_a_set_that_came_after_the_intent_and_before_the_switch_is_refused_with_
     assert [each.name for each in world.trace].count("run") == 1
     assert (scene.read(scene.certificate("web")), scene.memory("web")) == (THEIRS, THEIRS)
     assert scene.beside() == []
+
+
+def test_a_set_with_a_key_that_was_given_up_supersedes_nothing_and_is_frozen(room: Path) -> None:
+    def worth(_components: tuple[str, ...], files: Mapping[str, bytes], _now: float) -> Worth:
+        return Worth(Old.BARRED, "its key was given up") if THEIRS in files.values() else Worth()
+
+    scene = during(f"{room}/s", copy, terms=PATIENT)
+    setting = scene.setting()
+    with closing(setting.journal):
+        ending = transact(replace(setting, live=replace(setting.live, worth=worth)), scene.order())
+    assert ended(ending) == (Outcome.FROZEN, Cause.CHANGED)
+    assert "its key was given up" in ending.sentence
+    assert scene.read(scene.certificate("web")) == THEIRS
 
 
 @pytest.mark.parametrize("what", ["exchange", "run"])

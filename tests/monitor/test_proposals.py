@@ -361,3 +361,16 @@ def test_a_rejected_rollback_is_of_its_set_and_bars_no_replacement(web: Bench) -
     assert (Kind.ROLLBACK, "web", undone) in web.account().rejected
     web.replaced(fresh())
     web.propose(Wish(Kind.ROLLBACK, ("web",), web.account().last["web"].transaction))
+
+
+def test_an_approval_ends_with_the_plan_that_is_withdrawn() -> None:
+    wish = Wish(Kind.REPLACE, ("web",)).to_json()
+    story = [
+        Record(1.0, "", Event.PROPOSED, {"hash": "a" * 64, "wish": wish}),
+        Record(2.0, "", Event.APPROVED, {"hash": "a" * 64, "by": "alice"}),
+        Record(3.0, "", Event.WITHDRAWN, {"hash": "a" * 64, "wish": wish}),
+        Record(4.0, "", Event.PROPOSED, {"hash": "a" * 64, "wish": wish}),
+    ]
+    account = Account.of(story)
+    assert list(account.proposals) == ["a" * 64]
+    assert account.approved == {}
