@@ -182,7 +182,12 @@ class Work:
         if wish.key_compromised:
             sites = self._without_their_keys(sites)
         quarantined = self._account().quarantined
-        return make_plan(sites, candidates, bench.world, self.bench.world.now(), wish.losses, quarantined), inboxes
+        made = make_plan(sites, candidates, bench.world, self.bench.world.now(), wish.losses, quarantined)
+        grounds = {each.ground for each in made.objections} if isinstance(made, Refused) else set()
+        if wish.key_compromised and Ground.NOTHING_TO_DO in grounds:
+            why = "that certificate is installed already, and its key is the one to be given up: it takes a new key"
+            return Refused((Objection(Ground.KEY_GIVEN_UP, why),)), inboxes
+        return made, inboxes
 
     def _site(self, name: str, wish: Wish, policy: Policy | None) -> Site:
         """Return a component that is to be given a candidate."""

@@ -165,6 +165,13 @@ def test_the_same_key_again_is_refused_and_given_up_all_the_same(web: Bench) -> 
     assert len(web.events(Event.KEY_GIVEN_UP)) == 1
 
 
+def test_what_is_installed_already_is_refused_where_its_key_is_given_up(web: Bench) -> None:
+    web.put(web.old)
+    assert grounds(web.ask(Verb.PLAN, COMPROMISED)) == ["key_given_up"]
+    assert grounds(web.ask(Verb.CARRY_OUT, COMPROMISED)) == ["key_given_up"]
+    assert len(web.account().given_up) == 1
+
+
 def test_another_candidate_of_the_inbox_is_taken_where_the_newest_has_a_key_that_was_given_up(web: Bench) -> None:
     web.ask(Verb.CARRY_OUT, COMPROMISED)
     good, newer = fresh(), same_key(web.old)
