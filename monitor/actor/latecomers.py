@@ -1,17 +1,24 @@
-"""Having an actor compare files that were replaced once more at the end of their time, though nobody asks for it."""
+"""Having an actor do what is left to do though nobody asks for it.
+
+Whatever a killed process left half done is finished or undone, and files that were replaced are compared once more at
+the end of their time.
+"""
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from typing import Final
 
 from actions import aside
+from actions.account import unfinished
 from actions.backup import BackupError
+from actions.ending import Cause, Ending, Outcome
 from actions.journal import JournalError
 from actions.late import Compared, look_again
+from actions.recover import recover
 from config.text import printable
 from monitor.actor.door import Turn
 from monitor.actor.workbench import Workbench
@@ -25,7 +32,7 @@ _AGAIN: Final = 5.0
 
 
 class Latecomers:
-    """Compares in time, on a thread of its own, in its turn among those who act."""
+    """Does so on a thread of its own, in its turn among those who act."""
 
     def __init__(
         self,
@@ -63,16 +70,26 @@ class Latecomers:
     def attend(self) -> float:
         """Do what is due; return in how many seconds there is more to do. Raises JournalError, BackupError, OSError."""
         with self._bench() as bench:
-            now = bench.world.now()
-            kept = aside.waiting(bench.setting.journal.records()).values()
-            if not any(each.is_due(now) for each in kept):
+            now, records = bench.world.now(), bench.setting.journal.records()
+            kept, half_done = aside.waiting(records).values(), bool(unfinished(records))
+            if not half_done and not any(each.is_due(now) for each in kept):
                 return aside.until_due(kept, now, LONGEST)
             with self._turn.taken(_AGAIN) as had:
                 if not had or self._stopping.is_set():
                     return _AGAIN
+                endings = recover(bench.setting) if half_done else ()
                 compared = look_again(bench.setting)
+        tell_recovered(endings)
         tell(compared)
-        return LONGEST if compared.troubles else _AGAIN
+        return LONGEST if half_done or compared.troubles else _AGAIN
+
+
+def tell_recovered(endings: Iterable[Ending]) -> None:
+    """Write to the log how what a crash left ended; whoever is at work on it still, ends it himself."""
+    for ending in endings:
+        if ending.cause is not Cause.BUSY:
+            well = ending.outcome in {Outcome.COMMITTED, Outcome.SUPERSEDED}
+            log.log(logging.INFO if well else logging.ERROR, "recovered: %s", ending.sentence)
 
 
 def tell(compared: Compared) -> None:

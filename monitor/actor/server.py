@@ -20,7 +20,6 @@ from actions.account import Account
 from actions.audit import summary
 from actions.backup import BackupError
 from actions.clock import ClockWatch
-from actions.ending import Outcome
 from actions.journal import JournalError, Record
 from actions.late import look_again
 from actions.recover import recover
@@ -34,7 +33,7 @@ from monitor.actor.documents import cannot, ended_document, step_document, waiti
 from monitor.actor.door import Door, Lines, Turn
 from monitor.actor.facts import to_document
 from monitor.actor.follow import Place, behind
-from monitor.actor.latecomers import Latecomers, tell
+from monitor.actor.latecomers import Latecomers, tell, tell_recovered
 from monitor.actor.outlook import Outlook
 from monitor.actor.reader import NotNow, Reader
 from monitor.actor.request import LONGEST, Document, Request, Verb, decode
@@ -126,10 +125,7 @@ class ActorProcess:
     def recover(self) -> None:
         """Finish or undo what a crash left, and make the inboxes; raises JournalError, OSError."""
         with self.bench() as bench:
-            for ending in recover(bench.setting):
-                well = ending.outcome in {Outcome.COMMITTED, Outcome.SUPERSEDED}
-                level = logging.INFO if well else logging.ERROR
-                log.log(level, "recovered: %s", ending.sentence)
+            tell_recovered(recover(bench.setting))
             tell(look_again(bench.setting))
             # What a crash kept from the audit is added to it.
             bench.audit()

@@ -85,6 +85,21 @@ def test_the_actor_compares_at_the_end_of_the_time_though_nobody_asks(web: House
         assert late["files"][0][0] == web.site.certificate
 
 
+def test_a_running_actor_finishes_what_a_killed_command_left_half_done(web: House) -> None:
+    with actor_of(web) as actor:
+        child = os.fork()
+        if child == 0:
+            replaced(web, actor, lambda record: os._exit(9) if record.event is Event.SWITCHED else None)
+            os._exit(1)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
+        before = {web.old.chain_pem(), web.old.key_pem()}
+        assert set(web.on_disk().values()) != before, "one file of two"
+        assert actor._latecomers.attend() > 0
+        assert {"rolled_back", "closed"} <= set(events(web)), events(web)
+        assert presented(web.server)[0] == web.old.der()
+        assert {web.on_disk()[each] for each in (web.site.certificate, web.site.key)} == before
+
+
 def test_a_person_hears_of_it_with_the_component_the_file_the_time_and_where_it_is_kept(web: House) -> None:
     daemon = Running(web.document({"mode": "approve"}))
     with actor_of(web) as actor, closing(Writer(web.site.certificate)) as writer:
