@@ -249,6 +249,25 @@ def test_neither_a_plan_nor_a_key_given_up_is_about_the_files_of_another_compone
     assert {each: each.read_bytes() for each in alpha.iterdir()} == before
 
 
+def test_no_key_is_given_up_that_another_component_has_over_a_link(web: House) -> None:
+    alpha = Path(web.directory, "alpha")
+    alpha.mkdir()
+    for path in (web.site.certificate, web.site.key):
+        os.rename(path, alpha / os.path.basename(path))
+        os.symlink(alpha / os.path.basename(path), path)
+    document = web.document()
+    document["components"]["alpha"] = {
+        "artefacts": {"certificate": str(alpha / "site.crt"), "key": str(alpha / "site.key")}
+    }
+    Path(web.config_file).write_text(json.dumps(document), encoding="utf-8")
+    web.put(fresh())
+    before = web.on_disk()
+    code, said = web.command("replace", "web", "--key-compromised")
+    assert (code, "is a file of alpha, too" in said) == (1, True), said
+    assert not [each for each in web.records() if each["event"] == "key_given_up"]
+    assert web.on_disk() == before
+
+
 def ask_as(user: str, actor: Actor, request: Request) -> str:
     """Return all that the actor answers to somebody else."""
     import pwd  # noqa: PLC0415
