@@ -14,7 +14,16 @@ from typing import Final
 from actions import backup
 from actions.aside import AsideFile
 from actions.plan import Change, FileState
-from actions.world import LOST_BY_WRITING, NOT_A_FILE, Metadata, World, remove, write_all, write_new
+from actions.world import (
+    LOST_BY_WRITING,
+    NOT_A_FILE,
+    READ_LIMIT,
+    Metadata,
+    World,
+    remove,
+    write_all,
+    write_new,
+)
 from config.text import printable
 from probes.opening import RefusedError
 
@@ -215,7 +224,8 @@ def _write_over_unchanged(world: World, change: Change, data: bytes) -> None:
             raise
         raise _changed(change) from None
     try:
-        if backup.state_of(world.status(descriptor), world.read_at(descriptor, 0)) != change.before:
+        found = world.status(descriptor)
+        if found.st_size > READ_LIMIT or backup.state_of(found, world.read_at(descriptor, 0)) != change.before:
             raise _changed(change)
         _write(world, descriptor, data, change.after)
     finally:
