@@ -7,6 +7,7 @@ import hashlib
 import os
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Final, Protocol
@@ -43,7 +44,7 @@ from probes.judge.key import judge_exposure
 from probes.observation import Presented
 from probes.pkcs12 import password_in
 
-_WITH_KEY: Final = (FileRole.COMBINED, FileRole.KEYSTORE, FileRole.KEY)
+WITH_KEY: Final = (FileRole.COMBINED, FileRole.KEYSTORE, FileRole.KEY)
 
 
 class Reader(Protocol):
@@ -400,7 +401,7 @@ def _presented(files: _Files) -> tuple[Certificate, ...]:
 def keys_at_hand(component: Component, reader: Reader) -> tuple[PrivateKey, ...]:
     """Return the private keys that a component has, for a certificate that comes without one."""
     found: list[PrivateKey] = []
-    for role in (each for each in _WITH_KEY if each in component.artefacts.files):
+    for role in (each for each in WITH_KEY if each in component.artefacts.files):
         try:
             found += filter(None, _read(role, component.artefacts, reader).private_keys())
         except OSError:
@@ -416,11 +417,7 @@ def keys_in_use(site: Site, reader: Reader) -> frozenset[str]:
     files = {role: _read(role, site.component.artefacts, reader) for role in site.component.artefacts.files}
     chains = [_presented(files), *(shown.chain for stage in site.stages for shown in stage.served)]
     held = frozenset(
-        key.public_sha256
-        for role in _WITH_KEY
-        if role in files
-        for key in files[role].private_keys()
-        if key is not None
+        key.public_sha256 for role in WITH_KEY if role in files for key in files[role].private_keys() if key is not None
     )
     return held | {leaf_first(chain)[0].public_key_sha256() for chain in chains if chain}
 
@@ -437,7 +434,7 @@ def keys_of_set(component: Component, content: Mapping[str, bytes], reader: Read
     held = {by_path[path]: data for path, data in content.items() if path in by_path}
     keys = frozenset(
         key.public_sha256
-        for role in _WITH_KEY
+        for role in WITH_KEY
         if role in held
         for key in keys_in(held[role], password)
         if key is not None
@@ -454,6 +451,23 @@ def read_password(path: str, reader: Reader) -> bytes:
     except UnicodeDecodeError:
         raise OSError(errno.EILSEQ, "the password in it is no UTF-8 text", path) from None
     return password
+
+
+def shared_paths(names: Collection[str], components: Mapping[str, Component], reader: Reader) -> Iterator[Objection]:
+    """Yield each file of the named components that is another component's over symbolic links; raises OSError.
+
+    Where both are configured with the very same path, that is how they are meant.
+    """
+    given = {path for name in names for path in components[name].artefacts.files.values()}
+    ours = {reader.resolve(path) for path in given}
+    for name, component in components.items():
+        for path in component.artefacts.files.values() if name not in names else ():
+            if path in given:
+                continue
+            # Where links are not followed for the other one, its files are none of these.
+            with suppress(OSError):
+                if (resolved := reader.resolve(path)) in ours:
+                    yield Objection(Ground.PATH_SHARED, f"{printable(resolved)} is a file of {name}, too")
 
 
 def _read_all(sites: Sequence[Site], reader: Reader) -> list[tuple[Site, _Files]] | Refused:
@@ -619,7 +633,7 @@ def _unwritable(proposal: _Proposal, kind: Kind) -> Iterator[Objection]:
         rewritten = kind is Kind.REPLACE and file.data != proposal.content[role]
         if role is FileRole.KEYSTORE and rewritten and (why := _loss(proposal, file)):
             yield Objection(Ground.KEYSTORE_WOULD_BE_LOST, f"{printable(file.given)} {why}")
-        if role in _WITH_KEY and file.state is not None and not file.private_keys():
+        if role in WITH_KEY and file.state is not None and not file.private_keys():
             for found in judge_exposure(file.state.mode, printable(file.given)):
                 yield Objection(Ground.KEY_WOULD_BE_EXPOSED, found.detail)
     if (why := _key_is_elsewhere(proposal.site, proposal.files, proposal.installed, proposal.candidate)) is not None:
@@ -639,7 +653,7 @@ def _loss(proposal: _Proposal, keystore: _File) -> str | None:
 
 def _key_is_elsewhere(site: Site, files: _Files, installed: Sequence[Certificate], candidate: Candidate) -> str | None:
     """Say why a component whose key is not among its files cannot be given a candidate; None where it can."""
-    if files.keys() & set(_WITH_KEY) or not installed:
+    if files.keys() & set(WITH_KEY) or not installed:
         return None
     if leaf_first(installed)[0].public_key_sha256() == candidate.key.public_sha256:
         return None
@@ -698,7 +712,7 @@ def _metadata(missing: _File, files: _Files, reader: Reader) -> FileState:
     if like is None:
         directory = reader.stat(os.path.dirname(missing.path))
         like = FileState("", 0o644, directory.st_uid, directory.st_gid)
-    return replace(like, mode=like.mode & 0o600 if missing.role in _WITH_KEY else like.mode | 0o044)
+    return replace(like, mode=like.mode & 0o600 if missing.role in WITH_KEY else like.mode | 0o044)
 
 
 def _serving(proposal: _Proposal, *, new: bool) -> Iterator[Serving]:
@@ -719,7 +733,7 @@ def _remarks(proposal: _Proposal) -> Iterator[str]:
     if installed and (old := leaf_first(installed)[0].key).kind is not candidate.certificate.key.kind:
         new = candidate.certificate.key
         yield f"{component}: the key changes from {old} to {new}: who knows only the one kind no longer connects"
-    for role in _WITH_KEY:
+    for role in WITH_KEY:
         if role in proposal.files and None in proposal.files[role].private_keys():
             yield f"{component}: the private key on disk is encrypted, the new one will not be"
 

@@ -14,8 +14,18 @@ from typing import Final
 from actions import backup
 from actions.aside import AsideFile
 from actions.plan import Change, FileState
-from actions.world import LOST_BY_WRITING, NOT_A_FILE, Metadata, World, remove, write_all, write_new
+from actions.world import (
+    LOST_BY_WRITING,
+    NOT_A_FILE,
+    READ_LIMIT,
+    Metadata,
+    World,
+    remove,
+    write_all,
+    write_new,
+)
 from config.text import printable
+from probes.opening import RefusedError
 
 _NO_EXCHANGE: Final = frozenset({errno.EINVAL, errno.ENOSYS, errno.ENOTSUP})
 _NO_LINKS: Final = frozenset({errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.EXDEV})
@@ -66,16 +76,23 @@ def state(world: World, path: str) -> FileState | None:
 
 def moved(world: World, change: Change) -> bool:
     """Whether symbolic links lead elsewhere than when the plan was made."""
-    return any(world.resolve(path) != change.path for path in {change.path, change.given or change.path})
+    try:
+        return any(world.resolve(path) != change.path for path in _names(change))
+    except RefusedError:
+        return True
+
+
+def _names(change: Change) -> tuple[str, ...]:
+    return (change.path, change.given) if change.given else (change.path,)
 
 
 def obstacle(world: World, change: Change, trusted: frozenset[int]) -> str | None:
     """Say why a file cannot or should not be changed, as a sentence; raises OSError. `trusted` are user ids."""
     path, directory = change.path, os.path.dirname(change.path)
     name = printable(path)
-    if moved(world, change):
-        return f"{name}: symbolic links now lead elsewhere"
-    for each in {path, change.given or path}:
+    if (why := _misled(world, change, trusted)) is not None:
+        return f"{name}: {why}"
+    for each in _names(change):
         if _is_certbots(world, each):
             return f"{name} belongs to certbot, which would undo the change: give the service a copy by a deploy hook"
     if (unsafe := unsafe_directory(world, directory, trusted)) is not None:
@@ -95,6 +112,22 @@ def obstacle(world: World, change: Change, trusted: frozenset[int]) -> str | Non
     return None
 
 
+def _misled(world: World, change: Change, trusted: frozenset[int]) -> str | None:
+    """Say why the symbolic links on the way to a file are not to be followed; raises OSError."""
+    try:
+        laid = {each for given in _names(change) for each in world.way(given)}
+    except RefusedError as error:
+        return printable(error.why.detail)
+    if moved(world, change):
+        return "symbolic links now lead elsewhere"
+    # Whoever has the file may choose among those that are his.
+    own = trusted if change.before is None else trusted | {world.stat(change.path).st_uid}
+    for each in sorted(laid):
+        if (unsafe := unsafe_directory(world, each, own)) is not None:
+            return f"a symbolic link leads to it, and {printable(unsafe)} can be changed by a lesser user"
+    return None
+
+
 def _is_certbots(world: World, path: str) -> bool:
     lineage, kind = os.path.dirname(path), os.path.dirname(os.path.dirname(path))
     return os.path.basename(kind) in ("live", "archive") and f"{os.path.basename(lineage)}.conf" in world.names(
@@ -105,14 +138,17 @@ def _is_certbots(world: World, path: str) -> bool:
 def unsafe_directory(world: World, directory: str, trusted: frozenset[int] = frozenset()) -> str | None:
     """Return the first directory from the root on in which someone else could put another in the place of the next.
 
-    `trusted` are user ids that may own one, beside root and our own. Raises OSError.
+    `trusted` are user ids that may own one, beside root and our own. Raises OSError. A sticky one that others may write
+    to, as /tmp, is good enough on the way: there nobody replaces a directory of root's. It is no place for files, which
+    may be others', and have names that anybody could have taken before.
     """
     owners = {0, os.geteuid()} | trusted
     parts = directory.split("/")
     for depth in range(1, len(parts) + 1):
         at = "/".join(parts[:depth]) or "/"
         found = world.stat(at)
-        shared = found.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not found.st_mode & stat.S_ISVTX
+        sticky = found.st_mode & stat.S_ISVTX and depth < len(parts)
+        shared = found.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not sticky
         if found.st_uid not in owners or shared:
             return at
     return None
@@ -143,6 +179,10 @@ def switch(world: World, change: Change, transaction: str) -> None:
     """Put the new file in the old one's place; raises ThirdPartyError before anything is touched, OSError."""
     if moved(world, change):
         raise ThirdPartyError(f"{printable(change.path)}: symbolic links were changed meanwhile")
+    new = staged(change, transaction)
+    if change.in_place and change.before is not None:
+        _write_over_unchanged(world, change, _bytes_of_plan(world, change, new))
+        return
     try:
         unchanged = state(world, change.path) == change.before
     except OSError as error:
@@ -150,11 +190,9 @@ def switch(world: World, change: Change, transaction: str) -> None:
             raise
         unchanged = False
     if not unchanged:
-        raise ThirdPartyError(f"{printable(change.path)} was changed by someone else meanwhile")
-    new = staged(change, transaction)
-    if change.in_place:
-        _write_over(world, change.path, world.read(new)[1], change.after)
-    elif change.before is None:
+        raise _changed(change)
+    _bytes_of_plan(world, change, new)
+    if change.before is None:
         # A rename would take the place of a file that someone made just now.
         try:
             world.link(new, change.path)
@@ -163,6 +201,35 @@ def switch(world: World, change: Change, transaction: str) -> None:
         world.unlink(new)
     else:
         _take_place(world, new, change.path, change.before)
+
+
+def _changed(change: Change) -> ThirdPartyError:
+    return ThirdPartyError(f"{printable(change.path)} was changed by someone else meanwhile")
+
+
+def _bytes_of_plan(world: World, change: Change, path: str) -> bytes:
+    """Return the new bytes, which lie at `path`; raises ThirdPartyError where they are no longer those of the plan."""
+    data = world.read(path)[1]
+    if hashlib.sha256(data).hexdigest() != change.after.sha256:
+        raise ThirdPartyError(f"{printable(path)} was changed by someone else meanwhile")
+    return data
+
+
+def _write_over_unchanged(world: World, change: Change, data: bytes) -> None:
+    """Write over the very file that is looked at, which must be the one before; raises ThirdPartyError, OSError."""
+    try:
+        descriptor = world.open(change.path)
+    except OSError as error:
+        if error.errno not in {*NOT_A_FILE, errno.ENOENT}:
+            raise
+        raise _changed(change) from None
+    try:
+        found = world.status(descriptor)
+        if found.st_size > READ_LIMIT or backup.state_of(found, world.read_at(descriptor, 0)) != change.before:
+            raise _changed(change)
+        _write(world, descriptor, data, change.after)
+    finally:
+        world.close(descriptor)
 
 
 def _take_place(world: World, ours: str, path: str, expected: FileState) -> None:
@@ -182,20 +249,31 @@ def _take_place(world: World, ours: str, path: str, expected: FileState) -> None
         raise ThirdPartyError(f"{printable(path)} was changed by someone else at the last instant")
 
 
-def _write_over(world: World, path: str, data: bytes, after: FileState, mtime_ns: int | None = None) -> None:
-    descriptor = world.open(path)
+def _write_over(world: World, change: Change, data: bytes, after: FileState, mtime_ns: int | None = None) -> None:
+    descriptor = world.open(change.path)
     try:
-        world.set_owner(descriptor, after.owner, after.group)
-        world.set_mode(descriptor, after.mode)
-        write_all(world, descriptor, 0, data)
-        world.truncate(descriptor, len(data))
-        if after.mode & LOST_BY_WRITING:
-            world.set_mode(descriptor, after.mode)
-        if mtime_ns is not None:
-            world.set_times(descriptor, mtime_ns)
-        world.sync(descriptor)
+        if world.status(descriptor).st_uid not in _owners(change):
+            raise _changed(change)
+        _write(world, descriptor, data, after, mtime_ns)
     finally:
         world.close(descriptor)
+
+
+def _owners(change: Change) -> frozenset[int]:
+    """Return whose a file may be that is in the place of a target, or was."""
+    return frozenset(each.owner for each in (change.before, change.after) if each is not None)
+
+
+def _write(world: World, descriptor: int, data: bytes, after: FileState, mtime_ns: int | None = None) -> None:
+    world.set_owner(descriptor, after.owner, after.group)
+    world.set_mode(descriptor, after.mode)
+    write_all(world, descriptor, 0, data)
+    world.truncate(descriptor, len(data))
+    if after.mode & LOST_BY_WRITING:
+        world.set_mode(descriptor, after.mode)
+    if mtime_ns is not None:
+        world.set_times(descriptor, mtime_ns)
+    world.sync(descriptor)
 
 
 def settle(world: World, change: Change) -> None:
@@ -338,7 +416,7 @@ def restore(world: World, root: str, change: Change, transaction: str) -> None:
         return
     if change.in_place:
         data, metadata = _copied(world, root, change, transaction)
-        _write_until_it_holds(world, change.path, data, change.before, metadata.mtime_ns if metadata else None)
+        _write_until_it_holds(world, change, data, change.before, metadata.mtime_ns if metadata else None)
         return
     bring(world, root, change, transaction)
     old = _beside_as(world, change, transaction, change.before)
@@ -353,7 +431,7 @@ def complete(world: World, change: Change, transaction: str) -> None:
     if new is None:
         raise OSError(errno.ENOENT, "the new file is no longer beside it", change.path)
     if change.in_place:
-        _write_until_it_holds(world, change.path, world.read(new)[1], change.after)
+        _write_until_it_holds(world, change, _bytes_of_plan(world, change, new), change.after)
     else:
         _put(world, new, change.path, change.before)
 
@@ -371,20 +449,24 @@ def _put(world: World, ours: str, path: str, expected: FileState | None) -> None
     world.unlink(ours)
 
 
-def _write_until_it_holds(world: World, path: str, data: bytes, wanted: FileState, mtime_ns: int | None = None) -> None:
+def _write_until_it_holds(
+    world: World, change: Change, data: bytes, wanted: FileState, mtime_ns: int | None = None
+) -> None:
     """Write a file over until it is what it should be; raises OSError once the medium has failed often enough.
+
+    Raises ThirdPartyError where it is somebody else's.
 
     What it is to hold stays where it comes from, so that the next recovery can begin anew.
     """
     for attempt in range(1, _WRITES + 1):
         try:
-            _write_over(world, path, data, wanted, mtime_ns)
-            if state(world, path) == wanted:
+            _write_over(world, change, data, wanted, mtime_ns)
+            if state(world, change.path) == wanted:
                 return
         except OSError:
             if attempt == _WRITES:
                 raise
-    raise OSError(errno.EIO, "it does not hold what was written to it", path)
+    raise OSError(errno.EIO, "it does not hold what was written to it", change.path)
 
 
 def clear(world: World, change: Change, transaction: str) -> None:
@@ -441,7 +523,8 @@ def _out_of_place(world: World, change: Change, paths: tuple[str, str, str]) -> 
             seen.add(inode)
             # It is no less safe as it is, and nothing else depends on it.
             with suppress(OSError):
-                _close_to_others(world, path)
+                ours = sum(_inode(world, each) == inode for each in (change.path, *paths))
+                _close_to_others(world, path, inode, _owners(change), ours)
             yield path
 
 
@@ -473,9 +556,12 @@ def _before(change: Change) -> str:
     return "" if change.before is None else change.before.sha256
 
 
-def _close_to_others(world: World, path: str) -> None:
+def _close_to_others(world: World, path: str, inode: tuple[int, int], owners: frozenset[int], names: int) -> None:
+    """Have a file be its owner's alone, if it is the one that was seen, with no names but so many of ours."""
     descriptor = world.open(path)
     try:
-        world.set_mode(descriptor, world.stat(path).st_mode & 0o600)
+        found = world.status(descriptor)
+        if (found.st_dev, found.st_ino) == inode and found.st_uid in owners and found.st_nlink <= names:
+            world.set_mode(descriptor, found.st_mode & 0o600)
     finally:
         world.close(descriptor)

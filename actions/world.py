@@ -18,6 +18,7 @@ from actions import process
 from actions.process import Process
 from config.service import Command
 from config.text import printable
+from probes.opening import open_through, resolve_through
 
 READ_LIMIT: Final = 16 * 2**20
 LOST_BY_WRITING: Final = stat.S_ISUID | stat.S_ISGID
@@ -84,12 +85,23 @@ class World:
         return os.lstat(path)
 
     def resolve(self, path: str) -> str:
-        """Return the absolute path with every symbolic link followed, of a missing file as well."""
-        return os.path.realpath(path)
+        """Return the absolute path with every symbolic link followed, of a missing file as well.
+
+        Links are followed that are root's or our own, or whose owner has the file that they lead to, too; another one
+        raises RefusedError: else a lesser user would choose which file is read and changed.
+        """
+        return _resolved(path)[0]
+
+    def way(self, path: str) -> tuple[str, ...]:
+        """Return the directories in which the symbolic links lie over which `path` leads; raises as `resolve`."""
+        return _resolved(path)[1]
 
     def read(self, path: str) -> tuple[os.stat_result, bytes]:
-        """Return a regular file as it is, both from one opened file; links are not followed (ELOOP)."""
-        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | _OPEN), "rb") as file:
+        """Return a regular file as it is, both from one opened file; it is no link (ELOOP).
+
+        Links among the directories on its way are followed as in `resolve`.
+        """
+        with open(_opened(path, os.O_RDONLY), "rb") as file:
             found = os.fstat(file.fileno())
             if not stat.S_ISREG(found.st_mode):
                 raise OSError(errno.EINVAL, "not a regular file", path)
@@ -135,12 +147,16 @@ class World:
         return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | _OPEN, 0o600)
 
     def open(self, path: str) -> int:
-        """Open an existing regular file to read and write; returns the descriptor."""
-        descriptor = os.open(path, os.O_RDWR | os.O_NONBLOCK | _OPEN)
+        """Open an existing regular file to read and write, over the same links as `read`; returns the descriptor."""
+        descriptor = _opened(path, os.O_RDWR)
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             os.close(descriptor)
             raise OSError(errno.EINVAL, "not a regular file", path)
         return descriptor
+
+    def status(self, descriptor: int) -> os.stat_result:
+        """Return what an open file is."""
+        return os.fstat(descriptor)
 
     def is_at(self, descriptor: int, path: str) -> bool:
         """Whether an open file is the one that has the name `path` now."""
@@ -351,6 +367,29 @@ def _environment() -> dict[str, str]:
         for name, value in os.environ.items()
         if name not in _SUPERVISORS and not name.startswith(_SUPERVISOR)
     }
+
+
+def _trusted() -> frozenset[int]:
+    """Return whose symbolic links lead anywhere."""
+    return frozenset({0, os.geteuid()})
+
+
+def _resolved(path: str) -> tuple[str, tuple[str, ...]]:
+    try:
+        return resolve_through(os.path.abspath(path), _trusted())
+    except OSError as error:
+        error.filename = path
+        raise
+
+
+def _opened(path: str, flags: int) -> int:
+    """Open an existing file that is no link, over such links as `World.resolve` follows; raises OSError."""
+    try:
+        return open_through(os.path.abspath(path), flags | os.O_NONBLOCK | _OPEN, _trusted())
+    except OSError as error:
+        # The name of a part of the way would say less.
+        error.filename = path
+        raise
 
 
 def write_all(world: World, descriptor: int, offset: int, data: bytes) -> None:

@@ -21,7 +21,7 @@ MOST_NAMES: Final = 4096
 _READING: Final = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
 _EXAMINING: Final = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 _ATTEMPTS: Final = 3
-_ROOT: Final = 0
+_ROOT_ALONE: Final = frozenset({0})
 _OUR_OWN: Final = Unreadable(UnreadableReason.NOT_REGULAR, "it is a file that certvigil keeps for itself")
 _NOT_REGULAR: Final = Unreadable(UnreadableReason.NOT_REGULAR, "it is not a regular file")
 _NOT_FOUND: Final = Unreadable(UnreadableReason.NOT_FOUND, "there is no such file")
@@ -82,6 +82,32 @@ def examine_for_others(path: str) -> os.stat_result:
     return _reached(path, lambda _directory, _name, status: status)
 
 
+def resolve_through(path: str, trusted: frozenset[int]) -> tuple[str, tuple[str, ...]]:
+    """Return the absolute path without links that `path` leads to, and the directories in which links on its way lie.
+
+    Links of `trusted` users lead anywhere, all others as in `open_for_others`; raises RefusedError, ValueError. As in
+    realpath(1), a path need not exist to its end, and what cannot be looked at is taken as it is written.
+    """
+    with _Walk(path, trusted) as walk:
+        return walk.resolve(), tuple(walk.lie_in)
+
+
+def open_through(path: str, flags: int, trusted: frozenset[int]) -> int:
+    """Return a descriptor of the regular file behind `path`, itself no link, over such links as `resolve_through`.
+
+    Raises OSError as open(2) does, ValueError, and RefusedError for a link on the way that is not followed.
+    """
+    for _ in range(_ATTEMPTS):
+        with _Walk(path, trusted, follow_last=False) as walk:
+            name, status = walk.reach()
+            if not stat.S_ISREG(status.st_mode):
+                raise OSError(errno.EINVAL, "not a regular file", path)
+            descriptor = _open(walk.directory, name, status, flags)
+        if descriptor is not None:
+            return descriptor
+    raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN), path)
+
+
 def _reached(path: str, use: Callable[[int, str, os.stat_result], T | None]) -> T:
     """Return the use of the file behind `path`, by its directory, name and status.
 
@@ -101,14 +127,21 @@ def _reached(path: str, use: Callable[[int, str, os.stat_result], T | None]) -> 
 class _Walk:
     """One way to a file, with the directory that it has come to held open."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, trusted: frozenset[int] = _ROOT_ALONE, *, follow_last: bool = True) -> None:
+        """Begin at the root; links of `trusted` users, ids, lead anywhere."""
         self.directory = os.open("/", _EXAMINING)
+        self.lie_in: list[str] = []
+        """Where the links lie that were passed: paths without links."""
+        self._at = "/"
+        """The path of that directory, without links."""
+        self._trusted = trusted
+        self._follow_last = follow_last
         self._todo = _names(path)
         self._passed = 0
         self._broken: str | None = None
         """Where the last name of the path is a link: what that leads to."""
         self._foreign: tuple[int, str] | None = None
-        """The first link that is not root's: its owner and name."""
+        """The first link that is not of a trusted user: its owner and name."""
         self._owners: set[int] = set()
         """Of all those links."""
 
@@ -130,25 +163,55 @@ class _Walk:
             # What went wrong would tell the owner of a link about a place that may be closed to him.
             if self._foreign is not None:
                 raise self._refused() from None
+            if error.errno == errno.EISDIR:
+                raise RefusedError(_NOT_REGULAR) from None
             if error.errno == errno.ENOENT:
                 # Said here: whoever looked at the path once more would go another way, perhaps that of such a link.
                 raise RefusedError(_NOT_FOUND if self._broken is None else broken_link(self._broken)) from None
             raise
         return name, status
 
+    def reach(self) -> tuple[str, os.stat_result]:
+        """Return name and status of the regular file at the end; raises OSError as the kernel does, RefusedError."""
+        try:
+            name, status = self._end()
+        except OSError:
+            if self._foreign is not None:
+                raise self._refused() from None
+            raise
+        if not self._owners <= {status.st_uid} or (self._foreign is not None and not stat.S_ISREG(status.st_mode)):
+            raise self._refused()
+        return name, status
+
+    def resolve(self) -> str:
+        """Return the path without links, in spite of any error of the kernel's; raises RefusedError."""
+        try:
+            name, _ = self.reach()
+        except RefusedError:
+            raise
+        except OSError:
+            # Of a directory, nothing is left to do.
+            return os.path.normpath(os.path.join(self._at, *reversed(self._todo)))
+        return os.path.join(self._at, name)
+
     def _end(self) -> tuple[str, os.stat_result]:
         for _ in range(MOST_NAMES):
             if not self._todo:
-                raise RefusedError(_NOT_REGULAR)
-            name = self._todo.pop()
+                raise IsADirectoryError(errno.EISDIR, _NOT_REGULAR.detail)
+            name = self._todo[-1]
             found = os.open(name, _EXAMINING, dir_fd=self.directory)
             try:
                 status = os.fstat(found)
+                if stat.S_ISLNK(status.st_mode) and len(self._todo) == 1 and not self._follow_last:
+                    raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+                self._todo.pop()
                 if stat.S_ISDIR(status.st_mode):
                     self.directory, found = found, self.directory
+                    self._at = os.path.normpath(os.path.join(self._at, name))
                 elif stat.S_ISLNK(status.st_mode):
                     self._pass(name, status, os.readlink("", dir_fd=found))
                 elif self._todo:
+                    self._todo.append(name)
                     raise OSError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
                 else:
                     return name, status
@@ -158,11 +221,13 @@ class _Walk:
 
     def _pass(self, name: str, link: os.stat_result, to: str) -> None:
         self._passed += 1
+        self.lie_in.append(self._at)
         if self._passed > MOST_LINKS:
+            self._todo.append(name)
             raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
         if not self._todo:
             self._broken = self._broken or to
-        if link.st_uid != _ROOT:
+        if link.st_uid not in self._trusted:
             self._foreign = self._foreign or (link.st_uid, name)
             self._owners.add(link.st_uid)
         # What an absolute link leads to begins at the root.
@@ -181,9 +246,9 @@ def broken_link(to: str) -> Unreadable:
     return Unreadable(UnreadableReason.BROKEN_SYMLINK, f"it links to {printable(to, 200)}, which does not exist")
 
 
-def _open(directory: int, name: str, examined: os.stat_result) -> int | None:
+def _open(directory: int, name: str, examined: os.stat_result, flags: int = _READING | os.O_NOFOLLOW) -> int | None:
     try:
-        descriptor = os.open(name, _READING | os.O_NOFOLLOW, dir_fd=directory)
+        descriptor = os.open(name, flags, dir_fd=directory)
     except OSError as error:
         if error.errno in {errno.ELOOP, errno.ENOENT, errno.ENXIO}:
             # Something else has its name now.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict
 
 from actions.account import Account, Ended, Proposal
@@ -58,6 +58,21 @@ def made_document(made: Prepared | Refused, services: Mapping[str, Service]) -> 
         "effects": _effects(made.effects),
         "remarks": list(made.remarks),
     }
+
+
+def without_keys(made: Document, paths: Collection[str]) -> Document:
+    """Return the answer with no hash of what the files at these paths, as configured, hold now: they may be keys."""
+    if "plan" not in made:
+        return made
+    changes = [
+        _unhashed(each) if (each["given"] or each["path"]) in paths else each for each in made["plan"]["changes"]
+    ]
+    return {**made, "plan": {**made["plan"], "changes": changes}}
+
+
+def _unhashed(change: Document) -> Document:
+    hidden = [name for name in ("before", "after") if change[name] and (name == "before" or not change["changes"])]
+    return {**change, **{name: {**change[name], "sha256": ""} for name in hidden}}
 
 
 def _services(plan: Plan, services: Mapping[str, Service]) -> Iterator[tuple[str, Service]]:

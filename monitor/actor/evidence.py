@@ -7,6 +7,7 @@ import ipaddress
 import socket
 from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from actions.account import Account
@@ -27,10 +28,12 @@ from probes.assess import EndpointContext, assess_endpoint
 from probes.assess_set import SetContext, assess_set
 from probes.certificate import Certificate
 from probes.chain import find_leaf
+from probes.file import look_at_file
 from probes.finding import Assessment
 from probes.judge.client import leaf_first
 from probes.judge.state import OnDisk
 from probes.observation import EndpointObservation
+from probes.opening import examine_for_others, open_for_others
 from probes.set import read_set
 from probes.tls.drive import look_blocking
 
@@ -88,7 +91,11 @@ def look_at(bench: Workbench, name: str) -> Look:
         endpoints[endpoint.name] = (seen, assess_endpoint(seen, context, now))
     targets = tuple(each for each in config.files if each.component == name)
     views = {each.name: bench.surroundings.store_view(each.trust_store) for each in targets}
-    files = assess_set(read_set(targets, now), SetContext(targets, views, elsewhere=elsewhere), now)
+    files = assess_set(
+        read_set(targets, now, partial(look_at_file, opened=open_for_others), examined=examine_for_others),
+        SetContext(targets, views, elsewhere=elsewhere),
+        now,
+    )
     return Look(component, endpoints, files, chain, tuple(sorted(disk.files.items())), changed)
 
 

@@ -20,6 +20,7 @@ from actions.lock import Busy
 from actions.plan import Ill, Kind, Plan, candidate_of
 from actions.precheck import Objection
 from actions.prepare import (
+    WITH_KEY,
     Prepared,
     Refused,
     Remainder,
@@ -32,6 +33,7 @@ from actions.prepare import (
     plan_rollback,
     read_password,
     set_on_disk,
+    shared_paths,
 )
 from actions.recover import Kept, NotWhole, recover, thaw
 from actions.target import obstacle
@@ -48,6 +50,7 @@ from monitor.actor.documents import (
     made_document,
     set_document,
     waiting_document,
+    without_keys,
 )
 from monitor.actor.evidence import Look, circumstances, look_at, situation_of, unproven
 from monitor.actor.request import Document, Request, Verb
@@ -135,13 +138,22 @@ class Work:
         return Account.of(self.bench.setting.journal.records())
 
     def _shown(self, made: Prepared | Refused | str) -> Document:
-        return cannot(made) if isinstance(made, str) else made_document(made, self.bench.setting.services)
+        if isinstance(made, str):
+            return cannot(made)
+        document = made_document(made, self.bench.setting.services)
+        return document if self.attended else without_keys(document, self._files_with_keys())
+
+    def _files_with_keys(self) -> frozenset[str]:
+        files = (each.artefacts.files for each in self.bench.config.components.values())
+        return frozenset(printable(each[role]) for each in files for role in WITH_KEY if role in each)
 
     def _make(
         self, wish: Wish, hand: Hand | None = None, policy: Policy | None = None
     ) -> tuple[Prepared | Refused | str, tuple[Inbox, ...]]:
         """Return the plan, or why there is none, and the inboxes that it was made from."""
         bench, now = self.bench, self.bench.world.now()
+        if objections := self._led_astray(wish):
+            return Refused(objections), ()
         if wish.kind is Kind.REPLACE:
             return self._make_replacement(wish, hand, policy)
         if wish.kind is Kind.ACTIVATE:
@@ -156,6 +168,14 @@ class Work:
                 return found, ()
             content.update(found)
         return plan_rollback([bench.site(name) for name in wish.components], content, bench.world, now, wish.losses), ()
+
+    def _led_astray(self, wish: Wish) -> tuple[Objection, ...]:
+        """Return why the files to which the paths of these components lead are not to be touched."""
+        try:
+            return tuple(shared_paths(wish.components, self.bench.config.components, self.bench.world))
+        except OSError as error:
+            why = f"{error.filename}: {error.strerror or 'it cannot be examined'}"
+            return (Objection(Ground.UNREADABLE, printable(why)),)
 
     def _make_replacement(
         self, wish: Wish, hand: Hand | None, policy: Policy | None
@@ -457,7 +477,8 @@ class Work:
         # What a crash left comes first, or it would be mixed with this; so does what somebody wrote late.
         endings = list(recover(setting))
         late = late_document(look_again(setting))
-        if wish.key_compromised:
+        # Else the keys of another component would be given up.
+        if wish.key_compromised and not self._led_astray(wish):
             given_up = self._give_up(wish, request.why)
             answer = self._do(request, wish, hand, setting, endings)
             return {**answer, **late, "given_up": given_up}

@@ -221,6 +221,12 @@ class ModelWorld(World):
     def resolve(self, path: str) -> str:
         return posixpath.normpath(path)
 
+    def way(self, path: str) -> tuple[str, ...]:  # noqa: ARG002 (there are no links)
+        return ()
+
+    def status(self, descriptor: int) -> os.stat_result:
+        return self._stat(self._open[descriptor])
+
     def read(self, path: str) -> tuple[os.stat_result, bytes]:
         data = self._file(path).now.data
         return self._stat(self._find(path)), data

@@ -547,7 +547,9 @@ def test_a_mounted_file_is_refused_and_in_place_is_written_over(room: Path) -> N
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root mounts")
 def test_a_disk_that_is_really_full_refuses_and_leaves_nothing(room: Path) -> None:
     os.mkdir(f"{room}/small")
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "none", f"{room}/small"], check=False).returncode:
+    if subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=64k,mode=755", "none", f"{room}/small"], check=False
+    ).returncode:
         pytest.skip("mounting is not allowed here")
     try:
         scene = Scene(f"{room}/s")

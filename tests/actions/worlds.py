@@ -30,6 +30,8 @@ _LOOKS: Final = frozenset(
     {
         "stat",
         "resolve",
+        "way",
+        "status",
         "read",
         "attributes",
         "standing",

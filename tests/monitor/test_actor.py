@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
@@ -210,6 +211,61 @@ def test_a_stranger_may_ask_for_nothing_and_the_daemon_for_what_modes_allow(web:
         plan = plan_of(actor)
         assert '"committed"' in ask_as("daemon", actor, Request(Verb.CARRY_OUT, REPLACE, plan))
         assert "daemon (uid " in [each for each in web.records() if each["event"] == "begin"][-1]["by"]
+
+
+def test_the_daemon_learns_no_hash_of_a_key_that_is_in_use(web: House) -> None:
+    if os.getuid() != 0:
+        pytest.skip("only root can become others")
+    web.configure(daemon_user="daemon", group="0")
+    web.put(fresh())
+    held = {path: hashlib.sha256(data).hexdigest() for path, data in web.on_disk().items()}
+    with web.actor() as actor:
+        asked = Request(Verb.PLAN, REPLACE)
+        for user, told in (("root", {*held.values()}), ("daemon", {held[web.site.certificate]})):
+            answer = ask_as(user, actor, asked)
+            assert {each for each in held.values() if each in answer} == told, answer
+
+
+def test_neither_a_plan_nor_a_key_given_up_is_about_the_files_of_another_component(web: House) -> None:
+    """As the user of a service has it who owns his key, and lays a link in its place."""
+    if os.getuid() != 0:
+        pytest.skip("only root can become others")
+    alpha = Path(web.directory, "alpha")
+    alpha.mkdir()
+    for path in (web.site.certificate, web.site.key):
+        os.rename(path, alpha / os.path.basename(path))
+        os.symlink(alpha / os.path.basename(path), path)
+        os.chown(path, 64_001, 64_001, follow_symlinks=False)
+    before = {each: each.read_bytes() for each in alpha.iterdir()}
+    web.configure(daemon_user="daemon", group="0")
+    web.put(fresh())
+    with web.actor() as actor:
+        answer = ask_as("daemon", actor, Request(Verb.PLAN, REPLACE))
+        assert "belongs to user 64001, not to root" in answer
+        assert not [each for each in before.values() if hashlib.sha256(each).hexdigest() in answer]
+    code, said = web.command("replace", "web", "--key-compromised")
+    assert (code, "belongs to user 64001, not to root" in said) == (1, True), said
+    assert not [each for each in web.records() if each["event"] == "key_given_up"]
+    assert {each: each.read_bytes() for each in alpha.iterdir()} == before
+
+
+def test_no_key_is_given_up_that_another_component_has_over_a_link(web: House) -> None:
+    alpha = Path(web.directory, "alpha")
+    alpha.mkdir()
+    for path in (web.site.certificate, web.site.key):
+        os.rename(path, alpha / os.path.basename(path))
+        os.symlink(alpha / os.path.basename(path), path)
+    document = web.document()
+    document["components"]["alpha"] = {
+        "artefacts": {"certificate": str(alpha / "site.crt"), "key": str(alpha / "site.key")}
+    }
+    Path(web.config_file).write_text(json.dumps(document), encoding="utf-8")
+    web.put(fresh())
+    before = web.on_disk()
+    code, said = web.command("replace", "web", "--key-compromised")
+    assert (code, "is a file of alpha, too" in said) == (1, True), said
+    assert not [each for each in web.records() if each["event"] == "key_given_up"]
+    assert web.on_disk() == before
 
 
 def ask_as(user: str, actor: Actor, request: Request) -> str:
