@@ -20,7 +20,7 @@ from actions.backup import BackupError, BackupSet
 from actions.journal import Event, Record
 from actions.world import NOT_A_FILE, World, remove
 from config.text import printable
-from probes.judge.time import moment
+from probes.judge.time import moment, within_calendar
 
 KEPT_FOR: Final = 600.0
 """Seconds for which a file stays linked after it was replaced."""
@@ -87,7 +87,7 @@ class Late:
         """Who hears it knows what happened and where the content is; printable."""
         where = f"kept as backup set {self.backup_set}" if self.backup_set else "too large to be copied, or no file"
         return printable(
-            f"somebody wrote at {moment(int(self.written))} to a file that certvigil had replaced before, by "
+            f"somebody wrote at {moment(self.written)} to a file that certvigil had replaced before, by "
             f"transaction {self.transaction}: {', '.join(self.paths)}; no service reads it. What was written is "
             f"{where}, in {self.kept}",
             2000,
@@ -187,7 +187,7 @@ def _keep(world: World, root: str, transaction: str, now: Iterable[_Found], writ
     return {
         "components": [component],
         "files": [[each.file.path, each.file.aside, held[each.file.aside]] for each in written],
-        "written": max(each.mtime for each in written),
+        "written": max(within_calendar(each.mtime) for each in written),
         "set": name,
         "kept": kept,
         "reason": f"somebody wrote to what had been replaced at {what}; that is kept in {printable(kept, 2000)}",

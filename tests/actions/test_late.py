@@ -10,6 +10,7 @@ from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -301,3 +302,18 @@ def test_who_is_killed_at_any_step_of_the_end_or_of_a_look_loses_nothing_and_lea
             if "web" not in Account.of(scene.records()).late:
                 wrong.append(f"{cell}: not told")
     assert wrong == []
+
+
+@pytest.mark.skipif(not os.path.isdir("/dev/shm"), reason="no file system has times of 64 bits here")
+def test_a_time_that_no_calendar_has_is_told_and_recorded_as_the_last_that_one_has() -> None:
+    with TemporaryDirectory(dir="/dev/shm") as room:
+        scene = Scene(f"{room}/s")
+        with closing(Writer(scene.certificate("web"))) as writer:
+            scene.replace()
+            writer.write()
+        (aside,) = [each for each in hidden(scene) if "site.crt" in each]
+        os.utime(aside, (2**45, 2**45))
+        (late,) = look(scene).late
+        assert late.written == 253_402_300_799
+        assert "9999" in late.sentence
+        assert "9999" in Account.of(scene.records()).late["web"].sentence
