@@ -106,9 +106,7 @@ class GivenUp:
     def sentence(self) -> str:
         """Say it, without an end; printable."""
         of = printable(", ".join(self.components), 500)
-        return (
-            f"its private key, of {of}, was given up as compromised at {moment(int(self.at))} by {printable(self.by)}"
-        )
+        return f"its private key, of {of}, was given up as compromised at {moment(self.at)} by {printable(self.by)}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from actions.backup import BackupError, BackupSet
 from actions.journal import Event, Record
 from actions.world import NOT_A_FILE, World, remove
 from config.text import printable
-from probes.judge.time import moment
+from probes.judge.time import moment, within_calendar
 
 KEPT_FOR: Final = 600.0
 """Seconds for which a file stays linked after it was replaced."""
@@ -28,6 +28,8 @@ _STEPPED: Final = 60.0
 """Seconds: what was noted so much later than now, was noted before the clock was put back."""
 _UNREADABLE: Final = ""
 """In the place of a hash: no regular file any more, or one that is too large to be kept."""
+_MOST_BYTES: Final = 2**20
+"""Of a file that is copied once it was written to late: more is no certificate, and would fill the state directory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,8 @@ class AsideFile:
     """Where it is."""
     sha256: str
     """Of what it is known to hold, hexadecimal; empty where that can be neither read nor kept."""
+    told: bool = False
+    """Somebody wrote to it, and that was told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,15 +85,18 @@ class Late:
     """The name of the set with what was written; empty where it could not be copied."""
     kept: str
     """The directory, or else the files, in which that is."""
+    large: str = ""
+    """The files that are too large to be copied, with their hashes and sizes; printable."""
 
     @property
     def sentence(self) -> str:
         """Who hears it knows what happened and where the content is; printable."""
         where = f"kept as backup set {self.backup_set}" if self.backup_set else "too large to be copied, or no file"
+        large = f"; too large to be copied: {self.large}" if self.large else ""
         return printable(
-            f"somebody wrote at {moment(int(self.written))} to a file that certvigil had replaced before, by "
+            f"somebody wrote at {moment(self.written)} to a file that certvigil had replaced before, by "
             f"transaction {self.transaction}: {', '.join(self.paths)}; no service reads it. What was written is "
-            f"{where}, in {self.kept}",
+            f"{where}, in {self.kept}{large}",
             2000,
         )
 
@@ -100,21 +107,28 @@ class Late:
         (component,) = data["components"]
         paths = tuple(dict.fromkeys(str(path) for path, _, _ in data["files"]))
         written, kept = float(data["written"]), str(data["kept"])
-        return cls(str(component), record.transaction, record.at, written, paths, str(data["set"]), kept)
+        large = printable(str(data.get("large", "")), 2000)
+        return cls(str(component), record.transaction, record.at, written, paths, str(data["set"]), kept, large)
 
 
 def note(asides: MutableMapping[str, Aside], late: MutableMapping[str, Late], record: Record) -> None:
     """Take in what a record says: `asides` are by transaction, `late` by component until an operator knows of it."""
     match record.event:
         case Event.ASIDE:
-            files = tuple(AsideFile(*map(str, each)) for each in record.data["files"])
+            files = tuple(
+                AsideFile(str(name), str(path), str(aside), str(sha256))
+                for name, path, aside, sha256 in record.data["files"]
+            )
             asides[record.transaction] = Aside(record.transaction, record.at, float(record.data["until"]), files)
         case Event.WRITTEN_LATE:
             what = Late.of(record)
             late[what.component] = what
             if (before := asides.get(record.transaction)) is not None:
                 held = {str(aside): str(sha256) for _, aside, sha256 in record.data["files"]}
-                files = tuple(replace(each, sha256=held.get(each.aside, each.sha256)) for each in before.files)
+                files = tuple(
+                    replace(each, sha256=held[each.aside], told=True) if each.aside in held else each
+                    for each in before.files
+                )
                 asides[record.transaction] = replace(before, files=files)
         case Event.THAWED:
             for component in record.data.get("components", ()):
@@ -137,17 +151,19 @@ def to_data(files: Iterable[AsideFile], until: float) -> dict[str, Any]:
 
 
 def compare(world: World, root: str, aside: Aside) -> Iterator[dict[str, Any]]:
-    """Yield the data of a WRITTEN_LATE record for each component to whose files somebody wrote since the last time.
+    """Yield the data of a WRITTEN_LATE record for each component to whose files somebody wrote for the first time.
 
     What was written is then in a backup set below `root`, the files of the component that nobody wrote to beside it.
-    Raises OSError, BackupError.
+    Of one transaction and component there is one such set: what is written later takes the place of what was, and is
+    not told once more, unless it has become too large to be kept. Raises OSError, BackupError.
     """
     for component in aside.components:
         files = [each for each in aside.files if each.component == component]
         now = [found for each in files if (found := _look(world, each)) is not None]
-        written = [each for each in now if each.file.sha256 != each.sha256]
-        if written:
-            yield _keep(world, root, aside.transaction, now, written)
+        written = [each for each in now if each.file.told or each.file.sha256 != each.sha256]
+        data = _keep(world, root, aside.transaction, now, written) if written else {}
+        if any(not each.file.told or (each.file.sha256 and not each.sha256) for each in written):
+            yield data
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +171,8 @@ class _Found:
     file: AsideFile
     sha256: str
     mtime: float
+    large: str = ""
+    """Hash and size of what is not kept; empty where that is not known, or it is."""
 
 
 def _look(world: World, file: AsideFile) -> _Found | None:
@@ -167,7 +185,10 @@ def _look(world: World, file: AsideFile) -> _Found | None:
         if error.errno not in NOT_A_FILE:
             raise
         return _Found(file, _UNREADABLE, world.stat(file.aside).st_mtime)
-    return _Found(file, hashlib.sha256(data).hexdigest(), found.st_mtime)
+    sha256 = hashlib.sha256(data).hexdigest()
+    if len(data) > _MOST_BYTES and sha256 != file.sha256:
+        return _Found(file, _UNREADABLE, found.st_mtime, f"{file.aside} (sha256 {sha256}, {len(data)} bytes)")
+    return _Found(file, sha256, found.st_mtime)
 
 
 def _keep(world: World, root: str, transaction: str, now: Iterable[_Found], written: list[_Found]) -> dict[str, Any]:
@@ -178,7 +199,8 @@ def _keep(world: World, root: str, transaction: str, now: Iterable[_Found], writ
         others = [each for each in now if each.sha256 != _UNREADABLE]
         # Of two files that were in the same place, the one that was written to.
         sources = {each.file.path: each.file.aside for each in (*others, *readable)}
-        taken = _take(world, root, component, _name(transaction, readable), sources)
+        hashes = {each.file.aside: each.sha256 for each in others}
+        taken = _take(world, root, component, f"{transaction}-late", sources, now=hashes)
         # They may have been written to once more while they were copied.
         copied = {sources[copy.path]: copy.state.sha256 for copy in taken.copies if copy.state is not None}
         held |= {aside: sha256 for aside, sha256 in copied.items() if held.get(aside)}
@@ -187,25 +209,27 @@ def _keep(world: World, root: str, transaction: str, now: Iterable[_Found], writ
     return {
         "components": [component],
         "files": [[each.file.path, each.file.aside, held[each.file.aside]] for each in written],
-        "written": max(each.mtime for each in written),
+        "written": max(within_calendar(each.mtime) for each in written),
         "set": name,
         "kept": kept,
+        **({"large": large} if (large := "; ".join(each.large for each in written if each.large)) else {}),
         "reason": f"somebody wrote to what had been replaced at {what}; that is kept in {printable(kept, 2000)}",
     }
 
 
-def _name(transaction: str, written: Iterable[_Found]) -> str:
-    """Return what the set is called: the same for the same content, so that who was killed amid it makes no second."""
-    content = hashlib.sha256(repr([(each.file.aside, each.sha256) for each in written]).encode())
-    return f"{transaction}-late-{content.hexdigest()[:8]}"
-
-
-def _take(world: World, root: str, component: str, name: str, sources: Mapping[str, str]) -> BackupSet:
+def _take(
+    world: World, root: str, component: str, name: str, sources: Mapping[str, str], *, now: Mapping[str, str]
+) -> BackupSet:
+    """Return the set with what the files hold: the one that is there where it does, else a new one in its place."""
     try:
-        return backup.load(world, root, component, name)
+        before = backup.load(world, root, component, name)
     except BackupError:
-        # What an interruption left, if anything.
-        backup.discard(world, root, component, name)
+        before = None
+    wanted = {path: now[aside] for path, aside in sources.items()}
+    if before is not None and wanted == {each.path: each.state.sha256 for each in before.copies if each.state}:
+        return before
+    # What an interruption left, if anything, or what was written before: until they are let go, the files have it.
+    backup.discard(world, root, component, name)
     return backup.take(world, root, component, name, sources, late=True)
 
 

@@ -14,6 +14,8 @@ from actions.plan import FileState
 from actions.world import Metadata, World, remove, write_new
 
 _MANIFEST: Final = "manifest.json"
+_KEEP_LATE: Final = 4
+"""Sets of what was written late that are kept, for one component."""
 
 
 class BackupError(Exception):
@@ -148,13 +150,18 @@ def discard(world: World, root: str, component: str, transaction: str) -> None:
 
 
 def prune(world: World, root: str, component: str, keep: int) -> None:
-    """Remove all but the newest `keep` sets that are not pinned, and what an interruption left; raises OSError."""
+    """Remove all but the newest `keep` sets that are not pinned, and what an interruption left; raises OSError.
+
+    Of what was written late, the newest few are kept beside these: nobody who writes a lot displaces a real set.
+    """
     for name in world.names(os.path.join(root, component)):
         if _MANIFEST not in world.names(os.path.join(root, component, name)):
             discard(world, root, component, name)
     unpinned = [each for each in sets(world, root, component) if not each.pinned]
-    for each in unpinned[: max(0, len(unpinned) - keep)]:
-        discard(world, root, component, each.transaction)
+    for late, most in ((False, keep), (True, _KEEP_LATE)):
+        alike = [each for each in unpinned if each.late is late]
+        for each in alike[: max(0, len(alike) - most)]:
+            discard(world, root, component, each.transaction)
 
 
 def _encode(of: BackupSet) -> bytes:

@@ -144,13 +144,11 @@ def _is_revert(past: Sequence[Committed], then: OnDisk, when: float) -> bool:
 def sentence(component: str, found: Contest, writer: Writer | None) -> str:
     """Say who reverts what certvigil does, and how to go on."""
     said = f"what certvigil put in place was replaced by somebody else {_times(found.times)}"
-    said += f", the last time after {moment(int(found.committed))}"
+    said += f", the last time after {moment(found.committed)}"
     if writer is not None:
         by = f", whose owner is {writer.owner}" if writer.owner else ""
         package = f" and which belongs to the package {writer.package}" if writer.package else ""
-        said += (
-            f": {printable(writer.path)}{printable(by)}{printable(package)}, was written at {moment(int(writer.at))}"
-        )
+        said += f": {printable(writer.path)}{printable(by)}{printable(package)}, was written at {moment(writer.at)}"
     return (
         f"{said}; nothing more is done to it unattended. Have only one of the two write these files; "
         f"then `certvigil recover --thaw {component}`, or a new candidate, lets certvigil go on"

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from actions.account import Account, frozen, unfinished
+from actions.backup import BackupError
 from actions.ending import Cause, Ending, Failure, Outcome
 from actions.journal import ENDED, Event, JournalError, Record
 from actions.lock import Busy, acquire
@@ -20,24 +23,49 @@ from actions.verdict import Disk, Facts, Old, Stage, Verdict, decide, stage_of
 from config.text import printable
 
 _ATTEMPTS: Final = 3
+_FOR_NOW: Final = frozenset({errno.EAGAIN, errno.ETXTBSY})
+"""How opening a file fails that another process has a lease on, or runs."""
 
 
 def recover(setting: Setting, *, live: bool = True) -> tuple[Ending, ...]:
     """Finish or undo every transaction that neither ended nor is under way elsewhere; again changes nothing.
 
-    Without `live`, as at boot before services are started, files are put right and services left alone.
+    Without `live`, as at boot before services are started, files are put right and services left alone. A transaction
+    whose files cannot be read or changed now is left for the next recovery, says so, and is in the way of no other.
     Raises JournalError where the journal cannot be trusted or written, OSError where the state cannot be used: then
     nothing may be started.
     """
     setting.prepare()
     # What a killed process left running would act on files and services while they are put right.
     settle(setting)
-    endings = [_recover(setting, name, live=live) for name in unfinished(setting.journal.records())]
+    endings = [
+        _unless_unusable(setting, name, partial(_recover, live=live)) for name in unfinished(setting.journal.records())
+    ]
     if live:
         account = Account.of(setting.journal.records())
         dead = dict.fromkeys(each for each in account.froze.values() if each not in account.unfinished)
-        endings += [_start_later(setting, name) for name in dead]
+        endings += [_unless_unusable(setting, name, _start_later) for name in dead]
     return tuple(ending for ending in endings if ending is not None)
+
+
+def _unless_unusable(setting: Setting, name: str, deed: Callable[[Setting, str], Ending | None]) -> Ending | None:
+    """Return what comes of one transaction; where a file of it cannot be used, that it stays as it is until later."""
+    try:
+        return deed(setting, name)
+    except (OSError, BackupError) as error:
+        names = ", ".join(_resume(setting, _records_of(setting, name)).plan.components)
+        what = f"{error.filename}: {_said(error)}" if isinstance(error, OSError) and error.filename else str(error)
+        later = "once that is mended, `certvigil recover` finishes it, and so does whatever is done next"
+        if isinstance(error, OSError) and error.errno in _FOR_NOW:
+            later = f"another process holds that file (a lease, or it is being run), and else {later}"
+        return Ending(
+            name,
+            Outcome.REFUSED,
+            Cause.STORAGE,
+            printable(
+                f"{names}: what a crash, or an earlier end, left could not be finished yet: {what}; {later}.", 2000
+            ),
+        )
 
 
 def _start_later(setting: Setting, name: str) -> Ending | None:
@@ -259,7 +287,8 @@ def _tidy(under_way: Transaction, ended: Record) -> Ending:
     """Remove what was left after the end; raises OSError."""
     outcome, cause = Outcome(ended.data["outcome"]), Cause(ended.data["cause"])
     under_way.clear(keep_backup=True, keep_aside=outcome is not Outcome.REFUSED)
-    return Ending(under_way.name, outcome, cause, str(ended.data["reason"]) + "; interrupted while tidying up.")
+    sentence = str(ended.data["reason"]) + "; interrupted while tidying up."
+    return Ending(under_way.name, outcome, cause, sentence, tuple(under_way.remarks))
 
 
 def _why(records: Sequence[Record]) -> Failure:

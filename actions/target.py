@@ -6,7 +6,7 @@ import errno
 import hashlib
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from enum import StrEnum
 from typing import Final
@@ -470,9 +470,22 @@ def _write_until_it_holds(
 
 
 def clear(world: World, change: Change, transaction: str) -> None:
-    """Remove whatever was put beside the target; raises OSError."""
+    """Remove whatever was put beside the target, and nothing that is no file; raises OSError."""
+    strange = strangers(world, change, transaction)
     for what in ("new", "old", "again"):
-        remove(world, _beside(change.path, transaction, what))
+        if (path := _beside(change.path, transaction, what)) not in strange:
+            remove(world, path)
+
+
+def strangers(world: World, change: Change, transaction: str) -> tuple[str, ...]:
+    """Return what has a name of ours beside the target and is no regular file: somebody else's. Raises OSError."""
+    found: list[str] = []
+    for what in ("new", "old", "again"):
+        path = _beside(change.path, transaction, what)
+        with suppress(FileNotFoundError):
+            if not stat.S_ISREG(world.stat(path).st_mode):
+                found.append(path)
+    return tuple(found)
 
 
 def clear_accounted(world: World, change: Change, transaction: str, kept: frozenset[str]) -> tuple[str, ...]:
@@ -505,19 +518,21 @@ def keep_aside(world: World, change: Change, transaction: str) -> tuple[AsideFil
     if change.before is None or change.in_place:
         clear(world, change, transaction)
         return ()
-    paths = (sidecar(change, transaction), _beside(change.path, transaction, "again"), staged(change, transaction))
+    names = (sidecar(change, transaction), _beside(change.path, transaction, "again"), staged(change, transaction))
+    strange = strangers(world, change, transaction)
+    paths = tuple(each for each in names if each not in strange)
     return tuple(
         AsideFile(change.component, change.path, path, _known_of(world, path, change))
-        for path in _out_of_place(world, change, paths)
+        for path in _out_of_place(world, change, transaction, paths)
     )
 
 
-def _out_of_place(world: World, change: Change, paths: tuple[str, str, str]) -> Iterator[str]:
+def _out_of_place(world: World, change: Change, transaction: str, paths: Sequence[str]) -> Iterator[str]:
     seen = {_inode(world, change.path)}
     for path in paths:
         inode = _inode(world, path)
         # What was staged and never switched, nobody else has ever opened.
-        if inode in seen or (path == paths[-1] and _digest(world, path) == change.after.sha256):
+        if inode in seen or (path == staged(change, transaction) and _digest(world, path) == change.after.sha256):
             remove(world, path)
         elif inode is not None:
             seen.add(inode)

@@ -17,9 +17,9 @@ from actions.aside import AsideFile, Late
 from actions.backup import BackupError
 from actions.ending import CANDIDATES_FAULT, Cause, Ending, Failure, Outcome
 from actions.guard import Guarded
-from actions.journal import Event, Journal, JournalError, Record
+from actions.journal import ENDED, Event, Journal, JournalError, Record
 from actions.lock import Busy, acquire
-from actions.plan import Change, FileState, Ill, Kind, Order, Plan, Serving, candidate_of, plan_to_json
+from actions.plan import Change, FileState, Ill, Kind, Order, Plan, Serving, candidate_of, plan_from_json, plan_to_json
 from actions.service import Running, Trouble
 from actions.target import Condition, ThirdPartyError
 from actions.validate import Live, Seen, Sight, Terms, Worth, judge_new, judge_old, sight_to_json, watch
@@ -280,9 +280,28 @@ class Transaction:
         for component, reason in account.frozen.items():
             if component in self.plan.components:
                 return Failure(Cause.COMPONENT_FROZEN, f"{component} is frozen until an operator clears it ({reason})")
+        if (unfinished := self._unfinished(account)) is not None:
+            return unfinished
         failed = account.quarantined.get(candidate_of(self.plan.changes)) if self.plan.changes else None
         if failed is not None:
             return Failure(Cause.QUARANTINED, f"this candidate is in quarantine ({failed})")
+        return None
+
+    def _unfinished(self, account: Account) -> Failure | None:
+        """Return that another transaction may have left files of these components half and half."""
+        for name, begin in account.unfinished.items():
+            before = plan_from_json(begin.data["plan"])
+            if name == self.name or not set(before.components) & set(self.plan.components):
+                continue
+            events = {each.event for each in self.setting.journal.records() if each.transaction == name}
+            if events & ENDED:
+                continue
+            where = ", ".join(sorted({os.path.dirname(each.path) for each in before.changes}))
+            why = (
+                f"transaction {name} of {', '.join(before.components)} could not be finished yet: see what keeps the "
+                f"files in {where} from being read or changed, and run `certvigil recover`, which says so, too"
+            )
+            return Failure(Cause.TARGET, printable(why, 2000))
         return None
 
     def _check_targets(self) -> Failure | None:
@@ -1120,13 +1139,16 @@ class Transaction:
     def _tidied(self, *, keep_backup: bool, kept: Sequence[AsideFile] = ()) -> None:
         world, root = self.setting.world, self.setting.backups
         self._sync_directories()
+        strange = [path for each in self.plan.changes for path in target.strangers(world, each, self.name)]
+        if strange:
+            self._remark(printable(f"{', '.join(strange)}: no file, and none of certvigil's, so it was left", 2000))
         if kept and not self._has_aside():
             self.note_if_possible(Event.ASIDE, **aside.to_data(kept, world.now() + self.setting.kept_for))
         for component in sorted({change.component for change in self.plan.changes}):
             if not keep_backup and not self._pinned(component):
                 backup.discard(world, root, component, self.name)
             backup.prune(world, root, component, _KEEP)
-        self.note_if_possible(Event.CLOSED)
+        self.note_if_possible(Event.CLOSED, **({"left": strange} if strange else {}))
 
     def _has_aside(self) -> bool:
         """Whether what stays linked is noted already: this is done once more after an interruption."""

@@ -167,7 +167,7 @@ def _how_to_settle(charge: Charge, last: Ended) -> str:
 
 def _went_wrong(last: Ended) -> str | None:
     """Say what did not go as it should, a sentence; None where all is well."""
-    when = moment(int(last.at))
+    when = moment(last.at)
     if last.outcome is Outcome.SUPERSEDED:
         return None
     if last.outcome is Outcome.COMMITTED:

@@ -187,7 +187,7 @@ def believed(
             unsure.add(seen.target)
         if kept is not None and last.failure is None:
             reason = away if lately else seen.failure.reason
-            detail = f"believed as the actor read it at {moment(int(kept.at))}, and not read since: {why}"
+            detail = f"believed as the actor read it at {moment(kept.at)}, and not read since: {why}"
             observations.append(replace(last, failure=Unreadable(reason, detail)))
         elif not _is_denied(last):
             # What is wrong with it is known, and stands.

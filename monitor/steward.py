@@ -34,6 +34,7 @@ from monitor.charge import Charge, Offer, Waiting, findings_of, is_done, offer_o
 from monitor.decide.decision import ORDERED, Decision, Standing, kind_of_decision
 from monitor.decide.history import attempts_of
 from monitor.decide.situation import Approval, Attempt, Candidate, Result, Said
+from monitor.errand import UNFORESEEN
 from monitor.events import Action, ActionEnded
 from monitor.known import Known
 from monitor.pending import awaits_files
@@ -273,7 +274,7 @@ class Steward:
         """Yield that a candidate was what is installed, until something else is done or brought."""
         at, why = self.account.unneeded.get(name, (0.0, ""))
         if why and not offer.candidate and not offer.objections and (last is None or last.at < at):
-            yield f"{moment(int(at))}: {printable(why)}"
+            yield f"{moment(at)}: {printable(why)}"
 
     def _state(self, name: str, component: Component, decision: Decision | None) -> ComponentState:
         if name in self.account.frozen:
@@ -297,7 +298,7 @@ class Steward:
             try:
                 why = await self._follow_one()
                 attempt = 0
-            except (OSError, ValueError, KeyError, TypeError) as error:
+            except (OSError, ValueError, KeyError, TypeError, ArithmeticError) as error:
                 if not isinstance(error, OSError):
                     # What was taken in of a record that makes no sense, nobody knows.
                     self._follower.forget()
@@ -604,8 +605,13 @@ class Steward:
         for charge in self.charges(now):
             if charge.mode is Mode.OBSERVE and charge.frozen is None and charge.last is None:
                 continue
-            found = list(findings_of(charge))
             failure = None
+            try:
+                found = list(findings_of(charge))
+            # What one component's records say in a way that nobody foresaw costs the others nothing.
+            except Exception:
+                log.exception("what is the matter with %s cannot be told", charge.name)
+                found, failure = [], (str(UnreachableReason.UNFORESEEN), UNFORESEEN)
             if self.actor is not None:
                 failure = (str(UnreachableReason.CONNECTION_REFUSED), self.actor)
                 found.append(finding(Code.UNREACHABLE, f"no actor: {self.actor}", "actor", Severity.WARNING))

@@ -25,7 +25,7 @@ from probes.certificate import Certificate, certificate
 from probes.chain import are_anchors
 from probes.container import Container, called, open_container
 from probes.encoding import Blocks, Fault
-from probes.observation import FileIdentity, FileObservation, Unreadable
+from probes.observation import FileIdentity, FileObservation, Unreadable, bounded
 from probes.opening import RefusedError, broken_link, open_plainly
 from probes.pkcs12 import password_in
 
@@ -236,7 +236,9 @@ def _read_whole(descriptor: int) -> _Read:
 
 
 def _identity(status: os.stat_result) -> FileIdentity:
-    return FileIdentity(status.st_dev, status.st_ino, status.st_mtime_ns, status.st_ctime_ns, status.st_size)
+    return FileIdentity(
+        status.st_dev, status.st_ino, bounded(status.st_mtime_ns), bounded(status.st_ctime_ns), status.st_size
+    )
 
 
 def _certificates(blocks: Sequence[bytes], most: int | None) -> tuple[tuple[Certificate, ...], tuple[Unreadable, ...]]:

@@ -8,6 +8,11 @@ from config.vocabulary import FileContent, FileFormat, UnreachableReason, Unread
 from probes.certificate import Certificate
 
 
+def bounded(number: int) -> int:
+    """Return a number of a file at its nearest in 64 bits, or the sign: on some media its times are what one likes."""
+    return min(max(number, -(2**63)), 2**64 - 1)
+
+
 @dataclass(frozen=True, slots=True)
 class FileIdentity:
     """What must change for a file to need reading again, taken from the resolved file."""

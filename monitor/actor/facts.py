@@ -18,7 +18,7 @@ from config.vocabulary import FileContent, FileFormat, UnreadableReason
 from monitor.actor.request import Document
 from probes.certificate import MOST_BYTES, certificate
 from probes.file import MOST_KEYS
-from probes.observation import FileIdentity, FileObservation, Unreadable
+from probes.observation import FileIdentity, FileObservation, Unreadable, bounded
 from probes.set import SetReading
 
 MOST_FILES: Final = 16
@@ -102,7 +102,7 @@ def _plain(file: FileFacts) -> Document:
     return {
         "name": file.name,
         "path": file.path,
-        "identity": None if file.identity is None else list(astuple(file.identity)),
+        "identity": None if file.identity is None else [*map(bounded, astuple(file.identity))],
         "content": str(file.content),
         "certificates": [b64encode(each).decode() for each in file.certificates],
         "keys": list(file.keys),
@@ -181,16 +181,15 @@ def _text(plain: object, longest: int) -> str:
 
 def _number(plain: object) -> int:
     # A time before 1970 is one, too.
-    if type(plain) is not int or not -(2**63) <= plain < 2**64:
+    if type(plain) is not int or bounded(plain) != plain:
         raise TypeError
     return plain
 
 
 def _within(plain: object, most: int) -> int:
-    number = _number(plain)
-    if not 0 <= number <= most:
+    if type(plain) is not int or not 0 <= plain <= most:
         raise TypeError
-    return number
+    return plain
 
 
 def _der(plain: object) -> bytes:

@@ -35,6 +35,7 @@ from monitor.actor.facts import to_document
 from monitor.actor.follow import Place, behind
 from monitor.actor.latecomers import Latecomers, tell, tell_recovered
 from monitor.actor.outlook import Outlook
+from monitor.actor.pace import Pace
 from monitor.actor.reader import NotNow, Reader
 from monitor.actor.request import LONGEST, Document, Request, Verb, decode
 from monitor.actor.sightings import Sightings
@@ -95,6 +96,7 @@ class ActorProcess:
         self._reader = Reader()
         self._outlook = Outlook(self._current, self._look_again)
         self._sightings = Sightings()
+        self._pace = Pace()
         self._latecomers = Latecomers(self.bench, self._turn, self._stopping)
         self._looks: dict[str, int] = {}
         """The number of the last change of each component's files that was noticed."""
@@ -330,6 +332,7 @@ class ActorProcess:
             bound=bound,
             sightings=self._sightings,
             attended=role is Role.OPERATOR,
+            pace=self._pace,
         )
         return work.answer(request)
 

@@ -15,7 +15,7 @@ from actions.candidate import Candidates, Flaw, Given, NoCandidate, PrivateKey, 
 from actions.ending import Cause, Ending, Ground, Outcome
 from actions.inbox import Inbox, InboxUnsafe, empty, open_inbox
 from actions.journal import Event, Record
-from actions.late import look_again
+from actions.late import Compared, look_again
 from actions.lock import Busy
 from actions.plan import Ill, Kind, Plan, candidate_of
 from actions.precheck import Objection
@@ -53,6 +53,7 @@ from monitor.actor.documents import (
     without_keys,
 )
 from monitor.actor.evidence import Look, circumstances, look_at, situation_of, unproven
+from monitor.actor.pace import Pace
 from monitor.actor.request import Document, Request, Verb
 from monitor.actor.sightings import Sightings
 from monitor.actor.workbench import Workbench
@@ -104,6 +105,8 @@ class Work:
     """Whether services run, so that recovery can put them right, too."""
     attended: bool = True
     """A person asks, rather than the daemon."""
+    pace: Pace = field(default_factory=Pace)
+    """When what was replaced was last compared because the daemon asked for something."""
 
     def answer(self, request: Request, hand: Hand | None = None) -> Document:
         """Do what is asked for; `hand` stands in for the inboxes.
@@ -476,7 +479,8 @@ class Work:
         setting = replace(self._setting(), asked=asked, told=self.told, stopping=self.stopping)
         # What a crash left comes first, or it would be mixed with this; so does what somebody wrote late.
         endings = list(recover(setting))
-        late = late_document(look_again(setting))
+        # Nobody has it done by asking for plans that are refused: at the end of its time it is compared anyhow.
+        late = late_document(look_again(setting) if self.attended or self.pace.may(self.bench.world) else Compared())
         # Else the keys of another component would be given up.
         if wish.key_compromised and not self._led_astray(wish):
             given_up = self._give_up(wish, request.why)

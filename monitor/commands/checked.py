@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any, Final
 
 from config.vocabulary import FileFormat, Verdict
@@ -13,6 +13,7 @@ from monitor.commands.keys import Key
 from probes.certificate import Certificate
 from probes.chain import find_leaf, signed
 from probes.finding import Finding, verdict
+from probes.judge.time import calendar, within_calendar
 from probes.observation import Presented
 
 EXIT_CODE: Final = {Verdict.OK: 0, Verdict.WARNING: 1, Verdict.CRITICAL: 2, Verdict.UNKNOWN: 3}
@@ -119,5 +120,5 @@ def certificate_document(certificate: Certificate) -> dict[str, Any]:
 
 
 def iso(at: float | None) -> str | None:
-    """Return Unix time `at` in ISO 8601, UTC, to the second."""
-    return None if at is None else f"{datetime.fromtimestamp(at, UTC):%Y-%m-%dT%H:%M:%SZ}"
+    """Return Unix time `at` in ISO 8601, UTC, to the second: the nearest that can be written."""
+    return None if at is None else f"{calendar(math.floor(within_calendar(at))):%Y-%m-%dT%H:%M:%SZ}"

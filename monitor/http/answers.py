@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final, Generic, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict
@@ -22,6 +22,7 @@ from monitor.decide.decision import Standing
 from monitor.http.view import Status as StatusView
 from monitor.store import HistoryEntry, What
 from probes import certificate as fact
+from probes.judge.time import calendar
 
 API: Final = "/api/v1"
 
@@ -36,8 +37,8 @@ def not_found(why: str) -> dict[int | str, dict[str, Any]]:
 
 
 def moment(at: float) -> datetime:
-    """Return Unix time `at` as the answers give it."""
-    return datetime.fromtimestamp(at, UTC)
+    """Return Unix time `at` as the answers give it: the nearest that can be written."""
+    return calendar(at)
 
 
 def _moment(at: float | None) -> datetime | None:

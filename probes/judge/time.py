@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
+from typing import Final
 
 from config.model import DAY, Thresholds
 from config.vocabulary import Code, Severity
@@ -11,10 +13,34 @@ from probes.certificate import Certificate
 from probes.finding import Finding, finding
 from probes.lifetime import approaches, has_ended, lifetime, longest_validity, turning_points
 
+EARLIEST: Final = -62_135_596_800
+"""Unix time of the first second that a calendar date is written for, in the year 1."""
+LATEST: Final = 253_402_300_799
+"""Unix time of the last one, in the year 9999."""
+
+
+def _is_none(at: float) -> bool:
+    # An integer may be too large for what is asked of a float.
+    return isinstance(at, float) and math.isnan(at)
+
+
+def within_calendar(at: float) -> float:
+    """Return the Unix time nearest to `at` that has a date, whatever number `at` is; 0 where it is none."""
+    return 0 if _is_none(at) else min(max(at, EARLIEST), LATEST)
+
+
+def calendar(at: float) -> datetime:
+    """Return the date and time, UTC, nearest to Unix time `at`, whatever number that is."""
+    return datetime.fromtimestamp(within_calendar(at), UTC)
+
 
 def moment(at: float) -> str:
-    """Return Unix time `at` as people write it down: UTC, to the second."""
-    return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M:%SZ}"
+    """Return Unix time `at` as people write it down: UTC, to the second; whatever number that is."""
+    if _is_none(at):
+        return "an unknown time"
+    if at < EARLIEST or at >= LATEST + 1:
+        return "a time after 9999" if at > 0 else "a time before the year 1"
+    return f"{calendar(math.floor(at)):%Y-%m-%d %H:%M:%SZ}"
 
 
 def judge_time(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import stat
 from collections.abc import Callable, Iterator
@@ -10,13 +11,14 @@ from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
 
 from actions import backup
 from actions.account import Account
-from actions.aside import KEPT_FOR, waiting
+from actions.aside import KEPT_FOR, Late, waiting
 from actions.ending import Outcome
 from actions.journal import Event
 from actions.late import Compared, look_again
@@ -131,8 +133,8 @@ def test_what_is_written_between_the_exchange_and_the_commit_is_told_with_the_en
     assert late_set(scene)[scene.certificate("web")] == LATE
     assert look(scene) == Compared(), "it is told once"
     writer.write(b"GOOD and once more")
-    (late,) = look(scene, Later()).late
-    assert late.paths == (scene.certificate("web"),)
+    assert look(scene, Later()) == Compared()
+    assert late_set(scene)[scene.certificate("web")] == b"GOOD and once more"
 
 
 def test_a_write_to_a_new_file_that_was_taken_away_again_is_kept_as_well(room: Path) -> None:
@@ -301,3 +303,80 @@ def test_who_is_killed_at_any_step_of_the_end_or_of_a_look_loses_nothing_and_lea
             if "web" not in Account.of(scene.records()).late:
                 wrong.append(f"{cell}: not told")
     assert wrong == []
+
+
+@pytest.mark.skipif(not os.path.isdir("/dev/shm"), reason="no file system has times of 64 bits here")
+def test_a_time_that_no_calendar_has_is_told_and_recorded_as_the_last_that_one_has() -> None:
+    with TemporaryDirectory(dir="/dev/shm") as room:
+        scene = Scene(f"{room}/s")
+        with closing(Writer(scene.certificate("web"))) as writer:
+            scene.replace()
+            writer.write()
+        (aside,) = [each for each in hidden(scene) if "site.crt" in each]
+        os.utime(aside, (2**45, 2**45))
+        (late,) = look(scene).late
+        assert late.written == 253_402_300_799
+        assert "9999" in late.sentence
+        assert "9999" in Account.of(scene.records()).late["web"].sentence
+
+
+def test_whoever_writes_again_and_again_is_told_of_once_and_has_one_set_with_what_was_written_last(
+    scene: Scene, writer: Writer
+) -> None:
+    scene.replace()
+    told: list[Late] = []
+    for content in (b"GOOD 1", b"GOOD 2", b"GOOD 3", b"GOOD 1"):
+        writer.write(content)
+        told += look(scene).late
+        assert late_set(scene)[scene.certificate("web")] == content
+    assert len(told) == 1
+    assert [each.event for each in scene.records()].count(Event.WRITTEN_LATE) == 1
+    size = os.path.getsize(f"{scene.root}/state/journal.jsonl")
+    writer.write(b"GOOD at the end")
+    assert look(scene, Later()) == Compared()
+    assert late_set(scene)[scene.certificate("web")] == b"GOOD at the end"
+    assert hidden(scene) == []
+    assert os.path.getsize(f"{scene.root}/state/journal.jsonl") <= size + 1000
+
+
+def test_what_is_larger_than_any_certificate_is_told_with_its_hash_and_size_and_not_copied(
+    scene: Scene, writer: Writer
+) -> None:
+    scene.replace()
+    large = b"x" * (2**20 + 1)
+    writer.write(large)
+    (late,) = look(scene).late
+    assert late.backup_set == ""
+    assert f"sha256 {hashlib.sha256(large).hexdigest()}, {len(large)} bytes" in late.sentence
+    root = f"{scene.root}/state/backups"
+    assert [each.late for each in backup.sets(World(), root, "web")] == [False]
+    writer.write(large + b"y")
+    assert look(scene, Later()) == Compared()
+    (left,) = hidden(scene)
+    assert left == late.kept, "what is copied nowhere stays where it is"
+
+
+def test_what_was_kept_and_becomes_too_large_is_told_once_more_and_stays(scene: Scene, writer: Writer) -> None:
+    scene.replace()
+    writer.write()
+    assert len(look(scene).late) == 1
+    for number in range(3):
+        writer.write(b"x" * (2**20 + 1 + number))
+        assert len(look(scene).late) == (not number)
+        writer.write()
+        assert look(scene) == Compared()
+    assert late_set(scene)[scene.certificate("web")] == LATE
+    assert look(scene, Later()) == Compared()
+    assert len(hidden(scene)) == 1
+
+
+def test_late_sets_never_displace_what_a_component_had_before_a_transaction(scene: Scene) -> None:
+    world, root = World(), f"{scene.root}/state/backups"
+    scene.replace()
+    real = [backup.take(world, root, "web", f"real-{number}", [scene.key("web")]) for number in range(3)]
+    for number in range(30):
+        backup.take(world, root, "web", f"{number}-late", [scene.key("web")], late=True)
+    backup.prune(world, root, "web", 3)
+    left = backup.sets(world, root, "web")
+    assert [each.transaction for each in left if not (each.late or each.pinned)] == [each.transaction for each in real]
+    assert [each.transaction for each in left if each.late] == [f"{number}-late" for number in range(26, 30)]

@@ -51,8 +51,8 @@ _OF_THE_PROCESS: Final = frozenset({"open", "close", "lock", "unlock"})
 _OUTSIDE: Final = frozenset({"run", "set_times"})
 """Steps that may change what no look at files finds."""
 _ROLES: Final = ("test", "reload", "restart", "stop", "start", "reset", "identity")
-_TRANSACTION: Final = re.compile(r"(?:\d{8}t\d{6}-|(?<=-late-))[0-9a-f]{8}")
-"""A transaction's name, or what the name of a set of what was written late ends with."""
+_TRANSACTION: Final = re.compile(r"\d{8}t\d{6}-[0-9a-f]{8}")
+"""A transaction's name."""
 _EVENT: Final = re.compile(rb'"event":"(\w+)"')
 """In a record of the journal."""
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from actions.account import Ended
@@ -46,3 +48,11 @@ def test_what_gave_way_to_somebody_elses_set_is_no_finding() -> None:
     last = Ended("tx1", Kind.REPLACE, ("web",), Outcome.SUPERSEDED, Cause.CHANGED, "they came", "daemon", 1.0, "p")
     charge = Charge("web", Mode.AUTO, ComponentState.IDLE, "/inbox", Offer(), None, "", None, None, last)
     assert list(findings_of(charge)) == []
+
+
+@pytest.mark.parametrize("written", [2.0**45, -(2.0**60), math.inf, -math.inf, math.nan])
+def test_whatever_time_a_file_was_given_what_was_written_late_is_told(written: float) -> None:
+    late = Late("web", "tx1", 1.0, written, ("/etc/site.crt",), "tx1-late", "/backups/web/tx1-late")
+    charge = Charge("web", Mode.AUTO, ComponentState.IDLE, "/inbox", Offer(), None, "", None, None, None, late=late)
+    (found,) = findings_of(charge)
+    assert found.code is Code.WRITTEN_LATE

@@ -17,12 +17,14 @@ from actions.journal import Event, Record
 from actions.plan import Kind
 from config.load import load
 from config.model import Config
+from monitor.actor.pace import Pace
 from monitor.actor.request import Document, Request, Verb
 from monitor.actor.server import ActorProcess
 from monitor.actor.work import Bound, Work
 from monitor.lab.ca import Issued
 from monitor.lab.process import wait_for
 from probes.certificate import certificate
+from tests.actions.test_in_the_way import leased
 from tests.actions.test_late import Writer
 from tests.lab.client import presented
 from tests.monitor.acting import House, fresh, house
@@ -157,3 +159,42 @@ def test_what_is_on_disk_is_whole_only_with_its_key(spoil: str, web: House) -> N
             case _:
                 Path(web.site.certificate).write_bytes(b"-----BEGIN CERTIFICATE-----\n")
         assert bench.setting.live.whole(("web",)) is None
+
+
+class Cut(BaseException):
+    """The end of a process, amid its work."""
+
+
+def test_a_lease_on_what_a_crash_left_keeps_the_actor_from_nothing_else(web: House) -> None:
+    def cut(record: Record) -> None:
+        if record.event is Event.COMMITTED:
+            raise Cut
+
+    with actor_of(web) as actor, pytest.raises(Cut):
+        replaced(web, actor, cut)
+    (old,) = [each for each in hidden(web) if each.startswith(".site.crt.") and each.endswith(".old")]
+    with leased(os.path.join(os.path.dirname(web.site.certificate), old)), web.actor() as served:
+        state = served.ask(Request(Verb.STATE))
+        assert len(state["under_way"]) == 1
+        assert state["components"]["web"]["frozen"] is None
+    with web.actor() as served:
+        assert served.ask(Request(Verb.STATE))["under_way"] == []
+
+
+def test_the_daemon_has_what_was_replaced_compared_once_a_minute_and_a_person_at_once(web: House) -> None:
+    pace = Pace()
+
+    def ask(actor: ActorProcess, attended: bool) -> Document:
+        with actor.bench() as bench:
+            bound = Bound.NOT if attended else Bound.LEAVE
+            work = Work(bench, "somebody", bound=bound, attended=attended, pace=pace)
+            return work.answer(Request(Verb.CARRY_OUT, REPLACE, plan="0" * 64))
+
+    with actor_of(web) as actor, closing(Writer(web.site.certificate)) as writer:
+        assert outcomes(replaced(web, actor)) == ["committed"]
+        ask(actor, attended=False)
+        writer.write()
+        ask(actor, attended=False)
+        assert "written_late" not in events(web)
+        ask(actor, attended=True)
+        assert "written_late" in events(web)

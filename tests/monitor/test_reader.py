@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import fields, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 import pytest
@@ -614,3 +615,17 @@ JSON: Final = st.recursive(
 def test_whatever_is_said_is_facts_or_refused(name: str, value: object) -> None:
     with suppress(NotFactsError):
         from_document({**PLAIN, "files": [{**PLAIN["files"][0], name: value}]})
+
+
+@pytest.mark.skipif(not os.path.isdir("/dev/shm"), reason="no file system has times of 64 bits here")
+def test_a_file_of_any_time_is_told_of(reader: Reader) -> None:
+    with TemporaryDirectory(dir="/dev/shm") as room:
+        path = Path(room) / "site.crt"
+        path.write_bytes(LEAF.pem())
+        os.utime(path, (2**45, 2**45))
+        of = target(path, FileRole.CERTIFICATE)
+        found = reader.read("web", (of,))
+        assert isinstance(found, Facts), found
+        (told,) = reading_of(found, (of,), NOW).observations
+        assert told.identity == look_at_file(of, NOW).identity
+        assert [each.der for each in told.certificates] == [LEAF.der()]
