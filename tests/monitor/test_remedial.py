@@ -66,9 +66,13 @@ BREAK: Final[Mapping[str, Callable[[House], object]]] = {
 
 
 @nginx
-@pytest.mark.parametrize("how", BREAK)
-def test_a_set_with_which_nginx_does_not_start_is_replaced(how: str) -> None:
+@pytest.mark.parametrize(
+    ("how", "mode"),
+    [*((each, "rename") for each in BREAK), ("missing key", "in_place"), ("mismatched pair", "in_place")],
+)
+def test_a_set_with_which_nginx_does_not_start_is_replaced(how: str, mode: str) -> None:
     with house() as web:
+        web.configure({"write_mode": mode})
         BREAK[how](web)
         new = fresh()
         code, said = web.command("replace", "web", *candidate(web, new), "--dry-run")
