@@ -150,12 +150,17 @@ class Work:
         if len(wish.components) > 1 and wish.backup_set in {"", DEFAULT_SET}:
             return "a rollback of several components names the transaction that changed them as one", ()
         content: dict[str, bytes] = {}
+        passed_over: list[str] = []
         for name in wish.components:
-            found = _content(bench, name, wish.backup_set)
-            if isinstance(found, str):
-                return found, ()
-            content.update(found)
-        return plan_rollback([bench.site(name) for name in wish.components], content, bench.world, now, wish.losses), ()
+            chosen = _chosen(bench, name, wish.backup_set)
+            if not isinstance(chosen, _Chosen):
+                return chosen, ()
+            for each in chosen.sets:
+                content.update(backup.content(bench.world, bench.setting.backups, each))
+            passed_over += chosen.passed_over
+        sites = [bench.site(name) for name in wish.components]
+        made = plan_rollback(sites, content, bench.world, now, wish.losses)
+        return (replace(made, remarks=(*passed_over, *made.remarks)) if isinstance(made, Prepared) else made), ()
 
     def _make_replacement(
         self, wish: Wish, hand: Hand | None, policy: Policy | None
@@ -288,7 +293,8 @@ class Work:
             return {name: new.sha256 for name, (_, new) in made.leaves.items()}
         if wish.backup_set:
             return dict.fromkeys(made.order.plan.components, wish.backup_set)
-        return {name: self.bench.backup_sets(name)[-1].transaction for name in made.order.plan.components}
+        found = {name: _chosen(self.bench, name, "") for name in made.order.plan.components}
+        return {name: one.sets[-1].transaction for name, one in found.items() if isinstance(one, _Chosen)}
 
     def _no(self, made: Prepared, wish: Wish) -> Objection | None:
         """Return that a person does not want done what a plan does, by whatever plan."""
@@ -607,14 +613,15 @@ class Work:
     def _set(self, of: BackupSet) -> Document:
         """Return a backup set, with why it is never given back, where that is so."""
         account, bench = self._account(), self.bench
+        document = {**set_document(of), "unusable": bench.unusable(of)}
         if not account.given_up:
-            return set_document(of)
+            return document
         try:
             content = backup.content(bench.world, bench.setting.backups, of)
             keys = keys_of_set(bench.config.components[of.component], content, bench.world)
         except BackupError as error:
-            return {**set_document(of), "never": str(error)}
-        return {**set_document(of), "never": account.why_not(sorted(keys))}
+            return {**document, "never": str(error)}
+        return {**document, "never": account.why_not(sorted(keys))}
 
     def _note(self, event: Event, **data: object) -> None:
         record = Record(self.bench.world.now(), "", event, data)
@@ -693,18 +700,34 @@ def unusable(config: Config, components: Iterable[str]) -> str | None:
     return None
 
 
-def _content(bench: Workbench, component: str, name: str) -> Mapping[str, bytes] | str:
-    """Return the bytes of the backup set called `name`, by path, or why there is none; raises BackupError, OSError."""
+@dataclass(frozen=True, slots=True)
+class _Chosen:
+    """The backup sets that a component is given back, of which the last counts."""
+
+    sets: Sequence[BackupSet]
+    passed_over: tuple[str, ...] = ()
+    """Newer ones that cannot be used, and why: sentences, printable."""
+
+
+def _chosen(bench: Workbench, component: str, name: str) -> _Chosen | Refused | str:
+    """Return the backup set called `name`, the last that can be used where that is empty, or why there is none.
+
+    Raises BackupError, OSError.
+    """
     sets = bench.backup_sets(component)
     if name == DEFAULT_SET:
         # A file that joined the component later is as it first was.
         chosen: Sequence[BackupSet] = [each for each in reversed(sets) if each.pinned]
-    else:
-        # What was written late, nobody gets who does not ask for it by its name.
-        chosen = [each for each in sets if name == each.transaction or not (name or each.late)][-1:]
-    if not chosen:
-        return f"there is no backup set {name} of {component}" if name else f"there is no backup set of {component}"
-    content: dict[str, bytes] = {}
-    for each in chosen:
-        content.update(backup.content(bench.world, bench.setting.backups, each))
-    return content
+        return _Chosen(chosen) if chosen else f"there is no backup set {name} of {component}"
+    if name:
+        chosen = [each for each in sets if each.transaction == name]
+        return _Chosen(chosen) if chosen else f"there is no backup set {name} of {component}"
+    passed_over: list[str] = []
+    # What was written late, nobody gets who does not ask for it by its name.
+    for each in (one for one in reversed(sets) if not one.late):
+        if not (why := bench.unusable(each)):
+            return _Chosen([each], tuple(passed_over))
+        passed_over.append(f"{component}: backup set {each.transaction} is passed over: {why}")
+    if not passed_over:
+        return f"there is no backup set of {component}"
+    return Refused(tuple(Objection(Ground.UNUSABLE, each) for each in passed_over))

@@ -8,7 +8,7 @@ import shlex
 import signal
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import IO, Any, Final
 
@@ -388,12 +388,24 @@ def _show_sets(screen: Screen, sets: Iterable[Mapping[str, Any]]) -> None:
             each["component"],
             each["set"],
             iso(each["taken"]) or "",
-            "default" if each["default"] else "written late" if each["late"] else "",
-            f"never given back: {each['never']}" if each.get("never") else ", ".join(each["files"]),
+            ", ".join(_marks(each)),
+            f"never given back: {each['never']}"
+            if each.get("never")
+            else each.get("unusable") or ", ".join(each["files"]),
         )
         for each in sets
     )
     screen.table(("component", "set", "taken", "which", "files"), rows)
+
+
+def _marks(of: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a word for each thing that sets a backup set apart."""
+    if of["default"]:
+        yield "default"
+    elif of["late"]:
+        yield "written late"
+    if of.get("unusable"):
+        yield "unusable"
 
 
 def _cannot(why: str) -> int:
