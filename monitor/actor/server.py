@@ -23,7 +23,7 @@ from actions.clock import ClockWatch
 from actions.ending import Outcome
 from actions.journal import JournalError, Record
 from actions.late import look_again
-from actions.recover import recover
+from actions.recover import left_to_others, recover
 from actions.world import World
 from config.load import digest_on_disk, load
 from config.model import Config
@@ -127,6 +127,9 @@ class ActorProcess:
         """Finish or undo what a crash left, and make the inboxes; raises JournalError, OSError."""
         with self.bench() as bench:
             for ending in recover(bench.setting):
+                if left_to_others(ending):
+                    log.info("%s", ending.sentence)
+                    continue
                 well = ending.outcome in {Outcome.COMMITTED, Outcome.SUPERSEDED}
                 level = logging.INFO if well else logging.ERROR
                 log.log(level, "recovered: %s", ending.sentence)

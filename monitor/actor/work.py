@@ -33,7 +33,7 @@ from actions.prepare import (
     read_password,
     set_on_disk,
 )
-from actions.recover import Kept, NotWhole, recover, thaw
+from actions.recover import Kept, NotWhole, left_to_others, recover, thaw
 from actions.target import obstacle
 from actions.transaction import Setting, refusal, transact
 from config.model import Config
@@ -42,6 +42,7 @@ from config.text import printable
 from monitor.actor.authority import issuers_of, min_lifetime_of
 from monitor.actor.contested import changed_since, contested
 from monitor.actor.documents import (
+    busy_document,
     cannot,
     endings_document,
     late_document,
@@ -456,8 +457,9 @@ class Work:
         }
         setting = replace(self._setting(), asked=asked, told=self.told, stopping=self.stopping)
         # What a crash left comes first, or it would be mixed with this; so does what somebody wrote late.
-        endings = list(recover(setting))
-        late = late_document(look_again(setting))
+        recovered = recover(setting)
+        endings = [each for each in recovered if not left_to_others(each)]
+        late = {**busy_document(recovered), **late_document(look_again(setting))}
         if wish.key_compromised:
             given_up = self._give_up(wish, request.why)
             answer = self._do(request, wish, hand, setting, endings)
@@ -557,6 +559,7 @@ class Work:
     def _recover(self, request: Request) -> Document:
         setting = replace(self.bench.setting, asked={"by": self.by}, told=self.told)
         kept: list[str] = []
+        thawed = [each for each in request.components if each in self._account().frozen]
         for name in request.components:
             match thaw(setting, name):
                 case Busy(component, holder):
@@ -579,11 +582,14 @@ class Work:
                 found = "no key" if not reinstated else "more than one key"
                 return cannot(f"{found} that was given up begins with {request.key}")
             self._note(Event.KEY_REINSTATED, keys=reinstated, by=self.by)
-        endings = recover(setting, live=self.live)
-        late = late_document(look_again(setting))
+        recovered = recover(setting, live=self.live)
+        endings = [each for each in recovered if not left_to_others(each)]
+        late = {**busy_document(recovered), **late_document(look_again(setting))}
         account = self._account()
         done: Document = {
-            "thawed": list(request.components),
+            "thawed": thawed,
+            "not_frozen": [each for each in request.components if each not in thawed],
+            "unanswered": [each for each in request.components if self.live and self._is_unanswered(each)],
             "released": held,
             "reinstated": reinstated,
             "kept": kept,
@@ -595,6 +601,11 @@ class Work:
             return {**endings_document(endings), **done, "frozen": frozen, "quarantined": {}}
         quarantined = {each: f"{self._tried_for(each)}{why}" for each, why in account.quarantined.items()}
         return {**endings_document(endings), **done, "frozen": account.frozen, "quarantined": quarantined}
+
+    def _is_unanswered(self, component: str) -> bool:
+        """Whether a component has endpoints, and nobody who connects to one is answered."""
+        sight = self.bench.setting.live.look((component,), self.bench.world.now())
+        return bool(sight.served) and not sight.answering
 
     def _tried_for(self, candidate: str) -> str:
         """Say for which components a candidate in quarantine was tried, the beginning of a sentence."""
