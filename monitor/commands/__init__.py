@@ -179,7 +179,7 @@ def reload(socket: Socket = DEFAULT_SOCKET) -> None:
 
 Components = Annotated[list[str], typer.Argument(metavar="COMPONENT...", help="Changed as one, or not at all.")]
 AllowShorter = Annotated[
-    bool,
+    bool, typer.Option("--allow-shorter", help="It may end as soon as in an hour (3600 s); by default it must last.")
     typer.Option(
         "--allow-shorter", help="The certificate may end as soon as in an hour (3600 s); by default it must last."
     ),
