@@ -62,6 +62,11 @@ class Change:
     as in a keystore with its random salts: what a plan promises then. All else goes by the bytes, in `after`."""
 
     @property
+    def written_over(self) -> bool:
+        """Whether there is a file that is written over: one that was missing is made, whatever the mode."""
+        return self.in_place and self.before is not None
+
+    @property
     def promise(self) -> str:
         """What identifies the new content each time that the plan is made."""
         return self.says or self.after.sha256

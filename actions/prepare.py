@@ -364,6 +364,7 @@ def plan_rollback(
     for site, files in disk:
         old = {role: content[file.path] for role, file in files.items()}
         if old == _held(files):
+            objections += _still_dead(site, _standing(site, files, now))
             continue
         made = read_candidate([Given(file.given, old[role]) for role, file in files.items()], _password(files))
         if isinstance(made, NoCandidate):
@@ -377,6 +378,14 @@ def plan_rollback(
     if not proposals:
         return Refused((Objection(Ground.NOTHING_TO_DO, "the files are those of the backup set already"),))
     return _conclude(Kind.ROLLBACK, proposals, reader, now, losses)
+
+
+def _still_dead(site: Site, standing: _Standing) -> Iterator[Objection]:
+    """Yield why no server starts with what is on disk, where a backup set holds the same."""
+    for each in standing.faults if standing.is_dead else ():
+        if each.certain:
+            why = f"no server starts with {printable(each.target)}: {each.detail}; the backup set holds the same"
+            yield Objection(Ground.UNUSABLE, f"{site.component.name}: {why}")
 
 
 def set_on_disk(component: Component, reader: Reader) -> tuple[OnDisk, float]:

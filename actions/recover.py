@@ -103,6 +103,7 @@ def thaw(setting: Setting, component: str) -> Busy | NotWhole | Kept | None:
     Removes what was kept beside the files of a frozen one, as far as it is known to be elsewhere, too. Where the set is
     not whole, nothing is removed or noted. Raises JournalError, OSError.
     """
+    setting.prepare()
     locks = acquire(setting.world, setting.locks, (component,))
     if isinstance(locks, Busy):
         return locks
@@ -148,7 +149,7 @@ def _recover(setting: Setting, name: str, *, live: bool) -> Ending | None:
     plan = _resume(setting, records).plan
     locks = acquire(setting.world, setting.locks, plan.components)
     if isinstance(locks, Busy):
-        return Ending(name, Outcome.REFUSED, Cause.BUSY, f"Process {locks.holder} is at work on {locks.component}.")
+        return Ending(name, Outcome.REFUSED, Cause.BUSY, _busy(locks))
     try:
         # Whoever held the locks until now may have ended it.
         if name not in unfinished(setting.journal.records()):
@@ -158,6 +159,15 @@ def _recover(setting: Setting, name: str, *, live: bool) -> Ending | None:
     finally:
         with suppress(OSError):
             locks.release()
+
+
+def _busy(locks: Busy) -> str:
+    return f"not recovered now: process {locks.holder} is at work on {locks.component}"
+
+
+def left_to_others(ending: Ending) -> bool:
+    """Whether that is no end that recovery came to: another process is at work on the components."""
+    return (ending.outcome, ending.cause) == (Outcome.REFUSED, Cause.BUSY)
 
 
 def _records_of(setting: Setting, name: str) -> Sequence[Record]:

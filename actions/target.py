@@ -165,7 +165,7 @@ def stage(world: World, change: Change, transaction: str, data: bytes) -> None:
     attributes = None if change.before is None else world.attributes(change.path)
     after = change.after
     write_new(world, staged(change, transaction), data, Metadata(after.mode, after.owner, after.group, attributes))
-    if change.before is None or change.in_place:
+    if change.before is None or change.written_over:
         return
     try:
         world.link(change.path, sidecar(change, transaction))
@@ -180,7 +180,7 @@ def switch(world: World, change: Change, transaction: str) -> None:
     if moved(world, change):
         raise ThirdPartyError(f"{printable(change.path)}: symbolic links were changed meanwhile")
     new = staged(change, transaction)
-    if change.in_place and change.before is not None:
+    if change.written_over:
         _write_over_unchanged(world, change, _bytes_of_plan(world, change, new))
         return
     try:
@@ -278,7 +278,7 @@ def _write(world: World, descriptor: int, data: bytes, after: FileState, mtime_n
 
 def settle(world: World, change: Change) -> None:
     """Have a file that is written over reach the medium, where a process that wrote it was killed; raises OSError."""
-    if not change.in_place:
+    if not change.written_over:
         return
     try:
         descriptor = world.open(change.path)
@@ -311,8 +311,8 @@ def condition(world: World, change: Change, transaction: str, old: bytes | None)
     if now == change.before:
         return Condition.OLD
     if now == change.after:
-        return Condition.NEW if change.in_place or _old_is_aside(world, change, transaction) else Condition.OTHER
-    if change.in_place and old is not None and _torn(data, old, _staged_bytes(world, change, transaction)):
+        return Condition.NEW if change.written_over or _old_is_aside(world, change, transaction) else Condition.OTHER
+    if change.written_over and old is not None and _torn(data, old, _staged_bytes(world, change, transaction)):
         return Condition.TORN
     return Condition.OTHER
 
@@ -369,7 +369,7 @@ def new_at_hand(world: World, change: Change, transaction: str) -> bool:
 def old_at_hand(world: World, root: str, change: Change, transaction: str) -> None:
     """Return where the old file can be put back, being intact or having an intact copy; raises BackupError, OSError."""
     if change.before is None or (
-        not change.in_place and _beside_as(world, change, transaction, change.before) is not None
+        not change.written_over and _beside_as(world, change, transaction, change.before) is not None
     ):
         return
     _copied(world, root, change, transaction)
@@ -393,16 +393,22 @@ def intact_copy(world: World, root: str, change: Change, transaction: str) -> No
 def bring(world: World, root: str, change: Change, transaction: str) -> None:
     """Have the old file lie beside the target, so that putting it back is one rename; raises BackupError, OSError.
 
-    The old inode where it is what it was, else the copy of the backup set. One that is written over is only read.
+    The old inode where it is what it was, else the copy of the backup set. For one that is written over, and is there,
+    it is only read.
     """
     if change.before is None or _beside_as(world, change, transaction, change.before) is not None:
         return
     data, metadata = _copied(world, root, change, transaction)
-    if change.in_place:
+    if _is_written_over(world, change):
         return
     again = _beside(change.path, transaction, "again")
     remove(world, again)
     write_new(world, again, data, metadata)
+
+
+def _is_written_over(world: World, change: Change) -> bool:
+    """Whether a file is to be written over and is there to be: where somebody removed it, it must be made again."""
+    return change.written_over and _inode(world, change.path) is not None
 
 
 def restore(world: World, root: str, change: Change, transaction: str) -> None:
@@ -414,7 +420,7 @@ def restore(world: World, root: str, change: Change, transaction: str) -> None:
     if change.before is None:
         remove(world, change.path)
         return
-    if change.in_place:
+    if _is_written_over(world, change):
         data, metadata = _copied(world, root, change, transaction)
         _write_until_it_holds(world, change, data, change.before, metadata.mtime_ns if metadata else None)
         return
@@ -430,10 +436,16 @@ def complete(world: World, change: Change, transaction: str) -> None:
     new = _beside_as(world, change, transaction, change.after)
     if new is None:
         raise OSError(errno.ENOENT, "the new file is no longer beside it", change.path)
-    if change.in_place:
+    if _is_written_over(world, change):
         _write_until_it_holds(world, change, _bytes_of_plan(world, change, new), change.after)
-    else:
-        _put(world, new, change.path, change.before)
+        return
+    if change.written_over and new == staged(change, transaction):
+        # The next recovery may write it over once more.
+        after, data, new = change.after, world.read(new)[1], _beside(change.path, transaction, "again")
+        attributes = world.attributes(staged(change, transaction))
+        remove(world, new)
+        write_new(world, new, data, Metadata(after.mode, after.owner, after.group, attributes))
+    _put(world, new, change.path, change.before)
 
 
 def _put(world: World, ours: str, path: str, expected: FileState | None) -> None:
@@ -515,7 +527,7 @@ def keep_aside(world: World, change: Change, transaction: str) -> tuple[AsideFil
 
     It is then its owner's alone to read. Returns it with what it is known to have held; raises OSError.
     """
-    if change.before is None or change.in_place:
+    if change.before is None or change.written_over:
         clear(world, change, transaction)
         return ()
     names = (sidecar(change, transaction), _beside(change.path, transaction, "again"), staged(change, transaction))

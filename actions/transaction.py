@@ -686,7 +686,7 @@ class Transaction:
         """
         problem = None
         # What is written over has been tried again as it was written, and can no longer be told by reading it.
-        tries = 1 if any(each.in_place for each in self.plan.changes) else _TRIES
+        tries = 1 if any(each.written_over for each in self.plan.changes) else _TRIES
         for attempt in range(tries):
             if attempt:
                 self.setting.world.sleep(self.setting.terms.interval)
@@ -729,7 +729,7 @@ class Transaction:
         back = [
             change
             for change, condition in reversed(found)
-            if condition is not Condition.OLD or (self.distrusted and change.in_place)
+            if condition is not Condition.OLD or (self.distrusted and change.written_over)
         ]
         try:
             for change in back:
@@ -815,7 +815,7 @@ class Transaction:
         for number, change in enumerate(self.plan.changes):
             if component and change.component != component:
                 continue
-            is_new = self.condition(change) is Condition.NEW and not (self.distrusted and change.in_place)
+            is_new = self.condition(change) is Condition.NEW and not (self.distrusted and change.written_over)
             if change.before == change.after or is_new:
                 continue
             self.touched = max(self.touched, number + 1)
@@ -900,7 +900,7 @@ class Transaction:
     def condition(self, change: Change) -> Condition:
         """Say what one file is now; raises OSError."""
         world, root, old = self.setting.world, self.setting.backups, None
-        if change.in_place:
+        if change.written_over:
             with suppress(BackupError):
                 old = backup.content(world, root, backup.load(world, root, change.component, self.name)).get(
                     change.path

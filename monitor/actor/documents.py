@@ -12,6 +12,7 @@ from actions.journal import Record
 from actions.late import Compared
 from actions.plan import Change, Plan, candidate_of
 from actions.prepare import Prepared, Refused
+from actions.recover import left_to_others
 from actions.rehearse import Effect
 from actions.service import steps
 from config.service import Service
@@ -122,6 +123,12 @@ def _effects(effects: Iterable[Effect]) -> list[Document]:
 def endings_document(endings: Iterable[Ending]) -> Document:
     """Return how transactions ended."""
     return {"endings": [asdict(each) for each in endings]}
+
+
+def busy_document(recovered: Iterable[Ending]) -> Document:
+    """Return what another process is at work on, as a part of an answer: sentences; none where nothing is."""
+    found = [each.sentence for each in recovered if left_to_others(each)]
+    return {"not_recovered": found} if found else {}
 
 
 def late_document(compared: Compared) -> Document:

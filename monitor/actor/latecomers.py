@@ -15,10 +15,10 @@ from typing import Final
 from actions import aside
 from actions.account import unfinished
 from actions.backup import BackupError
-from actions.ending import Cause, Ending, Outcome
+from actions.ending import Ending, Outcome
 from actions.journal import JournalError
 from actions.late import Compared, look_again
-from actions.recover import recover
+from actions.recover import left_to_others, recover
 from config.text import printable
 from monitor.actor.door import Turn
 from monitor.actor.workbench import Workbench
@@ -87,7 +87,7 @@ class Latecomers:
 def tell_recovered(endings: Iterable[Ending]) -> None:
     """Write to the log how what a crash left ended; whoever is at work on it still, ends it himself."""
     for ending in endings:
-        if ending.cause is not Cause.BUSY:
+        if not left_to_others(ending):
             well = ending.outcome in {Outcome.COMMITTED, Outcome.SUPERSEDED}
             log.log(logging.INFO if well else logging.ERROR, "recovered: %s", ending.sentence)
 

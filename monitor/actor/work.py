@@ -35,7 +35,7 @@ from actions.prepare import (
     set_on_disk,
     shared_paths,
 )
-from actions.recover import Kept, NotWhole, recover, thaw
+from actions.recover import Kept, NotWhole, left_to_others, recover, thaw
 from actions.target import obstacle
 from actions.transaction import Setting, refusal, transact
 from config.model import Config
@@ -44,6 +44,7 @@ from config.text import printable
 from monitor.actor.authority import issuers_of, min_lifetime_of
 from monitor.actor.contested import changed_since, contested
 from monitor.actor.documents import (
+    busy_document,
     cannot,
     endings_document,
     late_document,
@@ -165,12 +166,17 @@ class Work:
         if len(wish.components) > 1 and wish.backup_set in {"", DEFAULT_SET}:
             return "a rollback of several components names the transaction that changed them as one", ()
         content: dict[str, bytes] = {}
+        passed_over: list[str] = []
         for name in wish.components:
-            found = _content(bench, name, wish.backup_set)
-            if isinstance(found, str):
-                return found, ()
-            content.update(found)
-        return plan_rollback([bench.site(name) for name in wish.components], content, bench.world, now, wish.losses), ()
+            chosen = _chosen(bench, name, wish.backup_set)
+            if not isinstance(chosen, _Chosen):
+                return chosen, ()
+            for each in chosen.sets:
+                content.update(backup.content(bench.world, bench.setting.backups, each))
+            passed_over += chosen.passed_over
+        sites = [bench.site(name) for name in wish.components]
+        made = plan_rollback(sites, content, bench.world, now, wish.losses)
+        return (replace(made, remarks=(*passed_over, *made.remarks)) if isinstance(made, Prepared) else made), ()
 
     def _led_astray(self, wish: Wish) -> tuple[Objection, ...]:
         """Return why the files to which the paths of these components lead are not to be touched."""
@@ -316,7 +322,8 @@ class Work:
             return {name: new.sha256 for name, (_, new) in made.leaves.items()}
         if wish.backup_set:
             return dict.fromkeys(made.order.plan.components, wish.backup_set)
-        return {name: self.bench.backup_sets(name)[-1].transaction for name in made.order.plan.components}
+        found = {name: _chosen(self.bench, name, "") for name in made.order.plan.components}
+        return {name: one.sets[-1].transaction for name, one in found.items() if isinstance(one, _Chosen)}
 
     def _no(self, made: Prepared, wish: Wish) -> Objection | None:
         """Return that a person does not want done what a plan does, by whatever plan."""
@@ -478,9 +485,11 @@ class Work:
         }
         setting = replace(self._setting(), asked=asked, told=self.told, stopping=self.stopping)
         # What a crash left comes first, or it would be mixed with this; so does what somebody wrote late.
-        endings = list(recover(setting))
+        recovered = recover(setting)
+        endings = [each for each in recovered if not left_to_others(each)]
         # Nobody has it done by asking for plans that are refused: at the end of its time it is compared anyhow.
-        late = late_document(look_again(setting) if self.attended or self.pace.may(self.bench.world) else Compared())
+        compared = look_again(setting) if self.attended or self.pace.may(self.bench.world) else Compared()
+        late = {**busy_document(recovered), **late_document(compared)}
         # Else the keys of another component would be given up.
         if wish.key_compromised and not self._led_astray(wish):
             given_up = self._give_up(wish, request.why)
@@ -581,6 +590,7 @@ class Work:
     def _recover(self, request: Request) -> Document:
         setting = replace(self.bench.setting, asked={"by": self.by}, told=self.told)
         kept: list[str] = []
+        thawed = [each for each in request.components if each in self._account().frozen]
         for name in request.components:
             match thaw(setting, name):
                 case Busy(component, holder):
@@ -603,11 +613,14 @@ class Work:
                 found = "no key" if not reinstated else "more than one key"
                 return cannot(f"{found} that was given up begins with {request.key}")
             self._note(Event.KEY_REINSTATED, keys=reinstated, by=self.by)
-        endings = recover(setting, live=self.live)
-        late = late_document(look_again(setting))
+        recovered = recover(setting, live=self.live)
+        endings = [each for each in recovered if not left_to_others(each)]
+        late = {**busy_document(recovered), **late_document(look_again(setting))}
         account = self._account()
         done: Document = {
-            "thawed": list(request.components),
+            "thawed": thawed,
+            "not_frozen": [each for each in request.components if each not in thawed],
+            "unanswered": [each for each in request.components if self.live and self._is_unanswered(each)],
             "released": held,
             "reinstated": reinstated,
             "kept": kept,
@@ -619,6 +632,11 @@ class Work:
             return {**endings_document(endings), **done, "frozen": frozen, "quarantined": {}}
         quarantined = {each: f"{self._tried_for(each)}{why}" for each, why in account.quarantined.items()}
         return {**endings_document(endings), **done, "frozen": account.frozen, "quarantined": quarantined}
+
+    def _is_unanswered(self, component: str) -> bool:
+        """Whether a component has endpoints, and nobody who connects to one is answered."""
+        sight = self.bench.setting.live.look((component,), self.bench.world.now())
+        return bool(sight.served) and not sight.answering
 
     def _tried_for(self, candidate: str) -> str:
         """Say for which components a candidate in quarantine was tried, the beginning of a sentence."""
@@ -637,14 +655,15 @@ class Work:
     def _set(self, of: BackupSet) -> Document:
         """Return a backup set, with why it is never given back, where that is so."""
         account, bench = self._account(), self.bench
+        document = {**set_document(of), "unusable": bench.unusable(of)}
         if not account.given_up:
-            return set_document(of)
+            return document
         try:
             content = backup.content(bench.world, bench.setting.backups, of)
             keys = keys_of_set(bench.config.components[of.component], content, bench.world)
         except BackupError as error:
-            return {**set_document(of), "never": str(error)}
-        return {**set_document(of), "never": account.why_not(sorted(keys))}
+            return {**document, "never": str(error)}
+        return {**document, "never": account.why_not(sorted(keys))}
 
     def _note(self, event: Event, **data: object) -> None:
         record = Record(self.bench.world.now(), "", event, data)
@@ -723,18 +742,34 @@ def unusable(config: Config, components: Iterable[str]) -> str | None:
     return None
 
 
-def _content(bench: Workbench, component: str, name: str) -> Mapping[str, bytes] | str:
-    """Return the bytes of the backup set called `name`, by path, or why there is none; raises BackupError, OSError."""
+@dataclass(frozen=True, slots=True)
+class _Chosen:
+    """The backup sets that a component is given back, of which the last counts."""
+
+    sets: Sequence[BackupSet]
+    passed_over: tuple[str, ...] = ()
+    """Newer ones that cannot be used, and why: sentences, printable."""
+
+
+def _chosen(bench: Workbench, component: str, name: str) -> _Chosen | Refused | str:
+    """Return the backup set called `name`, the last that can be used where that is empty, or why there is none.
+
+    Raises BackupError, OSError.
+    """
     sets = bench.backup_sets(component)
     if name == DEFAULT_SET:
         # A file that joined the component later is as it first was.
         chosen: Sequence[BackupSet] = [each for each in reversed(sets) if each.pinned]
-    else:
-        # What was written late, nobody gets who does not ask for it by its name.
-        chosen = [each for each in sets if name == each.transaction or not (name or each.late)][-1:]
-    if not chosen:
-        return f"there is no backup set {name} of {component}" if name else f"there is no backup set of {component}"
-    content: dict[str, bytes] = {}
-    for each in chosen:
-        content.update(backup.content(bench.world, bench.setting.backups, each))
-    return content
+        return _Chosen(chosen) if chosen else f"there is no backup set {name} of {component}"
+    if name:
+        chosen = [each for each in sets if each.transaction == name]
+        return _Chosen(chosen) if chosen else f"there is no backup set {name} of {component}"
+    passed_over: list[str] = []
+    # What was written late, nobody gets who does not ask for it by its name.
+    for each in (one for one in reversed(sets) if not one.late):
+        if not (why := bench.unusable(each)):
+            return _Chosen([each], tuple(passed_over))
+        passed_over.append(f"{component}: backup set {each.transaction} is passed over: {why}")
+    if not passed_over:
+        return f"there is no backup set of {component}"
+    return Refused(tuple(Objection(Ground.UNUSABLE, each) for each in passed_over))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import astuple, dataclass, replace
 
@@ -79,21 +79,49 @@ class Workbench:
 
     def _last(self, component: Component) -> LastSet:
         """Return the newest backup set with which a server starts; raises OSError."""
-        world, artefacts, now = self.world, component.artefacts, self.world.now()
         committed = _committed(self.setting.journal.records(), component.name)
-        password = None if artefacts.password_file is None else read_password(artefacts.password_file, world)
-        paths = {role: world.resolve(path) for role, path in artefacts.files.items()}
+        password = self._password(component)
         for each in reversed(self.backup_sets(component.name)):
             try:
-                content = backup.content(world, self.setting.backups, each)
+                held = self._held(component, each)
             except (backup.BackupError, OSError):
                 continue
-            held = {role: content.get(path) for role, path in paths.items()}
-            if ill_of(faults_in(artefacts, held, password, now)) is not Ill.DEAD:
+            if not self._why_dead(component, held, password):
                 chain = presented_by({role: data or b"" for role, data in held.items()}, password)
                 states = {copy.path: copy.state for copy in each.copies if copy.state is not None}
                 return LastSet(chain, held.get(FileRole.KEYSTORE) or b"", states, committed)
         return LastSet(committed=committed)
+
+    def unusable(self, of: backup.BackupSet) -> str:
+        """Say why a backup set is of no use: it is damaged, lacks a file, or no server starts with it; printable.
+
+        Empty where it can be used, and where nobody can tell.
+        """
+        component = self.config.components[of.component]
+        try:
+            held = self._held(component, of)
+            missing = [component.artefacts.files[role] for role, data in held.items() if data is None]
+            dead = self._why_dead(component, held, self._password(component))
+            return dead or (f"it does not hold {printable(', '.join(missing))}" if missing else "")
+        except backup.BackupError as error:
+            return printable(str(error))
+        except OSError:
+            return ""
+
+    def _password(self, component: Component) -> bytes | None:
+        path = component.artefacts.password_file
+        return None if path is None else read_password(path, self.world)
+
+    def _held(self, component: Component, of: backup.BackupSet) -> Mapping[FileRole, bytes | None]:
+        """Return what a backup set holds of a component's files as they are configured now."""
+        content = backup.content(self.world, self.setting.backups, of)
+        return {role: content.get(self.world.resolve(path)) for role, path in component.artefacts.files.items()}
+
+    def _why_dead(self, component: Component, held: Mapping[FileRole, bytes | None], password: bytes | None) -> str:
+        """Say why no server starts with files that hold this; empty where one does."""
+        faults = faults_in(component.artefacts, held, password, self.world.now())
+        certain = (f"{printable(each.target)}: {each.detail}" for each in faults if each.certain)
+        return f"no server starts with it: {'; '.join(certain)}" if ill_of(faults) is Ill.DEAD else ""
 
     def _issuers(self, allowed: AllowedIssuer) -> Issuers:
         return Issuers(str(allowed), allowed.spki_sha256 or "", self.surroundings.store_view(allowed.trust_store))

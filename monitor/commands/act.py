@@ -8,7 +8,7 @@ import shlex
 import signal
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import IO, Any, Final
 
@@ -46,6 +46,9 @@ EXIT_CODE: Final = {
 }
 _UNUSABLE: Final = 4
 """What was asked for makes no sense, or the state cannot be used: nothing was tried."""
+
+_DONE: Final = ("endings", "thawed", "not_frozen", "released", "reinstated", "not_recovered")
+"""What `recover` may have to tell, beside that nothing was to be done."""
 
 _STEPS: Final = {
     Event.BEGIN: "looked at what is served, and who accepts it",
@@ -298,6 +301,16 @@ def _show(document: Document, progress: _Progress) -> None:
         screen.say(f"{each['outcome']:<10} {each['sentence']}", "" if well else "bold red")
         for remark in each["remarks"]:
             screen.say(f"note       {remark}", "cyan")
+    _show_notes(screen, document)
+    _show_words(screen, document)
+    if "sets" in document:
+        _show_sets(screen, document["sets"])
+
+
+def _show_notes(screen: Screen, document: Document) -> None:
+    """Print what others do or did meanwhile, and what waits."""
+    for each in document.get("not_recovered", ()):
+        screen.say(f"note       {each}", "yellow")
     for each in document.get("late", ()):
         screen.say(f"note       {each['component']}: {each['sentence']}", "yellow")
     for trouble in document.get("uncompared", ()):
@@ -305,9 +318,6 @@ def _show(document: Document, progress: _Progress) -> None:
     _show_beside(screen, document)
     for each in document.get("contested", {}).values():
         screen.say(f"note       {each['sentence']}", "yellow")
-    _show_words(screen, document)
-    if "sets" in document:
-        _show_sets(screen, document["sets"])
 
 
 def _show_beside(screen: Screen, document: Document) -> None:
@@ -372,13 +382,17 @@ def _show_words(screen: Screen, document: Document) -> None:
 def _show_recovered(screen: Screen, document: Document) -> None:
     for name in document["thawed"]:
         screen.say(f"thawed     {name}: what went wrong is known, and it may be changed again")
+    for name in document.get("not_frozen", ()):
+        screen.say(f"noted      {name}: it was not frozen; what went wrong is known, and it may be changed")
+    for name in document.get("unanswered", ()):
+        screen.say(f"note       {name}: nobody is answered; `certvigil activate {name}` starts its service", "yellow")
     for path in document.get("kept", ()):
         screen.say(f"kept       {path}: what it holds is in no backup set; remove it once it is not needed", "yellow")
     for candidate in document["released"]:
         screen.say(f"released   candidate {candidate[:16]}: it may be tried again")
     for key in document.get("reinstated", ()):
         screen.say(f"reinstated key {key}: it may be used again")
-    if not any(document.get(each) for each in ("endings", "thawed", "released", "reinstated")):
+    if not any(document.get(each) for each in _DONE):
         screen.say("recovered  nothing was left half done: nothing was changed")
 
 
@@ -388,12 +402,24 @@ def _show_sets(screen: Screen, sets: Iterable[Mapping[str, Any]]) -> None:
             each["component"],
             each["set"],
             iso(each["taken"]) or "",
-            "default" if each["default"] else "written late" if each["late"] else "",
-            f"never given back: {each['never']}" if each.get("never") else ", ".join(each["files"]),
+            ", ".join(_marks(each)),
+            f"never given back: {each['never']}"
+            if each.get("never")
+            else each.get("unusable") or ", ".join(each["files"]),
         )
         for each in sets
     )
     screen.table(("component", "set", "taken", "which", "files"), rows)
+
+
+def _marks(of: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a word for each thing that sets a backup set apart."""
+    if of["default"]:
+        yield "default"
+    elif of["late"]:
+        yield "written late"
+    if of.get("unusable"):
+        yield "unusable"
 
 
 def _cannot(why: str) -> int:

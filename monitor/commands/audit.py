@@ -151,9 +151,14 @@ def _failed(why: str) -> int:
 def _is_meant(entry: Told, wish: Wish) -> bool:
     return (
         (not wish.components or any(is_one_of(each, wish.components) for each in entry.components))
-        and (not wish.who or is_one_of(entry.by, wish.who))
+        and (not wish.who or _is_by(entry.by, wish.who))
         and (not wish.actions or entry.kind in wish.actions)
     )
+
+
+def _is_by(by: str, who: Sequence[str]) -> bool:
+    """Whether one of `who` is meant by `by`, which is `root (uid 0)`, say: a name means whoever has it."""
+    return is_one_of(by, who) or by.split(" (", 1)[0] in who
 
 
 def _together(written: Sequence[Entry], records: Sequence[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:

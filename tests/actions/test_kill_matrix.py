@@ -35,6 +35,7 @@ SCENES: Final[Mapping[str, Case]] = {
     "commits two components": Case({"components": ("mail", "web")}, Outcome.COMMITTED, begins=True),
     "is stopped for the switch": Case({"quiesce": True}, Outcome.COMMITTED),
     "is written in place": Case({"in_place": True}, Outcome.COMMITTED),
+    "is written in place, and one file made": Case({"in_place": True, "missing_chain": True}, Outcome.COMMITTED),
     "fails its test": Case({"new": {"web": b"BAD"}, "missing_chain": True}, Outcome.ROLLED_BACK),
     "loses a client": Case({"components": ("mail", "web"), "new": {"web": b"GOOD no java"}}, Outcome.ROLLED_BACK),
 }

@@ -359,6 +359,26 @@ def test_a_medium_that_fails_once_or_twice_is_written_to_until_it_holds(name: st
     assert broken(scene, order) == []
 
 
+@pytest.mark.parametrize(("new", "outcome"), [(b"GOOD new", Outcome.COMMITTED), (b"BAD", Outcome.ROLLED_BACK)])
+def test_a_missing_file_is_made_in_place_and_removed_by_an_undo(new: bytes, outcome: Outcome, room: Path) -> None:
+    scene = Scene(f"{room}/s", in_place=True, missing_chain=True, new={"web": new})
+    order = scene.order()
+    ending = scene.replace()
+    assert (ending.outcome, ending.cause is Cause.STORAGE) == (outcome, False), ending
+    assert broken(scene, order) == []
+    assert os.path.exists(f"{scene.root}/web/site.chain") is (outcome is Outcome.COMMITTED)
+
+
+def test_a_file_that_was_written_over_and_then_removed_is_made_again_by_recovery(room: Path) -> None:
+    scene = Scene(f"{room}/s", in_place=True)
+    order = scene.order()
+    torn(scene)
+    os.unlink(scene.key("web"))
+    (ending,) = scene.recover()
+    assert ending.outcome is Outcome.ROLLED_BACK
+    assert broken(scene, order) == []
+
+
 @pytest.mark.parametrize("name", ["truncate", "sync"])
 def test_a_switch_in_place_whose_undo_fails_as_well_is_undone_by_recovery(name: str, room: Path) -> None:
     scene = Scene(f"{room}/s", in_place=True)

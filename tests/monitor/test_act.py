@@ -23,6 +23,7 @@ from tests.lab.client import presented
 from tests.monitor.running import certvigil
 
 NAME = "www.example.com"
+NOT_FROZEN = "noted      web: it was not frozen; what went wrong is known, and it may be changed"
 ROOT = Authority.root()
 ISSUING = ROOT.intermediate()
 
@@ -292,7 +293,7 @@ def test_a_candidate_at_fault_is_in_quarantine_until_it_is_released(web: Web) ->
     said = web.act("recover")[1]
     assert f"candidate {candidate[:16]} is in quarantine: of web: " in said
     code, said = web.act("recover", "--thaw", "web")
-    assert (code, said.splitlines()) == (0, ["thawed     web: what went wrong is known, and it may be changed again"])
+    assert (code, said.splitlines()) == (0, [NOT_FROZEN])
     code, said = web.act("recover", "--release", candidate[:16])
     assert (code, said) == (0, f"released   candidate {candidate[:16]}: it may be tried again\n")
     web.declare()

@@ -85,6 +85,8 @@ RELEASED = [("released replace web, mail", "")]
         (["mail", "portal"], [*WEB, *PORTAL, *RELEASED]),
         (["--who", "alice"], WEB[1:]),
         (["--who", "bob*"], PORTAL),
+        (["--who", "uid 990"], WEB[:1]),
+        (["--who", "uid 990 (certvigil)"], WEB[:1]),
         (["--action", "activate"], PORTAL),
         (["--since", "2026-11-24"], [*PORTAL, *RELEASED]),
         (["--since", "2026-11-24", "--until", "2026-11-25"], PORTAL[:1]),

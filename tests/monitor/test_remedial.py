@@ -66,9 +66,13 @@ BREAK: Final[Mapping[str, Callable[[House], object]]] = {
 
 
 @nginx
-@pytest.mark.parametrize("how", BREAK)
-def test_a_set_with_which_nginx_does_not_start_is_replaced(how: str) -> None:
+@pytest.mark.parametrize(
+    ("how", "mode"),
+    [*((each, "rename") for each in BREAK), ("missing key", "in_place"), ("mismatched pair", "in_place")],
+)
+def test_a_set_with_which_nginx_does_not_start_is_replaced(how: str, mode: str) -> None:
     with house() as web:
+        web.configure({"write_mode": mode})
         BREAK[how](web)
         new = fresh()
         code, said = web.command("replace", "web", *candidate(web, new), "--dry-run")
@@ -93,6 +97,62 @@ def test_a_broken_pair_is_rolled_back(how: tuple[str, ...]) -> None:
         assert code == 0, said
         assert (web.on_disk(), os.stat(web.site.key).st_mode) == (first, mode)
         assert presented(web.server)[0] == web.old.der()
+
+
+@nginx
+@pytest.mark.parametrize("how", ["mismatched pair", "missing key", "truncated certificate"])
+def test_a_backup_set_with_which_no_server_starts_is_marked_and_passed_over(how: str) -> None:
+    with house() as web:
+        first = web.on_disk()
+        assert web.command("replace", "web", *candidate(web, fresh()))[0] == 0
+        BREAK[how](web)
+        broken = {path: Path(path).read_bytes() for path in first if os.path.exists(path)}
+        assert web.command("replace", "web", *candidate(web, fresh()))[0] == 0
+        code, said = web.command("backups", "web")
+        assert code == 0, said
+        good, bad = [line for line in said.splitlines() if line.startswith("web")]
+        assert ("unusable" in good, "unusable" in bad) == (False, True), said
+        assert "no server starts with it: " in bad
+        # As whoever copies the files back by hand leaves it.
+        for path in first:
+            Path(path).unlink()
+        for path, data in broken.items():
+            Path(path).write_bytes(data)
+        for arguments in (("--dry-run",), ()):
+            code, said = web.command("rollback", "web", *arguments)
+            assert (code, "nothing to do" in said) == (0, False), said
+        assert web.on_disk() == first
+        assert presented(web.server)[0] == web.old.der()
+
+
+@nginx
+def test_a_backup_set_that_lacks_a_file_of_the_component_is_marked_and_passed_over() -> None:
+    with house() as web:
+        assert web.command("replace", "web", *candidate(web, fresh()))[0] == 0
+        chain = Path(web.directory, "chain.pem")
+        chain.write_bytes(ISSUING.pem())
+        web.configure({"artefacts": {"certificate": web.site.certificate, "key": web.site.key, "chain": str(chain)}})
+        code, said = web.command("backups", "web")
+        assert (code, "default, unusable" in said, f"it does not hold {chain}" in said) == (0, True, True), said
+        code, said = web.command("rollback", "web")
+        assert (code, f"it does not hold {chain}" in said) == (1, True), said
+
+
+@nginx
+def test_where_no_backup_set_can_be_used_a_rollback_is_refused_with_the_reason() -> None:
+    with house() as web:
+        Path(web.site.key).write_bytes(fresh().key_pem())
+        broken = web.on_disk()
+        assert web.command("replace", "web", *candidate(web, fresh()))[0] == 0
+        for path, data in broken.items():
+            Path(path).write_bytes(data)
+        sets = json.loads(web.command("backups", "web", "--json")[1])["sets"]
+        for how in (("rollback",), ("reset-to-default",), ("rollback", "--to", sets[0]["set"])):
+            for arguments in (("--dry-run",), ()):
+                code, said = web.command(*how, "web", *arguments)
+                assert (code, "nothing to do" in said) == (1, False), said
+                assert "no server starts with" in said
+                assert "does not belong to" in said
 
 
 @nginx

@@ -19,6 +19,7 @@ from monitor.surroundings import read_surroundings
 from probes.certificate import certificate
 from tests.monitor.component import Component, Machine, fresh
 from tests.monitor.running import certvigil
+from tests.monitor.test_act import NOT_FROZEN
 
 
 @pytest.fixture
@@ -61,6 +62,20 @@ def test_half_a_pair_is_never_put_to_use_nor_thawed_and_a_whole_one_is(web: Comp
     assert (code, "thawed     web" in said) == (0, True), said
     assert set(web.on_disk()) == {Path(each).name for each in (web.site.certificate, web.site.key)}
     assert act(web, "recover") == (0, "recovered  nothing was left half done: nothing was changed\n")
+
+
+@pytest.mark.server("lighttpd")
+def test_after_a_thaw_with_a_dead_service_it_is_said_how_that_is_started(tmp_path: Path) -> None:
+    with ExitStack() as cleanup:
+        machine = Machine(tmp_path, cleanup)
+        server = machine.start(Lighttpd, machine.site())
+        web = machine.component(server)
+        web.declare()
+        code, said = act(web, "recover", "--thaw", "web")
+        assert (code, said) == (0, f"{NOT_FROZEN}\n")
+        server.stop()
+        note = "note       web: nobody is answered; `certvigil activate web` starts its service"
+        assert act(web, "recover", "--thaw", "web") == (0, f"{NOT_FROZEN}\n{note}\n")
 
 
 @pytest.mark.server("lighttpd")
