@@ -356,6 +356,8 @@ class Beliefs:
             assessment = waive(assessments[target], target, self.surroundings.config.waivers, now)
             if reading.unsure:
                 assessment = _upheld(known, assessment, sure=target not in reading.unsure)
+            elif presented is not observation.certificates:
+                assessment = _with_old_mismatch(known, assessment)
             new, found = learn(
                 known,
                 presented,
@@ -504,6 +506,12 @@ def _upheld(known: Known, assessment: Assessment, *, sure: bool) -> Assessment:
     return replace(
         assessment, findings=(*found, *kept), edges=known.edges, expiry=assessment.expiry if sure else known.expiry
     )
+
+
+def _with_old_mismatch(known: Known, assessment: Assessment) -> Assessment:
+    """Return the verdict on a file whose certificates cannot be read now: a mismatch of key that is known stands."""
+    kept = [each.finding for each in known.findings.values() if each.finding.code is Code.KEY_MISMATCH]
+    return replace(assessment, findings=(*assessment.findings, *kept))
 
 
 def _stays_pending(known: Known, raised: Raised) -> bool:
