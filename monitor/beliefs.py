@@ -19,7 +19,7 @@ from monitor.events import Event, TargetAdded, TargetRemoved
 from monitor.known import Known, Raised, failure_of, learn, representative, waive
 from monitor.pending import AGAIN, Darkness, awaits_rest, awaits_second_look, awaits_writers
 from monitor.surroundings import Surroundings
-from probes.assess import EndpointContext, FileContext, file_facts
+from probes.assess import EndpointContext, FileContext, file_facts, is_faulty
 from probes.assess_set import WITH_LEAF, LiveEndpoint, SetContext, judge_unrest, leaf_target
 from probes.certificate import Certificate
 from probes.chain import find_leaf
@@ -96,6 +96,8 @@ class Beliefs:
         """What was believed of each member of a set that is being written to, when it was judged last."""
         self._unsure: set[str] = set()
         """Components of whose files it cannot be seen whether they are others by now."""
+        self._outdated: set[str] = set()
+        """Components of which it is not known which certificate lies on the disk now, only which one did."""
         self._whole_since: dict[str, float] = {}
         """Unix time since when nothing is pending about the set of a component."""
         self._last_whole: dict[str, Certificate] = {}
@@ -192,7 +194,8 @@ class Beliefs:
         leaf = find_leaf(known.presented)
         grace = self.surroundings.config.components[component].not_served_after
         told = [each.since for (code, _), each in endpoint.findings.items() if code is Code.NOT_SERVED]
-        if not told and (component in self._unsure or not self._is_whole(component)):
+        unknown = component in self._unsure | self._outdated
+        if not told and (unknown or not self._is_whole(component)):
             # What is not whole yet is not to be served, nor what may lie on the disk no longer.
             return None
         since = self._since(component, known)
@@ -261,8 +264,8 @@ class Beliefs:
         known = self.known[target]
         waits: Callable[[Raised], bool]
         if isinstance(observation, EndpointObservation):
-            waits = partial(self._awaits_second_look, known=known, now=now)
             presented = representative(observation.presented) or known.presented
+            waits = partial(self._awaits_look, known=known, changed=presented != known.presented, now=now)
             identity, addresses = None, observation.presented
             if observation.presented:
                 self._dark.pop(target, None)
@@ -346,6 +349,10 @@ class Beliefs:
         if not restless:
             self._judged_sets[component] = _JudgedSet(reading, context, until)
         (self._unsure.add if reading.unsure else self._unsure.discard)(component)
+        leaf = leaf_target(context.targets)
+        faulty = {each.target for each in reading.observations if is_faulty(each)}
+        outdated = leaf is not None and leaf.name in faulty
+        (self._outdated.add if outdated else self._outdated.discard)(component)
         waits = _never if restless else self._waits(component, now)
         was_whole = self._is_whole(component)
         events: list[Event] = []
@@ -356,6 +363,8 @@ class Beliefs:
             assessment = waive(assessments[target], target, self.surroundings.config.waivers, now)
             if reading.unsure:
                 assessment = _upheld(known, assessment, sure=target not in reading.unsure)
+            elif presented is not observation.certificates:
+                assessment = _with_old_mismatch(known, assessment)
             new, found = learn(
                 known,
                 presented,
@@ -427,6 +436,16 @@ class Beliefs:
         ]
         return min(since, default=None)
 
+    def _awaits_look(self, raised: Raised, known: Known, *, changed: bool, now: float) -> bool:
+        """Whether a finding about an endpoint waits for another look, at the endpoint or at the files behind it.
+
+        What is served is another than before where the files are, too: until these were read since, it proves nothing.
+        """
+        if raised.finding.code is not Code.NOT_SERVED:
+            return self._awaits_second_look(raised, known, now)
+        on_disk = self._leaf_on_disk(known.component) if known.component is not None else None
+        return changed or on_disk is None or on_disk.last_look is None or on_disk.last_look < known.since
+
     def _awaits_second_look(self, raised: Raised, known: Known, now: float) -> bool:
         endpoints = self.surroundings.config.endpoints
         if known.target not in endpoints:
@@ -447,6 +466,7 @@ class Beliefs:
         self._whole_since.pop(component, None)
         self._last_whole.pop(component, None)
         self._unsure.discard(component)
+        self._outdated.discard(component)
 
     def set_until(self, component: str) -> float | None:
         """Return the Unix time at which the verdict on a set may change by itself, None for never."""
@@ -504,6 +524,12 @@ def _upheld(known: Known, assessment: Assessment, *, sure: bool) -> Assessment:
     return replace(
         assessment, findings=(*found, *kept), edges=known.edges, expiry=assessment.expiry if sure else known.expiry
     )
+
+
+def _with_old_mismatch(known: Known, assessment: Assessment) -> Assessment:
+    """Return the verdict on a file whose certificates cannot be read now: a mismatch of key that is known stands."""
+    kept = [each.finding for each in known.findings.values() if each.finding.code is Code.KEY_MISMATCH]
+    return replace(assessment, findings=(*assessment.findings, *kept))
 
 
 def _stays_pending(known: Known, raised: Raised) -> bool:

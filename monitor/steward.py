@@ -51,7 +51,7 @@ SETTLE: Final = 1.0
 """Seconds without a change after which an inbox is taken as it is: people copy one file after the other."""
 REFRESH: Final = 15.0
 """Seconds between two times that everything is said anew."""
-RECONNECT: Final = (0.5, 1.0, 5.0, 30.0)
+RECONNECT: Final = (0.5, 1.0, 3.0)
 """Seconds before the actor is looked for again."""
 LONGEST_ANSWER: Final = 4 * 2**20
 LONGEST_ANSWER_AFTER: Final = 120.0

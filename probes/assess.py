@@ -10,6 +10,7 @@ from config.vocabulary import Code, FileContent, FileRole, UnreadableReason
 from probes.certificate import Certificate
 from probes.chain import are_anchors, find_leaf, named_path
 from probes.container import may_hold_certificates
+from probes.file import NOT_FOR_US
 from probes.finding import Assessment, Edge, Finding
 from probes.judge.client import View, subject_in
 from probes.judge.key import judge_exposure, judge_match, judge_strength
@@ -64,10 +65,17 @@ class EndpointContext:
 
 
 def file_facts(observation: FileObservation, last_known: tuple[Certificate, ...]) -> tuple[Certificate, ...]:
-    """Return the certificates to believe: those just read, or the last known ones where these are faulty."""
-    if last_known and (observation.failure is not None or not observation.certificates):
-        return last_known
-    return observation.certificates
+    """Return the certificates to believe: those of the observation, or the last known ones where it is faulty."""
+    return last_known if last_known and is_faulty(observation) else observation.certificates
+
+
+def is_faulty(observation: FileObservation) -> bool:
+    """Whether an observation has no certificates, or only what is left of them in a damaged file.
+
+    What is believed as the actor read it, of a file that nobody here may read, has all that it had then.
+    """
+    failure = observation.failure
+    return not observation.certificates or (failure is not None and failure.reason not in NOT_FOR_US)
 
 
 def is_worth_watching(observation: FileObservation, context: FileContext) -> bool:
@@ -119,7 +127,9 @@ def assess_file(observation: FileObservation, context: FileContext, now: float) 
             expiry = earliest_end(path)
         if context.view is None:
             findings += judge_names(leaf, context.names)
-        findings += judge_match(leaf, context.keys, context.keys_where)
+        if certificates is observation.certificates:
+            # A last known certificate and a key that was read later prove nothing together.
+            findings += judge_match(leaf, context.keys, context.keys_where)
     if observation.keys or observation.content is FileContent.KEY:
         findings += judge_exposure(observation.mode, "the file")
     times += boundaries(certificates, target.thresholds)

@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from actions.contest import PERIOD, contest, history, sentence
+from actions.contest import PERIOD, contest, history, is_under_way, sentence
 from actions.journal import Event, Record
 from actions.plan import Plan, plan_from_json
 from actions.prepare import set_on_disk
@@ -34,7 +34,8 @@ def contested(bench: Workbench, records: Sequence[Record], name: str) -> Contest
     # What is older no longer counts.
     since = bench.world.now() - PERIOD
     past = history([each for each in records if each.at >= since], name, component.endpoints)
-    if not past:
+    if not past or is_under_way(records, name):
+        # What a transaction has written so far is nobody else's, whether it goes on or is recovered.
         return None
     found, changed = set_on_disk(component, bench.world)
     verdict = contest(past, found, changed, bench.world.now())

@@ -11,7 +11,19 @@ from pathlib import Path
 
 import pytest
 
-from actions.contest import DAY, NEAR, PERIOD, Committed, Contest, OnDisk, Writer, contest, history, sentence
+from actions.contest import (
+    DAY,
+    NEAR,
+    PERIOD,
+    Committed,
+    Contest,
+    OnDisk,
+    Writer,
+    contest,
+    history,
+    is_under_way,
+    sentence,
+)
 from actions.journal import Event, Record
 from actions.plan import Change, FileState, Kind, Plan, Serving, plan_to_json
 from actions.world import World
@@ -154,6 +166,14 @@ def test_what_was_committed_is_told_by_the_journal() -> None:
 )
 def test_what_does_not_count_is_no_history(told: tuple[Record, ...]) -> None:
     assert history(told, "web", {"web/443"}) == ()
+
+
+def test_a_transaction_is_under_way_until_it_ends() -> None:
+    assert is_under_way(records()[:1], "web")
+    assert not is_under_way(records()[:1], "mail")
+    for end in (Event.COMMITTED, Event.ROLLED_BACK, Event.FAILED_FORWARD, Event.SUPERSEDED):
+        assert not is_under_way(records(until=end), "web")
+    assert is_under_way(records(until=Event.RECOVERING), "web")
 
 
 def test_the_sentence_names_the_other_writer_and_how_to_go_on() -> None:

@@ -24,9 +24,9 @@ from monitor.actor.facts import facts_of, to_document
 from monitor.cure import cure
 from monitor.facts import MISSED_AFTER, STALE_AFTER, ArtefactReader, Here, Kept, believed
 from monitor.known import Known
-from monitor.lab.ca import Authority, KeyType
+from monitor.lab.ca import Authority, KeyType, new_key
 from probes.assess_set import SetContext, assess_set
-from probes.certificate import certificate
+from probes.certificate import Certificate, certificate
 from probes.judge.source import judge_unread
 from probes.observation import FileIdentity, FileObservation, Unreadable
 from probes.set import SetReading, read_set
@@ -371,18 +371,23 @@ def _without_rights() -> None:
 
 
 class Host:
-    """What is believed of a pair, by readings."""
+    """What is believed of a set, by readings."""
 
-    def __init__(self) -> None:
-        web = Component("web", Artefacts(certificate=CRT.path, key=KEY.path))
+    def __init__(
+        self,
+        artefacts: Artefacts = Artefacts(certificate=CRT.path, key=KEY.path),  # noqa: B008 (frozen)
+        targets: tuple[FileTarget, ...] = PAIR,
+    ) -> None:
+        self.targets = targets
+        web = Component("web", artefacts)
         self.told = Reported()
-        self.beliefs = beliefs_of(config_with(files=PAIR, components=MappingProxyType({"web": web})), self.told)
-        for each in PAIR:
+        self.beliefs = beliefs_of(config_with(files=targets, components=MappingProxyType({"web": web})), self.told)
+        for each in targets:
             self.beliefs.watch(Known(each.name, TargetKind.FILE, each.path, "web"), NOW)
 
     def learn(self, now: float, *observations: FileObservation, unsure: Sequence[str] = ()) -> None:
         reading = SetReading(observations, unsure=frozenset(unsure))
-        context = self.beliefs.set_context("web", PAIR)
+        context = self.beliefs.set_context("web", self.targets)
         self.beliefs.learn_set("web", reading, context, assess_set(reading, context, now), now)
 
     def codes(self, target: FileTarget) -> set[Code]:
@@ -458,3 +463,59 @@ def test_what_was_wrong_or_pending_stays_so_and_comes_of_age_by_no_belief(host: 
     assert [each.since for each in host.beliefs.known[CRT.name].pending.values()] == since
     host.learn(BEGUN + 2e6, whole(1), own(2, mode=0o600))
     assert (host.codes(CRT), host.pending(CRT), host.codes(KEY)) == (set(), set(), set())
+
+
+RENEWED: Final = Authority.root().intermediate().issue("www.example.com", key=new_key(KeyType.P256))
+NEW_CHAIN: Final = tuple(map(certificate, (RENEWED.der(), *(each.der() for each in RENEWED.chain[1:]))))
+NEW_KEY: Final = (NEW_CHAIN[0].public_key_sha256(),)
+COMBINED: Final = FileTarget("web/combined", "/tls/site.pem", FileRole.COMBINED, "web")
+
+
+@pytest.mark.parametrize("after", [1.0, STALE_AFTER + 1], ids=["lately", "long ago"])
+def test_a_renewed_pair_that_only_the_actor_read_is_believed_as_one(host: Host, after: float) -> None:
+    """The actor told of the new pair before it died, and nothing could be judged of it before."""
+    host.learn(BEGUN, whole(1), own(2))
+    new = SetReading((replace(whole(3), certificates=NEW_CHAIN), replace(own(4), keys=NEW_KEY)))
+    here = Here(SetReading((denied(CRT), denied(KEY))), (identity(3), identity(4)))
+    reading = believed(here, PAIR, Kept(PAIR, new, BEGUN), WHY, BEGUN + after, early=False)
+    for later in (after, after + 1e5):
+        host.learn(BEGUN + later, *reading.observations)
+        assert Code.KEY_MISMATCH not in host.codes(CRT) | host.pending(CRT)
+    assert host.beliefs.known[CRT.name].presented == NEW_CHAIN
+
+
+def test_a_renewed_file_with_certificate_and_key_that_only_the_actor_read_is_believed_as_one() -> None:
+    host = Host(Artefacts(combined=COMBINED.path), (COMBINED,))
+    old = replace(whole(1), target=COMBINED.name, keys=OWN, mode=0o600)
+    host.learn(BEGUN, old)
+    new = replace(old, identity=identity(2), certificates=NEW_CHAIN, keys=NEW_KEY)
+    here = Here(SetReading((denied(COMBINED),)), (identity(2),))
+    kept = Kept((COMBINED,), SetReading((new,)), BEGUN)
+    reading = believed(here, (COMBINED,), kept, WHY, BEGUN + 1, early=False)
+    for later in (1.0, 1e5):
+        host.learn(BEGUN + later, *reading.observations)
+        assert (host.codes(COMBINED), host.pending(COMBINED)) == ({Code.KEYS_UNREAD}, set())
+    assert host.beliefs.known[COMBINED.name].presented == NEW_CHAIN
+
+
+@pytest.mark.parametrize("left", [NEW_CHAIN[1:], ()], ids=["a part of it", "nothing"])
+def test_a_last_known_certificate_is_compared_with_no_key_that_was_read_later(
+    host: Host, left: tuple[Certificate, ...]
+) -> None:
+    """The new certificate is damaged; the key is whole, and of it."""
+    host.learn(BEGUN, whole(1), own(2))
+    broken = replace(whole(3), certificates=left, failure=Unreadable(UnreadableReason.BAD_PEM, "broken"))
+    for later in (1.0, 1e5):
+        host.learn(BEGUN + later, broken, replace(own(4), keys=NEW_KEY))
+    assert host.codes(CRT) == {Code.UNREADABLE}
+    assert host.beliefs.known[CRT.name].presented == CHAIN
+
+
+def test_a_mismatch_that_is_known_stands_while_the_certificate_cannot_be_read(host: Host) -> None:
+    for later in (0.0, 1e5):
+        host.learn(BEGUN + later, whole(1), replace(own(2), keys=NEW_KEY))
+    assert host.codes(CRT) == {Code.KEY_MISMATCH}
+    host.learn(BEGUN + 2e5, denied(CRT), replace(own(2), keys=NEW_KEY))
+    assert Code.KEY_MISMATCH in host.codes(CRT)
+    host.learn(BEGUN + 3e5, whole(1), own(2))
+    assert host.codes(CRT) == set()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
@@ -25,17 +25,19 @@ from config.model import (
     Settings,
     TrustStore,
 )
-from config.vocabulary import Code, FileRole, Severity
+from config.vocabulary import Code, FileContent, FileRole, Severity, UnreadableReason
 from monitor import pending as pending_rules
 from monitor import sets
 from monitor.endpoints import EndpointVigil
 from monitor.events import Event, FindingCleared, FindingRaised, PresentedChanged
+from monitor.facts import Here, believed
+from monitor.facts import Kept as Told
 from monitor.lab.ca import Authority, Issued, KeyType, new_key
 from monitor.lab.servers import LocalServer, write_site
 from probes.certificate import Certificate, certificate
 from probes.file import look_at_file
-from probes.observation import FileObservation
-from probes.set import read_set
+from probes.observation import FileIdentity, FileObservation, Unreadable
+from probes.set import SetReading, read_set
 from tests.lab.keystore import PASSWORD, keystore
 from tests.monitor.vigil import Kept, file_vigil, until
 
@@ -82,9 +84,9 @@ class Scene:
 
 
 @asynccontextmanager
-async def keep_vigil(config: Config) -> AsyncIterator[Kept]:
+async def keep_vigil(config: Config, read: sets.ReadSet | None = None) -> AsyncIterator[Kept]:
     """Keep vigil over files and endpoints, which tell each other what changed, as in the daemon."""
-    async with file_vigil(config) as kept:
+    async with file_vigil(config, read=read) as kept:
         assert kept.beliefs is not None
         with ThreadPoolExecutor(1) as worker:
             endpoints = EndpointVigil(kept.beliefs, worker, looked=kept.looks.append)
@@ -449,6 +451,77 @@ def test_what_is_not_whole_on_disk_is_not_missed_on_the_wire(tmp_path: Path) -> 
                 await asyncio.sleep(0.4)
                 await look_at_endpoints(kept)
                 assert kept.codes("e") == set()
+
+    asyncio.run(story())
+
+
+class Closed:
+    """Reads a set that only the actor may read, until the actor is gone."""
+
+    def __init__(self, *, seen: bool = False) -> None:
+        self.gone = False
+        self._seen = seen
+        """It can be seen that the files are others by now."""
+        self._last: Told | None = None
+
+    async def __call__(self, _component: str, targets: Sequence[FileTarget], now: float) -> SetReading:
+        reading = read_set(targets, now)
+        if not self.gone:
+            self._last = Told(tuple(targets), reading, now)
+            return reading
+        denied = Unreadable(UnreadableReason.PERMISSION_DENIED, "reading it is not permitted")
+        nothing = [FileObservation(each.name, now, None, FileContent.NOTHING, failure=denied) for each in targets]
+        identities = [FileIdentity(0, 0, 0, 0, 0) if self._seen else denied for _ in targets]
+        here = Here(SetReading(tuple(nothing)), tuple(identities))
+        return believed(here, targets, self._last, "no actor answers", now, early=False)
+
+
+async def serve_and_look(scene: Scene, kept: Kept, issued: Issued) -> None:
+    """Have the server take that up, and look until it is seen."""
+    serve(scene, issued)
+    while leaf_of(issued) not in kept.page.shown["e"].presented:
+        await look_at_endpoints(kept)
+
+
+def was_missed(kept: Kept) -> bool:
+    return any(isinstance(each, FindingRaised) and each.finding.code is Code.NOT_SERVED for each in kept.events)
+
+
+@pytest.mark.parametrize("seen", [False, True], ids=["nothing seen", "seen to be others"])
+@pytest.mark.parametrize("asked", [False, True], ids=["read before", "asked first"])
+def test_a_renewal_in_files_that_nobody_reads_is_not_held_against_what_lay_there_before(
+    tmp_path: Path, seen: bool, asked: bool
+) -> None:
+    """Nobody reads them since the actor has gone; the server took up what lies there now."""
+
+    async def story() -> None:
+        reader = Closed(seen=seen)
+        with served(tmp_path) as scene:
+            async with keep_vigil(scene.config(grace=0.0), reader) as kept:
+                assert kept.sets is not None
+                await until(lambda: kept.sets is not None and kept.sets.is_at_rest("web"))
+                reader.gone = True
+                if asked:
+                    kept.sets.look_again("web")
+                    await until(lambda: kept.page.shown["web/key"].failure is not None)
+                renewed = issue()
+                await serve_and_look(scene, kept, renewed)
+                await until(lambda: kept.page.shown["web/key"].failure is not None)
+                await until(lambda: not kept.page.shown["e"].pending)
+                await look_at_endpoints(kept)
+                assert not was_missed(kept)
+
+    asyncio.run(story())
+
+
+def test_what_is_not_served_is_told_soon_where_the_files_are_read_since(tmp_path: Path) -> None:
+    async def story() -> None:
+        with served(tmp_path) as scene:
+            async with keep_vigil(scene.config(grace=0.0), Closed()) as kept:
+                await until(lambda: kept.sets is not None and kept.sets.is_at_rest("web"))
+                await serve_and_look(scene, kept, issue())
+                assert not was_missed(kept)
+                await until(lambda: Code.NOT_SERVED in kept.codes("e"))
 
     asyncio.run(story())
 

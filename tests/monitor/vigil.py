@@ -17,7 +17,7 @@ from monitor.endpoints import EndpointVigil
 from monitor.events import Event, Looked
 from monitor.files import FileVigil
 from monitor.known import Known
-from monitor.sets import SetVigil
+from monitor.sets import ReadSet, SetVigil
 from monitor.surroundings import read_surroundings
 from probes.finding import Finding
 
@@ -71,9 +71,12 @@ def beliefs_of(config: Config, kept: Kept) -> Beliefs:
 
 @asynccontextmanager
 async def file_vigil(
-    config: Config, remembered: Sequence[Known] = (), helpers: Executor | None = None
+    config: Config,
+    remembered: Sequence[Known] = (),
+    helpers: Executor | None = None,
+    read: ReadSet | None = None,
 ) -> AsyncIterator[Kept]:
-    """Keep vigil over the files of `config`; the first look is over once this is entered."""
+    """Keep vigil over the files of `config`, sets by `read`; the first look is over once this is entered."""
     kept = Kept()
     beliefs = beliefs_of(config, kept)
     for known in remembered:
@@ -85,6 +88,7 @@ async def file_vigil(
             looked=kept.looks.append,
             event_latency=lambda _: None,
             component_changed=kept.component_changed,
+            read=read,
         )
         vigil = FileVigil(
             beliefs,
