@@ -179,8 +179,7 @@ def reload(socket: Socket = DEFAULT_SOCKET) -> None:
 
 Components = Annotated[list[str], typer.Argument(metavar="COMPONENT...", help="Changed as one, or not at all.")]
 AllowShorter = Annotated[
-    bool,
-    typer.Option("--allow-shorter", help="It may end as soon as in an hour (3600 s); by default it must last."),
+    bool, typer.Option("--allow-shorter", help="It may end as soon as in an hour (3600 s); by default it must last.")
 ]
 Losses = Annotated[list[str], typer.Option("--lose", metavar="CLIENT", help="A client that may be lost; repeatable.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show the plan and its hash; touch nothing.")]
