@@ -62,9 +62,12 @@ def carried_over(before: bytes) -> bytes:
     return b"".join(block + b"\n" for block in _PARAMETERS.findall(before))
 
 
-def presented_by(content: Mapping[FileRole, bytes], password: bytes | None = None) -> tuple[Certificate, ...]:
-    """Return what a server presents that reads files with this content, in that order; `password` opens a keystore."""
-    held = (_blocks(content[role], password).certificates for role in _WITH_CERTIFICATES if role in content)
+def presented_by(content: Mapping[FileRole, bytes | None], password: bytes | None = None) -> tuple[Certificate, ...]:
+    """Return what a server presents that reads files with this content, in that order; `password` opens a keystore.
+
+    None is a file that is not there.
+    """
+    held = (_blocks(data, password).certificates for role in _WITH_CERTIFICATES if (data := content.get(role)))
     return decodable(chain.from_iterable(held))
 
 

@@ -436,16 +436,13 @@ def keys_of_set(component: Component, content: Mapping[str, bytes], reader: Read
 
     Raises OSError where a path or the password of a keystore cannot be read.
     """
-    artefacts, password = component.artefacts, None
-    if artefacts.password_file is not None:
-        password = read_password(artefacts.password_file, reader)
-    by_path = {reader.resolve(given): role for role, given in artefacts.files.items()}
-    held = {by_path[path]: data for path, data in content.items() if path in by_path}
+    password = keystore_password(component.artefacts, reader)
+    held = held_by(component.artefacts, content, reader)
     keys = frozenset(
         key.public_sha256
         for role in WITH_KEY
-        if role in held
-        for key in keys_in(held[role], password)
+        if (data := held.get(role)) is not None
+        for key in keys_in(data, password)
         if key is not None
     )
     chain = presented_by(held, password)
@@ -460,6 +457,19 @@ def read_password(path: str, reader: Reader) -> bytes:
     except UnicodeDecodeError:
         raise OSError(errno.EILSEQ, "the password in it is no UTF-8 text", path) from None
     return password
+
+
+def keystore_password(artefacts: Artefacts, reader: Reader) -> bytes | None:
+    """Return the password of a component's keystore; None where it is configured without. Raises as `read_password`."""
+    return None if artefacts.password_file is None else read_password(artefacts.password_file, reader)
+
+
+def held_by(artefacts: Artefacts, content: Mapping[str, bytes], reader: Reader) -> dict[FileRole, bytes | None]:
+    """Return what a component's files hold where `content` is what lies at each path; None is a file that is missing.
+
+    Raises OSError where a path cannot be resolved.
+    """
+    return {role: content.get(reader.resolve(given)) for role, given in artefacts.files.items()}
 
 
 def shared_paths(names: Collection[str], components: Mapping[str, Component], reader: Reader) -> Iterator[Objection]:
@@ -505,9 +515,8 @@ def _read_all(sites: Sequence[Site], reader: Reader) -> list[tuple[Site, _Files]
 
 def _read(role: FileRole, artefacts: Artefacts, reader: Reader) -> _File:
     """Return one artefact, missing or not; raises OSError, also where the password of a keystore cannot be read."""
-    given, password = artefacts.files[role], None
-    if role is FileRole.KEYSTORE and artefacts.password_file is not None:
-        password = read_password(artefacts.password_file, reader)
+    given = artefacts.files[role]
+    password = keystore_password(artefacts, reader) if role is FileRole.KEYSTORE else None
     path = reader.resolve(given)
     try:
         found, data = reader.read(path)

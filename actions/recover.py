@@ -149,7 +149,8 @@ def _recover(setting: Setting, name: str, *, live: bool) -> Ending | None:
     plan = _resume(setting, records).plan
     locks = acquire(setting.world, setting.locks, plan.components)
     if isinstance(locks, Busy):
-        return Ending(name, Outcome.REFUSED, Cause.BUSY, _busy(locks))
+        busy = f"not recovered now: process {locks.holder} is at work on {locks.component}"
+        return Ending(name, Outcome.REFUSED, Cause.BUSY, busy)
     try:
         # Whoever held the locks until now may have ended it.
         if name not in unfinished(setting.journal.records()):
@@ -159,10 +160,6 @@ def _recover(setting: Setting, name: str, *, live: bool) -> Ending | None:
     finally:
         with suppress(OSError):
             locks.release()
-
-
-def _busy(locks: Busy) -> str:
-    return f"not recovered now: process {locks.holder} is at work on {locks.component}"
 
 
 def left_to_others(ending: Ending) -> bool:

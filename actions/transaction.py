@@ -167,7 +167,7 @@ class _WholeSet:
 
     name: str
     """For a sentence."""
-    files: Mapping[str, tuple[FileState | None, ...]]
+    files: Mapping[str, FileState | None]
     """By path: what each was when it was judged."""
 
 
@@ -218,6 +218,15 @@ class Transaction:
     def no_return(self) -> bool:
         """Whether the services are known not to start with the old files: then they are never put onto them."""
         return self.failing or Ill.DEAD in self.mends.values()
+
+    @property
+    def _new(self) -> set[tuple[str, ...]]:
+        """The chains that are served with the new files, SHA-256 of each certificate."""
+        return {chain for each in self.plan.serves for chain in each.chains}
+
+    def _serves_new(self, sight: Sight) -> bool:
+        """Whether one of the new chains is seen to be served."""
+        return bool(self._new & {each.chain for each in sight.served})
 
     def run(self, content: Mapping[str, bytes]) -> Ending:
         """Carry out the plan from the beginning."""
@@ -420,22 +429,22 @@ class Transaction:
 
     def _not_new(self, _one: Service) -> str:
         """Say which file is not the new one, as a sentence; empty where all are."""
-        return self._unlike({each.path: (each.after,) for each in self.plan.changes}, self.plan.components)
+        return self._unlike({each.path: each.after for each in self.plan.changes}, self.plan.components)
 
     def _not_whole(self, one: Service) -> str:
         """Say which file of a service's components is of neither whole set, as a sentence; empty where none is."""
         names = self._names_of(one)
         changes = [each for each in self.plan.changes if each.component in names]
-        old = self._unlike({each.path: (each.before,) for each in changes}, names)
+        old = self._unlike({each.path: each.before for each in changes}, names)
         if not old or not changes:
             return old
-        return old if self._unlike({each.path: (each.after,) for each in changes}, names) else ""
+        return old if self._unlike({each.path: each.after for each in changes}, names) else ""
 
-    def _unlike(self, wanted: Mapping[str, tuple[FileState | None, ...]], names: Collection[str]) -> str:
+    def _unlike(self, wanted: Mapping[str, FileState | None], names: Collection[str]) -> str:
         world = self.setting.world
         try:
-            for path, states in wanted.items():
-                if target.state(world, path) not in states:
+            for path, state in wanted.items():
+                if target.state(world, path) != state:
                     return f"{printable(path)} was changed by someone else"
             for each in self.plan.changes:
                 if each.path in wanted and target.moved(world, each):
@@ -463,8 +472,7 @@ class Transaction:
 
     def _certificate_proves(self) -> bool:
         """Whether serving the new chains shows that the files are in use."""
-        new = {chain for each in self.plan.serves for chain in each.chains}
-        return bool(new) and not new & {each.chain for each in self.baseline.served}
+        return bool(self._new) and not self._serves_new(self.baseline)
 
     def _identities(self) -> dict[str, str | None]:
         world = self.setting.world
@@ -595,11 +603,10 @@ class Transaction:
 
         Where the new chains are not served by all, the old set must even be worse.
         """
-        new = {chain for each in self.plan.serves for chain in each.chains}
         served = self.last.accepted | self.last.partly
         if failure.cause not in (Cause.CLIENT_LOST, Cause.NOT_SERVED) or not served:
             return False
-        if self.baseline.answering - self.last.reliable or not new & {each.chain for each in self.last.served}:
+        if self.baseline.answering - self.last.reliable or not self._serves_new(self.last):
             return False
         try:
             old = self._old_files()
@@ -640,8 +647,7 @@ class Transaction:
     def _serve_new(self) -> str | None:
         """Return why the new files are not served, where a service that ran no longer does; what runs is left alone."""
         sight = self._look()
-        new = {chain for each in self.plan.serves for chain in each.chains}
-        is_served = not self.plan.serves or bool(new & {each.chain for each in sight.served})
+        is_served = not self.plan.serves or self._serves_new(sight)
         if is_served and not judge_new(self.plan, self.baseline, sight).unserved:
             return None
         if sight.answering:
@@ -778,8 +784,7 @@ class Transaction:
 
     def _has_taken_up_the_new(self, component: str) -> bool:
         """Whether the service of a component serves the new set; where services are down, it will."""
-        new = {chain for each in self.plan.serves for chain in each.chains}
-        return not self.live or bool(new & {each.chain for each in self._look((component,)).served})
+        return not self.live or self._serves_new(self._look((component,)))
 
     @staticmethod
     def _foreign(found: Iterable[tuple[Change, Condition]]) -> Failure | None:
@@ -938,10 +943,10 @@ class Transaction:
             self.note_if_possible(
                 Event.FROZEN, components=self.plan.components, **_recorded(Outcome.FROZEN, failure), **more
             )
-        end = "the next recovery tries again, and" if again else ""
-        nothing = "nothing else is done here until then" if again else "nothing more is done here until an operator"
-        sentence = f"{_of(self.plan)}: {failure.sentence}. FROZEN: "
-        sentence += f"{end} {nothing}." if again else f"{nothing} clears it."
+        rest = "nothing more is done here until an operator clears it"
+        if again:
+            rest = "the next recovery tries again, and nothing else is done here until then"
+        sentence = f"{_of(self.plan)}: {failure.sentence}. FROZEN: {rest}."
         return Ending(self.name, Outcome.FROZEN, failure.cause, sentence, tuple(self.remarks))
 
     def _is_frozen_for(self, reason: str) -> bool:
@@ -1022,15 +1027,17 @@ class Transaction:
             world.sleep(terms.interval)
         return which
 
+    def _was_started(self) -> bool:
+        return any(each.event is Event.STARTED for each in self._records())
+
     def start_the_dead_later(self) -> Ending | None:
         """Start, once, what failed and answers nobody of components that were frozen before; None where nothing is."""
-        if any(each.event is Event.STARTED for each in self._records()):
+        if self._was_started():
             return None
         # Who stopped it meanwhile is not known: only what its supervisor says failed is started.
         self.stopped = self.activated = False
-        before = len(self._records())
         started = self._start_the_dead(patient=False)
-        if not any(each.event is Event.STARTED for each in self._records()[before:]):
+        if not self._was_started():
             return None
         frozen = next(each.data for each in reversed(self._records()) if each.event is Event.FROZEN)
         failure = Failure(Cause(frozen["cause"]), f"{frozen['reason']}; {started}")
@@ -1043,13 +1050,13 @@ class Transaction:
         changes = [each for each in self.plan.changes if each.component in names]
         paths = (*(each.path for each in changes), *(path for name, path, _ in self.plan.stands if name in names))
         try:
-            files = {path: (target.state(world, path),) for path in paths}
+            files = {path: target.state(world, path) for path in paths}
         except OSError as error:
             return f"its files cannot be read: {_said(error)}"
         worth = self.worth()
-        if changes and all(files[each.path] == (each.after,) for each in changes):
+        if changes and all(files[each.path] == each.after for each in changes):
             return _WholeSet("the new set", files)
-        if changes and all(files[each.path] == (each.before,) for each in changes) and worth.old is not Old.BARRED:
+        if changes and all(files[each.path] == each.before for each in changes) and worth.old is not Old.BARRED:
             return _WholeSet("the old set", files)
         if not changes and self.plan.stands and not self._unlike({}, names):
             return _WholeSet("the set of the plan", files)
@@ -1152,9 +1159,7 @@ class Transaction:
 
     def _has_aside(self) -> bool:
         """Whether what stays linked is noted already: this is done once more after an interruption."""
-        return any(
-            each.event is Event.ASIDE and each.transaction == self.name for each in self.setting.journal.records()
-        )
+        return any(each.event is Event.ASIDE for each in self._records())
 
     def _compare(self) -> None:
         """Say what was written already to what stays linked; raises OSError, BackupError, JournalError."""

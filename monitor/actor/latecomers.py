@@ -61,10 +61,10 @@ class Latecomers:
             try:
                 wait = self.attend()
             except (JournalError, BackupError, OSError) as error:
-                log.warning("files that were replaced are not compared: %s", printable(str(error)))
+                log.warning("what is left to do was not done, and is tried again: %s", printable(str(error)))
                 wait = LONGEST
             except Exception:
-                log.exception("files that were replaced are not compared, for a reason that was not foreseen")
+                log.exception("what is left to do was not done, for a reason that was not foreseen, and is tried again")
                 wait = LONGEST
 
     def attend(self) -> float:

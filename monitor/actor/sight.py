@@ -9,7 +9,7 @@ from typing import Final
 
 from actions.artefact import keys_in, presented_by, ways_of_presenting
 from actions.plan import Ill, Serving
-from actions.prepare import read_password
+from actions.prepare import held_by, keystore_password
 from actions.soundness import faults_in, ill_of
 from actions.validate import Acceptance, Live, Served, Sight
 from actions.world import World
@@ -87,12 +87,11 @@ def _judge(
         accepted: set[Acceptance] = set()
         for component in map(config.components.__getitem__, components):
             artefacts = component.artefacts
-            held = {role: files.get(world.resolve(path)) for role, path in artefacts.files.items()}
-            password = None if artefacts.password_file is None else read_password(artefacts.password_file, world)
+            held, password = held_by(artefacts, files, world), keystore_password(artefacts, world)
             if ill_of(faults_in(artefacts, held, password, now)) is Ill.DEAD:
                 # No server presents the chain of a set that it does not start with.
                 continue
-            chain = presented_by({role: data or b"" for role, data in held.items()}, password)
+            chain = presented_by(held, password)
             for endpoint in endpoints_of(config, component):
                 presented = (Presented("on disk", chain, "", "", ""),) if chain else ()
                 observation = EndpointObservation(endpoint.name, now, presented)
@@ -121,7 +120,7 @@ def _whole_on_disk(artefacts: Artefacts, world: World) -> tuple[Certificate, ...
     """Return what a server presents of these files; None where one is missing, or no key of theirs belongs to it."""
     try:
         held = {role: world.read(world.resolve(path))[1] for role, path in artefacts.files.items()}
-        password = None if artefacts.password_file is None else read_password(artefacts.password_file, world)
+        password = keystore_password(artefacts, world)
     except OSError:
         return None
     chain = presented_by(held, password)

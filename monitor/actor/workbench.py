@@ -16,7 +16,7 @@ from actions.compact import compact, is_due
 from actions.journal import Event, Journal, JournalError, Record
 from actions.plan import Ill, Plan, plan_from_json
 from actions.precheck import Issuers
-from actions.prepare import LastSet, Refused, Site, plan_activation, read_password
+from actions.prepare import LastSet, Refused, Site, held_by, keystore_password, plan_activation
 from actions.rehearse import Stage
 from actions.service import test
 from actions.soundness import faults_in, ill_of
@@ -80,14 +80,14 @@ class Workbench:
     def _last(self, component: Component) -> LastSet:
         """Return the newest backup set with which a server starts; raises OSError."""
         committed = _committed(self.setting.journal.records(), component.name)
-        password = self._password(component)
+        password = keystore_password(component.artefacts, self.world)
         for each in reversed(self.backup_sets(component.name)):
             try:
                 held = self._held(component, each)
             except (backup.BackupError, OSError):
                 continue
             if not self._why_dead(component, held, password):
-                chain = presented_by({role: data or b"" for role, data in held.items()}, password)
+                chain = presented_by(held, password)
                 states = {copy.path: copy.state for copy in each.copies if copy.state is not None}
                 return LastSet(chain, held.get(FileRole.KEYSTORE) or b"", states, committed)
         return LastSet(committed=committed)
@@ -101,21 +101,17 @@ class Workbench:
         try:
             held = self._held(component, of)
             missing = [component.artefacts.files[role] for role, data in held.items() if data is None]
-            dead = self._why_dead(component, held, self._password(component))
+            dead = self._why_dead(component, held, keystore_password(component.artefacts, self.world))
             return dead or (f"it does not hold {printable(', '.join(missing))}" if missing else "")
         except backup.BackupError as error:
             return printable(str(error))
         except OSError:
             return ""
 
-    def _password(self, component: Component) -> bytes | None:
-        path = component.artefacts.password_file
-        return None if path is None else read_password(path, self.world)
-
     def _held(self, component: Component, of: backup.BackupSet) -> Mapping[FileRole, bytes | None]:
         """Return what a backup set holds of a component's files as they are configured now."""
         content = backup.content(self.world, self.setting.backups, of)
-        return {role: content.get(self.world.resolve(path)) for role, path in component.artefacts.files.items()}
+        return held_by(component.artefacts, content, self.world)
 
     def _why_dead(self, component: Component, held: Mapping[FileRole, bytes | None], password: bytes | None) -> str:
         """Say why no server starts with files that hold this; empty where one does."""

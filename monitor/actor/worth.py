@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 from actions.artefact import presented_by
 from actions.plan import Ill
-from actions.prepare import read_password
+from actions.prepare import held_by, keystore_password
 from actions.soundness import faults_in, ill_of
 from actions.validate import Worth
 from actions.verdict import Old
@@ -27,7 +27,8 @@ def worth_of(
     """
 
     def worth(components: tuple[str, ...], files: Mapping[str, bytes], now: float) -> Worth:
-        each = [_worth(surroundings.config.components[name], files, world, given_up(), now) for name in components]
+        barred = given_up()
+        each = [_worth(surroundings.config.components[name], files, world, barred, now) for name in components]
         return max(each, key=lambda one: list(Old).index(one.old), default=Worth())
 
     return worth
@@ -37,9 +38,8 @@ def _worth(
     component: Component, files: Mapping[str, bytes], world: World, given_up: frozenset[str], now: float
 ) -> Worth:
     artefacts, name = component.artefacts, component.name
-    held = {role: files.get(world.resolve(path)) for role, path in artefacts.files.items()}
-    password = None if artefacts.password_file is None else read_password(artefacts.password_file, world)
-    chain = presented_by({role: data or b"" for role, data in held.items()}, password)
+    held, password = held_by(artefacts, files, world), keystore_password(artefacts, world)
+    chain = presented_by(held, password)
     if chain and leaf_first(chain)[0].public_key_sha256() in given_up:
         return Worth(Old.BARRED, f"the key of {name} was given up as compromised")
     faults = faults_in(artefacts, held, password, now)

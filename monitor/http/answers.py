@@ -22,6 +22,7 @@ from monitor.decide.decision import Standing
 from monitor.http.view import Status as StatusView
 from monitor.store import HistoryEntry, What
 from probes import certificate as fact
+from probes.finding import Finding as Found
 from probes.judge.time import calendar
 
 API: Final = "/api/v1"
@@ -134,28 +135,23 @@ class Finding(Answer):
     def of(cls, target: str, raised: belief.Raised) -> Finding:
         """Return what is wrong with `target`."""
         found = raised.finding
-        return cls(
-            target=target,
-            code=found.code,
-            severity=found.severity,
-            subject=found.subject,
-            detail=found.detail,
-            since=moment(raised.since),
-            cure=cure(found.code, found.detail),
-        )
+        return cls._with(target, found, moment(raised.since), cure(found.code, found.detail))
 
     @classmethod
     def bare(cls, target: str, raised: belief.Raised) -> Finding:
         """Return what is wrong with `target`, where something else of it cannot be shown."""
-        found = raised.finding
+        return cls._with(target, raised.finding, moment(0), _NOT_SHOWN)
+
+    @classmethod
+    def _with(cls, target: str, found: Found, since: datetime, helps: str) -> Finding:
         return cls(
             target=target,
             code=found.code,
             severity=found.severity,
             subject=found.subject,
             detail=found.detail,
-            since=moment(0),
-            cure=_NOT_SHOWN,
+            since=since,
+            cure=helps,
         )
 
 
