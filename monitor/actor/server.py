@@ -33,7 +33,7 @@ from monitor.actor.documents import cannot, ended_document, step_document, waiti
 from monitor.actor.door import Door, Lines, Turn
 from monitor.actor.facts import to_document
 from monitor.actor.follow import Place, behind
-from monitor.actor.latecomers import Latecomers, tell, tell_recovered
+from monitor.actor.leftovers import Leftovers, tell, tell_recovered
 from monitor.actor.outlook import Outlook
 from monitor.actor.pace import Pace
 from monitor.actor.reader import NotNow, Reader
@@ -97,7 +97,7 @@ class ActorProcess:
         self._outlook = Outlook(self._current, self._look_again)
         self._sightings = Sightings()
         self._pace = Pace()
-        self._latecomers = Latecomers(self.bench, self._turn, self._stopping)
+        self._leftovers = Leftovers(self.bench, self._turn, self._stopping)
         self._looks: dict[str, int] = {}
         """The number of the last change of each component's files that was noticed."""
         self._wake, self._awake = socket.socketpair()
@@ -138,7 +138,7 @@ class ActorProcess:
         """Answer whoever connects, until told to stop; raises ListenError."""
         with self._listen() as listening:
             self._outlook.start()
-            self._latecomers.start()
+            self._leftovers.start()
             systemd.notify("READY=1", "STATUS=waiting to be asked")
             log.info("listening on %s as %s", printable(self._config.settings.actor.socket), ourselves().name)
             while not self._stopping.is_set():
@@ -157,7 +157,7 @@ class ActorProcess:
         self._reader.end()
         for each in tuple(self._conversations):
             each.join(max(0.0, end - time.monotonic()))
-        self._latecomers.stop(max(0.0, min(1.0, end - time.monotonic())))
+        self._leftovers.stop(max(0.0, min(1.0, end - time.monotonic())))
         self._outlook.stop(max(0.0, min(1.0, end - time.monotonic())))
         log.info("stopped")
         return 0

@@ -80,7 +80,7 @@ def test_the_actor_compares_at_the_end_of_the_time_though_nobody_asks(web: House
         assert outcomes(replaced(web, actor, kept_for=1.0)) == ["committed"]
         assert len(hidden(web)) == 2
         writer.write()
-        actor._latecomers.start()
+        actor._leftovers.start()
         wait_for(lambda: "let_go" in events(web), 20.0, "the last comparison")
         assert hidden(web) == []
         (late,) = [each for each in web.records() if each["event"] == "written_late"]
@@ -96,7 +96,7 @@ def test_a_running_actor_finishes_what_a_killed_command_left_half_done(web: Hous
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
         before = {web.old.chain_pem(), web.old.key_pem()}
         assert set(web.on_disk().values()) != before, "one file of two"
-        assert actor._latecomers.attend() > 0
+        assert actor._leftovers.attend() > 0
         assert {"rolled_back", "closed"} <= set(events(web)), events(web)
         assert presented(web.server)[0] == web.old.der()
         assert {web.on_disk()[each] for each in (web.site.certificate, web.site.key)} == before

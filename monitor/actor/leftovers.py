@@ -31,7 +31,7 @@ _AGAIN: Final = 5.0
 """Seconds until what could not be done is tried again."""
 
 
-class Latecomers:
+class Leftovers:
     """Does so on a thread of its own, in its turn among those who act."""
 
     def __init__(
@@ -47,7 +47,7 @@ class Latecomers:
 
     def start(self) -> None:
         """Begin."""
-        self._thread = threading.Thread(target=self._live, name="latecomers", daemon=True)
+        self._thread = threading.Thread(target=self._live, name="leftovers", daemon=True)
         self._thread.start()
 
     def stop(self, within: float) -> None:
