@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict
+from typing import Final
 
 from actions.account import Account, Ended, Proposal
 from actions.backup import BackupSet
@@ -20,6 +21,9 @@ from config.text import printable
 from monitor.actor.request import Document
 from probes.certificate import Certificate
 
+WAITS: Final = "waits"
+"""Told like a step of a transaction, before its first."""
+
 
 def cannot(why: str) -> Document:
     """Return the answer to what makes no sense or is not allowed, a sentence."""
@@ -30,6 +34,11 @@ def step_document(record: Record) -> Document:
     """Return a step of a transaction, for whoever watches; with whether something was tested, where nothing was."""
     untested = {"tested": False} if record.data.get("tested") is False else {}
     return {"event": record.event, "at": record.at, **untested}
+
+
+def waits_document(act: str, at: float) -> Document:
+    """Return, in place of a step, that a request waits for its turn."""
+    return {"event": WAITS, "at": at, "act": act}
 
 
 def made_document(made: Prepared | Refused, services: Mapping[str, Service]) -> Document:

@@ -72,25 +72,32 @@ class Turn:
         self._changed = threading.Condition()
         self._taken = False
         self._first = 0
+        self._act = ""
+
+    @property
+    def act(self) -> str:
+        """The act whose turn it is, as it was named; empty where nobody acts."""
+        return self._act
 
     @contextmanager
-    def taken(self, timeout: float | None = None, *, first: bool = True) -> Iterator[bool]:
+    def taken(self, timeout: float | None = None, *, act: str = "", first: bool = True) -> Iterator[bool]:
         """Give whether the turn was to be had within `timeout` seconds; None waits for as long as it takes."""
-        free = self._take(timeout, first=first)
+        free = self._take(timeout, act, first=first)
         try:
             yield free
         finally:
             if free:
                 with self._changed:
-                    self._taken = False
+                    self._taken, self._act = False, ""
                     self._changed.notify_all()
 
-    def _take(self, timeout: float | None, *, first: bool) -> bool:
+    def _take(self, timeout: float | None, act: str, *, first: bool) -> bool:
         with self._changed:
             self._first += first
             try:
                 free = self._changed.wait_for(lambda: not self._taken and (first or not self._first), timeout)
-                self._taken = self._taken or free
+                if free:
+                    self._taken, self._act = True, act
             finally:
                 self._first -= first
                 self._changed.notify_all()

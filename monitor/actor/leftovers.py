@@ -74,7 +74,7 @@ class Leftovers:
             kept, half_done = aside.waiting(records).values(), bool(unfinished(records))
             if not half_done and not any(each.is_due(now) for each in kept):
                 return aside.until_due(kept, now, LONGEST)
-            with self._turn.taken(_AGAIN) as had:
+            with self._turn.taken(_AGAIN, act="what a killed command left, or a late writer wrote") as had:
                 if not had or self._stopping.is_set():
                     return _AGAIN
                 endings = recover(bench.setting) if half_done else ()

@@ -11,8 +11,9 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
-from dataclasses import asdict
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any, Final
 
 from actions import audit
@@ -29,7 +30,7 @@ from config.model import Config
 from config.text import printable
 from monitor import systemd
 from monitor.actor.authority import STRANGER, Peer, Role, approved, objection, ourselves, peer_of, role_of, uid_of
-from monitor.actor.documents import cannot, ended_document, step_document, waiting_document
+from monitor.actor.documents import cannot, ended_document, step_document, waiting_document, waits_document
 from monitor.actor.door import Door, Lines, Turn
 from monitor.actor.facts import to_document
 from monitor.actor.follow import Place, behind
@@ -49,7 +50,11 @@ log = logging.getLogger("certvigil.actor")
 Signature = tuple[tuple[str, int, int, int], ...]
 
 PATIENCE: Final = 10.0
-"""Seconds for a peer to say what it wants, and to take what it is told."""
+"""Seconds for a peer to say what it wants, and to take what it is told; and for the daemon's turn to come."""
+SOON: Final = 1.0
+"""Seconds after which an operator is told what the turn is waited for."""
+LONGEST_TURN: Final = 600.0
+"""Seconds for an operator's turn to come: an act of the daemon may have to wait for hosts that never answer."""
 BREATH: Final = 1.0
 """Seconds between two looks at what others wrote to the journal."""
 STOP_WITHIN: Final = 4.0
@@ -73,10 +78,27 @@ def run_actor(path: str, config: Config) -> int:
         return 1
 
 
+@dataclass(frozen=True, slots=True)
+class Audience:
+    """Whoever asked, and hears what happens meanwhile."""
+
+    tell: Callable[[Document], None] = lambda _document: None
+    has_left: Callable[[], bool] = lambda: False
+
+    def step(self, record: Record) -> None:
+        """Tell a step of a transaction."""
+        self.tell({"step": _step(record)})
+
+    def waits(self, act: str) -> None:
+        """Tell that the request waits for its turn."""
+        self.tell({"step": waits_document(act, time.time())})
+
+
 class ActorProcess:
     """One actor: what it listens on, whom it serves, and the one turn that acts take."""
 
-    def __init__(self, path: str, config: Config) -> None:
+    def __init__(self, path: str, config: Config, pace: Pace | None = None) -> None:
+        """`pace`: what the daemon's requests may cause, as by default where that is None."""
         self._path = path
         self._surroundings: Surroundings | None = None
         self._read: Signature = ()
@@ -96,7 +118,7 @@ class ActorProcess:
         self._reader = Reader()
         self._outlook = Outlook(self._current, self._look_again)
         self._sightings = Sightings()
-        self._pace = Pace()
+        self._pace = pace or Pace()
         self._leftovers = Leftovers(self.bench, self._turn, self._stopping)
         self._looks: dict[str, int] = {}
         """The number of the last change of each component's files that was noticed."""
@@ -246,7 +268,7 @@ class ActorProcess:
             elif request.verb is Verb.READ:
                 tell(self._facts(request.components[0]))
             else:
-                tell(self.do(request, peer, lambda record: tell({"step": _step(record)})))
+                tell(self.do(request, peer, Audience(tell, partial(_has_left, connection))))
         except (JournalError, BackupError) as error:
             tell(cannot(str(error)))
         except OSError as error:
@@ -255,16 +277,17 @@ class ActorProcess:
             log.exception("a request failed for no foreseen reason")
             tell(cannot("the actor failed for a reason that was not foreseen; its log says more"))
 
-    def do(self, request: Request, peer: Peer, told: Callable[[Record], None]) -> Document:
+    def do(self, request: Request, peer: Peer, audience: Audience) -> Document:
         """Return the answer to what somebody asks for, once it is done; raises JournalError, BackupError, OSError."""
         with self.bench() as bench:
             if request.verb in _LOOKING:
-                return self._permitted(bench, request, peer, told)
+                return self._permitted(bench, request, peer, audience)
             # Who may ask for what is decided in one's turn: until then, somebody may have said no.
-            with self._acting(request, peer) as free:
+            with self._acting(request, peer, audience) as free:
                 if not free:
-                    return cannot("the actor is at work on something else: ask again")
-                answer = self._permitted(bench, request, peer, told)
+                    act = self._turn.act or "something else"
+                    return cannot(f"the actor is at work on {act}: ask again")
+                answer = self._permitted(bench, request, peer, audience)
                 self._tidy(bench)
                 return answer
 
@@ -309,7 +332,7 @@ class ActorProcess:
             names = sorted(name for name, at in self._looks.items() if at > number)
             return names, max(self._looks.values(), default=0)
 
-    def _permitted(self, bench: Workbench, request: Request, peer: Peer, told: Callable[[Record], None]) -> Document:
+    def _permitted(self, bench: Workbench, request: Request, peer: Peer, audience: Audience) -> Document:
         account, now = Account.of(bench.setting.journal.records()), time.time()
         role = role_of(peer.uid, bench.config.settings.actor)
         suspicion = self._suspicion(bench)
@@ -327,7 +350,7 @@ class ActorProcess:
         work = Work(
             bench,
             peer.name,
-            self._announcing(told),
+            self._announcing(audience.step),
             self._stopping.is_set,
             bound=bound,
             sightings=self._sightings,
@@ -337,13 +360,19 @@ class ActorProcess:
         return work.answer(request)
 
     @contextmanager
-    def _acting(self, request: Request, peer: Peer) -> Iterator[bool]:
-        """Give whether nobody else acts; whoever may ask for anything comes before the daemon."""
-        first = self._role(peer) is Role.OPERATOR
-        with self._turn.taken(PATIENCE, first=first) as had:
+    def _acting(self, request: Request, peer: Peer, audience: Audience) -> Iterator[bool]:
+        """Give whether nobody else acts; an operator comes before the daemon, and waits for as long as that acts."""
+        first, what = self._role(peer) is Role.OPERATOR, ", ".join(request.names) or request.plan
+        act = f"'{request.verb} {what}' for {peer.name}"
+        with ExitStack() as stack:
+            had = stack.enter_context(self._turn.taken(SOON if first else PATIENCE, act=act, first=first))
+            if first and not had:
+                audience.waits(self._turn.act)
+                had = stack.enter_context(self._turn.taken(LONGEST_TURN, act=act))
+                # Who gave up waiting does not expect it to be done.
+                had = had and not audience.has_left()
             free = had and not self._stopping.is_set()
             if free and request.verb is not Verb.PROPOSE:
-                what = ", ".join(request.names) or request.plan
                 self._lines.write(peer.uid, logging.INFO, "asked to %s %s", request.verb, what)
             yield free
 
@@ -468,6 +497,16 @@ def _signature(paths: Iterable[str]) -> Signature:
 
 def _step(record: Record) -> Mapping[str, Any]:
     return {**step_document(record), "transaction": record.transaction}
+
+
+def _has_left(connection: socket.socket) -> bool:
+    """Return whether the other end has closed the connection."""
+    try:
+        return not connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
 
 
 def _read_line(connection: socket.socket) -> bytes | None:

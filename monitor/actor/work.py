@@ -107,14 +107,14 @@ class Work:
     attended: bool = True
     """A person asks, rather than the daemon."""
     pace: Pace = field(default_factory=Pace)
-    """When what was replaced was last compared because the daemon asked for something."""
+    """What the daemon's requests have caused lately."""
 
     def answer(self, request: Request, hand: Hand | None = None) -> Document:
         """Do what is asked for; `hand` stands in for the inboxes.
 
         Raises JournalError, BackupError and OSError where what is kept cannot be used.
         """
-        if (wrong := unusable(self.bench.config, request.names)) is not None:
+        if (wrong := unusable(self.bench.config, request.names) or self._too_often(request)) is not None:
             return cannot(wrong)
         match request:
             case Request(verb=Verb.PLAN, wish=Wish() as wish):
@@ -132,6 +132,15 @@ class Work:
                 return self._backups(request.components)
             case _:
                 return cannot(f"'{request.verb}' is answered only by an actor that runs")
+
+    def _too_often(self, request: Request) -> str | None:
+        """Say that the daemon has had too much written about one of the components lately; None where it has not."""
+        if self.attended or request.verb not in {Verb.PROPOSE, Verb.CARRY_OUT}:
+            return None
+        if not (wait := self.pace.wait(request.names, self.bench.world)):
+            return None
+        about = ", ".join(request.names)
+        return f"too much was asked about {about} within the hour: an operator may ask, the daemon in {wait:.0f} s"
 
     @property
     def _waits(self) -> bool:
@@ -289,7 +298,7 @@ class Work:
             return Refused((full,), made.effects)
         case = self._case(made, wish)
         shown = _told_apart(made, case)
-        self._note(Event.PROPOSED, hash=plan.hash, wish=wish.to_json(), by=self.by, case=case, shown=shown)
+        self._note(Event.PROPOSED, plan.components, hash=plan.hash, wish=wish.to_json(), by=self.by, case=case, shown=shown)
         return made
 
     def _make_room(self, plan: Plan, wish: Wish) -> Objection | None:
@@ -308,7 +317,7 @@ class Work:
                 what = f"{len(waiting)} plans for a {wish.kind} of {name} wait already: approve or reject one of them"
                 return Objection(Ground.TOO_MANY_PLANS, what)
             why = "what would be done is by now another plan, and newer ones wait"
-            self._note(Event.WITHDRAWN, hash=one.plan, wish=one.wish.to_json(), by=self.by, reason=why)
+            self._note(Event.WITHDRAWN, one.wish.components, hash=one.plan, wish=one.wish.to_json(), by=self.by, reason=why)
         return None
 
     def _is_still(self, proposal: Proposal) -> bool:
@@ -359,13 +368,13 @@ class Work:
         """Take candidates out of the inboxes that are in place already, and withdraw plans whose cause is gone."""
         if refused.remainder is not None and self._empty(inboxes, refused.remainder):
             why = "the candidate in the inbox is what is installed: it was taken out, and nothing else was done"
-            self._note(Event.UNNEEDED, components=list(wish.components), by=self.by, reason=why)
+            self._note(Event.UNNEEDED, wish.components, components=list(wish.components), by=self.by, reason=why)
         if not {each.ground for each in refused.objections} <= _GONE:
             return
         for plan, proposal in tuple(self._account().proposals.items()):
             if replace(proposal.wish, losses=()) == replace(wish, losses=()):
                 why = "; ".join(each.detail for each in refused.objections)
-                self._note(Event.WITHDRAWN, hash=plan, wish=wish.to_json(), by=self.by, reason=why)
+                self._note(Event.WITHDRAWN, wish.components, hash=plan, wish=wish.to_json(), by=self.by, reason=why)
 
     def _contested(self, wish: Wish) -> Document:
         """Return which components somebody else changes, too, as a part of an answer."""
@@ -485,10 +494,12 @@ class Work:
         }
         setting = replace(self._setting(), asked=asked, told=self.told, stopping=self.stopping)
         # What a crash left comes first, or it would be mixed with this; so does what somebody wrote late.
-        recovered = recover(setting)
+        # A daemon has neither done more often than the actor does it unasked: each recovery counts as an attempt.
+        if self.attended or self.pace.may(self.bench.world):
+            recovered, compared = recover(setting), look_again(setting)
+        else:
+            recovered, compared = (), Compared()
         endings = [each for each in recovered if not left_to_others(each)]
-        # Nobody has it done by asking for plans that are refused: at the end of its time it is compared anyhow.
-        compared = look_again(setting) if self.attended or self.pace.may(self.bench.world) else Compared()
         late = {**busy_document(recovered), **late_document(compared)}
         # Else the keys of another component would be given up.
         if wish.key_compromised and not self._led_astray(wish):
@@ -665,9 +676,11 @@ class Work:
             return {**document, "never": str(error)}
         return {**document, "never": account.why_not(sorted(keys))}
 
-    def _note(self, event: Event, **data: object) -> None:
+    def _note(self, event: Event, about: Sequence[str] = (), **data: object) -> None:
         record = Record(self.bench.world.now(), "", event, data)
         self.bench.setting.journal.append(record)
+        if not self.attended:
+            self.pace.add(about, self.bench.world)
         self.told(record)
 
 

@@ -24,7 +24,7 @@ from config.model import Config
 from config.text import printable
 from monitor.actor.authority import ourselves
 from monitor.actor.client import NoActor, ask
-from monitor.actor.documents import step_document
+from monitor.actor.documents import WAITS, step_document
 from monitor.actor.request import Document, Request, Verb
 from monitor.actor.work import DEFAULT_SET, Hand, Work
 from monitor.actor.workbench import workbench
@@ -238,7 +238,9 @@ class _Progress:
 
     def hear(self, step: Mapping[str, Any]) -> None:
         """Take in one step."""
-        if (text := _STEPS.get(step["event"])) is not None and step.get("tested", True):
+        if step["event"] == WAITS:
+            self.say(f"waiting for the actor, which is at work on {printable(str(step['act']))}")
+        elif (text := _STEPS.get(step["event"])) is not None and step.get("tested", True):
             self.begun = self._where is sys.stdout
             self.say(text)
 

@@ -15,8 +15,9 @@ from actions.plan import Kind
 from config.load import load
 from config.model import Config
 from monitor.actor.authority import Peer
+from monitor.actor.pace import Pace
 from monitor.actor.request import Document, Request, Verb
-from monitor.actor.server import ActorProcess
+from monitor.actor.server import ActorProcess, Audience
 from monitor.actor.work import Bound, Work
 from monitor.lab.ca import bundle
 from monitor.lab.servers import write_site
@@ -72,7 +73,8 @@ class House:
         path.write_text(json.dumps(document))
         config = load(str(path), {})
         assert isinstance(config, Config), config
-        self.actor = ActorProcess(str(path), config)
+        # What is bounded by the hour would hide what is refused for a reason.
+        self.actor = ActorProcess(str(path), config, Pace(most_records=10**9))
         self.actor.recover()
 
     def _component(self, name: str) -> dict[str, object]:
@@ -85,7 +87,7 @@ class House:
     def ask(self, request: Request) -> Document:
         """Return what the actor answers to the rogue daemon."""
         self.asked += 1
-        return self.actor.do(request, ROGUE, lambda _record: None)
+        return self.actor.do(request, ROGUE, Audience())
 
     def put(self, name: str) -> None:
         """Put a candidate into an inbox."""

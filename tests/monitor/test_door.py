@@ -10,15 +10,18 @@ import stat
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
-from config.model import ActorSettings
+from config.load import load
+from config.model import ActorSettings, Config
+from monitor.actor import server
+from monitor.actor.authority import Peer
 from monitor.actor.client import talking
 from monitor.actor.door import LINES_SPAN, MOST_AT_ONCE, MOST_LINES, Door, Lines, Turn
-from monitor.actor.request import Request, Verb, encode
+from monitor.actor.request import Document, Request, Verb, encode
 from tests.monitor.acting import House, house
 
 DAEMON, STRANGER = (pwd.getpwnam(each).pw_uid for each in ("daemon", "nobody"))
@@ -167,6 +170,40 @@ def test_an_operator_has_the_next_turn_however_many_others_wait_longer() -> None
     for each in (*others, operator):
         each.join(10)
     assert order == ["operator", *["daemon"] * 5]
+
+
+def test_an_operator_is_told_what_is_waited_for_and_who_has_left_has_nothing_done(
+    web: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "SOON", 0.01)
+    config = load(web.config_file, {})
+    assert isinstance(config, Config)
+    actor, root, answers = server.ActorProcess(web.config_file, config), Peer(0, "root"), dict[str, Document]()
+    told, left = threading.Semaphore(0), Request(Verb.REJECT, plan="0" * 8)
+    heard: list[Document] = []
+
+    def ask(name: str, *, has_left: bool) -> None:
+        def tell(document: Document) -> None:
+            heard.append(document)
+            told.release()
+
+        answers[name] = actor.do(left, root, server.Audience(tell, lambda: has_left))
+
+    with closing(actor):
+        with actor._turn.taken(act="'propose web' for daemon"):
+            asking = [
+                threading.Thread(target=ask, args=(name,), kwargs={"has_left": name == "gone"})
+                for name in ("there", "gone")
+            ]
+            for each in asking:
+                each.start()
+            for _ in asking:
+                assert told.acquire(timeout=30.0)
+        for each in asking:
+            each.join(30.0)
+    assert [each["step"]["act"] for each in heard] == ["'propose web' for daemon"] * 2
+    assert "no plan that waits" in answers["there"]["cannot"]
+    assert "ask again" in answers["gone"]["cannot"]
 
 
 def test_what_a_user_causes_in_the_log_is_bounded_and_what_root_causes_is_not(

@@ -13,9 +13,11 @@ import pytest
 from actions.account import Account, Wish
 from actions.journal import Event, Record
 from actions.plan import Kind
+from actions.world import World
 from config.load import load
 from config.model import Config
 from monitor.actor.authority import Role, objection
+from monitor.actor.pace import Pace
 from monitor.actor.request import Document, Request, Verb, decode, encode
 from monitor.actor.work import MOST_PLANS, Bound, Work
 from monitor.actor.workbench import workbench
@@ -33,6 +35,11 @@ COMPROMISED = Wish(Kind.REPLACE, ("web",), key_compromised=True)
 def same_key(issued: Issued) -> Issued:
     """Return another certificate for the same key."""
     return ISSUING.issue(NAME, key=issued.key)
+
+
+class AnHourLater(World):
+    def monotonic(self) -> float:
+        return super().monotonic() + 3600.0
 
 
 @dataclass
@@ -78,6 +85,10 @@ class Bench:
     def ask(self, verb: Verb, wish: Wish | None = None, bound: Bound = Bound.NOT, **more: Any) -> Document:
         with workbench(read_surroundings(self.config)[0]) as bench:
             return Work(bench, "alice", bound=bound).answer(Request(verb, wish, **more))
+
+    def ask_as_daemon(self, request: Request, pace: Pace) -> Document:
+        with workbench(read_surroundings(self.config)[0]) as bench:
+            return Work(bench, "daemon", bound=Bound.LEAVE, attended=False, pace=pace).answer(request)
 
     def killed(self, at: Event, wish: Wish) -> None:
         """Have somebody carry it out who is killed once a step is in the journal."""
@@ -334,6 +345,34 @@ def test_proposals_that_change_nothing_are_not_appended(web: Bench) -> None:
 
 
 # What a person rejected
+
+
+def test_the_daemon_has_only_so_much_written_about_a_component_within_an_hour_and_a_person_is_heard(web: Bench) -> None:
+    pace = Pace(most_records=4)
+    request = Request(Verb.PROPOSE, REPLACE)
+    for _ in range(4):
+        web.put(fresh())
+        assert "plan" in web.ask_as_daemon(request, pace)
+    web.put(fresh())
+    for verb in (Verb.PROPOSE, Verb.CARRY_OUT):
+        answer = web.ask_as_daemon(Request(verb, REPLACE), pace)
+        assert "too much was asked about web within the hour: an operator may ask" in answer["cannot"]
+    assert len(web.account().proposals) == 4
+    assert "plan" in web.ask_as_daemon(Request(Verb.PLAN, REPLACE), pace)
+    assert "plan" in web.ask(Verb.PROPOSE, REPLACE)
+    assert pace.wait(("web",), AnHourLater()) == 0.0
+
+
+def test_the_daemon_cannot_have_a_recovery_tried_more_often_than_it_is_tried_unasked(web: Bench) -> None:
+    pace = Pace()
+    web.put(fresh())
+    web.ask_as_daemon(Request(Verb.CARRY_OUT, REPLACE), pace)
+    web.killed(Event.SWITCHED, REPLACE)
+    web.ask_as_daemon(Request(Verb.CARRY_OUT, REPLACE), pace)
+    assert len(web.account().unfinished) == 1
+    assert web.events(Event.RECOVERING) == []
+    web.ask_as_daemon(Request(Verb.CARRY_OUT, REPLACE), Pace())
+    assert web.account().unfinished == {}
 
 
 def test_a_rejection_is_of_the_candidate_and_not_of_the_hash_of_a_moment(web: Bench) -> None:
