@@ -13,7 +13,7 @@ from probes.judge.time import moment
 
 
 @dataclass(frozen=True, slots=True)
-class PassedOver:
+class PassedOverCandidate:
     """A candidate that is not used, though it is no older than the one that is, or not for the same names."""
 
     certificate: Certificate
@@ -29,7 +29,7 @@ class Choice:
     """Whether it can be used, as far as can be told without its clients; where none can, it is the newest."""
     obsolete: tuple[Certificate, ...] = ()
     """Older ones for the same names: nothing will ever be done with them."""
-    passed_over: tuple[PassedOver, ...] = ()
+    passed_over: tuple[PassedOverCandidate, ...] = ()
 
     @property
     def certificates(self) -> tuple[Certificate, ...]:
@@ -76,7 +76,9 @@ def choose(
     older = [each.certificate for each in newest_first[newest_first.index(chosen) + 1 :]]
     obsolete = tuple(each for each in older if covers_names(each, demands))
     passed_over = tuple(
-        PassedOver(each, why) for each, why in reasons.items() if why and each not in {chosen.certificate, *obsolete}
+        PassedOverCandidate(each, why)
+        for each, why in reasons.items()
+        if why and each not in {chosen.certificate, *obsolete}
     )
     return Choice(chosen, reasons[chosen.certificate] is None, obsolete, passed_over)
 

@@ -8,10 +8,10 @@ from contextlib import suppress
 from dataclasses import fields
 from typing import Any, Final
 
-from actions.account import Account
 from actions.journal import Event, Record, Shorter, encode
+from actions.journal_state import JournalState
 from actions.lock import Busy, acquire
-from actions.transaction import Setting
+from actions.transaction import TransactionContext
 
 ENOUGH: Final = 2**20
 """Bytes of records from which on a journal is compacted."""
@@ -25,21 +25,21 @@ def is_due(records: Sequence[Record], size: int) -> bool:
     return size >= max(ENOUGH, 2 * int(last.get("bytes", 0)))
 
 
-def compact(setting: Setting, before: Callable[[Sequence[Record]], None]) -> str | None:
+def compact(context: TransactionContext, before: Callable[[Sequence[Record]], None]) -> str | None:
     """Have the journal leave out what counts no more; return why that is not done, a sentence, or None where it is.
 
     Nothing is under way meanwhile: every component is held. `before` sees all records while nobody appends; where it
     raises, the journal stays as it is. Raises JournalError, OSError.
     """
-    setting.prepare()
-    names = {name.removesuffix(".lock") for name in setting.world.names(setting.locks)} | setting.services.keys()
-    locks = acquire(setting.world, setting.locks, names)
+    context.prepare()
+    names = {name.removesuffix(".lock") for name in context.world.names(context.locks)} | context.services.keys()
+    locks = acquire(context.world, context.locks, names)
     if isinstance(locks, Busy):
         return f"process {locks.holder} is at work on {locks.component}"
     why: list[str] = []
 
     def choose(records: Sequence[Record]) -> Shorter | None:
-        found = shorter(records, setting.world.now())
+        found = shorter(records, context.world.now())
         if isinstance(found, str):
             why.append(found)
             return None
@@ -47,7 +47,7 @@ def compact(setting: Setting, before: Callable[[Sequence[Record]], None]) -> str
         return found
 
     try:
-        done = setting.journal.shorten(choose)
+        done = context.journal.shorten(choose)
     finally:
         with suppress(OSError):
             locks.release()
@@ -64,18 +64,18 @@ def shorter(records: Sequence[Record], now: float) -> Shorter | str:
     if not records:
         return "it is empty"
     all_of_them = _Tracked.of(records)
-    account = all_of_them.account
-    if account.unfinished:
-        return f"{', '.join(account.unfinished)} did not end yet"
+    journal_state = all_of_them.journal_state
+    if journal_state.unfinished:
+        return f"{', '.join(journal_state.unfinished)} did not end yet"
     # What is later than now stays as well: by it is noticed that the clock went back.
     wanted = set(all_of_them.makers()) | {number for number, each in enumerate(records) if each.at > now - YOUNG}
     older = {number for number, each in enumerate(records) if each.event is Event.COMPACTED and each.at <= now}
     while True:
         wanted = _whole(wanted, records) - older
         kept = [records[number] for number in sorted(wanted)]
-        note = Record(now, "", Event.COMPACTED, _totals(account, records, kept))
+        note = Record(now, "", Event.COMPACTED, _totals(journal_state, records, kept))
         left = _Tracked.of([*kept, note])
-        if left.account == account:
+        if left.journal_state == journal_state:
             return Shorter(kept, note)
         missing = {
             number for entry, number in all_of_them.last.items() if left.value(entry) != all_of_them.value(entry)
@@ -85,9 +85,9 @@ def shorter(records: Sequence[Record], now: float) -> Shorter | str:
         wanted |= missing
 
 
-def _totals(account: Account, records: Sequence[Record], kept: Sequence[Record]) -> Mapping[str, Any]:
+def _totals(journal_state: JournalState, records: Sequence[Record], kept: Sequence[Record]) -> Mapping[str, Any]:
     return {
-        "counts": [[*key, count] for key, count in sorted(account.counts.items())],
+        "counts": [[*key, count] for key, count in sorted(journal_state.counts.items())],
         "left_out": len(records) - len(kept),
         "bytes": sum(len(encode(each)) for each in kept),
     }
@@ -107,10 +107,10 @@ class _Tracked:
     """An account, with the number of the record that each of its entries is from."""
 
     def __init__(self) -> None:
-        self.account = Account()
+        self.journal_state = JournalState()
         self.last: dict[Entry, int] = {}
         """The last record that changed an entry, or took it away."""
-        self._tables: dict[str, dict[Hashable, Any]] = {each.name: {} for each in fields(Account)}
+        self._tables: dict[str, dict[Hashable, Any]] = {each.name: {} for each in fields(JournalState)}
         """What each field was after the last record, with nothing in it that can change."""
         self._parts: dict[Entry, dict[int, int]] = {}
         """Of each entry that has several parts, the record that brought each, by the part's identity."""
@@ -125,9 +125,9 @@ class _Tracked:
 
     def take(self, number: int, record: Record) -> None:
         """Take in the next record."""
-        self.account.take(record)
+        self.journal_state.take(record)
         for name, before in self._tables.items():
-            found = getattr(self.account, name)
+            found = getattr(self.journal_state, name)
             if found == before or name in _COUNTED:
                 continue
             table = found if isinstance(found, Mapping) else {None: found}

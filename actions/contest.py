@@ -6,8 +6,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from actions.account import RECENT
 from actions.journal import ENDED, Event, Record
+from actions.journal_state import RECENT
 from actions.plan import Change, Plan, Serving, plan_from_json
 from config.text import printable
 from probes.judge.time import moment
@@ -25,7 +25,7 @@ Chain = tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class OnDisk:
+class FileOnDisk:
     """A component's files at some time."""
 
     files: Mapping[str, str]
@@ -33,7 +33,7 @@ class OnDisk:
     chains: frozenset[Chain] = frozenset()
     """What a server would present of them; empty where that is not known."""
 
-    def is_as(self, other: OnDisk) -> bool:
+    def is_as(self, other: FileOnDisk) -> bool:
         """Whether both say the same: by their bytes, or by the chains that are served of them."""
         same = all(other.files.get(path, digest) == digest for path, digest in self.files.items())
         return same or bool(self.chains & other.chains)
@@ -46,8 +46,8 @@ class Committed:
     began: float
     """Unix time."""
     at: float
-    before: OnDisk
-    after: OnDisk
+    before: FileOnDisk
+    after: FileOnDisk
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ class Contest:
 
 
 @dataclass(frozen=True, slots=True)
-class Writer:
+class OtherWriter:
     """Who wrote a file, as far as that can be told."""
 
     path: str
@@ -109,8 +109,8 @@ def _committed(plan: Plan, component: str, endpoints: Collection[str], began: fl
     return Committed(
         began,
         at,
-        OnDisk({each.path: _before(each) for each in changes}, _chains(plan.served, endpoints)),
-        OnDisk({each.path: each.after.sha256 for each in changes}, _chains(plan.serves, endpoints)),
+        FileOnDisk({each.path: _before(each) for each in changes}, _chains(plan.served, endpoints)),
+        FileOnDisk({each.path: each.after.sha256 for each in changes}, _chains(plan.serves, endpoints)),
     )
 
 
@@ -122,7 +122,7 @@ def _chains(serving: Iterable[Serving], endpoints: Collection[str]) -> frozenset
     return frozenset(chain for each in serving if each.endpoint in endpoints for chain in each.chains)
 
 
-def contest(past: Sequence[Committed], now_on_disk: OnDisk, changed: float, now: float) -> Contest | None:
+def contest(past: Sequence[Committed], now_on_disk: FileOnDisk, changed: float, now: float) -> Contest | None:
     """Return that what was committed was reverted by somebody else once too often; None where it was not.
 
     `past` is oldest first, `now_on_disk` what the files are at Unix time `now`, last changed at `changed`. A change is
@@ -143,7 +143,7 @@ def contest(past: Sequence[Committed], now_on_disk: OnDisk, changed: float, now:
     return Contest(len(reverted), last.at, paths)
 
 
-def _is_revert(past: Sequence[Committed], then: OnDisk, when: float) -> bool:
+def _is_revert(past: Sequence[Committed], then: FileOnDisk, when: float) -> bool:
     """Whether `then` is what somebody who reverts the last of `past` would write, and no new set of its own time."""
     last = past[-1].after.files
     others = {path: digest for path, digest in then.files.items() if digest != last.get(path, digest)}
@@ -152,7 +152,7 @@ def _is_revert(past: Sequence[Committed], then: OnDisk, when: float) -> bool:
     return back or when - past[-1].at <= NEAR
 
 
-def sentence(component: str, found: Contest, writer: Writer | None) -> str:
+def sentence(component: str, found: Contest, writer: OtherWriter | None) -> str:
     """Say who reverts what certvigil does, and how to go on."""
     said = f"what certvigil put in place was replaced by somebody else {_times(found.times)}"
     said += f", the last time after {moment(found.committed)}"

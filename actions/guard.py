@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from actions.process import Process
+from actions.process import ProcessId
 from actions.world import Ran, World
 from config.service import Command, Service
 
@@ -30,7 +30,7 @@ class Guarded(World):
         self,
         command: Command,
         timeout: float,
-        begun: Callable[[Process], None] | None = None,
+        begun: Callable[[ProcessId], None] | None = None,
         *,
         spare_server: bool = False,
     ) -> Ran:
@@ -41,7 +41,7 @@ class Guarded(World):
         if command not in self._activating:
             return self._world.run(command, timeout, begun, spare_server=spare_server)
 
-        def looked_at(process: Process) -> None:
+        def looked_at(process: ProcessId) -> None:
             if begun is not None:
                 begun(process)
             self._look()

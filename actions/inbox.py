@@ -26,7 +26,7 @@ _CANNOT_READ: Final = {
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
+class TakenFile:
     """One file as it was when its bytes were copied."""
 
     path: str
@@ -39,7 +39,7 @@ class Taken:
 class Inbox:
     """What an inbox holds, copied; nothing that happens to the directory later changes it."""
 
-    files: tuple[Taken, ...] = ()
+    files: tuple[TakenFile, ...] = ()
 
     def given(self) -> tuple[Given, ...]:
         """Return the files as parts of a candidate."""
@@ -69,7 +69,7 @@ def open_inbox(world: World, directory: str) -> Inbox | InboxUnsafe:
         return Inbox()
     if len(names) > MOST_FILES:
         return InboxUnsafe(f"{printable(directory)} holds {len(names)} files, more than {MOST_FILES}")
-    files: list[Taken] = []
+    files: list[TakenFile] = []
     for name in names:
         taken = _take(world, os.path.join(directory, name))
         if isinstance(taken, InboxUnsafe):
@@ -90,7 +90,7 @@ def _shared(world: World, directory: str) -> str | None:
     return None
 
 
-def _take(world: World, path: str) -> Taken | InboxUnsafe | None:
+def _take(world: World, path: str) -> TakenFile | InboxUnsafe | None:
     try:
         found, data = world.read(path)
     except FileNotFoundError:
@@ -106,7 +106,7 @@ def _take(world: World, path: str) -> Taken | InboxUnsafe | None:
         return InboxUnsafe(f"{printable(path)} can be changed by someone else")
     if found.st_nlink != 1:
         return InboxUnsafe(f"{printable(path)} has {found.st_nlink} names, one of them elsewhere")
-    return Taken(path, data, _identity(found))
+    return TakenFile(path, data, _identity(found))
 
 
 def _identity(found: os.stat_result) -> tuple[int, int, int, int]:

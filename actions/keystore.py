@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import (
 from actions.candidate import Candidate
 from probes.certificate import decodable
 from probes.chain import paths
-from probes.encoding import DERError, Fault
+from probes.encoding import DERError, EncodingFault
 from probes.pkcs12 import is_keystore, open_keystore, seal_of, unlock
 
 _OLD_ENCRYPTION: Final = bytes.fromhex("2a864886f70d010c01")
@@ -37,7 +37,7 @@ def seal(candidate: Candidate, like: bytes, password: bytes | None) -> bytes:
     write today. Without a password it is not encrypted. Salts are random, so no two keystores are the same bytes.
     """
     opened = open_keystore(like, password) if is_keystore(like) else None
-    own = None if opened is None or isinstance(opened, Fault) else opened.cert
+    own = None if opened is None or isinstance(opened, EncodingFault) else opened.cert
     return pkcs12.serialize_key_and_certificates(
         None if own is None else own.friendly_name,
         candidate.key.library_key(),

@@ -12,7 +12,7 @@ from actions.aside import Aside, Late
 from actions.backup import BackupError
 from actions.journal import Event, Record
 from actions.lock import Busy, acquire
-from actions.transaction import Setting
+from actions.transaction import TransactionContext
 from config.text import printable
 
 
@@ -26,7 +26,7 @@ class Compared:
     """Why something could be neither compared nor kept, so that it stays linked: sentences, printable."""
 
 
-def look_again(setting: Setting) -> Compared:
+def look_again(context: TransactionContext) -> Compared:
     """Compare what stays linked, keep what somebody wrote, and let go what has been linked for its time.
 
     What belongs to a component that somebody else is at work on has its turn the next time. Raises JournalError where
@@ -34,15 +34,15 @@ def look_again(setting: Setting) -> Compared:
     """
     late: list[Late] = []
     troubles: list[str] = []
-    for each in tuple(aside.waiting(setting.journal.records()).values()):
-        setting.prepare()
-        locks = acquire(setting.world, setting.locks, each.components)
+    for each in tuple(aside.waiting(context.journal.records()).values()):
+        context.prepare()
+        locks = acquire(context.world, context.locks, each.components)
         if isinstance(locks, Busy):
             continue
         try:
             # Whoever held the locks until now may have done it.
-            if (still := aside.waiting(setting.journal.records()).get(each.transaction)) is not None:
-                late.extend(map(Late.of, _look_at(setting, still)))
+            if (still := aside.waiting(context.journal.records()).get(each.transaction)) is not None:
+                late.extend(map(Late.of, _look_at(context, still)))
         except (OSError, BackupError) as error:
             why = f"{error.strerror} ({error.filename})" if isinstance(error, OSError) else str(error)
             names = ", ".join(each.components)
@@ -55,15 +55,15 @@ def look_again(setting: Setting) -> Compared:
     return Compared(tuple(late), tuple(troubles))
 
 
-def _look_at(setting: Setting, kept: Aside) -> list[Record]:
+def _look_at(context: TransactionContext, kept: Aside) -> list[Record]:
     def note(event: Event, data: Mapping[str, Any]) -> Record:
-        record = Record(setting.world.now(), kept.transaction, event, data)
-        setting.journal.append(record)
-        setting.told(record)
+        record = Record(context.world.now(), kept.transaction, event, data)
+        context.journal.append(record)
+        context.told(record)
         return record
 
-    found = [note(Event.WRITTEN_LATE, each) for each in aside.compare(setting.world, setting.backups, kept)]
-    if kept.is_due(setting.world.now()):
-        aside.let_go(setting.world, aside.waiting(setting.journal.records())[kept.transaction])
+    found = [note(Event.WRITTEN_LATE, each) for each in aside.compare(context.world, context.backups, kept)]
+    if kept.is_due(context.world.now()):
+        aside.let_go(context.world, aside.waiting(context.journal.records())[kept.transaction])
         note(Event.LET_GO, {"components": list(kept.components)})
     return found

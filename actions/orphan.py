@@ -7,11 +7,11 @@ from contextlib import suppress
 from enum import StrEnum
 from typing import Final
 
-from actions.account import Account
 from actions.journal import Event, JournalError, Record
+from actions.journal_state import JournalState
 from actions.lock import Busy, acquire
 from actions.service import Running
-from actions.transaction import Setting
+from actions.transaction import TransactionContext
 from actions.world import World
 from config.text import printable
 
@@ -23,7 +23,7 @@ _JOB: Final = re.compile(r"\bJob=[1-9][0-9]*")
 """What `systemctl show -p Job` says of a unit that has one; else the number is left out, or 0."""
 
 
-class Fate(StrEnum):
+class OrphanFate(StrEnum):
     """What became of a command that a killed process left."""
 
     GONE = "gone"
@@ -39,32 +39,32 @@ class Fate(StrEnum):
 
 
 _SAID: Final = {
-    Fate.GONE: "ran no more",
-    Fate.ENDED: "was waited for until it ended",
-    Fate.KILLED: "did not end in its time limit, and was killed",
-    Fate.SERVES: "is the server by now, and was left alone",
-    Fate.QUEUED: "is a job that systemd has not done in its time limit",
+    OrphanFate.GONE: "ran no more",
+    OrphanFate.ENDED: "was waited for until it ended",
+    OrphanFate.KILLED: "did not end in its time limit, and was killed",
+    OrphanFate.SERVES: "is the server by now, and was left alone",
+    OrphanFate.QUEUED: "is a job that systemd has not done in its time limit",
 }
 
 
-def settle(setting: Setting) -> None:
+def settle(context: TransactionContext) -> None:
     """Return once no command that a killed process left is under way.
 
     It takes at most what each of them has left of its time limit. One whose transaction is under way is not touched.
     Raises JournalError, OSError.
     """
-    world, journal = setting.world, setting.journal
-    for name, left in tuple(Account.of(journal.records()).commands.items()):
-        held = acquire(world, setting.locks, map(str, left.data["components"]))
+    world, journal = context.world, context.journal
+    for name, left in tuple(JournalState.of(journal.records()).commands.items()):
+        held = acquire(world, context.locks, map(str, left.data["components"]))
         if isinstance(held, Busy):
             continue
         try:
             # Whoever held the locks until now may have gone on, or have waited for it already.
-            last = Account.of(journal.records()).commands.get(name)
+            last = JournalState.of(journal.records()).commands.get(name)
             if last is not None:
                 over = _over(world, last)
                 journal.append(over)
-                setting.told(over)
+                context.told(over)
         finally:
             with suppress(OSError):
                 held.release()
@@ -82,19 +82,19 @@ def _over(world: World, last: Record) -> Record:
     return Record(world.now(), last.transaction, Event.COMMAND_OVER, data)
 
 
-def _wait(world: World, running: Running) -> Fate:
-    fate = Fate.GONE
+def _wait(world: World, running: Running) -> OrphanFate:
+    fate = OrphanFate.GONE
     while (age := world.age(running.process)) is not None:
         runs = world.runs(running.process)
         # systemd goes on with a job whoever asked for it.
         if not runs and not _has_job(world, running):
             return fate
-        fate = Fate.ENDED
+        fate = OrphanFate.ENDED
         if age >= running.limit:
             if not runs:
-                return Fate.QUEUED
+                return OrphanFate.QUEUED
             spared = world.kill(running.process, spare_server=running.may_become_the_server)
-            return Fate.SERVES if spared else Fate.KILLED
+            return OrphanFate.SERVES if spared else OrphanFate.KILLED
         world.sleep(min(_BETWEEN, running.limit - age))
     return fate
 

@@ -17,7 +17,7 @@ from actions.backup import state_of
 from actions.candidate import Candidate, Candidates, Given, NoCandidate, Offered, PrivateKey, read_candidate
 from actions.choice import Choice, choose
 from actions.complete import complete
-from actions.contest import OnDisk
+from actions.contest import FileOnDisk
 from actions.ending import Ground
 from actions.keystore import loss
 from actions.plan import Change, FileState, Ill, Kind, Order, Plan, Serving, candidate_of
@@ -31,13 +31,13 @@ from actions.precheck import (
     of_candidate,
     precheck,
 )
-from actions.rehearse import CannotBeServed, Effect, Stage, rehearse
+from actions.rehearse import CannotBeServed, Effect, RehearsalStage, rehearse
 from actions.soundness import faults_in, ill_of
 from config.address import is_ip_address
 from config.model import Artefacts, Component
 from config.text import printable
 from config.vocabulary import Code, FileRole, WriteMode
-from probes.assess_set import Fault
+from probes.assess_set import SetFault
 from probes.certificate import Certificate
 from probes.judge.client import leaf_first
 from probes.judge.key import judge_exposure
@@ -47,7 +47,7 @@ from probes.pkcs12 import password_in
 WITH_KEY: Final = (FileRole.COMBINED, FileRole.KEYSTORE, FileRole.KEY)
 
 
-class Reader(Protocol):
+class FileReader(Protocol):
     """What is on disk; both raise OSError."""
 
     def resolve(self, path: str) -> str:
@@ -78,11 +78,11 @@ def _nothing_known() -> LastSet:
 
 
 @dataclass(frozen=True, slots=True)
-class Site:
+class ComponentSite:
     """A component, and what its policy and its surroundings say of a candidate for it."""
 
     component: Component
-    stages: tuple[Stage, ...] = ()
+    stages: tuple[RehearsalStage, ...] = ()
     """Its own endpoints with their clients, and what they present today."""
     allowed_issuers: tuple[Issuers, ...] = ()
     allow_shorter: bool = False
@@ -131,7 +131,7 @@ class Prepared:
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class RefusedPlan:
     """Why nothing is done."""
 
     objections: tuple[Objection, ...]
@@ -164,7 +164,7 @@ _Files = Mapping[FileRole, _File]
 class _Standing:
     """What the files of a component amount to as they are."""
 
-    faults: tuple[Fault, ...]
+    faults: tuple[SetFault, ...]
     in_use: tuple[Certificate, ...]
     """What they hold; where no server starts with them, what was served or committed last."""
     last: LastSet
@@ -181,7 +181,7 @@ class _Standing:
         return any(each.locked for each in self.faults)
 
 
-def _standing(site: Site, files: _Files, now: float) -> _Standing:
+def _standing(site: ComponentSite, files: _Files, now: float) -> _Standing:
     held = presented_by(_held(files), _password(files))
     there = {role: None if file.state is None else file.data for role, file in files.items()}
     faults = faults_in(site.component.artefacts, there, _password(files), now)
@@ -200,7 +200,7 @@ def _standing(site: Site, files: _Files, now: float) -> _Standing:
 class _Proposal:
     """A candidate for one component, with what its files are and are to be."""
 
-    site: Site
+    site: ComponentSite
     candidate: Candidate
     files: _Files
     content: Mapping[FileRole, bytes] = field(repr=False)
@@ -216,13 +216,13 @@ class _Proposal:
 
 
 def make_plan(  # noqa: PLR0917 (what it is made from, and then what is known against it)
-    sites: Sequence[Site],
+    sites: Sequence[ComponentSite],
     candidates: Candidates,
-    reader: Reader,
+    reader: FileReader,
     now: float,
     losses: Collection[str] = (),
     quarantined: Mapping[str, str] = MappingProxyType({}),
-) -> Prepared | Refused:
+) -> Prepared | RefusedPlan:
     """Return the order that puts `candidates` in place for all `sites` at once, at Unix time `now`.
 
     Of several, a component takes those whose key is of the kind that it has today, and of these the newest that can be
@@ -232,10 +232,10 @@ def make_plan(  # noqa: PLR0917 (what it is made from, and then what is known ag
     up and bound by its hash.
     """
     disk = _read_all(sites, reader)
-    if isinstance(disk, Refused):
+    if isinstance(disk, RefusedPlan):
         return disk
     every = _proposals(disk, candidates, reader, now, quarantined)
-    if isinstance(every, Refused):
+    if isinstance(every, RefusedPlan):
         return every
     concerned = {each for one in every for each in one.choice.certificates}
     unused = [each for each in candidates.leaves if each not in concerned]
@@ -244,9 +244,9 @@ def make_plan(  # noqa: PLR0917 (what it is made from, and then what is known ag
     if not proposals:
         done = Objection(Ground.NOTHING_TO_DO, "the files hold this certificate, chain and key already")
         newer = [each.why for one in every for each in one.choice.passed_over]
-        return Refused(tuple(dict.fromkeys((done, *newer))), remainder=remainder)
+        return RefusedPlan(tuple(dict.fromkeys((done, *newer))), remainder=remainder)
     made = _conclude(Kind.REPLACE, proposals, reader, now, losses)
-    if isinstance(made, Refused):
+    if isinstance(made, RefusedPlan):
         return made
     remarks = (
         *(remark for each in every for remark in each.choice.remarks(each.site.component.name)),
@@ -256,18 +256,18 @@ def make_plan(  # noqa: PLR0917 (what it is made from, and then what is known ag
 
 
 def _proposals(
-    disk: Sequence[tuple[Site, _Files]],
+    disk: Sequence[tuple[ComponentSite, _Files]],
     candidates: Candidates,
-    reader: Reader,
+    reader: FileReader,
     now: float,
     quarantined: Mapping[str, str],
-) -> list[_Proposal] | Refused:
+) -> list[_Proposal] | RefusedPlan:
     """Return what each component is to be given; a set that is in quarantine only where there is no other."""
     barred: dict[Candidate, str] = {}
     while True:
         chosen = [_chosen(site, files, candidates, now, barred) for site, files in disk]
         if objections := tuple(each for each in chosen if isinstance(each, Objection)):
-            return Refused(objections)
+            return RefusedPlan(objections)
         every = [each for each in chosen if isinstance(each, _Proposal)]
         changed = [each for each in every if each.content != _held(each.files)]
         why = quarantined.get(candidate_of(change for each in changed for change in _changes(each, reader)))
@@ -278,7 +278,7 @@ def _proposals(
 
 
 def _chosen(
-    site: Site, files: _Files, candidates: Candidates, now: float, barred: Mapping[Candidate, str]
+    site: ComponentSite, files: _Files, candidates: Candidates, now: float, barred: Mapping[Candidate, str]
 ) -> _Proposal | Objection:
     standing = _standing(site, files, now)
     installed = standing.in_use
@@ -310,15 +310,15 @@ def _remainder(every: Sequence[_Proposal], candidates: Candidates) -> Remainder:
 
 
 def plan_activation(
-    sites: Sequence[Site], reader: Reader, now: float, losses: Collection[str] = ()
-) -> Prepared | Refused:
+    sites: Sequence[ComponentSite], reader: FileReader, now: float, losses: Collection[str] = ()
+) -> Prepared | RefusedPlan:
     """Return the order that has `sites` serve what is on disk, at Unix time `now`; it changes no file.
 
     The whole set on disk is held to what a candidate is held to, in the order in which it lies there. The hash binds it
     by what is to be served and by the bytes of its files.
     """
     disk = _read_all(sites, reader)
-    if isinstance(disk, Refused):
+    if isinstance(disk, RefusedPlan):
         return disk
     proposals: list[_Proposal] = []
     objections: list[Objection] = []
@@ -340,25 +340,29 @@ def plan_activation(
                 Objection(Ground.UNUSABLE, f"{site.component.name}: the certificate is in the key's file")
             )
     if objections:
-        return Refused(tuple(objections))
+        return RefusedPlan(tuple(objections))
     return _conclude(Kind.ACTIVATE, proposals, reader, now, losses)
 
 
 def plan_rollback(
-    sites: Sequence[Site], content: Mapping[str, bytes], reader: Reader, now: float, losses: Collection[str] = ()
-) -> Prepared | Refused:
+    sites: Sequence[ComponentSite],
+    content: Mapping[str, bytes],
+    reader: FileReader,
+    now: float,
+    losses: Collection[str] = (),
+) -> Prepared | RefusedPlan:
     """Return the order that gives all `sites` the files of a backup set back, byte for byte, at Unix time `now`.
 
     `content` is by path, links followed. What was good enough before is held to what a candidate is held to all the
     same, but for how long it lasts.
     """
     disk = _read_all([replace(site, allow_shorter=True) for site in sites], reader)
-    if isinstance(disk, Refused):
+    if isinstance(disk, RefusedPlan):
         return disk
     missing = [file.given for _, files in disk for file in files.values() if file.path not in content]
     if missing:
         detail = f"the backup set does not hold {printable(', '.join(missing))}"
-        return Refused((Objection(Ground.UNREADABLE, detail),))
+        return RefusedPlan((Objection(Ground.UNREADABLE, detail),))
     proposals: list[_Proposal] = []
     objections: list[Objection] = []
     for site, files in disk:
@@ -374,13 +378,13 @@ def plan_rollback(
             standing = _standing(site, files, now)
             proposals.append(_Proposal(site, as_it_was, files, old, Choice(as_it_was), standing))
     if objections:
-        return Refused(tuple(objections))
+        return RefusedPlan(tuple(objections))
     if not proposals:
-        return Refused((Objection(Ground.NOTHING_TO_DO, "the files are those of the backup set already"),))
+        return RefusedPlan((Objection(Ground.NOTHING_TO_DO, "the files are those of the backup set already"),))
     return _conclude(Kind.ROLLBACK, proposals, reader, now, losses)
 
 
-def _still_dead(site: Site, standing: _Standing) -> Iterator[Objection]:
+def _still_dead(site: ComponentSite, standing: _Standing) -> Iterator[Objection]:
     """Yield why no server starts with what is on disk, where a backup set holds the same."""
     for each in standing.faults if standing.is_dead else ():
         if each.certain:
@@ -388,17 +392,17 @@ def _still_dead(site: Site, standing: _Standing) -> Iterator[Objection]:
             yield Objection(Ground.UNUSABLE, f"{site.component.name}: {why}")
 
 
-def set_on_disk(component: Component, reader: Reader) -> tuple[OnDisk, float]:
+def set_on_disk(component: Component, reader: FileReader) -> tuple[FileOnDisk, float]:
     """Return what a component has on disk, and the Unix time at which one of its files last changed; raises OSError."""
     files = {role: _read(role, component.artefacts, reader) for role in component.artefacts.files}
     there = [each.path for each in files.values() if each.state is not None]
     changed = max((reader.stat(each).st_ctime for each in there), default=0.0)
     chain = tuple(each.sha256 for each in _presented(files))
     digests = {each.path: each.state.sha256 if each.state is not None else "" for each in files.values()}
-    return OnDisk(digests, frozenset({chain} if chain else ())), changed
+    return FileOnDisk(digests, frozenset({chain} if chain else ())), changed
 
 
-def chain_on_disk(component: Component, reader: Reader) -> tuple[Certificate, ...]:
+def chain_on_disk(component: Component, reader: FileReader) -> tuple[Certificate, ...]:
     """Return what a server would present of a component's files; raises OSError."""
     return _presented({role: _read(role, component.artefacts, reader) for role in component.artefacts.files})
 
@@ -407,7 +411,7 @@ def _presented(files: _Files) -> tuple[Certificate, ...]:
     return presented_by(_held(files), _password(files))
 
 
-def keys_at_hand(component: Component, reader: Reader) -> tuple[PrivateKey, ...]:
+def keys_at_hand(component: Component, reader: FileReader) -> tuple[PrivateKey, ...]:
     """Return the private keys that a component has, for a certificate that comes without one."""
     found: list[PrivateKey] = []
     for role in (each for each in WITH_KEY if each in component.artefacts.files):
@@ -418,7 +422,7 @@ def keys_at_hand(component: Component, reader: Reader) -> tuple[PrivateKey, ...]
     return tuple(found)
 
 
-def keys_in_use(site: Site, reader: Reader) -> frozenset[str]:
+def keys_in_use(site: ComponentSite, reader: FileReader) -> frozenset[str]:
     """Return the private keys of a component, by the SHA-256 of their public halves: those on disk, and those served.
 
     Raises OSError where its files cannot be read.
@@ -431,7 +435,7 @@ def keys_in_use(site: Site, reader: Reader) -> frozenset[str]:
     return held | {leaf_first(chain)[0].public_key_sha256() for chain in chains if chain}
 
 
-def keys_of_set(component: Component, content: Mapping[str, bytes], reader: Reader) -> frozenset[str]:
+def keys_of_set(component: Component, content: Mapping[str, bytes], reader: FileReader) -> frozenset[str]:
     """Return the private keys of a backup set, by the SHA-256 of their public halves; `content` is by path.
 
     Raises OSError where a path or the password of a keystore cannot be read.
@@ -449,7 +453,7 @@ def keys_of_set(component: Component, content: Mapping[str, bytes], reader: Read
     return keys | ({leaf_first(chain)[0].public_key_sha256()} if chain else frozenset())
 
 
-def read_password(path: str, reader: Reader) -> bytes:
+def read_password(path: str, reader: FileReader) -> bytes:
     """Return the password that the file at `path` holds; raises OSError, also where it is no text."""
     password = password_in(reader.read(reader.resolve(path))[1])
     try:
@@ -459,12 +463,12 @@ def read_password(path: str, reader: Reader) -> bytes:
     return password
 
 
-def keystore_password(artefacts: Artefacts, reader: Reader) -> bytes | None:
+def keystore_password(artefacts: Artefacts, reader: FileReader) -> bytes | None:
     """Return the password of a component's keystore; None where it is configured without. Raises as `read_password`."""
     return None if artefacts.password_file is None else read_password(artefacts.password_file, reader)
 
 
-def held_by(artefacts: Artefacts, content: Mapping[str, bytes], reader: Reader) -> dict[FileRole, bytes | None]:
+def held_by(artefacts: Artefacts, content: Mapping[str, bytes], reader: FileReader) -> dict[FileRole, bytes | None]:
     """Return what a component's files hold where `content` is what lies at each path; None is a file that is missing.
 
     Raises OSError where a path cannot be resolved.
@@ -472,7 +476,9 @@ def held_by(artefacts: Artefacts, content: Mapping[str, bytes], reader: Reader) 
     return {role: content.get(reader.resolve(given)) for role, given in artefacts.files.items()}
 
 
-def shared_paths(names: Collection[str], components: Mapping[str, Component], reader: Reader) -> Iterator[Objection]:
+def shared_paths(
+    names: Collection[str], components: Mapping[str, Component], reader: FileReader
+) -> Iterator[Objection]:
     """Yield each file of the named components that is another component's over symbolic links; raises OSError.
 
     Where both are configured with the very same path, that is how they are meant.
@@ -489,10 +495,10 @@ def shared_paths(names: Collection[str], components: Mapping[str, Component], re
                     yield Objection(Ground.PATH_SHARED, f"{printable(resolved)} is a file of {name}, too")
 
 
-def _read_all(sites: Sequence[Site], reader: Reader) -> list[tuple[Site, _Files]] | Refused:
+def _read_all(sites: Sequence[ComponentSite], reader: FileReader) -> list[tuple[ComponentSite, _Files]] | RefusedPlan:
     """Return the sites, sorted by name, with their files."""
     objections: list[Objection] = []
-    disk: list[tuple[Site, _Files]] = []
+    disk: list[tuple[ComponentSite, _Files]] = []
     for site in sorted(sites, key=lambda site: site.component.name):
         files: dict[FileRole, _File] = {}
         for role, given in site.component.artefacts.files.items():
@@ -510,10 +516,10 @@ def _read_all(sites: Sequence[Site], reader: Reader) -> list[tuple[Site, _Files]
         for path, count in uses.items()
         if count > 1
     )
-    return Refused(tuple(objections)) if objections else disk
+    return RefusedPlan(tuple(objections)) if objections else disk
 
 
-def _read(role: FileRole, artefacts: Artefacts, reader: Reader) -> _File:
+def _read(role: FileRole, artefacts: Artefacts, reader: FileReader) -> _File:
     """Return one artefact, missing or not; raises OSError, also where the password of a keystore cannot be read."""
     given = artefacts.files[role]
     password = keystore_password(artefacts, reader) if role is FileRole.KEYSTORE else None
@@ -525,7 +531,9 @@ def _read(role: FileRole, artefacts: Artefacts, reader: Reader) -> _File:
     return _File(role, given, path, state_of(found, data), data, password)
 
 
-def _fitting(candidates: Candidates, site: Site, installed: Sequence[Certificate]) -> Sequence[Offered] | Objection:
+def _fitting(
+    candidates: Candidates, site: ComponentSite, installed: Sequence[Certificate]
+) -> Sequence[Offered] | Objection:
     """Return the candidates for a component: of its kind of key, or else of that which its endpoints ask for."""
     offered = candidates.offered
     offered_kinds = dict.fromkeys(each.certificate.key.kind for each in offered)
@@ -542,7 +550,7 @@ def _fitting(candidates: Candidates, site: Site, installed: Sequence[Certificate
     return Objection(Ground.KEY_MISMATCH, f"{which}: its own kind is {wanted}")
 
 
-def _content(candidate: Candidate, site: Site, files: _Files, standing: _Standing) -> dict[FileRole, bytes]:
+def _content(candidate: Candidate, site: ComponentSite, files: _Files, standing: _Standing) -> dict[FileRole, bytes]:
     """Return what each file is to hold, which is what it holds where that says the same."""
     keystore = files[FileRole.KEYSTORE].data if FileRole.KEYSTORE in files else b""
     if standing.is_dead and standing.last.keystore:
@@ -567,8 +575,8 @@ def _held(files: _Files) -> dict[FileRole, bytes]:
 
 
 def _conclude(
-    kind: Kind, proposals: Sequence[_Proposal], reader: Reader, now: float, losses: Collection[str]
-) -> Prepared | Refused:
+    kind: Kind, proposals: Sequence[_Proposal], reader: FileReader, now: float, losses: Collection[str]
+) -> Prepared | RefusedPlan:
     objections: list[Objection] = []
     effects: list[Effect] = []
     for each in proposals:
@@ -586,7 +594,7 @@ def _conclude(
         objections += _losses(shown, {*losses, *known})
     lost = {effect.after.client for effect in effects if effect.lost}
     if objections:
-        return Refused(tuple(dict.fromkeys(objections)), tuple(effects))
+        return RefusedPlan(tuple(dict.fromkeys(objections)), tuple(effects))
     plan = Plan(
         kind,
         tuple(each.site.component.name for each in proposals),
@@ -669,7 +677,9 @@ def _loss(proposal: _Proposal, keystore: _File) -> str | None:
     return loss(last, keystore.password)
 
 
-def _key_is_elsewhere(site: Site, files: _Files, installed: Sequence[Certificate], candidate: Candidate) -> str | None:
+def _key_is_elsewhere(
+    site: ComponentSite, files: _Files, installed: Sequence[Certificate], candidate: Candidate
+) -> str | None:
     """Say why a component whose key is not among its files cannot be given a candidate; None where it can."""
     if files.keys() & set(WITH_KEY) or not installed:
         return None
@@ -680,7 +690,7 @@ def _key_is_elsewhere(site: Site, files: _Files, installed: Sequence[Certificate
     )
 
 
-def _demands(site: Site, installed: Sequence[Certificate], kind: Kind) -> Demands:
+def _demands(site: ComponentSite, installed: Sequence[Certificate], kind: Kind) -> Demands:
     # What is on disk is what is to be activated; what it takes the place of is what is served.
     served = next((shown.chain for stage in site.stages for shown in stage.served if shown.chain), ())
     return Demands(
@@ -694,7 +704,7 @@ def _demands(site: Site, installed: Sequence[Certificate], kind: Kind) -> Demand
     )
 
 
-def _names(stage: Stage) -> Iterator[str]:
+def _names(stage: RehearsalStage) -> Iterator[str]:
     """Yield the names by which clients connect; an address that only says where to look is none."""
     endpoint = stage.endpoint
     for view in stage.views:
@@ -703,14 +713,14 @@ def _names(stage: Stage) -> Iterator[str]:
         yield endpoint.verified_name
 
 
-def _staged(stage: Stage, installed: Sequence[Certificate]) -> Stage:
+def _staged(stage: RehearsalStage, installed: Sequence[Certificate]) -> RehearsalStage:
     """Return the stage with what is on disk standing in for what is served, where that is not known."""
     if stage.served or not installed:
         return stage
     return replace(stage, served=(Presented("on disk", leaf_first(installed), "", "", ""),))
 
 
-def _changes(proposal: _Proposal, reader: Reader) -> Iterator[Change]:
+def _changes(proposal: _Proposal, reader: FileReader) -> Iterator[Change]:
     component = proposal.site.component
     for role, file in proposal.files.items():
         if file.state is None and not proposal.content[role]:
@@ -724,7 +734,7 @@ def _changes(proposal: _Proposal, reader: Reader) -> Iterator[Change]:
         yield Change(component.name, file.path, file.state, after, given, in_place, says)
 
 
-def _metadata(missing: _File, files: _Files, reader: Reader) -> FileState:
+def _metadata(missing: _File, files: _Files, reader: FileReader) -> FileState:
     """Return owner and mode for a file that is not there yet: those of its neighbour, or of its directory."""
     like = next((file.state for file in files.values() if file.state is not None), None)
     if like is None:

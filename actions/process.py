@@ -21,7 +21,7 @@ _BETWEEN: Final = 0.01
 
 
 @dataclass(frozen=True, slots=True)
-class Process:
+class ProcessId:
     """A process, told from every other that has its number before or after it."""
 
     pid: int
@@ -50,12 +50,12 @@ class _Stat:
     started: int
 
 
-def identify(pid: int) -> Process:
+def identify(pid: int) -> ProcessId:
     """Return the process that has this number now; raises OSError where there is none."""
     stat = _stat(pid)
     if stat is None:
         raise ProcessLookupError(pid)
-    return Process(pid, stat.started, boot())
+    return ProcessId(pid, stat.started, boot())
 
 
 def boot() -> str:
@@ -64,14 +64,14 @@ def boot() -> str:
         return file.read().strip()
 
 
-def age(process: Process) -> float | None:
+def age(process: ProcessId) -> float | None:
     """Return the seconds since a process began, whether or not it still runs; None where the machine ran anew since."""
     if process.boot != boot():
         return None
     return time.clock_gettime(time.CLOCK_BOOTTIME) - process.started / _TICKS
 
 
-def runs(process: Process) -> bool:
+def runs(process: ProcessId) -> bool:
     """Whether a process still runs: not one that ended and was not waited for, nor another that got its number."""
     stat = _stat(process.pid)
     return stat is not None and stat.started == process.started and stat.state not in _ENDED and process.boot == boot()

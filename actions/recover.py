@@ -9,17 +9,17 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
-from actions.account import Account, frozen, unfinished
 from actions.backup import BackupError
 from actions.ending import Cause, Ending, Failure, Outcome
 from actions.journal import ENDED, Event, JournalError, Record
+from actions.journal_state import JournalState, frozen, unfinished
 from actions.lock import Busy, acquire
 from actions.orphan import settle
 from actions.plan import Ill, plan_from_json
 from actions.target import ThirdPartyError
-from actions.transaction import Setting, Transaction
-from actions.validate import sight_from_json
-from actions.verdict import Disk, Facts, Old, Stage, Verdict, decide, stage_of
+from actions.transaction import Transaction, TransactionContext
+from actions.validate import live_view_from_json
+from actions.verdict import Disk, JournalStage, Old, RecoveryFacts, RecoveryVerdict, decide, stage_of
 from config.text import printable
 
 _ATTEMPTS: Final = 3
@@ -27,7 +27,7 @@ _FOR_NOW: Final = frozenset({errno.EAGAIN, errno.ETXTBSY})
 """How opening a file fails that another process has a lease on, or runs."""
 
 
-def recover(setting: Setting, *, live: bool = True) -> tuple[Ending, ...]:
+def recover(context: TransactionContext, *, live: bool = True) -> tuple[Ending, ...]:
     """Finish or undo every transaction that neither ended nor is under way elsewhere; again changes nothing.
 
     Without `live`, as at boot before services are started, files are put right and services left alone. A transaction
@@ -35,25 +35,27 @@ def recover(setting: Setting, *, live: bool = True) -> tuple[Ending, ...]:
     Raises JournalError where the journal cannot be trusted or written, OSError where the state cannot be used: then
     nothing may be started.
     """
-    setting.prepare()
+    context.prepare()
     # What a killed process left running would act on files and services while they are put right.
-    settle(setting)
+    settle(context)
     endings = [
-        _unless_unusable(setting, name, partial(_recover, live=live)) for name in unfinished(setting.journal.records())
+        _unless_unusable(context, name, partial(_recover, live=live)) for name in unfinished(context.journal.records())
     ]
     if live:
-        account = Account.of(setting.journal.records())
-        dead = dict.fromkeys(each for each in account.froze.values() if each not in account.unfinished)
-        endings += [_unless_unusable(setting, name, _start_later) for name in dead]
+        journal_state = JournalState.of(context.journal.records())
+        dead = dict.fromkeys(each for each in journal_state.froze.values() if each not in journal_state.unfinished)
+        endings += [_unless_unusable(context, name, _start_later) for name in dead]
     return tuple(ending for ending in endings if ending is not None)
 
 
-def _unless_unusable(setting: Setting, name: str, deed: Callable[[Setting, str], Ending | None]) -> Ending | None:
+def _unless_unusable(
+    context: TransactionContext, name: str, deed: Callable[[TransactionContext, str], Ending | None]
+) -> Ending | None:
     """Return what comes of one transaction; where a file of it cannot be used, that it stays as it is until later."""
     try:
-        return deed(setting, name)
+        return deed(context, name)
     except (OSError, BackupError) as error:
-        names = ", ".join(_resume(setting, _records_of(setting, name)).plan.components)
+        names = ", ".join(_resume(context, _records_of(context, name)).plan.components)
         what = f"{error.filename}: {_said(error)}" if isinstance(error, OSError) and error.filename else str(error)
         later = "once that is mended, `certvigil recover` finishes it, and so does whatever is done next"
         if isinstance(error, OSError) and error.errno in _FOR_NOW:
@@ -68,10 +70,10 @@ def _unless_unusable(setting: Setting, name: str, deed: Callable[[Setting, str],
         )
 
 
-def _start_later(setting: Setting, name: str) -> Ending | None:
+def _start_later(context: TransactionContext, name: str) -> Ending | None:
     """Start what was frozen, failed and answers nobody, once; None where nothing is to be started."""
-    under_way = _resume(setting, _records_of(setting, name))
-    locks = acquire(setting.world, setting.locks, under_way.plan.components)
+    under_way = _resume(context, _records_of(context, name))
+    locks = acquire(context.world, context.locks, under_way.plan.components)
     if isinstance(locks, Busy):
         return None
     try:
@@ -91,38 +93,38 @@ class NotWhole:
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class KeptPaths:
     """Files beside the targets that stay: what they hold may be nowhere else."""
 
     paths: tuple[str, ...]
 
 
-def thaw(setting: Setting, component: str) -> Busy | NotWhole | Kept | None:
+def thaw(context: TransactionContext, component: str) -> Busy | NotWhole | KeptPaths | None:
     """Take an operator's word that a component is right, once the set on disk was seen to be whole, key included.
 
     Removes what was kept beside the files of a frozen one, as far as it is known to be elsewhere, too. Where the set is
     not whole, nothing is removed or noted. Raises JournalError, OSError.
     """
-    setting.prepare()
-    locks = acquire(setting.world, setting.locks, (component,))
+    context.prepare()
+    locks = acquire(context.world, context.locks, (component,))
     if isinstance(locks, Busy):
         return locks
     try:
-        return _thaw(setting, component)
+        return _thaw(context, component)
     finally:
         locks.release()
 
 
-def _thaw(setting: Setting, component: str) -> NotWhole | Kept | None:
-    records = tuple(setting.journal.records())
+def _thaw(context: TransactionContext, component: str) -> NotWhole | KeptPaths | None:
+    records = tuple(context.journal.records())
     still = frozen(records)
     if component not in still:
         # What is decided of it starts afresh, too: who reverts whom, and what failed.
-        _note_thawed(setting, component)
+        _note_thawed(context, component)
         return None
     froze = [each for each in records if each.event is Event.FROZEN and component in each.data["components"]]
     latest = {each.transaction: each for each in froze}
-    under_way = {name: _resume(setting, _records_of(setting, name)) for name in latest}
+    under_way = {name: _resume(context, _records_of(context, name)) for name in latest}
     for each in under_way.values():
         if why := each.fault(component):
             return NotWhole(component, why)
@@ -135,28 +137,28 @@ def _thaw(setting: Setting, component: str) -> NotWhole | Kept | None:
             stays = under_way[name].clear_accounted()
         under_way[name].note(Event.THAWED, components=[component], **({"kept": stays} if stays else {}))
         kept += stays
-    return Kept(kept) if kept else None
+    return KeptPaths(kept) if kept else None
 
 
-def _note_thawed(setting: Setting, component: str) -> None:
-    record = Record(setting.world.now(), "", Event.THAWED, {"components": [component], **setting.asked})
-    setting.journal.append(record)
-    setting.told(record)
+def _note_thawed(context: TransactionContext, component: str) -> None:
+    record = Record(context.world.now(), "", Event.THAWED, {"components": [component], **context.asked})
+    context.journal.append(record)
+    context.told(record)
 
 
-def _recover(setting: Setting, name: str, *, live: bool) -> Ending | None:
-    records = _records_of(setting, name)
-    plan = _resume(setting, records).plan
-    locks = acquire(setting.world, setting.locks, plan.components)
+def _recover(context: TransactionContext, name: str, *, live: bool) -> Ending | None:
+    records = _records_of(context, name)
+    plan = _resume(context, records).plan
+    locks = acquire(context.world, context.locks, plan.components)
     if isinstance(locks, Busy):
         busy = f"not recovered now: process {locks.holder} is at work on {locks.component}"
         return Ending(name, Outcome.REFUSED, Cause.BUSY, busy)
     try:
         # Whoever held the locks until now may have ended it.
-        if name not in unfinished(setting.journal.records()):
+        if name not in unfinished(context.journal.records()):
             return None
-        records = _records_of(setting, name)
-        return _end(_resume(setting, records), records, live=live)
+        records = _records_of(context, name)
+        return _end(_resume(context, records), records, live=live)
     finally:
         with suppress(OSError):
             locks.release()
@@ -167,23 +169,23 @@ def left_to_others(ending: Ending) -> bool:
     return (ending.outcome, ending.cause) == (Outcome.REFUSED, Cause.BUSY)
 
 
-def _records_of(setting: Setting, name: str) -> Sequence[Record]:
+def _records_of(context: TransactionContext, name: str) -> Sequence[Record]:
     # That a command was run is no step: the test of what is there comes before the beginning.
-    steps = (each for each in setting.journal.records() if each.event not in (Event.COMMAND, Event.COMMAND_OVER))
+    steps = (each for each in context.journal.records() if each.event not in (Event.COMMAND, Event.COMMAND_OVER))
     return [each for each in steps if each.transaction == name]
 
 
-def _resume(setting: Setting, records: Sequence[Record]) -> Transaction:
+def _resume(context: TransactionContext, records: Sequence[Record]) -> Transaction:
     """Return the transaction as far as its records say that it may have come."""
     begin = records[0].data
     try:
-        plan, baseline = plan_from_json(begin["plan"]), sight_from_json(begin["baseline"])
+        plan, baseline = plan_from_json(begin["plan"]), live_view_from_json(begin["baseline"])
         mends = {str(name): Ill(ill) for name, ill in begin.get("mends", {}).items()}
     except (KeyError, TypeError, ValueError) as error:
         raise JournalError(f"the plan of transaction {records[0].transaction} cannot be read") from error
     events = {each.event for each in records}
     under_way = Transaction(
-        setting,
+        context,
         records[0].transaction,
         plan,
         baseline,
@@ -195,7 +197,7 @@ def _resume(setting: Setting, records: Sequence[Record]) -> Transaction:
     )
     # Where services do not start with the old files, they are stopped only once the new ones are tested.
     under_way.stopped = (Event.CONFIG_TESTED if under_way.no_return else Event.INTENT) in events and any(
-        setting.services[each].quiesce for each in plan.components if each in setting.services
+        context.services[each].quiesce for each in plan.components if each in context.services
     )
     return under_way
 
@@ -221,13 +223,13 @@ def _end(under_way: Transaction, records: Sequence[Record], *, live: bool) -> En
         return _tidy(under_way, ended)
     under_way.live = live
     stage, why = stage_of(records), _why(records)
-    if stage is Stage.PREPARED:
+    if stage is JournalStage.PREPARED:
         return under_way.abandon(Failure(Cause.INTERRUPTED, "it was interrupted before any file was switched"))
     unreadable = ""
     try:
         facts = under_way.facts(stage)
     except OSError as error:
-        facts = Facts(stage, Disk.UNREADABLE, live=live)
+        facts = RecoveryFacts(stage, Disk.UNREADABLE, live=live)
         unreadable = f"a file cannot be read: {_said(error)}"
 
     def attempt() -> Failure | None:
@@ -238,17 +240,17 @@ def _end(under_way: Transaction, records: Sequence[Record], *, live: bool) -> En
         return None
 
     match decide(facts):
-        case Verdict.COMMIT:
+        case RecoveryVerdict.COMMIT:
             return under_way.commit()
-        case Verdict.FORWARD:
+        case RecoveryVerdict.FORWARD:
             return _go_forward(under_way, facts, why, attempt)
-        case Verdict.UNDO:
+        case RecoveryVerdict.UNDO:
             return under_way.undo(why, live=live, ready=attempt if live else lambda: None)
-        case Verdict.FREEZE:
+        case RecoveryVerdict.FREEZE:
             return _freeze(under_way, facts, why, unreadable)
 
 
-def _freeze(under_way: Transaction, facts: Facts, why: Failure, unreadable: str) -> Ending:
+def _freeze(under_way: Transaction, facts: RecoveryFacts, why: Failure, unreadable: str) -> Ending:
     """Freeze, with no component half and half but one that has a file of someone else's."""
     found, again = unreadable or "the old set cannot be had whole any more", bool(unreadable)
     try:
@@ -264,7 +266,9 @@ def _freeze(under_way: Transaction, facts: Facts, why: Failure, unreadable: str)
     return under_way.freeze(Failure(why.cause, f"{why.sentence}; and then {found}"), again=again)
 
 
-def _go_forward(under_way: Transaction, facts: Facts, why: Failure, attempt: Callable[[], Failure | None]) -> Ending:
+def _go_forward(
+    under_way: Transaction, facts: RecoveryFacts, why: Failure, attempt: Callable[[], Failure | None]
+) -> Ending:
     if facts.disk is not Disk.NEW:
         try:
             under_way.complete()

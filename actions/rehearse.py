@@ -28,7 +28,7 @@ _FLIGHT: Final = 262_144
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
+class RehearsalStage:
     """An endpoint on which a candidate is to be served."""
 
     endpoint: Endpoint
@@ -66,7 +66,7 @@ class CannotBeServed:
     """A sentence for a person, printable."""
 
 
-def rehearse(candidate: Candidate, stages: Sequence[Stage], now: float) -> tuple[Effect, ...] | CannotBeServed:
+def rehearse(candidate: Candidate, stages: Sequence[RehearsalStage], now: float) -> tuple[Effect, ...] | CannotBeServed:
     """Return each client's verdict before and after, at Unix time `now`, on what a server really presents.
 
     The candidate is served by TLS 1.2 and by TLS 1.3, without a socket; the client's side is the probes' own.
@@ -87,7 +87,7 @@ def rehearse(candidate: Candidate, stages: Sequence[Stage], now: float) -> tuple
 
 
 def _edges(
-    stage: Stage, presented: tuple[Presented, ...], elsewhere: tuple[Trust, ...], now: float
+    stage: RehearsalStage, presented: tuple[Presented, ...], elsewhere: tuple[Trust, ...], now: float
 ) -> tuple[Edge, ...]:
     observation = EndpointObservation(stage.endpoint.name, now, presented)
     return assess_endpoint(observation, EndpointContext(stage.endpoint, stage.views, elsewhere), now).edges

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, Self
 
-from actions.process import Process
+from actions.process import ProcessId
 from actions.world import Ran, World
 from config.service import Activation, Command, Job, Service, job_of
 from config.text import printable
@@ -25,7 +25,7 @@ class Running:
     command: Command
     limit: float
     """Seconds that it has from its start."""
-    process: Process
+    process: ProcessId
 
     @property
     def job(self) -> Job | None:
@@ -46,7 +46,7 @@ class Running:
     def from_json(cls, plain: Mapping[str, Any]) -> Self:
         """Return the command of `to_json`; raises KeyError, TypeError or ValueError for anything else."""
         command = tuple(map(str, plain["command"]))
-        return cls(str(plain["what"]), command, float(plain["limit"]), Process.from_json(plain))
+        return cls(str(plain["what"]), command, float(plain["limit"]), ProcessId.from_json(plain))
 
 
 Begun = Callable[[Running], None]
@@ -173,5 +173,5 @@ def _run(world: World, service: Service, what: str, begun: Begun | None) -> Trou
     return None if ran.ok else Trouble(ran, service.timeout)
 
 
-def _note(begun: Begun, what: str, command: Command, limit: float, process: Process) -> None:
+def _note(begun: Begun, what: str, command: Command, limit: float, process: ProcessId) -> None:
     begun(Running(what, command, limit, process))

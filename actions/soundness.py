@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from actions.plan import Ill
 from config.model import Artefacts, FileTarget
 from config.vocabulary import FileRole
-from probes.assess_set import Fault, judge_use
+from probes.assess_set import SetFault, judge_use
 from probes.set import reading_of
 
 
 def faults_in(
     artefacts: Artefacts, held: Mapping[FileRole, bytes | None], password: bytes | None, now: float
-) -> tuple[Fault, ...]:
+) -> tuple[SetFault, ...]:
     """Return why no server could use files that hold this at Unix time `now`; None is a file that is not there.
 
     The target of each fault is the path as it is configured. `password` opens the keystore.
@@ -26,7 +26,7 @@ def faults_in(
     return judge_use(reading_of(targets, by_name, now, password), targets, now)
 
 
-def ill_of(faults: Sequence[Fault]) -> Ill | None:
+def ill_of(faults: Sequence[SetFault]) -> Ill | None:
     """Return what these faults amount to; None where there are none."""
     if any(each.certain for each in faults):
         return Ill.DEAD

@@ -12,18 +12,18 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from actions import aside, backup, service, target
-from actions.account import Account
 from actions.aside import AsideFile, Late
 from actions.backup import BackupError
 from actions.ending import CANDIDATES_FAULT, Cause, Ending, Failure, Outcome
 from actions.guard import Guarded
 from actions.journal import ENDED, Event, Journal, JournalError, Record
+from actions.journal_state import JournalState
 from actions.lock import Busy, acquire
 from actions.plan import Change, FileState, Ill, Kind, Order, Plan, Serving, candidate_of, plan_from_json, plan_to_json
 from actions.service import Running, Trouble
 from actions.target import Condition, ThirdPartyError
-from actions.validate import Live, Seen, Sight, Terms, Worth, judge_new, judge_old, sight_to_json, watch
-from actions.verdict import Disk, Facts, Old, Stage
+from actions.validate import Live, LiveView, Seen, Terms, Worth, judge_new, judge_old, live_view_to_json, watch
+from actions.verdict import Disk, JournalStage, Old, RecoveryFacts
 from actions.world import World
 from config.service import Activation, Service
 from config.text import printable
@@ -38,7 +38,7 @@ _SUPERSEDED: Final = Failure(
 
 
 @dataclass(frozen=True, slots=True)
-class Setting:
+class TransactionContext:
     """What a transaction works with."""
 
     world: World
@@ -54,7 +54,7 @@ class Setting:
     attended: bool = True
     """A person asked for it and waits for the end."""
     asked: Mapping[str, Any] = field(default_factory=dict)
-    """Who asked for it, for what and why, for the record: `by`, `why` and `wish`, plain values."""
+    """Who asked for it, for what and why, for the record: `by`, `why` and `action`, plain values."""
     told: Callable[[Record], None] = lambda _record: None
     """Hears of each step once it is in the journal."""
     kept_for: float = aside.KEPT_FOR
@@ -77,44 +77,44 @@ class Setting:
         self.world.sync_directory(self.directory)
 
 
-def transact(setting: Setting, order: Order) -> Ending:
+def transact(context: TransactionContext, order: Order) -> Ending:
     """Carry out an order, wholly or not at all; whatever happens comes back as the ending.
 
     Blocks until the end: at most the service's time limits and twice the deadline of the terms.
     """
-    name = time.strftime("%Y%m%dt%H%M%S", time.gmtime(setting.world.now())) + f"-{secrets.token_hex(4)}"
+    name = time.strftime("%Y%m%dt%H%M%S", time.gmtime(context.world.now())) + f"-{secrets.token_hex(4)}"
     try:
-        setting.prepare()
-        locks = acquire(setting.world, setting.locks, order.plan.components)
+        context.prepare()
+        locks = acquire(context.world, context.locks, order.plan.components)
     except OSError as error:
         return _refuse(
-            setting, name, order.plan, Failure(Cause.STORAGE, f"the state directory cannot be used: {_said(error)}")
+            context, name, order.plan, Failure(Cause.STORAGE, f"the state directory cannot be used: {_said(error)}")
         )
     if isinstance(locks, Busy):
         who = f"process {locks.holder} is at work on {locks.component}"
-        return _refuse(setting, name, order.plan, Failure(Cause.BUSY, who))
+        return _refuse(context, name, order.plan, Failure(Cause.BUSY, who))
     try:
         # Under the locks: whoever gave a key up meanwhile is heard.
-        if (failure := _given_up(setting, order)) is not None:
-            return _refuse(setting, name, order.plan, failure)
-        return Transaction(setting, name, order.plan, mends=order.mends).run(order.content)
+        if (failure := _given_up(context, order)) is not None:
+            return _refuse(context, name, order.plan, failure)
+        return Transaction(context, name, order.plan, mends=order.mends).run(order.content)
     finally:
         # Ending the process gives them back as well.
         with suppress(OSError):
             locks.release()
 
 
-def refusal(setting: Setting, order: Order) -> Failure | None:
+def refusal(context: TransactionContext, order: Order) -> Failure | None:
     """Return why an order would be refused now; None where it would begin.
 
     Only configuration tests are run, and nothing is noted.
     """
-    return _given_up(setting, order) or Transaction(setting, "", order.plan, mends=order.mends).refused()
+    return _given_up(context, order) or Transaction(context, "", order.plan, mends=order.mends).refused()
 
 
-def _given_up(setting: Setting, order: Order) -> Failure | None:
+def _given_up(context: TransactionContext, order: Order) -> Failure | None:
     try:
-        why = Account.of(setting.journal.records()).why_not(order.keys)
+        why = JournalState.of(context.journal.records()).why_not(order.keys)
     except OSError as error:
         return Failure(Cause.STORAGE, f"the journal cannot be read: {_said(error)}")
     except JournalError as error:
@@ -122,22 +122,22 @@ def _given_up(setting: Setting, order: Order) -> Failure | None:
     return Failure(Cause.KEY_GIVEN_UP, why) if why else None
 
 
-def _refuse(setting: Setting, name: str, plan: Plan, failure: Failure) -> Ending:
+def _refuse(context: TransactionContext, name: str, plan: Plan, failure: Failure) -> Ending:
     record = Record(
-        setting.world.now(),
+        context.world.now(),
         name,
         Event.REFUSED,
         {
             "kind": plan.kind,
             "components": plan.components,
             "hash": plan.hash,
-            **setting.asked,
+            **context.asked,
             **_recorded(Outcome.REFUSED, failure),
         },
     )
     # A journal that takes no record is among the reasons to refuse.
     with suppress(JournalError):
-        setting.journal.append(record)
+        context.journal.append(record)
     return Ending(name, Outcome.REFUSED, failure.cause, f"{_of(plan)}: {failure.sentence}; nothing was changed.")
 
 
@@ -175,11 +175,11 @@ class _WholeSet:
 class Transaction:
     """One transaction under way, by whoever holds the locks of its components."""
 
-    setting: Setting
+    context: TransactionContext
     name: str
     """Empty where it is only asked whether it would begin: then nothing is noted."""
     plan: Plan
-    baseline: Sight = field(default_factory=Sight)
+    baseline: LiveView = field(default_factory=LiveView)
     touched: int = 0
     """How many of the changes, from the first on, may have been made."""
     stopped: bool = False
@@ -190,7 +190,7 @@ class Transaction:
     """Somebody else's set is on disk, whole, served and accepted."""
     patient: bool = True
     """It was not waited for yet that somebody else's set becomes so."""
-    last: Sight = field(default_factory=Sight)
+    last: LiveView = field(default_factory=LiveView)
     remarks: list[str] = field(default_factory=list)
     live: bool = True
     """Services run; at boot they are left alone."""
@@ -207,12 +207,12 @@ class Transaction:
 
     def __post_init__(self) -> None:
         """Take the time."""
-        self.began = (self.setting.world.now(), self.setting.world.monotonic())
+        self.began = (self.context.world.now(), self.context.world.monotonic())
 
     def now(self) -> float:
         """Return the Unix time by which this transaction judges, whatever becomes of the wall clock meanwhile."""
         wall, steady = self.began
-        return wall + self.setting.world.monotonic() - steady
+        return wall + self.context.world.monotonic() - steady
 
     @property
     def no_return(self) -> bool:
@@ -224,15 +224,15 @@ class Transaction:
         """The chains that are served with the new files, SHA-256 of each certificate."""
         return {chain for each in self.plan.serves for chain in each.chains}
 
-    def _serves_new(self, sight: Sight) -> bool:
+    def _serves_new(self, live_view: LiveView) -> bool:
         """Whether one of the new chains is seen to be served."""
-        return bool(self._new & {each.chain for each in sight.served})
+        return bool(self._new & {each.chain for each in live_view.served})
 
     def run(self, content: Mapping[str, bytes]) -> Ending:
         """Carry out the plan from the beginning."""
         refused = self.refused()
         if refused is not None:
-            return _refuse(self.setting, self.name, self.plan, refused)
+            return _refuse(self.context, self.name, self.plan, refused)
         self.baseline = self._look()
         try:
             stopped = self._prepare(content)
@@ -267,7 +267,7 @@ class Transaction:
         if trouble is None:
             return None
         why = "its configuration is not good as it is"
-        if self.mends and self.plan.changes and not self.setting.attended:
+        if self.mends and self.plan.changes and not self.context.attended:
             why += ", and the test does not name a file that this mends, so a person must ask for it"
         return Failure(Cause.CONFIG_TEST_BEFORE, f"{why}: {trouble.sentence}")
 
@@ -276,7 +276,7 @@ class Transaction:
         broken = [name for name, each in self._services().items() if each == tested and name in self.mends]
         if not self.plan.changes or not broken:
             return False
-        if self.setting.attended:
+        if self.context.attended:
             return True
         return any(
             self.mends[each.component] is not Ill.EXPIRED and _names(trouble.ran.output, each)
@@ -285,24 +285,24 @@ class Transaction:
         )
 
     def _check(self) -> Failure | None:
-        account = Account.of(self.setting.journal.records())
-        for component, reason in account.frozen.items():
+        journal_state = JournalState.of(self.context.journal.records())
+        for component, reason in journal_state.frozen.items():
             if component in self.plan.components:
                 return Failure(Cause.COMPONENT_FROZEN, f"{component} is frozen until an operator clears it ({reason})")
-        if (unfinished := self._unfinished(account)) is not None:
+        if (unfinished := self._unfinished(journal_state)) is not None:
             return unfinished
-        failed = account.quarantined.get(candidate_of(self.plan.changes)) if self.plan.changes else None
+        failed = journal_state.quarantined.get(candidate_of(self.plan.changes)) if self.plan.changes else None
         if failed is not None:
             return Failure(Cause.QUARANTINED, f"this candidate is in quarantine ({failed})")
         return None
 
-    def _unfinished(self, account: Account) -> Failure | None:
+    def _unfinished(self, journal_state: JournalState) -> Failure | None:
         """Return that another transaction may have left files of these components half and half."""
-        for name, begin in account.unfinished.items():
+        for name, begin in journal_state.unfinished.items():
             before = plan_from_json(begin.data["plan"])
             if name == self.name or not set(before.components) & set(self.plan.components):
                 continue
-            events = {each.event for each in self.setting.journal.records() if each.transaction == name}
+            events = {each.event for each in self.context.journal.records() if each.transaction == name}
             if events & ENDED:
                 continue
             where = ", ".join(sorted({os.path.dirname(each.path) for each in before.changes}))
@@ -314,9 +314,9 @@ class Transaction:
         return None
 
     def _check_targets(self) -> Failure | None:
-        world = self.setting.world
+        world = self.context.world
         for change in self.plan.changes:
-            if (why := target.obstacle(world, change, self.setting.terms.trusted_owners)) is not None:
+            if (why := target.obstacle(world, change, self.context.terms.trusted_owners)) is not None:
                 return Failure(Cause.TARGET, why)
             if target.state(world, change.path) != change.before:
                 return Failure(Cause.CHANGED, f"{printable(change.path)} is not what it was when this was planned")
@@ -327,27 +327,27 @@ class Transaction:
 
         The intent is the point after which being told to end no longer ends it: what is half switched is finished.
         """
-        world, plan = self.setting.world, self.plan
+        world, plan = self.context.world, self.plan
         self.note(
             Event.BEGIN,
             plan=plan_to_json(plan),
             hash=plan.hash,
             candidate=candidate_of(plan.changes),
             leaf=next((chain[0] for each in plan.serves for chain in each.chains if chain), ""),
-            **self.setting.asked,
+            **self.context.asked,
             **({"mends": dict(self.mends)} if self.mends else {}),
             **({"failing": True} if self.failing else {}),
-            baseline=sight_to_json(self.baseline),
+            baseline=live_view_to_json(self.baseline),
         )
         for component in sorted({change.component for change in plan.changes}):
             paths = [change.path for change in plan.changes if change.component == component]
-            backup.take(world, self.setting.backups, component, self.name, paths)
+            backup.take(world, self.context.backups, component, self.name, paths)
         self.note(Event.BACKED_UP)
         for change in plan.changes:
             target.stage(world, change, self.name, content.get(change.path, b""))
         self._sync_directories()
         self.note(Event.STAGED)
-        if self.setting.stopping():
+        if self.context.stopping():
             return Failure(Cause.INTERRUPTED, "certvigil was told to end")
         self.note(Event.INTENT)
         return None
@@ -369,7 +369,7 @@ class Transaction:
         for number, change in enumerate(self.plan.changes):
             self.touched = number + 1
             try:
-                target.switch(self.setting.world, change, self.name)
+                target.switch(self.context.world, change, self.name)
             except ThirdPartyError as error:
                 self.touched = number
                 return Failure(Cause.CHANGED, str(error))
@@ -393,14 +393,14 @@ class Transaction:
         if trouble := self._each_service(service.test):
             cause, too = (Cause.CONFIG_TEST_BEFORE, ", too") if self.failing else (Cause.CONFIG_TEST, "")
             return Failure(cause, f"its configuration test fails with the new files{too}: {trouble.sentence}")
-        services = (self.setting.services.get(each) for each in self.plan.components)
+        services = (self.context.services.get(each) for each in self.plan.components)
         untested = not any(each is not None and each.test is not None for each in services)
         self.note(Event.CONFIG_TESTED, **({"tested": False} if untested else {}))
         if self.no_return and (failure := self._stop()) is not None:
             return failure
         before = self._identities()
         # What such files have kept from starting cannot be reloaded; who asks for it to be mended wants it to run.
-        is_down = self.no_return and self.setting.attended and not self.baseline.answering
+        is_down = self.no_return and self.context.attended and not self.baseline.answering
         way = service.activate_again if is_down else service.activate
         if trouble := self._each_service(self._onto(way, self._not_new)):
             if self.displaced:
@@ -441,7 +441,7 @@ class Transaction:
         return old if self._unlike({each.path: each.after for each in changes}, names) else ""
 
     def _unlike(self, wanted: Mapping[str, FileState | None], names: Collection[str]) -> str:
-        world = self.setting.world
+        world = self.context.world
         try:
             for path, state in wanted.items():
                 if target.state(world, path) != state:
@@ -462,26 +462,26 @@ class Transaction:
 
     def _unchanged(self, before: Mapping[str, str | None]) -> list[str]:
         """Return whose process is still the same at the deadline: a restart may end before the new one is there."""
-        world = self.setting.world
-        end = world.monotonic() + self.setting.terms.deadline
+        world = self.context.world
+        end = world.monotonic() + self.context.terms.deadline
         while True:
             same = [each for each, now in self._identities().items() if now is not None and now == before[each]]
-            if not same or world.monotonic() + self.setting.terms.interval > end:
+            if not same or world.monotonic() + self.context.terms.interval > end:
                 return same
-            world.sleep(self.setting.terms.interval)
+            world.sleep(self.context.terms.interval)
 
     def _certificate_proves(self) -> bool:
         """Whether serving the new chains shows that the files are in use."""
         return bool(self._new) and not self._serves_new(self.baseline)
 
     def _identities(self) -> dict[str, str | None]:
-        world = self.setting.world
+        world = self.context.world
         restarted = {n: s for n, s in self._services().items() if s.activate is Activation.RESTART}
         return {name: service.identity(world, each) for name, each in restarted.items()}
 
     def _validate(self) -> Failure | None:
-        seen = watch(self.setting.world, self._look, self._judge, self.setting.terms)
-        self.last = seen.sight
+        seen = watch(self.context.world, self._look, self._judge, self.context.terms)
+        self.last = seen.live_view
         if seen.theirs:
             return self._of_theirs(seen)
         if seen.unserved:
@@ -491,30 +491,30 @@ class Transaction:
             return Failure(Cause.CLIENT_LOST, f"clients that accepted the old certificate refuse the new: {lost}")
         if (changed := self._changed()) is not None:
             return changed
-        if not any(each.chain for each in seen.sight.served):
+        if not any(each.chain for each in seen.live_view.served):
             self._remark("no endpoint answered before or after: the change was not seen live")
-        self.note(Event.VALIDATED, accepted=sorted(seen.sight.accepted))
+        self.note(Event.VALIDATED, accepted=sorted(seen.live_view.accepted))
         return None
 
-    def _judge(self, sight: Sight) -> Seen:
+    def _judge(self, live_view: LiveView) -> Seen:
         """Say what is wrong with what is served: by the new files while these are on disk, else by somebody else's."""
-        required = self.setting.terms.required or self.no_return
-        seen = judge_new(self.plan, self.baseline, sight, required=required)
+        required = self.context.terms.required or self.no_return
+        seen = judge_new(self.plan, self.baseline, live_view, required=required)
         changed = self._changed()
         if changed is None and (self.plan.changes or seen.steady):
             return seen
         serves = self._whole()
         if changed is None and (serves is None or self._is_ours(serves)):
             return seen
-        return replace(self._judge_theirs(serves, sight), theirs=True)
+        return replace(self._judge_theirs(serves, live_view), theirs=True)
 
-    def _judge_theirs(self, serves: tuple[Serving, ...] | None, sight: Sight) -> Seen:
+    def _judge_theirs(self, serves: tuple[Serving, ...] | None, live_view: LiveView) -> Seen:
         if serves is None:
-            return Seen(sight, ("what somebody else put on disk is no whole set",))
-        if not any(each.chain for each in sight.served):
-            return Seen(sight, ("nothing is served",))
+            return Seen(live_view, ("what somebody else put on disk is no whole set",))
+        if not any(each.chain for each in live_view.served):
+            return Seen(live_view, ("nothing is served",))
         theirs = replace(self.plan, serves=serves)
-        return judge_new(theirs, self.baseline, sight, required=self.setting.terms.required)
+        return judge_new(theirs, self.baseline, live_view, required=self.context.terms.required)
 
     def _is_ours(self, serves: tuple[Serving, ...]) -> bool:
         ours = {each.endpoint: set(each.chains) for each in self.plan.serves}
@@ -522,7 +522,7 @@ class Transaction:
 
     def _whole(self) -> tuple[Serving, ...] | None:
         try:
-            return self.setting.live.whole(self.plan.components)
+            return self.context.live.whole(self.plan.components)
         # Looking comes from outside; what cannot be examined is not known to be whole.
         except Exception as error:  # noqa: BLE001
             self._remark(f"what is on disk could not be examined: {type(error).__name__}")
@@ -550,15 +550,15 @@ class Transaction:
         """Whether somebody else's set on disk comes to be whole, served and accepted; waits for that once."""
         if not self.patient or not self._look().answering:
             return False
-        seen = watch(self.setting.world, self._look, self._judge, self.setting.terms)
+        seen = watch(self.context.world, self._look, self._judge, self.context.terms)
         if seen.theirs:
             self._of_theirs(seen)
         return self.superseded
 
     def _changed(self) -> Failure | None:
         for change in self.plan.changes:
-            if target.state(self.setting.world, change.path) != change.after or target.moved(
-                self.setting.world, change
+            if target.state(self.context.world, change.path) != change.after or target.moved(
+                self.context.world, change
             ):
                 return Failure(Cause.CHANGED, f"{printable(change.path)} was changed by someone else after the switch")
         return None
@@ -611,7 +611,7 @@ class Transaction:
         try:
             old = self._old_files()
             # Looking and judging come from outside, and whatever is wrong with them, the old set is the safe one.
-            would = frozenset() if self.no_return else self.setting.live.judge(self.plan.components, old, self.now())
+            would = frozenset() if self.no_return else self.context.live.judge(self.plan.components, old, self.now())
         except Exception as error:  # noqa: BLE001
             self._remark(f"the old set could not be judged: {type(error).__name__}")
             return False
@@ -619,7 +619,7 @@ class Transaction:
         return not gains and (failure.cause is Cause.CLIENT_LOST or would < served)
 
     def _old_files(self) -> dict[str, bytes]:
-        world, root = self.setting.world, self.setting.backups
+        world, root = self.context.world, self.context.backups
         old: dict[str, bytes] = {}
         for component in {change.component for change in self.plan.changes}:
             old.update(backup.content(world, root, backup.load(world, root, component, self.name)))
@@ -630,7 +630,9 @@ class Transaction:
         if not self.activated:
             return self.abandon(failure)
         if (
-            problem := self._serve_again(lambda sight: judge_new(Plan(Kind.ACTIVATE, (), ()), self.baseline, sight))
+            problem := self._serve_again(
+                lambda live_view: judge_new(Plan(Kind.ACTIVATE, (), ()), self.baseline, live_view)
+            )
         ) is None:
             return self._end(Outcome.FAILED_FORWARD, Event.FAILED_FORWARD, failure)
         return self.freeze(Failure(failure.cause, f"{failure.sentence}; {problem.sentence}"))
@@ -646,13 +648,13 @@ class Transaction:
 
     def _serve_new(self) -> str | None:
         """Return why the new files are not served, where a service that ran no longer does; what runs is left alone."""
-        sight = self._look()
-        is_served = not self.plan.serves or self._serves_new(sight)
-        if is_served and not judge_new(self.plan, self.baseline, sight).unserved:
+        live_view = self._look()
+        is_served = not self.plan.serves or self._serves_new(live_view)
+        if is_served and not judge_new(self.plan, self.baseline, live_view).unserved:
             return None
-        if sight.answering:
+        if live_view.answering:
             return "what runs was left alone"
-        if not (self.baseline.answering or self.setting.attended):
+        if not (self.baseline.answering or self.context.attended):
             # Somebody may have stopped it.
             self._remark("no endpoint answered before or after: the service was not started")
             return None
@@ -695,7 +697,7 @@ class Transaction:
         tries = 1 if any(each.written_over for each in self.plan.changes) else _TRIES
         for attempt in range(tries):
             if attempt:
-                self.setting.world.sleep(self.setting.terms.interval)
+                self.context.world.sleep(self.context.terms.interval)
             try:
                 return self._restore(), False
             except ThirdPartyError as error:
@@ -714,11 +716,11 @@ class Transaction:
             return Failure(Cause.ACTIVATION, f"no service is put onto the old set: {worth.why}")
         return self._serve_again(self._judge_undone)
 
-    def _judge_undone(self, sight: Sight) -> Seen:
+    def _judge_undone(self, live_view: LiveView) -> Seen:
         """Say what is wrong after a rollback: files that were not touched may be somebody else's by now."""
-        seen = judge_old(self.plan, self.baseline, sight)
+        seen = judge_old(self.plan, self.baseline, live_view)
         if seen.unserved and (serves := self._whole()) is not None:
-            theirs = self._judge_theirs(serves, sight)
+            theirs = self._judge_theirs(serves, live_view)
             return theirs if not theirs.unserved else seen
         return seen
 
@@ -727,7 +729,7 @@ class Transaction:
 
         Whatever must be written for it is written first: then the whole set goes back by renames.
         """
-        world, root = self.setting.world, self.setting.backups
+        world, root = self.context.world, self.context.backups
         found = [(change, self.condition(change)) for change in self.plan.changes[: self.touched]]
         if (foreign := self._foreign(found)) is not None:
             self.make_others_whole()
@@ -758,7 +760,7 @@ class Transaction:
 
         The old set, unless it may not come back or cannot be had, or the new one is served already.
         """
-        world, root = self.setting.world, self.setting.backups
+        world, root = self.context.world, self.context.backups
         found = [(change, self.condition(change)) for change in self.plan.changes[: self.touched]]
         theirs = {change.component for change, condition in found if condition is Condition.OTHER}
         barred = self.worth().old is Old.BARRED
@@ -809,7 +811,7 @@ class Transaction:
             if change.before == change.after or (found is Condition.NEW and number < self.touched):
                 continue
             is_free = found is not Condition.OTHER if number < self.touched else found is Condition.OLD
-            if not is_free or not target.new_at_hand(self.setting.world, change, self.name):
+            if not is_free or not target.new_at_hand(self.context.world, change, self.name):
                 return False
         return True
 
@@ -824,15 +826,15 @@ class Transaction:
             if change.before == change.after or is_new:
                 continue
             self.touched = max(self.touched, number + 1)
-            target.complete(self.setting.world, change, self.name)
+            target.complete(self.context.world, change, self.name)
             self.note_if_possible(Event.SWITCHED, number=number)
         self.touched = self.touched if component else len(self.plan.changes)
         self.settle()
 
-    def facts(self, stage: Stage) -> Facts:
+    def facts(self, stage: JournalStage) -> RecoveryFacts:
         """Return what recovery decides by, of a transaction that came as far as `stage`; raises OSError."""
         self.settle()
-        world, root = self.setting.world, self.setting.backups
+        world, root = self.context.world, self.context.backups
         found = [(change, self.condition(change)) for change in self.plan.changes[: self.touched]]
         real = [condition for change, condition in found if change.before != change.after]
         if self._foreign(found) is not None:
@@ -849,7 +851,7 @@ class Transaction:
         except BackupError:
             old_at_hand = False
         worth = self.worth(served=disk is Disk.NEW)
-        return Facts(stage, disk, worth.old, old_at_hand, self._can_complete(), self.live)
+        return RecoveryFacts(stage, disk, worth.old, old_at_hand, self._can_complete(), self.live)
 
     def worth(self, *, served: bool = False) -> Worth:
         """Return what the old set is worth now, and why.
@@ -860,14 +862,14 @@ class Transaction:
             return Worth()
         if self.no_return:
             return Worth(Old.BARRED, "no service starts with it")
-        live, components, now = self.setting.live, self.plan.components, self.now()
+        live, components, now = self.context.live, self.plan.components, self.now()
         # Looking and judging come from outside, and whatever is wrong with them, the old set is the safe one.
         try:
             old = self._old_files()
             if live.worth is not None and (worth := live.worth(components, old, now)).old is not Old.USABLE:
                 return worth
             if served and not live.judge(components, old, now):
-                new = {each.path: self.setting.world.read(each.path)[1] for each in self.plan.changes}
+                new = {each.path: self.context.world.read(each.path)[1] for each in self.plan.changes}
                 if live.judge(components, new, now):
                     return Worth(Old.SPENT, "no client accepts it any more")
         except Exception as error:  # noqa: BLE001
@@ -899,12 +901,12 @@ class Transaction:
         Raises OSError.
         """
         for change in self.plan.changes:
-            target.settle(self.setting.world, change)
+            target.settle(self.context.world, change)
         self._sync_directories()
 
     def condition(self, change: Change) -> Condition:
         """Say what one file is now; raises OSError."""
-        world, root, old = self.setting.world, self.setting.backups, None
+        world, root, old = self.context.world, self.context.backups, None
         if change.written_over:
             with suppress(BackupError):
                 old = backup.content(world, root, backup.load(world, root, change.component, self.name)).get(
@@ -912,18 +914,18 @@ class Transaction:
                 )
         return target.condition(world, change, self.name, old)
 
-    def _serve_again(self, judge: Callable[[Sight], Seen]) -> Failure | None:
+    def _serve_again(self, judge: Callable[[LiveView], Seen]) -> Failure | None:
         """Get the services to serve what is on disk: by doing nothing where nothing was done, by force at last."""
         ways: list[service.Act] = [service.revive]
         if self.activated or self.stopped:
             ways.insert(0, service.activate_again)
         elif judge(self._look()).steady:
             return None
-        terms = self.setting.terms
+        terms = self.context.terms
         problem = None
         for way in ways:
             trouble = self._each_service(self._onto(way, self._not_whole), go_on=True)
-            seen = watch(self.setting.world, self._look, judge, terms) if trouble is None else None
+            seen = watch(self.context.world, self._look, judge, terms) if trouble is None else None
             if seen is not None and not seen.unserved:
                 return None
             said = trouble.sentence if trouble is not None else "; ".join(seen.unserved if seen else ())
@@ -958,7 +960,7 @@ class Transaction:
         return bool(frozen) and bool(frozen[-1].data.get("again")) and frozen[-1].data.get("reason") == reason
 
     def _records(self) -> list[Record]:
-        return [each for each in self.setting.journal.records() if each.transaction == self.name]
+        return [each for each in self.context.journal.records() if each.transaction == self.name]
 
     # A service that answers nobody
 
@@ -977,18 +979,18 @@ class Transaction:
 
     def _is_dead(self, names: tuple[str, ...]) -> bool:
         """Whether nobody is answered where somebody was when the transaction began, several times in a row."""
-        for number in range(self.setting.terms.successes):
+        for number in range(self.context.terms.successes):
             if number:
-                self.setting.world.sleep(self.setting.terms.interval)
+                self.context.world.sleep(self.context.terms.interval)
             if not self._unanswered(self._look(names)):
                 return False
         return True
 
-    def _unanswered(self, sight: Sight) -> tuple[str, ...]:
+    def _unanswered(self, live_view: LiveView) -> tuple[str, ...]:
         """Return the ways of asking that were answered and are not, as sentences; none where any is answered."""
-        ways = {each.way for each in sight.served}
+        ways = {each.way for each in live_view.served}
         silent = ways & self.baseline.answering
-        return () if sight.answering else tuple(printable(f"{name} ({how})") for name, how in sorted(silent))
+        return () if live_view.answering else tuple(printable(f"{name} ({how})") for name, how in sorted(silent))
 
     def _start_once(self, one: Service, names: tuple[str, ...], patient: bool) -> str:
         who = f"{printable(', '.join(names))} answers nobody"
@@ -997,31 +999,31 @@ class Transaction:
                 return f"{who}, and was started once before"
         except (OSError, JournalError):
             return f"{who}, and was not started: whether it was before is not known"
-        may = service.may_start(self.setting.world, one, stopped=self.stopped, activated=self.activated)
+        may = service.may_start(self.context.world, one, stopped=self.stopped, activated=self.activated)
         if may:
             return f"{who}, and was not started: {may}"
         which = self._awaited_set(names) if patient else self._set_on_disk(names)
         if isinstance(which, str):
             return f"{who}, and was not started: {which}"
         self.note_if_possible(Event.STARTED, components=names, onto=which.name)
-        guarded = Guarded(self.setting.world, one, lambda: self._unlike(which.files, ()))
+        guarded = Guarded(self.context.world, one, lambda: self._unlike(which.files, ()))
         trouble = service.begin(guarded, one, self._begun_if_possible)
         done = f"{who}; it was started once, onto {which.name}"
         if trouble is not None:
             return f"{done}: {trouble.sentence}"
         seen = watch(
-            self.setting.world,
+            self.context.world,
             lambda: self._look(names),
-            lambda sight: Seen(sight, self._unanswered(sight)),
-            self.setting.terms,
+            lambda live_view: Seen(live_view, self._unanswered(live_view)),
+            self.context.terms,
         )
         return f"{done}, and still answers nobody" if seen.unserved else f"{done}, and it answers again"
 
     def _awaited_set(self, names: tuple[str, ...]) -> _WholeSet | str:
         """Return what `_set_on_disk` does: whoever writes a set of their own may be about to write the rest of it."""
-        world, terms = self.setting.world, self.setting.terms
+        world, terms = self.context.world, self.context.terms
         end = world.monotonic() + terms.deadline
-        while isinstance(which := self._set_on_disk(names), str) and self.setting.live.fit is not None:
+        while isinstance(which := self._set_on_disk(names), str) and self.context.live.fit is not None:
             if world.monotonic() + terms.interval > end:
                 break
             world.sleep(terms.interval)
@@ -1046,7 +1048,7 @@ class Transaction:
 
     def _set_on_disk(self, names: tuple[str, ...]) -> _WholeSet | str:
         """Return the set that these components have on disk, where a service may be started onto it, or why not."""
-        world = self.setting.world
+        world = self.context.world
         changes = [each for each in self.plan.changes if each.component in names]
         paths = (*(each.path for each in changes), *(path for name, path, _ in self.plan.stands if name in names))
         try:
@@ -1060,10 +1062,10 @@ class Transaction:
             return _WholeSet("the old set", files)
         if not changes and self.plan.stands and not self._unlike({}, names):
             return _WholeSet("the set of the plan", files)
-        if self.setting.live.fit is None:
+        if self.context.live.fit is None:
             return "the files on disk are of no set that is recorded"
         try:
-            against = [why for name in names if (why := self.setting.live.fit(name, self.now()))]
+            against = [why for name in names if (why := self.context.live.fit(name, self.now()))]
         # As above.
         except Exception as error:  # noqa: BLE001
             against = [f"they could not be judged: {type(error).__name__}"]
@@ -1073,7 +1075,7 @@ class Transaction:
 
     def fault(self, component: str) -> str:
         """Say why what a component has on disk is no whole set, key included; empty where it is, or nobody can tell."""
-        world = self.setting.world
+        world = self.context.world
         given = [each.given or each.path for each in self.plan.changes if each.component == component]
         given += [path for name, path, _ in self.plan.stands if name == component]
         held: dict[str, bytes] = {}
@@ -1085,16 +1087,16 @@ class Transaction:
                 except FileNotFoundError:
                     if path in {world.resolve(each) for each in wanted}:
                         return f"{printable(path)} is missing"
-            if self.setting.live.worth is None or not given:
+            if self.context.live.worth is None or not given:
                 return ""
-            worth = self.setting.live.worth((component,), held, self.now())
+            worth = self.context.live.worth((component,), held, self.now())
         except OSError as error:
             return f"its files cannot be read: {_said(error)}"
         return worth.why if worth.old is Old.BARRED else ""
 
     def clear_accounted(self) -> tuple[str, ...]:
         """Remove what was put beside the targets and is elsewhere, too; returns what stays. Raises OSError."""
-        world, root = self.setting.world, self.setting.backups
+        world, root = self.context.world, self.context.backups
         known = {each.after.sha256 for each in self.plan.changes}
         for change in self.plan.changes:
             with suppress(OSError):
@@ -1138,19 +1140,19 @@ class Transaction:
         kept: list[AsideFile] = []
         for change in self.plan.changes:
             if keep_aside:
-                kept += target.keep_aside(self.setting.world, change, self.name)
+                kept += target.keep_aside(self.context.world, change, self.name)
             else:
-                target.clear(self.setting.world, change, self.name)
+                target.clear(self.context.world, change, self.name)
         self._tidied(keep_backup=keep_backup, kept=kept)
 
     def _tidied(self, *, keep_backup: bool, kept: Sequence[AsideFile] = ()) -> None:
-        world, root = self.setting.world, self.setting.backups
+        world, root = self.context.world, self.context.backups
         self._sync_directories()
         strange = [path for each in self.plan.changes for path in target.strangers(world, each, self.name)]
         if strange:
             self._remark(printable(f"{', '.join(strange)}: no file, and none of certvigil's, so it was left", 2000))
         if kept and not self._has_aside():
-            self.note_if_possible(Event.ASIDE, **aside.to_data(kept, world.now() + self.setting.kept_for))
+            self.note_if_possible(Event.ASIDE, **aside.to_data(kept, world.now() + self.context.kept_for))
         for component in sorted({change.component for change in self.plan.changes}):
             if not keep_backup and not self._pinned(component):
                 backup.discard(world, root, component, self.name)
@@ -1163,22 +1165,22 @@ class Transaction:
 
     def _compare(self) -> None:
         """Say what was written already to what stays linked; raises OSError, BackupError, JournalError."""
-        kept = aside.waiting(self.setting.journal.records()).get(self.name)
-        for data in aside.compare(self.setting.world, self.setting.backups, kept) if kept is not None else ():
+        kept = aside.waiting(self.context.journal.records()).get(self.name)
+        for data in aside.compare(self.context.world, self.context.backups, kept) if kept is not None else ():
             self._remark(Late.of(self.note(Event.WRITTEN_LATE, **data)).sentence)
 
     def _pinned(self, component: str) -> bool:
         try:
-            return backup.load(self.setting.world, self.setting.backups, component, self.name).pinned
+            return backup.load(self.context.world, self.context.backups, component, self.name).pinned
         except BackupError:
             return False
 
     def _sync_directories(self) -> None:
         for directory in sorted({os.path.dirname(change.path) for change in self.plan.changes}):
-            self.setting.world.sync_directory(directory)
+            self.context.world.sync_directory(directory)
 
     def _services(self) -> Mapping[str, Service]:
-        services = self.setting.services
+        services = self.context.services
         return {each: services[each] for each in self.plan.components if each in services}
 
     def _each_service(self, act: service.Act, *, go_on: bool = False) -> Trouble | None:
@@ -1195,7 +1197,7 @@ class Transaction:
             begun = None
         first = None
         for each in dict.fromkeys(self._services().values()):
-            trouble = act(self.setting.world, each, begun)
+            trouble = act(self.context.world, each, begun)
             first = first or trouble
             if trouble is not None and not go_on:
                 break
@@ -1203,13 +1205,13 @@ class Transaction:
 
     def _begun(self, running: Running) -> None:
         record = Record(
-            self.setting.world.now(),
+            self.context.world.now(),
             self.name,
             Event.COMMAND,
             {"components": self.plan.components, **running.to_json()},
         )
         # No step of its own: nobody is told.
-        self.setting.journal.append(record)
+        self.context.journal.append(record)
 
     def _begun_if_possible(self, running: Running) -> None:
         try:
@@ -1217,13 +1219,13 @@ class Transaction:
         except JournalError as error:
             self._remark(str(error))
 
-    def _look(self, components: tuple[str, ...] = ()) -> Sight:
+    def _look(self, components: tuple[str, ...] = ()) -> LiveView:
         try:
-            return self.setting.live.look(components or self.plan.components, self.now())
+            return self.context.live.look(components or self.plan.components, self.now())
         # Looking comes from outside; a look that fails in a new way sees nothing, and that undoes.
         except Exception as error:  # noqa: BLE001
             self._remark(f"a look failed: {type(error).__name__}")
-            return Sight()
+            return LiveView()
 
     def _remark(self, sentence: str) -> None:
         if sentence not in self.remarks:
@@ -1231,9 +1233,9 @@ class Transaction:
 
     def note(self, event: Event, **data: Any) -> Record:
         """Write one record; raises JournalError."""
-        record = Record(self.setting.world.now(), self.name, event, data)
-        self.setting.journal.append(record)
-        self.setting.told(record)
+        record = Record(self.context.world.now(), self.name, event, data)
+        self.context.journal.append(record)
+        self.context.told(record)
         return record
 
     def note_if_possible(self, event: Event, **data: Any) -> bool:

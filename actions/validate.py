@@ -47,14 +47,14 @@ class Served:
 
 
 @dataclass(frozen=True, slots=True)
-class Sight:
+class LiveView:
     """One look at the endpoints of the components: new handshakes, and each client's verdict on them."""
 
     served: tuple[Served, ...] = ()
     accepted: frozenset[Acceptance] = frozenset()
     """Of everything that an endpoint presents."""
     partly: frozenset[Acceptance] = frozenset()
-    """Of some of what an endpoint presents, not of all of it; no part of the record of a sight."""
+    """Of some of what an endpoint presents, not of all of it; no part of the record of a view."""
 
     @property
     def answering(self) -> frozenset[tuple[str, str]]:
@@ -80,7 +80,7 @@ class Worth:
 class Live:
     """How to look and to judge; given from outside, since looking is another room's work."""
 
-    look: Callable[[tuple[str, ...], float], Sight]
+    look: Callable[[tuple[str, ...], float], LiveView]
     """Look at the local endpoints of these components, and judge as of that Unix time."""
     judge: Callable[[tuple[str, ...], Mapping[str, bytes], float], frozenset[Acceptance]]
     """Say who would accept these components' endpoints at that Unix time if the files, by path, were these."""
@@ -122,7 +122,7 @@ class Terms:
 class Seen:
     """The last of several looks and what was wrong with it."""
 
-    sight: Sight
+    live_view: LiveView
     unserved: tuple[str, ...] = ()
     """Sentences: endpoints that do not present what they should."""
     lost: tuple[Acceptance, ...] = ()
@@ -135,7 +135,7 @@ class Seen:
         return not self.unserved and not self.lost
 
 
-def judge_new(plan: Plan, before: Sight, now: Sight, *, required: bool = False) -> Seen:
+def judge_new(plan: Plan, before: LiveView, now: LiveView, *, required: bool = False) -> Seen:
     """Say what is wrong after the change: who serves anything but the new chains, which client no longer accepts."""
     chains = {each.endpoint: each.chains for each in plan.serves}
     unserved = _unserved(lambda each: chains.get(each.endpoint), before, now, required=required)
@@ -143,7 +143,7 @@ def judge_new(plan: Plan, before: Sight, now: Sight, *, required: bool = False) 
     return Seen(now, unserved, tuple(lost))
 
 
-def judge_old(plan: Plan, before: Sight, now: Sight) -> Seen:
+def judge_old(plan: Plan, before: LiveView, now: LiveView) -> Seen:
     """Say what is wrong after a rollback: who serves neither what it did before nor what the old files hold."""
     of_files = {each.endpoint: each.chains for each in plan.served}
 
@@ -155,7 +155,7 @@ def judge_old(plan: Plan, before: Sight, now: Sight) -> Seen:
 
 
 def _unserved(
-    allowed: Callable[[Served], _Chains | None], before: Sight, now: Sight, *, required: bool = False
+    allowed: Callable[[Served], _Chains | None], before: LiveView, now: LiveView, *, required: bool = False
 ) -> tuple[str, ...]:
     # Whoever failed in some handshakes before the change may do so after it, but may not fail in all of them.
     needed = before.reliable | (before.answering - now.answering)
@@ -177,7 +177,7 @@ def _name(endpoint: str, how: str) -> str:
     return printable(f"{endpoint} ({how})")
 
 
-def watch(world: World, look: Callable[[], Sight], judge: Callable[[Sight], Seen], terms: Terms) -> Seen:
+def watch(world: World, look: Callable[[], LiveView], judge: Callable[[LiveView], Seen], terms: Terms) -> Seen:
     """Look until nothing is wrong several times in a row, or only lost clients are, or it is too late.
 
     Looks that count are the interval of the terms apart; a service that is not yet there is looked at again sooner, for
@@ -206,21 +206,21 @@ def watch(world: World, look: Callable[[], Sight], judge: Callable[[Sight], Seen
         world.sleep(wait)
 
 
-def sight_to_json(sight: Sight) -> dict[str, Any]:
+def live_view_to_json(live_view: LiveView) -> dict[str, Any]:
     """Return what was seen as plain values."""
     return {
-        "served": [[each.endpoint, each.how, each.chain] for each in sight.served],
-        "accepted": sorted(sight.accepted),
+        "served": [[each.endpoint, each.how, each.chain] for each in live_view.served],
+        "accepted": sorted(live_view.accepted),
     }
 
 
-def sight_from_json(plain: Mapping[str, Any]) -> Sight:
-    """Return the sight of `sight_to_json`; raises KeyError, TypeError or ValueError for anything else."""
+def live_view_from_json(plain: Mapping[str, Any]) -> LiveView:
+    """Return the live view of `live_view_to_json`; raises KeyError, TypeError or ValueError for anything else."""
 
     def served(of: Sequence[Any]) -> Served:
         return Served(str(of[0]), str(of[1]), tuple(map(str, of[2])))
 
-    return Sight(
+    return LiveView(
         tuple(map(served, plain["served"])),
         frozenset(Acceptance(str(client), str(endpoint)) for client, endpoint in plain["accepted"]),
     )

@@ -14,7 +14,7 @@ from actions.ending import Cause
 from actions.journal import Event, Record
 
 
-class Stage(StrEnum):
+class JournalStage(StrEnum):
     """How far the journal says that it came."""
 
     PREPARED = "prepared"
@@ -51,7 +51,7 @@ class Old(StrEnum):
     """It may not come back: its key was given up, or no server starts with it."""
 
 
-class Verdict(StrEnum):
+class RecoveryVerdict(StrEnum):
     """What recovery does."""
 
     COMMIT = "commit"
@@ -64,10 +64,10 @@ class Verdict(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class RecoveryFacts:
     """All that recovery decides by."""
 
-    stage: Stage
+    stage: JournalStage
     disk: Disk
     old: Old = Old.USABLE
     old_at_hand: bool = True
@@ -82,15 +82,15 @@ class Facts:
 class Row:
     """One row of the table; an empty cell stands for anything."""
 
-    verdict: Verdict
-    stages: tuple[Stage, ...] = ()
+    verdict: RecoveryVerdict
+    stages: tuple[JournalStage, ...] = ()
     disks: tuple[Disk, ...] = ()
     old: tuple[Old, ...] = ()
     at_hand: str = ""
     """Which whole set must be at hand, `old` or `new`."""
     live: bool | None = None
 
-    def covers(self, facts: Facts) -> bool:
+    def covers(self, facts: RecoveryFacts) -> bool:
         """Whether this row is about these facts."""
         return (
             (not self.stages or facts.stage in self.stages)
@@ -115,20 +115,20 @@ class Row:
 
 
 TABLE: Final = (
-    Row(Verdict.UNDO, (Stage.PREPARED,)),
-    Row(Verdict.COMMIT, (Stage.VALIDATED,)),
-    Row(Verdict.FREEZE, disks=(Disk.FOREIGN, Disk.UNREADABLE)),
-    Row(Verdict.FORWARD, disks=(Disk.NEW,), old=(Old.BARRED,)),
-    Row(Verdict.FORWARD, (Stage.SWITCHED, Stage.UNDOING), (Disk.NEW,), (Old.SPENT,)),
-    Row(Verdict.FORWARD, (Stage.SWITCHED,), (Disk.NEW,), live=True),
-    Row(Verdict.UNDO, disks=(Disk.NEW,), at_hand="old"),
-    Row(Verdict.FORWARD, (Stage.SWITCHED, Stage.UNDOING), (Disk.NEW,)),
-    Row(Verdict.FREEZE, disks=(Disk.NEW,)),
-    Row(Verdict.FORWARD, (Stage.SWITCHED,), (Disk.OLD,), (Old.BARRED,), "new"),
-    Row(Verdict.UNDO, disks=(Disk.OLD,)),
-    Row(Verdict.UNDO, disks=(Disk.MIXED,), old=(Old.USABLE, Old.SPENT), at_hand="old"),
-    Row(Verdict.FORWARD, disks=(Disk.MIXED,), at_hand="new"),
-    Row(Verdict.FREEZE),
+    Row(RecoveryVerdict.UNDO, (JournalStage.PREPARED,)),
+    Row(RecoveryVerdict.COMMIT, (JournalStage.VALIDATED,)),
+    Row(RecoveryVerdict.FREEZE, disks=(Disk.FOREIGN, Disk.UNREADABLE)),
+    Row(RecoveryVerdict.FORWARD, disks=(Disk.NEW,), old=(Old.BARRED,)),
+    Row(RecoveryVerdict.FORWARD, (JournalStage.SWITCHED, JournalStage.UNDOING), (Disk.NEW,), (Old.SPENT,)),
+    Row(RecoveryVerdict.FORWARD, (JournalStage.SWITCHED,), (Disk.NEW,), live=True),
+    Row(RecoveryVerdict.UNDO, disks=(Disk.NEW,), at_hand="old"),
+    Row(RecoveryVerdict.FORWARD, (JournalStage.SWITCHED, JournalStage.UNDOING), (Disk.NEW,)),
+    Row(RecoveryVerdict.FREEZE, disks=(Disk.NEW,)),
+    Row(RecoveryVerdict.FORWARD, (JournalStage.SWITCHED,), (Disk.OLD,), (Old.BARRED,), "new"),
+    Row(RecoveryVerdict.UNDO, disks=(Disk.OLD,)),
+    Row(RecoveryVerdict.UNDO, disks=(Disk.MIXED,), old=(Old.USABLE, Old.SPENT), at_hand="old"),
+    Row(RecoveryVerdict.FORWARD, disks=(Disk.MIXED,), at_hand="new"),
+    Row(RecoveryVerdict.FREEZE),
 )
 """The first row that is about the facts counts."""
 
@@ -137,19 +137,19 @@ _NO_FAULT_OF_THE_NEW: Final = frozenset(
 )
 
 
-def decide(facts: Facts) -> Verdict:
+def decide(facts: RecoveryFacts) -> RecoveryVerdict:
     """Return what becomes of a transaction of which this is so."""
     return next(row.verdict for row in TABLE if row.covers(facts))
 
 
-def stage_of(records: Sequence[Record]) -> Stage:
+def stage_of(records: Sequence[Record]) -> JournalStage:
     """Return how far a transaction came, by its records."""
-    stage = Stage.PREPARED
+    stage = JournalStage.PREPARED
     for each in records:
         if each.event is Event.INTENT:
-            stage = Stage.SWITCHED
+            stage = JournalStage.SWITCHED
         elif each.event is Event.VALIDATED:
-            stage = Stage.VALIDATED
+            stage = JournalStage.VALIDATED
         elif each.event is Event.ROLLING_BACK:
-            stage = Stage.UNDOING if Cause(each.data["cause"]) in _NO_FAULT_OF_THE_NEW else Stage.FAILED
+            stage = JournalStage.UNDOING if Cause(each.data["cause"]) in _NO_FAULT_OF_THE_NEW else JournalStage.FAILED
     return stage

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from actions import process
-from actions.process import Process
+from actions.process import ProcessId
 from config.service import Command
 from config.text import printable
 from probes.opening import open_through, resolve_through
@@ -265,7 +265,7 @@ class World:
         self,
         command: Command,
         timeout: float,
-        begun: Callable[[Process], None] | None = None,
+        begun: Callable[[ProcessId], None] | None = None,
         *,
         spare_server: bool = False,
     ) -> Ran:
@@ -300,15 +300,15 @@ class World:
         shown = " / ".join(printable(line) for line in said.splitlines() if line.strip())
         return Ran(command, status, shown, serving)
 
-    def age(self, one: Process) -> float | None:
+    def age(self, one: ProcessId) -> float | None:
         """Return the seconds since a process began, running or not; None where the machine was started since."""
         return process.age(one)
 
-    def runs(self, one: Process) -> bool:
+    def runs(self, one: ProcessId) -> bool:
         """Return whether a process still runs."""
         return process.runs(one)
 
-    def kill(self, one: Process, *, spare_server: bool) -> bool:
+    def kill(self, one: ProcessId, *, spare_server: bool) -> bool:
         """Kill a process that still runs, with all of its session; returns whether it was spared as a server."""
         return process.runs(one) and process.end_session(one.pid, spare_server=spare_server)
 
@@ -333,7 +333,7 @@ class World:
         time.sleep(seconds)
 
 
-def _start(command: Command, begun: Callable[[Process], None] | None, output: int) -> subprocess.Popen[bytes]:
+def _start(command: Command, begun: Callable[[ProcessId], None] | None, output: int) -> subprocess.Popen[bytes]:
     """Start a command, once `begun` returned where it is given; raises OSError, or what `begun` raises."""
     theirs, ours = os.pipe()
     with open(theirs, "rb"), open(ours, "wb", buffering=0) as gate:

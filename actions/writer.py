@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Iterable
 from typing import Final
 
-from actions.contest import Writer
+from actions.contest import OtherWriter
 from actions.world import World
 from config.text import printable
 
@@ -16,7 +16,7 @@ _PATIENCE: Final = 10.0
 _ASK: Final = (("dpkg-query", "-S"), ("rpm", "-qf"))
 
 
-def writer_of(world: World, paths: Iterable[str]) -> Writer | None:
+def writer_of(world: World, paths: Iterable[str]) -> OtherWriter | None:
     """Return who wrote the file that changed last; None where none of them is there."""
     found: list[tuple[float, str, int]] = []
     for path in paths:
@@ -29,7 +29,7 @@ def writer_of(world: World, paths: Iterable[str]) -> Writer | None:
     if not found:
         return None
     at, path, uid = max(found)
-    return Writer(path, at, _user(uid), _package(world, path))
+    return OtherWriter(path, at, _user(uid), _package(world, path))
 
 
 def _user(uid: int) -> str:

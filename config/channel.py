@@ -28,7 +28,7 @@ class Channel:
 
 
 @dataclass(frozen=True, slots=True)
-class Match:
+class FindingMatch:
     """Which findings are meant: all that agree with every field; an empty field agrees with everything."""
 
     targets: tuple[str, ...] = ()
@@ -67,7 +67,7 @@ class Route:
     channels: tuple[str, ...]
     severity: Severity = Severity.WARNING
     """From which one up."""
-    match: Match = Match()
+    match: FindingMatch = FindingMatch()
     lasting: float = 0.0
     """Seconds for which a finding must have been that severe."""
     events: tuple[ToldEvent, ...] = ()
@@ -87,7 +87,7 @@ class Digest:
 class Silence:
     """Findings that nobody is told of until a time."""
 
-    match: Match
+    match: FindingMatch
     reason: str
     until: float
     """Unix time."""
@@ -108,7 +108,7 @@ REMIND: Mapping[Severity, float | None] = MappingProxyType(
 
 
 @dataclass(frozen=True, slots=True)
-class Telling:
+class Notifications:
     """How people are told."""
 
     enabled: bool = True

@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from config import profile
-from config.channel import Channel, Telling
+from config.channel import Channel, Notifications
 from config.document import Document, Mistake, Path, join, parse, shown, substitute
 from config.fields import RESERVED_NAMES, channel_url, heartbeat_url
 from config.host import own_name
@@ -30,8 +30,8 @@ from config.pattern import is_one_of
 from config.policy import Policy, Replace
 from config.schema.component import declared_services
 from config.schema.problem import Problem
-from config.schema.root import Root
-from config.schema.section import Names, is_pattern, unlike
+from config.schema.root import RootSection
+from config.schema.section import DeclaredNames, is_pattern, unlike
 from config.schema.validate import Validated, validate
 from config.shipped import shipped_policies
 from config.text import printable
@@ -82,10 +82,10 @@ def load_marked(path: str, environ: Mapping[str, str]) -> Marked | tuple[Mistake
     mistakes.extend(clashes)
     document, found, is_added = _with_profile(joined)
     is_whole &= is_added
-    validated = validate(document, _names(document) if is_whole else Names(None, None, None, None))
+    validated = validate(document, _names(document) if is_whole else DeclaredNames(None, None, None, None))
     declared = _declare(document, validated)
-    told = _tell(validated)
-    found = [*found, *validated.problems, *declared.problems, *told.problems]
+    notified = _notify(validated)
+    found = [*found, *validated.problems, *declared.problems, *notified.problems]
     found.extend(_check_policy_names(document, validated))
     if is_whole and not any(problem.path[0] in {"endpoints", "components"} for problem in validated.problems):
         found.extend(_check_waivers(validated, declared))
@@ -93,7 +93,7 @@ def load_marked(path: str, environ: Mapping[str, str]) -> Marked | tuple[Mistake
     known = {(mistake.file, mistake.line, mistake.key) for mistake in mistakes}
     more = (document.mistake(*problem) for problem in found)
     mistakes.extend(each for each in more if (each.file, each.line, each.key) not in known)
-    return _in_order(mistakes) if mistakes else Marked(_config(validated.root, declared, told, files), document)
+    return _in_order(mistakes) if mistakes else Marked(_config(validated.root, declared, notified, files), document)
 
 
 def _parse_all(files: Iterable[_File], environ: Mapping[str, str]) -> tuple[list[Document], list[Mistake]]:
@@ -109,7 +109,7 @@ def _parse_all(files: Iterable[_File], environ: Mapping[str, str]) -> tuple[list
     return documents, mistakes
 
 
-def _config(root: Root, declared: _Declared, told: _Told, files: Iterable[_File]) -> Config:
+def _config(root: RootSection, declared: _Declared, notified: _Notified, files: Iterable[_File]) -> Config:
     stores = {name: each.build(name) for name, each in root.trust_stores.items()}
     clients = {name: each.build(name) for name, each in root.clients.items()}
     return Config(
@@ -123,15 +123,15 @@ def _config(root: Root, declared: _Declared, told: _Told, files: Iterable[_File]
         clients=MappingProxyType({**_IMPLICIT_CLIENTS, **clients}),
         policies=_policies(root),
         waivers=tuple(each.build() for each in root.waivers),
-        channels=MappingProxyType(told.channels),
-        telling=told.telling,
+        channels=MappingProxyType(notified.channels),
+        notifications=notified.notifications,
         profile=root.profile,
         sources=tuple(file.path for file in files),
         digest=_digest(files),
     )
 
 
-def _policies(root: Root) -> tuple[Policy, ...]:
+def _policies(root: RootSection) -> tuple[Policy, ...]:
     own = tuple(each.build() for each in root.policies)
     names = {each.name for each in own}
     return (*own, *(each for each in shipped_policies() if each.name not in names))
@@ -241,7 +241,7 @@ def _with_profile(document: Document) -> tuple[Document, list[Problem], bool]:
     return (join(document, added)[0] if added else document), list(problems), added is not None
 
 
-def _names(document: Document) -> Names:
+def _names(document: Document) -> DeclaredNames:
     """Return what `document` declares, whether or not that is sound."""
 
     def declared(section: str, implicit: Iterable[str]) -> frozenset[str]:
@@ -249,7 +249,7 @@ def _names(document: Document) -> Names:
         return frozenset(implicit).union(items if isinstance(items, dict) else ())
 
     services = document.values.get("services")
-    return Names(
+    return DeclaredNames(
         declared("trust_stores", _IMPLICIT_STORES),
         declared("clients", _IMPLICIT_CLIENTS),
         declared("components", ()),
@@ -308,15 +308,15 @@ def _declare(document: Document, validated: Validated) -> _Declared:
 
 
 @dataclass(frozen=True, slots=True)
-class _Told:
-    """Who is told what, with the secrets that lie in files of their own."""
+class _Notified:
+    """Who is notified what, with the secrets that lie in files of their own."""
 
     channels: dict[str, Channel]
-    telling: Telling
+    notifications: Notifications
     problems: list[Problem]
 
 
-def _tell(validated: Validated) -> _Told:
+def _notify(validated: Validated) -> _Notified:
     """Return what the sound parts of the document say about telling, and what is wrong with the files they name."""
     problems: list[Problem] = []
 
@@ -333,12 +333,12 @@ def _tell(validated: Validated) -> _Told:
         name: section.build(name, secrets(section.urls_file, channel_url, ("channels", name, "urls_file")))
         for name, section in validated.root.channels.items()
     }
-    section = validated.root.telling
+    section = validated.root.notifications
     beat = section.heartbeat.url_file if section.heartbeat else None
-    url, *others = secrets(beat, heartbeat_url, ("telling", "heartbeat", "url_file")) or ("",)
+    url, *others = secrets(beat, heartbeat_url, ("notifications", "heartbeat", "url_file")) or ("",)
     if others:
-        problems.append(Problem(("telling", "heartbeat", "url_file"), "holds several lines, expected one URL"))
-    return _Told(channels, section.build(url), problems)
+        problems.append(Problem(("notifications", "heartbeat", "url_file"), "holds several lines, expected one URL"))
+    return _Notified(channels, section.build(url), problems)
 
 
 def _check_waivers(validated: Validated, declared: _Declared) -> Iterator[Problem]:

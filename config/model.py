@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
-from config.channel import Channel, Telling
+from config.channel import Channel, Notifications
 from config.host import NAMELESS
 from config.reach import Reach
 from config.service import Service
@@ -340,7 +340,7 @@ class Config:
     """In the order in which they are asked, the shipped ones last."""
     waivers: tuple[Waiver, ...] = ()
     channels: Mapping[str, Channel] = field(default_factory=lambda: MappingProxyType({}))
-    telling: Telling = field(default_factory=Telling)
+    notifications: Notifications = field(default_factory=Notifications)
     profile: str | None = None
     """The name of the shipped profile that the configuration adds to."""
     sources: tuple[str, ...] = ()

@@ -13,7 +13,7 @@ from config.vocabulary import Code, Mode, Severity
 
 
 @dataclass(frozen=True, slots=True)
-class Match:
+class PolicyMatch:
     """What a policy is for: every list that is given must match, one of its items being enough; `*` is any text."""
 
     components: tuple[str, ...] = ()
@@ -169,7 +169,7 @@ class Policy:
     when: Check
     action: Action | None = None
     notify: Notify | None = None
-    match: Match = Match()
+    match: PolicyMatch = PolicyMatch()
     windows: tuple[Window, ...] = ()
     """Without any it may be done at all times."""
     override_window_when: Check | None = None

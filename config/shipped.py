@@ -9,7 +9,7 @@ from typing import Final
 from config.document import parse
 from config.policy import Policy
 from config.schema.policy import Policies
-from config.schema.section import Names
+from config.schema.section import DeclaredNames
 
 _FILE: Final = "shipped.yaml"
 
@@ -20,5 +20,5 @@ def shipped_policies() -> tuple[Policy, ...]:
     document, mistakes = parse((files("config") / "policies" / _FILE).read_bytes(), _FILE)
     if document is None or mistakes:
         raise ValueError(f"{_FILE} is shipped with mistakes: {mistakes}")
-    section = Policies.model_validate(document.values, context=Names(None, None, None, None))
+    section = Policies.model_validate(document.values, context=DeclaredNames(None, None, None, None))
     return tuple(each.build() for each in section.policies)

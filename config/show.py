@@ -10,7 +10,7 @@ from typing import Any, Final
 import yaml
 
 from config.address import join_address
-from config.channel import Channel, Heartbeat, Match, Telling
+from config.channel import Channel, FindingMatch, Heartbeat, Notifications
 from config.document import escape, resolve
 from config.fields import duration_text, last_day_text, share_text
 from config.model import (
@@ -55,7 +55,7 @@ def show(config: Config) -> str:
         "policies": [show_policy(each) for each in config.policies],
         "waivers": [_waiver(each) for each in config.waivers],
         "channels": {name: _channel(each) for name, each in config.channels.items()},
-        "telling": _telling(config.telling),
+        "notifications": _notifications(config.notifications),
     }
     return yaml.dump(document, Dumper=_Dumper, sort_keys=False, allow_unicode=False, width=120)
 
@@ -220,11 +220,11 @@ def _channel(channel: Channel) -> dict[str, Any]:
     return {"urls": [f"{url.partition('://')[0]}://{MASK}" for url in channel.urls]}
 
 
-def _telling(telling: Telling) -> dict[str, Any]:
-    beat = telling.heartbeat
+def _notifications(notifications: Notifications) -> dict[str, Any]:
+    beat = notifications.heartbeat
     return given(
         {
-            "enabled": telling.enabled,
+            "enabled": notifications.enabled,
             "routes": [
                 {
                     "channels": list(each.channels),
@@ -233,24 +233,24 @@ def _telling(telling: Telling) -> dict[str, Any]:
                     **_match(each.match),
                     **({"for": duration_text(each.lasting)} if each.lasting else {}),
                 }
-                for each in telling.routes
+                for each in notifications.routes
             ],
-            "digest": telling.digest
+            "digest": notifications.digest
             and {
-                "channels": list(telling.digest.channels),
-                "cron": telling.digest.cron,
-                "timezone": telling.digest.timezone,
+                "channels": list(notifications.digest.channels),
+                "cron": notifications.digest.cron,
+                "timezone": notifications.digest.timezone,
             },
             "remind": {
                 str(severity): "never" if seconds is None else duration_text(seconds)
-                for severity, seconds in telling.remind.items()
+                for severity, seconds in notifications.remind.items()
             },
-            "resolved_after": duration_text(telling.resolved_after),
-            "attempts": telling.attempts,
-            "runbook": telling.runbook,
+            "resolved_after": duration_text(notifications.resolved_after),
+            "attempts": notifications.attempts,
+            "runbook": notifications.runbook,
             "silences": [
                 {**_match(each.match), "reason": each.reason, "until": last_day_text(int(each.until))}
-                for each in telling.silences
+                for each in notifications.silences
             ],
             "heartbeat": beat and {**_secret_url(beat), "every": duration_text(beat.every)},
         }
@@ -261,7 +261,7 @@ def _secret_url(beat: Heartbeat) -> dict[str, str]:
     return {"url_file": beat.url_file} if beat.url_file is not None else {"url": MASK}
 
 
-def _match(match: Match) -> dict[str, Any]:
+def _match(match: FindingMatch) -> dict[str, Any]:
     named: dict[str, Any] = {
         "target": list(match.targets),
         "component": list(match.components),

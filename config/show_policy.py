@@ -21,9 +21,9 @@ from config.policy import (
     FailedAttempts,
     HasFinding,
     Leaf,
-    Match,
     Not,
     Policy,
+    PolicyMatch,
     Regressed,
     RemainingBelow,
     Replace,
@@ -57,7 +57,7 @@ def show_policy(policy: Policy) -> dict[str, Any]:
     )
 
 
-def _match(match: Match) -> dict[str, Any]:
+def _match(match: PolicyMatch) -> dict[str, Any]:
     section = {
         "component": list(match.components),
         "target": list(match.targets),

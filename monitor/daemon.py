@@ -19,40 +19,40 @@ from typing import Any, Final
 
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
-from actions.deliver import Tone
 from config.document import Mistake
 from config.load import digest_on_disk, load
 from config.model import DAY, Config
 from config.policy import Notify
 from config.vocabulary import Code
-from monitor import systemd
+from monitor.act.status import ComponentStatus
+from monitor.act.steward import Steward
 from monitor.actor.request import Verb
-from monitor.beliefs import SELF, Beliefs
-from monitor.bus import Bus
-from monitor.charge import Charge
 from monitor.decide.decision import ORDERED, Decision
+from monitor.decide.loop import Decider
 from monitor.decide.outlook import outlook
 from monitor.decide.situation import Situation
-from monitor.decider import Decider
-from monitor.endpoints import EndpointVigil
-from monitor.events import Looked
-from monitor.facts import ArtefactReader
-from monitor.files import FileVigil
-from monitor.helpers import dismiss, hire
-from monitor.http import Status, WebServer
-from monitor.known import Known
-from monitor.life import ALREADY_RUNNING, Life, Taken, begin, own_files
-from monitor.log import event_log
+from monitor.host import systemd
+from monitor.host.life import ALREADY_RUNNING, Life, StateTaken, begin, own_files
+from monitor.http import DaemonStatus, WebServer
+from monitor.look.demand import Module, Prober, RefusedProbe
+from monitor.look.endpoints import EndpointVigil
+from monitor.look.files import FileVigil
+from monitor.look.pool import dismiss, hire
+from monitor.look.reading import ArtefactReader
+from monitor.look.sets import SetVigil
 from monitor.metrics import Counters, Page, Piece, piece
 from monitor.metrics.probed import Probed
-from monitor.prober import Module, Prober, Refused
-from monitor.sets import SetVigil
-from monitor.steward import Steward
+from monitor.notify.deliver import Tone
+from monitor.notify.notifier import Notifier
+from monitor.notify.outbox import OutboxState
+from monitor.state.bus import Bus
+from monitor.state.events import Looked
+from monitor.state.log import event_log
+from monitor.state.registry import SELF, TargetRegistry
+from monitor.state.target import TargetState
+from monitor.state.trust import read_trust_context
 from monitor.store import DATABASE_ENDINGS, Degraded, HistoryEntry, Store, database_path
 from monitor.store import history as read_history
-from monitor.surroundings import read_surroundings
-from monitor.tell.desk import Kept
-from monitor.tell.telling import Telling
 from probes.finding import Finding, finding
 from probes.opening import leave_alone
 
@@ -70,7 +70,7 @@ HOUSEKEEPING: Final = 15.0
 def run_daemon(path: str, config: Config) -> int:
     """Run until SIGTERM or SIGINT, and return the exit code."""
     begun = begin(config.settings.state_directory, time.time())
-    if isinstance(begun, Taken):
+    if isinstance(begun, StateTaken):
         log.critical("%s", begun)
         return ALREADY_RUNNING
     # Certificates are many objects that live long: at the default thresholds the collector would walk them all day.
@@ -136,28 +136,28 @@ class Daemon:
         self._judge = ThreadPoolExecutor(1, "judge")
         self._sets = ThreadPoolExecutor(2, "sets")
         self._helpers = helpers
-        surroundings, findings = read_surroundings(config)
-        self._own_findings["surroundings"] = findings
+        trust_context, findings = read_trust_context(config)
+        self._own_findings["trust"] = findings
         self._own_findings["life"] = () if life is None else life.findings(now)
         self._database = database_path(config.settings.state_directory)
         self.store = Store(
             self._database,
-            snapshot=lambda: tuple(self.beliefs.known.values()),
+            snapshot=lambda: tuple(self.registry.known.values()),
             on_health=self._store_health,
             kept=self._kept,
         )
-        self.telling = Telling(
+        self.notifier = Notifier(
             config,
-            lambda: self.beliefs.known,
+            lambda: self.registry.known,
             self.store,
             self.counters,
-            self._telling_fails,
+            self._notifier_fails,
             outlook=lambda member: outlook(self.decider.standing(member.component or member.target)),
             transactions=lambda: self.steward.transactions(),  # noqa: PLW0108 (which is made last)
         )
         self.decider = Decider(
             lambda: self.config,
-            lambda: self.beliefs.known,
+            lambda: self.registry.known,
             lambda subject: self.steward.done(subject),  # noqa: PLW0108 (which is made last)
             self._decided,
             self.store.record,
@@ -166,14 +166,14 @@ class Daemon:
         bus = Bus(
             event_log(self._location),
             self.store.record,
-            self.telling.take,
+            self.notifier.take,
             self.decider.take,
             lambda events: self.sets.take(events),  # noqa: PLW0108 (which is made last)
         )
-        self.beliefs = Beliefs(surroundings, bus, self.page)
-        self.endpoints = EndpointVigil(self.beliefs, self._judge, looked=self._looked)
+        self.registry = TargetRegistry(trust_context, bus, self.page)
+        self.endpoints = EndpointVigil(self.registry, self._judge, looked=self._looked)
         self.sets = SetVigil(
-            self.beliefs,
+            self.registry,
             self._sets,
             looked=self._looked,
             event_latency=self.counters.event_latency,
@@ -185,19 +185,19 @@ class Daemon:
             ).read,
         )
         self.files = FileVigil(
-            self.beliefs,
+            self.registry,
             self._reader,
             looked=self._looked,
             event_latency=self.counters.event_latency,
             overflowed=self.counters.overflowed,
             sets=self.sets,
-            surroundings_changed=lambda: self._spawn(self._read_surroundings_again()),
+            trust_changed=lambda: self._spawn(self._read_trust_again()),
             unsearched=self._unsearched,
             helpers=helpers,
         )
         self._prober = Prober(self._judge, config.settings.concurrency)
         self.steward = Steward(
-            self.beliefs, self.decider.standing, self.decider.touch, self._look_again, self._steward_changed
+            self.registry, self.decider.standing, self.decider.touch, self._look_again, self._actions_changed
         )
         self.web = WebServer(self, config.settings)
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -205,7 +205,7 @@ class Daemon:
     @property
     def config(self) -> Config:
         """The configuration in force."""
-        return self.beliefs.surroundings.config
+        return self.registry.trust_context.config
 
     async def run(self) -> None:
         """Run until told to stop."""
@@ -215,15 +215,15 @@ class Daemon:
         loop.add_signal_handler(signal.SIGHUP, lambda: self._spawn(self.reload("SIGHUP")))
         systemd.notify("STATUS=reading what is remembered")
         for known in self.store.load().values():
-            self.beliefs.remember(known)
+            self.registry.remember(known)
         # What is not looked at is known after the first scan; until then it is as it was.
-        itself = self.beliefs.known.get(SELF)
+        itself = self.registry.known.get(SELF)
         self._own_findings["files"] = tuple(
             raised.finding
             for (code, subject), raised in (itself.findings.items() if itself is not None else ())
             if code is Code.UNREADABLE and subject.startswith(os.sep)
         )
-        self.telling.restore(self.store.load_kept())
+        self.notifier.restore(self.store.load_kept())
         gc.freeze()
         self.web.allow(self.config.settings.web.tokens)
         self.web.call(self.config.host)
@@ -236,7 +236,7 @@ class Daemon:
         self.decider.restore(
             (subject, identity) for subject, identity, standing in self.store.decisions() if standing not in ORDERED
         )
-        vigils = (self.files, self.sets, self.endpoints, self.steward, self.decider, self.telling)
+        vigils = (self.files, self.sets, self.endpoints, self.steward, self.decider, self.notifier)
         for vigil in (*(each.run() for each in vigils), self._announce(), self._keep_house()):
             self._spawn(vigil)
         calendar = AsyncIOScheduler(timezone="UTC")
@@ -246,11 +246,11 @@ class Daemon:
         calendar.shutdown(wait=False)
         await self._end()
 
-    def known(self) -> Mapping[str, Known]:
+    def known(self) -> Mapping[str, TargetState]:
         """Return what is believed of every target, by name."""
-        return self.beliefs.known
+        return self.registry.known
 
-    def charges(self) -> Sequence[Charge]:
+    def charges(self) -> Sequence[ComponentStatus]:
         """Return what is known of each component that certvigil may change."""
         return self.steward.charges(time.time())
 
@@ -278,10 +278,10 @@ class Daemon:
             problems.append(f"it has looked at {endpoints - unseen} of {endpoints} endpoints, and waits for the others")
         return problems
 
-    def status(self) -> Status:
+    def status(self) -> DaemonStatus:
         """Return what certvigil knows of itself."""
         now, watching, progress = time.time(), self.files.watch_state, self.files.progress
-        return Status(
+        return DaemonStatus(
             version=version("certvigil"),
             host=self.config.host,
             started=self.started,
@@ -308,9 +308,9 @@ class Daemon:
         """Return what happened from Unix time `since` until just before `until`, newest first."""
         return await self._loop.run_in_executor(None, read_history, self._database, target, since, until, limit)
 
-    async def probe(self, target: str, module: Module, seconds: float) -> Probed | Refused:
+    async def probe(self, target: str, module: Module, seconds: float) -> Probed | RefusedProbe:
         """Return what is seen at `target`, where it may be looked there, within `seconds`."""
-        return await self._prober.probe(target, module, self.beliefs.surroundings, seconds)
+        return await self._prober.probe(target, module, self.registry.trust_context, seconds)
 
     async def _announce(self) -> None:
         """Tell the service manager once everything was looked at, and then that this goes on."""
@@ -333,10 +333,10 @@ class Daemon:
             endpoints = len(self.config.endpoints)
             systemd.notify(f"STATUS=looked at {endpoints - unseen} of {endpoints} endpoints")
             await asyncio.sleep(0.02)
-        self.telling.looked_at_everything()
+        self.notifier.looked_at_everything()
         self.decider.begin()
         self._announced = True
-        systemd.notify("READY=1", f"STATUS=keeping vigil over {len(self.beliefs.known)} targets")
+        systemd.notify("READY=1", f"STATUS=keeping vigil over {len(self.registry.known)} targets")
         interval = systemd.watchdog_interval()
         while interval is not None:
             systemd.notify("WATCHDOG=1")
@@ -400,7 +400,7 @@ class Daemon:
                 systemd.notify("READY=1")
             return mistakes
 
-    async def _read_surroundings_again(self) -> None:
+    async def _read_trust_again(self) -> None:
         async with self._reloading:
             await self._surround(self.config)
             self._say_own()
@@ -408,16 +408,16 @@ class Daemon:
     async def _surround(self, config: Config) -> None:
         """Judge by `config` from now on, with its trust stores read anew."""
         loop = asyncio.get_running_loop()
-        surroundings, findings = await loop.run_in_executor(
-            self._judge, read_surroundings, config, self.beliefs.surroundings
+        trust_context, findings = await loop.run_in_executor(
+            self._judge, read_trust_context, config, self.registry.trust_context
         )
-        self._own_findings["surroundings"] = findings
-        self.beliefs.surroundings = surroundings
+        self._own_findings["trust"] = findings
+        self.registry.trust_context = trust_context
         self.page.reconfigure()
-        self.beliefs.reconsider()
+        self.registry.reconsider()
         self.sets.reconfigure()
         self.endpoints.reconfigure()
-        self.telling.reconfigure(config)
+        self.notifier.reconfigure(config)
         self.files.rescan()
         self.steward.reconfigure()
         self.decider.reconfigure()
@@ -433,18 +433,18 @@ class Daemon:
 
     def _looked(self, look: Looked) -> None:
         self.counters.looked(look)
-        self.telling.looked(look)
+        self.notifier.looked(look)
 
     def _location(self, target: str) -> str:
         """Return the path or the address of a target; empty for one that is watched no longer."""
-        known = self.beliefs.known.get(target)
+        known = self.registry.known.get(target)
         return known.location if known is not None else ""
 
-    def _kept(self) -> Kept:
-        return self.telling.everything()
+    def _kept(self) -> OutboxState:
+        return self.notifier.everything()
 
-    def _telling_fails(self, findings: tuple[Finding, ...]) -> None:
-        self._own_findings["telling"] = findings
+    def _notifier_fails(self, findings: tuple[Finding, ...]) -> None:
+        self._own_findings["notifications"] = findings
         self._say_own()
 
     def _look_again(self, component: str) -> None:
@@ -463,11 +463,11 @@ class Daemon:
         if isinstance(decision.action, Notify):
             reasons = [each.because for each in decision.reasons]
             title = f"{decision.subject}: policy {decision.policy} holds"
-            self.telling.announce(decision.identity, decision.action.channels, title, reasons, Tone.WARNING)
+            self.notifier.announce(decision.identity, decision.action.channels, title, reasons, Tone.WARNING)
         else:
             self.steward.order(decision)
 
-    def _steward_changed(self) -> None:
+    def _actions_changed(self) -> None:
         clock = self.steward.clock
         self._own_findings["clock"] = () if clock is None else (finding(Code.CLOCK_SUSPECT, clock),)
         charges = self.steward.charges(time.time())
@@ -489,14 +489,14 @@ class Daemon:
                 () if health is None else (finding(Code.DATABASE_DEGRADED, f"{health.reason}: {health.detail}"),)
             )
             if health is not None:
-                self.telling.keeper_fails()
+                self.notifier.keeper_fails()
             self._say_own()
 
         self._loop.call_soon_threadsafe(say)
 
     def _say_own(self) -> None:
         findings = [found for group in self._own_findings.values() for found in group]
-        self.beliefs.about_self(findings, time.time())
+        self.registry.about_self(findings, time.time())
 
     def _prune(self) -> None:
         self.store.prune(time.time() - self.config.settings.history_days * DAY)
@@ -524,7 +524,7 @@ class Daemon:
             task.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=STOP_WITHIN / 2)
-        self.telling.end()
+        self.notifier.end()
         self._dismiss_helpers()
         for executor in (self._reader, self._judge, self._sets):
             executor.shutdown(wait=False, cancel_futures=True)

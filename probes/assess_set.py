@@ -40,7 +40,7 @@ _BROKEN: Final = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class SetFault:
     """Something that makes a set of no use to its server."""
 
     code: Code
@@ -174,14 +174,14 @@ def _judge_next_reload(chain: tuple[Certificate, ...], context: SetContext, now:
         )
 
 
-def judge_use(reading: SetReading, targets: Sequence[FileTarget], now: float) -> tuple[Fault, ...]:
+def judge_use(reading: SetReading, targets: Sequence[FileTarget], now: float) -> tuple[SetFault, ...]:
     """Return why a server cannot use a set, its key included, at Unix time `now`; empty where nothing of that is known.
 
     It is the verdict of `assess_set`, of which only such things count. What cannot be seen is no fault.
     """
     assessments = assess_set(reading, SetContext(tuple(targets), {}), now)
     by_name = {each.target: each for each in reading.observations}
-    faults: list[Fault] = []
+    faults: list[SetFault] = []
     for target in targets:
         seen = by_name[target.name]
         faults += _faults_of_file(target, seen, assessments[target.name])
@@ -190,30 +190,30 @@ def judge_use(reading: SetReading, targets: Sequence[FileTarget], now: float) ->
     return tuple(faults)
 
 
-def _faults_of_file(target: FileTarget, seen: FileObservation, assessment: Assessment) -> Iterator[Fault]:
+def _faults_of_file(target: FileTarget, seen: FileObservation, assessment: Assessment) -> Iterator[SetFault]:
     # A chain of its own file may be missing where no server was told of that file.
     certain = target.role is not FileRole.CHAIN
     for found in assessment.findings:
         if found.code is Code.UNREADABLE and seen.failure is not None and seen.failure.reason in _BROKEN:
             locked = seen.failure.reason is UnreadableReason.WRONG_PASSWORD
-            yield Fault(found.code, target.name, seen.failure.detail, certain, locked)
+            yield SetFault(found.code, target.name, seen.failure.detail, certain, locked)
         elif found.code in {Code.NO_CERTIFICATE, Code.KEY_MISMATCH}:
-            yield Fault(found.code, target.name, found.detail, certain)
+            yield SetFault(found.code, target.name, found.detail, certain)
     with_key = target.role in {FileRole.COMBINED, FileRole.KEYSTORE}
     if with_key and seen.failure is None and not seen.keys and not seen.encrypted_keys:
-        yield Fault(Code.KEY_MISMATCH, target.name, "it holds no private key")
+        yield SetFault(Code.KEY_MISMATCH, target.name, "it holds no private key")
 
 
-def _faults_of_leaf(target: FileTarget, seen: FileObservation, keys: Sequence[str], now: float) -> Iterator[Fault]:
+def _faults_of_leaf(target: FileTarget, seen: FileObservation, keys: Sequence[str], now: float) -> Iterator[SetFault]:
     leaf, first = find_leaf(seen.certificates), seen.certificates[0]
     if has_ended(leaf, now):
-        yield Fault(Code.EXPIRED, target.name, f"{leaf.title} has ended", certain=False)
+        yield SetFault(Code.EXPIRED, target.name, f"{leaf.title} has ended", certain=False)
     if target.role is FileRole.KEYSTORE or leaf.public_key_sha256() not in keys:
         return
     if first.public_key_sha256() not in keys:
         # Most servers take the first for their own; some sort.
         detail = "its first certificate is not the one that the private key belongs to"
-        yield Fault(Code.WRONG_ORDER, target.name, detail, certain=False)
+        yield SetFault(Code.WRONG_ORDER, target.name, detail, certain=False)
 
 
 def judge_unrest(where: str) -> Finding:

@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import Final
 
 from config.vocabulary import FileFormat, UnreadableReason
-from probes.encoding import INTEGER, OBJECT_IDENTIFIER, Blocks, DERError, Fault, element_end, split
+from probes.encoding import INTEGER, OBJECT_IDENTIFIER, Blocks, DERError, EncodingFault, element_end, split
 from probes.pkcs7 import certificates_of, is_signed_data
 from probes.pkcs12 import is_keystore, unlock
 
@@ -95,16 +95,16 @@ def _open_keystore(data: bytes, password: Password) -> Blocks:
     return replace(blocks, faults=tuple(_keystore_fault(each, password) for each in blocks.faults))
 
 
-def _keystore_fault(fault: Fault, password: Password) -> Fault:
+def _keystore_fault(fault: EncodingFault, password: Password) -> EncodingFault:
     if fault.reason is not UnreadableReason.WRONG_PASSWORD:
         return fault
     if password is None:
-        return Fault(UnreadableReason.LOCKED, "a PKCS#12 keystore that needs a password")
-    return Fault(fault.reason, "a PKCS#12 keystore that this password does not open")
+        return EncodingFault(UnreadableReason.LOCKED, "a PKCS#12 keystore that needs a password")
+    return EncodingFault(fault.reason, "a PKCS#12 keystore that this password does not open")
 
 
 def _fault(reason: UnreadableReason, detail: str) -> Blocks:
-    return Blocks((), (), (Fault(reason, detail),))
+    return Blocks((), (), (EncodingFault(reason, detail),))
 
 
 _LABEL: Final = re.compile(rb"-----BEGIN ([A-Z0-9#][A-Z0-9# ]{0,63})-----(.*?)(?:-----END \1-----|\Z)", re.DOTALL)

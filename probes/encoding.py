@@ -42,7 +42,7 @@ class DERError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class EncodingFault:
     """One block of a file could not be decoded."""
 
     reason: UnreadableReason
@@ -57,7 +57,7 @@ class Blocks:
     """DER."""
     keys: tuple[bytes, ...] = field(repr=False)
     """PEM, boundaries included, or DER; never shown to anyone."""
-    faults: tuple[Fault, ...]
+    faults: tuple[EncodingFault, ...]
     """The first `MOST_FAULTS`."""
 
 
@@ -79,7 +79,7 @@ def _split_der(data: bytes) -> Blocks:
         if _holds_certificate(der, at):
             return Blocks((der,), (), ())
     except (DERError, IndexError):
-        return Blocks((), (), (Fault(UnreadableReason.BAD_DER, "the DER data is cut short or damaged"),))
+        return Blocks((), (), (EncodingFault(UnreadableReason.BAD_DER, "the DER data is cut short or damaged"),))
     return Blocks((), (), ())
 
 
@@ -111,7 +111,7 @@ def _holds_key(der: bytes, at: int, end: int) -> bool:
 def _split_pem(data: bytes) -> Blocks:
     certificates: list[bytes] = []
     keys: list[bytes] = []
-    faults: list[Fault] = []
+    faults: list[EncodingFault] = []
     begin: re.Match[bytes] | None = None
     for boundary in _BOUNDARY.finditer(data):
         if len(faults) >= MOST_FAULTS:
@@ -142,12 +142,12 @@ def _certificate(body: bytes) -> bytes:
     return der[: element_end(der, 0)]
 
 
-def _fault(data: bytes, boundary: re.Match[bytes], what: str) -> Fault:
+def _fault(data: bytes, boundary: re.Match[bytes], what: str) -> EncodingFault:
     line = data.count(b"\n", 0, boundary.start()) + 1
-    return Fault(UnreadableReason.BAD_PEM, f"the PEM block at line {line} cannot be decoded: {what}")
+    return EncodingFault(UnreadableReason.BAD_PEM, f"the PEM block at line {line} cannot be decoded: {what}")
 
 
-def _unended(data: bytes, begin: re.Match[bytes]) -> Fault:
+def _unended(data: bytes, begin: re.Match[bytes]) -> EncodingFault:
     return _fault(data, begin, f"END {begin[2].decode()} is missing")
 
 

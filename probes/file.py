@@ -24,7 +24,7 @@ from config.vocabulary import FileContent, FileFormat, FileRole, UnreadableReaso
 from probes.certificate import Certificate, certificate
 from probes.chain import are_anchors
 from probes.container import Container, called, open_container
-from probes.encoding import Blocks, Fault
+from probes.encoding import Blocks, EncodingFault
 from probes.observation import FileIdentity, FileObservation, Unreadable, bounded
 from probes.opening import RefusedError, broken_link, open_plainly
 from probes.pkcs12 import password_in
@@ -195,7 +195,7 @@ def _opened(data: bytes, target: FileTarget, password: bytes | Unreadable | None
 
 
 def _faulty(container: Container, reason: UnreadableReason, detail: str) -> Container:
-    return Container(container.format, Blocks((), (), (Fault(reason, detail),)))
+    return Container(container.format, Blocks((), (), (EncodingFault(reason, detail),)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from probes.encoding import (
     OCTET_STRING,
     Blocks,
     DERError,
-    Fault,
+    EncodingFault,
     element_end,
     starts_with,
 )
@@ -114,19 +114,19 @@ def _work(name: bytes, following: Sequence[tuple[int, bytes]]) -> int:
     return values[0] * (1 if name in _CHEAP or after in _CHEAP_AFTER else _DEAR)
 
 
-def open_keystore(data: bytes, password: bytes | None) -> pkcs12.PKCS12KeyAndCertificates | Fault:
+def open_keystore(data: bytes, password: bytes | None) -> pkcs12.PKCS12KeyAndCertificates | EncodingFault:
     """Return what a keystore holds, or why it cannot be opened; one without a password is opened whatever is given."""
     try:
         work = seal_of(data).work
     except DERError:
-        return Fault(UnreadableReason.BAD_DER, "the keystore is cut short or damaged")
+        return EncodingFault(UnreadableReason.BAD_DER, "the keystore is cut short or damaged")
     left = MOST_WORK
     # No password is written in two ways: as none, and as an empty one.
     for each in dict.fromkeys((password, None, b"")):
         left -= work
         if left < 0 and (each == password or not password):
             detail = f"opening it takes the work of {work} rounds of SHA-256, {MOST_WORK} at most are done"
-            return Fault(UnreadableReason.TOO_LARGE, detail)
+            return EncodingFault(UnreadableReason.TOO_LARGE, detail)
         if left < 0:
             # That the password does not open it is known.
             break
@@ -135,7 +135,7 @@ def open_keystore(data: bytes, password: bytes | None) -> pkcs12.PKCS12KeyAndCer
         except (ValueError, TypeError, UnsupportedAlgorithm):
             continue
     how = "the password does not open it" if password else "it needs a password"
-    return Fault(UnreadableReason.WRONG_PASSWORD, how)
+    return EncodingFault(UnreadableReason.WRONG_PASSWORD, how)
 
 
 def unlock(data: bytes, password: bytes | None) -> Blocks:
@@ -145,7 +145,7 @@ def unlock(data: bytes, password: bytes | None) -> Blocks:
     they are a set.
     """
     opened = open_keystore(data, password)
-    if isinstance(opened, Fault):
+    if isinstance(opened, EncodingFault):
         return Blocks((), (), (opened,))
     held = [each for each in (opened.cert, *opened.additional_certs) if each is not None]
     ders = [each.certificate.public_bytes(Encoding.DER) for each in held]

@@ -10,13 +10,13 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from config.vocabulary import UnreadableReason
-from probes.encoding import Blocks, DERError, Fault, outline, starts_with
+from probes.encoding import Blocks, DERError, EncodingFault, outline, starts_with
 
 # What old tools write is BER, which is nothing to write to the log.
 warnings.filterwarnings("ignore", category=UserWarning, message=r"PKCS#7 .* could not be parsed as DER")
 
 _SIGNED_DATA: Final = bytes.fromhex("06092a864886f70d010702")  # RFC 5652, 5.1
-_DAMAGED: Final = Fault(UnreadableReason.BAD_DER, "the PKCS#7 bundle is cut short or damaged")
+_DAMAGED: Final = EncodingFault(UnreadableReason.BAD_DER, "the PKCS#7 bundle is cut short or damaged")
 
 
 def is_signed_data(data: bytes) -> bool:

@@ -34,14 +34,14 @@ class Accepted:
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class RefusedChain:
     """The verifier found no path that it accepts."""
 
     said: str
     """Its own words, printable: shown to a person, never interpreted."""
 
 
-Verification = Accepted | Refused
+Verification = Accepted | RefusedChain
 
 
 @lru_cache(maxsize=64)
@@ -65,9 +65,9 @@ def verify_openssl(leaf: Certificate, intermediates: Sequence[Certificate], trus
         first, *untrusted = (crypto.X509.from_cryptography(each.x509()) for each in (leaf, *intermediates))
         path = crypto.X509StoreContext(store, first, untrusted).get_verified_chain()
     except crypto.X509StoreContextError as error:
-        return Refused(printable(str(error)))
+        return RefusedChain(printable(str(error)))
     except crypto.Error:
-        return Refused("a certificate cannot be decoded")
+        return RefusedChain("a certificate cannot be decoded")
     return Accepted(tuple(certificate(crypto.dump_certificate(crypto.FILETYPE_ASN1, each)) for each in path))
 
 
@@ -100,7 +100,7 @@ def verify_webpki(leaf: Certificate, intermediates: Sequence[Certificate], trust
         verifier = policy.build_server_verifier(_some_name_of(leaf))
         path = verifier.verify(leaf.x509(), [each.x509() for each in intermediates])
     except Exception as error:  # noqa: BLE001 (which ones a certificate can make it raise is documented nowhere)
-        return Refused(_in_words(str(error)))
+        return RefusedChain(_in_words(str(error)))
     return Accepted(tuple(certificate(each.public_bytes(Encoding.DER)) for each in path))
 
 

@@ -1,4 +1,4 @@
-"""Who is told what, as it is written: channels, and the section `telling`."""
+"""Who is told what, as it is written: channels, and the section `notifications`."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ def _severity(value: object) -> object:
 
 _ToldSeverity = Annotated[Literal[Severity.NOTICE, Severity.WARNING, Severity.CRITICAL], BeforeValidator(_severity)]
 """What is informational is told in a digest alone."""
-_TELLING: Final = model.Telling()
+_TELLING: Final = model.Notifications()
 _HEARTBEAT: Final = model.Heartbeat("")
 
 
-class Channel(Section):
+class ChannelSection(Section):
     """Where messages go."""
 
     urls: list[ChannelURL] | None = Field(default=None, min_length=1)
@@ -70,13 +70,15 @@ class Matching(Section):
     finding: list[Annotated[Code, Field(strict=False)]] = []
     """Codes of findings."""
 
-    def match(self) -> model.Match:
+    def match(self) -> model.FindingMatch:
         """Return what is meant."""
         labels = tuple((name, tuple(values)) for name, values in self.label.items())
-        return model.Match(tuple(self.target), tuple(self.component), tuple(self.kind), tuple(self.finding), labels)
+        return model.FindingMatch(
+            tuple(self.target), tuple(self.component), tuple(self.kind), tuple(self.finding), labels
+        )
 
 
-class Route(Matching):
+class RouteSection(Matching):
     """What some channels are told; where several routes match, each applies."""
 
     channels: list[ChannelName] = Field(min_length=1)
@@ -94,7 +96,7 @@ class Route(Matching):
         return model.Route(tuple(self.channels), self.severity, self.match(), self.lasting, tuple(self.events))
 
 
-class Digest(Section):
+class DigestSection(Section):
     """When some channels are told, in one message, all that is informational: what nobody on this host can change."""
 
     channels: list[ChannelName] = Field(min_length=1)
@@ -117,7 +119,7 @@ class Digest(Section):
         return model.Digest(tuple(self.channels), self.cron, self.timezone)
 
 
-class Silence(Matching):
+class SilenceSection(Matching):
     """Findings that nobody is told of until a date; they show everywhere else."""
 
     reason: Sentence
@@ -156,7 +158,7 @@ class Remind(Section):
     """A duration such as 4h, or never."""
 
 
-class Heartbeat(Section):
+class HeartbeatSection(Section):
     """A URL that is called for as long as the daemon looks: a service that waits there notices when it does not."""
 
     url: HeartbeatURL | None = None
@@ -177,14 +179,14 @@ class Heartbeat(Section):
         return model.Heartbeat(self.url or read, self.every, self.url_file)
 
 
-class Telling(Section):
+class NotificationsSection(Section):
     """How people are told what is wrong."""
 
     enabled: bool = _TELLING.enabled
     """Whether certvigil tells people itself; false where the site pages by Prometheus' Alertmanager."""
-    routes: list[Route] = []
+    routes: list[RouteSection] = []
     """Who is told what; without any, each channel is told everything from a warning up."""
-    digest: Digest | None = None
+    digest: DigestSection | None = None
     """When some channels are told what is informational, which is never told one by one; without it, nobody is."""
     remind: Remind = Remind()
     """After which time a problem that lasts is told again."""
@@ -194,19 +196,19 @@ class Telling(Section):
     """How often a message is tried before it is given up; fifty times take about a day."""
     runbook: RunbookURL | None = None
     """The begin of a URL, to which the code of a finding is appended, for those who are told."""
-    silences: list[Silence] = []
+    silences: list[SilenceSection] = []
     """Findings that nobody is told of until a date."""
-    heartbeat: Heartbeat | None = None
+    heartbeat: HeartbeatSection | None = None
     """What is called for as long as the daemon looks."""
 
-    def build(self, heartbeat: str) -> model.Telling:
+    def build(self, heartbeat: str) -> model.Notifications:
         """Return how people are told; `heartbeat` is what its file was read to hold, where it has one."""
         remind = {
             Severity.NOTICE: self.remind.notice,
             Severity.WARNING: self.remind.warning,
             Severity.CRITICAL: self.remind.critical,
         }
-        return model.Telling(
+        return model.Notifications(
             self.enabled,
             tuple(each.build() for each in self.routes),
             self.digest.build() if self.digest else None,

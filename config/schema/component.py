@@ -20,7 +20,7 @@ from config.vocabulary import Keys, Mode, WriteMode
 _COMPONENT: Final = model.Component("", model.Artefacts())
 
 
-class Artefacts(Section):
+class ArtefactsSection(Section):
     """The files of a component: a keystore, a combined file, or certificate and key; and the chain where separate."""
 
     certificate: AbsolutePath | None = None
@@ -156,10 +156,10 @@ def _or_name(schema: dict[str, Any]) -> None:
     schema["anyOf"].append({"type": "string", "description": "The name of one of `services`."})
 
 
-class Component(Section):
+class ComponentSection(Section):
     """A service with its files, its own endpoints and the clients that must accept it."""
 
-    artefacts: Artefacts
+    artefacts: ArtefactsSection
     """The files that the service reads: certificate, key and chain, or combined, or keystore."""
     endpoints: list[ComponentEndpoint] = []
     """Where the service serves that certificate."""

@@ -11,7 +11,7 @@ from config.fields import Network, Port
 from config.schema.section import Section
 
 
-class Reach(Section):
+class ReachSection(Section):
     """Networks, and the ports at their addresses."""
 
     networks: list[Network] = Field(min_length=1)
@@ -27,11 +27,11 @@ class Reach(Section):
 class Probe(Section):
     """What may be looked at by asking for `/probe`."""
 
-    allow: list[Reach] = []
+    allow: list[ReachSection] = []
     """Beside the endpoints, which always may."""
 
 
-class Metrics(Section):
+class MetricsSection(Section):
     """Metrics for those who come from other exporters."""
 
     x509_cert: bool = False

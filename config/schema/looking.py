@@ -11,7 +11,7 @@ from config import model
 from config.address import join_address, split_address
 from config.fields import AbsolutePath, Address, Host, Interval, TargetName, default_duration
 from config.schema.section import ClientName, Section, StoreName, broken_rule
-from config.schema.threshold import Thresholds, built
+from config.schema.threshold import ThresholdsSection, built
 from config.vocabulary import KeyKind, TLSVersion
 
 _ENDPOINT: Final = model.Endpoint("", "", 0)
@@ -19,7 +19,7 @@ _ENDPOINT: Final = model.Endpoint("", "", 0)
 Version = Annotated[TLSVersion, Field(strict=False)]
 
 
-class Watch(Section):
+class WatchSection(Section):
     """Files to find."""
 
     files: list[AbsolutePath] = Field(min_length=1)
@@ -28,7 +28,7 @@ class Watch(Section):
     """What to leave out, with everything beneath it."""
     trust_store: StoreName | None = None
     """Judge the chains in these files against this trust store."""
-    thresholds: Thresholds | None = None
+    thresholds: ThresholdsSection | None = None
     """When a certificate in these files counts as expiring."""
     password_file: AbsolutePath | None = None
     """A file with the password that opens the PKCS#12 keystores among these files."""
@@ -57,7 +57,7 @@ class _Looking(Section):
     """The TLS versions that may be negotiated without a finding."""
     clients: list[ClientName] | None = None
     """Who must accept what is presented; an empty list means nobody."""
-    thresholds: Thresholds | None = None
+    thresholds: ThresholdsSection | None = None
     """When a certificate presented here counts as expiring."""
     server_name: Host | None = None
     """The name to ask for (SNI) and to verify; by default the host."""
@@ -88,7 +88,7 @@ class _Looking(Section):
         return name if self.key_type is None else f"{name}/{self.key_type}"
 
 
-class Endpoint(_Looking):
+class EndpointSection(_Looking):
     """A live TLS server."""
 
     name: TargetName | None = None

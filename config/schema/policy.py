@@ -27,7 +27,7 @@ from config.window import check_window
 _ACTIONS: Final = ("activate", "replace", "rollback")
 
 
-class Window(Section):
+class WindowSection(Section):
     """A time in which things may be deployed."""
 
     cron: Cron
@@ -50,7 +50,7 @@ class Window(Section):
         return policy.Window(self.cron, self.duration, self.timezone)
 
 
-class Match(Section):
+class MatchSection(Section):
     """What a policy is for: each list that is given must match, one of its items being enough; `*` is any text."""
 
     component: list[ComponentPattern] = Field(default=[], min_length=1)
@@ -62,10 +62,10 @@ class Match(Section):
     profile: list[str] = Field(default=[], min_length=1)
     """Names of profiles."""
 
-    def build(self) -> policy.Match:
+    def build(self) -> policy.PolicyMatch:
         """Return the match."""
         labels = MappingProxyType({name: tuple(values) for name, values in self.label.items()})
-        return policy.Match(tuple(self.component), tuple(self.target), labels, tuple(self.profile))
+        return policy.PolicyMatch(tuple(self.component), tuple(self.target), labels, tuple(self.profile))
 
 
 def _or_text(*forms: str) -> Any:
@@ -221,7 +221,7 @@ def _named_action(value: object) -> object:
     return {value: {}}
 
 
-class Step(Section):
+class StepSection(Section):
     """One thing to do; a name alone stands for it without options."""
 
     model_config = ConfigDict(json_schema_extra=_or_text(*_ACTIONS))
@@ -257,16 +257,16 @@ class Step(Section):
         return policy.Rollback() if self.rollback is not None else policy.Activate()
 
 
-class Policy(Section):
+class PolicySection(Section):
     """What is to be done about what; the first policy whose action can be done wins, each may tell people."""
 
     name: PlainName
     """What to call it."""
-    match: Match = Match()
+    match: MatchSection = MatchSection()
     """What it is for; by default everything."""
     when: Check
     """What must be so, such as {finding: not_served, for: 15m}."""
-    windows: list[Window] = []
+    windows: list[WindowSection] = []
     """When its action may be done; by default at all times."""
     override_window_when: Check | None = None
     """What must be so for windows not to be waited for."""
@@ -274,7 +274,7 @@ class Policy(Section):
     """How far to go without a person: observe, plan, approve or auto; by default as the component says."""
     fallback: bool = False
     """Whether it is only for what no other policy with the same action is for."""
-    do: list[Step] = Field(min_length=1)
+    do: list[StepSection] = Field(min_length=1)
     """What is to be done: activate, rollback or replace, and {notify: [ops]}."""
 
     @model_validator(mode="after")
@@ -308,5 +308,5 @@ class Policy(Section):
 class Policies(Section):
     """The section alone, as certvigil ships it."""
 
-    policies: list[Policy]
+    policies: list[PolicySection]
     """In the order in which they are asked."""

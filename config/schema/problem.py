@@ -39,7 +39,7 @@ def problems(
         yield Problem(whole, f"{text} (did you mean '{guess}'?)" if guess else text)
 
 
-_SECRET: Final = (("channels",), ("telling", "heartbeat"))
+_SECRET: Final = (("channels",), ("notifications", "heartbeat"))
 """Where a text may be a secret, or be one that was put into the wrong place."""
 _FINDINGS: Final = frozenset(map(str, (*Code, *Group)))
 _TYPES: Final = {

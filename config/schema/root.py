@@ -24,19 +24,19 @@ from config.fields import (
     Successes,
     default_duration,
 )
-from config.schema.channel import Channel, Telling
-from config.schema.component import Component, ComponentService
-from config.schema.export import Metrics, Probe
-from config.schema.looking import Endpoint, Watch
-from config.schema.policy import Policy
+from config.schema.channel import ChannelSection, NotificationsSection
+from config.schema.component import ComponentSection, ComponentService
+from config.schema.export import MetricsSection, Probe
+from config.schema.looking import EndpointSection, WatchSection
+from config.schema.policy import PolicySection
 from config.schema.section import Section
-from config.schema.trust import Client, TrustStore
+from config.schema.trust import ClientSection, TrustStoreSection
 from config.vocabulary import Code, Keys, Scope
 
 _SETTINGS: Final = model.Settings()
 
 
-class Waiver(Section):
+class WaiverSection(Section):
     """A finding that is openly silenced until a date."""
 
     target: str
@@ -53,7 +53,7 @@ class Waiver(Section):
         return model.Waiver(self.target, self.finding, self.reason, self.until)
 
 
-class Token(Section):
+class TokenSection(Section):
     """A token: who sends it as `Authorization: Bearer TOKEN` may do more than read."""
 
     sha256: Sha256
@@ -66,7 +66,7 @@ class Token(Section):
         return model.Token(name, self.sha256, frozenset(self.scopes))
 
 
-class Web(Section):
+class WebSection(Section):
     """Where and how the daemon answers HTTP."""
 
     listen: list[ListenAddress] = list(_SETTINGS.web.listen)
@@ -75,7 +75,7 @@ class Web(Section):
     """A file in the shape of Prometheus' web.config.file, for TLS and basic auth."""
     allowed_hosts: list[Host] = []
     """Host header values accepted beside the listening addresses and the host's own names."""
-    tokens: dict[PlainName, Token] = {}
+    tokens: dict[PlainName, TokenSection] = {}
     """Who may do more than read, by a name for the record."""
 
     def build(self) -> model.Web:
@@ -84,7 +84,7 @@ class Web(Section):
         return model.Web(tuple(self.listen), self.config_file, tuple(self.allowed_hosts), tokens)
 
 
-class Validation(Section):
+class ValidationSection(Section):
     """When a change counts as good."""
 
     successes: Successes = _SETTINGS.validation.successes
@@ -138,7 +138,7 @@ class Actor(Section):
         )
 
 
-class Root(Section):
+class RootSection(Section):
     """The configuration of certvigil."""
 
     model_config = ConfigDict(title="certvigil")
@@ -147,27 +147,27 @@ class Root(Section):
     """The name of a shipped profile, to which this document adds; same names in this document win."""
     appliance: dict[str, Any] = {}
     """What the profile asks for."""
-    watch: list[Watch] = []
+    watch: list[WatchSection] = []
     """Files to find and to look at."""
-    endpoints: list[Endpoint] = []
+    endpoints: list[EndpointSection] = []
     """Live TLS servers to look at."""
-    components: dict[PlainName, Component] = {}
+    components: dict[PlainName, ComponentSection] = {}
     """Services, by name."""
     services: dict[PlainName, ComponentService] = {}
     """Services that components share, by the name that they give as `service`."""
-    trust_stores: dict[PlainName, TrustStore] = {}
+    trust_stores: dict[PlainName, TrustStoreSection] = {}
     """Sets of anchors, by name; `system` and `mozilla` are always there."""
-    clients: dict[PlainName, Client] = {}
+    clients: dict[PlainName, ClientSection] = {}
     """Who connects, by name; `default`, which trusts `system`, is always there."""
-    policies: list[Policy] = []
+    policies: list[PolicySection] = []
     """What is to be done about what, in the order in which they are asked; those that are shipped come last."""
-    waivers: list[Waiver] = []
+    waivers: list[WaiverSection] = []
     """Findings that are openly silenced until a date."""
-    channels: dict[PlainName, Channel] = {}
+    channels: dict[PlainName, ChannelSection] = {}
     """Where messages go, by name."""
-    telling: Telling = Telling()
+    notifications: NotificationsSection = NotificationsSection()
     """Who is told what, when again, and how often that is tried."""
-    validation: Validation = Validation()
+    validation: ValidationSection = ValidationSection()
     """When a change counts as good, and when it is undone."""
     actor: Actor = Actor()
     """The one with the rights to act."""
@@ -189,11 +189,11 @@ class Root(Section):
     """How many looks at endpoints may be under way at once."""
     history_days: HistoryDays = _SETTINGS.history_days
     """How long history is kept."""
-    web: Web = Web()
+    web: WebSection = WebSection()
     """The daemon's HTTP server."""
     probe: Probe = Probe()
     """How far it reaches for those who ask for `/probe`."""
-    metrics: Metrics = Metrics()
+    metrics: MetricsSection = MetricsSection()
     """Which metrics there are beside certvigil's own."""
 
     def settings(self) -> model.Settings:
@@ -216,4 +216,4 @@ class Root(Section):
 
 def json_schema() -> dict[str, Any]:
     """Return the JSON Schema (2020-12) of the document, for editors."""
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **Root.model_json_schema()}
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **RootSection.model_json_schema()}

@@ -15,7 +15,7 @@ from config.window import check_cron, check_timezone
 
 
 @dataclass(frozen=True, slots=True)
-class Names:
+class DeclaredNames:
     """What a reference may name, by section; None where that cannot be known."""
 
     trust_stores: Collection[str] | None

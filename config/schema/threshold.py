@@ -42,7 +42,7 @@ class Level(Section):
         )
 
 
-class Thresholds(Section):
+class ThresholdsSection(Section):
     """When a certificate counts as expiring; what is not given is as by default."""
 
     notice: Level = Level()
@@ -77,6 +77,6 @@ def _threshold_text(threshold: model.Threshold) -> str:
     return f"{threshold.share * 100:.4g}%, {threshold.days:g} days"
 
 
-def built(thresholds: Thresholds | None) -> model.Thresholds | None:
+def built(thresholds: ThresholdsSection | None) -> model.Thresholds | None:
     """Return the thresholds where any are given."""
     return thresholds.build() if thresholds is not None else None

@@ -12,7 +12,7 @@ from config.schema.section import Section, StoreName, broken_rule
 from config.vocabulary import VerifierName
 
 
-class TrustStore(Section):
+class TrustStoreSection(Section):
     """A set of anchors, from one source."""
 
     model_config = ConfigDict(json_schema_extra={"minProperties": 1, "maxProperties": 1})
@@ -37,7 +37,7 @@ class TrustStore(Section):
         return model.TrustStore(name, model.CertifiStore() if self.certifi else model.SystemStore())
 
 
-class Client(Section):
+class ClientSection(Section):
     """Someone who connects."""
 
     trusts: StoreName

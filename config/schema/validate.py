@@ -9,30 +9,30 @@ from pydantic import ValidationError
 
 from config.document import Document, Path, Value
 from config.schema.problem import Problem, problems
-from config.schema.root import Root, json_schema
-from config.schema.section import Names
+from config.schema.root import RootSection, json_schema
+from config.schema.section import DeclaredNames
 
 
 class Validated(NamedTuple):
     """What a document holds."""
 
-    root: Root
+    root: RootSection
     """Made of its sound parts only."""
     positions: Mapping[str, Sequence[int]]
     """For each list in `root`, the positions in the document that its items come from."""
     problems: tuple[Problem, ...]
 
 
-def validate(document: Document, names: Names) -> Validated:
+def validate(document: Document, names: DeclaredNames) -> Validated:
     """Return what is in `document`, whose references may name `names`, and everything that is wrong with it."""
     values = document.values
     found: tuple[Problem, ...] = ()
     try:
-        root = Root.model_validate(values, context=names)
+        root = RootSection.model_validate(values, context=names)
     except ValidationError as error:
         found = tuple(problems(error, json_schema(), document))
         values = _without({problem.path[:2] for problem in found}, values)
-        root = Root.model_validate(values, context=names)
+        root = RootSection.model_validate(values, context=names)
     faulty = {problem.path[:2] for problem in found}
     positions = {
         key: [index for index in range(len(value)) if (key, index) not in faulty]

@@ -36,7 +36,7 @@ OURS = "and on (job, instance) certvigil_build_info"
 def daemon() -> Dashboard:
     """Return the dashboard."""
     dashboard = new("daemon", "certvigil: Daemon", "Whether certvigil itself does its work, and in time.")
-    for panel in (*_numbers(), _daemons(), *_looks(), *_resources(), *_surroundings()):
+    for panel in (*_numbers(), _daemons(), *_looks(), *_resources(), *_trust_context()):
         dashboard = dashboard.with_panel(panel)
     return dashboard
 
@@ -135,7 +135,7 @@ def _resources() -> Iterator[Lines]:
     yield lines("Duration of a scrape", "As Prometheus sees it.", query(scrape, "{{instance}}"), unit="s").min(0)
 
 
-def _surroundings() -> Iterator[Lines]:
+def _trust_context() -> Iterator[Lines]:
     watched = f"sum by (instance, mode) (certvigil_watched_directories{{{ON}}})"
     yield lines(
         "Directories watched", "Polled where the kernel does not tell.", query(watched, "{{instance}}: {{mode}}")

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from actions.account import Account, Wish
 from actions.ending import Outcome
+from actions.journal_state import ActionRequest, JournalState
 from actions.plan import Kind
 from config.model import ActorSettings, AllowedIssuer, Component, Config
 from config.policy import Policy, Replace
@@ -95,7 +95,7 @@ def _uid(user: str) -> int | None:
         return int(user) if user.isascii() and user.isdecimal() else None
 
 
-def objection(role: Role, request: Request, config: Config, account: Account) -> str | None:
+def objection(role: Role, request: Request, config: Config, journal_state: JournalState) -> str | None:
     """Say why somebody may not ask for that, whatever is so, a sentence; None where it depends on what is.
 
     What the daemon may have carried out now is then decided by `Work`, by what the actor sees.
@@ -104,43 +104,45 @@ def objection(role: Role, request: Request, config: Config, account: Account) ->
         return None
     if role is Role.STRANGER:
         return STRANGER
-    if request.wish is not None and request.wish.allow_shorter:
+    if request.action is not None and request.action.allow_shorter:
         return "that a certificate may last for less is for an operator to say"
-    if request.wish is not None and request.wish.key_compromised:
+    if request.action is not None and request.action.key_compromised:
         return "that a key is compromised is for an operator to say"
     if request.verb in {Verb.STATE, Verb.FOLLOW, Verb.PLAN, Verb.PROPOSE, Verb.READ}:
         return None
     if request.verb in {Verb.APPROVE, Verb.REJECT} and config.settings.actor.approvals_over_api:
         return None
-    if request.verb is not Verb.CARRY_OUT or request.wish is None:
+    if request.verb is not Verb.CARRY_OUT or request.action is None:
         return f"the daemon may not ask for '{request.verb}': that is for an operator"
-    names = request.wish.components
-    if not request.plan or (len(names) != 1 and not all(_undoes(request.wish, name, account) for name in names)):
+    names = request.action.components
+    if not request.plan or (
+        len(names) != 1 and not all(_undoes(request.action, name, journal_state) for name in names)
+    ):
         return "the daemon must name the plan that it asks for, and one component, or all that it undoes as one"
     components = [config.components[name] for name in names]
     for component in components:
         if component.mode is Mode.OBSERVE:
             return f"{component.name} is only observed"
-    undoes = all(_undoes(request.wish, name, account) for name in names)
-    if request.wish.kind is Kind.ROLLBACK and not undoes and request.plan not in account.approved:
+    undoes = all(_undoes(request.action, name, journal_state) for name in names)
+    if request.action.kind is Kind.ROLLBACK and not undoes and request.plan not in journal_state.approved:
         return "the daemon alone undoes only the last replacement, of all components that it was of"
     return None
 
 
-def approved(request: Request, account: Account, now: float) -> bool:
+def approved(request: Request, journal_state: JournalState, now: float) -> bool:
     """Whether a person has approved the plan that is asked for, and that holds at Unix time `now`."""
-    word = account.approved.get(request.plan)
+    word = journal_state.approved.get(request.plan)
     return word is not None and now < word.until
 
 
-def _undoes(wish: Wish, name: str, account: Account) -> bool:
+def _undoes(action: ActionRequest, name: str, journal_state: JournalState) -> bool:
     """Whether that undoes the last thing done to a component, a replacement, with all that was replaced as one."""
-    last = account.last.get(name)
+    last = journal_state.last.get(name)
     return (
-        wish.kind is Kind.ROLLBACK
+        action.kind is Kind.ROLLBACK
         and last is not None
-        and (last.kind, last.outcome, last.transaction) == (Kind.REPLACE, Outcome.COMMITTED, wish.backup_set)
-        and set(last.components) == set(wish.components)
+        and (last.kind, last.outcome, last.transaction) == (Kind.REPLACE, Outcome.COMMITTED, action.backup_set)
+        and set(last.components) == set(action.components)
     )
 
 

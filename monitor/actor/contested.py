@@ -12,7 +12,7 @@ from actions.plan import Plan, plan_from_json
 from actions.prepare import set_on_disk
 from actions.writer import writer_of
 from config.text import printable
-from monitor.actor.workbench import Workbench
+from monitor.actor.context import ActorContext
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,36 +25,38 @@ class Contested:
     """A candidate came into the inbox since then."""
 
 
-def contested(bench: Workbench, records: Sequence[Record], name: str) -> Contested | None:
+def contested(context: ActorContext, records: Sequence[Record], name: str) -> Contested | None:
     """Return that what was done to the component called `name` was undone once too often; None where it was not.
 
     Raises OSError where its files cannot be read.
     """
-    component = bench.config.components[name]
+    component = context.config.components[name]
     # What is older no longer counts.
-    since = bench.world.now() - PERIOD
+    since = context.world.now() - PERIOD
     past = history([each for each in records if each.at >= since], name, component.endpoints)
     if not past or is_under_way(records, name):
         # What a transaction has written so far is nobody else's, whether it goes on or is recovered.
         return None
-    found, changed = set_on_disk(component, bench.world)
-    verdict = contest(past, found, changed, bench.world.now())
+    found, changed = set_on_disk(component, context.world)
+    verdict = contest(past, found, changed, context.world.now())
     if verdict is None:
         return None
-    writer = writer_of(bench.world, verdict.paths)
-    return Contested(sentence(name, verdict, writer), newest_in(bench, bench.inbox(name)) > max(changed, past[-1].at))
+    writer = writer_of(context.world, verdict.paths)
+    return Contested(
+        sentence(name, verdict, writer), newest_in(context, context.inbox(name)) > max(changed, past[-1].at)
+    )
 
 
-def newest_in(bench: Workbench, directory: str) -> float:
+def newest_in(context: ActorContext, directory: str) -> float:
     """Return when the last file came into an inbox, a Unix time; 0 where there is none."""
     try:
-        names = [each for each in bench.world.names(directory) if not each.startswith(".")]
-        return max((bench.world.stat(os.path.join(directory, each)).st_ctime for each in names), default=0.0)
+        names = [each for each in context.world.names(directory) if not each.startswith(".")]
+        return max((context.world.stat(os.path.join(directory, each)).st_ctime for each in names), default=0.0)
     except OSError:
         return 0.0
 
 
-def changed_since(bench: Workbench, records: Sequence[Record], transaction: str) -> str | None:
+def changed_since(context: ActorContext, records: Sequence[Record], transaction: str) -> str | None:
     """Return a file that is not what a transaction made of it any more, printable; None where all are.
 
     Raises OSError where a file cannot be read.
@@ -62,8 +64,8 @@ def changed_since(bench: Workbench, records: Sequence[Record], transaction: str)
     plan = _plan_of(records, transaction)
     components = {each.component for each in plan.changes} if plan is not None else set()
     found: dict[str, str] = {}
-    for name in components & bench.config.components.keys():
-        found.update(set_on_disk(bench.config.components[name], bench.world)[0].files)
+    for name in components & context.config.components.keys():
+        found.update(set_on_disk(context.config.components[name], context.world)[0].files)
     changes = plan.changes if plan is not None else ()
     return next((printable(each.path) for each in changes if found.get(each.path) != each.after.sha256), None)
 

@@ -6,13 +6,13 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict
 from typing import Final
 
-from actions.account import Account, Ended, Proposal
 from actions.backup import BackupSet
 from actions.ending import Ending
 from actions.journal import Record
+from actions.journal_state import Ended, JournalState, Proposal
 from actions.late import Compared
 from actions.plan import Change, Plan, candidate_of
-from actions.prepare import Prepared, Refused
+from actions.prepare import Prepared, RefusedPlan
 from actions.recover import left_to_others
 from actions.rehearse import Effect
 from actions.service import steps
@@ -41,9 +41,9 @@ def waits_document(act: str, at: float) -> Document:
     return {"event": WAITS, "at": at, "act": act}
 
 
-def made_document(made: Prepared | Refused, services: Mapping[str, Service]) -> Document:
+def made_document(made: Prepared | RefusedPlan, services: Mapping[str, Service]) -> Document:
     """Return what would be done, or why it would not."""
-    if isinstance(made, Refused):
+    if isinstance(made, RefusedPlan):
         objections = [{"ground": each.ground, "detail": each.detail} for each in made.objections]
         return {"refused": {"objections": objections, "effects": _effects(made.effects)}}
     plan = made.order.plan
@@ -168,14 +168,14 @@ def set_document(of: BackupSet) -> Document:
     }
 
 
-def waiting_document(of: Proposal, account: Account) -> Document:
+def waiting_document(of: Proposal, journal_state: JournalState) -> Document:
     """Return a plan that waits for a person, with what tells it from others."""
     return {
         "hash": of.plan,
-        "kind": of.wish.kind,
-        "components": list(of.wish.components),
+        "kind": of.action.kind,
+        "components": list(of.action.components),
         "at": of.at,
-        "approved": of.plan in account.approved,
+        "approved": of.plan in journal_state.approved,
         "shown": of.shown,
     }
 

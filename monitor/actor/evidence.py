@@ -10,20 +10,20 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
-from actions.account import Account
 from actions.journal import Event, Record
+from actions.journal_state import JournalState
 from actions.plan import Plan, plan_from_json
 from actions.prepare import chain_on_disk, set_on_disk
 from config.model import Component, Config, Thresholds
 from config.text import printable
 from config.vocabulary import Code
 from monitor.actor.contested import changed_since, contested, newest_in
-from monitor.actor.sight import endpoints_of
+from monitor.actor.context import ActorContext
+from monitor.actor.live_view import endpoints_of
 from monitor.actor.sightings import Sightings
-from monitor.actor.workbench import Workbench
 from monitor.decide.history import attempts_of
-from monitor.decide.situation import Accepts, Candidate, Found, Situation, Validity
-from monitor.surroundings import Surroundings
+from monitor.decide.situation import Accepts, FindingState, KnownCandidate, Situation, Validity
+from monitor.state.trust import TrustContext
 from probes.assess import EndpointContext, assess_endpoint
 from probes.assess_set import SetContext, assess_set
 from probes.certificate import Certificate
@@ -74,23 +74,23 @@ class Look:
         )
 
 
-def look_at(bench: Workbench, name: str) -> Look:
+def look_at(context: ActorContext, name: str) -> Look:
     """Look at the files and the endpoints of a component now; raises OSError where its files cannot be read."""
-    config, now = bench.config, bench.world.now()
+    config, now = context.config, context.world.now()
     component = config.components[name]
-    disk, changed = set_on_disk(component, bench.world)
-    chain = chain_on_disk(component, bench.world)
-    elsewhere = tuple(bench.surroundings.trusts.values())
+    disk, changed = set_on_disk(component, context.world)
+    chain = chain_on_disk(component, context.world)
+    elsewhere = tuple(context.trust_context.trusts.values())
     on_disk = None
     if chain:
         on_disk = OnDisk((leaf_first(chain)[0],), changed, component.not_served_after, f"{name} on disk")
     endpoints: dict[str, tuple[EndpointObservation, Assessment]] = {}
     for endpoint in endpoints_of(config, component):
         seen = look_blocking(endpoint, now)
-        context = EndpointContext(endpoint, bench.surroundings.views(endpoint.clients), elsewhere, on_disk)
-        endpoints[endpoint.name] = (seen, assess_endpoint(seen, context, now))
+        judged_in = EndpointContext(endpoint, context.trust_context.views(endpoint.clients), elsewhere, on_disk)
+        endpoints[endpoint.name] = (seen, assess_endpoint(seen, judged_in, now))
     targets = tuple(each for each in config.files if each.component == name)
-    views = {each.name: bench.surroundings.store_view(each.trust_store) for each in targets}
+    views = {each.name: context.trust_context.store_view(each.trust_store) for each in targets}
     files = assess_set(
         read_set(targets, now, partial(look_at_file, opened=open_for_others), examined=examine_for_others),
         SetContext(targets, views, elsewhere=elsewhere),
@@ -100,7 +100,7 @@ def look_at(bench: Workbench, name: str) -> Look:
 
 
 def situation_of(  # noqa: PLR0917 (what it is made of)
-    bench: Workbench,
+    context: ActorContext,
     look: Look,
     records: Sequence[Record],
     sightings: Sightings,
@@ -114,18 +114,18 @@ def situation_of(  # noqa: PLR0917 (what it is made of)
     `given_up` why the key for what is to be done may not be used.
     Raises OSError.
     """
-    config, component, now = bench.config, look.component, bench.world.now()
-    account = Account.of(records)
+    config, component, now = context.config, look.component, context.world.now()
+    journal_state = JournalState.of(records)
     waived = {(each.target, each.code) for each in config.waivers if now < each.until}
     raised = [each for each in _raised(look) if (each.target, each.code) not in waived]
     edges = tuple(_edges(look, config))
     keys: list[Hashable] = [_key(each) for each in raised]
     keys += [(each.client, each.target) for each in edges if not each.accepts]
-    surroundings = (circumstances(bench.surroundings), look.disk, look.served)
-    since = sightings.note(component.name, surroundings, keys, now, bench.world.monotonic())
-    found = contested(bench, records, component.name)
+    unchanged = (circumstances(context.trust_context), look.disk, look.served)
+    since = sightings.note(component.name, unchanged, keys, now, context.world.monotonic())
+    found = contested(context, records, component.name)
     drifts = any(each.code is Code.NOT_SERVED for each in raised)
-    there = newest_in(bench, bench.inbox(component.name))
+    there = newest_in(context, context.inbox(component.name))
     return Situation(
         component.name,
         component.mode,
@@ -134,7 +134,8 @@ def situation_of(  # noqa: PLR0917 (what it is made of)
         labels=component.labels,
         profile=config.profile,
         findings=tuple(
-            Found(each.target, each.code, each.severity, since[_key(each)], each.subject, each.live) for each in raised
+            FindingState(each.target, each.code, each.severity, since[_key(each)], each.subject, each.live)
+            for each in raised
         ),
         edges=tuple(
             Accepts(each.client, each.target, each.accepts, since.get((each.client, each.target), now))
@@ -143,10 +144,10 @@ def situation_of(  # noqa: PLR0917 (what it is made of)
         certificate=_validity(look, config),
         on_disk=find_leaf(look.chain).sha256 if look.chain else "",
         drift_since=look.changed if drifts else None,
-        candidate=Candidate(candidate, min(there, now)) if candidate else None,
-        attempts=attempts_of(account, component.name),
+        candidate=KnownCandidate(candidate, min(there, now)) if candidate else None,
+        attempts=attempts_of(journal_state, component.name),
         allowed_issuers=bool(component.allowed_issuers),
-        held=f"it is frozen: {account.frozen[component.name]}" if component.name in account.frozen else "",
+        held=f"it is frozen: {journal_state.frozen[component.name]}" if component.name in journal_state.frozen else "",
         contested=found.sentence if found is not None else "",
         renewed=found is not None and found.renewed,
         unreached=look.unreached,
@@ -156,15 +157,15 @@ def situation_of(  # noqa: PLR0917 (what it is made of)
     )
 
 
-def _key(found: Found) -> tuple[str, str, str]:
+def _key(found: FindingState) -> tuple[str, str, str]:
     return (found.target, found.code, found.subject)
 
 
-def _raised(look: Look) -> Iterator[Found]:
+def _raised(look: Look) -> Iterator[FindingState]:
     live = {name: assessment for name, (_, assessment) in look.endpoints.items()}
     for target, assessment in (*live.items(), *look.files.items()):
         for each in assessment.findings:
-            yield Found(target, each.code, each.severity, 0.0, each.subject, target in live)
+            yield FindingState(target, each.code, each.severity, 0.0, each.subject, target in live)
 
 
 def _edges(look: Look, config: Config) -> Iterator[Accepts]:
@@ -198,17 +199,17 @@ def _one_validity(
     return Validity(leaf.sha256, leaf.not_before, end, thresholds)
 
 
-def circumstances(surroundings: Surroundings) -> str:
+def circumstances(trust_context: TrustContext) -> str:
     """Return what identifies the configuration and all that its trust stores and clients hold, hexadecimal."""
     held = (
-        surroundings.config.digest,
-        sorted((name, [each.sha256 for each in trust.anchors]) for name, trust in surroundings.trusts.items()),
-        sorted((name, [each.sha256 for each in chain]) for name, chain in surroundings.held.items()),
+        trust_context.config.digest,
+        sorted((name, [each.sha256 for each in trust.anchors]) for name, trust in trust_context.trusts.items()),
+        sorted((name, [each.sha256 for each in chain]) for name, chain in trust_context.held.items()),
     )
     return hashlib.sha256(repr(held).encode()).hexdigest()
 
 
-def unproven(bench: Workbench, looks: Collection[Look], records: Sequence[Record], transaction: str) -> str:
+def unproven(context: ActorContext, looks: Collection[Look], records: Sequence[Record], transaction: str) -> str:
     """Say why what is seen now is no evidence against what a transaction committed; empty where it may be.
 
     `looks` are at every component that it changed. It is evidence where each of their endpoints, at each of its
@@ -219,9 +220,9 @@ def unproven(bench: Workbench, looks: Collection[Look], records: Sequence[Record
     if begun is None:
         return "the journal does not tell what was committed"
     plan = plan_from_json(begun.data["plan"])
-    if begun.data.get("circumstances") != circumstances(bench.surroundings):
+    if begun.data.get("circumstances") != circumstances(context.trust_context):
         return "the configuration, or a trust store, is another since"
-    if (path := changed_since(bench, records, transaction)) is not None:
+    if (path := changed_since(context, records, transaction)) is not None:
         return f"{path} was changed by somebody else since"
     if {each.component.name for each in looks} != set(plan.components):
         return "not all that was replaced as one was looked at"

@@ -7,30 +7,30 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
-from actions.account import Account, Ended
 from actions.journal import Event, Record, birth
+from actions.journal_state import Ended, JournalState
 from monitor.actor.request import Document, Request, Verb
 
 
-class Place(NamedTuple):
+class JournalPosition(NamedTuple):
     """How far somebody has followed a journal."""
 
     epoch: str = ""
     sequence: int = 0
 
 
-_NOWHERE: Final = Place()
+_NOWHERE: Final = JournalPosition()
 
 
-def behind(records: Sequence[Record], place: Place) -> tuple[Sequence[Record], Place, bool]:
+def behind(records: Sequence[Record], place: JournalPosition) -> tuple[Sequence[Record], JournalPosition, bool]:
     """Return what comes behind a place, the place that it leads to, and whether all that was known is to be forgotten.
 
     That is so where a journal was compacted, or begun anew: then all that it has comes.
     """
-    last = Place(records[-1].epoch, records[-1].sequence) if records else Place()
+    last = JournalPosition(records[-1].epoch, records[-1].sequence) if records else JournalPosition()
     if last.epoch == place.epoch and place.sequence <= last.sequence:
         return records[bisect_right(records, place.sequence, key=lambda each: each.sequence) :], last, False
-    return records, last, last.epoch != "" or place != Place()
+    return records, last, last.epoch != "" or place != JournalPosition()
 
 
 class Heard(NamedTuple):
@@ -49,12 +49,12 @@ class Heard(NamedTuple):
 class Follower:
     """Takes in what an actor tells; it may be used for one connection after the other."""
 
-    account: Account = field(default_factory=Account)
+    journal_state: JournalState = field(default_factory=JournalState)
     """What the records so far amount to; another object after each time that all is told anew."""
     caught_up: bool = False
     """All that there was has been told."""
-    _place: Place = _NOWHERE
-    _heard: Place = _NOWHERE
+    _place: JournalPosition = _NOWHERE
+    _heard: JournalPosition = _NOWHERE
     """The last record that was ever heard."""
     _first: bool = True
 
@@ -70,22 +70,26 @@ class Follower:
     def take(self, document: Document) -> Heard | None:
         """Take in what the actor says; return the record that it is, if any. Raises ValueError, KeyError, TypeError."""
         if "anew" in document:
-            self.account, self.caught_up, self._place = Account(), False, Place(str(document["anew"]))
+            self.journal_state, self.caught_up, self._place = (
+                JournalState(),
+                False,
+                JournalPosition(str(document["anew"])),
+            )
         elif "here" in document:
             self._first, self.caught_up = False, True
-            self._place = Place(str(document["epoch"]), int(document["here"]))
+            self._place = JournalPosition(str(document["epoch"]), int(document["here"]))
         elif "record" in document:
             return self._take(record_of(document["record"]))
         return None
 
     def _take(self, record: Record) -> Heard:
         if birth(record.epoch) != birth(self._heard.epoch):
-            self._first, self._heard = True, Place(record.epoch)
+            self._first, self._heard = True, JournalPosition(record.epoch)
         is_news = record.sequence > self._heard.sequence
-        ended = self.account.take(record)
+        ended = self.journal_state.take(record)
         self._place = self._place._replace(sequence=record.sequence)
         if is_news:
-            self._heard = Place(record.epoch, record.sequence)
+            self._heard = JournalPosition(record.epoch, record.sequence)
         return Heard(record, ended, is_news, self._first)
 
 

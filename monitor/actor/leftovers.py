@@ -13,15 +13,15 @@ from contextlib import AbstractContextManager
 from typing import Final
 
 from actions import aside
-from actions.account import unfinished
 from actions.backup import BackupError
 from actions.ending import Ending, Outcome
 from actions.journal import JournalError
+from actions.journal_state import unfinished
 from actions.late import Compared, look_again
 from actions.recover import left_to_others, recover
 from config.text import printable
+from monitor.actor.context import ActorContext
 from monitor.actor.door import Turn
-from monitor.actor.workbench import Workbench
 
 log = logging.getLogger("certvigil.actor")
 
@@ -36,11 +36,11 @@ class Leftovers:
 
     def __init__(
         self,
-        bench: Callable[[], AbstractContextManager[Workbench]],
+        context: Callable[[], AbstractContextManager[ActorContext]],
         turn: Turn,
         stopping: threading.Event,
     ) -> None:
-        self._bench = bench
+        self._context = context
         self._turn = turn
         self._stopping = stopping
         self._thread: threading.Thread | None = None
@@ -69,16 +69,16 @@ class Leftovers:
 
     def attend(self) -> float:
         """Do what is due; return in how many seconds there is more to do. Raises JournalError, BackupError, OSError."""
-        with self._bench() as bench:
-            now, records = bench.world.now(), bench.setting.journal.records()
+        with self._context() as context:
+            now, records = context.world.now(), context.transaction.journal.records()
             kept, half_done = aside.waiting(records).values(), bool(unfinished(records))
             if not half_done and not any(each.is_due(now) for each in kept):
                 return aside.until_due(kept, now, LONGEST)
             with self._turn.taken(_AGAIN, act="what a killed command left, or a late writer wrote") as had:
                 if not had or self._stopping.is_set():
                     return _AGAIN
-                endings = recover(bench.setting) if half_done else ()
-                compared = look_again(bench.setting)
+                endings = recover(context.transaction) if half_done else ()
+                compared = look_again(context.transaction)
         tell_recovered(endings)
         tell(compared)
         return LONGEST if half_done or compared.troubles else _AGAIN

@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import Final
 
 from config.model import Config
-from monitor.watch.watcher import Change, Watcher
+from monitor.watch.watcher import FileChange, Watcher
 
 log = logging.getLogger("certvigil.actor")
 
@@ -18,7 +18,7 @@ REFRESH: Final = 5.0
 """Seconds between two looks whether the configuration is another."""
 
 
-class Outlook:
+class DirectoryWatch:
     """Watches the files of all components, on a thread of its own, and calls `changed` with their names there."""
 
     def __init__(self, config: Callable[[], Config], changed: Callable[[Iterable[str]], None]) -> None:
@@ -79,7 +79,7 @@ class Outlook:
         finally:
             await watcher.stop()
 
-    def _notice(self, change: Change) -> None:
+    def _notice(self, change: FileChange) -> None:
         names = frozenset[str]().union(*(self._components.get(path, ()) for path in change.files))
         if names:
             self._changed(names)

@@ -48,5 +48,5 @@ class Pace:
         """Return in how many seconds a record about each of these components may be added; zero for now."""
         with self._lock:
             now = world.monotonic()
-            full = [each for name in components if len(each := self._records.get(name, ())) >= self.most_records]
-            return max((each[0] + SPAN - now for each in full), default=0.0)
+            full = [each for name in components if len(each := self._records.get(name, deque())) >= self.most_records]
+            return max((each[0] + SPAN - now for each in full if each[0] + SPAN > now), default=0.0)

@@ -119,34 +119,38 @@ class Reader:
     def read(self, component: str, targets: Sequence[FileTarget]) -> Facts | NotNow:
         """Return what the files of a component are and hold, or why that cannot be told now."""
         with self._freed:
-            account = self._accounts.setdefault(component, _Account(self._clock()))
+            journal_state = self._accounts.setdefault(component, _Account(self._clock()))
         # How many may wait is how many may be connected.
-        with account.turn:
-            return self._read_in_turn(component, account, targets)
+        with journal_state.turn:
+            return self._read_in_turn(component, journal_state, targets)
 
-    def _read_in_turn(self, component: str, account: _Account, targets: Sequence[FileTarget]) -> Facts | NotNow:
+    def _read_in_turn(self, component: str, journal_state: _Account, targets: Sequence[FileTarget]) -> Facts | NotNow:
         now = self._clock()
-        if now < account.until and account.spent_on == tuple(targets):
-            return account.told if isinstance(account.told, Facts) else NotNow(account.told, account.until - now)
-        account.save(now)
-        if account.saved <= 0:
+        if now < journal_state.until and journal_state.spent_on == tuple(targets):
+            return (
+                journal_state.told
+                if isinstance(journal_state.told, Facts)
+                else NotNow(journal_state.told, journal_state.until - now)
+            )
+        journal_state.save(now)
+        if journal_state.saved <= 0:
             why = "reading these files has taken too much work lately: they are read again later"
-            return NotNow(why, (_WORTH - account.saved) / _SHARE)
+            return NotNow(why, (_WORTH - journal_state.saved) / _SHARE)
         with self._helper() as helper:
             try:
                 answer, work = helper.ask(targets)
             except (OSError, ValueError) as error:
                 helper.kill()
                 log.error("the reader failed: %s", printable(str(error)))  # noqa: TRY400 (an operator is told)
-                account.saved -= _BROKEN
+                journal_state.saved -= _BROKEN
                 return NotNow("the reader failed; the actor's log says more", _SOON)
-        account.saved -= work
+        journal_state.saved -= work
         if isinstance(answer, Facts):
             return answer
         log.warning("not read for its cost: %s: %s", component, answer.why)
-        account.told = answer.why if answer.slow else _too_much(targets, answer.why)
-        account.until, account.spent_on = self._clock() + _SPENT, tuple(targets)
-        return account.told if isinstance(account.told, Facts) else NotNow(account.told, _SPENT)
+        journal_state.told = answer.why if answer.slow else _too_much(targets, answer.why)
+        journal_state.until, journal_state.spent_on = self._clock() + _SPENT, tuple(targets)
+        return journal_state.told if isinstance(journal_state.told, Facts) else NotNow(journal_state.told, _SPENT)
 
     @contextmanager
     def _helper(self) -> Iterator[Helper]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
-from actions.account import Wish
+from actions.journal_state import ActionRequest
 from actions.plan import Kind
 
 Document = dict[str, Any]
@@ -21,7 +21,7 @@ MOST_NAMES: Final = 64
 _NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
 _HASH: Final = re.compile(r"[0-9a-f]{8,64}")
 _EPOCH: Final = re.compile(r"[0-9a-f]{8}-[0-9]{1,9}")
-_KEYS: Final = frozenset({"verb", "wish", "plan", "components", "why", "epoch", "after", "key"})
+_KEYS: Final = frozenset({"verb", "action", "plan", "components", "why", "epoch", "after", "key"})
 LONGEST_REASON: Final = 500
 """Characters."""
 
@@ -52,7 +52,7 @@ class Verb(StrEnum):
     """Tell what the files of one component are and hold, as facts."""
 
 
-WISHES: Final = frozenset({Verb.PLAN, Verb.PROPOSE, Verb.CARRY_OUT})
+WITH_ACTION: Final = frozenset({Verb.PLAN, Verb.PROPOSE, Verb.CARRY_OUT})
 """Verbs that say what is wished for."""
 
 
@@ -61,7 +61,7 @@ class Request:
     """One request."""
 
     verb: Verb
-    wish: Wish | None = None
+    action: ActionRequest | None = None
     plan: str = ""
     """A hash, of which APPROVE and REJECT take an unmistakable beginning."""
     components: tuple[str, ...] = ()
@@ -75,14 +75,14 @@ class Request:
     @property
     def names(self) -> tuple[str, ...]:
         """The components that it is about."""
-        return self.wish.components if self.wish is not None else self.components
+        return self.action.components if self.action is not None else self.components
 
 
 def encode(request: Request) -> bytes:
     """Return the line that says it."""
     plain: dict[str, Any] = {"verb": request.verb}
-    if request.wish is not None:
-        plain["wish"] = request.wish.to_json()
+    if request.action is not None:
+        plain["action"] = request.action.to_json()
     for name in ("plan", "components", "why", "epoch", "after", "key"):
         if value := getattr(request, name):
             plain[name] = value
@@ -102,12 +102,12 @@ def decode(line: bytes) -> Request | str:
 
 
 def _request(plain: Mapping[str, Any]) -> Request:
-    wish, components, after = plain.get("wish"), plain.get("components", []), plain.get("after", 0)
+    action, components, after = plain.get("action"), plain.get("components", []), plain.get("after", 0)
     if not isinstance(components, list) or not isinstance(after, int):
         raise TypeError
     return Request(
         Verb(plain["verb"]),
-        None if wish is None else Wish.from_json(wish),
+        None if action is None else ActionRequest.from_json(action),
         str(plain.get("plan", "")),
         tuple(map(str, components)),
         str(plain.get("why", "")),
@@ -118,17 +118,17 @@ def _request(plain: Mapping[str, Any]) -> Request:
 
 
 def _objection(request: Request) -> str | None:
-    wish = request.wish
-    if (request.verb in WISHES) is (wish is None):
-        return f"'{request.verb}' {'needs' if wish is None else 'takes no'} wish"
+    action = request.action
+    if (request.verb in WITH_ACTION) is (action is None):
+        return f"'{request.verb}' {'needs' if action is None else 'takes no'} action"
     names = request.components
-    if wish is not None:
-        names += (*wish.components, *wish.losses, *((wish.backup_set,) if wish.backup_set else ()))
-        if not wish.components or len(set(wish.components)) < len(wish.components):
-            return "a wish names components, each once"
-        if wish.backup_set and wish.kind is not Kind.ROLLBACK:
+    if action is not None:
+        names += (*action.components, *action.losses, *((action.backup_set,) if action.backup_set else ()))
+        if not action.components or len(set(action.components)) < len(action.components):
+            return "an action names components, each once"
+        if action.backup_set and action.kind is not Kind.ROLLBACK:
             return "only a rollback names a backup set"
-        if wish.key_compromised and (wish.kind is not Kind.REPLACE or request.verb is Verb.PROPOSE):
+        if action.key_compromised and (action.kind is not Kind.REPLACE or request.verb is Verb.PROPOSE):
             return "a key is given up by an operator who replaces it at once"
     if len(names) > MOST_NAMES or not all(map(_NAME.fullmatch, names)):
         return "names are letters, digits, '_', '.' and '-', at most 64 of them"

@@ -17,33 +17,33 @@ from functools import partial
 from typing import Any, Final
 
 from actions import audit
-from actions.account import Account
 from actions.audit import summary
 from actions.backup import BackupError
 from actions.clock import ClockWatch
 from actions.journal import JournalError, Record
+from actions.journal_state import JournalState
 from actions.late import look_again
 from actions.recover import recover
 from actions.world import World
 from config.load import digest_on_disk, load
 from config.model import Config
 from config.text import printable
-from monitor import systemd
 from monitor.actor.authority import STRANGER, Peer, Role, approved, objection, ourselves, peer_of, role_of, uid_of
+from monitor.actor.context import ActorContext, actor_context, audit_directory
 from monitor.actor.documents import cannot, ended_document, step_document, waiting_document, waits_document
 from monitor.actor.door import Door, Lines, Turn
 from monitor.actor.facts import to_document
-from monitor.actor.follow import Place, behind
+from monitor.actor.follow import JournalPosition, behind
 from monitor.actor.leftovers import Leftovers, tell, tell_recovered
-from monitor.actor.outlook import Outlook
+from monitor.actor.outlook import DirectoryWatch
 from monitor.actor.pace import Pace
 from monitor.actor.reader import NotNow, Reader
 from monitor.actor.request import LONGEST, Document, Request, Verb, decode
 from monitor.actor.sightings import Sightings
 from monitor.actor.work import Bound, Work, unknown, unusable
-from monitor.actor.workbench import Workbench, audit_directory, workbench
-from monitor.listen import BACKLOG, ListenError, gid_of, listen_unix
-from monitor.surroundings import Surroundings, read_surroundings
+from monitor.host import systemd
+from monitor.host.sockets import BACKLOG, ListenError, gid_of, listen_unix
+from monitor.state.trust import TrustContext, read_trust_context
 
 log = logging.getLogger("certvigil.actor")
 
@@ -79,7 +79,7 @@ def run_actor(path: str, config: Config) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class Audience:
+class Caller:
     """Whoever asked, and hears what happens meanwhile."""
 
     tell: Callable[[Document], None] = lambda _document: None
@@ -100,9 +100,9 @@ class ActorProcess:
     def __init__(self, path: str, config: Config, pace: Pace | None = None) -> None:
         """`pace`: what the daemon's requests may cause, as by default where that is None."""
         self._path = path
-        self._surroundings: Surroundings | None = None
+        self._trust_context: TrustContext | None = None
         self._read: Signature = ()
-        """Of the files that the surroundings were read from, as they were."""
+        """Of the files that the trust context was read from, as they were."""
         self._config = config
         self._seen = config.digest
         """Of what was read last from the disk, good or not."""
@@ -116,10 +116,10 @@ class ActorProcess:
         self._conversations: set[threading.Thread] = set()
         self._stopping = threading.Event()
         self._reader = Reader()
-        self._outlook = Outlook(self._current, self._look_again)
+        self._outlook = DirectoryWatch(self._current, self._look_again)
         self._sightings = Sightings()
         self._pace = pace or Pace()
-        self._leftovers = Leftovers(self.bench, self._turn, self._stopping)
+        self._leftovers = Leftovers(self.context, self._turn, self._stopping)
         self._looks: dict[str, int] = {}
         """The number of the last change of each component's files that was noticed."""
         self._wake, self._awake = socket.socketpair()
@@ -142,19 +142,19 @@ class ActorProcess:
 
     def expire(self) -> None:
         """Have everything read again, and what it calls for made; called by a signal, too."""
-        self._seen, self._surroundings = "", None
+        self._seen, self._trust_context = "", None
         with suppress(OSError):
             self._wake.send(b".")
 
     def recover(self) -> None:
         """Finish or undo what a crash left, and make the inboxes; raises JournalError, OSError."""
-        with self.bench() as bench:
-            tell_recovered(recover(bench.setting))
-            tell(look_again(bench.setting))
+        with self.context() as context:
+            tell_recovered(recover(context.transaction))
+            tell(look_again(context.transaction))
             # What a crash kept from the audit is added to it.
-            bench.audit()
-            self._tidy(bench)
-            bench.make_inboxes()
+            context.audit()
+            self._tidy(context)
+            context.make_inboxes()
 
     def serve(self) -> int:
         """Answer whoever connects, until told to stop; raises ListenError."""
@@ -199,7 +199,7 @@ class ActorProcess:
         if self._stopping.is_set():
             return
         try:
-            with self.bench():
+            with self.context():
                 log.info("read the configuration again")
         except (JournalError, OSError) as error:
             log.error("the configuration was not read again: %s", printable(str(error)))  # noqa: TRY400 (as above)
@@ -262,13 +262,13 @@ class ActorProcess:
             return
         try:
             if request.verb is Verb.FOLLOW:
-                self._follow(connection, Place(request.epoch, request.after))
+                self._follow(connection, JournalPosition(request.epoch, request.after))
             elif request.verb is Verb.AUDIT:
                 self._tell_audit(connection, peer)
             elif request.verb is Verb.READ:
                 tell(self._facts(request.components[0]))
             else:
-                tell(self.do(request, peer, Audience(tell, partial(_has_left, connection))))
+                tell(self.do(request, peer, Caller(tell, partial(_has_left, connection))))
         except (JournalError, BackupError) as error:
             tell(cannot(str(error)))
         except OSError as error:
@@ -277,24 +277,24 @@ class ActorProcess:
             log.exception("a request failed for no foreseen reason")
             tell(cannot("the actor failed for a reason that was not foreseen; its log says more"))
 
-    def do(self, request: Request, peer: Peer, audience: Audience) -> Document:
+    def do(self, request: Request, peer: Peer, caller: Caller) -> Document:
         """Return the answer to what somebody asks for, once it is done; raises JournalError, BackupError, OSError."""
-        with self.bench() as bench:
+        with self.context() as context:
             if request.verb in _LOOKING:
-                return self._permitted(bench, request, peer, audience)
+                return self._permitted(context, request, peer, caller)
             # Who may ask for what is decided in one's turn: until then, somebody may have said no.
-            with self._acting(request, peer, audience) as free:
+            with self._acting(request, peer, caller) as free:
                 if not free:
                     act = self._turn.act or "something else"
                     return cannot(f"the actor is at work on {act}: ask again")
-                answer = self._permitted(bench, request, peer, audience)
-                self._tidy(bench)
+                answer = self._permitted(context, request, peer, caller)
+                self._tidy(context)
                 return answer
 
-    def _tidy(self, bench: Workbench) -> None:
+    def _tidy(self, context: ActorContext) -> None:
         """Have the journal compacted where it has become large, while nobody else acts."""
         try:
-            bench.tidy()
+            context.tidy()
         except (JournalError, OSError) as error:
             log.error("the journal was not compacted: %s", printable(str(error)))  # noqa: TRY400 (as below)
 
@@ -332,25 +332,25 @@ class ActorProcess:
             names = sorted(name for name, at in self._looks.items() if at > number)
             return names, max(self._looks.values(), default=0)
 
-    def _permitted(self, bench: Workbench, request: Request, peer: Peer, audience: Audience) -> Document:
-        account, now = Account.of(bench.setting.journal.records()), time.time()
-        role = role_of(peer.uid, bench.config.settings.actor)
-        suspicion = self._suspicion(bench)
-        wrong = unusable(bench.config, request.names) or objection(role, request, bench.config, account)
+    def _permitted(self, context: ActorContext, request: Request, peer: Peer, caller: Caller) -> Document:
+        journal_state, now = JournalState.of(context.transaction.journal.records()), time.time()
+        role = role_of(peer.uid, context.config.settings.actor)
+        suspicion = self._suspicion(context)
+        wrong = unusable(context.config, request.names) or objection(role, request, context.config, journal_state)
         if wrong is None and role is not Role.OPERATOR and request.verb is Verb.CARRY_OUT and suspicion is not None:
             wrong = f"nothing is done unattended now: {suspicion}"
         if wrong is not None:
             self._lines.write(peer.uid, logging.WARNING, "refused to %s for %s: %s", request.verb, peer.name, wrong)
             return cannot(wrong)
         if request.verb is Verb.STATE:
-            return state_document(bench, account, suspicion)
+            return state_document(context, journal_state, suspicion)
         bound = Bound.NOT
         if role is Role.DAEMON and request.verb is Verb.CARRY_OUT:
-            bound = Bound.APPROVED if approved(request, account, now) else Bound.LEAVE
+            bound = Bound.APPROVED if approved(request, journal_state, now) else Bound.LEAVE
         work = Work(
-            bench,
+            context,
             peer.name,
-            self._announcing(audience.step),
+            self._announcing(caller.step),
             self._stopping.is_set,
             bound=bound,
             sightings=self._sightings,
@@ -360,25 +360,25 @@ class ActorProcess:
         return work.answer(request)
 
     @contextmanager
-    def _acting(self, request: Request, peer: Peer, audience: Audience) -> Iterator[bool]:
+    def _acting(self, request: Request, peer: Peer, caller: Caller) -> Iterator[bool]:
         """Give whether nobody else acts; an operator comes before the daemon, and waits for as long as that acts."""
         first, what = self._role(peer) is Role.OPERATOR, ", ".join(request.names) or request.plan
         act = f"'{request.verb} {what}' for {peer.name}"
         with ExitStack() as stack:
             had = stack.enter_context(self._turn.taken(SOON if first else PATIENCE, act=act, first=first))
             if first and not had:
-                audience.waits(self._turn.act)
+                caller.waits(self._turn.act)
                 had = stack.enter_context(self._turn.taken(LONGEST_TURN, act=act))
                 # Who gave up waiting does not expect it to be done.
-                had = had and not audience.has_left()
+                had = had and not caller.has_left()
             free = had and not self._stopping.is_set()
             if free and request.verb is not Verb.PROPOSE:
                 self._lines.write(peer.uid, logging.INFO, "asked to %s %s", request.verb, what)
             yield free
 
-    def _suspicion(self, bench: Workbench) -> str | None:
-        required = bench.config.settings.actor.require_synchronised_clock
-        return self._clock.suspicion(bench.setting.journal.records(), required=required)
+    def _suspicion(self, context: ActorContext) -> str | None:
+        required = context.config.settings.actor.require_synchronised_clock
+        return self._clock.suspicion(context.transaction.journal.records(), required=required)
 
     def _announcing(self, told: Callable[[Record], None]) -> Callable[[Record], None]:
         def announce(record: Record) -> None:
@@ -388,18 +388,18 @@ class ActorProcess:
 
         return announce
 
-    def _follow(self, connection: socket.socket, place: Place) -> None:
+    def _follow(self, connection: socket.socket, place: JournalPosition) -> None:
         """Tell records as they come, until the other end has had enough."""
-        with self.bench() as bench:
+        with self.context() as context:
             _, noticed = self._changed_since(0)
             while not self._stopping.is_set():
-                records, place, anew = behind(bench.setting.journal.records(), place)
+                records, place, anew = behind(context.transaction.journal.records(), place)
                 if anew:
                     self._send(connection, {"anew": place.epoch})
                 for record in records:
                     self._send(connection, {"record": summary(record)})
                 # Also says that we are still here.
-                here = {"here": place.sequence, "epoch": place.epoch, "clock": self._suspicion(bench)}
+                here = {"here": place.sequence, "epoch": place.epoch, "clock": self._suspicion(context)}
                 self._send(connection, here)
                 names, noticed = self._changed_since(noticed)
                 for name in names:
@@ -409,20 +409,20 @@ class ActorProcess:
                         self._news.wait(BREATH)
 
     @contextmanager
-    def bench(self) -> Iterator[Workbench]:
-        """Give a workbench for the configuration as it is now; raises JournalError, OSError."""
+    def context(self) -> Iterator[ActorContext]:
+        """Give the context for the configuration as it is now; raises JournalError, OSError."""
         with self._settling:
-            config, surroundings = self._refresh(), self._surroundings
-            known = surroundings is not None and surroundings.config is config
-            if surroundings is None or not known or _signature(surroundings.paths()) != self._read:
-                surroundings, findings = read_surroundings(config)
+            config, trust_context = self._refresh(), self._trust_context
+            known = trust_context is not None and trust_context.config is config
+            if trust_context is None or not known or _signature(trust_context.paths()) != self._read:
+                trust_context, findings = read_trust_context(config)
                 for each in findings:
                     log.warning("%s", each.detail)
-                self._surroundings, self._read = surroundings, _signature(surroundings.paths())
-        with workbench(surroundings) as bench:
+                self._trust_context, self._read = trust_context, _signature(trust_context.paths())
+        with actor_context(trust_context) as context:
             if not known:
-                _make_inboxes(bench)
-            yield bench
+                _make_inboxes(context)
+            yield context
 
     def _current(self) -> Config:
         """Return the configuration as it is now."""
@@ -449,38 +449,38 @@ class ActorProcess:
         return role_of(peer.uid, self._current().settings.actor)
 
 
-def _make_inboxes(bench: Workbench) -> None:
+def _make_inboxes(context: ActorContext) -> None:
     try:
-        bench.make_inboxes()
+        context.make_inboxes()
     except OSError as error:
         log.warning("an inbox cannot be made: %s: %s", printable(str(error.filename)), error.strerror)
 
 
-def state_document(bench: Workbench, account: Account, suspicion: str | None) -> Document:
+def state_document(context: ActorContext, journal_state: JournalState, suspicion: str | None) -> Document:
     """Return what stands with every component."""
     components = {
         name: {
             "mode": component.mode,
-            "frozen": account.frozen.get(name),
-            "last": ended_document(account.last[name]) if name in account.last else None,
+            "frozen": journal_state.frozen.get(name),
+            "last": ended_document(journal_state.last[name]) if name in journal_state.last else None,
         }
-        for name, component in bench.config.components.items()
+        for name, component in context.config.components.items()
         if component.service is not None
     }
     return {
         "components": components,
         "proposals": {
-            plan: {"wish": each.wish.to_json(), **waiting_document(each, account)}
-            for plan, each in account.proposals.items()
+            plan: {"action": each.action.to_json(), **waiting_document(each, journal_state)}
+            for plan, each in journal_state.proposals.items()
         },
-        "given_up": {key: asdict(each) for key, each in account.given_up.items()},
-        "quarantined": account.quarantined,
+        "given_up": {key: asdict(each) for key, each in journal_state.given_up.items()},
+        "quarantined": journal_state.quarantined,
         "aside": [
             {"component": file.component, "path": printable(file.path), "until": each.until}
-            for each in account.aside.values()
+            for each in journal_state.aside.values()
             for file in each.files
         ],
-        "under_way": list(account.unfinished),
+        "under_way": list(journal_state.unfinished),
         "clock": suspicion,
     }
 

@@ -15,7 +15,7 @@ FORGOTTEN: Final = 6 * 3600.0
 
 @dataclass(frozen=True, slots=True)
 class _Memory:
-    surroundings: Hashable
+    trust_context: Hashable
     offset: float
     """Of the wall clock to the steady one, seconds."""
     at: float
@@ -31,7 +31,7 @@ class Sightings:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def note(
-        self, component: str, surroundings: Hashable, seen: Collection[Hashable], now: float, steady: float
+        self, component: str, trust_context: Hashable, seen: Collection[Hashable], now: float, steady: float
     ) -> Mapping[Hashable, float]:
         """Note what one look saw at Unix time `now`, and return since when each of it was there at every look.
 
@@ -43,7 +43,7 @@ class Sightings:
             known: Mapping[Hashable, float] = {}
             if (
                 before is not None
-                and before.surroundings == surroundings
+                and before.trust_context == trust_context
                 and abs(now - steady - before.offset) <= JUMP
                 and 0 <= now - before.at <= FORGOTTEN
             ):
@@ -51,5 +51,5 @@ class Sightings:
             since = {each: known.get(each, now) for each in seen}
             # By the offset of the first look, so that a clock is not put forward in steps that are too small to see.
             offset = before.offset if before is not None and known else now - steady
-            self._memories[component] = _Memory(surroundings, offset, now, since)
+            self._memories[component] = _Memory(trust_context, offset, now, since)
             return since

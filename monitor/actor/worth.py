@@ -13,12 +13,12 @@ from actions.verdict import Old
 from actions.world import World
 from config.model import Component
 from config.text import printable
-from monitor.surroundings import Surroundings
+from monitor.state.trust import TrustContext
 from probes.judge.client import leaf_first
 
 
 def worth_of(
-    surroundings: Surroundings, world: World, given_up: Callable[[], frozenset[str]] = frozenset
+    trust_context: TrustContext, world: World, given_up: Callable[[], frozenset[str]] = frozenset
 ) -> Callable[[tuple[str, ...], Mapping[str, bytes], float], Worth]:
     """Return how to say what the sets of components are worth at a Unix time if files, by path, held these bytes.
 
@@ -28,7 +28,7 @@ def worth_of(
 
     def worth(components: tuple[str, ...], files: Mapping[str, bytes], now: float) -> Worth:
         barred = given_up()
-        each = [_worth(surroundings.config.components[name], files, world, barred, now) for name in components]
+        each = [_worth(trust_context.config.components[name], files, world, barred, now) for name in components]
         return max(each, key=lambda one: list(Old).index(one.old), default=Worth())
 
     return worth

@@ -81,10 +81,10 @@ def check(
     as_json: Json = False,
 ) -> None:
     """Look once, without a daemon or a configuration; exits with 0 ok, 1 warning, 2 critical, 3 unknown."""
-    from monitor.commands.check import Options
+    from monitor.commands.check import CheckOptions
     from monitor.commands.check import check as run
 
-    options = Options(ca_file, verifier, name, at, key, password_file, timeout, as_json)
+    options = CheckOptions(ca_file, verifier, name, at, key, password_file, timeout, as_json)
     raise typer.Exit(run(targets, options))
 
 
@@ -115,7 +115,7 @@ def demo(
     ] = None,
 ) -> None:
     """Build a small appliance on loopback, keep vigil over it and show what happens; leaves nothing behind."""
-    from monitor.commands.demo import demo as start
+    from monitor.demo.tour import demo as start
 
     raise typer.Exit(start(scenario, seconds, listen))
 
@@ -136,10 +136,10 @@ def status(
     ] = False,
 ) -> None:
     """Show what the daemon knows now: what is wrong, since when, and what cures it; exits like `check`."""
-    from monitor.commands.status import Wish
+    from monitor.commands.status import StatusQuery
     from monitor.commands.status import status as show
 
-    raise typer.Exit(show(socket, Wish(tuple(names), problems, as_json), healthy=healthy))
+    raise typer.Exit(show(socket, StatusQuery(tuple(names), problems, as_json), healthy=healthy))
 
 
 Since = Annotated[str, typer.Option("--since", metavar="TIME", help="How far back, such as 12h, or since when.")]
@@ -163,10 +163,10 @@ def history(
     as_json: Json = False,
 ) -> None:
     """Show what happened, newest first, from the database; no daemon is needed."""
-    from monitor.commands.history import Wish
+    from monitor.commands.history import HistoryQuery
     from monitor.commands.history import history as show
 
-    raise typer.Exit(show(Wish(tuple(names), since, until, limit, as_json), config, database))
+    raise typer.Exit(show(HistoryQuery(tuple(names), since, until, limit, as_json), config, database))
 
 
 @app.command()
@@ -208,10 +208,10 @@ def plan(
     as_json: Json = False,
 ) -> None:
     """Show what the candidate in the inbox would lead to, or why it would not; exits like `replace`."""
-    from monitor.commands.act import Options
+    from monitor.commands.act import ActOptions
     from monitor.commands.act import replace as act
 
-    options = Options(config, dry_run=True, as_json=as_json, allow_shorter=allow_shorter)
+    options = ActOptions(config, dry_run=True, as_json=as_json, allow_shorter=allow_shorter)
     raise typer.Exit(act(components, [], None, losses, options))
 
 
@@ -242,10 +242,10 @@ def replace(
     Exits with 0 committed, or nothing to do, 1 refused (nothing was touched), 2 undone, superseded or failed forward, 3
     frozen, 4 unusable.
     """
-    from monitor.commands.act import Options
+    from monitor.commands.act import ActOptions
     from monitor.commands.act import replace as act
 
-    options = Options(config, dry_run, plan, as_json, allow_shorter=allow_shorter)
+    options = ActOptions(config, dry_run, plan, as_json, allow_shorter=allow_shorter)
     raise typer.Exit(act(components, files, password_file, losses, options, key_compromised=key_compromised))
 
 
@@ -260,10 +260,10 @@ def activate(
     as_json: Json = False,
 ) -> None:
     """Have services serve what is on disk, once the whole set there has passed the checks; exits like `replace`."""
-    from monitor.commands.act import Options
+    from monitor.commands.act import ActOptions
     from monitor.commands.act import activate as act
 
-    raise typer.Exit(act(components, losses, Options(config, dry_run, plan, as_json, allow_shorter=allow_shorter)))
+    raise typer.Exit(act(components, losses, ActOptions(config, dry_run, plan, as_json, allow_shorter=allow_shorter)))
 
 
 @app.command()
@@ -277,10 +277,10 @@ def rollback(
     as_json: Json = False,
 ) -> None:
     """Give a component the files of a backup set back, in a transaction; exits like `replace`."""
-    from monitor.commands.act import Options
+    from monitor.commands.act import ActOptions
     from monitor.commands.act import rollback as act
 
-    raise typer.Exit(act(component, to, losses, Options(config, dry_run, plan, as_json)))
+    raise typer.Exit(act(component, to, losses, ActOptions(config, dry_run, plan, as_json)))
 
 
 @app.command("reset-to-default")
@@ -293,10 +293,10 @@ def reset_to_default(
     as_json: Json = False,
 ) -> None:
     """Give a component back the files that it had before certvigil first changed them; exits like `replace`."""
-    from monitor.commands.act import Options
+    from monitor.commands.act import ActOptions
     from monitor.commands.act import reset_to_default as act
 
-    raise typer.Exit(act(component, losses, Options(config, dry_run, plan, as_json)))
+    raise typer.Exit(act(component, losses, ActOptions(config, dry_run, plan, as_json)))
 
 
 @app.command()
@@ -307,10 +307,10 @@ def approve(
     as_json: Json = False,
 ) -> None:
     """Have a plan that waits carried out: exactly this one, for as long as approvals hold."""
-    from monitor.commands.act import Options
+    from monitor.commands.act import ActOptions
     from monitor.commands.act import approve as act
 
-    raise typer.Exit(act(plan, Options(config, as_json=as_json), wait=wait))
+    raise typer.Exit(act(plan, ActOptions(config, as_json=as_json), wait=wait))
 
 
 @app.command()
@@ -321,10 +321,10 @@ def reject(
     as_json: Json = False,
 ) -> None:
     """Have a plan that waits not carried out, nor proposed again."""
-    from monitor.commands.act import Options
+    from monitor.commands.act import ActOptions
     from monitor.commands.act import reject as act
 
-    raise typer.Exit(act(plan, why, Options(config, as_json=as_json)))
+    raise typer.Exit(act(plan, why, ActOptions(config, as_json=as_json)))
 
 
 @app.command()
@@ -344,10 +344,10 @@ def recover(
     as_json: Json = False,
 ) -> None:
     """Finish or undo what a crash left half done; doing so again changes nothing."""
-    from monitor.commands.act import Options
+    from monitor.commands.act import ActOptions
     from monitor.commands.act import recover as act
 
-    raise typer.Exit(act(thaw, release, reinstate, Options(config, as_json=as_json), live=live))
+    raise typer.Exit(act(thaw, release, reinstate, ActOptions(config, as_json=as_json), live=live))
 
 
 @app.command()
@@ -377,13 +377,13 @@ def audit(
     ] = "",
 ) -> None:
     """Tell who asked for what, who approved it, and how it ended, from audit and journal of the actor."""
-    from monitor.commands.audit import Wish
+    from monitor.commands.audit import AuditQuery
     from monitor.commands.audit import audit as show
     from monitor.commands.audit import verify as check_chain
 
     if verify or holds:
         raise typer.Exit(check_chain(config, holds))
-    raise typer.Exit(show(config, Wish(tuple(components), tuple(who), tuple(action), since, until, as_json)))
+    raise typer.Exit(show(config, AuditQuery(tuple(components), tuple(who), tuple(action), since, until, as_json)))
 
 
 @app.command()
@@ -393,10 +393,10 @@ def backups(
     as_json: Json = False,
 ) -> None:
     """List what can be rolled back to."""
-    from monitor.commands.act import Options
+    from monitor.commands.act import ActOptions
     from monitor.commands.act import backups as show
 
-    raise typer.Exit(show(component, Options(config, as_json=as_json)))
+    raise typer.Exit(show(component, ActOptions(config, as_json=as_json)))
 
 
 @config_app.command("check")

@@ -12,11 +12,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import IO, Any, Final
 
-from actions.account import Wish
 from actions.backup import BackupError
 from actions.candidate import Given
 from actions.ending import Ground, Outcome
 from actions.journal import Event, JournalError, Record
+from actions.journal_state import ActionRequest
 from actions.plan import Kind
 from actions.prepare import read_password
 from actions.world import World
@@ -24,16 +24,16 @@ from config.model import Config
 from config.text import printable
 from monitor.actor.authority import ourselves
 from monitor.actor.client import NoActor, ask
+from monitor.actor.context import actor_context
 from monitor.actor.documents import WAITS, step_document
 from monitor.actor.request import Document, Request, Verb
-from monitor.actor.work import DEFAULT_SET, Hand, Work
-from monitor.actor.workbench import workbench
+from monitor.actor.work import DEFAULT_SET, CandidateFiles, Work
 from monitor.commands.checked import iso
 from monitor.commands.complain import complain
 from monitor.commands.config import loaded
 from monitor.commands.screen import Screen
 from monitor.commands.wait import wait_for_end
-from monitor.surroundings import read_surroundings
+from monitor.state.trust import read_trust_context
 from probes.judge.time import moment
 
 EXIT_CODE: Final = {
@@ -74,7 +74,7 @@ _STEPS: Final = {
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
+class ActOptions:
     """What the options that all of these commands share say."""
 
     config: str
@@ -93,7 +93,7 @@ def replace(
     files: Sequence[str],
     password_file: str | None,
     losses: Sequence[str],
-    options: Options,
+    options: ActOptions,
     *,
     key_compromised: bool = False,
 ) -> int:
@@ -104,69 +104,74 @@ def replace(
     for each in components:
         if "/" in each or os.path.isfile(each):
             return _cannot(f"{printable(each, 200)} is a file, no component: write --from before each file")
-    hand = _hand(files, password_file) if files else None
-    if isinstance(hand, str):
-        return _cannot(hand)
-    wish = Wish(
+    handed = _handed(files, password_file) if files else None
+    if isinstance(handed, str):
+        return _cannot(handed)
+    action = ActionRequest(
         Kind.REPLACE,
         tuple(components),
         losses=tuple(losses),
         allow_shorter=options.allow_shorter,
         key_compromised=key_compromised,
     )
-    return _act(wish, options, hand)
+    return _act(action, options, handed)
 
 
-def activate(components: Sequence[str], losses: Sequence[str], options: Options) -> int:
+def activate(components: Sequence[str], losses: Sequence[str], options: ActOptions) -> int:
     """Have the services of `components` serve what is on disk, or say why not."""
-    wish = Wish(Kind.ACTIVATE, tuple(components), losses=tuple(losses), allow_shorter=options.allow_shorter)
-    return _act(wish, options)
+    action = ActionRequest(Kind.ACTIVATE, tuple(components), losses=tuple(losses), allow_shorter=options.allow_shorter)
+    return _act(action, options)
 
 
-def rollback(component: str, to: str | None, losses: Sequence[str], options: Options) -> int:
+def rollback(component: str, to: str | None, losses: Sequence[str], options: ActOptions) -> int:
     """Give a component the files of a backup set back, those before its last change where none is named."""
-    return _act(Wish(Kind.ROLLBACK, (component,), to or "", tuple(losses)), options)
+    return _act(ActionRequest(Kind.ROLLBACK, (component,), to or "", tuple(losses)), options)
 
 
-def reset_to_default(component: str, losses: Sequence[str], options: Options) -> int:
+def reset_to_default(component: str, losses: Sequence[str], options: ActOptions) -> int:
     """Give a component back the files that it had when certvigil first changed them."""
     return rollback(component, DEFAULT_SET, losses, options)
 
 
-def approve(plan: str, options: Options, *, wait: bool = False) -> int:
+def approve(plan: str, options: ActOptions, *, wait: bool = False) -> int:
     """Have the plan whose hash begins with `plan` carried out; with `wait`, return once it ended, and by how it did."""
     return _perform(Request(Verb.APPROVE, plan=plan), options, wait=wait)
 
 
-def reject(plan: str, why: str, options: Options) -> int:
+def reject(plan: str, why: str, options: ActOptions) -> int:
     """Have the plan whose hash begins with `plan` not carried out."""
     return _perform(Request(Verb.REJECT, plan=plan, why=why), options)
 
 
-def recover(thaw: Sequence[str], release: str, reinstate: str, options: Options, *, live: bool) -> int:
+def recover(thaw: Sequence[str], release: str, reinstate: str, options: ActOptions, *, live: bool) -> int:
     """Finish or undo what a crash left, and take the operator's word for what to `thaw`, `release` and `reinstate`."""
     return _perform(Request(Verb.RECOVER, plan=release, components=tuple(thaw), key=reinstate), options, live=live)
 
 
-def backups(component: str | None, options: Options) -> int:
+def backups(component: str | None, options: ActOptions) -> int:
     """List the backup sets, of all components or of one."""
     return _perform(Request(Verb.BACKUPS, components=(component,) if component else ()), options)
 
 
-def _act(wish: Wish, options: Options, hand: Hand | None = None) -> int:
+def _act(action: ActionRequest, options: ActOptions, handed: CandidateFiles | None = None) -> int:
     verb = Verb.PLAN if options.dry_run else Verb.CARRY_OUT
-    return _perform(Request(verb, wish, options.bound_to), options, hand)
+    return _perform(Request(verb, action, options.bound_to), options, handed)
 
 
 def _perform(
-    request: Request, options: Options, hand: Hand | None = None, *, live: bool = True, wait: bool = False
+    request: Request,
+    options: ActOptions,
+    handed: CandidateFiles | None = None,
+    *,
+    live: bool = True,
+    wait: bool = False,
 ) -> int:
     config = loaded(options.config)
     if config is None:
         return _UNUSABLE
     progress = _Progress(_where(options))
     try:
-        document = _answer(config, request, hand, progress, live=live)
+        document = _answer(config, request, handed, progress, live=live)
         if wait and "approved" in document:
             progress.say("approved: waiting until the daemon has it carried out")
             document |= wait_for_end(config.settings.actor.socket, document, progress.hear)
@@ -185,23 +190,25 @@ def _perform(
     return _exit_code(document)
 
 
-def _answer(config: Config, request: Request, hand: Hand | None, progress: _Progress, *, live: bool) -> Document:
+def _answer(
+    config: Config, request: Request, handed: CandidateFiles | None, progress: _Progress, *, live: bool
+) -> Document:
     # The actor takes no bytes from anybody: whoever hands some over acts himself, under the same locks.
-    if hand is None and live:
+    if handed is None and live:
         try:
             return ask(config.settings.actor.socket, request, progress.hear)
         except NoActor:
             pass
-    surroundings, findings = read_surroundings(config)
+    trust_context, findings = read_trust_context(config)
     for each in findings:
         complain(f"certvigil: {each.detail}")
     told_to_end = _Told()
-    with workbench(surroundings) as bench:
+    with actor_context(trust_context) as context:
 
         def told(record: Record) -> None:
             progress.hear(step_document(record))
 
-        return Work(bench, ourselves().name, told, told_to_end, live=live).answer(request, hand)
+        return Work(context, ourselves().name, told, told_to_end, live=live).answer(request, handed)
 
 
 class _Told:
@@ -219,7 +226,7 @@ class _Told:
         return self._told
 
 
-def _where(options: Options) -> IO[str] | None:
+def _where(options: ActOptions) -> IO[str] | None:
     """Return where steps are shown: not among what a script reads, and nowhere where it reads JSON."""
     if options.as_json:
         return None
@@ -254,14 +261,14 @@ class _Progress:
             self._where.flush()
 
 
-def _hand(paths: Sequence[str], password_file: str | None) -> Hand | str:
+def _handed(paths: Sequence[str], password_file: str | None) -> CandidateFiles | str:
     world = World()
     try:
         files = tuple(Given(printable(path), world.read(world.resolve(path))[1]) for path in paths)
         password = None if password_file is None else read_password(password_file, world)
     except OSError as error:
         return f"{printable(str(error.filename))} cannot be read: {error.strerror}"
-    return Hand(files, password)
+    return CandidateFiles(files, password)
 
 
 def _exit_code(document: Document) -> int:

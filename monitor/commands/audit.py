@@ -19,8 +19,8 @@ from config.model import Config
 from config.pattern import is_one_of
 from config.text import printable
 from monitor.actor.client import NoActor, talking
+from monitor.actor.context import audit_directory, journal_path
 from monitor.actor.request import Document, Request, Verb
-from monitor.actor.workbench import audit_directory, journal_path
 from monitor.commands.checked import iso
 from monitor.commands.choice import unknown
 from monitor.commands.complain import complain
@@ -36,7 +36,7 @@ _BROKEN: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class AuditQuery:
     """What is to be shown: where something is named, only what fits it."""
 
     components: tuple[str, ...] = ()
@@ -51,7 +51,7 @@ class Wish:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class AuditEntry:
     """A record, with what it leaves to the records before it."""
 
     record: Mapping[str, Any]
@@ -66,29 +66,29 @@ class Told:
         return float(self.record["at"])
 
 
-def audit(config_path: str, wish: Wish) -> int:
+def audit(config_path: str, query: AuditQuery) -> int:
     """Print what was done, oldest first: with JSON, each record whole on a line of its own."""
     config = loaded(config_path)
     if config is None:
         return _UNUSABLE
-    if wrong := unknown(wish.actions, tuple(Kind), "action"):
+    if wrong := unknown(query.actions, tuple(Kind), "action"):
         return _failed(wrong)
     now = time.time()
     try:
-        since, until = period(wish.since, wish.until, now)
+        since, until = period(query.since, query.until, now)
         chained = list(chain(_segments(config)))
         every = list(entries(_together([each for each in chained if isinstance(each, Entry)], list(_records(config)))))
     except (PeriodError, JournalError, OSError) as error:
         return _failed(printable(str(error)))
     known = {*config.components, *(name for each in every for name in each.components)}
-    if wrong := unknown(wish.components, known, "component"):
+    if wrong := unknown(query.components, known, "component"):
         return _failed(wrong)
     chosen = [
-        each for each in every if _is_meant(each, wish) and since <= each.at and (until is None or each.at < until)
+        each for each in every if _is_meant(each, query) and since <= each.at and (until is None or each.at < until)
     ]
     if any(isinstance(each, Break) for each in chained):
         complain("certvigil audit: the chain of the audit does not hold; see `certvigil audit --verify`")
-    if wish.as_json:
+    if query.as_json:
         for each in chosen:
             sys.stdout.write(json.dumps(each.record) + "\n")
         return 0
@@ -125,15 +125,15 @@ def verify(config_path: str, holds: str) -> int:
     return 0
 
 
-def entries(records: Iterable[Mapping[str, Any]]) -> Iterator[Told]:
+def entries(records: Iterable[Mapping[str, Any]]) -> Iterator[AuditEntry]:
     """Yield each of `records`, oldest first, with what its transaction, plan or candidate is known to be about."""
-    about: dict[str, Told] = {}
+    about: dict[str, AuditEntry] = {}
     for record in records:
         data = record["data"]
         names = [str(each) for each in (record["transaction"], data.get("hash"), data.get("candidate")) if each]
         before = next((about[each] for each in names if each in about), None)
-        what = next((each for each in (data.get("plan"), data.get("wish")) if isinstance(each, dict)), data)
-        entry = Told(
+        what = next((each for each in (data.get("plan"), data.get("action")) if isinstance(each, dict)), data)
+        entry = AuditEntry(
             record,
             str(what.get("kind") or (before.kind if before else "")),
             tuple(map(str, what.get("components") or (before.components if before else ()))),
@@ -148,11 +148,11 @@ def _failed(why: str) -> int:
     return _UNUSABLE
 
 
-def _is_meant(entry: Told, wish: Wish) -> bool:
+def _is_meant(entry: AuditEntry, query: AuditQuery) -> bool:
     return (
-        (not wish.components or any(is_one_of(each, wish.components) for each in entry.components))
-        and (not wish.who or _is_by(entry.by, wish.who))
-        and (not wish.actions or entry.kind in wish.actions)
+        (not query.components or any(is_one_of(each, query.components) for each in entry.components))
+        and (not query.who or _is_by(entry.by, query.who))
+        and (not query.actions or entry.kind in query.actions)
     )
 
 
@@ -202,7 +202,7 @@ def _records(config: Config) -> Iterator[Mapping[str, Any]]:
             yield from ({**summary(record), "data": dict(record.data)} for record in journal.records())
 
 
-def _row(entry: Told) -> tuple[str, ...]:
+def _row(entry: AuditEntry) -> tuple[str, ...]:
     record = entry.record
     data = record["data"]
     keys = ", ".join(str(each)[:16] for each in data.get("keys", ()))

@@ -16,8 +16,8 @@ from config.vocabulary import Code, FileRole, Severity, UnreadableReason, Verifi
 from monitor.commands.check_files import Manner, judge_files, look_at, passed_over
 from monitor.commands.checked import Checked, document, exit_code, issuing_key
 from monitor.commands.complain import complain
-from monitor.commands.given import Directory, Given, PassedOver, UsageError, parse_time, read_given
-from monitor.commands.keys import Key, key_in
+from monitor.commands.given import Directory, GivenTargets, PassedOverPath, UsageError, parse_time, read_given
+from monitor.commands.keys import KeyFile, key_in
 from monitor.commands.screen import Screen
 from probes.assess import EndpointContext, assess_endpoint
 from probes.certificate import Certificate
@@ -41,7 +41,7 @@ _NAMED: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
+class CheckOptions:
     """How to look and to judge."""
 
     ca_file: str | None = None
@@ -58,7 +58,7 @@ class Options:
 class _Task:
     """What there is to look at, and what is needed to judge it."""
 
-    given: Given
+    given: GivenTargets
     files: tuple[FileTarget, ...]
     endpoints: tuple[Endpoint, ...]
     view: View | None
@@ -76,7 +76,7 @@ class _Task:
         return self.view.trust.anchors if self.view is not None else ()
 
 
-def check(targets: Sequence[str], options: Options) -> int:
+def check(targets: Sequence[str], options: CheckOptions) -> int:
     """Look at `targets`, print what is found and return the exit code."""
     try:
         task = _task(targets, options)
@@ -102,7 +102,7 @@ def check(targets: Sequence[str], options: Options) -> int:
     return exit_code(each.verdict for each in checked)
 
 
-def _task(targets: Sequence[str], options: Options) -> _Task:
+def _task(targets: Sequence[str], options: CheckOptions) -> _Task:
     """Return what is asked for; raises UsageError where that makes no sense or cannot be had."""
     now = parse_time(options.at) if options.at else time.time()
     given = read_given(targets, options.name, options.timeout)
@@ -121,7 +121,7 @@ def _task(targets: Sequence[str], options: Options) -> _Task:
     return _Task(given, files, endpoints, view, Manner(view if as_client else None, names, key, now))
 
 
-def _view(options: Options) -> View:
+def _view(options: CheckOptions) -> View:
     ca_file, verifier = options.ca_file, options.verifier or VerifierName.OPENSSL
     store = TrustStore("ca-file", PemBundle(ca_file)) if ca_file else TrustStore("system", SystemStore())
     trust = read_trust(store)
@@ -141,7 +141,7 @@ def _try_password(path: str | None) -> None:
         raise UsageError(f"--password-file {printable(path)}: {unreadable(path, error).detail}") from None
 
 
-def _given_key(path: str, password_file: str | None, now: float) -> Key:
+def _given_key(path: str, password_file: str | None, now: float) -> KeyFile:
     """Return the private key in the file at `path`; raises UsageError where it holds none that can be compared."""
     where = printable(path, 4096)
     seen = look_at_file(FileTarget(where, path, FileRole.KEY, password_file=password_file), now)
@@ -189,7 +189,10 @@ def _unsearched(directory: Directory) -> Iterator[Checked]:
 
 
 def _show(
-    screen: Screen, checked: Sequence[Checked], left_out: Iterable[tuple[Directory, Sequence[PassedOver]]], task: _Task
+    screen: Screen,
+    checked: Sequence[Checked],
+    left_out: Iterable[tuple[Directory, Sequence[PassedOverPath]]],
+    task: _Task,
 ) -> None:
     for each in checked:
         screen.target(each.target, each.verdict, each.findings, _notes(each))
@@ -217,7 +220,7 @@ def _notes(checked: Checked) -> Iterator[str]:
         yield f"its private key was not compared, {checked.key.where}: {checked.key.why}"
 
 
-def _show_passed_over(screen: Screen, directory: Directory, some: Sequence[PassedOver]) -> None:
+def _show_passed_over(screen: Screen, directory: Directory, some: Sequence[PassedOverPath]) -> None:
     if not some:
         return
     screen.say(f"{len(some)} passed over in {directory.name}:")

@@ -12,8 +12,8 @@ from config.model import FileTarget
 from config.text import printable
 from config.vocabulary import FileContent, FileRole, UnreadableReason
 from monitor.commands.checked import Checked
-from monitor.commands.given import STANDARD_INPUT, Directory, PassedOver
-from monitor.commands.keys import Key, key_among, key_beside, key_in
+from monitor.commands.given import STANDARD_INPUT, Directory, PassedOverPath
+from monitor.commands.keys import KeyFile, key_among, key_beside, key_in
 from probes.assess import FileContext, assess_file, is_worth_watching
 from probes.chain import find_leaf
 from probes.container import called
@@ -34,7 +34,7 @@ class Manner:
     """As this client would, where given."""
     names: tuple[str, ...]
     """That each certificate must carry."""
-    key: Key | None
+    key: KeyFile | None
     """To which the certificates in files that were named must belong."""
     now: float
 
@@ -83,7 +83,7 @@ def judge_files(targets: Iterable[FileTarget], observed: Observed, manner: Manne
         )
 
 
-def passed_over(directory: Directory, observed: Observed, targets: Iterable[FileTarget]) -> Iterator[PassedOver]:
+def passed_over(directory: Directory, observed: Observed, targets: Iterable[FileTarget]) -> Iterator[PassedOverPath]:
     """Yield everything in a directory that no verdict is on, and why."""
     found = {each.path: each for each in targets if each.role is FileRole.FOUND}
     used = {key.where for key in _keys_used(found.values(), observed)}
@@ -92,7 +92,7 @@ def passed_over(directory: Directory, observed: Observed, targets: Iterable[File
         if not path.startswith(directory.path.rstrip("/") + "/") or where in used:
             continue
         if not is_worth_watching(seen, FileContext(target)):
-            yield PassedOver(where, _why(seen))
+            yield PassedOverPath(where, _why(seen))
     yield from directory.passed_over
 
 
@@ -105,13 +105,13 @@ def _why(seen: FileObservation) -> str:
     return held or "no certificate in it"
 
 
-def _keys_used(targets: Iterable[FileTarget], observed: Observed) -> Iterator[Key]:
+def _keys_used(targets: Iterable[FileTarget], observed: Observed) -> Iterator[KeyFile]:
     for target in targets:
         if observed[target.path].certificates and (key := _key_nearby(target, observed)):
             yield key
 
 
-def _key_of(target: FileTarget, targets: Iterable[FileTarget], observed: Observed, manner: Manner) -> Key | None:
+def _key_of(target: FileTarget, targets: Iterable[FileTarget], observed: Observed, manner: Manner) -> KeyFile | None:
     seen = observed[target.path]
     if not seen.certificates:
         return None
@@ -120,7 +120,7 @@ def _key_of(target: FileTarget, targets: Iterable[FileTarget], observed: Observe
     return _key_nearby(target, observed) or _only_key(targets, observed, target)
 
 
-def _key_nearby(target: FileTarget, observed: Observed) -> Key | None:
+def _key_nearby(target: FileTarget, observed: Observed) -> KeyFile | None:
     seen = observed[target.path]
     own = key_in(seen, printable(target.path, 4096), own_file=False)
     if own is not None or target.path == STANDARD_INPUT.path:
@@ -131,7 +131,7 @@ def _key_nearby(target: FileTarget, observed: Observed) -> Key | None:
     return beside or key_among(public_half, os.path.dirname(target.path), observed)
 
 
-def _only_key(targets: Iterable[FileTarget], observed: Observed, target: FileTarget) -> Key | None:
+def _only_key(targets: Iterable[FileTarget], observed: Observed, target: FileTarget) -> KeyFile | None:
     """Return the one key of the one certificate that were named together, whatever they are called."""
     named = [each for each in targets if each.role is FileRole.LISTED]
     certificates = [each for each in named if observed[each.path].content is FileContent.LEAF]

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from config.vocabulary import FileFormat, Verdict
-from monitor.commands.given import PassedOver
-from monitor.commands.keys import Key
+from monitor.commands.given import PassedOverPath
+from monitor.commands.keys import KeyFile
 from probes.certificate import Certificate
 from probes.chain import find_leaf, signed
 from probes.finding import Finding, verdict
@@ -34,7 +34,7 @@ class Checked:
     """Of an endpoint that answered."""
     format: FileFormat | None = None
     """Of a file."""
-    key: Key | None = None
+    key: KeyFile | None = None
     """Of a file's certificate, where one was found."""
 
     @property
@@ -57,7 +57,7 @@ def exit_code(verdicts: Iterable[Verdict]) -> int:
 
 
 def document(
-    checked: Iterable[Checked], passed_over: Iterable[PassedOver], now: float, anchors: Sequence[Certificate] = ()
+    checked: Iterable[Checked], passed_over: Iterable[PassedOverPath], now: float, anchors: Sequence[Certificate] = ()
 ) -> dict[str, Any]:
     """Return what `--json` prints; its shape is a contract, `schema` counts its versions.
 

@@ -20,7 +20,7 @@ def check(path: str) -> int:
     found = load_marked(path, os.environ)
     if not isinstance(found, Marked):
         return _print(found)
-    from monitor.outside import doubts  # noqa: PLC0415 (parses certificates, which other commands need not)
+    from monitor.host.outside import doubts  # noqa: PLC0415 (parses certificates, which other commands need not)
 
     config, document = found
     warnings: list[Mistake] = []

@@ -30,7 +30,7 @@ class UsageError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class PassedOver:
+class PassedOverPath:
     """Something in a directory that was not judged."""
 
     path: str
@@ -46,21 +46,21 @@ class Directory:
     name: str
     """As it was given, printable."""
     path: str
-    passed_over: tuple[PassedOver, ...]
+    passed_over: tuple[PassedOverPath, ...]
     """Names that are no files to look at."""
     unreadable: Mapping[str, Unreadable]
     """What cannot be searched in it, by name."""
 
 
 @dataclass(frozen=True, slots=True)
-class Given:
+class GivenTargets:
     """Everything that was given, each once, in its order."""
 
     targets: tuple[FileTarget | Endpoint, ...]
     directories: tuple[Directory, ...]
 
 
-def read_given(given: Iterable[str], name: str | None, timeout: float) -> Given:
+def read_given(given: Iterable[str], name: str | None, timeout: float) -> GivenTargets:
     """Return what is meant: what exists is a file or all in a directory, what reads HOST:PORT or is a URL an endpoint.
 
     Raises UsageError for what is neither.
@@ -82,7 +82,7 @@ def read_given(given: Iterable[str], name: str | None, timeout: float) -> Given:
             targets[path] = FileTarget(printable(each, 4096), path, FileRole.LISTED)
         else:
             targets[each] = _endpoint(each, name, timeout)
-    return Given(tuple(targets.values()), tuple(directories.values()))
+    return GivenTargets(tuple(targets.values()), tuple(directories.values()))
 
 
 def parse_time(text: str) -> float:
@@ -146,7 +146,7 @@ def _directory(name: str, path: str, found: Found) -> Directory:
     return Directory(name, path, tuple(_not_files(found)), unreadable)
 
 
-def _not_files(found: Found) -> Iterator[PassedOver]:
+def _not_files(found: Found) -> Iterator[PassedOverPath]:
     """Yield each name in the directories that were searched that is neither a file to look at nor was searched."""
     paths = {each.path for each in found.targets}
     for directory in sorted(found.directories):
@@ -156,7 +156,7 @@ def _not_files(found: Found) -> Iterator[PassedOver]:
             continue  # that it cannot be searched is said of it
         for entry in entries:
             if not (entry.path in paths or entry.path in found.directories or entry.path in found.unfollowed):
-                yield PassedOver(printable(entry.path, 4096), _why_not(entry))
+                yield PassedOverPath(printable(entry.path, 4096), _why_not(entry))
 
 
 def _why_not(entry: os.DirEntry[str]) -> str:

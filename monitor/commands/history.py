@@ -24,7 +24,7 @@ _UNUSABLE = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class HistoryQuery:
     """What is to be shown."""
 
     names: tuple[str, ...] = ()
@@ -35,11 +35,11 @@ class Wish:
     as_json: bool = False
 
 
-def history(wish: Wish, config_path: str, database: str | None) -> int:
+def history(query: HistoryQuery, config_path: str, database: str | None) -> int:
     """Print what happened, newest first; return 3 where that cannot be told, or a name is unknown."""
     now = time.time()
     try:
-        since, until = period(wish.since, wish.until, now)
+        since, until = period(query.since, query.until, now)
     except PeriodError as error:
         return _failed(str(error))
     known: Mapping[str, str | None] = {}
@@ -49,24 +49,24 @@ def history(wish: Wish, config_path: str, database: str | None) -> int:
             return _UNUSABLE
         database, known = database_path(config.settings.state_directory), _configured(config)
     chosen: Sequence[str] | None = None
-    if wish.names:
+    if query.names:
         recorded = names(database)
         if isinstance(recorded, Degraded):
             return _failed(f"{printable(database)} cannot be read: {recorded.detail}")
         known = {**known, **recorded}
         components = {each for each in known.values() if each is not None}
-        if wrong := unknown(wish.names, {*known, *components}, "target or component"):
+        if wrong := unknown(query.names, {*known, *components}, "target or component"):
             return _failed(wrong)
-        chosen = [name for name, component in known.items() if _is_meant(name, component, wish.names)]
-    found = read_history(database, chosen, since, until, wish.limit)
+        chosen = [name for name, component in known.items() if _is_meant(name, component, query.names)]
+    found = read_history(database, chosen, since, until, query.limit)
     if isinstance(found, Degraded):
         return _failed(f"{printable(database)} cannot be read: {found.detail}")
-    if wish.as_json:
+    if query.as_json:
         entries = [{**asdict(entry), "at": iso(entry.at)} for entry in found]
         json.dump({"schema": 1, "entries": entries}, sys.stdout, indent=2)
         sys.stdout.write("\n")
     elif not found:
-        about = f" to {', '.join(printable(each, 200) for each in wish.names)}" if wish.names else ""
+        about = f" to {', '.join(printable(each, 200) for each in query.names)}" if query.names else ""
         before = f", until {iso(until)}" if until is not None else ""
         Screen().say(f"nothing is recorded to have happened{about} since {iso(since)}{before}")
     else:

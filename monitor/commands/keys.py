@@ -18,7 +18,7 @@ Look = Callable[[FileTarget], FileObservation]
 
 
 @dataclass(frozen=True, slots=True)
-class Key:
+class KeyFile:
     """A private key that is to belong to a certificate."""
 
     where: str
@@ -35,17 +35,17 @@ class Key:
         return public_half in self.public if self.public else None
 
 
-def key_in(observation: FileObservation, where: str, *, own_file: bool = True) -> Key | None:
+def key_in(observation: FileObservation, where: str, *, own_file: bool = True) -> KeyFile | None:
     """Return the keys in a file that was looked at; None where there are none."""
     exposed = tuple(judge_exposure(observation.mode, where)) if own_file else ()
     if observation.keys:
-        return Key(where, observation.keys, exposed=exposed)
+        return KeyFile(where, observation.keys, exposed=exposed)
     if observation.encrypted_keys:
-        return Key(where, (), "it is encrypted; --password-file opens it", exposed)
+        return KeyFile(where, (), "it is encrypted; --password-file opens it", exposed)
     return None
 
 
-def key_beside(target: FileTarget, observed: Mapping[str, FileObservation], look: Look) -> Key | None:
+def key_beside(target: FileTarget, observed: Mapping[str, FileObservation], look: Look) -> KeyFile | None:
     """Return the key that lies beside a certificate, by the names that are customary for both.
 
     Where there are several such files, one that belongs to the certificate comes before one that does not.
@@ -55,7 +55,7 @@ def key_beside(target: FileTarget, observed: Mapping[str, FileObservation], look
     return next((each for each in found if not own.isdisjoint(each.public)), found[0] if found else None)
 
 
-def key_among(public_half: str, directory: str, observed: Mapping[str, FileObservation]) -> Key | None:
+def key_among(public_half: str, directory: str, observed: Mapping[str, FileObservation]) -> KeyFile | None:
     """Return the key with that public half, whatever its name, of files in a directory that were looked at."""
     for path, seen in observed.items():
         if public_half in seen.keys and os.path.dirname(path) == directory and not seen.certificates:
@@ -63,7 +63,7 @@ def key_among(public_half: str, directory: str, observed: Mapping[str, FileObser
     return None
 
 
-def _beside(target: FileTarget, observed: Mapping[str, FileObservation], look: Look) -> Iterator[Key]:
+def _beside(target: FileTarget, observed: Mapping[str, FileObservation], look: Look) -> Iterator[KeyFile]:
     for path in _paths(target.path):
         seen = observed.get(path)
         if seen is None:
@@ -74,7 +74,7 @@ def _beside(target: FileTarget, observed: Mapping[str, FileObservation], look: L
             continue  # a certificate's own key, in the same file, is no other's
         where = printable(path, 4096)
         if seen.failure is not None and not seen.keys:
-            yield Key(where, (), seen.failure.detail)
+            yield KeyFile(where, (), seen.failure.detail)
         elif key := key_in(seen, where):
             yield key
 

@@ -11,19 +11,19 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 from urllib.parse import quote, urlencode
 
-from actions.courier import Courier
-from actions.deliver import Outcome, Receipt
 from config.channel import Channel
 from config.fields import duration
 from config.schema.section import unlike
 from config.text import harmless, printable
-from monitor.client import NoAnswer, ask
 from monitor.commands.choice import unknown
+from monitor.commands.client import NoDaemonAnswer, ask
 from monitor.commands.complain import complain
 from monitor.commands.config import loaded
 from monitor.commands.screen import Screen
 from monitor.commands.status import listing, show_undelivered
-from monitor.tell.text import test_message
+from monitor.notify.deliver import Receipt, SendOutcome
+from monitor.notify.text import test_message
+from monitor.notify.worker import DeliveryWorker
 
 _TIMEOUT: Final = 40.0
 """Seconds for each URL, the time to load apprise included."""
@@ -57,8 +57,8 @@ def test(names: Sequence[str], path: str, *, as_json: bool) -> int:
     else:
         screen = Screen()
         for name, receipt in tried:
-            screen.say(f"{name} {receipt.why}", "green" if receipt.outcome is Outcome.DELIVERED else "bold red")
-    return 0 if all(receipt.outcome is Outcome.DELIVERED for _, receipt in tried) else _FAILED
+            screen.say(f"{name} {receipt.why}", "green" if receipt.outcome is SendOutcome.DELIVERED else "bold red")
+    return 0 if all(receipt.outcome is SendOutcome.DELIVERED for _, receipt in tried) else _FAILED
 
 
 def _no_channel(name: str, channels: Mapping[str, Channel]) -> str:
@@ -67,17 +67,17 @@ def _no_channel(name: str, channels: Mapping[str, Channel]) -> str:
 
 def _try(job: tuple[Channel, int], host: str) -> Receipt:
     channel, position = job
-    courier = Courier()
+    worker = DeliveryWorker()
     try:
         message = test_message(channel.name, host, secrets.token_hex(8), time.time())
-        return courier.deliver(message, channel.urls[position], _TIMEOUT)
+        return worker.deliver(message, channel.urls[position], _TIMEOUT)
     finally:
-        courier.rest()
+        worker.rest()
 
 
 def show(socket: str, *, as_json: bool) -> int:
     """Print the problems that were told, what was not delivered, and silences; return 3 where nobody answers."""
-    told = _ask(socket, "show", "/api/v1/telling", "GET")
+    told = _ask(socket, "show", "/api/v1/notifications", "GET")
     if told is None:
         return _UNUSABLE
     if as_json:
@@ -110,7 +110,7 @@ def acknowledge(problem: str, lasting: str | None, socket: str) -> int:
     if lasting is not None and seconds is None:
         return _UNUSABLE
     query = f"?{urlencode({'for': seconds})}" if seconds is not None else ""
-    done = _ask(socket, "acknowledge", f"/api/v1/telling/acknowledge/{quote(problem, safe='')}{query}", "POST")
+    done = _ask(socket, "acknowledge", f"/api/v1/notifications/acknowledge/{quote(problem, safe='')}{query}", "POST")
     return _said(done, "acknowledged")
 
 
@@ -120,7 +120,7 @@ def silence(wanted: Mapping[str, Sequence[str]], lasting: str, reason: str, sock
     if seconds is None:
         return _UNUSABLE
     query = urlencode({"for": seconds, "reason": reason, **wanted}, doseq=True)
-    done = _ask(socket, "silence", f"/api/v1/telling/silences?{query}", "POST")
+    done = _ask(socket, "silence", f"/api/v1/notifications/silences?{query}", "POST")
     code = _said(done, f"silent until {done['until']}: {done['id']}" if done and "id" in done else "")
     if code == 0:
         _say_what_matches_nothing(wanted, socket)
@@ -130,7 +130,7 @@ def silence(wanted: Mapping[str, Sequence[str]], lasting: str, reason: str, sock
 def _say_what_matches_nothing(wanted: Mapping[str, Sequence[str]], socket: str) -> None:
     """Say which of the names stand for nothing now: that may be meant, or a slip."""
     listed = listing(socket, "targets")
-    if isinstance(listed, NoAnswer):
+    if isinstance(listed, NoDaemonAnswer):
         return
     for key in ("target", "component"):
         names = {each[key] for each in listed if each[key] is not None}
@@ -141,14 +141,14 @@ def _say_what_matches_nothing(wanted: Mapping[str, Sequence[str]], socket: str) 
 
 def unsilence(identifier: str, socket: str) -> int:
     """End a silence; return 1 where there is none of that id, 3 where nobody answers."""
-    done = _ask(socket, "unsilence", f"/api/v1/telling/silences/{quote(identifier, safe='')}", "DELETE")
+    done = _ask(socket, "unsilence", f"/api/v1/notifications/silences/{quote(identifier, safe='')}", "DELETE")
     return _said(done, "the silence has ended")
 
 
 def decide(what: str, channel: str | None, socket: str) -> int:
     """Have messages that were given up delivered again (`retry`) or forgotten (`drop`); return 3 if nobody answers."""
     query = "" if channel is None else f"?{urlencode({'channel': channel})}"
-    done = _ask(socket, what, f"/api/v1/telling/{what}{query}", "POST")
+    done = _ask(socket, what, f"/api/v1/notifications/{what}{query}", "POST")
     return _said(done, f"{done['count']} messages" if done and "count" in done else "")
 
 
@@ -162,7 +162,7 @@ def _seconds(command: str, text: str) -> float | None:
 
 def _ask(socket: str, command: str, resource: str, method: str) -> dict[str, Any] | None:
     answer = ask(socket, resource, method=method)
-    if isinstance(answer, NoAnswer):
+    if isinstance(answer, NoDaemonAnswer):
         complain(f"certvigil notify {command}: {answer.why}")
         return None
     if "detail" in answer:

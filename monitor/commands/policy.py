@@ -12,9 +12,9 @@ from typing import Any, Final
 from config.fields import duration
 from config.model import DAY, Config
 from config.text import printable
-from monitor.client import NoAnswer, ask
 from monitor.commands.checked import iso
 from monitor.commands.choice import unknown
+from monitor.commands.client import NoDaemonAnswer, ask
 from monitor.commands.complain import complain
 from monitor.commands.config import loaded
 from monitor.commands.given import UsageError, parse_time
@@ -23,7 +23,7 @@ from monitor.decide.check import NEVER
 from monitor.decide.decision import Decision, action_name
 from monitor.decide.explain import Explained
 from monitor.decide.explain import explain as explain_all
-from monitor.decide.foresee import Audience, Told, fresh
+from monitor.decide.foresee import ForeseenMessage, Recipients, fresh
 from monitor.decide.simulate import Assumptions, Happening, as_of, timeline
 from monitor.decide.situation import Situation
 from monitor.http.situations import SituationsError, situations_from_plain, situations_to_plain
@@ -160,7 +160,7 @@ def _test(span: Span, assumptions: Assumptions, source: Source, *, as_json: bool
         except ValueError as error:
             raise UsageError(f"--lifetime {printable(span.lifetime, 60)}: write {error}") from None
     end = start + _days(situations, start, span.days) * DAY
-    audience = Audience(config)
+    audience = Recipients(config)
     happened = list(timeline(situations, config.policies, (start, end), assumptions=assumptions, audience=audience))
     if as_json:
         decisions = [
@@ -172,12 +172,12 @@ def _test(span: Span, assumptions: Assumptions, source: Source, *, as_json: bool
             for each in happened
             if isinstance(each, Happening)
         ]
-        told = [{**asdict(each), "at": iso(each.at)} for each in happened if isinstance(each, Told)]
+        told = [{**asdict(each), "at": iso(each.at)} for each in happened if isinstance(each, ForeseenMessage)]
         _print_json({"schema": 1, "from": iso(start), "to": iso(end), "timeline": decisions, "messages": told})
         return
     Screen().table(("when", "subject", "policy", "does", "stands", "because"), map(_row, happened))
-    if span.lifetime is not None and not (config.channels and config.telling.enabled):
-        why = "no channel is configured" if not config.channels else "'telling.enabled' is false"
+    if span.lifetime is not None and not (config.channels and config.notifications.enabled):
+        why = "no channel is configured" if not config.channels else "'notifications.enabled' is false"
         complain(f"nobody would be told anything: {why}")
 
 
@@ -189,9 +189,9 @@ def _days(situations: Iterable[Situation], start: float, days: int | None) -> fl
     return min(max((max(ends, default=start) - start) / DAY + 1, 1.0), _MOST_DAYS) if ends else _DAYS
 
 
-def _row(each: Happening | Told) -> Sequence[str]:
+def _row(each: Happening | ForeseenMessage) -> Sequence[str]:
     when = iso(each.at) or ""
-    if isinstance(each, Told):
+    if isinstance(each, ForeseenMessage):
         return when, "", "", f"tell {each.channel}", "told", each.title
     decision = each.decision
     because = "; ".join(reason.because for reason in decision.reasons)
@@ -214,7 +214,7 @@ def _situations(source: Source) -> tuple[Situation, ...]:
     """Return what is known, from a file or from the daemon."""
     if source.state is None:
         answer = ask(source.socket, "/api/v1/situations")
-        if isinstance(answer, NoAnswer):
+        if isinstance(answer, NoDaemonAnswer):
             raise UsageError(f"{answer.why}; or give --state FILE, or --lifetime")
         where = source.socket
     else:

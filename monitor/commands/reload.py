@@ -5,14 +5,14 @@ from __future__ import annotations
 import sys
 
 from config.text import printable
-from monitor.client import NoAnswer, ask
+from monitor.commands.client import NoDaemonAnswer, ask
 from monitor.commands.complain import complain
 
 
 def reload(socket: str) -> int:
     """Have the daemon read its configuration again; return 1 where it kept the old one, 3 where nobody answers."""
     answer = ask(socket, "/api/v1/reload", method="POST")
-    if isinstance(answer, NoAnswer):
+    if isinstance(answer, NoDaemonAnswer):
         complain(f"certvigil reload: {answer.why}")
         return 3
     for mistake in answer.get("mistakes", ()):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from config.vocabulary import LogFormat, LogLevel
 from monitor.commands.config import loaded
-from monitor.log import set_up
+from monitor.state.log import set_up
 
 BAD_CONFIGURATION = 78
 """EX_CONFIG of sysexits(3): the manager need not try again."""

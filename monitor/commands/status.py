@@ -12,12 +12,12 @@ from typing import Any, Final
 
 from config.pattern import is_one_of
 from config.vocabulary import ComponentState, Severity, Verdict
-from monitor.client import NoAnswer, ask
 from monitor.commands.checked import BY_BADNESS, exit_code
 from monitor.commands.choice import unknown
+from monitor.commands.client import NoDaemonAnswer, ask
 from monitor.commands.complain import complain
 from monitor.commands.screen import Screen, span
-from monitor.cure import without_cure
+from monitor.state.cure import without_cure
 
 _PAGE: Final = 500
 _NOBODY: Final = 3
@@ -29,7 +29,7 @@ Document = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class StatusQuery:
     """What is to be shown."""
 
     names: tuple[str, ...] = ()
@@ -39,7 +39,7 @@ class Wish:
     as_json: bool = False
 
 
-def status(socket: str, wish: Wish, *, healthy: bool) -> int:
+def status(socket: str, query: StatusQuery, *, healthy: bool) -> int:
     """Print what the daemon knows and return the code of the worst verdict, 3 where it could not be asked.
 
     With `healthy`, print nothing and return 0 if the daemon is ready.
@@ -47,20 +47,26 @@ def status(socket: str, wish: Wish, *, healthy: bool) -> int:
     if healthy:
         return 0 if is_ready(socket) else 1
     told = _ask_all(socket)
-    if isinstance(told, NoAnswer):
+    if isinstance(told, NoDaemonAnswer):
         return _failed(told.why, _NOBODY)
     targets, components = told.targets, told.components
     names = {name for each in targets for name in (each["target"], each["component"]) if name is not None}
-    if wrong := unknown(wish.names, names | {each["component"] for each in components}, "component or target"):
+    if wrong := unknown(query.names, names | {each["component"] for each in components}, "component or target"):
         return _failed(wrong, _UNKNOWN_NAME)
-    chosen = [each for each in targets if _is_meant(each, wish)]
+    chosen = [each for each in targets if _is_meant(each, query)]
     concerned = {each["component"] for each in chosen}
-    acting = [each for each in components if not wish.names or each["component"] in concerned | set(wish.names)]
-    shown = [each for each in chosen if not wish.problems or _is_problem(each)]
-    if wish.problems:
+    acting = [each for each in components if not query.names or each["component"] in concerned | set(query.names)]
+    shown = [each for each in chosen if not query.problems or _is_problem(each)]
+    if query.problems:
         acting = [each for each in acting if each["state"] not in _QUIET]
-    if wish.as_json:
-        document = {"schema": 1, "status": told.own, "targets": shown, "components": acting, "telling": told.telling}
+    if query.as_json:
+        document = {
+            "schema": 1,
+            "status": told.own,
+            "targets": shown,
+            "components": acting,
+            "notifications": told.notifications,
+        }
         json.dump(document, sys.stdout, indent=2)
         sys.stdout.write("\n")
     else:
@@ -69,15 +75,15 @@ def status(socket: str, wish: Wish, *, healthy: bool) -> int:
         aside = screen.aside()
         _show_remarks(aside, told.own, shown, len(chosen))
         show_components(aside, told.own["no_actor"], acting)
-        _show_flapping(aside, told.telling)
-        show_undelivered(aside, told.telling)
+        _show_flapping(aside, told.notifications)
+        show_undelivered(aside, told.notifications)
     return exit_code(Verdict(each["verdict"]) for each in chosen)
 
 
 def is_ready(socket: str) -> bool:
     """Whether the daemon on that socket says that it is ready."""
     own = ask(socket, "/api/v1/status")
-    return not isinstance(own, NoAnswer) and bool(own["ready"])
+    return not isinstance(own, NoDaemonAnswer) and bool(own["ready"])
 
 
 def _failed(why: str, code: int) -> int:
@@ -91,39 +97,39 @@ class _Told:
 
     own: Document
     """What it knows of itself."""
-    telling: Document
+    notifications: Document
     targets: Sequence[Document]
     components: Sequence[Document]
 
 
-def _ask_all(socket: str) -> _Told | NoAnswer:
-    own, telling = ask(socket, "/api/v1/status"), ask(socket, "/api/v1/telling")
+def _ask_all(socket: str) -> _Told | NoDaemonAnswer:
+    own, notifications = ask(socket, "/api/v1/status"), ask(socket, "/api/v1/notifications")
     targets, components = listing(socket, "targets"), listing(socket, "components")
-    if isinstance(own, NoAnswer):
+    if isinstance(own, NoDaemonAnswer):
         return own
-    if isinstance(telling, NoAnswer):
-        return telling
-    if isinstance(targets, NoAnswer):
+    if isinstance(notifications, NoDaemonAnswer):
+        return notifications
+    if isinstance(targets, NoDaemonAnswer):
         return targets
-    return components if isinstance(components, NoAnswer) else _Told(own, telling, targets, components)
+    return components if isinstance(components, NoDaemonAnswer) else _Told(own, notifications, targets, components)
 
 
-def listing(socket: str, what: str) -> list[Document] | NoAnswer:
+def listing(socket: str, what: str) -> list[Document] | NoDaemonAnswer:
     """Return every item of a listing; half of one would be taken for all."""
     items: list[Document] = []
     while True:
         page = ask(socket, f"/api/v1/{what}?limit={_PAGE}&offset={len(items)}")
-        if isinstance(page, NoAnswer):
+        if isinstance(page, NoDaemonAnswer):
             return page
         items += page["items"]
         if len(items) >= page["total"] or not page["items"]:
             return items
 
 
-def _is_meant(target: Document, wish: Wish) -> bool:
+def _is_meant(target: Document, query: StatusQuery) -> bool:
     """Whether a target is asked for by its own name or that of its component."""
     named = (target["target"], target["component"])
-    return not wish.names or any(name is not None and is_one_of(name, wish.names) for name in named)
+    return not query.names or any(name is not None and is_one_of(name, query.names) for name in named)
 
 
 def _is_problem(target: Document) -> bool:
@@ -263,11 +269,13 @@ def _show_flapping(screen: Screen, told: dict[str, Any]) -> None:
 
 def show_undelivered(screen: Screen, told: dict[str, Any]) -> None:
     """Print a line for each message that was not delivered, and for each silence."""
-    for letter in told["undelivered"]:
-        why = f": {letter['why']}" if letter["why"] else ""
-        given_up = letter["fate"] == "dead"
-        how = "given up" if given_up else f"tried {letter['attempts']} times"
-        screen.say(f"not told {letter['channel']}, {how}: {letter['title']}{why}", "bold red" if given_up else "yellow")
+    for delivery in told["undelivered"]:
+        why = f": {delivery['why']}" if delivery["why"] else ""
+        given_up = delivery["fate"] == "dead"
+        how = "given up" if given_up else f"tried {delivery['attempts']} times"
+        screen.say(
+            f"not told {delivery['channel']}, {how}: {delivery['title']}{why}", "bold red" if given_up else "yellow"
+        )
     for silence in told["silences"]:
         named = [*silence["targets"], *silence["components"], *silence["findings"]]
         what = ", ".join(named) or "everything"

@@ -10,7 +10,7 @@ from actions.world import Metadata, World, remove, write_new
 from config.text import printable
 from monitor.commands.complain import complain
 from monitor.commands.config import loaded
-from monitor.units import units as make
+from monitor.host.units import units as make
 
 
 def units(path: str, output: str | None) -> int:

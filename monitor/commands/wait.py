@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
-from actions.account import Account, Case, Ended
 from actions.journal import Event
+from actions.journal_state import Case, Ended, JournalState
 from monitor.actor.client import NoActor, talking
 from monitor.actor.documents import step_document
 from monitor.actor.follow import Follower
@@ -39,7 +39,7 @@ def _end(documents: Iterable[Document], plan: str, until: float, told: Callable[
         if "cannot" in document:
             return document
         heard = follower.take(document)
-        proposals = follower.account.proposals
+        proposals = follower.journal_state.proposals
         cases = proposals[plan].cases if plan in proposals else cases
         if heard is not None and heard.is_news:
             record, ended = heard.record, heard.ended
@@ -59,16 +59,16 @@ def _end(documents: Iterable[Document], plan: str, until: float, told: Callable[
             continue
         elif ending is not None:
             return {"endings": [_plain(ending)]}
-        elif transaction == "" and (why := _hopeless(follower.account, plan, cases, until)) is not None:
+        elif transaction == "" and (why := _hopeless(follower.journal_state, plan, cases, until)) is not None:
             return {"expired": why}
     raise ConnectionError("the actor went away without an answer; `certvigil audit` tells how it ended")
 
 
-def _hopeless(account: Account, plan: str, cases: frozenset[Case], until: float) -> str | None:
+def _hopeless(journal_state: JournalState, plan: str, cases: frozenset[Case], until: float) -> str | None:
     """Say why the plan will not be carried out any more; None while it may be."""
-    if plan not in account.proposals and (word := account.no_to(cases)) is not None:
+    if plan not in journal_state.proposals and (word := journal_state.no_to(cases)) is not None:
         return f"it was rejected by {word.by}"
-    if plan not in account.proposals:
+    if plan not in journal_state.proposals:
         return "it waits no longer: its cause is gone, or what would be done is by now another plan"
     return "its approval has expired" if time.time() >= until else None
 

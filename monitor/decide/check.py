@@ -48,7 +48,7 @@ class Reason:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class CheckAnswer:
     """What a check came to."""
 
     holds: bool
@@ -74,7 +74,7 @@ class _Span:
     """Computed from a certificate, so that a clock that was put back does not make it an event of the past."""
 
 
-def evaluate(check: Check, situation: Situation, now: float) -> Answer:
+def evaluate(check: Check, situation: Situation, now: float) -> CheckAnswer:
     """Return whether `check` holds in `situation` at Unix time `now`."""
     match check:
         case AnyOf(checks):
@@ -83,25 +83,25 @@ def evaluate(check: Check, situation: Situation, now: float) -> Answer:
             return _all([evaluate(each, situation, now) for each in checks])
         case Not(inner):
             answer = evaluate(inner, situation, now)
-            return Answer(not answer.holds, answer.reasons, 0.0, answer.until)
+            return CheckAnswer(not answer.holds, answer.reasons, 0.0, answer.until)
         case _:
             return _leaf(check, situation, now)
 
 
-def _any(answers: list[Answer]) -> Answer:
+def _any(answers: list[CheckAnswer]) -> CheckAnswer:
     until = min(each.until for each in answers)
     holding = [each for each in answers if each.holds]
     reasons = tuple(reason for each in holding or answers for reason in each.reasons)
-    return Answer(bool(holding), reasons, min((each.since for each in holding), default=0.0), until)
+    return CheckAnswer(bool(holding), reasons, min((each.since for each in holding), default=0.0), until)
 
 
-def _all(answers: list[Answer]) -> Answer:
+def _all(answers: list[CheckAnswer]) -> CheckAnswer:
     reasons = tuple(reason for each in answers for reason in each.reasons)
     holds = all(each.holds for each in answers)
-    return Answer(holds, reasons, max(each.since for each in answers), min(each.until for each in answers))
+    return CheckAnswer(holds, reasons, max(each.since for each in answers), min(each.until for each in answers))
 
 
-def _leaf(check: Leaf, situation: Situation, now: float) -> Answer:
+def _leaf(check: Leaf, situation: Situation, now: float) -> CheckAnswer:
     span = _span(check, situation, now)
     start = span.start + span.delay + check.lasting
     # Put back by an hour, the clock must not make people wait for what was ripe already.
@@ -113,7 +113,7 @@ def _leaf(check: Leaf, situation: Situation, now: float) -> Answer:
     known = start if start < NEVER else None
     turns = (start, span.end, span.start - STEPPED if put_back else NEVER)
     until = min((at for at in turns if at > now), default=NEVER)
-    return Answer(holds, (Reason(name_of(check), holds, because, known),), start if holds else 0.0, until)
+    return CheckAnswer(holds, (Reason(name_of(check), holds, because, known),), start if holds else 0.0, until)
 
 
 def name_of(check: Leaf) -> str:

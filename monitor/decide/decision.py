@@ -11,12 +11,12 @@ from config.policy import Action, Activate, Notify, Replace, Rollback
 from monitor.decide.check import Reason
 
 
-class Standing(StrEnum):
+class DecisionStatus(StrEnum):
     """What follows from a decision now."""
 
     ACT = "act"
     """It is to be done, once: whoever is to do it notes an attempt whatever comes of it, even if it was not begun."""
-    TELL = "tell"
+    NOTIFY = "notify"
     """People are to be told."""
     OBSERVE = "observe"
     """It would be done, if certvigil was to do more than observe."""
@@ -34,9 +34,9 @@ class Standing(StrEnum):
     """It was done and did not help, or what it acts with was at fault: doing it again would not help."""
 
 
-ORDERED = frozenset({Standing.ACT, Standing.AWAIT_APPROVAL, Standing.PLAN})
+ORDERED = frozenset({DecisionStatus.ACT, DecisionStatus.AWAIT_APPROVAL, DecisionStatus.PLAN})
 """What the actor is asked for, again at every start where it had not begun."""
-PASSED_OVER = frozenset({Standing.AWAIT_CANDIDATE, Standing.SPENT, Standing.REJECTED})
+PASSED_OVER = frozenset({DecisionStatus.AWAIT_CANDIDATE, DecisionStatus.SPENT, DecisionStatus.REJECTED})
 """What a policy further down may still act in spite of."""
 
 
@@ -48,7 +48,7 @@ class Decision:
     """The name of the component, or of the target."""
     policy: str
     action: Action | Notify
-    standing: Standing
+    standing: DecisionStatus
     reasons: tuple[Reason, ...]
     case: str
     """Identifies what is to be done about what: an approval is given to it, whatever it then waits for."""

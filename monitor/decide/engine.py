@@ -9,11 +9,11 @@ from typing import Final
 from actions.plan import Kind
 from config.model import DAY
 from config.pattern import is_one_of
-from config.policy import Action, Match, Notify, Policy, Regressed, Replace
+from config.policy import Action, Notify, Policy, PolicyMatch, Regressed, Replace
 from config.vocabulary import Mode
 from config.window import opening
-from monitor.decide.check import NEVER, Answer, evaluate
-from monitor.decide.decision import PASSED_OVER, Decision, Standing, digest, kind_of
+from monitor.decide.check import NEVER, CheckAnswer, evaluate
+from monitor.decide.decision import PASSED_OVER, Decision, DecisionStatus, digest, kind_of
 from monitor.decide.history import is_spent, next_attempt, watched, why_not
 from monitor.decide.seen import as_seen, unseen
 from monitor.decide.situation import Situation
@@ -33,10 +33,10 @@ class Outlook:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class DecisionStep:
     """How far a case has come."""
 
-    standing: Standing
+    standing: DecisionStatus
     waits_for: str = ""
     until: float = NEVER
     turn: object = None
@@ -55,7 +55,7 @@ class _Case:
     now: float
 
 
-def matches(match: Match, situation: Situation) -> bool:
+def matches(match: PolicyMatch, situation: Situation) -> bool:
     """Whether a policy with that `match` is for this subject."""
     return (
         (not match.components or (situation.is_component and is_one_of(situation.subject, match.components)))
@@ -104,13 +104,13 @@ def decide_by(policies: Iterable[Policy], situation: Situation, now: float) -> O
     return Outlook(tuple(decisions), until)
 
 
-def _told(policy: Policy, notify: Notify, situation: Situation, answer: Answer) -> Decision:
+def _told(policy: Policy, notify: Notify, situation: Situation, answer: CheckAnswer) -> Decision:
     case = digest(situation.subject, policy.name, "notify", answer.since)
     return Decision(
         situation.subject,
         policy.name,
         notify,
-        Standing.TELL,
+        DecisionStatus.NOTIFY,
         answer.reasons,
         case,
         case,
@@ -118,7 +118,7 @@ def _told(policy: Policy, notify: Notify, situation: Situation, answer: Answer) 
     )
 
 
-def _acted(policy: Policy, action: Action, situation: Situation, answer: Answer, now: float) -> Decision | None:
+def _acted(policy: Policy, action: Action, situation: Situation, answer: CheckAnswer, now: float) -> Decision | None:
     """Return what comes of the action, None where there is nothing that it could ever act on."""
     kind = kind_of(action)
     what = _what(kind, situation)
@@ -154,30 +154,34 @@ def _what(kind: Kind, situation: Situation) -> str | None:
             return replacement.transaction if replacement and replacement.undoable else None
 
 
-def _step(case: _Case, answer: Answer) -> Step:
+def _step(case: _Case, answer: CheckAnswer) -> DecisionStep:
     situation, now = case.situation, case.now
     if case.kind is Kind.REPLACE and (why := why_not(situation)):
-        return Step(Standing.AWAIT_CANDIDATE, f"a candidate: {why}", turn=why)
+        return DecisionStep(DecisionStatus.AWAIT_CANDIDATE, f"a candidate: {why}", turn=why)
     since = [each.since for each in answer.reasons if each.holds and each.since is not None]
     if is_spent(situation, case.kind, case.what, since, now):
-        return Step(Standing.SPENT)
+        return DecisionStep(DecisionStatus.SPENT)
     if situation.held:
-        return Step(Standing.HELD, situation.held, turn=situation.held)
+        return DecisionStep(DecisionStatus.HELD, situation.held, turn=situation.held)
     if situation.contested and not (case.kind is Kind.REPLACE and situation.renewed):
         # A new candidate has its turn before what somebody else wrote.
-        return Step(Standing.SPENT) if situation.renewed else Step(Standing.HELD, situation.contested, turn="contested")
+        return (
+            DecisionStep(DecisionStatus.SPENT)
+            if situation.renewed
+            else DecisionStep(DecisionStatus.HELD, situation.contested, turn="contested")
+        )
     word = situation.word(case.kind, case.what, now)
     if word is not None and not word.approved:
-        return Step(Standing.REJECTED, until=word.until)
+        return DecisionStep(DecisionStatus.REJECTED, until=word.until)
     mode = effective_mode(case.policy, situation)
     blind = _blind(case) if mode is Mode.AUTO else ""
     if mode in {Mode.OBSERVE, Mode.PLAN}:
-        return Step(Standing.OBSERVE if mode is Mode.OBSERVE else Standing.PLAN)
+        return DecisionStep(DecisionStatus.OBSERVE if mode is Mode.OBSERVE else DecisionStatus.PLAN)
     at = next_attempt(situation, case.kind, case.what, now)
     if at is not None:
-        return Step(Standing.AWAIT_RETRY, f"the next attempt, at {moment(at)}", at)
-    step = Step(Standing.ACT) if mode is Mode.AUTO and not blind else _approval(case, blind)
-    if step.standing is not Standing.ACT:
+        return DecisionStep(DecisionStatus.AWAIT_RETRY, f"the next attempt, at {moment(at)}", at)
+    step = DecisionStep(DecisionStatus.ACT) if mode is Mode.AUTO and not blind else _approval(case, blind)
+    if step.standing is not DecisionStatus.ACT:
         return step
     opened = window(case.policy, situation, now)
     return replace(opened, until=min(opened.until, step.until))
@@ -205,33 +209,33 @@ def _blind(case: _Case) -> str:
     return f"the actor does not see '{named}' itself" if named else "not every endpoint was reached"
 
 
-def _approval(case: _Case, blind: str = "") -> Step:
+def _approval(case: _Case, blind: str = "") -> DecisionStep:
     word = case.situation.word(case.kind, case.what, case.now)
     if word is not None and word.approved:
-        return Step(Standing.ACT, until=word.until)
+        return DecisionStep(DecisionStatus.ACT, until=word.until)
     said = [each for each in case.situation.approvals if each.case == case.name]
     if said and case.now < said[-1].until:
-        return Step(Standing.ACT if said[-1].approved else Standing.REJECTED, until=said[-1].until)
+        return DecisionStep(DecisionStatus.ACT if said[-1].approved else DecisionStatus.REJECTED, until=said[-1].until)
     # Once what was said has expired, it is asked for again.
     waits_for = f"an operator's approval, since {blind}" if blind else "an operator's approval"
-    return Step(Standing.AWAIT_APPROVAL, waits_for, turn=len(said))
+    return DecisionStep(DecisionStatus.AWAIT_APPROVAL, waits_for, turn=len(said))
 
 
-def window(policy: Policy, situation: Situation, now: float) -> Step:
+def window(policy: Policy, situation: Situation, now: float) -> DecisionStep:
     """Return whether a window of `policy` is open at Unix time `now`, or is not waited for: ACT or AWAIT_WINDOW."""
     openings = [opening(each, now) for each in policy.windows]
     edge = min((each.until for each in openings if each.until is not None), default=NEVER)
     if not openings or any(each.since is not None for each in openings):
-        return Step(Standing.ACT, until=edge)
+        return DecisionStep(DecisionStatus.ACT, until=edge)
     until = edge
     if policy.override_window_when is not None:
         seen = as_seen(policy.override_window_when, unreached=situation.unreached)
         override = evaluate(seen, situation, now)
         if override.holds:
-            return Step(Standing.ACT, until=override.until)
+            return DecisionStep(DecisionStatus.ACT, until=override.until)
         until = min(edge, override.until)
     when = f"its window, which opens at {moment(edge)}" if edge < NEVER else "a window that never opens"
-    return Step(Standing.AWAIT_WINDOW, when, until)
+    return DecisionStep(DecisionStatus.AWAIT_WINDOW, when, until)
 
 
 def _or_none(until: float) -> float | None:

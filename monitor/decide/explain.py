@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from config.policy import Policy
-from monitor.decide.check import Answer, evaluate
+from monitor.decide.check import CheckAnswer, evaluate
 from monitor.decide.decision import Decision
 from monitor.decide.engine import applicable, decide
 from monitor.decide.situation import Situation
@@ -19,7 +19,7 @@ class Explained:
     policy: Policy
     applies: bool
     """Whether it is for this subject, and does not give way to another."""
-    answer: Answer
+    answer: CheckAnswer
     decisions: tuple[Decision, ...]
     """Empty where another policy won, or where there is nothing that its action could be done to."""
 

@@ -1,4 +1,4 @@
-"""What people would be told when, if things went on as they are: the desk itself, on a clock that jumps. Pure."""
+"""What people would be told when, if things went on as they are: the outbox itself, on a clock that jumps. Pure."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from actions.deliver import Tone
 from actions.ending import Cause, Outcome
 from config.model import Config
 from config.policy import Notify
 from config.vocabulary import Code, FileRole, KeyKind, TargetKind
-from monitor.decide.decision import Decision, Standing, kind_of
-from monitor.decide.situation import Found, Situation, Validity
-from monitor.events import ActionEnded
-from monitor.known import Known, Raised
-from monitor.tell import news
-from monitor.tell.advice import Site
-from monitor.tell.desk import Desk
-from monitor.tell.letter import Fate
-from monitor.tell.text import notice
+from monitor.decide.decision import Decision, DecisionStatus, kind_of
+from monitor.decide.situation import FindingState, Situation, Validity
+from monitor.notify import news
+from monitor.notify.advice import AdviceContext
+from monitor.notify.deliver import Tone
+from monitor.notify.delivery import DeliveryFate
+from monitor.notify.outbox import Outbox
+from monitor.notify.text import notice
+from monitor.state.events import ActionEnded
+from monitor.state.target import Raised, TargetState
 from probes.certificate import Certificate, Key
 from probes.finding import Finding
 
@@ -29,7 +29,7 @@ _LEAST: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class ForeseenMessage:
     """A message on the timeline."""
 
     at: float
@@ -38,17 +38,17 @@ class Told:
     title: str
 
 
-class Audience:
+class Recipients:
     """Those who are told, by the channels and routes of a configuration: every message is delivered at once."""
 
     def __init__(self, config: Config) -> None:
         self._config = config
-        self._beliefs: dict[str, Known] = {}
+        self._registry: dict[str, TargetState] = {}
         self._of: dict[str, frozenset[str]] = {}
         """The targets of each subject."""
         self._labels = {name: component.labels for name, component in config.components.items()}
-        self._desk = Desk(lambda: self._beliefs, lambda _: "")
-        self._desk.reconfigure(config.channels, config.telling, self._labels, Site.of(config))
+        self._outbox = Outbox(lambda: self._registry, lambda _: "")
+        self._outbox.reconfigure(config.channels, config.notifications, self._labels, AdviceContext.of(config))
         self._committed: list[ActionEnded] = []
         self._now = 0.0
 
@@ -56,44 +56,44 @@ class Audience:
         """Believe of a subject's targets what `situation` says, at Unix time `now`."""
         believed = {each.target: each for each in _believed(situation, self._config, now)}
         for target in self._of.get(situation.subject, frozenset()) - believed.keys():
-            self._beliefs.pop(target, None)
-            self._desk.observe(target)
+            self._registry.pop(target, None)
+            self._outbox.observe(target)
         self._of[situation.subject] = frozenset(believed)
         for target, known in believed.items():
-            self._beliefs[target] = known
-            self._desk.observe(target)
+            self._registry[target] = known
+            self._outbox.observe(target)
 
     def decided(self, decision: Decision, now: float) -> None:
         """Take note of a decision; one to act succeeds."""
-        if decision.standing is Standing.ACT and not isinstance(decision.action, Notify):
+        if decision.standing is DecisionStatus.ACT and not isinstance(decision.action, Notify):
             kind, by = kind_of(decision.action), f"policy {decision.policy}"
             ended = (decision.subject, now, decision.identity, kind, Outcome.COMMITTED, Cause.NONE, "", by)
             self._committed.append(ActionEnded(*ended))
 
-    def tell(self, now: float) -> Iterator[Told]:
+    def tell(self, now: float) -> Iterator[ForeseenMessage]:
         """Yield what is told at Unix time `now`."""
         self._now = now
         ended, self._committed = self._committed, []
         names = {each.target: each.target for each in ended}
-        for each in news.committed(ended, names, self._config.telling, self._labels, {}):
+        for each in news.committed(ended, names, self._config.notifications, self._labels, {}):
             if each.channel in self._config.channels:
                 name, host = each.name, self._config.host
                 _, message = notice(name, each.channel, host, each.title, each.sentences, Tone.SUCCESS)
-                yield Told(now, each.channel, message.title)
-        for letter in self._desk.review(now):
-            self._desk.amend(replace(letter, fate=Fate.DELIVERED, ended_at=now))
-            yield Told(now, letter.channel, letter.message.title)
+                yield ForeseenMessage(now, each.channel, message.title)
+        for delivery in self._outbox.review(now):
+            self._outbox.amend(replace(delivery, fate=DeliveryFate.DELIVERED, ended_at=now))
+            yield ForeseenMessage(now, delivery.channel, delivery.message.title)
 
     def next(self) -> float | None:
         """Return when more may have to be told though nothing else happens; None for never."""
-        at = self._desk.next_review()
+        at = self._outbox.next_review()
         return None if at is None else max(at, self._now + _LEAST)
 
 
-def _believed(situation: Situation, config: Config, now: float) -> Iterator[Known]:
+def _believed(situation: Situation, config: Config, now: float) -> Iterator[TargetState]:
     """Yield what is believed of each target that bears the certificate, or that something is wrong with."""
     bearing = _bearing(situation, config)
-    found: dict[str, list[Found]] = {target: [] for target in bearing}
+    found: dict[str, list[FindingState]] = {target: [] for target in bearing}
     for each in situation.findings:
         # What time brings shows wherever the certificate is.
         spread = each.target == situation.subject or each.target in bearing
@@ -106,7 +106,7 @@ def _believed(situation: Situation, config: Config, now: float) -> Iterator[Know
             Raised(Finding(each.code, each.severity, each.subject or "position 0", str(each.code)), each.since)
             for each in those
         ]
-        yield Known(
+        yield TargetState(
             target,
             TargetKind.FILE if endpoint is None else TargetKind.ENDPOINT,
             target if endpoint is None else f"{endpoint.host}:{endpoint.port}",

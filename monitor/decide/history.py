@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from actions.account import Account, Ended
 from actions.ending import Outcome
+from actions.journal_state import Ended, JournalState
 from actions.plan import Kind
 from config.vocabulary import Severity
 from monitor.decide.situation import STEPPED, Attempt, Result, Situation, result_of
@@ -94,11 +94,11 @@ def watched(situation: Situation) -> Attempt | None:
     return None if changed else last
 
 
-def attempts_of(account: Account, component: str) -> tuple[Attempt, ...]:
+def attempts_of(journal_state: JournalState, component: str) -> tuple[Attempt, ...]:
     """Return what was tried lately with a component, in the order in which it ended; what was refused is no attempt."""
     return tuple(
-        _attempt(each, undoable=all(account.last.get(one) is each for one in each.components))
-        for each in account.recent.get(component, ())
+        _attempt(each, undoable=all(journal_state.last.get(one) is each for one in each.components))
+        for each in journal_state.recent.get(component, ())
         if each.outcome is not Outcome.REFUSED
     )
 
@@ -110,7 +110,7 @@ def _attempt(ended: Ended, *, undoable: bool) -> Attempt:
         case Kind.ACTIVATE:
             what = ended.leaf
         case Kind.ROLLBACK:
-            what = ended.wish.backup_set if ended.wish is not None else ""
+            what = ended.action.backup_set if ended.action is not None else ""
     return Attempt(
         ended.kind,
         what,

@@ -14,7 +14,7 @@ from config.policy import Notify, Policy
 from config.text import printable
 from config.vocabulary import Mode
 from monitor.decide.check import NEVER, evaluate
-from monitor.decide.decision import PASSED_OVER, Standing, action_name, kind_of
+from monitor.decide.decision import PASSED_OVER, DecisionStatus, action_name, kind_of
 from monitor.decide.engine import applicable, decide_by, effective_mode, window
 from monitor.decide.seen import as_granted, as_seen
 from monitor.decide.situation import Situation
@@ -46,7 +46,7 @@ def leave(kind: Kind, what: str, situation: Situation, policies: Iterable[Policy
             continue
         if kind_of(decision.action) is not kind or decision.what != what:
             return Leave(None, f"policy {decision.policy} comes first, with {action_name(decision.action)}")
-        if decision.standing is Standing.ACT:
+        if decision.standing is DecisionStatus.ACT:
             return Leave(next(each for each in mine if each.name == decision.policy))
         what_for = f": {decision.waits_for}" if decision.waits_for else ""
         return Leave(None, f"by policy {decision.policy} it stands at '{decision.standing}'{what_for}")
@@ -110,7 +110,7 @@ def joins(kind: Kind, what: str, situation: Situation, policies: Iterable[Policy
         each for each in applicable(policies, situation) if each.action is not None and kind_of(each.action) is kind
     ]
     if not any(
-        effective_mode(each, situation) in modes and window(each, situation, now).standing is Standing.ACT
+        effective_mode(each, situation) in modes and window(each, situation, now).standing is DecisionStatus.ACT
         for each in doing
     ):
         return f"no policy has {kind} done to {situation.subject} by itself now"

@@ -8,8 +8,8 @@ from typing import Final
 from actions.plan import Kind
 from config.policy import Notify
 from config.text import printable
-from monitor.decide.decision import Decision, Standing, kind_of
-from monitor.tell.mute import ABOUT_TO
+from monitor.decide.decision import Decision, DecisionStatus, kind_of
+from monitor.notify.mute import ABOUT_TO
 
 
 def outlook(decisions: Iterable[Decision]) -> str:
@@ -22,11 +22,16 @@ def _follows(decision: Decision) -> str:
         return ""
     what = f"{_DOES[kind_of(decision.action)].format(printable(decision.subject))}, by policy {decision.policy}"
     match decision.standing:
-        case Standing.ACT:
+        case DecisionStatus.ACT:
             return f"{ABOUT_TO} {what}"
-        case Standing.AWAIT_APPROVAL | Standing.AWAIT_WINDOW | Standing.AWAIT_CANDIDATE | Standing.AWAIT_RETRY:
+        case (
+            DecisionStatus.AWAIT_APPROVAL
+            | DecisionStatus.AWAIT_WINDOW
+            | DecisionStatus.AWAIT_CANDIDATE
+            | DecisionStatus.AWAIT_RETRY
+        ):
             return f"certvigil will {what}; that waits for {decision.waits_for}"
-        case Standing.HELD:
+        case DecisionStatus.HELD:
             return f"certvigil would {what}, but must not now: {decision.waits_for}"
         case _:
             return ""

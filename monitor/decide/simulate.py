@@ -8,12 +8,21 @@ from typing import Final, Protocol
 
 from config.policy import Activate, Notify, Policy, Replace, Rollback
 from config.vocabulary import GROUP_MEMBERS, Code, Group, Severity
-from monitor.agenda import Agenda
 from monitor.decide.check import NEVER
-from monitor.decide.decision import Decision, Standing, kind_of
-from monitor.decide.docket import Docket
-from monitor.decide.foresee import Told
-from monitor.decide.situation import LEVELS, Approval, Attempt, Candidate, Found, Result, Situation, Validity
+from monitor.decide.decision import Decision, DecisionStatus, kind_of
+from monitor.decide.foresee import ForeseenMessage
+from monitor.decide.situation import (
+    LEVELS,
+    Approval,
+    Attempt,
+    FindingState,
+    KnownCandidate,
+    Result,
+    Situation,
+    Validity,
+)
+from monitor.decide.table import DecisionTable
+from monitor.host.schedule import Agenda
 
 _BY_TIME: Final = frozenset({Code.EXPIRING, Code.EXPIRED, Code.NOT_YET_VALID})
 _ACTIVATED: Final = frozenset({Code.NOT_SERVED, Code.ENDPOINTS_DISAGREE})
@@ -21,7 +30,7 @@ _STAYS: Final = GROUP_MEMBERS[Group.SELF] | GROUP_MEMBERS[Group.TLS]
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
+class SimulatedEvent:
     """Something that comes to be known in the future."""
 
     at: float
@@ -49,7 +58,7 @@ class Assumptions:
     """What a decision to act leads to; None for that it succeeds."""
 
 
-class Audience(Protocol):
+class Listener(Protocol):
     """Those who are told what is wrong, on the same clock."""
 
     def learn(self, situation: Situation, now: float) -> None:
@@ -58,7 +67,7 @@ class Audience(Protocol):
     def decided(self, decision: Decision, now: float) -> None:
         """Take note of a decision."""
 
-    def tell(self, now: float) -> Iterator[Told]:
+    def tell(self, now: float) -> Iterator[ForeseenMessage]:
         """Yield what is told at Unix time `now`."""
 
     def next(self) -> float | None:
@@ -69,7 +78,7 @@ def simulate(
     situations: Iterable[Situation],
     policies: Sequence[Policy],
     span: tuple[float, float],
-    future: Iterable[Event] = (),
+    future: Iterable[SimulatedEvent] = (),
     assumptions: Assumptions | None = None,
 ) -> Iterator[Happening]:
     """Yield what is decided within a `span` of Unix times, in that order."""
@@ -82,10 +91,10 @@ def timeline(  # noqa: PLR0917 (what simulate takes, and who is told)
     situations: Iterable[Situation],
     policies: Sequence[Policy],
     span: tuple[float, float],
-    future: Iterable[Event] = (),
+    future: Iterable[SimulatedEvent] = (),
     assumptions: Assumptions | None = None,
-    audience: Audience | None = None,
-) -> Iterator[Happening | Told]:
+    audience: Listener | None = None,
+) -> Iterator[Happening | ForeseenMessage]:
     """Yield what is decided, and what an `audience` is told, within a `span` of Unix times, in that order."""
     course = Course(situations, policies, assumptions or Assumptions())
     events = sorted(future, key=lambda event: event.at)
@@ -114,12 +123,12 @@ class Course:
     def __init__(self, situations: Iterable[Situation], policies: Sequence[Policy], assumptions: Assumptions) -> None:
         self.situations = {each.subject: each for each in situations}
         self._assumptions = assumptions
-        self._docket = Docket(policies)
+        self._table = DecisionTable(policies)
         self._turns = Agenda()
         self._news = dict.fromkeys(self.situations)
         self._changed = dict.fromkeys(self.situations)
 
-    def change(self, event: Event) -> None:
+    def change(self, event: SimulatedEvent) -> None:
         """Let something come to be known."""
         self.situations[event.subject] = event.change(self.situations[event.subject])
         self._news[event.subject] = None
@@ -131,7 +140,7 @@ class Course:
         for subject in self._news:
             self._learn(self.situations[subject], now)
         self._news.clear()
-        while decisions := self._docket.decide(now):
+        while decisions := self._table.decide(now):
             for decision in decisions:
                 yield Happening(now, decision)
                 self._learn(self._after(decision, now), now)
@@ -149,23 +158,23 @@ class Course:
             self._turns.schedule(situation.subject, turn)
         else:
             self._turns.forget(situation.subject)
-        self._docket.learn(situation)
+        self._table.learn(situation)
 
     def _after(self, decision: Decision, now: float) -> Situation:
         situation = self.situations[decision.subject]
         match decision.standing:
-            case Standing.ACT:
+            case DecisionStatus.ACT:
                 return (self._assumptions.carry_out or succeed)(decision, situation, now)
-            case Standing.AWAIT_CANDIDATE if self._assumptions.candidates:
-                return replace(situation, candidate=Candidate(f"assumed at {now:.0f}", now))
-            case Standing.AWAIT_APPROVAL if self._assumptions.approvals:
+            case DecisionStatus.AWAIT_CANDIDATE if self._assumptions.candidates:
+                return replace(situation, candidate=KnownCandidate(f"assumed at {now:.0f}", now))
+            case DecisionStatus.AWAIT_APPROVAL if self._assumptions.approvals:
                 return replace(situation, approvals=(*situation.approvals, Approval(decision.case, True, NEVER)))
             case _:
                 return situation
 
     def next(self) -> float:
         """Return when there is something to decide again, though nothing more comes to be known."""
-        times = (self._docket.next(), self._turns.next())
+        times = (self._table.next(), self._turns.next())
         return min((at for at in times if at is not None), default=NEVER)
 
 
@@ -184,16 +193,16 @@ def as_of(situation: Situation, now: float) -> Situation:
     return replace(situation, findings=(*others, *found))
 
 
-def _found_by_time(certificate: Validity, target: str, now: float) -> Iterator[Found]:
+def _found_by_time(certificate: Validity, target: str, now: float) -> Iterator[FindingState]:
     if now < certificate.not_before:
-        yield Found(target, Code.NOT_YET_VALID, Severity.CRITICAL, now)
+        yield FindingState(target, Code.NOT_YET_VALID, Severity.CRITICAL, now)
     ended = certificate.not_after + 1
     if now >= ended:
-        yield Found(target, Code.EXPIRED, Severity.CRITICAL, ended)
+        yield FindingState(target, Code.EXPIRED, Severity.CRITICAL, ended)
         return
     reached = [level for level in LEVELS if now >= certificate.reaches(level)]
     if reached:
-        yield Found(target, Code.EXPIRING, reached[-1], certificate.reaches(reached[0]))
+        yield FindingState(target, Code.EXPIRING, reached[-1], certificate.reaches(reached[0]))
 
 
 def next_turn(certificate: Validity | None, now: float) -> float:

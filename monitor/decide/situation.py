@@ -21,7 +21,7 @@ STEPPED: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class FindingState:
     """A finding of one of the component's targets. One that is waived is none."""
 
     target: str
@@ -72,7 +72,7 @@ class Validity:
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
+class KnownCandidate:
     """What lies in the component's inbox."""
 
     identity: str
@@ -163,14 +163,14 @@ class Situation:
     is_component: bool = False
     labels: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     profile: str | None = None
-    findings: tuple[Found, ...] = ()
+    findings: tuple[FindingState, ...] = ()
     edges: tuple[Accepts, ...] = ()
     certificate: Validity | None = None
     on_disk: str = ""
     """SHA-256 of the leaf on disk; empty where none is known."""
     drift_since: float | None = None
     """Since when another leaf than that is served; None where it is served."""
-    candidate: Candidate | None = None
+    candidate: KnownCandidate | None = None
     attempts: tuple[Attempt, ...] = ()
     """In the order in which they ended."""
     approvals: tuple[Approval, ...] = ()

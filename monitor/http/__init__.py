@@ -1,6 +1,6 @@
 """What the daemon answers over HTTP. Loading it takes half a second: only the daemon does."""
 
 from monitor.http.server import WebServer
-from monitor.http.view import Status, View
+from monitor.http.view import DaemonStatus, DaemonView
 
-__all__ = ["Status", "View", "WebServer"]
+__all__ = ["DaemonStatus", "DaemonView", "WebServer"]

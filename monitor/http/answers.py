@@ -9,17 +9,17 @@ from typing import Any, Final, Generic, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
-from actions.account import Ended
 from actions.ending import Cause, Outcome
+from actions.journal_state import Ended
 from actions.plan import Kind
 from config.model import DAY
 from config.vocabulary import Code, ComponentState, KeyKind, Mode, Severity, TargetKind, UnreadableReason, Verdict
-from monitor import known as belief
-from monitor.charge import Charge, Waiting
-from monitor.cure import cure
+from monitor.act.status import ComponentStatus, Waiting
 from monitor.decide import decision as decided
-from monitor.decide.decision import Standing
-from monitor.http.view import Status as StatusView
+from monitor.decide.decision import DecisionStatus
+from monitor.http.view import DaemonStatus
+from monitor.state.cure import cure
+from monitor.state.target import Raised, TargetState
 from monitor.store import HistoryEntry, What
 from probes import certificate as fact
 from probes.finding import Finding as Found
@@ -62,7 +62,7 @@ class Listing(Answer, Generic[Item]):
     items: Sequence[Item]
 
 
-class Key(Answer):
+class KeyAnswer(Answer):
     """A public key."""
 
     kind: KeyKind
@@ -70,7 +70,7 @@ class Key(Answer):
     """0 where it is not known."""
 
 
-class Certificate(Answer):
+class CertificateAnswer(Answer):
     """A certificate."""
 
     subject: str
@@ -84,7 +84,7 @@ class Certificate(Answer):
     """Of the DER, hexadecimal."""
     names: Sequence[str]
     """Subject alternative names."""
-    key: Key
+    key: KeyAnswer
     signature_hash: str
     is_ca: bool
     failures: Sequence[str]
@@ -102,7 +102,7 @@ class Certificate(Answer):
                 "not_after": _moment(certificate.not_after),
                 "sha256": certificate.sha256,
                 "names": certificate.names,
-                "key": Key(kind=certificate.key.kind, bits=certificate.key.bits),
+                "key": KeyAnswer(kind=certificate.key.kind, bits=certificate.key.bits),
                 "signature_hash": certificate.signature_hash,
                 "is_ca": certificate.is_ca,
                 "failures": certificate.failures,
@@ -111,14 +111,14 @@ class Certificate(Answer):
         )
 
 
-class PresentedCertificate(Certificate):
+class PresentedCertificate(CertificateAnswer):
     """A certificate, and where it is."""
 
     targets: Sequence[str]
     """Which present it."""
 
 
-class Finding(Answer):
+class FindingAnswer(Answer):
     """Something that is wrong."""
 
     target: str
@@ -132,18 +132,18 @@ class Finding(Answer):
     """What helps, a phrase without a full stop."""
 
     @classmethod
-    def of(cls, target: str, raised: belief.Raised) -> Finding:
+    def of(cls, target: str, raised: Raised) -> FindingAnswer:
         """Return what is wrong with `target`."""
         found = raised.finding
         return cls._with(target, found, moment(raised.since), cure(found.code, found.detail))
 
     @classmethod
-    def bare(cls, target: str, raised: belief.Raised) -> Finding:
+    def bare(cls, target: str, raised: Raised) -> FindingAnswer:
         """Return what is wrong with `target`, where something else of it cannot be shown."""
         return cls._with(target, raised.finding, moment(0), _NOT_SHOWN)
 
     @classmethod
-    def _with(cls, target: str, found: Found, since: datetime, helps: str) -> Finding:
+    def _with(cls, target: str, found: Found, since: datetime, helps: str) -> FindingAnswer:
         return cls(
             target=target,
             code=found.code,
@@ -155,7 +155,7 @@ class Finding(Answer):
         )
 
 
-class Client(Answer):
+class ClientAnswer(Answer):
     """What a client makes of an endpoint."""
 
     client: str
@@ -164,7 +164,7 @@ class Client(Answer):
     """Where it does not: the cause, and what would cure it."""
 
 
-class Failure(Answer):
+class FailureAnswer(Answer):
     """Why the last look gave no facts."""
 
     reason: str
@@ -181,7 +181,7 @@ class Target(Answer):
     verdict: Verdict
     up: bool | None
     """Whether the last look gave facts; null before the first."""
-    failure: Failure | None
+    failure: FailureAnswer | None
     last_look: datetime | None
     expiry: datetime | None
     """Earliest end on the verified path, or of what is presented where nothing is verified."""
@@ -189,15 +189,15 @@ class Target(Answer):
     """Until then; negative once it has passed."""
     presented: Sequence[str]
     """SHA-256 of each certificate, as last presented."""
-    findings: Sequence[Finding]
-    pending: Sequence[Finding]
+    findings: Sequence[FindingAnswer]
+    pending: Sequence[FindingAnswer]
     """What was seen, but is not told yet: it does not count in the verdict."""
-    clients: Sequence[Client]
+    clients: Sequence[ClientAnswer]
 
     @classmethod
-    def of(cls, known: belief.Known, now: float, **more: object) -> Self:
+    def of(cls, known: TargetState, now: float, **more: object) -> Self:
         """Return what is believed of a target at Unix time `now`."""
-        failure = known.failure and Failure(reason=known.failure[0], detail=known.failure[1])
+        failure = known.failure and FailureAnswer(reason=known.failure[0], detail=known.failure[1])
         return cls.model_validate(
             {
                 "target": known.target,
@@ -211,15 +211,17 @@ class Target(Answer):
                 "expiry": _moment(known.expiry),
                 "days_left": None if known.expiry is None else round((known.expiry - now) / DAY, 2),
                 "presented": [each.sha256 for each in known.presented],
-                "findings": [Finding.of(known.target, each) for each in known.findings.values()],
-                "pending": [Finding.of(known.target, each) for each in known.pending.values()],
-                "clients": [Client(client=each.client, accepts=each.accepted, why=each.why) for each in known.edges],
+                "findings": [FindingAnswer.of(known.target, each) for each in known.findings.values()],
+                "pending": [FindingAnswer.of(known.target, each) for each in known.pending.values()],
+                "clients": [
+                    ClientAnswer(client=each.client, accepts=each.accepted, why=each.why) for each in known.edges
+                ],
                 **more,
             }
         )
 
     @classmethod
-    def bare(cls, known: belief.Known) -> Target:
+    def bare(cls, known: TargetState) -> Target:
         """Return what is known of a target of which something cannot be shown, and that this is so."""
         return Target(
             target=known.target,
@@ -228,12 +230,12 @@ class Target(Answer):
             component=known.component,
             verdict=known.verdict,
             up=known.up,
-            failure=Failure(reason=UnreadableReason.UNFORESEEN, detail=_NOT_SHOWN),
+            failure=FailureAnswer(reason=UnreadableReason.UNFORESEEN, detail=_NOT_SHOWN),
             last_look=None,
             expiry=None,
             days_left=None,
             presented=[],
-            findings=[Finding.bare(known.target, each) for each in known.findings.values()],
+            findings=[FindingAnswer.bare(known.target, each) for each in known.findings.values()],
             pending=[],
             clients=[],
         )
@@ -256,12 +258,12 @@ class TargetInFull(Target):
 
     since: datetime | None
     """Since when it presents them."""
-    chain: Sequence[Certificate]
+    chain: Sequence[CertificateAnswer]
     addresses: Sequence[Address]
     """Of an endpoint, when one last answered."""
 
     @classmethod
-    def of_known(cls, known: belief.Known, now: float) -> TargetInFull:
+    def of_known(cls, known: TargetState, now: float) -> TargetInFull:
         """Return everything believed of a target at Unix time `now`."""
         since = moment(known.since) if known.presented else None
         addresses = [
@@ -274,10 +276,12 @@ class TargetInFull(Target):
             )
             for each in known.addresses
         ]
-        return cls.of(known, now, since=since, chain=list(map(Certificate.of, known.presented)), addresses=addresses)
+        return cls.of(
+            known, now, since=since, chain=list(map(CertificateAnswer.of, known.presented)), addresses=addresses
+        )
 
 
-class Objection(Answer):
+class ObjectionAnswer(Answer):
     """Something that is wrong with a candidate."""
 
     ground: str
@@ -310,12 +314,12 @@ class LastAction(Answer):
         )
 
 
-class Decision(Answer):
+class DecisionAnswer(Answer):
     """What a policy makes of a component."""
 
     policy: str
     action: str
-    standing: Standing
+    standing: DecisionStatus
     """What follows from it now."""
     reasons: Sequence[str]
     waits_for: str
@@ -324,7 +328,7 @@ class Decision(Answer):
     """When it may come out otherwise though nothing else changes."""
 
     @classmethod
-    def of(cls, decision: decided.Decision) -> Decision:
+    def of(cls, decision: decided.Decision) -> DecisionAnswer:
         """Return the decision."""
         return cls(
             policy=decision.policy,
@@ -369,7 +373,7 @@ class GivenUpKey(Answer):
     why: str
 
 
-class Component(Answer):
+class ComponentAnswer(Answer):
     """A component that certvigil may change, and what waits to be done to it."""
 
     component: str
@@ -378,7 +382,7 @@ class Component(Answer):
     inbox: str
     candidate: str | None
     """The hash of the plan that the candidate in its inbox would lead to."""
-    decision: Decision | None
+    decision: DecisionAnswer | None
     """What is to be done to it, or waits to be."""
     plan: str | None
     """The hash of the plan that waits for a person."""
@@ -386,7 +390,7 @@ class Component(Answer):
     """All plans for it that wait, oldest first."""
     given_up: Sequence[GivenUpKey]
     """Private keys of it that never return."""
-    objections: Sequence[Objection]
+    objections: Sequence[ObjectionAnswer]
     """What is wrong with its candidate."""
     approved_until: datetime | None
     frozen: str | None
@@ -396,7 +400,7 @@ class Component(Answer):
     """What else is worth knowing of its candidate, and of who else changes its files."""
 
     @classmethod
-    def of(cls, charge: Charge) -> Component:
+    def of(cls, charge: ComponentStatus) -> ComponentAnswer:
         """Return what is known of a component."""
         return cls(
             component=charge.name,
@@ -407,8 +411,8 @@ class Component(Answer):
             plan=charge.plan or None,
             plans=list(map(WaitingPlan.of, charge.waiting)),
             given_up=[GivenUpKey(spki_sha256=key, why=why) for key, why in charge.given_up.items()],
-            objections=[Objection(ground=ground, detail=detail) for ground, detail in charge.offer.objections],
-            decision=Decision.of(charge.decision) if charge.decision is not None else None,
+            objections=[ObjectionAnswer(ground=ground, detail=detail) for ground, detail in charge.offer.objections],
+            decision=DecisionAnswer.of(charge.decision) if charge.decision is not None else None,
             approved_until=_moment(charge.approved_until),
             frozen=charge.frozen,
             last=LastAction.of(charge.last) if charge.last is not None else None,
@@ -416,7 +420,7 @@ class Component(Answer):
         )
 
     @classmethod
-    def bare(cls, charge: Charge) -> Component:
+    def bare(cls, charge: ComponentStatus) -> ComponentAnswer:
         """Return what is known of a component of which something cannot be shown, and that this is so."""
         return cls(
             component=charge.name,
@@ -473,7 +477,7 @@ class Configuration(Answer):
     """Whether what lies on disk differs."""
 
 
-class Waiver(Answer):
+class WaiverAnswer(Answer):
     """A finding that is silenced until a date."""
 
     target: str
@@ -482,7 +486,7 @@ class Waiver(Answer):
     until: datetime
 
 
-class Watch(Answer):
+class WatchAnswer(Answer):
     """How changes of files are noticed."""
 
     files_looked_at: int
@@ -493,7 +497,7 @@ class Watch(Answer):
     polled_because: str
 
 
-class Status(Answer):
+class StatusAnswer(Answer):
     """What certvigil knows of itself."""
 
     version: str
@@ -506,22 +510,22 @@ class Status(Answer):
     targets: dict[Verdict, int]
     """How many, by verdict."""
     configuration: Configuration
-    watch: Watch
-    waivers: Sequence[Waiver]
+    watch: WatchAnswer
+    waivers: Sequence[WaiverAnswer]
     """In force."""
     no_actor: str
     """Why nobody is there who has the rights to act; empty where somebody is."""
-    findings: Sequence[Finding]
+    findings: Sequence[FindingAnswer]
     """About certvigil itself."""
 
     @classmethod
     def of(
         cls,
-        status: StatusView,
+        status: DaemonStatus,
         not_ready: Sequence[str],
         targets: dict[Verdict, int],
-        itself: belief.Known | None,
-    ) -> Status:
+        itself: TargetState | None,
+    ) -> StatusAnswer:
         """Return the status; `itself` is what is believed of the target `certvigil`."""
         return cls(
             version=status.version,
@@ -533,7 +537,7 @@ class Status(Answer):
             configuration=Configuration(
                 sources=status.sources, sha256=status.digest, loaded=moment(status.loaded), stale=status.stale
             ),
-            watch=Watch(
+            watch=WatchAnswer(
                 files_looked_at=status.files_looked_at,
                 files_to_look_at=status.files_to_look_at,
                 directories_notified=status.directories_notified,
@@ -541,11 +545,11 @@ class Status(Answer):
                 polled_because=status.polled_because,
             ),
             waivers=[
-                Waiver(target=each.target, code=each.code, reason=each.reason, until=moment(each.until))
+                WaiverAnswer(target=each.target, code=each.code, reason=each.reason, until=moment(each.until))
                 for each in status.waivers
             ],
             no_actor=status.no_actor,
-            findings=[Finding.of(itself.target, each) for each in itself.findings.values()] if itself else [],
+            findings=[FindingAnswer.of(itself.target, each) for each in itself.findings.values()] if itself else [],
         )
 
 

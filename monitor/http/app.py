@@ -16,17 +16,17 @@ from pydantic import AwareDatetime, BaseModel
 from starlette.routing import Route
 
 from config.vocabulary import Code, Severity, Verdict
-from monitor.beliefs import SELF
 from monitor.http import answers
 from monitor.http.answers import API
 from monitor.http.guard import Message, Receive, Scope, Send
+from monitor.http.notifications import add_notifications, who_asks
 from monitor.http.plans import add_plans
 from monitor.http.probe import add_probe
 from monitor.http.situations import add_situations
-from monitor.http.telling import add_telling, who_asks
-from monitor.http.view import View
-from monitor.known import Known
+from monitor.http.view import DaemonView
 from monitor.metrics import gzipped, plain
+from monitor.state.registry import SELF
+from monitor.state.target import TargetState
 from monitor.store import Degraded
 from probes.certificate import Certificate
 
@@ -61,7 +61,7 @@ Offset = Annotated[int, Query(ge=0, description="Leave out so many before.")]
 class Metrics:
     """`/metrics`: sent in chunks, between which the daemon goes on with its work."""
 
-    def __init__(self, view: View) -> None:
+    def __init__(self, view: DaemonView) -> None:
         self._view = view
         self._turn = asyncio.Lock()
 
@@ -133,7 +133,7 @@ def _or_bare(
         return None if bare is None else bare(item)
 
 
-def create_app(view: View, version: str) -> FastAPI:
+def create_app(view: DaemonView, version: str) -> FastAPI:
     """Return the application that shows `view`."""
     app = FastAPI(
         title="certvigil",
@@ -149,7 +149,7 @@ def create_app(view: View, version: str) -> FastAPI:
     _add_targets(app, view)
     _add_certificates(app, view)
     _add_status(app, view)
-    add_telling(app, view.telling)
+    add_notifications(app, view.notifier)
     add_plans(app, view)
     add_situations(app, view)
     # Made now, since it takes longer than a request should hold up the rest.
@@ -157,7 +157,7 @@ def create_app(view: View, version: str) -> FastAPI:
     return app
 
 
-def _add_health(app: FastAPI, view: View) -> None:
+def _add_health(app: FastAPI, view: DaemonView) -> None:
     @app.get("/", include_in_schema=False)
     async def landing() -> HTMLResponse:
         return HTMLResponse(LANDING)
@@ -174,7 +174,7 @@ def _add_health(app: FastAPI, view: View) -> None:
         return PlainTextResponse("ready\n")
 
 
-def _add_targets(app: FastAPI, view: View) -> None:
+def _add_targets(app: FastAPI, view: DaemonView) -> None:
     @app.get(f"{API}/targets", response_model=answers.Listing[answers.Target])
     async def targets(verdict: Verdict | None = None, limit: Limit = 100, offset: Offset = 0) -> Response:
         """List what is looked at, by name."""
@@ -196,7 +196,7 @@ def _add_targets(app: FastAPI, view: View) -> None:
         shown = _or_bare(known, lambda each: answers.TargetInFull.of_known(each, time.time()))
         return _json(shown or answers.Target.bare(known))
 
-    @app.get(f"{API}/findings", response_model=answers.Listing[answers.Finding])
+    @app.get(f"{API}/findings", response_model=answers.Listing[answers.FindingAnswer])
     async def findings(
         code: Code | None = None, severity: Severity | None = None, limit: Limit = 100, offset: Offset = 0
     ) -> Response:
@@ -209,11 +209,15 @@ def _add_targets(app: FastAPI, view: View) -> None:
         ]
         found.sort(key=lambda pair: (-pair[1].finding.severity.rank, pair[0], pair[1].finding.code))
         return await _listing(
-            found, offset, limit, lambda pair: answers.Finding.of(*pair), lambda pair: answers.Finding.bare(*pair)
+            found,
+            offset,
+            limit,
+            lambda pair: answers.FindingAnswer.of(*pair),
+            lambda pair: answers.FindingAnswer.bare(*pair),
         )
 
 
-def _add_certificates(app: FastAPI, view: View) -> None:
+def _add_certificates(app: FastAPI, view: DaemonView) -> None:
     async def presented() -> dict[Certificate, list[str]]:
         """Return every certificate with the targets that present it."""
         where: dict[Certificate, list[str]] = {}
@@ -244,23 +248,23 @@ def _add_certificates(app: FastAPI, view: View) -> None:
         raise HTTPException(404, "no target presents such a certificate")
 
 
-def _add_status(app: FastAPI, view: View) -> None:
-    @app.get(f"{API}/status", response_model=answers.Status)
+def _add_status(app: FastAPI, view: DaemonView) -> None:
+    @app.get(f"{API}/status", response_model=answers.StatusAnswer)
     async def status() -> Response:
         """Tell what certvigil knows of itself."""
         targets: Counter[Verdict] = Counter()
         async for known in _unhurried(tuple(view.known().values())):
             targets[known.verdict] += 1
         by_verdict = {verdict: targets[verdict] for verdict in Verdict}
-        itself: Known | None = view.known().get(SELF)
+        itself: TargetState | None = view.known().get(SELF)
         told = view.status(), view.not_ready(), by_verdict
-        shown = _or_bare(itself, lambda each: answers.Status.of(*told, each))
-        return _json(shown or answers.Status.of(*told, None))
+        shown = _or_bare(itself, lambda each: answers.StatusAnswer.of(*told, each))
+        return _json(shown or answers.StatusAnswer.of(*told, None))
 
-    @app.get(f"{API}/components", response_model=answers.Listing[answers.Component])
+    @app.get(f"{API}/components", response_model=answers.Listing[answers.ComponentAnswer])
     async def components(limit: Limit = 100, offset: Offset = 0) -> Response:
         """List the components that certvigil may change, and what waits to be done to each."""
-        return await _listing(view.charges(), offset, limit, answers.Component.of, answers.Component.bare)
+        return await _listing(view.charges(), offset, limit, answers.ComponentAnswer.of, answers.ComponentAnswer.bare)
 
     @app.get(f"{API}/history", response_model=answers.History, responses={503: {"description": "No database."}})
     async def history(

@@ -9,13 +9,13 @@ from fastapi import FastAPI, HTTPException, Path, Query, Request
 from config.vocabulary import Scope
 from monitor.actor.request import Verb
 from monitor.http.answers import API, Answer
-from monitor.http.view import View
+from monitor.http.view import DaemonView
 
 _Plan = Annotated[str, Path(pattern="^[0-9a-f]{8,64}$", description="The hash of a plan that waits, or how it begins.")]
 _Why = Annotated[str, Query(max_length=300, description="For the record.")]
 
 
-class Word(Answer):
+class RulingAnswer(Answer):
     """What was said of a plan is in the actor's journal."""
 
     plan: str
@@ -24,29 +24,29 @@ class Word(Answer):
     """Who said it."""
 
 
-def add_plans(app: FastAPI, view: View) -> None:
+def add_plans(app: FastAPI, view: DaemonView) -> None:
     """Add to `app` what concerns approvals."""
     refused: dict[int | str, dict[str, Any]] = {
         403: {"description": "Neither over the Unix socket nor with a token for it."},
         409: {"description": "The actor does not take it; the detail says why."},
     }
 
-    @app.post(f"{API}/plans/{{plan}}/approve", response_model=Word, responses=refused)
-    async def approve(request: Request, plan: _Plan) -> Word:
+    @app.post(f"{API}/plans/{{plan}}/approve", response_model=RulingAnswer, responses=refused)
+    async def approve(request: Request, plan: _Plan) -> RulingAnswer:
         """Have a plan that waits carried out: exactly this one, for as long as approvals hold."""
         return await word(request, Verb.APPROVE, plan, "")
 
-    @app.post(f"{API}/plans/{{plan}}/reject", response_model=Word, responses=refused)
-    async def reject(request: Request, plan: _Plan, why: _Why = "") -> Word:
+    @app.post(f"{API}/plans/{{plan}}/reject", response_model=RulingAnswer, responses=refused)
+    async def reject(request: Request, plan: _Plan, why: _Why = "") -> RulingAnswer:
         """Have a plan that waits not carried out, nor proposed again."""
         return await word(request, Verb.REJECT, plan, why)
 
-    async def word(request: Request, verb: Verb, plan: str, why: str) -> Word:
+    async def word(request: Request, verb: Verb, plan: str, why: str) -> RulingAnswer:
         by = _who(request)
         answer = await view.word(verb, plan, by, why)
         if isinstance(answer, str):
             raise HTTPException(409, answer)
-        return Word(plan=answer["approved" if verb is Verb.APPROVE else "rejected"], by=by)
+        return RulingAnswer(plan=answer["approved" if verb is Verb.APPROVE else "rejected"], by=by)
 
 
 def _who(request: Request) -> str:

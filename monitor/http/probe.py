@@ -8,15 +8,15 @@ from fastapi import FastAPI, HTTPException, Request
 from fastapi.responses import Response
 
 from config.text import printable
-from monitor.http.view import View
-from monitor.prober import DEFAULT_MODULE, MODULES, Refused
+from monitor.http.view import DaemonView
+from monitor.look.demand import DEFAULT_MODULE, MODULES, RefusedProbe
 
 SPARED_SECONDS = 0.5
 """Of the time that Prometheus gives, for the answer to arrive in it."""
 LEAST_SECONDS = 0.1
 
 
-def add_probe(app: FastAPI, view: View) -> None:
+def add_probe(app: FastAPI, view: DaemonView) -> None:
     """Answer for `view`."""
 
     @app.get("/probe", include_in_schema=False)
@@ -26,7 +26,7 @@ def add_probe(app: FastAPI, view: View) -> None:
         if module not in MODULES:
             raise HTTPException(400, f"there is no module {printable(module, 60)}, expected {', '.join(MODULES)}")
         found = await view.probe(target, MODULES[module], _seconds(request))
-        if isinstance(found, Refused):
+        if isinstance(found, RefusedProbe):
             raise HTTPException(403, found.why)
         return Response(found.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 

@@ -30,7 +30,7 @@ _TURNS: Final = itertools.count(1)
 
 
 @dataclass(frozen=True, slots=True)
-class Peer:
+class ConnectionPeer:
     """The process at the other end of a Unix socket, as the kernel knows it (unix(7), SO_PEERCRED)."""
 
     pid: int
@@ -156,9 +156,9 @@ def _origin(name: object) -> str:
     return str(address or "")
 
 
-def _peer(connected: Any) -> Peer | None:
+def _peer(connected: Any) -> ConnectionPeer | None:
     if connected.family != socket.AF_UNIX:
         return None
     layout = struct.Struct("3i")
     pid, uid, _gid = layout.unpack(connected.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, layout.size))
-    return Peer(pid, uid)
+    return ConnectionPeer(pid, uid)

@@ -14,12 +14,12 @@ from uvicorn.server import ServerState
 
 from config.address import join_address
 from config.model import Settings, Token
+from monitor.host.sockets import ListenError, listen_tcp, listen_unix
 from monitor.http.app import create_app
 from monitor.http.guard import Guard, HostNames
 from monitor.http.protocol import KEEP_ALIVE_SECONDS, Connection
-from monitor.http.view import View
+from monitor.http.view import DaemonView
 from monitor.http.webconfig import WebConfig, read_web_config
-from monitor.listen import ListenError, listen_tcp, listen_unix
 
 HANDSHAKE_SECONDS = 10.0
 
@@ -27,7 +27,7 @@ HANDSHAKE_SECONDS = 10.0
 class WebServer:
     """Answers for a daemon at `settings.web.listen` and `settings.socket`."""
 
-    def __init__(self, view: View, settings: Settings) -> None:
+    def __init__(self, view: DaemonView, settings: Settings) -> None:
         self._settings = settings
         self._guard = Guard(
             create_app(view, version("certvigil")), HostNames(settings.web.listen, settings.web.allowed_hosts)

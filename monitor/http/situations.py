@@ -19,7 +19,7 @@ from config.schema.section import unlike
 from config.text import printable
 from monitor.decide.situation import Situation
 from monitor.http.answers import API
-from monitor.http.view import View
+from monitor.http.view import DaemonView
 
 _ADAPTER: Final = TypeAdapter(tuple[Situation, ...])
 _FIELDS: Final = frozenset(each.name for each in fields(Situation))
@@ -50,7 +50,7 @@ def situations_from_plain(plain: object) -> tuple[Situation, ...]:
         raise SituationsError(printable(f"{key_text(first['loc'])}: {first['msg']}")) from None
 
 
-def add_situations(app: FastAPI, view: View) -> None:
+def add_situations(app: FastAPI, view: DaemonView) -> None:
     """Add what decisions rest on."""
 
     @app.get(f"{API}/situations")

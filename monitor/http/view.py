@@ -6,24 +6,24 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from config.channel import Match
+from config.channel import FindingMatch
 from config.document import Mistake
 from config.model import Waiver
+from monitor.act.status import ComponentStatus
 from monitor.actor.request import Verb
-from monitor.charge import Charge
 from monitor.decide.situation import Situation
-from monitor.known import Known
+from monitor.look.demand import Module, RefusedProbe
 from monitor.metrics import Piece
 from monitor.metrics.probed import Probed
-from monitor.prober import Module, Refused
+from monitor.notify.delivery import Delivery
+from monitor.notify.lifecycle import Alert
+from monitor.notify.outbox import RequestedSilence
+from monitor.state.target import TargetState
 from monitor.store import Degraded, HistoryEntry
-from monitor.tell.desk import Held
-from monitor.tell.letter import Letter
-from monitor.tell.lifecycle import Alert
 
 
 @dataclass(frozen=True, slots=True)
-class Status:
+class DaemonStatus:
     """What certvigil knows of itself; what is wrong with it is among the findings of the target `certvigil`."""
 
     version: str
@@ -53,22 +53,22 @@ class Status:
     """Why none is there, a sentence; empty where one is."""
 
 
-class TellingView(Protocol):
+class NotifierView(Protocol):
     """Those who tell people, as the HTTP interface sees them."""
 
     def alerts(self) -> Sequence[Alert]:
         """Return every problem that a channel was told of, and that is not resolved."""
 
-    def undelivered(self) -> Sequence[Letter]:
-        """Return the letters that are to be delivered or were given up, oldest first."""
+    def undelivered(self) -> Sequence[Delivery]:
+        """Return the messages that are to be delivered or were given up, oldest first."""
 
-    def silences(self) -> Sequence[Held]:
+    def silences(self) -> Sequence[RequestedSilence]:
         """Return the silences in force."""
 
     def acknowledge(self, problem: str, who: str, until: float | None) -> int:
         """Note that `who` knows of a problem; return how many channels were told of it."""
 
-    def silence(self, match: Match, reason: str, until: float, who: str) -> Held:
+    def silence(self, match: FindingMatch, reason: str, until: float, who: str) -> RequestedSilence:
         """Tell nobody of what `match` means until Unix time `until`."""
 
     def unsilence(self, identifier: str, who: str) -> bool:
@@ -81,17 +81,17 @@ class TellingView(Protocol):
         """Forget what was given up, to `channel` or to all; return how many messages that are."""
 
 
-class View(Protocol):
+class DaemonView(Protocol):
     """The daemon, as the HTTP interface sees it; every method is called on the event loop's thread."""
 
     @property
-    def telling(self) -> TellingView:
+    def notifier(self) -> NotifierView:
         """Those who tell people."""
 
-    def known(self) -> Mapping[str, Known]:
+    def known(self) -> Mapping[str, TargetState]:
         """Return what is believed of every target, by name."""
 
-    def charges(self) -> Sequence[Charge]:
+    def charges(self) -> Sequence[ComponentStatus]:
         """Return what is known of each component that certvigil may change."""
 
     def situations(self) -> Sequence[Situation]:
@@ -103,7 +103,7 @@ class View(Protocol):
     def not_ready(self) -> Sequence[str]:
         """Return why certvigil is not doing its work yet, or no longer; empty where it is."""
 
-    def status(self) -> Status:
+    def status(self) -> DaemonStatus:
         """Return what certvigil knows of itself."""
 
     async def word(self, verb: Verb, plan: str, by: str, why: str) -> Mapping[str, Any] | str:
@@ -114,7 +114,7 @@ class View(Protocol):
     ) -> Sequence[HistoryEntry] | Degraded:
         """Return what happened from Unix time `since` until just before `until`, newest first."""
 
-    async def probe(self, target: str, module: Module, seconds: float) -> Probed | Refused:
+    async def probe(self, target: str, module: Module, seconds: float) -> Probed | RefusedProbe:
         """Return what is seen at `target`, where it may be looked there, within `seconds`."""
 
     async def reload(self, who: str) -> Sequence[Mistake]:

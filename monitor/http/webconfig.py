@@ -109,7 +109,7 @@ class HTTPServer(Section):
     """Headers for every answer."""
 
 
-class Root(Section):
+class WebConfigRoot(Section):
     """The document."""
 
     tls_server_config: TLSServer | None = None
@@ -142,9 +142,9 @@ def read_web_config(path: str) -> WebConfig | tuple[Mistake, ...]:
     if document is None or mistakes:
         return mistakes
     try:
-        root = Root.model_validate(document.values)
+        root = WebConfigRoot.model_validate(document.values)
     except ValidationError as error:
-        found = problems(error, Root.model_json_schema(), document)
+        found = problems(error, WebConfigRoot.model_json_schema(), document)
         return tuple(document.mistake(problem.path, problem.text) for problem in found)
     users = {user: stored.encode() for user, stored in root.basic_auth_users.items()}
     tls = root.tls_server_config

@@ -62,7 +62,7 @@ def accepts(host: str, port: int) -> bool:
     return True
 
 
-class Process:
+class ServerProcess:
     """A command in a process group of its own, sent SIGTERM when the thread that started it ends, however that ends."""
 
     def __init__(self, command: Sequence[str], log: str) -> None:

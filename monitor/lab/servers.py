@@ -22,7 +22,7 @@ from typing import Any, Final, Self
 from config.address import join_address
 from config.vocabulary import TLSVersion
 from monitor.lab.ca import Issued, bundle
-from monitor.lab.process import LabError, Process, accepts, find_command, free_address, run_test
+from monitor.lab.process import LabError, ServerProcess, accepts, find_command, free_address, run_test
 
 _DEFAULT_NAME: Final = "_"
 
@@ -126,7 +126,7 @@ class Server(ABC):
         self.stop()
 
 
-class Daemon(Server):
+class BackgroundServer(Server):
     """A server in a process of its own with its configuration, log and temporary files in a directory of its own."""
 
     def __init__(
@@ -140,7 +140,7 @@ class Daemon(Server):
         self.directory = directory
         self.config_file = os.path.join(directory, "server.conf")
         self.log_file = os.path.join(directory, "error.log")
-        self.process: Process | None = None
+        self.process: ServerProcess | None = None
 
     @property
     @abstractmethod
@@ -155,14 +155,14 @@ class Daemon(Server):
     def _config(self) -> str: ...
 
     @abstractmethod
-    def _activate(self, process: Process) -> None: ...
+    def _activate(self, process: ServerProcess) -> None: ...
 
     @property
     def pid(self) -> int:
         """The process id of the running server."""
         return self._running().pid
 
-    def _running(self) -> Process:
+    def _running(self) -> ServerProcess:
         if self.process is None:
             raise LabError(f"{self._command[0]} was not started")
         return self.process
@@ -172,7 +172,7 @@ class Daemon(Server):
         os.makedirs(self.directory, exist_ok=True)
         replace_file(self.config_file, self._config().encode())
         replace_file(self.log_file, b"")
-        self.process = process = Process(self._command, self.log_file)
+        self.process = process = ServerProcess(self._command, self.log_file)
         process.wait_until(lambda: accepts(self.host, self.port), f"listening on {self.address}")
 
     def reload(self) -> None:
@@ -186,7 +186,7 @@ class Daemon(Server):
             self.process.stop()
 
 
-class Nginx(Daemon):
+class Nginx(BackgroundServer):
     """nginx; two sites of the same name are an RSA and an EC pair."""
 
     @property
@@ -243,7 +243,7 @@ http {{
 {pairs}        return 200 "ok";
     }}"""
 
-    def _activate(self, process: Process) -> None:
+    def _activate(self, process: ServerProcess) -> None:
         old = self._workers()
         process.signal(signal.SIGHUP)
         # Old workers accept until they leave, so the new files are served for sure only when all of them have.
@@ -261,7 +261,7 @@ def _signalling(pid: int, number: signal.Signals) -> Sequence[str]:
 _LIGHTTPD_STARTED: Final = b"server started"
 
 
-class Lighttpd(Daemon):
+class Lighttpd(BackgroundServer):
     """lighttpd with mod_openssl."""
 
     @property
@@ -308,7 +308,7 @@ ssl.openssl.ssl-conf-cmd = (
         super().start()
         self._running().wait_until(self._starts, "writing its log")
 
-    def _activate(self, process: Process) -> None:
+    def _activate(self, process: ServerProcess) -> None:
         before = self._starts()
         process.signal(signal.SIGUSR1)
         process.wait_until(lambda: self._starts() > before and accepts(self.host, self.port), "starting again")

@@ -22,7 +22,7 @@ from prometheus_client.registry import Collector
 
 from actions.plan import Kind
 from config.vocabulary import ComponentState, DeliveryOutcome, LookOutcome, TargetKind
-from monitor.events import Action, Looked
+from monitor.state.events import Action, Looked
 
 LOOKED_AT: Final = (TargetKind.FILE, TargetKind.ENDPOINT)
 

@@ -24,14 +24,14 @@ _NOBODY: Final = x509.Name([])
 
 
 @dataclass(frozen=True, slots=True)
-class Names:
+class NameLabels:
     """The names of a certificate's subject and issuer; empty where they cannot be decoded."""
 
     subject: x509.Name
     issuer: x509.Name
 
     @classmethod
-    def of(cls, certificate: Certificate) -> Names:
+    def of(cls, certificate: Certificate) -> NameLabels:
         """Return those of `certificate`."""
         parsed = certificate.x509()
         try:

@@ -13,10 +13,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Final, Generic, TypeVar
 
-from monitor.known import Known
 from monitor.metrics.family import Family, escape
 from monitor.metrics.piece import PAUSE, Piece
 from monitor.metrics.x509_cert import OF_FILES, ended
+from monitor.state.target import TargetState
 from probes.certificate import Certificate
 
 SHARDS: Final = 128
@@ -24,34 +24,34 @@ SHARDS: Final = 128
 Member = TypeVar("Member")
 
 
-def _target(known: Known) -> str:
+def _target(known: TargetState) -> str:
     return f'target="{escape(known.target)}"'
 
 
-def _not_after(known: Known) -> Iterator[tuple[str, object]]:
+def _not_after(known: TargetState) -> Iterator[tuple[str, object]]:
     target = _target(known)
     for position, each in enumerate(known.presented):
         if each.not_after is not None:
             yield f'{target},position="{position}"', each.not_after
 
 
-def _not_before(known: Known) -> Iterator[tuple[str, object]]:
+def _not_before(known: TargetState) -> Iterator[tuple[str, object]]:
     if known.presented and known.presented[0].not_before is not None:
         yield _target(known), known.presented[0].not_before
 
 
-def _expiry(known: Known) -> Iterator[tuple[str, object]]:
+def _expiry(known: TargetState) -> Iterator[tuple[str, object]]:
     if known.expiry is not None:
         yield _target(known), known.expiry
 
 
-def _presented(known: Known) -> Iterator[tuple[str, object]]:
+def _presented(known: TargetState) -> Iterator[tuple[str, object]]:
     target = _target(known)
     for position, each in enumerate(known.presented):
         yield f'{target},position="{position}",sha256="{each.sha256}"', 1
 
 
-def _findings(known: Known) -> Iterator[tuple[str, object]]:
+def _findings(known: TargetState) -> Iterator[tuple[str, object]]:
     if known.findings:
         target = _target(known)
         counts = Counter((code, raised.finding.severity) for (code, _), raised in known.findings.items())
@@ -59,30 +59,30 @@ def _findings(known: Known) -> Iterator[tuple[str, object]]:
             yield f'{target},code="{code}",severity="{severity}"', count
 
 
-def _pending(known: Known) -> Iterator[tuple[str, object]]:
+def _pending(known: TargetState) -> Iterator[tuple[str, object]]:
     if known.pending:
         target = _target(known)
         for code, count in Counter(code for code, _ in known.pending).items():
             yield f'{target},code="{code}"', count
 
 
-def _accepts(known: Known) -> Iterator[tuple[str, object]]:
+def _accepts(known: TargetState) -> Iterator[tuple[str, object]]:
     accepted = {edge.client: edge.accepted for edge in known.edges}
     for client, each in accepted.items():
         yield f'client="{escape(client)}",{_target(known)}', int(each)
 
 
-def _up(known: Known) -> Iterator[tuple[str, object]]:
+def _up(known: TargetState) -> Iterator[tuple[str, object]]:
     if known.up is not None:
         yield _target(known), int(known.up)
 
 
-def _info(known: Known) -> Iterator[tuple[str, object]]:
+def _info(known: TargetState) -> Iterator[tuple[str, object]]:
     component, location = escape(known.component or ""), escape(known.location)
     yield f'{_target(known)},kind="{known.kind}",component="{component}",location="{location}"', 1
 
 
-def _last_look(known: Known) -> Iterator[tuple[str, object]]:
+def _last_look(known: TargetState) -> Iterator[tuple[str, object]]:
     if known.last_look is not None:
         yield _target(known), f"{known.last_look:.3f}"
 
@@ -96,7 +96,7 @@ def _certificate(certificate: Certificate) -> Iterator[tuple[str, object]]:
     yield labels, 1
 
 
-OF_TARGETS: Final[tuple[Family[Known], ...]] = (
+OF_TARGETS: Final[tuple[Family[TargetState], ...]] = (
     Family("certvigil_target_info", "What is looked at.", _info),
     Family("certvigil_target_up", "Whether the last look gave facts.", _up),
     Family(
@@ -175,7 +175,7 @@ class Page:
     """The metrics of every target and of every certificate that one presents."""
 
     def __init__(
-        self, *, x509_cert: bool = False, interval: Callable[[Known], float | None] = lambda _known: None
+        self, *, x509_cert: bool = False, interval: Callable[[TargetState], float | None] = lambda _known: None
     ) -> None:
         """Show what is in files as x509-certificate-exporter does, too, where that is wanted.
 
@@ -194,7 +194,7 @@ class Page:
         self._presenters: dict[str, int] = {}
         self._look_head = OF_LOOKS.head()
 
-    def update(self, known: Known) -> None:
+    def update(self, known: TargetState) -> None:
         """Show `known` in place of what was believed of its target before."""
         shard = self._targets.of(known.target)
         before = shard.members.get(known.target)
@@ -216,7 +216,7 @@ class Page:
         for shard in self._targets.shards:
             shard.pieces = None
 
-    def _intervals(self, known: Known) -> Iterator[tuple[str, object]]:
+    def _intervals(self, known: TargetState) -> Iterator[tuple[str, object]]:
         seconds = self._interval(known)
         if seconds is not None:
             yield _target(known), f"{seconds:g}"
@@ -248,7 +248,7 @@ class Page:
             if shard.members:
                 yield OF_LOOKS.lines(shard.members.values())
 
-    def _shown(self, known: Known) -> tuple[object, ...]:
+    def _shown(self, known: TargetState) -> tuple[object, ...]:
         """Return what the cached samples are made of."""
         return (
             known.presented,

@@ -15,9 +15,9 @@ from prometheus_client import CollectorRegistry, Gauge
 from prometheus_client.exposition import generate_latest
 
 from config.vocabulary import TLSVersion
-from monitor.metrics.names import Names, decimal_serial, value, values
+from monitor.metrics.names import NameLabels, decimal_serial, value, values
 from probes.certificate import Certificate
-from probes.http.exchange import Answer, NoAnswer
+from probes.http.exchange import NoResponse, Response
 from probes.judge.presented import earliest_end
 from probes.observation import EndpointObservation, Presented
 
@@ -42,7 +42,7 @@ PHASES: Final = ("resolve", "connect", "tls", "processing", "transfer")
 class Asked:
     """What came of a request, redirects included."""
 
-    answer: Answer | NoAnswer
+    answer: Response | NoResponse
     """The last one."""
     redirects: int
     """Answers that led elsewhere, whether or not that was followed."""
@@ -135,9 +135,9 @@ def _as_http(asked: Asked) -> Families:
     yield "probe_http_redirects", "How many answers led elsewhere, followed or not.", [({}, asked.redirects)]
     answer = asked.answer
     # 0 is what rules for blackbox_exporter take for the lack of an answer.
-    status = answer.status if isinstance(answer, Answer) else 0
+    status = answer.status if isinstance(answer, Response) else 0
     yield "probe_http_status_code", "Status of the last answer, 0 where there was none.", [({}, status)]
-    if isinstance(answer, Answer):
+    if isinstance(answer, Response):
         yield "probe_http_version", "Version of HTTP of the last answer.", [({}, float(answer.version))]
         yield "probe_http_content_length", "Length of the body, as announced.", _known(answer.content_length)
         yield "probe_http_uncompressed_body_length", "Length of the body, as it came.", _known(answer.body_length)
@@ -197,7 +197,7 @@ def _leaf_labels(leaf: Certificate) -> Mapping[str, str]:
 
 
 def _labels(certificate: Certificate) -> Mapping[str, str]:
-    names = Names.of(certificate)
+    names = NameLabels.of(certificate)
     return {
         "serial_no": decimal_serial(certificate),
         "issuer_cn": value(names.issuer, "CN"),

@@ -9,16 +9,16 @@ from functools import lru_cache
 from typing import Final
 
 from config.vocabulary import TargetKind
-from monitor.known import Known
 from monitor.metrics.family import Family, escape
-from monitor.metrics.names import ATTRIBUTES, Names, decimal_serial, value
+from monitor.metrics.names import ATTRIBUTES, NameLabels, decimal_serial, value
+from monitor.state.target import TargetState
 from probes.certificate import Certificate
 from probes.lifetime import has_ended
 
 Sample = tuple[str, object]
 
 
-def ended(known: Known) -> tuple[bool, ...]:
+def ended(known: TargetState) -> tuple[bool, ...]:
     """Return of each certificate whether it had ended when its target was looked at last.
 
     A target is looked at again when one of its certificates ends.
@@ -29,7 +29,7 @@ def ended(known: Known) -> tuple[bool, ...]:
 # Each family asks for them: as many as a shard of the page has are kept until the next one does.
 @lru_cache(maxsize=1024)
 def _labels(path: str, certificate: Certificate) -> str:
-    names = Names.of(certificate)
+    names = NameLabels.of(certificate)
     pairs = [
         ("filename", os.path.basename(path)),
         ("filepath", path),
@@ -41,7 +41,7 @@ def _labels(path: str, certificate: Certificate) -> str:
     return ",".join(f'{name}="{escape(text)}"' for name, text in pairs if text)
 
 
-def _labelled(known: Known) -> Iterator[tuple[str, Certificate]]:
+def _labelled(known: TargetState) -> Iterator[tuple[str, Certificate]]:
     """Yield the certificates of a file, each once; where several have the same labels, those with one more."""
     if known.kind is not TargetKind.FILE:
         return
@@ -51,8 +51,8 @@ def _labelled(known: Known) -> Iterator[tuple[str, Certificate]]:
         yield f'{labels},discriminator="{each.sha256[:8]}"' if times[labels] > 1 else labels, each
 
 
-def _samples(fact: Callable[[Known, Certificate], object]) -> Callable[[Known], Iterator[Sample]]:
-    def samples(known: Known) -> Iterator[Sample]:
+def _samples(fact: Callable[[TargetState, Certificate], object]) -> Callable[[TargetState], Iterator[Sample]]:
+    def samples(known: TargetState) -> Iterator[Sample]:
         for labels, each in _labelled(known):
             number = fact(known, each)
             if number is not None:
@@ -61,13 +61,13 @@ def _samples(fact: Callable[[Known, Certificate], object]) -> Callable[[Known], 
     return samples
 
 
-def _expired(known: Known, certificate: Certificate) -> int | None:
+def _expired(known: TargetState, certificate: Certificate) -> int | None:
     if known.last_look is None or certificate.not_after is None:
         return None
     return int(has_ended(certificate, known.last_look))
 
 
-OF_FILES: Final[tuple[Family[Known], ...]] = (
+OF_FILES: Final[tuple[Family[TargetState], ...]] = (
     Family("x509_cert_not_after", "End of the validity.", _samples(lambda _, each: each.not_after)),
     Family("x509_cert_not_before", "Begin of the validity.", _samples(lambda _, each: each.not_before)),
     Family("x509_cert_expired", "Whether the validity has ended.", _samples(_expired)),

@@ -7,15 +7,15 @@ only when a database of an older certvigil is met. Reading needs neither.
 from monitor.store.database import DATABASE_ENDINGS, database_path
 from monitor.store.health import Degraded, DegradedReason
 from monitor.store.history import HistoryEntry, What, history, names
-from monitor.store.reader import Counts, counts, load
+from monitor.store.reader import RowCounts, counts, load
 from monitor.store.store import Store
 
 __all__ = [
     "DATABASE_ENDINGS",
-    "Counts",
     "Degraded",
     "DegradedReason",
     "HistoryEntry",
+    "RowCounts",
     "Store",
     "What",
     "counts",

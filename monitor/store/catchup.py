@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from monitor.events import (
+from monitor.state.events import (
     Event,
     FindingChanged,
     FindingCleared,
@@ -16,10 +16,10 @@ from monitor.events import (
     TargetAdded,
     TargetRemoved,
 )
-from monitor.known import Known
+from monitor.state.target import TargetState
 
 
-def differences(recorded: Mapping[str, Known], believed: Iterable[Known], now: float) -> Iterator[Event]:
+def differences(recorded: Mapping[str, TargetState], believed: Iterable[TargetState], now: float) -> Iterator[Event]:
     """Yield the events that lead from what is `recorded` to what is `believed`.
 
     Where nothing is believed of a target yet, what is recorded of it stands.
@@ -34,12 +34,12 @@ def differences(recorded: Mapping[str, Known], believed: Iterable[Known], now: f
         ):
             yield TargetAdded(known.target, now, known.kind, known.location, known.component)
         if known.last_look is not None or known.presented or known.findings:
-            yield from _of_one(before or Known(known.target, known.kind, known.location), known, now)
+            yield from _of_one(before or TargetState(known.target, known.kind, known.location), known, now)
     for target in unseen:
         yield TargetRemoved(target, now)
 
 
-def _of_one(before: Known, known: Known, now: float) -> Iterator[Event]:
+def _of_one(before: TargetState, known: TargetState, now: float) -> Iterator[Event]:
     target = known.target
     if before.presented != known.presented:
         yield PresentedChanged(target, known.since, tuple(each.sha256 for each in before.presented), known.presented)

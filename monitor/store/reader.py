@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from config.vocabulary import Code, KeyKind, Severity, TargetKind
-from monitor.known import NO_FINDINGS, FindingKey, Known, Raised
+from monitor.state.target import NO_FINDINGS, FindingKey, Raised, TargetState
 from monitor.store.database import reading
 from monitor.store.health import Degraded, DegradedReason, UnusableError, degraded
 from monitor.store.text import restored
@@ -46,7 +46,7 @@ _NEWEST_ACTION: Final = "SELECT max(ended_at) FROM actions"
 
 
 @dataclass(frozen=True, slots=True)
-class Counts:
+class RowCounts:
     """How many rows each table has."""
 
     certificates: int
@@ -75,7 +75,7 @@ def newest_action(path: str) -> float | Degraded:
         return degraded(error)
 
 
-def load(path: str) -> Mapping[str, Known] | Degraded:
+def load(path: str) -> Mapping[str, TargetState] | Degraded:
     """Return what was last recorded of each target still watched, by name: believed, but not looked at in this run.
 
     Edges, expiry and the number of failures in a row are not recorded.
@@ -87,16 +87,16 @@ def load(path: str) -> Mapping[str, Known] | Degraded:
         return degraded(error)
 
 
-def counts(path: str) -> Counts | Degraded:
+def counts(path: str) -> RowCounts | Degraded:
     """Return how many rows each table has."""
     try:
         with reading(path) as connection:
-            return Counts(*connection.execute(_COUNTS).fetchone())
+            return RowCounts(*connection.execute(_COUNTS).fetchone())
     except (OSError, sqlite3.Error, UnusableError) as error:
         return degraded(error)
 
 
-def current(connection: sqlite3.Connection) -> dict[str, Known]:
+def current(connection: sqlite3.Connection) -> dict[str, TargetState]:
     """Return what is recorded as true now, by target.
 
     Raises sqlite3.Error, or UnusableError where the rows make no sense.
@@ -120,7 +120,7 @@ def _without_collection() -> Iterator[None]:
             gc.enable()
 
 
-def _targets(connection: sqlite3.Connection, certificates: Mapping[int, Certificate]) -> dict[str, Known]:
+def _targets(connection: sqlite3.Connection, certificates: Mapping[int, Certificate]) -> dict[str, TargetState]:
     rows = connection.execute(_PRESENTATIONS).fetchall()
     presented = {
         target: (tuple([certificates[each] for each in chain]), since)
@@ -134,7 +134,7 @@ def _targets(connection: sqlite3.Connection, certificates: Mapping[int, Certific
     for (row, name, kind, location, component, _), identity in zip(found, identities, strict=True):
         target = restored(name)
         chain, since = presented.get(row, ((), 0.0))
-        targets[target] = Known(
+        targets[target] = TargetState(
             target,
             TargetKind(kind),
             target if location == name else restored(location),

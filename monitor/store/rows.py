@@ -7,7 +7,7 @@ from collections.abc import Hashable
 from dataclasses import dataclass, field
 from typing import Any
 
-from monitor.events import (
+from monitor.state.events import (
     ActionEnded,
     Decided,
     Event,

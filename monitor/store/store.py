@@ -9,17 +9,17 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Final
 
-from monitor.events import Event
-from monitor.known import Known
+from monitor.notify.outbox import Changes, OutboxState, no_changes
+from monitor.state.events import Event
+from monitor.state.target import TargetState
 from monitor.store.catchup import differences
 from monitor.store.database import claim, prepare, reading, set_aside
 from monitor.store.health import Degraded, DegradedReason, degraded
-from monitor.store.kept import load_kept
+from monitor.store.outbox import load_kept
 from monitor.store.reader import current, decisions, load, newest_action
-from monitor.tell.desk import Changes, Kept, no_changes
 
 if TYPE_CHECKING:
-    from monitor.store.writer import Writer
+    from monitor.store.writer import RowWriter
 
 _GATHER: Final = 0.1
 """Seconds for which more events are awaited, so that many share one transaction."""
@@ -39,7 +39,7 @@ class Store:
     Nothing that befalls the database reaches the caller: events wait, at most `limit` of them; when there are more, or
     the database had to be begun anew, `snapshot` is asked for everything believed and the database is made to say that.
 
-    What telling must not forget is kept in the same way: `kept` returns all of it, for a database begun anew.
+    What notifications must not forget is kept in the same way: `kept` returns all of it, for a database begun anew.
 
     `snapshot`, `kept` and `on_health` are called in the writer's thread (`on_health` also by `load`): the first two
     return a copy that nobody changes, the last is told each time that the database cannot be used, and None when it can
@@ -51,9 +51,9 @@ class Store:
         self,
         path: str,
         *,
-        snapshot: Callable[[], Iterable[Known]],
+        snapshot: Callable[[], Iterable[TargetState]],
         on_health: Callable[[Degraded | None], None],
-        kept: Callable[[], Kept] = lambda: Kept({}, {}, {}),
+        kept: Callable[[], OutboxState] = lambda: OutboxState({}, {}, {}),
         clock: Callable[[], float] = time.time,
         limit: int = 100_000,
     ) -> None:
@@ -64,7 +64,7 @@ class Store:
         self._clock = clock
         self._limit = limit
         self._health: Degraded | None = None
-        self._writer: Writer | None = None
+        self._writer: RowWriter | None = None
         self._claim: int | None = None
         """A descriptor."""
         self._had_content = False
@@ -80,7 +80,7 @@ class Store:
         self._prune_before: float | None = None
         self._closing = False
 
-    def load(self) -> Mapping[str, Known]:
+    def load(self) -> Mapping[str, TargetState]:
         """Return what was last recorded of each target still watched, by name; nothing where that cannot be read.
 
         To be called before `start`. An older database is migrated; one that cannot be read is dealt with once writing
@@ -103,10 +103,10 @@ class Store:
         self._had_content = bool(result)
         return result
 
-    def load_kept(self) -> Kept:
-        """Return what telling must not forget; to be called after `load`."""
+    def load_kept(self) -> OutboxState:
+        """Return what notifications must not forget; to be called after `load`."""
         result = load_kept(self._path)
-        return Kept({}, {}, {}) if isinstance(result, Degraded) else result
+        return OutboxState({}, {}, {}) if isinstance(result, Degraded) else result
 
     @property
     def usable(self) -> bool:
@@ -235,15 +235,15 @@ class Store:
                 if self._prune_before == before:
                     self._prune_before = None
 
-    def _keep(self, writer: Writer) -> None:
-        """Write what telling must not forget; what could not be written waits again."""
+    def _keep(self, writer: RowWriter) -> None:
+        """Write what notifications must not forget; what could not be written waits again."""
         with self._changed:
             changes, self._changes = self._changes, no_changes()
             done, self._wait_for_changes = self._wait_for_changes, []
             forgotten, self._forgotten = self._forgotten, False
         if forgotten:
             whole = self._everything_kept()
-            changes.add(Changes(dict(whole.alerts), dict(whole.letters), dict(whole.silences)))
+            changes.add(Changes(dict(whole.alerts), dict(whole.deliveries), dict(whole.silences)))
         try:
             if changes:
                 writer.keep(changes)
@@ -256,8 +256,8 @@ class Store:
         for each in done:
             each()
 
-    def _connect(self) -> Writer:
-        from monitor.store.writer import Writer  # noqa: PLC0415 (loads SQLModel)
+    def _connect(self) -> RowWriter:
+        from monitor.store.writer import RowWriter  # noqa: PLC0415 (loads SQLModel)
 
         if self._writer is not None and not self._writer.is_current():
             _log.warning("the database was removed or replaced; it is begun anew")
@@ -265,7 +265,7 @@ class Store:
         if self._writer is None:
             self._claim = claim(self._path)
             created = prepare(self._path, self._clock())
-            self._writer = Writer(self._path)
+            self._writer = RowWriter(self._path)
             if created:
                 self._forgotten = True
                 if self._had_content:

@@ -146,7 +146,7 @@ class AlertRow(SQLModel, table=True):
 class LetterRow(SQLModel, table=True):
     """A message to a channel, also once it was delivered."""
 
-    __tablename__ = "letters"
+    __tablename__ = "deliveries"
 
     id: str = Field(primary_key=True)
     channel: str

@@ -12,13 +12,13 @@ from sqlalchemy import Column, Connection, Table, bindparam, delete, func, inser
 from sqlalchemy.dialects import sqlite
 from sqlmodel import SQLModel
 
-from monitor.events import Event, PresentedChanged
+from monitor.notify.outbox import Changes
+from monitor.state.events import Event, PresentedChanged
 from monitor.store import tables  # noqa: F401 (declares the tables)
-from monitor.store.kept import alert_row, letter_row, silence_row
+from monitor.store.outbox import alert_row, delivery_row, silence_row
 from monitor.store.rows import Ledger, Row, Rows
 from monitor.store.schema import engine
 from monitor.store.text import stored
-from monitor.tell.desk import Changes
 
 _TABLES: Final = SQLModel.metadata.tables
 _CERTIFICATES: Final = _TABLES["certificates"]
@@ -30,7 +30,7 @@ _ACTIONS: Final = _TABLES["actions"]
 _DECISIONS: Final = _TABLES["decisions"]
 
 _ALERTS: Final = _TABLES["alerts"]
-_LETTERS: Final = _TABLES["letters"]
+_LETTERS: Final = _TABLES["deliveries"]
 _SILENCES: Final = _TABLES["silences"]
 
 _VARIABLES: Final = 10_000
@@ -77,7 +77,7 @@ _FORGET: Final = {
 }
 
 
-class Writer:
+class RowWriter:
     """The one connection that writes, for one thread. Its methods raise SQLAlchemy's errors."""
 
     def __init__(self, path: str) -> None:
@@ -100,10 +100,10 @@ class Writer:
         return rows.strangers
 
     def keep(self, changes: Changes) -> None:
-        """Keep what became of alerts, letters and silences, all or nothing."""
+        """Keep what became of alerts, messages and silences, all or nothing."""
         rows = {
             _ALERTS: [alert_row(about, alert) for about, alert in changes.alerts.items()],
-            _LETTERS: [letter_row(letter) for letter in changes.letters.values()],
+            _LETTERS: [delivery_row(delivery) for delivery in changes.deliveries.values()],
             _SILENCES: [silence_row(identifier, held) for identifier, held in changes.silences.items()],
         }
         with self._connection.begin():

@@ -1,5 +1,5 @@
 """Noticing that files change: a trigger, which carries no truth."""
 
-from monitor.watch.watcher import Change, Mode, Watcher, WatchState
+from monitor.watch.watcher import FileChange, Watcher, WatchMode, WatchState
 
-__all__ = ["Change", "Mode", "WatchState", "Watcher"]
+__all__ = ["FileChange", "WatchMode", "WatchState", "Watcher"]

@@ -17,8 +17,8 @@ from watchdog.observers.inotify_c import InotifyFD
 
 from config.text import printable
 from monitor.watch.kernel import Kernel, Notice, Sort
+from monitor.watch.paths import PathGraph, see
 from monitor.watch.poll import Signature, differing, names_in, signatures
-from monitor.watch.ways import Ways, see
 
 GATHER: Final = 0.002
 """Seconds to wait for the rest of a burst after its first notice."""
@@ -35,7 +35,7 @@ POLL: Final = 2.0
 _TICK_NS: Final = 50_000_000
 
 
-class Mode(StrEnum):
+class WatchMode(StrEnum):
     """How changes are noticed."""
 
     INOTIFY = "inotify"
@@ -47,7 +47,7 @@ class Mode(StrEnum):
 class WatchState:
     """How well changes are noticed now."""
 
-    mode: Mode
+    mode: WatchMode
     watched: int
     """Directories of which the kernel gives notices."""
     polled: int
@@ -57,7 +57,7 @@ class WatchState:
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class FileChange:
     """Where to look again."""
 
     files: frozenset[str]
@@ -77,7 +77,7 @@ class Watcher:
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
-        on_change: Callable[[Change], None],
+        on_change: Callable[[FileChange], None],
         on_rescan: Callable[[str], None],
         *,
         open_inotify: Callable[[], InotifyFD] = InotifyFD,
@@ -87,7 +87,7 @@ class Watcher:
         self._on_change = on_change
         self._on_rescan = on_rescan
         self._poll_every = poll_every
-        self._ways = Ways(see, self._watch_directory, self._leave)
+        self._ways = PathGraph(see, self._watch_directory, self._leave)
         self._polled: dict[str, dict[str, Signature]] = {}
         self._reason = ""
         self._poller: asyncio.Task[None] | None = None
@@ -108,8 +108,14 @@ class Watcher:
         """How well changes are noticed now."""
         watched = len(self._kernel) if self._kernel else 0
         polled = len(self._polled)
-        mode = Mode.MIXED if polled and watched else Mode.POLLING if polled or not self._kernel else Mode.INOTIFY
-        return WatchState(mode, watched, polled, self._reason if mode is not Mode.INOTIFY else "")
+        mode = (
+            WatchMode.MIXED
+            if polled and watched
+            else WatchMode.POLLING
+            if polled or not self._kernel
+            else WatchMode.INOTIFY
+        )
+        return WatchState(mode, watched, polled, self._reason if mode is not WatchMode.INOTIFY else "")
 
     async def watch(self, files: Iterable[str], directories: Mapping[str, int | None]) -> None:
         """Watch exactly these, and make sure of what is watched already; a change that was missed is reported.
@@ -225,7 +231,7 @@ class Watcher:
         concerned = self._ways.changed(entries)
         places |= concerned.places
         if concerned.files or places:
-            self._on_change(Change(concerned.files, frozenset(places), since))
+            self._on_change(FileChange(concerned.files, frozenset(places), since))
 
     def _sift(self, notices: Iterable[Notice]) -> None:
         """Note the entries that are complete; give the writers of the others time to close them."""

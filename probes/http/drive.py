@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from config.address import join_address
 from config.model import Endpoint
-from probes.http.exchange import Answer, Exchange, NoAnswer, Times
+from probes.http.exchange import Exchange, NoResponse, Response, Times
 from probes.observation import Presented
 from probes.tls.drive import converse
 from probes.tls.handshake import Handshake
@@ -22,7 +22,7 @@ class Fetched:
 
     address: str
     presented: Presented | None
-    answer: Answer | NoAnswer
+    answer: Response | NoResponse
     seconds: dict[str, float]
     """Of connect, tls, processing and transfer; what was not reached is not there."""
 

@@ -24,7 +24,7 @@ LONGEST_LOCATION: Final = 8 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Response:
     """What a server answered; where its body is no longer than `MOST_BODY`, all of it has arrived."""
 
     status: int
@@ -41,7 +41,7 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class NoAnswer:
+class NoResponse:
     """There was no whole answer, and why."""
 
     why: str
@@ -66,7 +66,7 @@ class Exchange:
 
         `handshake` is one that goes on. Raises ValueError where `host` or `target` cannot stand in a request.
         """
-        self.outcome: Answer | NoAnswer | None = None
+        self.outcome: Response | NoResponse | None = None
         self.times = Times()
         self._handshake = handshake
         self._clock = clock
@@ -98,13 +98,13 @@ class Exchange:
         to_send = self._handshake.receive(data)
         presented = self.presented
         if isinstance(presented, Unreachable):
-            self._end(NoAnswer(presented.detail))
+            self._end(NoResponse(presented.detail))
         elif presented is not None:
             self.times.secured = self._clock()
             to_send += self._speak(self._request, b"")
         return to_send
 
-    def end(self, why: str = "") -> Answer | NoAnswer:
+    def end(self, why: str = "") -> Response | NoResponse:
         """Return the outcome, now that the connection is closed, or that it is over for the reason given."""
         if self.outcome is None and isinstance(self._handshake.outcome, Presented) and not why:
             # An answer of no announced length ends with the connection.
@@ -112,7 +112,7 @@ class Exchange:
         if self.outcome is None:
             unreached = self._handshake.end() if not why else None
             detail = unreached.detail if isinstance(unreached, Unreachable) else ""
-            self._end(NoAnswer(why or detail or "the server closed the connection before its answer was complete"))
+            self._end(NoResponse(why or detail or "the server closed the connection before its answer was complete"))
         assert self.outcome is not None  # noqa: S101 (it was just set)
         return self.outcome
 
@@ -125,7 +125,7 @@ class Exchange:
         if spoken.ended and self.outcome is None:
             self._read(b"")
         if spoken.failed and self.outcome is None:
-            self._end(NoAnswer(f"before the answer was complete: {spoken.failed}"))
+            self._end(NoResponse(f"before the answer was complete: {spoken.failed}"))
         return spoken.to_send
 
     def _read(self, data: bytes) -> None:
@@ -138,7 +138,7 @@ class Exchange:
                 if self.outcome is not None:
                     return
         except h11.RemoteProtocolError as error:
-            self._end(NoAnswer(f"this is no answer in HTTP: {printable(str(error), 200)}"))
+            self._end(NoResponse(f"this is no answer in HTTP: {printable(str(error), 200)}"))
 
     def _take_events(self) -> None:
         while self.outcome is None:
@@ -151,7 +151,7 @@ class Exchange:
         if isinstance(event, h11.InformationalResponse):
             self._informational += 1
             if self._informational > MOST_INFORMATIONAL:
-                self._end(NoAnswer(f"more than {MOST_INFORMATIONAL} informational answers before the real one"))
+                self._end(NoResponse(f"more than {MOST_INFORMATIONAL} informational answers before the real one"))
         elif isinstance(event, h11.Response):
             self._response = event
         elif isinstance(event, h11.Data):
@@ -165,7 +165,7 @@ class Exchange:
         response = self._response
         assert response is not None  # noqa: S101 (h11 gives it before any body)
         self._end(
-            Answer(
+            Response(
                 response.status_code,
                 response.http_version.decode("ascii"),
                 _length(_header(response, b"content-length")),
@@ -175,7 +175,7 @@ class Exchange:
             )
         )
 
-    def _end(self, outcome: Answer | NoAnswer) -> None:
+    def _end(self, outcome: Response | NoResponse) -> None:
         self.times.over = self._clock()
         self.outcome = outcome
 

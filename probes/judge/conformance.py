@@ -14,7 +14,7 @@ from probes.finding import Finding, finding
 from probes.judge.algorithm import has_public_key, has_public_signature
 from probes.judge.path import SubjectOf, extension_of
 from probes.names import is_partial_wildcard
-from probes.verifier import Refused, Verification
+from probes.verifier import RefusedChain, Verification
 
 Rule = Callable[[Certificate, bool], bool]
 """Whether a certificate (and whether it is the leaf) breaks the rule."""
@@ -111,7 +111,7 @@ def judge_conformance(path: Sequence[Certificate], strict: Verification, subject
             yield finding(
                 Code.NONCONFORMING, f"{certificate.title} breaks {'; '.join(broken)}", subject_of(certificate)
             )
-    if isinstance(strict, Refused) and not named:
+    if isinstance(strict, RefusedChain) and not named:
         yield finding(Code.NONCONFORMING, f"a verifier of the web PKI refuses it: {strict.said}")
 
 

@@ -20,7 +20,7 @@ from itertools import count
 from types import MappingProxyType
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 
-from actions.process import Process
+from actions.process import ProcessId
 from actions.world import Ran, Standing, World
 from config.service import Command
 from tests.actions.worlds import Step, StepWorld
@@ -352,13 +352,13 @@ class ModelWorld(World):
         self,
         command: Command,
         timeout: float,
-        begun: Callable[[Process], None] | None = None,
+        begun: Callable[[ProcessId], None] | None = None,
         *,
         spare_server: bool = False,  # noqa: ARG002 (no process, no server)
     ) -> Ran:
         """Do what the few commands do by which services of a scene are driven; none outlives its process."""
         if begun is not None:
-            begun(Process(1, 0, "of the model"))
+            begun(ProcessId(1, 0, "of the model"))
         return Ran(command, self._status(*command) if timeout else None, "")
 
     def _status(self, program: str, *arguments: str) -> int:

@@ -15,17 +15,17 @@ from actions.journal import Journal
 from actions.late import Compared, look_again
 from actions.plan import Change, FileState, Kind, Order, Plan, Serving
 from actions.target import state
-from actions.transaction import Setting, transact
-from actions.validate import Acceptance, Live, Served, Sight, Terms
+from actions.transaction import TransactionContext, transact
+from actions.validate import Acceptance, Live, LiveView, Served, Terms
 from actions.world import World
 from config.service import Activation, Service
 from monitor.lab.ca import Authority, Issued
 from monitor.lab.process import find_command
-from monitor.lab.servers import Daemon, Lighttpd, Nginx, Site
+from monitor.lab.servers import BackgroundServer, Lighttpd, Nginx, Site
 from tests.actions.worlds import Later, StepWorld, names_of
 
 
-def service_of(server: Daemon) -> Service:
+def service_of(server: BackgroundServer) -> Service:
     """Return the service that a running server is; its commands return before it has done what they say."""
     test = (find_command(server.test_command[0]) or server.test_command[0], *server.test_command[1:])
     if isinstance(server, Nginx):
@@ -42,34 +42,34 @@ def service_of(server: Daemon) -> Service:
 class Real:
     """One real server below a directory of its own, with one client that trusts one CA."""
 
-    server: Daemon
+    server: BackgroundServer
     site: Site
     trusts: Authority
     state: str
     terms: Terms = field(default_factory=lambda: Terms(successes=3, interval=0.1, deadline=30.0))
 
-    def setting(self, world: World) -> Setting:
+    def context(self, world: World) -> TransactionContext:
         os.makedirs(self.state, mode=0o700, exist_ok=True)
         services = {"web": service_of(self.server)}
         if isinstance(world, StepWorld):
             world.spelling = names_of(services, (self.state, "state"), (os.path.dirname(self.site.certificate), "web"))
         journal = Journal(world, f"{self.state}/journal.jsonl")
-        return Setting(world, journal, self.state, services, Live(self.look, self.judge), self.terms)
+        return TransactionContext(world, journal, self.state, services, Live(self.look, self.judge), self.terms)
 
     def let_go(self) -> None:
         """Have let go what stays linked, as ten minutes later."""
-        setting = self.setting(Later())
-        with closing(setting.journal):
-            assert look_again(setting) == Compared()
+        context = self.context(Later())
+        with closing(context.journal):
+            assert look_again(context) == Compared()
 
     def replace(self, world: World, order: Order) -> Ending:
-        setting = self.setting(world)
-        with closing(setting.journal):
-            return transact(setting, order)
+        context = self.context(world)
+        with closing(context.journal):
+            return transact(context, order)
 
-    def look(self, _components: tuple[str, ...], _now: float) -> Sight:
+    def look(self, _components: tuple[str, ...], _now: float) -> LiveView:
         leaf, accepted = self.handshake()
-        return Sight((Served("web", "default", (leaf,) if leaf else ()),), self._edge(accepted))
+        return LiveView((Served("web", "default", (leaf,) if leaf else ()),), self._edge(accepted))
 
     def judge(self, _components: tuple[str, ...], files: Mapping[str, bytes], _now: float) -> frozenset[Acceptance]:
         return self._edge(self.site.certificate in files)

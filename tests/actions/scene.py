@@ -10,14 +10,14 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from actions import aside
-from actions.account import frozen
 from actions.ending import Ending
 from actions.journal import ENDED, Journal, Record
+from actions.journal_state import frozen
 from actions.plan import Change, FileState, Kind, Order, Plan, Serving
 from actions.recover import recover
 from actions.target import state
-from actions.transaction import Setting, transact
-from actions.validate import Acceptance, Live, Served, Sight, Terms
+from actions.transaction import TransactionContext, transact
+from actions.validate import Acceptance, Live, LiveView, Served, Terms
 from actions.world import Metadata, World, write_new
 from config.service import Service
 from tests.actions.worlds import Step, StepWorld, names_of
@@ -90,13 +90,13 @@ class Scene:
             quiesce=self.quiesce,
         )
 
-    def setting(self, world: World | None = None, **services: Service) -> Setting:
+    def context(self, world: World | None = None, **services: Service) -> TransactionContext:
         world = world or self.disk
         services = {each: self.service(each) for each in self.components} | services
         if isinstance(world, StepWorld):
             around = os.path.dirname(self.root)
             world.spelling = names_of(services, (f"{self.root}/", ""), (self.root, "."), (around, ".."))
-        return Setting(
+        return TransactionContext(
             world,
             Journal(world, f"{self.root}/state/journal.jsonl"),
             f"{self.root}/state",
@@ -105,9 +105,9 @@ class Scene:
             self.terms,
         )
 
-    def look(self, components: tuple[str, ...], _now: float) -> Sight:
+    def look(self, components: tuple[str, ...], _now: float) -> LiveView:
         held = {each: self.memory(each) for each in components}
-        return Sight(
+        return LiveView(
             tuple(Served(each, "default", (sha(data),) if data else ()) for each, data in held.items()),
             self._accepted(held),
         )
@@ -166,14 +166,14 @@ class Scene:
 
     def replace(self, world: World | None = None, **services: Service) -> Ending:
         order = self.order()
-        setting = self.setting(world, **services)
-        with closing(setting.journal):
-            return transact(setting, order)
+        context = self.context(world, **services)
+        with closing(context.journal):
+            return transact(context, order)
 
     def recover(self, world: World | None = None, *, live: bool = True) -> tuple[Ending, ...]:
-        setting = self.setting(world)
-        with closing(setting.journal):
-            return recover(setting, live=live)
+        context = self.context(world)
+        with closing(context.journal):
+            return recover(context, live=live)
 
     def records(self) -> tuple[Record, ...]:
         with closing(Journal(self.disk, f"{self.root}/state/journal.jsonl")) as journal:

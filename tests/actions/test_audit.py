@@ -255,10 +255,10 @@ def test_what_the_journal_leaves_out_is_in_the_audit_before(room: Path) -> None:
     made = Scene(str(room / "scene"))
     for _ in range(2):
         made.replace()
-    setting, directory = made.setting(), str(room / "audit")
-    with closing(setting.journal):
-        every = [each.sequence for each in setting.journal.records() if each.event not in audit.STEPS]
-        assert compact(setting, lambda records: assert_added(add(World(), directory, records))) is None
+    context, directory = made.context(), str(room / "audit")
+    with closing(context.journal):
+        every = [each.sequence for each in context.journal.records() if each.event not in audit.STEPS]
+        assert compact(context, lambda records: assert_added(add(World(), directory, records))) is None
         assert numbers(directory) == every
-        add(World(), directory, setting.journal.records())
-        assert numbers(directory) == [*every, setting.journal.records()[-1].sequence]
+        add(World(), directory, context.journal.records())
+        assert numbers(directory) == [*every, context.journal.records()[-1].sequence]

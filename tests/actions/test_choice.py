@@ -12,8 +12,8 @@ from actions.choice import Choice, choose
 from actions.ending import Ground
 from actions.plan import Change, candidate_of
 from actions.precheck import Demands, Issuers, Objection
-from actions.prepare import Prepared, Refused, make_plan
-from actions.rehearse import Stage
+from actions.prepare import Prepared, RefusedPlan, make_plan
+from actions.rehearse import RehearsalStage
 from actions.world import World
 from monitor.lab.ca import DAY, Authority, Issued, KeyType
 from tests.actions.kit import ENDPOINT, ISSUING, NAME, NOW, ROOT, made, presented, value, view
@@ -134,7 +134,7 @@ def disk(tmp_path: Path) -> Disk:
     return Disk(tmp_path / "web")
 
 
-def prepared(disk: Disk, *files: Given, quarantined: dict[str, str] | None = None) -> Prepared | Refused:
+def prepared(disk: Disk, *files: Given, quarantined: dict[str, str] | None = None) -> Prepared | RefusedPlan:
     candidates = read_candidates(files)
     assert isinstance(candidates, Candidates), candidates
     return make_plan([site(disk.pair())], candidates, World(), NOW, quarantined=quarantined or {})
@@ -203,7 +203,7 @@ def test_what_is_installed_already_is_done_with_though_a_newer_one_lacks_its_key
     candidates = read_candidates([whole("a.pem", installed), pem("b.crt", of_age(1, key=KeyType.P384).chain_pem())])
     assert isinstance(candidates, Candidates)
     refused = make_plan([site(disk.pair(installed))], candidates, World(), NOW)
-    assert isinstance(refused, Refused)
+    assert isinstance(refused, RefusedPlan)
     assert [each.ground for each in refused.objections] == [Ground.NOTHING_TO_DO, Ground.NO_CANDIDATE]
     assert refused.remainder is not None
     assert refused.remainder.is_done_with(identities(whole("a.pem", installed)))
@@ -212,7 +212,7 @@ def test_what_is_installed_already_is_done_with_though_a_newer_one_lacks_its_key
 def test_components_of_different_names_each_take_their_own_of_one_pile(disk: Disk, tmp_path: Path) -> None:
     mail = Disk(tmp_path / "mail")
     old = of_age(20, "mail.example.com")
-    stage = Stage(
+    stage = RehearsalStage(
         replace(ENDPOINT, name="mail", server_name="mail.example.com"), (view(ROOT),), presented([old, ISSUING])
     )
     new = of_age(1, "mail.example.com", key=KeyType.P384)
@@ -239,7 +239,7 @@ def test_a_forgotten_intermediate_is_added_from_what_a_client_holds(disk: Disk) 
     other = ROOT.intermediate("Other Issuing")
     new = of_age(1, authority=other)
     holding = replace(view(ROOT, name="fetching"), held=(value(other),))
-    where = site(disk.pair(), stage=Stage(ENDPOINT, (view(ROOT), holding), presented([OLD, ISSUING])))
+    where = site(disk.pair(), stage=RehearsalStage(ENDPOINT, (view(ROOT), holding), presented([OLD, ISSUING])))
     candidates = read_candidates([pem("new.pem", new.pem(), new.key_pem())])
     assert isinstance(candidates, Candidates)
     plan = make_plan([where], candidates, World(), NOW)
@@ -250,10 +250,10 @@ def test_a_forgotten_intermediate_is_added_from_what_a_client_holds(disk: Disk) 
 
 def test_an_intermediate_that_nobody_knows_is_told_once_and_not_for_each_client(disk: Disk) -> None:
     views = tuple(view(ROOT, name=name) for name in ("browser", "java", "finder"))
-    where = site(disk.pair(), stage=Stage(ENDPOINT, views, presented([OLD, ISSUING])))
+    where = site(disk.pair(), stage=RehearsalStage(ENDPOINT, views, presented([OLD, ISSUING])))
     other = ROOT.intermediate("Other Issuing")
     refused = make_plan([where], Candidates((made(of_age(1, authority=other)),)), World(), NOW)
-    assert isinstance(refused, Refused)
+    assert isinstance(refused, RefusedPlan)
     (only,) = refused.objections
     assert only.ground is Ground.INCOMPLETE_CHAIN
     assert "java, finder would miss it, too" in only.detail

@@ -15,14 +15,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actions.account import RECENT, Account, Wish
 from actions.compact import ENOUGH, YOUNG, compact, is_due, shorter
 from actions.contest import history
 from actions.journal import Event, Journal, JournalError, Record, Shorter, birth
+from actions.journal_state import RECENT, ActionRequest, JournalState
 from actions.lock import Locks, acquire
 from actions.plan import Kind
 from actions.world import World
-from monitor.actor.workbench import _committed
+from monitor.actor.context import _committed
 from tests.actions.power_loss import Disk, FilmedWorld, ModelWorld, Moment
 from tests.actions.scene import Scene
 from tests.actions.worlds import KILLED, Fault, Names, StepWorld, cells, fail, in_a_process, kill
@@ -124,13 +124,13 @@ class Story:
 
     def look(self) -> None:
         """Have what a killed process left settled, and what stays linked compared and let go."""
-        account = Account.of(self.records)
-        if not (account.commands or account.aside):
+        journal_state = JournalState.of(self.records)
+        if not (journal_state.commands or journal_state.aside):
             self.other()
-        for name, left in account.commands.items():
+        for name, left in journal_state.commands.items():
             if self.choose([True, False]):
                 self.note(Event.COMMAND_OVER, name, components=left.data["components"], fate="gone", reason="x")
-        for name, each in account.aside.items():
+        for name, each in journal_state.aside.items():
             component = self.choose(each.components)
             if self.choose([True, False]):
                 files = [[file.path, file.aside, "cd"] for file in each.files if file.component == component]
@@ -141,16 +141,16 @@ class Story:
 
     def word(self) -> None:
         plan, kind, components = self.hash(), self.choose(list(Kind)), self.components()
-        wish = Wish(kind, tuple(components)).to_json()
+        action = ActionRequest(kind, tuple(components)).to_json()
         case = {each: self.choose(["leaf 1", "leaf 2"]) for each in components}
-        self.note(Event.PROPOSED, hash=plan, wish=wish, by="daemon", case=case, shown="it")
+        self.note(Event.PROPOSED, hash=plan, action=action, by="daemon", case=case, shown="it")
         match self.choose([None, Event.APPROVED, Event.REJECTED, Event.WITHDRAWN]):
             case Event.APPROVED:
                 self.note(Event.APPROVED, hash=plan, by="bob", until=9e9)
             case Event.REJECTED:
                 self.note(Event.REJECTED, hash=plan, by="bob", reason="no", kind=kind, components=components, case=case)
             case Event.WITHDRAWN:
-                self.note(Event.WITHDRAWN, hash=plan, wish=wish)
+                self.note(Event.WITHDRAWN, hash=plan, action=action)
 
     def refusal(self) -> None:
         self.names += 1
@@ -179,7 +179,7 @@ class Story:
 
     def close(self) -> None:
         """End what did not end."""
-        for name in tuple(Account.of(self.records).unfinished):
+        for name in tuple(JournalState.of(self.records).unfinished):
             self.note(Event.CLOSED, name)
 
 
@@ -206,23 +206,23 @@ def test_the_account_of_a_compacted_journal_is_the_one_before_and_again_after_mo
         story.go_on()
     story.close()
     short = made_short(story.records)
-    assert Account.of(short) == Account.of(story.records)
+    assert JournalState.of(short) == JournalState.of(story.records)
     more = Story(lambda among: data.draw(st.sampled_from(among)))
     more.records, more.names = list(story.records), story.names
     for _ in range(data.draw(st.integers(0, 5))):
         more.go_on()
     later = more.records[len(story.records) :]
-    assert Account.of([*short, *later]) == Account.of(more.records)
+    assert JournalState.of([*short, *later]) == JournalState.of(more.records)
     more.close()
     closed = [*short, *more.records[len(story.records) :]]
-    assert Account.of(made_short(closed)) == Account.of(more.records)
+    assert JournalState.of(made_short(closed)) == JournalState.of(more.records)
 
 
 @pytest.mark.parametrize("seed", range(12))
 def test_a_long_journal_becomes_short_and_says_the_same_of_whatever_is_asked_of_it(seed: int) -> None:
     records = told(600, seed)
     short = made_short(records)
-    assert Account.of(short) == Account.of(records)
+    assert JournalState.of(short) == JournalState.of(records)
     assert len(short) < len(records) / 3
     for component in COMPONENTS:
         assert _committed(short, component) == _committed(records, component)
@@ -264,20 +264,20 @@ def test_each_field_of_an_account_has_something_in_the_stories() -> None:
             story = Story(random.Random(seed).choice)
             for _ in range(length):
                 story.go_on()
-            account = Account.of(story.records)
-            seen |= {each.name for each in fields(account) if getattr(account, each.name)}
-    assert seen == {each.name for each in fields(Account)}
+            journal_state = JournalState.of(story.records)
+            seen |= {each.name for each in fields(journal_state) if getattr(journal_state, each.name)}
+    assert seen == {each.name for each in fields(JournalState)}
 
 
 def test_an_account_that_would_be_another_is_never_written(monkeypatch: pytest.MonkeyPatch) -> None:
     """As where a field depends on something that no entry shows."""
-    take = Account.take
+    take = JournalState.take
 
-    def counting(self: Account, record: Record) -> Any:
+    def counting(self: JournalState, record: Record) -> Any:
         self.thawed["records"] = self.thawed.get("records", 0.0) + 1
         return take(self, record)
 
-    monkeypatch.setattr(Account, "take", counting)
+    monkeypatch.setattr(JournalState, "take", counting)
     found = shorter(told(50), LATER)
     assert found == "what is known would be another without the records that count no more"
 
@@ -292,7 +292,7 @@ def test_it_is_due_when_it_is_large_and_again_when_it_is_twice_what_stayed() -> 
 
 def test_what_is_remembered_of_commits_is_bounded_and_refusals_do_not_push_it_out() -> None:
     story = Story(random.Random(1).choice)
-    while len(Account.of(story.records).changes.get("web", ())) < 3:
+    while len(JournalState.of(story.records).changes.get("web", ())) < 3:
         story.transaction()
     story.close()
     commits = history(story.records, "web", [])
@@ -508,17 +508,17 @@ def scene(room: Path) -> Scene:
 
 def test_compaction_holds_every_component_and_shows_the_records_before(room: Path) -> None:
     made = scene(room)
-    setting = made.setting()
+    context = made.context()
     shown: list[int] = []
 
     def before(records: Sequence[Record]) -> None:
         shown.append(len(records))
-        assert not isinstance(acquire(World(), setting.locks, ["web"]), Locks)
+        assert not isinstance(acquire(World(), context.locks, ["web"]), Locks)
 
-    account = Account.of(setting.journal.records())
-    assert compact(setting, before) is None
+    journal_state = JournalState.of(context.journal.records())
+    assert compact(context, before) is None
     assert shown == [len(made.records()) - 1]
-    assert Account.of(setting.journal.records()) == account
+    assert JournalState.of(context.journal.records()) == journal_state
     assert [each.outcome for each in [made.replace()]] == ["committed"]
 
 
@@ -527,7 +527,7 @@ def test_a_component_at_work_keeps_the_journal_as_it_is(room: Path) -> None:
     before = made.records()
     held = acquire(World(), f"{made.root}/state/locks", ["mail"])
     assert isinstance(held, Locks)
-    why = compact(made.setting(), lambda _records: None)
+    why = compact(made.context(), lambda _records: None)
     held.release()
     assert why is not None
     assert "is at work on mail" in why
@@ -542,5 +542,5 @@ def test_where_the_audit_cannot_be_written_the_journal_stays_as_it_is(room: Path
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with pytest.raises(JournalError, match="No space left on device"):
-        compact(made.setting(), full)
+        compact(made.context(), full)
     assert made.records() == before

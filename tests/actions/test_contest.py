@@ -17,8 +17,8 @@ from actions.contest import (
     PERIOD,
     Committed,
     Contest,
-    OnDisk,
-    Writer,
+    FileOnDisk,
+    OtherWriter,
     contest,
     history,
     is_under_way,
@@ -33,9 +33,9 @@ NOW = 1_800_000_000.0
 CRT, KEY = "/etc/tls/site.crt", "/etc/tls/site.key"
 
 
-def disk(name: str, served: str | None = None) -> OnDisk:
+def disk(name: str, served: str | None = None) -> FileOnDisk:
     """Return a set whose bytes, and whose chain unless `served` says otherwise, are called by a name."""
-    return OnDisk({CRT: f"{name}.crt", KEY: f"{name}.key"}, frozenset({(served or name, "issuing")}))
+    return FileOnDisk({CRT: f"{name}.crt", KEY: f"{name}.key"}, frozenset({(served or name, "issuing")}))
 
 
 def change(ago: float, before: str, after: str) -> Committed:
@@ -102,19 +102,19 @@ TWICE = (change(3 * DAY, "old", "new"), change(2 * DAY, "old", "new"))
             None,
             id="the same certificate in other bytes is the same",
         ),
-        pytest.param(TWICE, OnDisk({CRT: "old.crt", KEY: "new.key"}), 60, 2, id="one of the files is enough"),
-        pytest.param(TWICE, OnDisk({CRT: "", KEY: "new.key"}), 1.5 * DAY, 2, id="a file was taken away"),
+        pytest.param(TWICE, FileOnDisk({CRT: "old.crt", KEY: "new.key"}), 60, 2, id="one of the files is enough"),
+        pytest.param(TWICE, FileOnDisk({CRT: "", KEY: "new.key"}), 1.5 * DAY, 2, id="a file was taken away"),
     ],
 )
 def test_it_stops_after_the_second_time(
-    past: tuple[Committed, ...], now_on_disk: OnDisk, changed_ago: float, times: int | None
+    past: tuple[Committed, ...], now_on_disk: FileOnDisk, changed_ago: float, times: int | None
 ) -> None:
     found = contest(past, now_on_disk, NOW - changed_ago, NOW)
     assert (found.times if found is not None else None) == times
 
 
 def test_the_files_that_hold_something_else_are_named() -> None:
-    found = contest(TWICE, OnDisk({CRT: "old.crt", KEY: "new.key"}), NOW - 60, NOW)
+    found = contest(TWICE, FileOnDisk({CRT: "old.crt", KEY: "new.key"}), NOW - 60, NOW)
     assert found == Contest(2, NOW - 2 * DAY, (CRT,))
 
 
@@ -149,8 +149,8 @@ def test_what_was_committed_is_told_by_the_journal() -> None:
     assert one == Committed(
         NOW - 10,
         NOW - 5,
-        OnDisk({CRT: "old.crt"}, frozenset({("old", "issuing")})),
-        OnDisk({CRT: "new.crt"}, frozenset({("new", "issuing")})),
+        FileOnDisk({CRT: "old.crt"}, frozenset({("old", "issuing")})),
+        FileOnDisk({CRT: "new.crt"}, frozenset({("new", "issuing")})),
     )
 
 
@@ -177,7 +177,7 @@ def test_a_transaction_is_under_way_until_it_ends() -> None:
 
 
 def test_the_sentence_names_the_other_writer_and_how_to_go_on() -> None:
-    said = sentence("web", Contest(2, NOW - DAY, (CRT,)), Writer(f"{CRT}\x1b", NOW, "puppet", "site-certificates"))
+    said = sentence("web", Contest(2, NOW - DAY, (CRT,)), OtherWriter(f"{CRT}\x1b", NOW, "puppet", "site-certificates"))
     for word in ("twice", CRT, "puppet", "site-certificates", "2027-01-15", "recover --thaw web", "new candidate"):
         assert word in said
     assert said.isprintable()

@@ -247,9 +247,9 @@ def test_a_process_that_is_told_to_end_at_any_step_ends_whole_without_recovery(
             told: list[int] = []
             signal.signal(number, lambda *_: told.append(number))
             world = StepWorld(intrude(step, lambda: os.kill(os.getpid(), number)))
-            setting = replace(scene.setting(world), stopping=lambda: bool(told))
-            with closing(setting.journal):
-                transact(setting, scene.order())
+            context = replace(scene.context(world), stopping=lambda: bool(told))
+            with closing(context.journal):
+                transact(context, scene.order())
             if not told:
                 os._exit(_NOT_TOLD)
 

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from actions.account import unfinished
 from actions.ending import Cause, Outcome
 from actions.journal import Event
+from actions.journal_state import unfinished
 from tests.actions.scene import Scene, broken
 from tests.actions.worlds import KILLED, StepWorld, in_a_process, kill
 

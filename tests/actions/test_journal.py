@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from actions.account import frozen, quarantined, unfinished
 from actions.journal import Event, Journal, JournalError, Record, decode, encode
+from actions.journal_state import frozen, quarantined, unfinished
 from actions.world import World
 from tests.actions.worlds import KILLED, Step, StepWorld, fail, in_a_process, kill
 

@@ -17,8 +17,16 @@ from actions.candidate import Candidates, PrivateKey
 from actions.ending import Ground
 from actions.keystore import loss, seal
 from actions.plan import Kind, candidate_of, plan_from_json, plan_to_json
-from actions.prepare import Prepared, Refused, Site, keys_at_hand, make_plan, plan_activation, plan_rollback
-from actions.rehearse import Stage
+from actions.prepare import (
+    ComponentSite,
+    Prepared,
+    RefusedPlan,
+    keys_at_hand,
+    make_plan,
+    plan_activation,
+    plan_rollback,
+)
+from actions.rehearse import RehearsalStage
 from actions.world import World
 from config.model import Artefacts, Component
 from config.vocabulary import FileRole
@@ -119,9 +127,9 @@ class Java:
         self.secret.write_bytes(PASSWORD + b"\n")
         self.write(keystore(OLD))
         artefacts = Artefacts(keystore=str(self.path), password_file=str(self.secret))
-        stage = Stage(ENDPOINT, (view(ROOT),), presented([OLD, ISSUING]))
+        stage = RehearsalStage(ENDPOINT, (view(ROOT),), presented([OLD, ISSUING]))
         self.component = Component("java", artefacts, ("web",))
-        self.site = Site(self.component, (stage,))
+        self.site = ComponentSite(self.component, (stage,))
 
     def write(self, data: bytes) -> None:
         self.path.write_bytes(data)
@@ -134,7 +142,7 @@ class Java:
 
     def grounds(self) -> dict[Ground, str]:
         refused = make_plan([self.site], Candidates((CANDIDATE,)), World(), NOW)
-        assert isinstance(refused, Refused)
+        assert isinstance(refused, RefusedPlan)
         return {each.ground: each.detail for each in refused.objections}
 
 
@@ -221,7 +229,7 @@ def test_a_rollback_gives_back_the_very_bytes_and_says_nothing_of_putting_right(
 def test_a_rollback_to_a_keystore_of_another_password_is_refused(java: Java) -> None:
     old = keystore(OLD, b"before")
     refused = plan_rollback([java.site], {str(java.path): old}, World(), NOW)
-    assert isinstance(refused, Refused)
+    assert isinstance(refused, RefusedPlan)
     assert [each.ground for each in refused.objections] == [Ground.UNUSABLE]
     assert "cannot be opened with this password" in refused.objections[0].detail
 

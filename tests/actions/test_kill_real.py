@@ -21,8 +21,8 @@ from actions.late import Compared, look_again
 from actions.plan import Kind, Order, Plan, Serving
 from actions.recover import recover
 from actions.target import state
-from actions.transaction import Setting, transact
-from actions.validate import Acceptance, Live, Served, Sight, Terms
+from actions.transaction import TransactionContext, transact
+from actions.validate import Acceptance, Live, LiveView, Served, Terms
 from actions.world import World
 from monitor.lab.ca import Authority
 from monitor.lab.process import wait_for
@@ -63,17 +63,17 @@ class Estate:
     def _state(self) -> str:
         return f"{self.room}/state-{self.number}"
 
-    def setting(self, world: World) -> Setting:
+    def context(self, world: World) -> TransactionContext:
         services = {name: service_of(each.server) for name, each in self.webs.items()}
         if isinstance(world, StepWorld):
             world.spelling = names_of(services, (self._state, "state"), (f"{self.room}/", ""), (self.room, "."))
         journal = Journal(world, f"{self._state}/journal.jsonl")
-        return Setting(world, journal, self._state, services, Live(self.look, self.judge), _TERMS)
+        return TransactionContext(world, journal, self._state, services, Live(self.look, self.judge), _TERMS)
 
-    def look(self, components: tuple[str, ...], _now: float) -> Sight:
+    def look(self, components: tuple[str, ...], _now: float) -> LiveView:
         seen = {name: self.webs[name].handshake() for name in components}
         served = (Served(name, "default", (leaf,) if leaf else ()) for name, (leaf, _) in seen.items())
-        return Sight(tuple(served), _accepted(name for name, (_, accepted) in seen.items() if accepted))
+        return LiveView(tuple(served), _accepted(name for name, (_, accepted) in seen.items() if accepted))
 
     def judge(self, components: tuple[str, ...], files: Mapping[str, bytes], _now: float) -> frozenset[Acceptance]:
         return _accepted(name for name in components if self.webs[name].site.certificate in files)
@@ -92,20 +92,20 @@ class Estate:
         return Order(plan, {path: data for each in orders.values() for path, data in each.content.items()})
 
     def replace(self, world: World, order: Order) -> Ending:
-        setting = self.setting(world)
-        with closing(setting.journal):
-            return transact(setting, order)
+        context = self.context(world)
+        with closing(context.journal):
+            return transact(context, order)
 
     def recover(self, world: World) -> tuple[Ending, ...]:
-        setting = self.setting(world)
-        with closing(setting.journal):
-            return recover(setting)
+        context = self.context(world)
+        with closing(context.journal):
+            return recover(context)
 
     def look_later(self) -> Compared:
         """Have let go what stays linked, as ten minutes later."""
-        setting = self.setting(Later())
-        with closing(setting.journal):
-            return look_again(setting)
+        context = self.context(Later())
+        with closing(context.journal):
+            return look_again(context)
 
     def broken(self, order: Order) -> list[str]:
         """Recover, and return how the invariant does not hold, as sentences."""

@@ -17,10 +17,10 @@ from typing import Any
 import pytest
 
 from actions import backup
-from actions.account import Account
 from actions.aside import KEPT_FOR, Late, waiting
 from actions.ending import Outcome
 from actions.journal import Event
+from actions.journal_state import JournalState
 from actions.late import Compared, look_again
 from actions.lock import Locks, acquire
 from actions.recover import recover, thaw
@@ -65,9 +65,9 @@ def writer(scene: Scene) -> Iterator[Writer]:
 
 
 def look(scene: Scene, world: World | None = None) -> Compared:
-    setting = scene.setting(world)
-    with closing(setting.journal):
-        return look_again(setting)
+    context = scene.context(world)
+    with closing(context.journal):
+        return look_again(context)
 
 
 def hidden(scene: Scene) -> list[str]:
@@ -113,7 +113,7 @@ def test_what_is_written_to_the_old_file_after_the_commit_is_kept_as_a_backup_se
     assert late_set(scene) == {scene.certificate("web"): LATE, scene.key("web"): b"old key\n" * 9}
     for word in (scene.certificate("web"), late.backup_set, late.kept, ending.transaction):
         assert word in late.sentence
-    assert Account.of(scene.records()).late == {"web": late}
+    assert JournalState.of(scene.records()).late == {"web": late}
     assert look(scene, Later()) == Compared()
     assert hidden(scene) == []
     assert broken(scene, order) == []
@@ -197,9 +197,9 @@ def test_an_operator_who_knows_of_it_thaws_the_component(scene: Scene, writer: W
     scene.replace()
     writer.write()
     look(scene)
-    with closing((setting := scene.setting()).journal):
-        thaw(setting, "web")
-    assert Account.of(scene.records()).late == {}
+    with closing((context := scene.context()).journal):
+        thaw(context, "web")
+    assert JournalState.of(scene.records()).late == {}
 
 
 def test_a_component_that_is_at_work_has_its_turn_later(scene: Scene) -> None:
@@ -250,9 +250,9 @@ def test_a_clock_that_is_put_back_ends_it_rather_than_never(scene: Scene) -> Non
 
 
 def test_how_long_it_stays_is_a_setting(scene: Scene) -> None:
-    setting = replace(scene.setting(), kept_for=7.0)
-    with closing(setting.journal):
-        transact(setting, scene.order())
+    context = replace(scene.context(), kept_for=7.0)
+    with closing(context.journal):
+        transact(context, scene.order())
     (kept,) = waiting(scene.records()).values()
     assert kept.until - kept.at == pytest.approx(7.0, abs=1.0)
 
@@ -261,9 +261,9 @@ def test_who_is_killed_at_any_step_of_the_end_or_of_a_look_loses_nothing_and_lea
     """The end of the transaction and the looks after it are killed at each step; then comes the next."""
 
     def end_and_look(scene: Scene, world: World) -> None:
-        setting = scene.setting(world)
-        recover(setting)
-        look_again(setting)
+        context = scene.context(world)
+        recover(context)
+        look_again(context)
 
     trace = StepWorld()
     Scene(f"{room}/trace").replace(trace)
@@ -300,7 +300,7 @@ def test_who_is_killed_at_any_step_of_the_end_or_of_a_look_loses_nothing_and_lea
             wrong += [f"{cell}: left {each}" for each in hidden(scene)]
             if late_set(scene)[scene.certificate("web")] != LATE:
                 wrong.append(f"{cell}: lost")
-            if "web" not in Account.of(scene.records()).late:
+            if "web" not in JournalState.of(scene.records()).late:
                 wrong.append(f"{cell}: not told")
     assert wrong == []
 
@@ -317,7 +317,7 @@ def test_a_time_that_no_calendar_has_is_told_and_recorded_as_the_last_that_one_h
         (late,) = look(scene).late
         assert late.written == 253_402_300_799
         assert "9999" in late.sentence
-        assert "9999" in Account.of(scene.records()).late["web"].sentence
+        assert "9999" in JournalState.of(scene.records()).late["web"].sentence
 
 
 def test_whoever_writes_again_and_again_is_told_of_once_and_has_one_set_with_what_was_written_last(

@@ -93,7 +93,7 @@ def test_a_transaction_refuses_a_file_behind_a_link_of_its_service(room: Path) -
         replace(each, given=f"{link}/{os.path.basename(each.path)}") if each.component == "web" else each
         for each in order.plan.changes
     )
-    ending = transact(scene.setting(), Order(replace(order.plan, changes=changes), order.content))
+    ending = transact(scene.context(), Order(replace(order.plan, changes=changes), order.content))
     assert (ending.outcome, ending.cause) == (Outcome.REFUSED, Cause.TARGET)
     assert f"belongs to user {SITE}" in ending.sentence
 

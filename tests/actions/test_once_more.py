@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from actions.account import frozen
 from actions.ending import Cause, Ending, Outcome
 from actions.journal import Event
+from actions.journal_state import frozen
 from actions.plan import Kind, Order, Plan, plan_from_json, plan_to_json
 from actions.recover import recover
 from actions.service import may_start
@@ -71,10 +71,10 @@ def intruder(scene: Scene, when: str) -> str:
 
 
 def carried_out(scene: Scene, service: Service, order: Order | None = None, live: Live | None = None) -> Ending:
-    setting = scene.setting(web=service)
-    setting = replace(setting, live=live or setting.live)
-    with closing(setting.journal):
-        return transact(setting, order or scene.order())
+    context = scene.context(web=service)
+    context = replace(context, live=live or context.live)
+    with closing(context.journal):
+        return transact(context, order or scene.order())
 
 
 # Once more before each command that activates
@@ -106,9 +106,9 @@ def test_a_write_before_the_service_of_the_second_component_keeps_that_one_from_
     both = scene.service("mail")
     mail = replace(both, restart=shell(f"{' '.join(both.restart)}; {intruder(scene, 'new')}"))
     web = Service(restart=shell(counted(scene, "web") + up(scene)))
-    setting = scene.setting(mail=mail, web=web)
-    with closing(setting.journal):
-        ending = transact(setting, scene.order())
+    context = scene.context(mail=mail, web=web)
+    with closing(context.journal):
+        ending = transact(context, scene.order())
     assert (ending.outcome, ending.cause) == (Outcome.FROZEN, Cause.CHANGED)
     assert ran(scene) == []
 
@@ -215,9 +215,9 @@ def test_what_failed_is_started_by_a_later_recovery_once_somebodys_set_is_whole(
     assert carried_out(scene, failed, live=theirs(scene, "half a pair")).outcome is Outcome.FROZEN
 
     def recovered(against: str) -> tuple[Ending, ...]:
-        setting = replace(scene.setting(web=failed), live=theirs(scene, against))
-        with closing(setting.journal):
-            return recover(setting)
+        context = replace(scene.context(web=failed), live=theirs(scene, against))
+        with closing(context.journal):
+            return recover(context)
 
     assert recovered("half a pair") == ()
     assert ran(scene) == []
@@ -307,13 +307,13 @@ def test_a_unit_is_asked_how_it_stands() -> None:
 
 def test_services_are_left_alone_at_boot_also_where_they_answer_nobody(room: Path) -> None:
     scene = Scene(f"{room}/s")
-    setting = scene.setting(StepWorld(dying_at("exchange", 1)), web=dying(scene))
-    assert in_a_process(lambda: transact(setting, scene.order())) == KILLED
+    context = scene.context(StepWorld(dying_at("exchange", 1)), web=dying(scene))
+    assert in_a_process(lambda: transact(context, scene.order())) == KILLED
     scene.write(scene.key("web"), THEIRS.encode())
     os.unlink(f"{scene.root}/web.memory")
-    setting = scene.setting(web=dying(scene))
-    with closing(setting.journal):
-        (ending,) = recover(setting, live=False)
+    context = scene.context(web=dying(scene))
+    with closing(context.journal):
+        (ending,) = recover(context, live=False)
     assert ending.outcome is Outcome.FROZEN
     assert ran(scene) == []
     assert "answers nobody" not in ending.sentence

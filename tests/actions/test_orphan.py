@@ -17,7 +17,7 @@ import pytest
 from actions.ending import Outcome
 from actions.journal import Event, JournalError, Record
 from actions.lock import Locks, acquire
-from actions.process import Process, identify, runs
+from actions.process import ProcessId, identify, runs
 from actions.recover import recover
 from actions.world import Ran, World
 from config.service import Activation, Command, Service
@@ -104,10 +104,10 @@ def test_a_service_command_that_a_killed_process_left_is_waited_for_before_anyth
         process = identify(pid_in(room / "pid"))
         last = scene.records()[-1]
         assert (last.event, last.data["what"]) == (Event.COMMAND, what)
-        assert Process.from_json(last.data) == process
+        assert ProcessId.from_json(last.data) == process
         world = Waiting(room / "go", room / "over")
-        with closing((setting := scene.setting(world, web=plain)).journal):
-            recover(setting)
+        with closing((context := scene.context(world, web=plain)).journal):
+            recover(context)
         assert world.waited, "it was not waited for"
         assert world.early == []
         assert not runs(process)
@@ -148,7 +148,7 @@ def test_a_command_past_its_time_limit_is_killed_with_its_session_and_a_daemon_i
 class Later(World):
     """The real world, a minute later for whoever asks how long a command has run."""
 
-    def age(self, one: Process) -> float | None:
+    def age(self, one: ProcessId) -> float | None:
         return None if (age := super().age(one)) is None else age + LONG
 
 
@@ -217,7 +217,7 @@ def test_a_daemon_that_a_command_left_is_nobody_elses_to_end(room: Path) -> None
 
 
 @contextmanager
-def sleeper() -> Iterator[Process]:
+def sleeper() -> Iterator[ProcessId]:
     with subprocess.Popen(["/bin/sleep", "600"], start_new_session=True) as process:
         try:
             yield identify(process.pid)
@@ -238,9 +238,9 @@ def test_only_the_very_process_is_ended(other: Mapping[str, Any], ends: bool, ro
     scene = Scene(f"{room}/s")
     with sleeper() as process:
         command = {"components": ["web"], "what": "test", "command": ["/bin/sleep", "600"], "limit": 0.0}
-        with closing((setting := scene.setting()).journal):
-            setting.prepare()
-            setting.journal.append(Record(1.0, "t", Event.COMMAND, {**command, **process.to_json(), **other}))
+        with closing((context := scene.context()).journal):
+            context.prepare()
+            context.journal.append(Record(1.0, "t", Event.COMMAND, {**command, **process.to_json(), **other}))
         assert scene.recover() == ()
         assert runs(process) is not ends
     assert fates(scene) == ["killed" if ends else "gone"]
@@ -252,10 +252,10 @@ def test_a_command_of_a_transaction_that_is_under_way_is_not_touched(room: Path)
     scene = Scene(f"{room}/s")
     with sleeper() as process:
         command = {"components": ["web"], "what": "test", "command": ["/bin/sleep", "600"], "limit": 0.0}
-        with closing((setting := scene.setting()).journal):
-            setting.prepare()
-            setting.journal.append(Record(1.0, "t", Event.COMMAND, {**command, **process.to_json()}))
-            locks = acquire(setting.world, setting.locks, ("web",))
+        with closing((context := scene.context()).journal):
+            context.prepare()
+            context.journal.append(Record(1.0, "t", Event.COMMAND, {**command, **process.to_json()}))
+            locks = acquire(context.world, context.locks, ("web",))
             assert isinstance(locks, Locks)
             scene.recover()
             assert runs(process)
@@ -266,7 +266,7 @@ def test_a_command_of_a_transaction_that_is_under_way_is_not_touched(room: Path)
 def test_a_command_whose_process_is_killed_before_it_is_in_the_journal_does_nothing(room: Path) -> None:
     done = room / "done"
 
-    def die(process: Process) -> None:
+    def die(process: ProcessId) -> None:
         (room / "pid").write_text(f"{process.pid}\n")
         os.kill(os.getpid(), signal.SIGKILL)
 
@@ -287,9 +287,9 @@ def _is_there(pid: int) -> bool:
 
 
 def test_a_command_that_cannot_be_put_into_the_journal_does_nothing(room: Path) -> None:
-    noted: list[Process] = []
+    noted: list[ProcessId] = []
 
-    def refuse(process: Process) -> None:
+    def refuse(process: ProcessId) -> None:
         noted.append(process)
         raise JournalError("full")
 
@@ -348,8 +348,8 @@ def test_a_job_of_systemd_is_waited_for_when_its_client_is_gone(room: Path) -> N
         assert scene.records()[-1].data["job"] == "demo.service/restart"
         done = room / "done"
         world = Waiting(done, done)
-        with closing((setting := scene.setting(world, web=unit)).journal):
-            endings = recover(setting)
+        with closing((context := scene.context(world, web=unit)).journal):
+            endings = recover(context)
         assert world.waited
         assert [each.outcome for each in endings] == [Outcome.COMMITTED]
         assert [each for each in world.early if "run" not in each] == []

@@ -17,10 +17,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actions import backup
-from actions.account import frozen
 from actions.backup import BackupError
 from actions.ending import Outcome
 from actions.journal import Event, Journal, Record
+from actions.journal_state import frozen
 from actions.plan import Kind, Order
 from actions.target import state
 from actions.transaction import transact
@@ -66,7 +66,7 @@ def film(name: str) -> Film:
         order = _back_again(scene)
     disk.sync()
     world = FilmedWorld(disk)
-    outcome = transact(scene.setting(world), order).outcome
+    outcome = transact(scene.context(world), order).outcome
     return Film(scene, order, outcome, world.end())
 
 

@@ -15,8 +15,8 @@ from actions.candidate import Candidate, Candidates, PrivateKey
 from actions.ending import Ground
 from actions.plan import FileState, Kind
 from actions.precheck import Issuers, Objection
-from actions.prepare import Prepared, Refused, Site, keys_at_hand, make_plan, plan_activation
-from actions.rehearse import Stage
+from actions.prepare import ComponentSite, Prepared, RefusedPlan, keys_at_hand, make_plan, plan_activation
+from actions.rehearse import RehearsalStage
 from actions.world import World
 from config.model import Artefacts, Component
 from config.vocabulary import KeyKind, WriteMode
@@ -55,20 +55,20 @@ def disk(tmp_path: Path) -> Disk:
     return Disk(tmp_path / "web")
 
 
-def site(artefacts: Artefacts, name: str = "web", stage: Stage | None = None) -> Site:
-    stage = stage or Stage(ENDPOINT, (view(ROOT),), SERVED)
-    return Site(Component(name, artefacts, (stage.endpoint.name,)), (stage,))
+def site(artefacts: Artefacts, name: str = "web", stage: RehearsalStage | None = None) -> ComponentSite:
+    stage = stage or RehearsalStage(ENDPOINT, (view(ROOT),), SERVED)
+    return ComponentSite(Component(name, artefacts, (stage.endpoint.name,)), (stage,))
 
 
-def plan(*sites: Site, candidate: Candidate = CANDIDATE, losses: tuple[str, ...] = ()) -> Prepared:
+def plan(*sites: ComponentSite, candidate: Candidate = CANDIDATE, losses: tuple[str, ...] = ()) -> Prepared:
     prepared = make_plan(sites, Candidates((candidate,)), World(), NOW, losses)
     assert isinstance(prepared, Prepared), prepared
     return prepared
 
 
-def grounds(*sites: Site, candidate: Candidate = CANDIDATE) -> set[Ground]:
+def grounds(*sites: ComponentSite, candidate: Candidate = CANDIDATE) -> set[Ground]:
     refused = make_plan(sites, Candidates((candidate,)), World(), NOW)
-    assert isinstance(refused, Refused)
+    assert isinstance(refused, RefusedPlan)
     return {each.ground for each in refused.objections}
 
 
@@ -185,15 +185,15 @@ def test_a_candidate_that_no_component_has_the_kind_of_key_for_is_left_out_and_t
 def test_a_component_without_files_gets_the_candidate_that_its_endpoint_asks_for(disk: Disk) -> None:
     where = Artefacts(str(disk.path / "site.crt"), str(disk.path / "site.key"))
     candidates = Candidates((CANDIDATE, made(RSA_NEW, ISSUING)))
-    asking = Stage(replace(ENDPOINT, key_type=KeyKind.RSA), (view(ROOT),))
+    asking = RehearsalStage(replace(ENDPOINT, key_type=KeyKind.RSA), (view(ROOT),))
     prepared = make_plan([site(where, stage=asking)], candidates, World(), NOW)
     assert isinstance(prepared, Prepared)
     assert prepared.order.content[where.key or ""] == RSA_NEW.key_pem()
     served = make_plan([site(where)], candidates, World(), NOW)
     assert isinstance(served, Prepared), "it is of the kind that is served"
     assert served.order.content[where.key or ""] == NEW.key_pem()
-    refused = make_plan([site(where, stage=Stage(ENDPOINT, (view(ROOT),)))], candidates, World(), NOW)
-    assert isinstance(refused, Refused)
+    refused = make_plan([site(where, stage=RehearsalStage(ENDPOINT, (view(ROOT),)))], candidates, World(), NOW)
+    assert isinstance(refused, RefusedPlan)
     assert refused.objections == (
         Objection(
             Ground.KEY_MISMATCH,
@@ -232,8 +232,8 @@ def test_files_that_are_missing_get_the_owner_of_their_neighbours_and_a_mode_tha
     assert (key.after.mode, key.after.owner) == (0o600, os.getuid())
 
 
-@pytest.mark.parametrize("stage", [None, Stage(ENDPOINT, (view(ROOT),))])
-def test_a_component_without_any_file_can_be_given_its_first(disk: Disk, stage: Stage | None) -> None:
+@pytest.mark.parametrize("stage", [None, RehearsalStage(ENDPOINT, (view(ROOT),))])
+def test_a_component_without_any_file_can_be_given_its_first(disk: Disk, stage: RehearsalStage | None) -> None:
     paths = [str(disk.path / name) for name in ("site.crt", "site.key", "chain.crt")]
     order = plan(site(Artefacts(*paths), stage=stage)).order
     assert [change.after.mode for change in order.plan.changes] == [0o644, 0o600, 0o644]
@@ -269,10 +269,10 @@ def test_whatever_is_against_the_candidate_is_told_at_once(disk: Disk) -> None:
 
 def test_losing_a_client_blocks_unless_it_may_be_lost(disk: Disk) -> None:
     candidate = made(OTHER_ROOT.issue(NAME), root=OTHER_ROOT)
-    stage = Stage(ENDPOINT, (view(ROOT, OTHER_ROOT), view(ROOT, name="java")), SERVED)
+    stage = RehearsalStage(ENDPOINT, (view(ROOT, OTHER_ROOT), view(ROOT, name="java")), SERVED)
     where = site(disk.pair(), stage=stage)
     refused = make_plan([where], Candidates((candidate,)), World(), NOW)
-    assert isinstance(refused, Refused)
+    assert isinstance(refused, RefusedPlan)
     (objection,) = refused.objections
     assert objection.ground is Ground.CLIENT_LOST
     assert objection.detail.startswith("java would no longer accept web: ")
@@ -283,19 +283,19 @@ def test_losing_a_client_blocks_unless_it_may_be_lost(disk: Disk) -> None:
 
 
 def test_where_nothing_is_served_the_files_show_who_accepts_today(disk: Disk) -> None:
-    stage = Stage(ENDPOINT, (view(ROOT), view(OTHER_ROOT, name="new")))
+    stage = RehearsalStage(ENDPOINT, (view(ROOT), view(OTHER_ROOT, name="new")))
     candidate = made(OTHER_ROOT.issue(NAME), root=OTHER_ROOT)
     assert grounds(site(disk.pair(), stage=stage), candidate=candidate) == {Ground.CLIENT_LOST}
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost"])
 def test_an_address_that_only_says_where_to_look_is_no_name_to_cover(disk: Disk, host: str) -> None:
-    stage = Stage(replace(ENDPOINT, host=host, server_name=None), (view(ROOT, names=(NAME,)),), SERVED)
+    stage = RehearsalStage(replace(ENDPOINT, host=host, server_name=None), (view(ROOT, names=(NAME,)),), SERVED)
     plan(site(disk.pair(), stage=stage))
 
 
 def test_the_host_is_a_name_to_cover_where_it_is_one(disk: Disk) -> None:
-    stage = Stage(replace(ENDPOINT, host="other.example.com", server_name=None), (view(ROOT),), SERVED)
+    stage = RehearsalStage(replace(ENDPOINT, host="other.example.com", server_name=None), (view(ROOT),), SERVED)
     assert Ground.NAMES_MISSING in grounds(site(disk.pair(), stage=stage))
 
 
@@ -352,7 +352,7 @@ class Denied(World):
 
 def test_a_file_that_cannot_be_read_is_an_objection(disk: Disk) -> None:
     refused = make_plan([site(disk.pair())], Candidates((CANDIDATE,)), Denied(), NOW)
-    assert isinstance(refused, Refused)
+    assert isinstance(refused, RefusedPlan)
     assert [each.ground for each in refused.objections] == [Ground.UNREADABLE, Ground.UNREADABLE]
     assert refused.objections[0].detail.endswith("site.crt: Permission denied")
 
@@ -382,7 +382,7 @@ def test_the_keys_that_a_component_has_are_at_hand(disk: Disk) -> None:
     assert keys_at_hand(Component("web", Artefacts(key=str(disk.path / "none"))), World()) == ()
 
 
-def activation(where: Site) -> Prepared | Refused:
+def activation(where: ComponentSite) -> Prepared | RefusedPlan:
     return plan_activation([where], World(), NOW)
 
 
@@ -405,9 +405,9 @@ def test_the_hash_of_an_activation_binds_what_is_to_be_served(disk: Disk) -> Non
 
 
 def test_what_is_served_today_is_what_an_activation_takes_the_place_of(disk: Disk) -> None:
-    where = site(disk.pair(OLD), stage=Stage(ENDPOINT, (view(ROOT),), presented([NEW, ISSUING])))
+    where = site(disk.pair(OLD), stage=RehearsalStage(ENDPOINT, (view(ROOT),), presented([NEW, ISSUING])))
     refused = activation(where)
-    assert isinstance(refused, Refused)
+    assert isinstance(refused, RefusedPlan)
     assert [each.ground for each in refused.objections] == [Ground.TOO_SHORT]
     assert isinstance(activation(replace(where, allow_shorter=True)), Prepared)
 
@@ -432,7 +432,7 @@ def test_a_service_is_never_restarted_onto_a_set_that_does_not_hold(
     disk.write("site.crt", certificate)
     disk.write("site.key", key)
     refused = activation(site(artefacts))
-    assert isinstance(refused, Refused)
+    assert isinstance(refused, RefusedPlan)
     assert ground in {each.ground for each in refused.objections}
 
 
@@ -440,5 +440,5 @@ def test_a_missing_file_is_not_activated(disk: Disk) -> None:
     artefacts = disk.pair(NEW)
     (disk.path / "site.key").unlink()
     refused = activation(site(artefacts))
-    assert isinstance(refused, Refused)
+    assert isinstance(refused, RefusedPlan)
     assert {each.ground for each in refused.objections} == {Ground.UNREADABLE, Ground.UNUSABLE}

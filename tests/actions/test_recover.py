@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from actions.account import frozen
 from actions.ending import Cause, Outcome
 from actions.journal import JournalError
+from actions.journal_state import frozen
 from actions.lock import Locks, acquire
 from actions.plan import Order
 from actions.recover import recover, thaw
@@ -89,7 +89,7 @@ def test_an_operator_who_put_things_right_thaws_the_component_and_nothing_is_lef
     Scene.write(scene.certificate("web"), b"GOOD of someone else")
     scene.recover()
     assert scene.beside()
-    assert thaw(scene.setting(), "web") is None
+    assert thaw(scene.context(), "web") is None
     assert scene.beside() == []
     assert scene.replace().outcome is Outcome.COMMITTED
 
@@ -101,15 +101,15 @@ def test_of_a_set_that_froze_as_one_what_was_kept_goes_with_the_last_that_is_rig
     scene.recover()
     assert set(frozen(scene.records())) == {"mail", "web"}
     kept = scene.beside()
-    thaw(scene.setting(), "mail")
+    thaw(scene.context(), "mail")
     assert scene.beside() == kept
-    thaw(scene.setting(), "web")
+    thaw(scene.context(), "web")
     assert scene.beside() == []
     assert frozen(scene.records()) == {}
 
 
 def _thaw_in(scene: Scene, world: StepWorld) -> None:
-    thaw(scene.setting(world), "web")
+    thaw(scene.context(world), "web")
 
 
 def test_a_thaw_that_was_killed_at_any_step_is_made_good_by_the_next_and_leaves_nothing_beside(room: Path) -> None:
@@ -122,12 +122,12 @@ def test_a_thaw_that_was_killed_at_any_step_is_made_good_by_the_next_and_leaves_
 
     scene = frozen_scene("trace")
     world = WatchedWorld(scene.root)
-    thaw(scene.setting(world), "web")
+    thaw(scene.context(world), "web")
     for number, cell in enumerate(cells(world.trace)):
         scene = frozen_scene(str(number))
         worlds.killed(partial(_thaw_in, scene), cell)
         if "web" in frozen(scene.records()):
-            thaw(scene.setting(), "web")
+            thaw(scene.context(), "web")
         assert "web" not in frozen(scene.records()), cell
         assert scene.beside() == [], cell
 
@@ -149,12 +149,12 @@ def test_a_torn_file_that_was_written_over_is_made_whole_from_the_backup(room: P
 def test_what_is_still_under_way_elsewhere_is_left_to_who_does_it(room: Path) -> None:
     scene = Scene(f"{room}/s")
     killed(scene, "exchange", 0)
-    setting = scene.setting()
-    locks = acquire(World(), setting.locks, ["web"])
+    context = scene.context()
+    locks = acquire(World(), context.locks, ["web"])
     assert isinstance(locks, Locks)
     (ending,) = scene.recover()
     assert (ending.outcome, ending.cause) == (Outcome.REFUSED, Cause.BUSY)
-    assert thaw(setting, "web") is not None
+    assert thaw(context, "web") is not None
     locks.release()
     assert [each.outcome for each in scene.recover()] == [Outcome.ROLLED_BACK]
 
@@ -310,7 +310,7 @@ def test_a_real_server_serves_what_is_on_disk_wherever_the_transaction_was_kille
             try:
                 worlds.killed(partial(_replaced, web, order), cell)
             finally:
-                endings = recover(web.setting(World()))
+                endings = recover(web.context(World()))
                 web.let_go()
             # A worker that leaves may accept a last connection after the new ones have been seen.
             with suppress(TimeoutError):

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from actions.candidate import Candidate
-from actions.rehearse import CannotBeServed, Effect, Stage, rehearse, serve
+from actions.rehearse import CannotBeServed, Effect, RehearsalStage, rehearse, serve
 from config.vocabulary import KeyKind, TLSVersion
 from monitor.lab.ca import DAY, Authority, KeyType, self_signed
 from probes.observation import Presented
@@ -18,7 +18,7 @@ SERVED = presented([ISSUING.issue(NAME), ISSUING])
 VERSIONS = (TLSVersion.TLS1_2, TLSVersion.TLS1_3)
 
 
-def effects(candidate: Candidate, *stages: Stage) -> tuple[Effect, ...]:
+def effects(candidate: Candidate, *stages: RehearsalStage) -> tuple[Effect, ...]:
     shown = rehearse(candidate, stages, NOW)
     assert not isinstance(shown, CannotBeServed)
     return shown
@@ -56,14 +56,14 @@ def test_a_long_chain_is_presented_in_its_order(version: TLSVersion) -> None:
     ],
 )
 def test_what_a_tls_library_refuses_cannot_be_served(candidate: Candidate, said: str) -> None:
-    shown = rehearse(candidate, [Stage(ENDPOINT, (view(ROOT),), SERVED)], NOW)
+    shown = rehearse(candidate, [RehearsalStage(ENDPOINT, (view(ROOT),), SERVED)], NOW)
     assert isinstance(shown, CannotBeServed)
     assert said in shown.detail
 
 
 @pytest.mark.parametrize(("asked", "other"), [(KeyKind.RSA, KeyType.P256), (KeyKind.EC, KeyType.RSA2048)])
 def test_where_one_type_of_key_is_asked_for_another_cannot_be_served(asked: KeyKind, other: KeyType) -> None:
-    stages = [Stage(replace(ENDPOINT, key_type=kind), (view(ROOT),), SERVED) for kind in (None, asked)]
+    stages = [RehearsalStage(replace(ENDPOINT, key_type=kind), (view(ROOT),), SERVED) for kind in (None, asked)]
     shown = rehearse(good(key=other), stages, NOW)
     assert isinstance(shown, CannotBeServed)
     assert shown.detail.startswith(f"no handshake by TLSv1.2 with a client that takes {asked} keys only: ")
@@ -71,7 +71,7 @@ def test_where_one_type_of_key_is_asked_for_another_cannot_be_served(asked: KeyK
 
 
 def test_a_good_candidate_loses_and_gains_nobody() -> None:
-    (effect,) = effects(good(), Stage(ENDPOINT, (view(ROOT),), SERVED))
+    (effect,) = effects(good(), RehearsalStage(ENDPOINT, (view(ROOT),), SERVED))
     assert effect.before is not None
     assert effect.before.accepted
     assert effect.after.accepted
@@ -83,7 +83,7 @@ def test_the_client_whose_store_lacks_the_new_root_is_lost() -> None:
     candidate = made(OTHER_ROOT.issue(NAME), root=OTHER_ROOT)
     both = view(ROOT, OTHER_ROOT, name="browser")
     java = view(ROOT, name="java")
-    shown = effects(candidate, Stage(ENDPOINT, (both, java), SERVED))
+    shown = effects(candidate, RehearsalStage(ENDPOINT, (both, java), SERVED))
     assert [(each.after.client, each.lost) for each in shown] == [("browser", False), ("java", True)]
     assert "CN=Other Root, a root in the store browser's store" in shown[1].after.why
     assert "add that root to the client's store" in shown[1].after.why
@@ -91,7 +91,7 @@ def test_the_client_whose_store_lacks_the_new_root_is_lost() -> None:
 
 def test_the_client_that_trusts_only_the_new_root_is_gained() -> None:
     own = self_signed(NAME)
-    (effect,) = effects(good(), Stage(ENDPOINT, (view(ROOT),), presented([own])))
+    (effect,) = effects(good(), RehearsalStage(ENDPOINT, (view(ROOT),), presented([own])))
     assert effect.gained
 
 
@@ -104,20 +104,20 @@ def test_the_client_that_trusts_only_the_new_root_is_gained() -> None:
     ],
 )
 def test_who_rejects_the_candidate_and_accepts_today_is_lost(candidate: Candidate) -> None:
-    (effect,) = effects(candidate, Stage(ENDPOINT, (view(ROOT),), SERVED))
+    (effect,) = effects(candidate, RehearsalStage(ENDPOINT, (view(ROOT),), SERVED))
     assert effect.lost
 
 
 def test_who_rejects_today_is_not_lost() -> None:
     expired = presented([ISSUING.issue(NAME, not_before=NOW - 2 * DAY, not_after=NOW - DAY), ISSUING])
-    (effect,) = effects(good("other.example.com"), Stage(ENDPOINT, (view(ROOT),), expired))
+    (effect,) = effects(good("other.example.com"), RehearsalStage(ENDPOINT, (view(ROOT),), expired))
     assert not effect.after.accepted
     assert not effect.lost
 
 
 def test_who_does_not_validate_is_never_lost() -> None:
     candidate = made(OTHER_ROOT.issue(NAME))
-    (effect,) = effects(candidate, Stage(ENDPOINT, (view(ROOT, validates=False),), SERVED))
+    (effect,) = effects(candidate, RehearsalStage(ENDPOINT, (view(ROOT, validates=False),), SERVED))
     assert not effect.lost
 
 
@@ -125,13 +125,15 @@ def test_the_names_of_each_endpoint_and_client_count() -> None:
     inner = view(ROOT, name="inner", names=("inner.example.com",))
     other = replace(ENDPOINT, name="portal", server_name="portal.example.com")
     served = presented([ISSUING.issue(NAME, "inner.example.com", "portal.example.com"), ISSUING])
-    shown = effects(good(NAME), Stage(ENDPOINT, (view(ROOT), inner), served), Stage(other, (view(ROOT),), served))
+    shown = effects(
+        good(NAME), RehearsalStage(ENDPOINT, (view(ROOT), inner), served), RehearsalStage(other, (view(ROOT),), served)
+    )
     lost = {(each.endpoint, each.after.client) for each in shown if each.lost}
     assert lost == {("web", "inner"), ("portal", "browser")}
 
 
 def test_what_is_served_today_may_be_unknown() -> None:
-    (effect,) = effects(good(), Stage(ENDPOINT, (view(ROOT),)))
+    (effect,) = effects(good(), RehearsalStage(ENDPOINT, (view(ROOT),)))
     assert effect.before is None
     assert effect.after.accepted
     assert not effect.lost
@@ -140,5 +142,5 @@ def test_what_is_served_today_may_be_unknown() -> None:
 
 def test_a_client_that_holds_the_intermediate_itself_does_not_miss_it() -> None:
     holder = replace(view(ROOT), held=(value(ISSUING),))
-    (effect,) = effects(made(ISSUING.issue(NAME)), Stage(ENDPOINT, (holder,), SERVED))
+    (effect,) = effects(made(ISSUING.issue(NAME)), RehearsalStage(ENDPOINT, (holder,), SERVED))
     assert effect.after.accepted

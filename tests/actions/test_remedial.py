@@ -10,9 +10,9 @@ from typing import Any, Final
 
 import pytest
 
-from actions.account import frozen
 from actions.ending import Cause, Ending, Outcome
 from actions.journal import Event
+from actions.journal_state import frozen
 from actions.plan import Ill, Order
 from actions.recover import recover
 from actions.transaction import refusal, transact
@@ -62,14 +62,14 @@ class Broken:
 
     def transact(self, world: World | None = None, **more: Any) -> Ending:
         services = {"web": self.service(**more), **self.services}
-        setting = replace(self.scene.setting(world, **services), attended=self.attended)
-        with closing(setting.journal):
-            return transact(setting, self.order())
+        context = replace(self.scene.context(world, **services), attended=self.attended)
+        with closing(context.journal):
+            return transact(context, self.order())
 
     def refusal(self) -> Cause | None:
-        setting = replace(self.scene.setting(None, web=self.service(), **self.services), attended=self.attended)
-        with closing(setting.journal):
-            found = refusal(setting, self.order())
+        context = replace(self.scene.context(None, web=self.service(), **self.services), attended=self.attended)
+        with closing(context.journal):
+            found = refusal(context, self.order())
         return None if found is None else found.cause
 
     @property
@@ -234,9 +234,9 @@ def test_killed_at_any_step_no_service_is_put_onto_the_dead_set(live: bool, quie
     for number, cell in enumerate(cells(world.trace)):
         broken = made(number)
         killed(broken.transact, cell)
-        setting = broken.scene.setting(None, web=broken.service())
-        with closing(setting.journal):
-            recover(setting, live=live)
+        context = broken.scene.context(None, web=broken.service())
+        with closing(context.journal):
+            recover(context, live=live)
         held = [data for _, _, data in broken.looks()]
         old, new = held[0] == BROKEN, b"GOOD new" in held[0]
         if not ((old and held[1].startswith(b"old")) or (new and held[1].startswith(b"the new"))):

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from actions.account import Account, frozen
 from actions.ending import Cause, Ending, Outcome
 from actions.journal import Event
+from actions.journal_state import JournalState, frozen
 from actions.plan import Kind, Order, Plan
 from actions.transaction import transact
-from actions.validate import Sight, Terms, Worth
+from actions.validate import LiveView, Terms, Worth
 from actions.verdict import Old
 from tests.actions.scene import Scene, trace_of
 from tests.actions.worlds import KILLED, StepWorld, in_a_process, intrude, kill
@@ -39,7 +39,7 @@ class During(Scene):
     deed: Callable[[Scene], None] = staticmethod(copy)
     done = 0
 
-    def look(self, components: tuple[str, ...], now: float) -> Sight:
+    def look(self, components: tuple[str, ...], now: float) -> LiveView:
         if b"old" not in self.memory("web"):
             self.done += 1
             self.deed(self)
@@ -79,9 +79,9 @@ def test_a_whole_set_that_came_during_validation_and_is_served_ends_it_at_once(r
     records = scene.records()
     assert not frozen(records)
     assert not {Event.ROLLING_BACK, Event.ROLLED_BACK, Event.FROZEN, Event.QUARANTINED} & {e.event for e in records}
-    assert not Account.of(records).unfinished
+    assert not JournalState.of(records).unfinished
     assert scene.beside() == []
-    assert Account.of(records).last["web"].outcome is Outcome.SUPERSEDED
+    assert JournalState.of(records).last["web"].outcome is Outcome.SUPERSEDED
 
 
 def test_a_set_that_is_copied_file_by_file_is_waited_for(room: Path) -> None:
@@ -143,9 +143,9 @@ def test_a_set_with_a_key_that_was_given_up_supersedes_nothing_and_is_frozen(roo
         return Worth(Old.BARRED, "its key was given up") if THEIRS in files.values() else Worth()
 
     scene = during(f"{room}/s", copy, terms=PATIENT)
-    setting = scene.setting()
-    with closing(setting.journal):
-        ending = transact(replace(setting, live=replace(setting.live, worth=worth)), scene.order())
+    context = scene.context()
+    with closing(context.journal):
+        ending = transact(replace(context, live=replace(context.live, worth=worth)), scene.order())
     assert ended(ending) == (Outcome.FROZEN, Cause.CHANGED)
     assert "its key was given up" in ending.sentence
     assert scene.read(scene.certificate("web")) == THEIRS
@@ -179,16 +179,16 @@ def test_an_activation_gives_way_to_a_set_that_came_meanwhile(room: Path) -> Non
     scene.write(f"{scene.root}/web.memory", b"GOOD and older")
     serving = scene.order().plan.served
     order = Order(Plan(Kind.ACTIVATE, ("web",), (), (), serving, serving), {})
-    setting = scene.setting(web=replace(scene.service("web"), restart=("/bin/true",)))
+    context = scene.context(web=replace(scene.service("web"), restart=("/bin/true",)))
     looks = 0
 
-    def look(components: tuple[str, ...], now: float) -> Sight:
+    def look(components: tuple[str, ...], now: float) -> LiveView:
         nonlocal looks
         looks += 1
         if looks == 2:
             copy(scene)
         return Scene.look(scene, components, now)
 
-    with closing(setting.journal):
-        ending = transact(replace(setting, live=replace(setting.live, look=look)), order)
+    with closing(context.journal):
+        ending = transact(replace(context, live=replace(context.live, look=look)), order)
     assert ended(ending) == (Outcome.SUPERSEDED, Cause.CHANGED)

@@ -15,16 +15,16 @@ from typing import Any
 import pytest
 
 from actions import backup
-from actions.account import frozen
 from actions.ending import Cause, Ending, Outcome
 from actions.journal import Event, Record
+from actions.journal_state import frozen
 from actions.lock import Locks, acquire
 from actions.plan import Change, Kind, Order, Plan, plan_from_json, plan_to_json
-from actions.process import Process
+from actions.process import ProcessId
 from actions.recover import recover, thaw
 from actions.target import state
-from actions.transaction import Setting, transact
-from actions.validate import Acceptance, Live, Served, Sight, Terms
+from actions.transaction import TransactionContext, transact
+from actions.validate import Acceptance, Live, LiveView, Served, Terms
 from actions.world import Ran, World
 from config.model import DAY
 from config.service import Command, Service
@@ -36,8 +36,8 @@ def test_an_order_replaces_bytes_mode_and_owner_and_leaves_a_backup(room: Path) 
     scene = Scene(f"{room}/s")
     order = scene.order()
     changes = tuple(replace(each, after=replace(each.after, mode=0o400, group=12)) for each in order.plan.changes)
-    setting = scene.setting()
-    ending = transact(setting, Order(replace(order.plan, changes=changes), order.content))
+    context = scene.context()
+    ending = transact(context, Order(replace(order.plan, changes=changes), order.content))
     assert (ending.outcome, ending.sentence) == (Outcome.COMMITTED, "web: the files are in use.")
     for change in changes:
         assert state(World(), change.path) == change.after
@@ -152,7 +152,7 @@ def test_a_service_that_comes_back_with_neither_set_is_frozen_and_left_to_an_ope
     assert [state(World(), each.path) for each in order.plan.changes] == [each.before for each in order.plan.changes]
     assert "web" in frozen(scene.records())
     assert ended(scene.replace()) == (Outcome.REFUSED, Cause.COMPONENT_FROZEN)
-    assert thaw(scene.setting(), "web") is None
+    assert thaw(scene.context(), "web") is None
     assert scene.beside() == []
     assert scene.replace().outcome is Outcome.COMMITTED
 
@@ -197,8 +197,8 @@ def test_components_that_share_a_service_have_it_restarted_once_and_undone_once(
     order = scene.order()
     up = "; ".join(" ".join(scene.service(each).restart) for each in scene.components)
     both = Service(restart=shell(f"echo >> {room}/restarts; {up}"))
-    setting = replace(scene.setting(), services=dict.fromkeys(scene.components, both))
-    assert transact(setting, order).outcome is Outcome.ROLLED_BACK
+    context = replace(scene.context(), services=dict.fromkeys(scene.components, both))
+    assert transact(context, order).outcome is Outcome.ROLLED_BACK
     assert Path(f"{room}/restarts").read_text() == "\n" * 2, "onto the new files, and back"
     assert broken(scene, order) == []
 
@@ -231,13 +231,13 @@ def test_a_configuration_test_that_fails_with_the_new_files_costs_no_restart(roo
 class Seeing(Scene):
     """A scene whose looks are altered on the way."""
 
-    alter: Callable[[Sight], Sight] = staticmethod(lambda sight: sight)
+    alter: Callable[[LiveView], LiveView] = staticmethod(lambda live_view: live_view)
 
-    def look(self, components: tuple[str, ...], _now: float) -> Sight:
+    def look(self, components: tuple[str, ...], _now: float) -> LiveView:
         return type(self).alter(super().look(components, _now))
 
 
-def seeing(alter: Callable[[Sight], Sight]) -> type[Seeing]:
+def seeing(alter: Callable[[LiveView], LiveView]) -> type[Seeing]:
     return type("Seeing", (Seeing,), {"alter": staticmethod(alter)})
 
 
@@ -247,7 +247,9 @@ OLD = sha(b"GOOD old certificate\n" * 9)
 @pytest.mark.parametrize("how", ["[::1]:443", "worker 4", "default name", "EC"])
 def test_one_way_of_asking_that_still_gets_the_old_certificate_undoes(how: str, room: Path) -> None:
     """IPv4 new and IPv6 old, three workers of four, the SNI name only, RSA new and EC old: all are one case here."""
-    scene = seeing(lambda sight: replace(sight, served=(*sight.served, Served("web", how, (OLD,)))))(f"{room}/s")
+    scene = seeing(lambda live_view: replace(live_view, served=(*live_view.served, Served("web", how, (OLD,)))))(
+        f"{room}/s"
+    )
     order = scene.order()
     ending = scene.replace()
     assert ended(ending) == (Outcome.ROLLED_BACK, Cause.NOT_SERVED)
@@ -256,8 +258,8 @@ def test_one_way_of_asking_that_still_gets_the_old_certificate_undoes(how: str, 
 
 
 def test_what_did_not_answer_before_need_not_answer_after(room: Path) -> None:
-    def dead(sight: Sight) -> Sight:
-        return replace(sight, served=(*sight.served, Served("web", "[::1]:443", (), "refused")))
+    def dead(live_view: LiveView) -> LiveView:
+        return replace(live_view, served=(*live_view.served, Served("web", "[::1]:443", (), "refused")))
 
     assert seeing(dead)(f"{room}/s").replace().outcome is Outcome.COMMITTED
     ending = seeing(dead)(f"{room}/t", terms=Terms(2, 0.0, 0.2, required=True)).replace()
@@ -267,10 +269,10 @@ def test_what_did_not_answer_before_need_not_answer_after(room: Path) -> None:
 def test_a_look_that_raises_sees_nothing_and_undoes_what_it_cannot_see(room: Path) -> None:
     looks: Iterator[bool] = iter([False, True])
 
-    def blind(sight: Sight) -> Sight:
+    def blind(live_view: LiveView) -> LiveView:
         if next(looks, False):
             raise RuntimeError("secret")
-        return sight
+        return live_view
 
     scene = seeing(blind)(f"{room}/s", terms=Terms(1, 1.0, 0.0))
     ending = scene.replace()
@@ -281,8 +283,10 @@ def test_a_look_that_raises_sees_nothing_and_undoes_what_it_cannot_see(room: Pat
 
 def test_an_old_set_that_is_worse_is_not_brought_back_for_one_way_that_keeps_it(room: Path) -> None:
     """One worker of four keeps an old certificate that has expired: three that serve are better than none."""
-    scene = seeing(lambda sight: replace(sight, served=(*sight.served, Served("web", "worker 4", (OLD,)))))(f"{room}/s")
-    ending = transact(replace(scene.setting(), live=Live(scene.look, nobody)), scene.order())
+    scene = seeing(lambda live_view: replace(live_view, served=(*live_view.served, Served("web", "worker 4", (OLD,)))))(
+        f"{room}/s"
+    )
+    ending = transact(replace(scene.context(), live=Live(scene.look, nobody)), scene.order())
     assert ended(ending) == (Outcome.FAILED_FORWARD, Cause.NOT_SERVED)
 
 
@@ -290,8 +294,8 @@ def test_an_old_set_that_nobody_would_accept_any_more_is_not_brought_back(room: 
     """Expired or revoked: the new one loses a client, but the old one, judged now, has none."""
     scene = Scene(f"{room}/s", new={"web": b"GOOD no java"})
     order = scene.order()
-    setting = replace(scene.setting(), live=Live(scene.look, nobody))
-    ending = transact(setting, order)
+    context = replace(scene.context(), live=Live(scene.look, nobody))
+    ending = transact(context, order)
     assert ended(ending) == (Outcome.FAILED_FORWARD, Cause.CLIENT_LOST)
     assert "nobody would be better off with the old files" in ending.sentence
     assert [state(World(), each.path) for each in order.plan.changes] == [each.after for each in order.plan.changes]
@@ -307,7 +311,7 @@ def test_the_old_set_is_judged_by_its_own_bytes(room: Path) -> None:
         return scene.judge(components, files, now)
 
     assert (
-        transact(replace(scene.setting(), live=Live(scene.look, judge)), scene.order()).outcome is Outcome.ROLLED_BACK
+        transact(replace(scene.context(), live=Live(scene.look, judge)), scene.order()).outcome is Outcome.ROLLED_BACK
     )
     assert judged == [b"GOOD old certificate\n" * 9]
 
@@ -316,8 +320,8 @@ def test_a_dead_port_is_never_kept_for_the_sake_of_an_old_set_that_is_no_better(
     scene = Scene(f"{room}/s")
     up = " ".join(scene.service("web").restart)
     restart = shell(f"rm -f {scene.root}/web.memory; ! grep -q old {scene.certificate('web')} || {up}")
-    setting = replace(scene.setting(web=Service(restart=restart)), live=Live(scene.look, nobody))
-    assert ended(transact(setting, scene.order())) == (Outcome.ROLLED_BACK, Cause.NOT_SERVED)
+    context = replace(scene.context(web=Service(restart=restart)), live=Live(scene.look, nobody))
+    assert ended(transact(context, scene.order())) == (Outcome.ROLLED_BACK, Cause.NOT_SERVED)
     assert scene.memory("web") != b""
 
 
@@ -384,8 +388,8 @@ def test_being_told_to_end_ends_what_has_switched_nothing_and_nothing_later(room
         order = scene.order()
         heard: list[Record] = []
         # All that the loop changes is read before its next round.
-        setting = replace(scene.setting(), told=heard.append, stopping=lambda: len(heard) > after)  # noqa: B023
-        outcomes.append(transact(setting, order).outcome)
+        context = replace(scene.context(), told=heard.append, stopping=lambda: len(heard) > after)  # noqa: B023
+        outcomes.append(transact(context, order).outcome)
         assert broken(scene, order) == []
     assert outcomes == [Outcome.REFUSED] * 3 + [Outcome.COMMITTED] * 9
 
@@ -404,7 +408,7 @@ def test_a_clock_that_jumps_amid_the_transaction_changes_no_verdict(jump: float,
             self,
             command: Command,
             timeout: float,
-            begun: Callable[[Process], None] | None = None,
+            begun: Callable[[ProcessId], None] | None = None,
             *,
             spare_server: bool = False,
         ) -> Ran:
@@ -413,12 +417,12 @@ def test_a_clock_that_jumps_amid_the_transaction_changes_no_verdict(jump: float,
 
     scene = Scene(f"{room}/s")
 
-    def look(components: tuple[str, ...], now: float) -> Sight:
+    def look(components: tuple[str, ...], now: float) -> LiveView:
         moments.append(now)
         return scene.look(components, now)
 
-    setting = replace(scene.setting(Jumping()), live=Live(look, scene.judge))
-    assert transact(setting, scene.order()).outcome is Outcome.COMMITTED
+    context = replace(scene.context(Jumping()), live=Live(look, scene.judge))
+    assert transact(context, scene.order()).outcome is Outcome.COMMITTED
     assert max(moments) - min(moments) < DAY
 
 
@@ -433,10 +437,10 @@ def test_a_service_whose_new_process_is_slow_to_show_is_waited_for(room: Path) -
 
 
 def test_a_file_edited_while_the_service_is_watched_freezes_and_is_not_committed_over(room: Path) -> None:
-    def edit(sight: Sight) -> Sight:
-        if any(each.chain != (OLD,) for each in sight.served):
+    def edit(live_view: LiveView) -> LiveView:
+        if any(each.chain != (OLD,) for each in live_view.served):
             Scene.write(f"{room}/s/web/site.key", b"of someone else")
-        return sight
+        return live_view
 
     ending = seeing(edit)(f"{room}/s").replace()
     assert ended(ending) == (Outcome.FROZEN, Cause.CHANGED)
@@ -458,10 +462,10 @@ def test_a_link_retargeted_amid_the_transaction_stops_it(room: Path) -> None:
         os.unlink(link)
         os.symlink(f"{room}", link)
 
-    setting = scene.setting(world := StepWorld())
+    context = scene.context(world := StepWorld())
     staged = [step for step in trace_of(Scene(f"{room}/trace")) if step.name == "link"][-1]
     world.fault = intrude(staged, retarget)
-    ending = transact(setting, Order(plan, order.content))
+    ending = transact(context, Order(plan, order.content))
     assert ended(ending) == (Outcome.REFUSED, Cause.CHANGED)
     assert "symbolic links were changed meanwhile" in ending.sentence
     assert broken(scene, order) == []
@@ -471,16 +475,16 @@ def test_a_plan_made_before_someone_elses_edit_is_out_of_date(room: Path) -> Non
     scene = Scene(f"{room}/s")
     order = scene.order()
     os.chmod(scene.key("web"), 0o600)
-    ending = transact(scene.setting(), order)
+    ending = transact(scene.context(), order)
     assert ended(ending) == (Outcome.REFUSED, Cause.CHANGED)
     assert "is not what it was when this was planned; nothing was changed." in ending.sentence
 
 
 def test_two_at_once_are_one_after_the_other(room: Path) -> None:
     scene = Scene(f"{room}/s", components=("mail", "web"))
-    setting = scene.setting()
-    setting.prepare()
-    locks = acquire(World(), setting.locks, ["web"])
+    context = scene.context()
+    context.prepare()
+    locks = acquire(World(), context.locks, ["web"])
     ending = scene.replace()
     assert ended(ending) == (Outcome.REFUSED, Cause.BUSY)
     assert f"process {os.getpid()} is at work on web" in ending.sentence
@@ -493,8 +497,8 @@ def test_two_at_once_are_one_after_the_other(room: Path) -> None:
 
 
 def refused(scene: Scene, order: Order | None = None, terms: Terms | None = None) -> str:
-    setting = scene.setting()
-    ending = transact(replace(setting, terms=terms or setting.terms), order or scene.order())
+    context = scene.context()
+    ending = transact(replace(context, terms=terms or context.terms), order or scene.order())
     assert ended(ending) == (Outcome.REFUSED, Cause.TARGET), ending
     return ending.sentence
 
@@ -558,11 +562,11 @@ def test_a_disk_that_is_really_full_refuses_and_leaves_nothing(room: Path) -> No
         before = state(World(), f"{room}/small/site.pem")
         assert before is not None
         change = Change("web", f"{room}/small/site.pem", before, replace(before, sha256=sha(large)))
-        ending = transact(scene.setting(), Order(Plan(Kind.REPLACE, ("web",), (change,)), {change.path: large}))
+        ending = transact(scene.context(), Order(Plan(Kind.REPLACE, ("web",), (change,)), {change.path: large}))
         assert ended(ending) == (Outcome.REFUSED, Cause.STORAGE)
         assert "No space left on device; nothing was changed." in ending.sentence
         assert os.listdir(f"{room}/small") == ["site.pem"]
-        assert recover(scene.setting()) == ()
+        assert recover(scene.context()) == ()
     finally:
         subprocess.run(["umount", f"{room}/small"], check=True)
 
@@ -570,7 +574,7 @@ def test_a_disk_that_is_really_full_refuses_and_leaves_nothing(room: Path) -> No
 def test_bytes_other_than_those_of_the_plan_are_refused(room: Path) -> None:
     scene = Scene(f"{room}/s")
     order = scene.order()
-    ending = transact(scene.setting(), Order(order.plan, {**order.content, scene.key("web"): b"another"}))
+    ending = transact(scene.context(), Order(order.plan, {**order.content, scene.key("web"): b"another"}))
     assert ended(ending) == (Outcome.REFUSED, Cause.STORAGE)
     assert broken(scene, order) == []
 
@@ -586,21 +590,21 @@ def activation(scene: Scene) -> Order:
 def test_an_activation_puts_the_service_onto_what_is_on_disk(room: Path) -> None:
     scene = Scene(f"{room}/s")
     scene.write(f"{scene.root}/web.memory", b"GOOD and older")
-    assert transact(scene.setting(), activation(scene)).outcome is Outcome.COMMITTED
+    assert transact(scene.context(), activation(scene)).outcome is Outcome.COMMITTED
     assert scene.memory("web") == b"GOOD old certificate\n" * 9
 
 
 def test_an_activation_that_does_nothing_is_said_and_leaves_the_service_alone(room: Path) -> None:
     scene = Scene(f"{room}/s")
     scene.write(f"{scene.root}/web.memory", b"GOOD and older")
-    ending = transact(scene.setting(web=Service(restart=("/bin/true",))), activation(scene))
+    ending = transact(scene.context(web=Service(restart=("/bin/true",))), activation(scene))
     assert ended(ending) == (Outcome.FAILED_FORWARD, Cause.NOT_SERVED)
 
 
 def test_an_activation_that_leaves_the_port_dead_is_frozen(room: Path) -> None:
     scene = Scene(f"{room}/s")
     ending = transact(
-        scene.setting(web=Service(restart=shell(f"rm -f {scene.root}/web.memory; exit 1"))), activation(scene)
+        scene.context(web=Service(restart=shell(f"rm -f {scene.root}/web.memory; exit 1"))), activation(scene)
     )
     assert ended(ending) == (Outcome.FROZEN, Cause.ACTIVATION)
 
@@ -670,6 +674,6 @@ def test_a_plan_comes_back_from_its_record_as_it_was(room: Path) -> None:
 
 def test_a_state_directory_that_cannot_be_used_is_said(room: Path) -> None:
     scene = Scene(f"{room}/s")
-    setting = scene.setting()
-    unusable: Setting = replace(setting, directory=f"{room}/missing")
+    context = scene.context()
+    unusable: TransactionContext = replace(context, directory=f"{room}/missing")
     assert ended(transact(unusable, scene.order())) == (Outcome.REFUSED, Cause.STORAGE)

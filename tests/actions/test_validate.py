@@ -9,23 +9,23 @@ import pytest
 from actions.plan import Kind, Plan, Serving
 from actions.validate import (
     Acceptance,
+    LiveView,
     Seen,
     Served,
-    Sight,
     Terms,
     judge_new,
     judge_old,
-    sight_from_json,
-    sight_to_json,
+    live_view_from_json,
+    live_view_to_json,
     watch,
 )
 from actions.world import World
 
 BROWSER = Acceptance("browser", "web")
-OLD = Sight((Served("web", "v4", ("old",)),), frozenset({BROWSER}))
-NEW = Sight((Served("web", "v4", ("new", "ca")),), frozenset({BROWSER}))
-LOST = Sight(NEW.served)
-DEAD = Sight((Served("web", "v4", (), "refused"),))
+OLD = LiveView((Served("web", "v4", ("old",)),), frozenset({BROWSER}))
+NEW = LiveView((Served("web", "v4", ("new", "ca")),), frozenset({BROWSER}))
+LOST = LiveView(NEW.served)
+DEAD = LiveView((Served("web", "v4", (), "refused"),))
 PLAN = Plan(Kind.REPLACE, ("web",), (), (), (Serving("web", (("new", "ca"),)),), (Serving("web", (("old",),)),))
 
 
@@ -42,15 +42,15 @@ class Clock(World):
         self.at += seconds
 
 
-def watched(*sights: Sight) -> tuple[Seen, float]:
+def watched(*live_views: LiveView) -> tuple[Seen, float]:
     """Return the end of looks that see one thing after the other, the last for ever, and when it came."""
-    clock, coming = Clock(), iter(sights)
+    clock, coming = Clock(), iter(live_views)
 
-    def look(last: list[Sight] = [sights[0]]) -> Sight:  # noqa: B006 (made anew with the function)
+    def look(last: list[LiveView] = [live_views[0]]) -> LiveView:  # noqa: B006 (made anew with the function)
         last[0] = next(coming, last[0])
         return last[0]
 
-    seen = watch(clock, look, lambda sight: judge_new(PLAN, OLD, sight), Terms(3, 1.0, 10.0))
+    seen = watch(clock, look, lambda live_view: judge_new(PLAN, OLD, live_view), Terms(3, 1.0, 10.0))
     return seen, clock.at
 
 
@@ -71,7 +71,7 @@ def test_a_service_that_is_late_is_looked_at_again_soon_but_ever_less_often() ->
 
 
 def test_a_service_that_flaps_is_not_steady_in_time() -> None:
-    flapping: Iterator[Sight] = (sight for _ in range(20) for sight in (NEW, DEAD))
+    flapping: Iterator[LiveView] = (live_view for _ in range(20) for live_view in (NEW, DEAD))
     seen, at = watched(*flapping)
     assert not seen.steady
     assert 9.0 < at <= 10.0
@@ -95,47 +95,47 @@ def test_a_dead_port_has_until_the_deadline_to_open() -> None:
 
 
 def test_a_missing_intermediate_is_not_what_should_be_presented() -> None:
-    (said,) = judge_new(PLAN, OLD, Sight((Served("web", "v4", ("new",)),))).unserved
+    (said,) = judge_new(PLAN, OLD, LiveView((Served("web", "v4", ("new",)),))).unserved
     assert said == "web (v4) presents new… in a chain of 1, not what it should"
 
 
 def test_one_way_that_answers_now_with_the_one_and_now_with_the_other_is_found_out() -> None:
-    (said,) = judge_new(PLAN, OLD, Sight(NEW.served + OLD.served)).unserved
+    (said,) = judge_new(PLAN, OLD, LiveView(NEW.served + OLD.served)).unserved
     assert said == "web (v4) sometimes presents old… in a chain of 1, not what it should"
-    (said,) = judge_new(PLAN, OLD, Sight(NEW.served + DEAD.served)).unserved
+    (said,) = judge_new(PLAN, OLD, LiveView(NEW.served + DEAD.served)).unserved
     assert said == "web (v4) sometimes does not answer: refused"
 
 
 def test_who_failed_sometimes_before_may_do_so_again_but_not_fail_for_good() -> None:
-    flaky = Sight(OLD.served + DEAD.served)
-    assert judge_new(PLAN, flaky, Sight(NEW.served + DEAD.served)).unserved == ()
-    assert judge_new(PLAN, flaky, Sight(NEW.served + DEAD.served), required=True).unserved != ()
+    flaky = LiveView(OLD.served + DEAD.served)
+    assert judge_new(PLAN, flaky, LiveView(NEW.served + DEAD.served)).unserved == ()
+    assert judge_new(PLAN, flaky, LiveView(NEW.served + DEAD.served), required=True).unserved != ()
     assert judge_new(PLAN, flaky, DEAD).unserved == ("web (v4) does not answer: refused",)
 
 
 def test_workers_that_differed_before_are_as_good_as_they_were_when_each_serves_what_one_of_them_did() -> None:
-    differing = Sight((*OLD.served, Served("web", "v4", ("older",))))
+    differing = LiveView((*OLD.served, Served("web", "v4", ("older",))))
     assert judge_old(PLAN, differing, differing).steady
     assert judge_old(PLAN, differing, OLD).steady
-    assert not judge_old(PLAN, differing, Sight(differing.served + NEW.served)).steady
+    assert not judge_old(PLAN, differing, LiveView(differing.served + NEW.served)).steady
 
 
 def test_a_way_of_asking_that_is_gone_is_missed() -> None:
-    assert judge_new(PLAN, OLD, Sight()).unserved == ("web (v4) was not seen again",)
+    assert judge_new(PLAN, OLD, LiveView()).unserved == ("web (v4) was not seen again",)
 
 
 def test_what_an_endpoint_says_is_made_printable() -> None:
-    hostile = Sight((Served("web", "\x1b[31m", (), "\n"),))
-    before = Sight((Served("web", "\x1b[31m", ("old",)),))
+    hostile = LiveView((Served("web", "\x1b[31m", (), "\n"),))
+    before = LiveView((Served("web", "\x1b[31m", ("old",)),))
     assert judge_new(PLAN, before, hostile).unserved == ("web (\\x1b[31m) does not answer: \\x0a",)
 
 
 def test_the_old_set_is_served_again_as_it_was_seen_or_as_its_files_have_it() -> None:
-    older = Sight((Served("web", "v4", ("older",)),))
+    older = LiveView((Served("web", "v4", ("older",)),))
     assert judge_old(PLAN, older, older).steady
     assert judge_old(PLAN, older, OLD).steady
     assert not judge_old(PLAN, older, NEW).steady
 
 
 def test_a_sight_comes_back_from_its_record_as_it_was() -> None:
-    assert sight_from_json(sight_to_json(NEW)) == NEW
+    assert live_view_from_json(live_view_to_json(NEW)) == NEW

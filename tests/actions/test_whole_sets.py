@@ -14,12 +14,12 @@ from typing import Any
 
 import pytest
 
-from actions.account import frozen
 from actions.ending import Cause, Ending, Outcome
 from actions.journal import Event
-from actions.recover import Kept, NotWhole, recover, thaw
+from actions.journal_state import frozen
+from actions.recover import KeptPaths, NotWhole, recover, thaw
 from actions.target import state
-from actions.transaction import Setting
+from actions.transaction import TransactionContext
 from actions.validate import Live, Worth
 from actions.verdict import Old
 from actions.world import World
@@ -71,18 +71,18 @@ def switched(scene: Scene, files: int) -> None:
     assert in_a_process(partial(scene.replace, world)) == KILLED
 
 
-def judged(scene: Scene, worth: Worth) -> Setting:
+def judged(scene: Scene, worth: Worth) -> TransactionContext:
     """Return the setting in which the old set is worth that, and every other is usable."""
 
     def judge(_components: tuple[str, ...], files: Mapping[str, bytes], _now: float) -> Worth:
         return worth if any(b"old" in each for each in files.values()) else Worth()
 
-    return replace(scene.setting(), live=Live(scene.look, scene.judge, worth=judge))
+    return replace(scene.context(), live=Live(scene.look, scene.judge, worth=judge))
 
 
-def recovered(setting: Setting, *, live: bool = True) -> tuple[Ending, ...]:
-    with closing(setting.journal):
-        return recover(setting, live=live)
+def recovered(context: TransactionContext, *, live: bool = True) -> tuple[Ending, ...]:
+    with closing(context.journal):
+        return recover(context, live=live)
 
 
 def lose_the_old(scene: Scene) -> None:
@@ -199,7 +199,7 @@ def test_all_new_goes_forward_at_boot_where_no_client_accepts_the_old_set_any_mo
         new = {path: data for path, data in files.items() if b"old" not in data}
         return scene.judge(components, new, now)
 
-    (ending,) = recovered(replace(scene.setting(), live=Live(scene.look, judge)), live=False)
+    (ending,) = recovered(replace(scene.context(), live=Live(scene.look, judge)), live=False)
     assert ending.outcome is Outcome.FAILED_FORWARD
     assert on_disk(scene) == {"new"}
 
@@ -425,9 +425,9 @@ def thawing(scene: Scene, pairs: bool) -> object:
     def worth(_components: tuple[str, ...], _files: Mapping[str, bytes], _now: float) -> Worth:
         return Worth() if pairs else Worth(Old.BARRED, "the files of web hold no private key of their certificate")
 
-    setting = replace(scene.setting(), live=Live(scene.look, scene.judge, worth=worth))
-    with closing(setting.journal):
-        return thaw(setting, "web")
+    context = replace(scene.context(), live=Live(scene.look, scene.judge, worth=worth))
+    with closing(context.journal):
+        return thaw(context, "web")
 
 
 def test_thawing_verifies_first_and_removes_nothing_where_the_set_is_not_whole(room: Path) -> None:
@@ -446,7 +446,7 @@ def test_thawing_refuses_a_set_of_which_a_file_is_missing(room: Path) -> None:
     scene = Scene(f"{room}/s")
     mixed(scene)
     os.unlink(scene.key("web"))
-    found = thaw(scene.setting(), "web")
+    found = thaw(scene.context(), "web")
     assert found == NotWhole("web", f"{scene.key('web')} is missing")
     assert "web" in frozen(scene.records())
 
@@ -458,8 +458,8 @@ def test_thawing_keeps_every_inode_whose_content_is_nowhere_else(room: Path) -> 
     with open(f"{scene.root}/{written}", "ab") as file:
         file.write(b"by who had it open")
     old = {f"{scene.root}/{each}" for each in scene.beside() if "site.key" in each}
-    found = thaw(scene.setting(), "web")
-    assert isinstance(found, Kept)
+    found = thaw(scene.context(), "web")
+    assert isinstance(found, KeptPaths)
     assert set(found.paths) <= old
     assert any(b"by who had it open" in Path(each).read_bytes() for each in found.paths)
     assert {f"{scene.root}/{each}" for each in scene.beside()} == set(found.paths)
@@ -473,6 +473,6 @@ def test_thawing_keeps_the_old_key_where_the_backup_set_is_damaged(room: Path) -
     for kept in Path(f"{scene.root}/state/backups/web").iterdir():
         for copy in kept.glob("0*"):
             copy.write_bytes(b"damaged")
-    found = thaw(scene.setting(), "web")
-    assert isinstance(found, Kept)
+    found = thaw(scene.context(), "web")
+    assert isinstance(found, KeptPaths)
     assert any(Path(each).read_bytes() == b"old key\n" * 9 for each in found.paths)

@@ -15,13 +15,13 @@ from tests.bench import (
     events,
     hanging,
     look_cpu,
+    notify,
     outage,
     renewals,
     rogue,
     scan,
     show,
     steady,
-    tell,
 )
 from tests.bench.estate import build
 from tests.bench.report import Measurement
@@ -40,7 +40,7 @@ def measurements(directory: str) -> Iterator[Measurement]:
     # From here on, the estate is another.
     yield from events.measure(directory, estate)
     yield from look_cpu.measure()
-    yield from tell.measure(directory)
+    yield from notify.measure(directory)
     yield from outage.measure(directory)
     yield from renewals.measure(directory)
     yield from rogue.measure(directory)

@@ -14,13 +14,13 @@ from typing import Final
 
 from actions.ending import Ending, Outcome
 from actions.journal import Event
-from actions.process import Process
+from actions.process import ProcessId
 from actions.transaction import transact
 from actions.world import Ran, World
 from config.service import Command, Service
-from monitor.actor.workbench import workbench
-from monitor.lab.servers import Daemon, Lighttpd, Nginx
-from monitor.surroundings import read_surroundings
+from monitor.actor.context import actor_context
+from monitor.lab.servers import BackgroundServer, Lighttpd, Nginx
+from monitor.state.trust import read_trust_context
 from tests.bench.commands import median_seconds
 from tests.bench.report import Measurement
 from tests.lab.load import Load
@@ -49,7 +49,7 @@ class Timed(World):
         self,
         command: Command,
         timeout: float,
-        begun: Callable[[Process], None] | None = None,
+        begun: Callable[[ProcessId], None] | None = None,
         *,
         spare_server: bool = False,
     ) -> Ran:
@@ -93,7 +93,7 @@ def _worst(seconds: dict[str, list[float]]) -> float:
     return round(max(map(statistics.median, seconds.values())), 3)
 
 
-def _component(directory: Path, kind: type[Daemon], running: ExitStack) -> tuple[Component, Daemon]:
+def _component(directory: Path, kind: type[BackgroundServer], running: ExitStack) -> tuple[Component, BackgroundServer]:
     directory.mkdir(parents=True)
     machine = Machine(directory, running)
     machine.old = fresh(_OTHER_NAME)
@@ -107,8 +107,8 @@ def _replace(component: Component) -> float:
     """Return the seconds of a whole replacement, from the candidate on, without what the service and the terms take."""
     issued, config, world = fresh(_OTHER_NAME), component.declare(), Timed(component.service)
     started = time.monotonic()
-    with workbench(read_surroundings(config)[0]) as bench:
-        ending = transact(replace(bench.setting, world=world), order_of(bench, issued))
+    with actor_context(read_trust_context(config)[0]) as context:
+        ending = transact(replace(context.transaction, world=world), order_of(context, issued))
     seconds = time.monotonic() - started
     _expect(ending, Outcome.COMMITTED)
     terms = config.settings.validation
@@ -121,9 +121,9 @@ def _roll_back(component: Component) -> float:
     order = component.order(fresh())
     component.clients = {**_CLIENTS, "legacy": {"names": [_OTHER_NAME]}}
     world = Timed(component.service)
-    with component.acting() as (_, setting):
-        ending = transact(replace(setting, world=world), order)
-        records = [each for each in setting.journal.records() if each.transaction == ending.transaction]
+    with component.acting() as (_, context):
+        ending = transact(replace(context, world=world), order)
+        records = [each for each in context.journal.records() if each.transaction == ending.transaction]
     component.clients = _CLIENTS
     _expect(ending, Outcome.ROLLED_BACK)
     at = {each.event: each.at for each in records}

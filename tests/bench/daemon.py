@@ -15,7 +15,7 @@ from types import MappingProxyType, TracebackType
 from typing import Final, Self
 
 from monitor.lab.process import free_address
-from monitor.store import Counts, counts, database_path
+from monitor.store import RowCounts, counts, database_path
 from tests.bench.estate import configuration
 
 PATIENCE: Final = 120.0
@@ -128,10 +128,10 @@ class Daemon:
             fields = stat.read().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
-    def recorded(self) -> Counts:
+    def recorded(self) -> RowCounts:
         """Return how many rows the database has; none before it is there."""
         found = counts(database_path(self.state))
-        return found if isinstance(found, Counts) else Counts(0, 0, 0, 0, 0)
+        return found if isinstance(found, RowCounts) else RowCounts(0, 0, 0, 0, 0)
 
     def await_recorded(self, presentations: int) -> None:
         """Return once what so many targets present was recorded, and nothing more comes."""

@@ -20,10 +20,10 @@ from config.policy import (
     CandidatePresent,
     ClientRejects,
     HasFinding,
-    Match,
     Not,
     Notify,
     Policy,
+    PolicyMatch,
     Regressed,
     RemainingBelow,
     Replace,
@@ -33,8 +33,8 @@ from config.policy import (
     share_of_lifetime,
 )
 from config.vocabulary import GROUP_MEMBERS, Code, Group, Mode, Severity
-from monitor.decide.docket import Docket
-from monitor.decide.situation import Found, Situation, Validity
+from monitor.decide.situation import FindingState, Situation, Validity
+from monitor.decide.table import DecisionTable
 from tests.bench.report import Measurement
 
 TARGETS: Final = 10_000
@@ -51,14 +51,14 @@ def measure() -> Iterator[Measurement]:
     known = _situations(random.Random(1))
     seconds = []
     for _ in range(ROUNDS):
-        docket = Docket(_policies())
+        table = DecisionTable(_policies())
         for each in known:
-            docket.learn(each)
+            table.learn(each)
         start = time.process_time()
-        decisions = docket.decide(_NOW)
+        decisions = table.decide(_NOW)
         seconds.append(time.process_time() - start)
     start = time.process_time()
-    docket.decide(_NOW + 60)
+    table.decide(_NOW + 60)
     idle = time.process_time() - start
     _say(f"{len(decisions)} decisions; a minute later, nothing having changed, {idle * 1000:.2f} ms")
     yield Measurement("decision_pass_cpu_ms", round(statistics.median(seconds) * 1000, 1), "ms", 100)
@@ -68,7 +68,7 @@ def _policies() -> Sequence[Policy]:
     """Return five policies for each team, of which some are for all."""
     found: list[Policy] = []
     for number, team in enumerate(_TEAMS):
-        own = Match(labels={"team": (team,)})
+        own = PolicyMatch(labels={"team": (team,)})
         night = Window(f"0 {number} * * *", 7200, "Europe/Zurich")
         chain = HasFinding(GROUP_MEMBERS[Group.CHAIN], "chain", Severity.CRITICAL)
         not_served = HasFinding(frozenset({Code.NOT_SERVED}), "not_served", lasting=900)
@@ -90,7 +90,7 @@ def _situations(chance: random.Random) -> Sequence[Situation]:
         # Nearly all are renewed when a third is left.
         begun = _NOW - chance.random() * lifetime * 0.69
         troubled = chance.random() < _TROUBLED
-        wrong = (Found(name, chance.choice(list(Code)), Severity.WARNING, _NOW - 1000),) if troubled else ()
+        wrong = (FindingState(name, chance.choice(list(Code)), Severity.WARNING, _NOW - 1000),) if troubled else ()
         found.append(
             Situation(
                 name,

@@ -21,7 +21,7 @@ from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Final
 
-from monitor.agenda import spread
+from monitor.host.schedule import spread
 from monitor.lab.ca import Authority
 from monitor.lab.servers import write_site
 from tests.bench.daemon import PATIENCE, Daemon

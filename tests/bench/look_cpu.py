@@ -21,14 +21,14 @@ import uvloop
 
 from config.model import Client, Config, Endpoint, PemBundle, Settings, TrustStore
 from config.vocabulary import LookOutcome
-from monitor.beliefs import Beliefs
-from monitor.bus import Bus
-from monitor.endpoints import EndpointVigil
-from monitor.events import Looked
 from monitor.lab.ca import Authority, KeyType, bundle
 from monitor.lab.servers import Nginx, replace_file, write_site
+from monitor.look.endpoints import EndpointVigil
 from monitor.metrics import Page
-from monitor.surroundings import read_surroundings
+from monitor.state.bus import Bus
+from monitor.state.events import Looked
+from monitor.state.registry import TargetRegistry
+from monitor.state.trust import read_trust_context
 from tests.bench.report import Measurement
 from tests.lab import blackbox as lab
 
@@ -83,9 +83,9 @@ class Vigil:
             clients={"all": Client("all", "lab")},
         )
         self._names = names
-        self._beliefs = Beliefs(read_surroundings(config)[0], Bus(), Page())
+        self._registry = TargetRegistry(read_trust_context(config)[0], Bus(), Page())
         self._worker = ThreadPoolExecutor(1)
-        self._vigil = EndpointVigil(self._beliefs, self._worker, looked=self._looked)
+        self._vigil = EndpointVigil(self._registry, self._worker, looked=self._looked)
         self._runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)
         self._outcomes: list[LookOutcome] = []
         self._all_looked = asyncio.Event()
@@ -105,7 +105,7 @@ class Vigil:
         self._runner.run(self._round())
         after = os.times()
         expected = {LookOutcome.UNCHANGED if known else LookOutcome.CHANGED}
-        if set(self._outcomes) != expected or any(each.findings for each in self._beliefs.known.values()):
+        if set(self._outcomes) != expected or any(each.findings for each in self._registry.known.values()):
             raise RuntimeError(f"the looks went wrong: {set(self._outcomes)}")
         return after.user - before.user + after.system - before.system
 

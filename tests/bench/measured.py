@@ -20,11 +20,11 @@ from config.load import load
 from config.model import Config
 from config.vocabulary import LogFormat, LogLevel
 from monitor import daemon
-from monitor.events import Looked
-from monitor.known import Known
-from monitor.life import Life
-from monitor.log import set_up
+from monitor.host.life import Life
 from monitor.metrics import Counters, Page
+from monitor.state.events import Looked
+from monitor.state.log import set_up
+from monitor.state.target import TargetState
 
 BEAT: Final = 0.001
 """Seconds between two signs of life of the event loop."""
@@ -46,7 +46,7 @@ SEEN: Final = Seen()
 
 
 class _Page(Page):
-    def update(self, known: Known) -> None:
+    def update(self, known: TargetState) -> None:
         super().update(known)
         first = known.presented[0].sha256 if known.presented and known.failure is None else ""
         SEEN.shown.append((time.monotonic(), known.target, first))

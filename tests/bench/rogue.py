@@ -10,14 +10,14 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
-from actions.account import Wish
+from actions.journal_state import ActionRequest
 from actions.plan import Kind
 from config.load import load
 from config.model import Config
 from monitor.actor.authority import Peer
 from monitor.actor.pace import Pace
 from monitor.actor.request import Document, Request, Verb
-from monitor.actor.server import ActorProcess, Audience
+from monitor.actor.server import ActorProcess, Caller
 from monitor.actor.work import Bound, Work
 from monitor.lab.ca import bundle
 from monitor.lab.servers import write_site
@@ -87,7 +87,7 @@ class House:
     def ask(self, request: Request) -> Document:
         """Return what the actor answers to the rogue daemon."""
         self.asked += 1
-        return self.actor.do(request, ROGUE, Audience())
+        return self.actor.do(request, ROGUE, Caller())
 
     def put(self, name: str) -> None:
         """Put a candidate into an inbox."""
@@ -100,13 +100,15 @@ class House:
     def person(self, name: str) -> None:
         """Have a person replace a certificate, so that there is something to undo."""
         self.put(name)
-        with self.actor.bench() as bench:
-            Work(bench, "a person", bound=Bound.NOT).answer(Request(Verb.CARRY_OUT, Wish(Kind.REPLACE, (name,))))
+        with self.actor.context() as context:
+            Work(context, "a person", bound=Bound.NOT).answer(
+                Request(Verb.CARRY_OUT, ActionRequest(Kind.REPLACE, (name,)))
+            )
 
     def begun(self) -> list[Mapping[str, Any]]:
         """Return what was begun for the rogue."""
-        with self.actor.bench() as bench:
-            records = bench.setting.journal.records()
+        with self.actor.context() as context:
+            records = context.transaction.journal.records()
         return [each.data for each in records if each.event == "begin" and each.data.get("by") == ROGUE.name]
 
 
@@ -124,21 +126,21 @@ def play(house: House, requests: int, seed: int) -> None:
             name, kind = chance.choice([*names, names[0]]), chance.choice([Kind.REPLACE, *Kind])
             if kind is Kind.REPLACE:
                 house.put(name)
-            wish = Wish(kind, (name,))
-            found = _hash(house.ask(Request(Verb.PLAN, wish)))
+            action = ActionRequest(kind, (name,))
+            found = _hash(house.ask(Request(Verb.PLAN, action)))
             hashes += found
-            house.ask(Request(Verb.CARRY_OUT, wish, found[0] if found else ""))
+            house.ask(Request(Verb.CARRY_OUT, action, found[0] if found else ""))
         several = tuple(chance.sample(names, chance.choice([1, 1, 1, 1, 2])))
         kind = chance.choice(list(Kind))
         undone = chance.choice(sets[-8:]) if kind is Kind.ROLLBACK else ""
-        wish = Wish(kind, several, undone, chance.choice([(), (), ("default",)]))
+        action = ActionRequest(kind, several, undone, chance.choice([(), (), ("default",)]))
         verb = chance.choice([Verb.PLAN, Verb.PROPOSE, *[Verb.CARRY_OUT] * 4, Verb.APPROVE, Verb.REJECT, Verb.RECOVER])
         if verb is Verb.PLAN or chance.random() < 0.5:
             # What would be done is best known to whoever asks just before.
-            hashes += _hash(house.ask(Request(Verb.PLAN, wish)))
+            hashes += _hash(house.ask(Request(Verb.PLAN, action)))
         plan = hashes[-1] if chance.random() < 0.6 else chance.choice(hashes)
-        wishing = verb in {Verb.PLAN, Verb.PROPOSE, Verb.CARRY_OUT}
-        hashes += _hash(house.ask(Request(verb, wish if wishing else None, plan, () if wishing else several)))
+        with_action = verb in {Verb.PLAN, Verb.PROPOSE, Verb.CARRY_OUT}
+        hashes += _hash(house.ask(Request(verb, action if with_action else None, plan, () if with_action else several)))
         state = house.ask(Request(Verb.STATE))
         with suppress(KeyError):
             sets += [each["last"]["transaction"] for each in state["components"].values() if each["last"]]

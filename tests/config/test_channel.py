@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from config.channel import Channel, Digest, Heartbeat, Match, Route, Silence, Telling, ToldEvent
+from config.channel import Channel, Digest, FindingMatch, Heartbeat, Notifications, Route, Silence, ToldEvent
 from config.load import load
 from config.show import show
 from config.vocabulary import Code, Severity, TargetKind
@@ -19,7 +19,7 @@ SECRET = "T0KEN-hunter2"
 GOOD = """
 channels:
   ops: {{urls_file: {urls}}}
-telling:
+notifications:
   enabled: false
   routes:
     - channels: [ops]
@@ -53,12 +53,12 @@ def secrets(tmp_path: Path) -> tuple[str, str]:
     return str(urls), str(beat)
 
 
-def test_telling_is_understood_in_full(loaded: Loaded, secrets: tuple[str, str]) -> None:
+def test_notifier_is_understood_in_full(loaded: Loaded, secrets: tuple[str, str]) -> None:
     urls, beat = secrets
     config = loaded(GOOD.format(urls=urls, beat=beat))
     assert config.channels == {"ops": Channel("ops", (f"slack://{SECRET}/a", f"json://example.com/{SECRET}"), urls)}
-    match = Match(("mail*",), ("web",), (TargetKind.FILE,), (Code.EXPIRED,), (("env", ("prod",)),))
-    assert config.telling == Telling(
+    match = FindingMatch(("mail*",), ("web",), (TargetKind.FILE,), (Code.EXPIRED,), (("env", ("prod",)),))
+    assert config.notifications == Notifications(
         enabled=False,
         routes=(
             Route(("ops",), Severity.CRITICAL, match, 300.0),
@@ -69,7 +69,7 @@ def test_telling_is_understood_in_full(loaded: Loaded, secrets: tuple[str, str])
         resolved_after=60,
         attempts=7,
         runbook="https://wiki.example.com/certvigil/",
-        silences=(Silence(Match(("mail",)), "moved in Q1", 1_806_537_600),),
+        silences=(Silence(FindingMatch(("mail",)), "moved in Q1", 1_806_537_600),),
         heartbeat=Heartbeat(f"https://example.com/{SECRET}", 300, beat),
     )
     shown = loaded(show(config))
@@ -78,14 +78,15 @@ def test_telling_is_understood_in_full(loaded: Loaded, secrets: tuple[str, str])
 
 def test_no_secret_is_shown(loaded: Loaded, secrets: tuple[str, str]) -> None:
     urls, beat = secrets
-    own = f"channels: {{ops: {{urls: ['${{CHAT}}', 'json://{SECRET}']}}}}\ntelling: {{heartbeat: {{url: '${{BEAT}}'}}}}"
+    channels = f"channels: {{ops: {{urls: ['${{CHAT}}', 'json://{SECRET}']}}}}"
+    own = f"{channels}\nnotifications: {{heartbeat: {{url: '${{BEAT}}'}}}}"
     for text in (GOOD.format(urls=urls, beat=beat), own):
         config = loaded(text, CHAT=f"slack://{SECRET}/a", BEAT=f"https://example.com/{SECRET}")
         assert SECRET not in show(config)
         assert SECRET not in repr(config)
     masked = yaml.safe_load(show(config))
     assert masked["channels"] == {"ops": {"urls": ["slack://***", "json://***"]}}
-    assert masked["telling"]["heartbeat"]["url"] == "***"
+    assert masked["notifications"]["heartbeat"]["url"] == "***"
 
 
 def test_a_url_is_called_by_its_place_and_kind() -> None:
@@ -123,26 +124,26 @@ def test_a_heartbeat_is_one_url(write: Write, tmp_path: Path) -> None:
     path = tmp_path / "beat.url"
     path.write_text("https://a\nhttps://b\n")
     path.chmod(0o600)
-    config = write(f"telling:\n  heartbeat: {{url_file: {path}}}\n")
+    config = write(f"notifications:\n  heartbeat: {{url_file: {path}}}\n")
     (mistake,) = map(str, load(config, {}))  # type: ignore[arg-type]
-    assert mistake == f"{config}:2: telling.heartbeat.url_file: holds several lines, expected one URL"
+    assert mistake == f"{config}:2: notifications.heartbeat.url_file: holds several lines, expected one URL"
 
 
 @pytest.mark.parametrize(
     ("match", "holds"),
     [
-        (Match(), True),
-        (Match(targets=("mail*",)), True),
-        (Match(targets=("web", "mail.example.com:465")), True),
-        (Match(targets=("MAIL*",)), False),
-        (Match(components=("web",)), False),
-        (Match(kinds=(TargetKind.ENDPOINT,), codes=(Code.EXPIRED,)), True),
-        (Match(kinds=(TargetKind.FILE,)), False),
-        (Match(codes=(Code.EXPIRING,)), False),
-        (Match(labels=(("env", ("test", "prod")),)), True),
-        (Match(labels=(("env", ("test",)),)), False),
-        (Match(labels=(("team", ("web",)),)), False),
+        (FindingMatch(), True),
+        (FindingMatch(targets=("mail*",)), True),
+        (FindingMatch(targets=("web", "mail.example.com:465")), True),
+        (FindingMatch(targets=("MAIL*",)), False),
+        (FindingMatch(components=("web",)), False),
+        (FindingMatch(kinds=(TargetKind.ENDPOINT,), codes=(Code.EXPIRED,)), True),
+        (FindingMatch(kinds=(TargetKind.FILE,)), False),
+        (FindingMatch(codes=(Code.EXPIRING,)), False),
+        (FindingMatch(labels=(("env", ("test", "prod")),)), True),
+        (FindingMatch(labels=(("env", ("test",)),)), False),
+        (FindingMatch(labels=(("team", ("web",)),)), False),
     ],
 )
-def test_a_match_holds_where_everything_given_agrees(match: Match, holds: bool) -> None:
+def test_a_match_holds_where_everything_given_agrees(match: FindingMatch, holds: bool) -> None:
     assert match.holds("mail.example.com:465", None, TargetKind.ENDPOINT, Code.EXPIRED, {"env": "prod"}) is holds

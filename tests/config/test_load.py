@@ -35,8 +35,8 @@ from config.policy import (
     Activate,
     AnyOf,
     HasFinding,
-    Match,
     Policy,
+    PolicyMatch,
     RemainingBelow,
     Replace,
     Window,
@@ -250,7 +250,7 @@ def test_the_good_example_is_understood_in_full(loaded: Loaded, tmp_path: Path) 
                 ),
                 Replace((AllowedIssuer("system"),)),
                 None,
-                Match(("web",)),
+                PolicyMatch(("web",)),
                 (Window("0 2 * * 2", 10_800, "Europe/Zurich"),),
                 AnyOf((RemainingBelow(share_of_lifetime(0.08)),)),
                 Mode.AUTO,
@@ -259,7 +259,7 @@ def test_the_good_example_is_understood_in_full(loaded: Loaded, tmp_path: Path) 
                 "serve-what-is-on-disk",
                 HasFinding(frozenset({Code.NOT_SERVED}), "not_served", lasting=900),
                 Activate(),
-                match=Match(("web",)),
+                match=PolicyMatch(("web",)),
                 mode=Mode.APPROVE,
             ),
             *(each for each in shipped_policies() if each.name != "serve-what-is-on-disk"),
@@ -467,7 +467,7 @@ def test_the_good_example_fits_the_json_schema() -> None:
 def test_every_key_is_described_to_an_editor() -> None:
     schema = json_schema()
     models = [schema, *(each for each in schema["$defs"].values() if each.get("type") == "object")]
-    models.extend(schema["$defs"][name]["anyOf"][0] for name in ("Level", "Remaining", "Step"))
+    models.extend(schema["$defs"][name]["anyOf"][0] for name in ("Level", "Remaining", "StepSection"))
     for each in models:
         undescribed = [key for key, value in each["properties"].items() if not value.get("description")]
         assert undescribed == []

@@ -94,7 +94,7 @@ class Estate:
         self._stack.enter_context(where.actor())
         telling = {
             "channels": {"ops": {"urls": [f"json://{self._nobody()}/"]}},
-            "telling": {"routes": [{"channels": ["ops"]}]},
+            "notifications": {"routes": [{"channels": ["ops"]}]},
             "policies": [
                 {
                     "name": "tell",

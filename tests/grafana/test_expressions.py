@@ -12,7 +12,7 @@ from typing import Final
 import pytest
 
 from monitor.lab.process import wait_for
-from monitor.places import SLOW_FOR_EACH
+from monitor.look.slots import SLOW_FOR_EACH
 from tests.grafana.committed import RULES, Expression, expressions_of_dashboards, expressions_of_rules
 from tests.grafana.estate import Estate, sha256
 from tests.lab.peers import Behaviour, Peer

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Final, Self
 
-from monitor.lab.process import Process, accepts, free_address
+from monitor.lab.process import ServerProcess, accepts, free_address
 
 Notice = Mapping[str, Any]
 
@@ -78,7 +78,7 @@ class Alertmanager:
         config_file = os.path.join(self._directory, "alertmanager.json")
         with open(config_file, "w", encoding="utf-8") as file:
             json.dump(self._config, file)
-        self._process = Process(
+        self._process = ServerProcess(
             (
                 "prometheus-alertmanager",
                 f"--config.file={config_file}",

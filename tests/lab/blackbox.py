@@ -8,7 +8,7 @@ import urllib.request
 from collections.abc import Mapping
 from typing import Final, Self
 
-from monitor.lab.process import Process, accepts, free_address
+from monitor.lab.process import ServerProcess, accepts, free_address
 
 MODULES: Final = ("tls", "https", "http_2xx")
 
@@ -35,7 +35,7 @@ class Blackbox:
             json.dump({"modules": modules}, file)
 
     def __enter__(self) -> Self:
-        self._process = Process(
+        self._process = ServerProcess(
             (
                 "prometheus-blackbox-exporter",
                 f"--config.file={self._config_file}",

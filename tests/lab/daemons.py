@@ -14,11 +14,11 @@ from collections.abc import Mapping
 from glob import glob
 from typing import Final
 
-from monitor.lab.process import LabError, Process, accepts, find_command
-from monitor.lab.servers import Daemon, replace_file
+from monitor.lab.process import LabError, ServerProcess, accepts, find_command
+from monitor.lab.servers import BackgroundServer, replace_file
 
 
-class HAProxy(Daemon):
+class HAProxy(BackgroundServer):
     """haproxy, master and worker; each site is one combined PEM, the key and the certificate of which are one file."""
 
     @property
@@ -52,7 +52,7 @@ frontend tls
     http-request return status 200
 """
 
-    def _activate(self, process: Process) -> None:
+    def _activate(self, process: ServerProcess) -> None:
         before = self._workers()
         process.signal(signal.SIGUSR2)
         process.wait_until(lambda: (now := self._workers()) and not now & before, "a new worker")
@@ -62,7 +62,7 @@ frontend tls
             return frozenset(file.read().split())
 
 
-class Dovecot(Daemon):
+class Dovecot(BackgroundServer):
     """dovecot, for IMAP over TLS."""
 
     @property
@@ -112,11 +112,11 @@ userdb {{
 }}
 """
 
-    def _activate(self, process: Process) -> None:
+    def _activate(self, process: ServerProcess) -> None:
         process.signal(signal.SIGHUP)
 
 
-class Postfix(Daemon):
+class Postfix(BackgroundServer):
     """postfix, for SMTP over TLS."""
 
     @property
@@ -152,7 +152,7 @@ class Postfix(Daemon):
         )
         if ran.returncode:
             raise LabError(ran.stderr.decode(errors="replace"))
-        self.process = process = Process(self._command, self.log_file)
+        self.process = process = ServerProcess(self._command, self.log_file)
         process.wait_until(lambda: accepts(self.host, self.port), f"listening on {self.address}")
 
     def _main(self, spool: str, data: str) -> str:
@@ -183,12 +183,12 @@ cleanup unix n - n - 0 cleanup
 postlog unix-dgram n - n - 1 postlogd
 """
 
-    def _activate(self, process: Process) -> None:
+    def _activate(self, process: ServerProcess) -> None:
         # Each smtpd reads the files when it begins; those that wait end at a reload.
         process.signal(signal.SIGHUP)
 
 
-class PostgreSQL(Daemon):
+class PostgreSQL(BackgroundServer):
     """PostgreSQL, which speaks TLS only after a word of its own protocol; its key must be its user's or root's."""
 
     _USER: Final = "postgres"
@@ -260,7 +260,7 @@ class PostgreSQL(Daemon):
             )
         super().start()
 
-    def _activate(self, process: Process) -> None:
+    def _activate(self, process: ServerProcess) -> None:
         process.signal(signal.SIGHUP)
 
 
@@ -290,7 +290,7 @@ public class Server {
 """
 
 
-class JavaServer(Daemon):
+class JavaServer(BackgroundServer):
     """A server in Java, which reads its keystore when it starts."""
 
     password_file = ""
@@ -314,9 +314,9 @@ class JavaServer(Daemon):
         os.makedirs(self.directory, exist_ok=True)
         replace_file(self.config_file, self._config().encode())
         replace_file(self.log_file, b"")
-        self.process = process = Process(self._command, self.log_file)
+        self.process = process = ServerProcess(self._command, self.log_file)
         process.wait_until(lambda: accepts(self.host, self.port), f"listening on {self.address}", deadline=60)
 
-    def _activate(self, process: Process) -> None:
+    def _activate(self, process: ServerProcess) -> None:
         process.stop()
         self.start()

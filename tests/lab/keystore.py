@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.hashes import SHA1, SHA256
 from cryptography.hazmat.primitives.serialization import NoEncryption, PrivateFormat, pkcs12
 
 from monitor.lab.ca import Issued
-from monitor.lab.process import Process, accepts
+from monitor.lab.process import ServerProcess, accepts
 from monitor.lab.servers import Server
 from tests.lab import keystore_server
 
@@ -68,7 +68,7 @@ class KeystoreServer(Server):
         super().__init__(())
         self._files = path, password_file
         self._log = os.path.join(directory, "server.log")
-        self._process: Process | None = None
+        self._process: ServerProcess | None = None
 
     @property
     def pid(self) -> int:
@@ -78,7 +78,7 @@ class KeystoreServer(Server):
 
     def start(self) -> None:
         command = (sys.executable, keystore_server.__file__, self.host, str(self.port), *self._files)
-        self._process = Process(command, self._log)
+        self._process = ServerProcess(command, self._log)
         self._process.wait_until(lambda: accepts(self.host, self.port), f"listening on {self.address}")
 
     def reload(self) -> None:

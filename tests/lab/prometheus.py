@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Self
 
-from monitor.lab.process import Process, accepts, find_command, free_address, wait_for
+from monitor.lab.process import ServerProcess, accepts, find_command, free_address, wait_for
 
 Sample = tuple[Mapping[str, str], float]
 Line = tuple[Mapping[str, str], Sequence[tuple[float, float]]]
@@ -38,7 +38,7 @@ class Prometheus:
         self._scrape = dict(scrape)
         self._alertmanagers = list(alertmanagers)
         self._every = every
-        self._process: Process | None = None
+        self._process: ServerProcess | None = None
 
     def start(self) -> None:
         """Return once it answers."""
@@ -47,7 +47,7 @@ class Prometheus:
         # Prometheus reads YAML, of which JSON is a part.
         with open(config_file, "w", encoding="utf-8") as file:
             json.dump(self._config(), file)
-        self._process = process = Process(
+        self._process = process = ServerProcess(
             (
                 "prometheus",
                 f"--config.file={config_file}",

@@ -5,14 +5,14 @@ from __future__ import annotations
 import signal
 from typing import Final
 
-from monitor.lab.process import LabError, Process, accepts
-from monitor.lab.servers import Daemon
+from monitor.lab.process import LabError, ServerProcess, accepts
+from monitor.lab.servers import BackgroundServer
 from tests.lab.workers import loads
 
 _CONFIGURED: Final = b"Configuration successful"
 
 
-class Stunnel(Daemon):
+class Stunnel(BackgroundServer):
     """stunnel with one site, whose connections it closes after the handshake, for there is nothing behind it."""
 
     @property
@@ -42,7 +42,7 @@ sslVersionMax = {self.tls.maximum}
 ciphers = {self.tls.ciphers}
 """
 
-    def _activate(self, process: Process) -> None:
+    def _activate(self, process: ServerProcess) -> None:
         before = self._configured()
         process.signal(signal.SIGHUP)
         process.wait_until(

@@ -20,7 +20,7 @@ from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from typing import Final
 
-from monitor.lab.process import Process, accepts
+from monitor.lab.process import ServerProcess, accepts
 
 _BURST: Final = 5
 """Starts within `_INTERVAL` after which it gives up: StartLimitBurst."""
@@ -48,7 +48,7 @@ class Supervisor:
             file.write(f"#!/bin/sh\n{ask}")
         os.chmod(self.systemctl, 0o755)
         program = (sys.executable, __file__, self._how, self.directory, *self._command)
-        self._process = Process(program, os.path.join(self.directory, "log"))
+        self._process = ServerProcess(program, os.path.join(self.directory, "log"))
         try:
             self._process.wait_until(lambda: accepts(*self._address), "accepting connections")
         except BaseException:

@@ -16,7 +16,16 @@ import pytest
 from config.vocabulary import TLSVersion
 from monitor.lab.ca import Authority, Issued, KeyType
 from monitor.lab.process import LabError, accepts, wait_for
-from monitor.lab.servers import Daemon, Lighttpd, LocalServer, Nginx, Server, TLSSettings, replace_file, write_site
+from monitor.lab.servers import (
+    BackgroundServer,
+    Lighttpd,
+    LocalServer,
+    Nginx,
+    Server,
+    TLSSettings,
+    replace_file,
+    write_site,
+)
 from tests.conftest import StartServer
 from tests.lab.client import presented
 from tests.lab.load import Load, chain_of
@@ -98,7 +107,7 @@ def test_weak_keys_and_old_versions_are_served_where_asked_for(
 
 @pytest.mark.parametrize("start", EVERY_SERVER_OF_ONE_SITE, indirect=True)
 def test_a_stopped_server_leaves_nothing(
-    start: StartServer[Daemon | LocalServer], issuing_ca: Authority, tmp_path: Path
+    start: StartServer[BackgroundServer | LocalServer], issuing_ca: Authority, tmp_path: Path
 ) -> None:
     server = start(write_site(str(tmp_path), issuing_ca.issue("www.example")))
     server.stop()

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from dataclasses import astuple
 from typing import Final
 
-from monitor.lab.process import Process, accepts
-from monitor.lab.servers import Daemon, Site
+from monitor.lab.process import ServerProcess, accepts
+from monitor.lab.servers import BackgroundServer, Site
 
 WORKERS: Final = 4
 _PROGRAM: Final = os.path.join(os.path.dirname(__file__), "pool.py")
@@ -29,7 +29,7 @@ def loads(sites: Sequence[Site]) -> tuple[str, ...]:
     return (sys.executable, "-I", "-S", "-c", _LOADS, *pairs)
 
 
-class Workers(Daemon):
+class Workers(BackgroundServer):
     """Four workers, each with a socket of its own on the one port: the kernel chooses who answers."""
 
     workers = WORKERS
@@ -66,7 +66,7 @@ class Workers(Daemon):
         super().start()
         self._running().wait_until(lambda: self._loads() == self.workers, "serving with every worker")
 
-    def _activate(self, process: Process) -> None:
+    def _activate(self, process: ServerProcess) -> None:
         before = self._loads()
         process.signal(signal.SIGHUP)
         process.wait_until(

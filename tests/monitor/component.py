@@ -15,20 +15,20 @@ from actions import backup
 from actions.candidate import Given, NoCandidate, read_candidates
 from actions.ending import Ending
 from actions.plan import Order
-from actions.prepare import Prepared, Refused, make_plan, plan_activation, plan_rollback
-from actions.transaction import Setting, transact
+from actions.prepare import Prepared, RefusedPlan, make_plan, plan_activation, plan_rollback
+from actions.transaction import TransactionContext, transact
 from config.load import load
 from config.model import Config
 from config.service import Service, systemd
-from monitor.actor.workbench import Workbench, workbench
+from monitor.actor.context import ActorContext, actor_context
 from monitor.lab.ca import Authority, Issued, KeyType, new_key
 from monitor.lab.process import find_command
-from monitor.lab.servers import Daemon, Lighttpd, Site, replace_file, write_site
-from monitor.surroundings import read_surroundings
+from monitor.lab.servers import BackgroundServer, Lighttpd, Site, replace_file, write_site
+from monitor.state.trust import read_trust_context
 from tests.actions.real import service_of
 from tests.lab.supervisor import Supervisor
 
-DaemonKind = TypeVar("DaemonKind", bound=Daemon)
+DaemonKind = TypeVar("DaemonKind", bound=BackgroundServer)
 
 NAME: Final = "www.example.com"
 ROOT: Final = Authority.root()
@@ -105,20 +105,20 @@ class Component:
         return config
 
     @contextmanager
-    def acting(self) -> Iterator[tuple[Workbench, Setting]]:
+    def acting(self) -> Iterator[tuple[ActorContext, TransactionContext]]:
         """Give what acts on it, with the service as it is here: the configuration cannot say all of it."""
-        with workbench(read_surroundings(self.declare())[0]) as bench:
-            yield bench, replace(bench.setting, services={"web": self.service})
+        with actor_context(read_trust_context(self.declare())[0]) as context:
+            yield context, replace(context.transaction, services={"web": self.service})
 
     def order(self, issued: Issued, at: float | None = None) -> Order:
         """Return the order that replaces the files by `issued`, planned now or at Unix time `at`."""
-        with self.acting() as (bench, _):
-            return order_of(bench, issued, at)
+        with self.acting() as (context, _):
+            return order_of(context, issued, at)
 
     def carry_out(self, order: Order) -> Ending:
         """Carry out an order."""
-        with self.acting() as (_, setting):
-            return transact(setting, order)
+        with self.acting() as (_, transaction):
+            return transact(transaction, order)
 
     def replace(self, issued: Issued) -> Ending:
         """Replace the files by `issued`."""
@@ -126,22 +126,22 @@ class Component:
 
     def activate(self) -> Ending:
         """Have the service serve what is on disk."""
-        return self._act(lambda bench: plan_activation([bench.site("web")], bench.world, time.time()))
+        return self._act(lambda context: plan_activation([context.site("web")], context.world, time.time()))
 
     def rollback(self) -> Ending:
         """Give the files before the last change back."""
 
-        def plan(bench: Workbench) -> Prepared | Refused:
-            content = backup.content(bench.world, bench.setting.backups, bench.backup_sets("web")[-1])
-            return plan_rollback([bench.site("web")], content, bench.world, time.time())
+        def plan(context: ActorContext) -> Prepared | RefusedPlan:
+            content = backup.content(context.world, context.transaction.backups, context.backup_sets("web")[-1])
+            return plan_rollback([context.site("web")], content, context.world, time.time())
 
         return self._act(plan)
 
-    def _act(self, plan: Callable[[Workbench], Prepared | Refused]) -> Ending:
-        with self.acting() as (bench, setting):
-            made = plan(bench)
+    def _act(self, plan: Callable[[ActorContext], Prepared | RefusedPlan]) -> Ending:
+        with self.acting() as (context, transaction):
+            made = plan(context)
             assert isinstance(made, Prepared), made
-            return transact(setting, made.order)
+            return transact(transaction, made.order)
 
     def on_disk(self) -> dict[str, bytes]:
         """Return the content of every file in the certificate's directory, as the function of this name does."""
@@ -167,7 +167,7 @@ class Machine:
         self.cleanup.enter_context(server)
         return server
 
-    def component(self, server: Daemon, service: Service | None = None) -> Component:
+    def component(self, server: BackgroundServer, service: Service | None = None) -> Component:
         """Return the component that a running server is, honest or driven as `service` says."""
         return self.declared(server.sites[0], service or service_of(server), {"address": server.address, "name": NAME})
 
@@ -194,12 +194,12 @@ class Machine:
         return f"cmp -s {site.certificate} {self.directory}/kept.crt || {{ {then}; }}; "
 
 
-def order_of(bench: Workbench, issued: Issued, at: float | None = None) -> Order:
+def order_of(context: ActorContext, issued: Issued, at: float | None = None) -> Order:
     """Return the order that replaces the files of `web` by `issued`, planned now or at Unix time `at`."""
     candidates = read_candidates([Given("new", issued.chain_pem() + issued.key_pem())])
     assert not isinstance(candidates, NoCandidate), candidates
-    site = replace(bench.site("web"), allow_shorter=True)
-    made = make_plan([site], candidates, bench.world, time.time() if at is None else at)
+    site = replace(context.site("web"), allow_shorter=True)
+    made = make_plan([site], candidates, context.world, time.time() if at is None else at)
     assert isinstance(made, Prepared), made
     return made.order
 

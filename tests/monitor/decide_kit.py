@@ -13,7 +13,7 @@ from config.policy import Action, Activate, Check, HasFinding, Policy, Replace, 
 from config.vocabulary import DEFAULT_SEVERITY, Code, Mode, Severity
 from monitor.decide.decision import Decision
 from monitor.decide.engine import decide
-from monitor.decide.situation import Accepts, Attempt, Candidate, Found, Result, Situation, Validity
+from monitor.decide.situation import Accepts, Attempt, FindingState, KnownCandidate, Result, Situation, Validity
 
 NOW: Final = 1_800_000_000.0
 """A Friday, 2027-01-15 08:00 UTC."""
@@ -51,8 +51,8 @@ def validity(days: float = 90, left: float | None = None, sha256: str = "old") -
     return Validity(sha256, end - days * DAY, end)
 
 
-def found(code: Code, since: float = NOW - HOUR, severity: Severity | None = None) -> Found:
-    return Found("web/443", code, severity or DEFAULT_SEVERITY[code], since, live=True)
+def found(code: Code, since: float = NOW - HOUR, severity: Severity | None = None) -> FindingState:
+    return FindingState("web/443", code, severity or DEFAULT_SEVERITY[code], since, live=True)
 
 
 def has(code: Code, lasting: float = 0.0) -> HasFinding:
@@ -63,8 +63,8 @@ def policy(when: Check, action: Action | None = None, name: str = "p", **more: A
     return Policy(name, when, action, **{"mode": Mode.AUTO, **more})
 
 
-def candidate(identity: str = "new", since: float = NOW - HOUR, **more: Any) -> Candidate:
-    return Candidate(identity, since, **more)
+def candidate(identity: str = "new", since: float = NOW - HOUR, **more: Any) -> KnownCandidate:
+    return KnownCandidate(identity, since, **more)
 
 
 def attempt(kind: Kind = Kind.REPLACE, what: str = "new", ended: float = NOW - HOUR, **more: Any) -> Attempt:
@@ -85,9 +85,9 @@ ACTIVATE: Final = Activate()
 _PAST: Final = st.integers(0, 40 * 24).map(lambda hours: NOW - hours * HOUR)
 
 
-def findings() -> st.SearchStrategy[Found]:
+def findings() -> st.SearchStrategy[FindingState]:
     return st.builds(
-        Found,
+        FindingState,
         st.sampled_from(["web/443", "web/certificate"]),
         st.sampled_from(CODES),
         st.sampled_from(Severity),
@@ -128,7 +128,7 @@ def situations(draw: st.DrawFn, subject: str = "web") -> Situation:
         ),
         certificate=draw(st.none() | certificates()),
         drift_since=draw(st.none() | _PAST),
-        candidate=draw(st.none() | st.builds(Candidate, st.sampled_from(["new", "newer"]), _PAST, st.just(""))),
+        candidate=draw(st.none() | st.builds(KnownCandidate, st.sampled_from(["new", "newer"]), _PAST, st.just(""))),
         attempts=tuple(tried),
         held=draw(st.sampled_from(["", "", "", "frozen"])),
     )

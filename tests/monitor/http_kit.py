@@ -13,49 +13,49 @@ from typing import Any, TypeVar
 import httpx
 import uvloop
 
-from config.channel import Match, Silence
+from config.channel import FindingMatch, Silence
 from config.document import Mistake
 from config.model import Settings
+from monitor.act.status import ComponentStatus
 from monitor.actor.request import Verb
-from monitor.charge import Charge
 from monitor.decide.situation import Situation
-from monitor.http import Status, WebServer
-from monitor.known import Known
+from monitor.http import DaemonStatus, WebServer
+from monitor.look.demand import Module, RefusedProbe
 from monitor.metrics import Page, Piece
 from monitor.metrics.probed import Probed
-from monitor.prober import Module, Refused
+from monitor.notify.delivery import Delivery
+from monitor.notify.lifecycle import Alert
+from monitor.notify.outbox import RequestedSilence
+from monitor.state.target import TargetState
 from monitor.store import Degraded, HistoryEntry
-from monitor.tell.desk import Held
-from monitor.tell.letter import Letter
-from monitor.tell.lifecycle import Alert
 
 T = TypeVar("T")
 
 
 @dataclass
-class FakeTelling:
+class FakeNotifier:
     """Tells nobody, and remembers what it was asked."""
 
     told: list[Alert] = field(default_factory=list)
-    letters: list[Letter] = field(default_factory=list)
-    held: list[Held] = field(default_factory=list)
+    deliveries: list[Delivery] = field(default_factory=list)
+    held: list[RequestedSilence] = field(default_factory=list)
     asked: list[tuple[object, ...]] = field(default_factory=list)
 
     def alerts(self) -> Sequence[Alert]:
         return self.told
 
-    def undelivered(self) -> Sequence[Letter]:
-        return self.letters
+    def undelivered(self) -> Sequence[Delivery]:
+        return self.deliveries
 
-    def silences(self) -> Sequence[Held]:
+    def silences(self) -> Sequence[RequestedSilence]:
         return self.held
 
     def acknowledge(self, problem: str, who: str, until: float | None) -> int:
         self.asked.append(("acknowledge", problem, who, until))
         return sum(alert.problem == problem for alert in self.told)
 
-    def silence(self, match: Match, reason: str, until: float, who: str) -> Held:
-        held = Held("abcd", Silence(match, reason, until), who, 0.0)
+    def silence(self, match: FindingMatch, reason: str, until: float, who: str) -> RequestedSilence:
+        held = RequestedSilence("abcd", Silence(match, reason, until), who, 0.0)
         self.held.append(held)
         return held
 
@@ -65,18 +65,18 @@ class FakeTelling:
 
     def retry(self, channel: str | None) -> int:
         self.asked.append(("retry", channel))
-        return len(self.letters)
+        return len(self.deliveries)
 
     def drop(self, channel: str | None) -> int:
         self.asked.append(("drop", channel))
-        return len(self.letters)
+        return len(self.deliveries)
 
 
 @dataclass
 class FakeView:
     """A daemon that says what the test gave it."""
 
-    beliefs: dict[str, Known] = field(default_factory=dict)
+    registry: dict[str, TargetState] = field(default_factory=dict)
     reasons: Sequence[str] = ()
     happened: Sequence[HistoryEntry] | Degraded = ()
     mistakes: Sequence[Mistake] = ()
@@ -85,23 +85,23 @@ class FakeView:
     asked_by: list[str] = field(default_factory=list)
     asked_for: list[tuple[str | None, float, float | None, int]] = field(default_factory=list)
     page: Page = field(default_factory=Page)
-    charged: Sequence[Charge] = ()
+    charged: Sequence[ComponentStatus] = ()
     said: list[tuple[Verb, str, str, str]] = field(default_factory=list)
     takes: str = ""
-    telling: FakeTelling = field(default_factory=FakeTelling)
+    notifier: FakeNotifier = field(default_factory=FakeNotifier)
 
-    def add(self, *believed: Known) -> None:
+    def add(self, *believed: TargetState) -> None:
         for each in believed:
-            self.beliefs[each.target] = each
+            self.registry[each.target] = each
             self.page.update(each)
 
-    def known(self) -> Mapping[str, Known]:
-        return self.beliefs
+    def known(self) -> Mapping[str, TargetState]:
+        return self.registry
 
     def situations(self) -> Sequence[Situation]:
         return self.decided_by
 
-    def charges(self) -> Sequence[Charge]:
+    def charges(self) -> Sequence[ComponentStatus]:
         return self.charged
 
     def metrics(self) -> Iterator[Piece]:
@@ -110,8 +110,8 @@ class FakeView:
     def not_ready(self) -> Sequence[str]:
         return self.reasons
 
-    def status(self) -> Status:
-        return Status(
+    def status(self) -> DaemonStatus:
+        return DaemonStatus(
             version="0.1.0",
             host="web1.example.com",
             started=1_795_000_000.0,
@@ -138,9 +138,9 @@ class FakeView:
         self.asked_for.append((target, since, until, limit))
         return self.happened
 
-    async def probe(self, target: str, module: Module, seconds: float) -> Probed | Refused:
+    async def probe(self, target: str, module: Module, seconds: float) -> Probed | RefusedProbe:
         self.probed.append((target, module.prober, seconds))
-        return Refused("it is none of the endpoints")
+        return RefusedProbe("it is none of the endpoints")
 
     async def reload(self, who: str) -> Sequence[Mistake]:
         self.asked_by.append(who)

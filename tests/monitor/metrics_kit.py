@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from prometheus_client.parser import text_string_to_metric_families
 
 from config.vocabulary import KeyKind, TargetKind
-from monitor.known import Known
 from monitor.metrics import Page, plain
+from monitor.state.target import TargetState
 from probes.certificate import Certificate, Key
 
 Series = tuple[str, frozenset[tuple[str, str]]]
@@ -34,8 +34,8 @@ def some_certificate(name: str = "www.example.com", *, not_after: int | None = 1
     )
 
 
-def some_file(target: str = "/etc/ssl/www.pem", *presented: Certificate, last_look: float | None = 1.5) -> Known:
-    return Known(target, TargetKind.FILE, target, presented=presented, last_look=last_look)
+def some_file(target: str = "/etc/ssl/www.pem", *presented: Certificate, last_look: float | None = 1.5) -> TargetState:
+    return TargetState(target, TargetKind.FILE, target, presented=presented, last_look=last_look)
 
 
 def text_of(page: Page) -> str:
@@ -62,7 +62,7 @@ def value(text: str, name: str, **labels: str) -> float | None:
     return matching[0] if matching else None
 
 
-def page_of(known: Iterable[Known]) -> Page:
+def page_of(known: Iterable[TargetState]) -> Page:
     page = Page()
     for each in known:
         page.update(each)

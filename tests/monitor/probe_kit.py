@@ -15,23 +15,23 @@ import pytest
 from config.model import Client, Config, Endpoint, PemBundle, Settings, TrustStore
 from config.reach import Reach
 from monitor.lab.ca import Authority
+from monitor.look.demand import MODULES, Prober, RefusedProbe
 from monitor.metrics.probed import Probed
-from monitor.prober import MODULES, Prober, Refused
-from monitor.surroundings import Surroundings, read_surroundings
+from monitor.state.trust import TrustContext, read_trust_context
 from tests.lab.prometheus import check_metrics
 
 NAME: Final = "www.example.com"
 
-Surround = Callable[..., Surroundings]
+Surround = Callable[..., TrustContext]
 
 
-def surroundings_of(directory: Path, root_ca: Authority) -> Surround:
+def trust_context_of(directory: Path, root_ca: Authority) -> Surround:
     """Return what configures endpoints, and networks that may be probed, each judged by a client of the lab."""
     (directory / "root.pem").write_bytes(root_ca.pem())
 
     def surround(
         *endpoints: Endpoint, allow: Sequence[str] = (), ports: Sequence[int] = (), validates: bool = True
-    ) -> Surroundings:
+    ) -> TrustContext:
         """Return what is configured: endpoints, and networks that may be probed, each judged by a client of the lab."""
         reach = (Reach(tuple(map(ip_network, allow)), frozenset(ports)),) if allow else ()
         config = Config(
@@ -40,23 +40,25 @@ def surroundings_of(directory: Path, root_ca: Authority) -> Surround:
             trust_stores={"lab": TrustStore("lab", PemBundle(str(directory / "root.pem")))},
             clients={"default": Client("default", "lab", validates=validates)},
         )
-        surroundings, findings = read_surroundings(config)
+        trust_context, findings = read_trust_context(config)
         assert findings == ()
-        return surroundings
+        return trust_context
 
     return surround
 
 
-def probe(surroundings: Surroundings, target: str, module: str = "tls", seconds: float = 10.0) -> Probed | Refused:
-    async def asked() -> Probed | Refused:
+def probe(
+    trust_context: TrustContext, target: str, module: str = "tls", seconds: float = 10.0
+) -> Probed | RefusedProbe:
+    async def asked() -> Probed | RefusedProbe:
         with ThreadPoolExecutor(1) as worker:
-            return await Prober(worker, 10).probe(target, MODULES[module], surroundings, seconds)
+            return await Prober(worker, 10).probe(target, MODULES[module], trust_context, seconds)
 
     return asyncio.run(asked())
 
 
-def text(surroundings: Surroundings, target: str, module: str = "tls", seconds: float = 10.0) -> str:
-    found = probe(surroundings, target, module, seconds)
+def text(trust_context: TrustContext, target: str, module: str = "tls", seconds: float = 10.0) -> str:
+    found = probe(trust_context, target, module, seconds)
     assert isinstance(found, Probed)
     page = found.text().decode()
     assert check_metrics(page) == []
@@ -67,9 +69,9 @@ def endpoint(server: Any, name: str = "web", **more: Any) -> Endpoint:
     return Endpoint(name, server.host, server.port, server_name=NAME, **{"clients": ("default",), **more})
 
 
-def refused(surroundings: Surroundings, target: str, module: str = "tls") -> str:
-    found = probe(surroundings, target, module)
-    assert isinstance(found, Refused), found
+def refused(trust_context: TrustContext, target: str, module: str = "tls") -> str:
+    found = probe(trust_context, target, module)
+    assert isinstance(found, RefusedProbe), found
     return found.why
 
 

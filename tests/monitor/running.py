@@ -22,7 +22,7 @@ from typing import Any, Final, Self
 from prometheus_client.parser import text_string_to_metric_families
 
 from config.vocabulary import LogFormat
-from monitor.client import NoAnswer, ask
+from monitor.commands.client import NoDaemonAnswer, ask
 from monitor.lab.process import find_command, free_address, wait_for
 from tests.lab.forks import Child, Forked, parent
 
@@ -128,14 +128,14 @@ def start(
 
     `wrapper` is what takes rights away before, as setpriv does.
     """
-    surroundings = os.environ | environment
+    trust_context = os.environ | environment
     with open(log_file, "ab") as log:
         if not wrapper:
-            return Forked(parent().address, arguments, log.fileno(), environment=surroundings)
+            return Forked(parent().address, arguments, log.fileno(), environment=trust_context)
         setpriv = find_command("setpriv")
         assert setpriv is not None
         command = [setpriv, "--pdeathsig", "KILL", *wrapper, *CERTVIGIL, *arguments]
-        return subprocess.Popen(command, env=surroundings, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        return subprocess.Popen(command, env=trust_context, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 
 
 class Manager:
@@ -291,7 +291,7 @@ class Running:
     def ask(self, resource: str) -> Any:
         """Return what it answers over its Unix socket."""
         answer = ask(self.socket, resource)
-        assert not isinstance(answer, NoAnswer), answer.why
+        assert not isinstance(answer, NoDaemonAnswer), answer.why
         return answer
 
     def page(self) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from config.vocabulary import Code, KeyKind, Severity, TargetKind
-from monitor.events import (
+from monitor.state.events import (
     Event,
     FindingChanged,
     FindingCleared,
@@ -20,10 +20,10 @@ from monitor.events import (
     TargetAdded,
     TargetRemoved,
 )
-from monitor.known import Known, Raised
+from monitor.state.target import Raised, TargetState
 from monitor.store import Degraded, DegradedReason, Store, load
 from monitor.store.database import prepare
-from monitor.store.writer import Writer
+from monitor.store.writer import RowWriter
 from probes.certificate import Certificate, Key
 from probes.finding import Finding
 
@@ -67,7 +67,7 @@ def presented(target: str, at: float, *after: Certificate) -> PresentedChanged:
 def write(path: str, *batches: Sequence[Event]) -> None:
     """Record each batch in a transaction of its own."""
     prepare(path, 0.0)
-    writer = Writer(path)
+    writer = RowWriter(path)
     try:
         for batch in batches:
             writer.write(batch)
@@ -75,26 +75,26 @@ def write(path: str, *batches: Sequence[Event]) -> None:
         writer.close()
 
 
-def loaded(path: str) -> Mapping[str, Known]:
+def loaded(path: str) -> Mapping[str, TargetState]:
     """Return what is recorded."""
     result = load(path)
     assert not isinstance(result, Degraded), result
     return result
 
 
-def believe(beliefs: dict[str, Known], event: Event) -> None:
+def believe(registry: dict[str, TargetState], event: Event) -> None:
     """Keep in a dictionary what the database has to keep: the model it is compared with."""
-    known = beliefs.get(event.target)
+    known = registry.get(event.target)
     if isinstance(event, TargetAdded):
-        known = known or Known(event.target, event.kind, event.location)
-        beliefs[event.target] = replace(known, kind=event.kind, location=event.location, component=event.component)
+        known = known or TargetState(event.target, event.kind, event.location)
+        registry[event.target] = replace(known, kind=event.kind, location=event.location, component=event.component)
     elif isinstance(event, TargetRemoved):
-        beliefs.pop(event.target, None)
+        registry.pop(event.target, None)
     elif known is not None:
-        beliefs[event.target] = _changed(known, event)
+        registry[event.target] = _changed(known, event)
 
 
-def _changed(known: Known, event: Event) -> Known:
+def _changed(known: TargetState, event: Event) -> TargetState:
     match event:
         case PresentedChanged() if known.since == 0.0 or known.presented != event.after:
             return replace(known, presented=event.after, since=event.at)
@@ -119,7 +119,7 @@ class Owner:
     """Believes what it publishes, as the daemon does, and has a store record it."""
 
     def __init__(self, path: str, *, limit: int = 1000) -> None:
-        self.beliefs: dict[str, Known] = {}
+        self.registry: dict[str, TargetState] = {}
         self.told: list[Degraded | None] = []
         self._news = threading.Condition()
         self.store = Store(path, snapshot=self.snapshot, on_health=self.on_health, clock=lambda: 1e9, limit=limit)
@@ -127,12 +127,12 @@ class Owner:
     def publish(self, *events: Event) -> None:
         """Believe `events`, then record them."""
         for event in events:
-            believe(self.beliefs, event)
+            believe(self.registry, event)
         self.store.record(events)
 
-    def snapshot(self) -> Iterable[Known]:
+    def snapshot(self) -> Iterable[TargetState]:
         """Return everything believed."""
-        return tuple(self.beliefs.values())
+        return tuple(self.registry.values())
 
     def on_health(self, health: Degraded | None) -> None:
         """Keep what was told."""

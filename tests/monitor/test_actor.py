@@ -13,24 +13,24 @@ from pathlib import Path
 
 import pytest
 
-from actions.account import Wish
+from actions.journal_state import ActionRequest
 from actions.plan import Kind
 from config.load import load
 from config.model import Config
 from monitor.actor.client import talking
+from monitor.actor.context import actor_context
 from monitor.actor.request import Document, Request, Verb
 from monitor.actor.work import Bound, Work
-from monitor.actor.workbench import workbench
 from monitor.lab.ca import Authority
 from monitor.lab.process import wait_for
 from monitor.lab.servers import write_site
-from monitor.surroundings import read_surroundings
+from monitor.state.trust import read_trust_context
 from tests.lab.client import presented
 from tests.monitor.acting import ISSUER, Actor, House, fresh, house
 
 pytestmark = pytest.mark.server("nginx")
 
-REPLACE = Wish(Kind.REPLACE, ("web",))
+REPLACE = ActionRequest(Kind.REPLACE, ("web",))
 
 
 @pytest.fixture
@@ -151,14 +151,14 @@ def test_the_actor_finishes_what_a_crash_left_before_it_answers_anybody(web: Hou
     ("line", "why"),
     [
         (b"GET / HTTP/1.1", "no request"),
-        (b'{"verb":"carry_out"}', "needs wish"),
+        (b'{"verb":"carry_out"}', "needs action"),
         (b'{"verb":"state","command":"id"}', "an object with 'verb'"),
         (
-            b'{"verb":"plan","wish":{"kind":"replace","components":["../../etc"],"backup_set":"","losses":[]}}',
+            b'{"verb":"plan","action":{"kind":"replace","components":["../../etc"],"backup_set":"","losses":[]}}',
             "names are letters",
         ),
         (
-            b'{"verb":"plan","wish":{"kind":"replace","components":["nothing"],"backup_set":"","losses":[]}}',
+            b'{"verb":"plan","action":{"kind":"replace","components":["nothing"],"backup_set":"","losses":[]}}',
             "no component",
         ),
         (b'{"verb":"approve","plan":"ABC"}', "named by its hash"),
@@ -350,9 +350,12 @@ def test_what_was_replaced_as_one_is_undone_as_one_while_nobody_else_changed_it(
         return str(web.records()[-1]["transaction"])
 
     def undone(transaction: str, bound: Bound) -> Document:
-        with workbench(read_surroundings(config)[0]) as bench:
-            work, wish = Work(bench, "daemon", bound=bound), Wish(Kind.ROLLBACK, ("twin", "web"), transaction)
-            return work.answer(Request(Verb.CARRY_OUT, wish))
+        with actor_context(read_trust_context(config)[0]) as context:
+            work, action = (
+                Work(context, "daemon", bound=bound),
+                ActionRequest(Kind.ROLLBACK, ("twin", "web"), transaction),
+            )
+            return work.answer(Request(Verb.CARRY_OUT, action))
 
     before = files()
     answer = undone(replaced(), Bound.NOT)

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from actions.account import Wish
+from actions.journal_state import ActionRequest
 from actions.plan import Kind
 from config.load import load
 from config.model import Config
@@ -74,8 +74,8 @@ def test_it_tells_facts_while_a_transaction_is_under_way(web: House, tmp_path: P
     answers: list[Document] = []
     with web.actor() as actor:
         before = keys_of(actor.ask(READ))
-        wish = Request(Verb.CARRY_OUT, Wish(Kind.REPLACE, ("web",)))
-        acting = threading.Thread(target=lambda: answers.append(actor.ask(wish, steps)))
+        action = Request(Verb.CARRY_OUT, ActionRequest(Kind.REPLACE, ("web",)))
+        acting = threading.Thread(target=lambda: answers.append(actor.ask(action, steps)))
         # The untouched system passes its own test first: that time it does not wait.
         told.touch()
         acting.start()
@@ -124,8 +124,8 @@ def test_each_answer_and_each_record_says_on_which_host(web: House) -> None:
             Request(Verb.STATE),
             Request(Verb.BACKUPS),
             READ,
-            Request(Verb.PROPOSE, Wish(Kind.REPLACE, ("web",))),
-            Request(Verb.PLAN, Wish(Kind.REPLACE, ("none",))),
+            Request(Verb.PROPOSE, ActionRequest(Kind.REPLACE, ("web",))),
+            Request(Verb.PLAN, ActionRequest(Kind.REPLACE, ("none",))),
         ):
             assert actor.ask(request)["host"] == "a.example.com"
         said = followed(actor)

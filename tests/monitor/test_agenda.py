@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitor.agenda import Agenda, spread
+from monitor.host.schedule import Agenda, spread
 
 NAMES = st.sampled_from("abcde")
 

@@ -15,8 +15,8 @@ from actions.journal import Event, Journal, Record, Shorter
 from actions.world import World
 from config.load import load
 from config.model import Config
-from monitor.actor.workbench import workbench
-from monitor.surroundings import read_surroundings
+from monitor.actor.context import actor_context
+from monitor.state.trust import read_trust_context
 from tests.monitor.running import certvigil, on_a_terminal
 
 DAY = 86_400.0
@@ -29,7 +29,7 @@ def plan(kind: str, *components: str) -> dict[str, object]:
 
 
 RECORDS: Sequence[tuple[str, Event, Mapping[str, object]]] = (
-    ("", Event.PROPOSED, {"hash": "aa11", "wish": plan("replace", "web", "mail"), "by": "uid 990 (certvigil)"}),
+    ("", Event.PROPOSED, {"hash": "aa11", "action": plan("replace", "web", "mail"), "by": "uid 990 (certvigil)"}),
     ("", Event.APPROVED, {"hash": "aa11", "by": "alice", "until": START + 9 * DAY}),
     ("tx1", Event.BEGIN, {"hash": "aa11", "plan": plan("replace", "web", "mail"), "by": "alice", "candidate": "c1"}),
     ("tx1", Event.SWITCHED, {}),
@@ -179,11 +179,11 @@ def test_an_audit_that_cannot_be_written_keeps_nobody_from_acting(
     (directory / "audit").write_bytes(b"no directory")
     loaded = load(path, {})
     assert isinstance(loaded, Config)
-    with workbench(read_surroundings(loaded)[0]) as bench:
-        bench.setting.journal.append(Record(START + 9 * DAY, "", Event.THAWED, {"components": []}))
+    with actor_context(read_trust_context(loaded)[0]) as context:
+        context.transaction.journal.append(Record(START + 9 * DAY, "", Event.THAWED, {"components": []}))
     assert "is not in the audit yet" in caplog.text
     (directory / "audit").unlink()
-    with workbench(read_surroundings(loaded)[0]) as bench:
-        bench.audit()
+    with actor_context(read_trust_context(loaded)[0]) as context:
+        context.audit()
     found = [each for each in chain(read(World(), str(directory / "audit"))) if isinstance(each, Entry)]
     assert [each.record["event"] for each in found][-2:] == ["released", "thawed"]

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from actions.account import Account, Ended, Wish
 from actions.ending import Cause, Outcome
+from actions.journal_state import ActionRequest, Ended, JournalState
 from actions.plan import Kind
 from config.load import load
 from config.model import Config
-from config.policy import CandidatePresent, Match, Policy, Replace
+from config.policy import CandidatePresent, Policy, PolicyMatch, Replace
 from monitor.actor.authority import Role, min_lifetime_of, objection
 from monitor.actor.request import Request, Verb
 
@@ -41,15 +41,15 @@ def ended(transaction: str, *components: str, kind: Kind = Kind.REPLACE) -> Ende
     return Ended(transaction, kind, components, Outcome.COMMITTED, Cause.NONE, "", "daemon", NOW - 60, "p")
 
 
-def account(*endings: Ended) -> Account:
-    made = Account()
+def journal_state(*endings: Ended) -> JournalState:
+    made = JournalState()
     for each in endings:
         for name in each.components:
             made.last[name] = each
     return made
 
 
-BOTH = account(ended("t1", "console", "portal"))
+BOTH = journal_state(ended("t1", "console", "portal"))
 
 
 @pytest.mark.parametrize(
@@ -58,34 +58,34 @@ BOTH = account(ended("t1", "console", "portal"))
         pytest.param(("console", "portal"), BOTH, True, id="both of both"),
         pytest.param(("console",), BOTH, False, id="one of both"),
         pytest.param(("console", "portal", "engine"), BOTH, False, id="more than it was of"),
-        pytest.param(("console",), account(ended("t1", "console")), True, id="one of one"),
+        pytest.param(("console",), journal_state(ended("t1", "console")), True, id="one of one"),
         pytest.param(
             ("console", "portal"),
-            account(ended("t1", "console", "portal"), ended("t2", "portal")),
+            journal_state(ended("t1", "console", "portal"), ended("t2", "portal")),
             False,
             id="one was changed since",
         ),
         pytest.param(
-            ("console", "portal"), account(ended("t1", "console"), ended("t1", "portal")), False, id="never one"
+            ("console", "portal"), journal_state(ended("t1", "console"), ended("t1", "portal")), False, id="never one"
         ),
     ],
 )
 def test_the_daemon_undoes_all_that_was_replaced_as_one(
-    config: Config, components: tuple[str, ...], done: Account, allowed: bool
+    config: Config, components: tuple[str, ...], done: JournalState, allowed: bool
 ) -> None:
-    request = Request(Verb.CARRY_OUT, Wish(Kind.ROLLBACK, components, "t1"), PLAN)
+    request = Request(Verb.CARRY_OUT, ActionRequest(Kind.ROLLBACK, components, "t1"), PLAN)
     assert (objection(Role.DAEMON, request, config, done) is None) is allowed
 
 
 @pytest.mark.parametrize("kind", [Kind.REPLACE, Kind.ACTIVATE])
 def test_nothing_else_is_done_by_the_daemon_to_several_at_once(config: Config, kind: Kind) -> None:
-    request = Request(Verb.CARRY_OUT, Wish(kind, ("console", "portal")), PLAN)
+    request = Request(Verb.CARRY_OUT, ActionRequest(kind, ("console", "portal")), PLAN)
     assert "one component" in (objection(Role.DAEMON, request, config, BOTH) or "")
 
 
 @pytest.mark.parametrize("verb", [Verb.PLAN, Verb.PROPOSE, Verb.CARRY_OUT])
 def test_only_an_operator_says_that_a_certificate_may_last_for_less(config: Config, verb: Verb) -> None:
-    request = Request(verb, Wish(Kind.REPLACE, ("console",), allow_shorter=True), PLAN)
+    request = Request(verb, ActionRequest(Kind.REPLACE, ("console",), allow_shorter=True), PLAN)
     assert "for an operator to say" in (objection(Role.DAEMON, request, config, BOTH) or "")
     assert objection(Role.OPERATOR, request, config, BOTH) is None
 
@@ -108,10 +108,10 @@ def test_how_long_a_certificate_must_last_is_said_by_the_policy_that_asks_for_it
     config: Config, own: float | None, policies: list[float | None], asking: int | None, expected: float | None
 ) -> None:
     made = tuple(
-        Policy(f"p{number}", CandidatePresent(), Replace((), each), match=Match(("console",)))
+        Policy(f"p{number}", CandidatePresent(), Replace((), each), match=PolicyMatch(("console",)))
         for number, each in enumerate(policies)
     )
-    another = Policy("another", CandidatePresent(), Replace((), 1.0), match=Match(("portal",)))
+    another = Policy("another", CandidatePresent(), Replace((), 1.0), match=PolicyMatch(("portal",)))
     policy = None if asking is None else made[asking]
     component = replace(config.components["console"], min_lifetime=own)
     assert min_lifetime_of(replace(config, policies=(*made, another)), component, policy) == expected

@@ -15,14 +15,14 @@ from actions.plan import Change, FileState, Kind, Plan, plan_to_json
 from actions.world import World
 from config.model import Artefacts, Component, Config
 from monitor.actor.contested import contested
-from monitor.actor.workbench import Workbench
+from monitor.actor.context import ActorContext
 from tests.monitor.acting import fresh
 from tests.monitor.vigil import config_with
 
 
 @dataclass
 class Bench:
-    """What the question needs of a workbench."""
+    """What the question needs of a context."""
 
     config: Config
     world: World
@@ -48,15 +48,15 @@ def test_what_a_transaction_has_written_is_nobody_else_s(tmp_path: Path, end: Ev
     world = World()
     now = world.now()
     web = Component("web", Artefacts(certificate=str(path)))
-    bench = cast("Workbench", Bench(config_with(components=MappingProxyType({"web": web})), world, str(tmp_path)))
+    context = cast("ActorContext", Bench(config_with(components=MappingProxyType({"web": web})), world, str(tmp_path)))
     records = [
         Record(now - 90, "t1", Event.BEGIN, {"plan": plan_to_json(change(path, theirs, first))}),
         Record(now - 80, "t1", Event.COMMITTED),
         Record(now - 70, "t2", Event.BEGIN, {"plan": plan_to_json(change(path, theirs, second))}),
         Record(now - 60, "t2", Event.COMMITTED),
     ]
-    assert contested(bench, records, "web") is not None, "with nothing under way, another has written it"
+    assert contested(context, records, "web") is not None, "with nothing under way, another has written it"
     records.append(Record(now - 10, "t3", Event.BEGIN, {"plan": plan_to_json(change(path, second, third))}))
     if end is not None:
         records.append(Record(now, "t3", end))
-    assert contested(bench, records, "web") is None
+    assert contested(context, records, "web") is None

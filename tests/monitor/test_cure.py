@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from config.vocabulary import DEFAULT_SEVERITY, Code, UnreachableReason, UnreadableReason
-from monitor.cure import CURES, cure, without_cure
+from monitor.state.cure import CURES, cure, without_cure
 from probes.finding import finding
 from probes.judge.client import cure_of
 
@@ -47,7 +47,7 @@ def test_a_cure_that_the_finding_names_is_taken_out_of_what_is_wrong() -> None:
 
 
 def test_a_code_of_which_nothing_is_said_still_has_a_cure(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("monitor.cure.CURES", {})
+    monkeypatch.setattr("monitor.state.cure.CURES", {})
     monkeypatch.setattr("probes.judge.client.CURES", {})
     for code in Code:
         assert cure(code)

@@ -15,7 +15,7 @@ import pytest
 from monitor.lab.process import find_command
 
 IN_NO_TIME = """\
-import monitor.commands.story as story
+import monitor.demo.story as story
 story.SLOW_START, story.START = 0.1, 0.3
 """
 WITHOUT_SERVERS = """\

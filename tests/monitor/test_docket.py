@@ -12,10 +12,10 @@ from config.model import DAY
 from config.policy import AllOf, AnyOf, Check, Not, Notify, Policy, Regressed, RemainingBelow, Window, days_left
 from config.vocabulary import Code, Mode
 from monitor.decide.check import NEVER, evaluate
-from monitor.decide.decision import Decision, Standing, kind_of
-from monitor.decide.docket import Docket
+from monitor.decide.decision import Decision, DecisionStatus, kind_of
 from monitor.decide.engine import applicable, decide
 from monitor.decide.situation import Attempt, Result, Situation
+from monitor.decide.table import DecisionTable
 from tests.config.policy_kit import checks, leaves, policies
 from tests.monitor.decide_kit import (
     ACTIVATE,
@@ -49,14 +49,14 @@ def done(decision: Decision, now: float, result: Result) -> Attempt:
     return attempt(kind_of(decision.action), decision.what, now, result=result)
 
 
-def note(docket: Docket, subject: str, attempts: Iterable[Attempt]) -> None:
-    known = docket.situation(subject)
+def note(table: DecisionTable, subject: str, attempts: Iterable[Attempt]) -> None:
+    known = table.situation(subject)
     assert known is not None
-    docket.learn(replace(known, attempts=(*known.attempts, *attempts)))
+    table.learn(replace(known, attempts=(*known.attempts, *attempts)))
 
 
 def to_act(decisions: Iterable[Decision]) -> list[Decision]:
-    return [each for each in decisions if each.standing is Standing.ACT]
+    return [each for each in decisions if each.standing is DecisionStatus.ACT]
 
 
 @THOROUGH
@@ -71,16 +71,16 @@ def test_the_same_facts_always_give_the_same_decisions(facts: Situation, own: li
 def test_what_stands_is_what_asking_every_policy_would_give(
     known: list[Situation], own: list[Policy], times: list[float]
 ) -> None:
-    docket = Docket(own)
+    table = DecisionTable(own)
     for position, facts in enumerate(known):
-        docket.learn(replace(facts, subject=f"web{position}"))
+        table.learn(replace(facts, subject=f"web{position}"))
     for later in times:
         now = NOW + later
-        docket.decide_all(now)
+        table.decide_all(now)
         for position, facts in enumerate(known):
             subject = f"web{position}"
             asked = decide(replace(facts, subject=subject), own, now).decisions
-            assert [each.identity for each in docket.standing.get(subject, ())] == [each.identity for each in asked]
+            assert [each.identity for each in table.standing.get(subject, ())] == [each.identity for each in asked]
 
 
 @THOROUGH
@@ -88,11 +88,11 @@ def test_what_stands_is_what_asking_every_policy_would_give(
 def test_nothing_changes_by_itself_before_the_docket_says_so(
     facts: Situation, own: list[Policy], later: float, part: float
 ) -> None:
-    docket = Docket(own)
-    docket.learn(facts)
+    table = DecisionTable(own)
+    table.learn(facts)
     now = NOW + later
-    docket.decide(now)
-    due = docket.next()
+    table.decide(now)
+    due = table.next()
     until = min(NOW + 400 * DAY, NEVER if due is None else due)
     between = now + part * (until - now)
     if now <= between < until:
@@ -116,14 +116,14 @@ EAGER_POLICIES = st.lists(
 @THOROUGH
 @given(situations(), EAGER_POLICIES, st.sampled_from(Result))
 def test_nothing_is_done_twice_without_a_new_reason(facts: Situation, own: list[Policy], result: Result) -> None:
-    docket = Docket(own)
+    table = DecisionTable(own)
     facts = replace(facts, mode=Mode.AUTO, held="")
-    docket.learn(facts)
+    table.learn(facts)
     now, end = NOW, NOW + 60 * DAY
     taken: list[str] = []
     ended: dict[tuple[Kind, str], float] = {}
     for _ in range(2000):
-        decisions = docket.decide(now)
+        decisions = table.decide(now)
         taken.extend(each.identity for each in decisions)
         for decision in to_act(decisions):
             made = done(decision, now, result)
@@ -135,10 +135,10 @@ def test_nothing_is_done_twice_without_a_new_reason(facts: Situation, own: list[
                 )
                 assert now >= before + 60 or result is not Result.TRANSIENT
             ended[made.kind, made.what] = now
-            note(docket, decision.subject, [made])
+            note(table, decision.subject, [made])
         if to_act(decisions):
             continue
-        due = docket.next()
+        due = table.next()
         if due is None or due > end:
             break
         assert due > now
@@ -169,7 +169,7 @@ def test_the_less_time_remains_the_more_holds(facts: Situation, check: Check, on
 @given(situations(), ANY_POLICIES)
 def test_at_most_one_action_wins_and_none_before_it_could_act(facts: Situation, own: list[Policy]) -> None:
     decisions = [each for each in decide(facts, own, NOW).decisions if not isinstance(each.action, Notify)]
-    passed_over = {Standing.AWAIT_CANDIDATE, Standing.SPENT}
+    passed_over = {DecisionStatus.AWAIT_CANDIDATE, DecisionStatus.SPENT}
     assert all(each.standing in passed_over for each in decisions[:-1])
     alone = [
         decision
@@ -182,18 +182,18 @@ def test_at_most_one_action_wins_and_none_before_it_could_act(facts: Situation, 
 
 
 def test_a_decision_is_taken_once() -> None:
-    docket = Docket([SERVE])
-    docket.learn(NOT_SERVED)
-    (decision,) = docket.decide(NOW)
-    assert docket.decide(NOW) == docket.decide(NOW + 60) == docket.decide_all(NOW + 120) == ()
-    assert docket.standing["web"] == (decision,)
+    table = DecisionTable([SERVE])
+    table.learn(NOT_SERVED)
+    (decision,) = table.decide(NOW)
+    assert table.decide(NOW) == table.decide(NOW + 60) == table.decide_all(NOW + 120) == ()
+    assert table.standing["web"] == (decision,)
 
 
 def test_a_decision_that_was_recorded_before_a_restart_is_not_taken_again() -> None:
-    before = Docket([SERVE])
+    before = DecisionTable([SERVE])
     before.learn(NOT_SERVED)
     recorded = [(each.subject, each.identity) for each in before.decide(NOW)]
-    after = Docket([SERVE], recorded)
+    after = DecisionTable([SERVE], recorded)
     after.learn(NOT_SERVED)
     assert after.decide(NOW + 60) == ()
 
@@ -205,46 +205,46 @@ def test_only_what_changed_is_decided_again(monkeypatch: pytest.MonkeyPatch) -> 
         asked.append(facts.subject)
         return decide(facts, policies, now)
 
-    monkeypatch.setattr("monitor.decide.docket.decide_by", counted)
-    docket = Docket([SERVE])
+    monkeypatch.setattr("monitor.decide.table.decide_by", counted)
+    table = DecisionTable([SERVE])
     for number in range(20):
-        docket.learn(replace(NOT_SERVED, subject=f"web{number}"))
-    docket.decide(NOW)
+        table.learn(replace(NOT_SERVED, subject=f"web{number}"))
+    table.decide(NOW)
     assert len(asked) == 20
     asked.clear()
-    docket.learn(replace(NOT_SERVED, subject="web1"))
-    docket.learn(replace(NOT_SERVED, subject="web2", on_disk="another"))
-    docket.decide(NOW + 1)
+    table.learn(replace(NOT_SERVED, subject="web1"))
+    table.learn(replace(NOT_SERVED, subject="web2", on_disk="another"))
+    table.decide(NOW + 1)
     assert asked == ["web2"]
 
 
 def test_what_is_due_is_decided_again_and_nothing_else() -> None:
-    docket = Docket([policy(RemainingBelow(days_left(21)), None, notify=Notify(("ops",)))])
+    table = DecisionTable([policy(RemainingBelow(days_left(21)), None, notify=Notify(("ops",)))])
     for subject, left in (("web", 25), ("mail", 40)):
-        docket.learn(situation(subject=subject, certificate=validity(left=left)))
-    assert docket.decide(NOW) == ()
-    due = docket.next()
+        table.learn(situation(subject=subject, certificate=validity(left=left)))
+    assert table.decide(NOW) == ()
+    due = table.next()
     assert due == NOW + 4 * DAY
-    assert [each.subject for each in docket.decide(due)] == ["web"]
-    assert docket.next() == NOW + 19 * DAY
+    assert [each.subject for each in table.decide(due)] == ["web"]
+    assert table.next() == NOW + 19 * DAY
 
 
 def test_other_policies_are_asked_from_then_on() -> None:
-    docket = Docket([SERVE])
-    docket.learn(NOT_SERVED)
-    docket.decide(NOW)
-    docket.set_policies([replace(SERVE, name="other", mode=Mode.APPROVE)])
-    (decision,) = docket.decide(NOW)
-    assert (decision.policy, decision.standing) == ("other", Standing.AWAIT_APPROVAL)
+    table = DecisionTable([SERVE])
+    table.learn(NOT_SERVED)
+    table.decide(NOW)
+    table.set_policies([replace(SERVE, name="other", mode=Mode.APPROVE)])
+    (decision,) = table.decide(NOW)
+    assert (decision.policy, decision.standing) == ("other", DecisionStatus.AWAIT_APPROVAL)
 
 
 def test_what_is_gone_is_forgotten() -> None:
-    docket = Docket([replace(SERVE, when=has(Code.NOT_SERVED, lasting=DAY))])
-    docket.learn(NOT_SERVED)
-    docket.decide(NOW)
-    docket.forget("web")
-    assert docket.next() is None
-    assert docket.decide(NOW + 2 * DAY) == docket.decide_all(NOW + 2 * DAY) == ()
+    table = DecisionTable([replace(SERVE, when=has(Code.NOT_SERVED, lasting=DAY))])
+    table.learn(NOT_SERVED)
+    table.decide(NOW)
+    table.forget("web")
+    assert table.next() is None
+    assert table.decide(NOW + 2 * DAY) == table.decide_all(NOW + 2 * DAY) == ()
 
 
 NIGHT = Window("0 2 * * *", 3 * HOUR)
@@ -255,8 +255,8 @@ OPEN = NOW + 18 * HOUR
 
 @pytest.mark.parametrize("step", [-HOUR, HOUR])
 def test_a_clock_that_steps_by_an_hour_neither_silences_a_window_nor_opens_it_twice(step: float) -> None:
-    docket = Docket([RENEW])
-    docket.learn(DUE)
+    table = DecisionTable([RENEW])
+    table.learn(DUE)
     acted: list[float] = []
     wall, offset = NOW, 0.0
     for minute in range(48 * 60):
@@ -264,37 +264,37 @@ def test_a_clock_that_steps_by_an_hour_neither_silences_a_window_nor_opens_it_tw
         if minute == 18 * 60 + 30:
             offset = step
         wall = NOW + minute * 60 + offset
-        for decision in to_act(docket.decide(wall)):
+        for decision in to_act(table.decide(wall)):
             acted.append(wall)
-            note(docket, "web", [done(decision, wall, Result.COMMITTED)])
+            note(table, "web", [done(decision, wall, Result.COMMITTED)])
     assert acted == [OPEN]
 
 
 @pytest.mark.parametrize("step", [-HOUR, HOUR])
 def test_a_window_that_the_clock_steps_into_or_over_is_not_lost(step: float) -> None:
-    docket = Docket([RENEW])
-    docket.learn(DUE)
+    table = DecisionTable([RENEW])
+    table.learn(DUE)
     offset = 0.0
     acted: list[float] = []
     for minute in range(48 * 60):
         if minute == 17 * 60 + 30:
             offset = step
         wall = NOW + minute * 60 + offset
-        acted.extend(wall for _ in to_act(docket.decide(wall)))
+        acted.extend(wall for _ in to_act(table.decide(wall)))
     # Half an hour before it opens the clock goes back, or half an hour into it.
     assert acted == [OPEN if step < 0 else OPEN + 1800]
 
 
 @pytest.mark.parametrize("step", [-HOUR, HOUR])
 def test_people_are_not_told_again_because_the_clock_stepped(step: float) -> None:
-    docket = Docket([policy(has(Code.NOT_SERVED, lasting=900), notify=Notify(("ops",)))])
-    docket.learn(NOT_SERVED)
-    assert len(docket.decide(NOW)) == 1
-    assert docket.decide_all(NOW + step) == docket.decide_all(NOW + step + 60) == docket.decide_all(NOW + 60) == ()
+    table = DecisionTable([policy(has(Code.NOT_SERVED, lasting=900), notify=Notify(("ops",)))])
+    table.learn(NOT_SERVED)
+    assert len(table.decide(NOW)) == 1
+    assert table.decide_all(NOW + step) == table.decide_all(NOW + step + 60) == table.decide_all(NOW + 60) == ()
 
 
 def test_what_failed_before_the_clock_was_put_back_is_tried_again_soon() -> None:
-    docket = Docket([SERVE])
+    table = DecisionTable([SERVE])
     failed = [attempt(Kind.ACTIVATE, "old", ended=NOW - each, result=Result.TRANSIENT) for each in (30, 20, 10)]
-    docket.learn(replace(NOT_SERVED, attempts=tuple(failed)))
-    assert to_act(docket.decide(NOW - HOUR))
+    table.learn(replace(NOT_SERVED, attempts=tuple(failed)))
+    assert to_act(table.decide(NOW - HOUR))

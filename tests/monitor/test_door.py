@@ -187,7 +187,7 @@ def test_an_operator_is_told_what_is_waited_for_and_who_has_left_has_nothing_don
             heard.append(document)
             told.release()
 
-        answers[name] = actor.do(left, root, server.Audience(tell, lambda: has_left))
+        answers[name] = actor.do(left, root, server.Caller(tell, lambda: has_left))
 
     with closing(actor):
         with actor._turn.taken(act="'propose web' for daemon"):

@@ -16,19 +16,19 @@ import pytest
 
 from config.model import Client, Config, Endpoint, PemBundle, Settings, TrustStore
 from config.vocabulary import Code, LookOutcome, Severity, TargetKind
-from monitor import pending
-from monitor.endpoints import EndpointVigil
-from monitor.events import FindingRaised, LookFailed, TargetAdded, TargetRemoved
 from monitor.lab.ca import Authority
 from monitor.lab.process import free_address
 from monitor.lab.servers import LocalServer, write_site
-from monitor.places import PATIENCE, SLOW_FOR_EACH, Places
-from monitor.surroundings import read_surroundings
+from monitor.look.endpoints import EndpointVigil
+from monitor.look.slots import PATIENCE, SLOW_FOR_EACH, Places
+from monitor.state import pending
+from monitor.state.events import FindingRaised, LookFailed, TargetAdded, TargetRemoved
+from monitor.state.trust import read_trust_context
 from probes.observation import EndpointObservation
 from probes.tls.drive import look
 from tests.conftest import StartServer
 from tests.lab.peers import Behaviour, Peer
-from tests.monitor.vigil import Kept, beliefs_of, until
+from tests.monitor.vigil import Kept, registry_of, until
 
 ROOT = Authority.root()
 NAME = "www.example.com"
@@ -49,10 +49,10 @@ class Watched(Kept):
 
     def configure(self, config: Config) -> None:
         """Put another configuration in force, as a reload does."""
-        assert self.beliefs is not None
+        assert self.registry is not None
         assert self.endpoints is not None
-        self.beliefs.surroundings, _ = read_surroundings(config, self.beliefs.surroundings)
-        self.beliefs.reconsider()
+        self.registry.trust_context, _ = read_trust_context(config, self.registry.trust_context)
+        self.registry.reconsider()
         self.endpoints.reconfigure()
 
     def looked_at(self, target: str) -> list[LookOutcome]:
@@ -62,10 +62,10 @@ class Watched(Kept):
 @asynccontextmanager
 async def keep_vigil(config: Config) -> AsyncIterator[Watched]:
     kept = Watched()
-    beliefs = beliefs_of(config, kept)
+    registry = registry_of(config, kept)
     with ThreadPoolExecutor(1) as worker:
-        vigil = EndpointVigil(beliefs, worker, looked=kept.looks.append)
-        kept.beliefs, kept.endpoints = beliefs, vigil
+        vigil = EndpointVigil(registry, worker, looked=kept.looks.append)
+        kept.registry, kept.endpoints = registry, vigil
         vigil.reconfigure()
         running = asyncio.create_task(vigil.run())
         try:
@@ -136,7 +136,7 @@ async def counting() -> AsyncIterator[Counting]:
 
 
 def test_no_more_looks_are_under_way_at_once_than_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("monitor.places.PATIENCE", NEVER)
+    monkeypatch.setattr("monitor.look.slots.PATIENCE", NEVER)
 
     async def story() -> None:
         async with counting() as peer:
@@ -153,7 +153,7 @@ def test_no_more_looks_are_under_way_at_once_than_allowed(monkeypatch: pytest.Mo
 
 
 def test_waiting_for_room_is_lag(start_peer: Callable[[Behaviour], Peer], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("monitor.places.PATIENCE", NEVER)
+    monkeypatch.setattr("monitor.look.slots.PATIENCE", NEVER)
 
     async def story() -> None:
         silent = start_peer(Behaviour.SILENT)
@@ -552,7 +552,7 @@ def test_a_look_that_fails_for_no_foreseen_reason_ends_nothing(
                 raise RuntimeError("nobody thought of this")
             return await look(target, now)
 
-        monkeypatch.setattr("monitor.endpoints.look", fail_at_first)
+        monkeypatch.setattr("monitor.look.endpoints.look", fail_at_first)
         targets = [endpoint(name, server.host, server.port, every=0.1) for name in ("bad", "good")]
         async with keep_vigil(watching(*targets)) as kept:
             await until(lambda: bool(kept.page.shown["bad"].presented) and bool(kept.page.shown["good"].presented))

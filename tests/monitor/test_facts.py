@@ -17,21 +17,21 @@ from typing import Any, Final
 
 import pytest
 
-import monitor.facts
+import monitor.look.reading
 from config.model import Artefacts, Component, FileTarget
 from config.vocabulary import Code, FileContent, FileRole, Keys, Severity, TargetKind, UnreadableReason
 from monitor.actor.facts import facts_of, to_document
-from monitor.cure import cure
-from monitor.facts import MISSED_AFTER, STALE_AFTER, ArtefactReader, Here, Kept, believed
-from monitor.known import Known
 from monitor.lab.ca import Authority, KeyType, new_key
+from monitor.look.reading import MISSED_AFTER, STALE_AFTER, ArtefactReader, Here, LastReading, believed
+from monitor.state.cure import cure
+from monitor.state.target import TargetState
 from probes.assess_set import SetContext, assess_set
 from probes.certificate import Certificate, certificate
 from probes.judge.source import judge_unread
 from probes.observation import FileIdentity, FileObservation, Unreadable
 from probes.set import SetReading, read_set
 from tests.monitor.vigil import Kept as Reported
-from tests.monitor.vigil import beliefs_of, config_with
+from tests.monitor.vigil import config_with, registry_of
 
 NOW: Final = 1_700_000_000.0
 LEAF: Final = Authority.root().intermediate().issue("www.example.com", key=KeyType.P256)
@@ -59,13 +59,13 @@ def denied(target: FileTarget) -> FileObservation:
 
 
 READ: Final = SetReading((seen(CRT, 1), seen(KEY, 2)))
-KEPT: Final = Kept(PAIR, READ, NOW)
+KEPT: Final = LastReading(PAIR, READ, NOW)
 
 
 def believe(
     here: Sequence[FileObservation],
     identities: Sequence[FileIdentity | Unreadable],
-    kept: Kept | None = KEPT,
+    kept: LastReading | None = KEPT,
     after: float = 10.0,
     *,
     early: bool = False,
@@ -119,7 +119,7 @@ def test_an_actor_that_stays_away_is_missed() -> None:
 
 def test_what_was_wrong_when_the_actor_read_it_stays_wrong() -> None:
     broken = seen(KEY, 2, failure=Unreadable(UnreadableReason.BAD_PEM, "broken"))
-    kept = Kept(PAIR, SetReading((seen(CRT, 1), broken)), NOW)
+    kept = LastReading(PAIR, SetReading((seen(CRT, 1), broken)), NOW)
     assert believe([seen(CRT, 1), denied(KEY)], [identity(1), identity(2)], kept)[1] == broken
 
 
@@ -163,9 +163,9 @@ def test_an_actor_that_says_when_to_ask_again_is_asked_then(
     tmp_path: Path, on_disk: tuple[FileTarget, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And no sooner or later than makes sense, whatever it says; many answers, one question."""
-    monkeypatch.setattr(monitor.facts, "AGAIN_AFTER", 0.1)
-    monkeypatch.setattr(monitor.facts, "AGAIN_WITHIN", 0.2)
-    monkeypatch.setattr(monitor.facts, "_is_denied", lambda _: True)
+    monkeypatch.setattr(monitor.look.reading, "AGAIN_AFTER", 0.1)
+    monkeypatch.setattr(monitor.look.reading, "AGAIN_WITHIN", 0.2)
+    monkeypatch.setattr(monitor.look.reading, "_is_denied", lambda _: True)
     path = str(tmp_path / "a.sock")
     looked: list[float] = []
 
@@ -381,20 +381,20 @@ class Host:
         self.targets = targets
         web = Component("web", artefacts)
         self.told = Reported()
-        self.beliefs = beliefs_of(config_with(files=targets, components=MappingProxyType({"web": web})), self.told)
+        self.registry = registry_of(config_with(files=targets, components=MappingProxyType({"web": web})), self.told)
         for each in targets:
-            self.beliefs.watch(Known(each.name, TargetKind.FILE, each.path, "web"), NOW)
+            self.registry.watch(TargetState(each.name, TargetKind.FILE, each.path, "web"), NOW)
 
     def learn(self, now: float, *observations: FileObservation, unsure: Sequence[str] = ()) -> None:
         reading = SetReading(observations, unsure=frozenset(unsure))
-        context = self.beliefs.set_context("web", self.targets)
-        self.beliefs.learn_set("web", reading, context, assess_set(reading, context, now), now)
+        context = self.registry.set_context("web", self.targets)
+        self.registry.learn_set("web", reading, context, assess_set(reading, context, now), now)
 
     def codes(self, target: FileTarget) -> set[Code]:
-        return {code for code, _ in self.beliefs.known[target.name].findings}
+        return {code for code, _ in self.registry.known[target.name].findings}
 
     def pending(self, target: FileTarget) -> set[Code]:
-        return {code for code, _ in self.beliefs.known[target.name].pending}
+        return {code for code, _ in self.registry.known[target.name].pending}
 
 
 AWAY: Final = Unreadable(UnreadableReason.READER_BUSY, "believed")
@@ -453,14 +453,14 @@ def test_what_was_wrong_or_pending_stays_so_and_comes_of_age_by_no_belief(host: 
     assert host.codes(KEY) == {Code.KEY_EXPOSED}
     host.learn(BEGUN + 1e5 + 1, whole(1), seen(KEY, 3, mode=0o644))
     assert host.pending(CRT) == {Code.KEY_MISMATCH}
-    assert host.beliefs.pending_until("web") is not None
-    since = [each.since for each in host.beliefs.known[CRT.name].pending.values()]
+    assert host.registry.pending_until("web") is not None
+    since = [each.since for each in host.registry.known[CRT.name].pending.values()]
     for after in (2e5, 1e6):
         host.learn(BEGUN + after, whole(1), own(2, failure=AWAY), unsure=[KEY.name])
         assert host.pending(CRT) == {Code.KEY_MISMATCH}
         assert host.codes(KEY) == {Code.KEY_EXPOSED, Code.KEYS_UNREAD}
-        assert host.beliefs.pending_until("web") is None, "no time at which to look again"
-    assert [each.since for each in host.beliefs.known[CRT.name].pending.values()] == since
+        assert host.registry.pending_until("web") is None, "no time at which to look again"
+    assert [each.since for each in host.registry.known[CRT.name].pending.values()] == since
     host.learn(BEGUN + 2e6, whole(1), own(2, mode=0o600))
     assert (host.codes(CRT), host.pending(CRT), host.codes(KEY)) == (set(), set(), set())
 
@@ -477,11 +477,11 @@ def test_a_renewed_pair_that_only_the_actor_read_is_believed_as_one(host: Host, 
     host.learn(BEGUN, whole(1), own(2))
     new = SetReading((replace(whole(3), certificates=NEW_CHAIN), replace(own(4), keys=NEW_KEY)))
     here = Here(SetReading((denied(CRT), denied(KEY))), (identity(3), identity(4)))
-    reading = believed(here, PAIR, Kept(PAIR, new, BEGUN), WHY, BEGUN + after, early=False)
+    reading = believed(here, PAIR, LastReading(PAIR, new, BEGUN), WHY, BEGUN + after, early=False)
     for later in (after, after + 1e5):
         host.learn(BEGUN + later, *reading.observations)
         assert Code.KEY_MISMATCH not in host.codes(CRT) | host.pending(CRT)
-    assert host.beliefs.known[CRT.name].presented == NEW_CHAIN
+    assert host.registry.known[CRT.name].presented == NEW_CHAIN
 
 
 def test_a_renewed_file_with_certificate_and_key_that_only_the_actor_read_is_believed_as_one() -> None:
@@ -490,12 +490,12 @@ def test_a_renewed_file_with_certificate_and_key_that_only_the_actor_read_is_bel
     host.learn(BEGUN, old)
     new = replace(old, identity=identity(2), certificates=NEW_CHAIN, keys=NEW_KEY)
     here = Here(SetReading((denied(COMBINED),)), (identity(2),))
-    kept = Kept((COMBINED,), SetReading((new,)), BEGUN)
+    kept = LastReading((COMBINED,), SetReading((new,)), BEGUN)
     reading = believed(here, (COMBINED,), kept, WHY, BEGUN + 1, early=False)
     for later in (1.0, 1e5):
         host.learn(BEGUN + later, *reading.observations)
         assert (host.codes(COMBINED), host.pending(COMBINED)) == ({Code.KEYS_UNREAD}, set())
-    assert host.beliefs.known[COMBINED.name].presented == NEW_CHAIN
+    assert host.registry.known[COMBINED.name].presented == NEW_CHAIN
 
 
 @pytest.mark.parametrize("left", [NEW_CHAIN[1:], ()], ids=["a part of it", "nothing"])
@@ -508,7 +508,7 @@ def test_a_last_known_certificate_is_compared_with_no_key_that_was_read_later(
     for later in (1.0, 1e5):
         host.learn(BEGUN + later, broken, replace(own(4), keys=NEW_KEY))
     assert host.codes(CRT) == {Code.UNREADABLE}
-    assert host.beliefs.known[CRT.name].presented == CHAIN
+    assert host.registry.known[CRT.name].presented == CHAIN
 
 
 def test_a_mismatch_that_is_known_stands_while_the_certificate_cannot_be_read(host: Host) -> None:

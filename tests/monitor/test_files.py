@@ -14,9 +14,10 @@ import pytest
 
 from config.model import Artefacts, Component, FileTarget, Settings, Watch
 from config.vocabulary import Code, FileRole, LookOutcome, Severity
-from monitor import files, pending
-from monitor.events import FindingCleared, FindingRaised, Looked, PresentedChanged, TargetRemoved
 from monitor.lab.ca import DAY, Authority, KeyType, new_key
+from monitor.look import files
+from monitor.state import pending
+from monitor.state.events import FindingCleared, FindingRaised, Looked, PresentedChanged, TargetRemoved
 from probes.find import Found, find
 from tests.lab.keystore import PASSWORD, keystore
 from tests.monitor.vigil import config_with, file_vigil, until
@@ -279,9 +280,9 @@ def test_a_lost_certificate_stays_lost_when_files_are_judged_anew_and_after_a_re
             await until(lambda: bool(kept.codes(str(path))))
             lost = kept.codes(str(path))
             assert kept.vigil is not None
-            assert kept.beliefs is not None
+            assert kept.registry is not None
             events, looks = len(kept.events), len(kept.looks)
-            kept.beliefs.reconsider()
+            kept.registry.reconsider()
             kept.vigil.rescan()
             await until(lambda: len(kept.looks) > looks)
             assert (kept.codes(str(path)), kept.events[events:]) == (lost, [])

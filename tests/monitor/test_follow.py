@@ -9,12 +9,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from actions.account import Account
 from actions.audit import summary
 from actions.compact import YOUNG, shorter
 from actions.journal import Event, Journal, Record, Shorter, birth
+from actions.journal_state import JournalState
 from actions.world import World
-from monitor.actor.follow import Follower, Place, behind
+from monitor.actor.follow import Follower, JournalPosition, behind
 from monitor.actor.request import Document, Request, Verb, decode, encode
 
 
@@ -49,7 +49,7 @@ class Actor:
 
     def told(self, request: Request) -> Iterator[Document]:
         """Yield what it says once to a request, as in `ActorProcess`."""
-        records, place, anew = behind(self.journal.records(), Place(request.epoch, request.after))
+        records, place, anew = behind(self.journal.records(), JournalPosition(request.epoch, request.after))
         if anew:
             yield {"anew": place.epoch}
         yield from ({"record": summary(each)} for each in records)
@@ -96,7 +96,7 @@ def test_each_ending_is_news_once_and_what_is_known_is_what_the_journal_has(
     assert follower.caught_up
     # Fewer than are kept in mind of a component: none of them is left out unheard.
     assert news == [f"t{number}" for number in range(1, actor.number + 1)]
-    known, there = follower.account, Account.of(actor.journal.records())
+    known, there = follower.journal_state, JournalState.of(actor.journal.records())
     assert (known.last, known.recent, known.counts) == (there.last, there.recent, there.counts)
 
 
@@ -109,7 +109,7 @@ def test_whoever_was_there_at_the_last_record_is_told_to_begin_anew_and_hears_no
     documents = list(actor.told(follower.begin()))
     assert list(documents[0]) == ["anew"]
     assert follow(follower, actor) == []
-    assert follower.account.counts == {("web", "replace", "committed"): 40}
+    assert follower.journal_state.counts == {("web", "replace", "committed"): 40}
     actor.end()
     assert [each for each in actor.told(follower.begin()) if "anew" in each] == []
     assert follow(follower, actor) == ["t41"]
@@ -126,10 +126,10 @@ def test_a_journal_that_was_begun_anew_is_another_and_all_that_it_has_is_new(tmp
         actor.end()
     assert birth(actor.journal.records()[-1].epoch) != birth(first)
     assert follow(follower, actor) == ["t4", "t5"]
-    assert follower.account.counts == {("web", "replace", "committed"): 2}
+    assert follower.journal_state.counts == {("web", "replace", "committed"): 2}
     actor.begin_anew()
     assert follow(follower, actor) == []
-    assert follower.account.counts == {}
+    assert follower.journal_state.counts == {}
 
 
 def test_of_a_journal_that_is_told_for_the_first_time_that_is_said_of_each_record(tmp_path: Path) -> None:
@@ -140,12 +140,14 @@ def test_of_a_journal_that_is_told_for_the_first_time_that_is_said_of_each_recor
     assert [heard.is_first for each in actor.told(follower.begin()) if (heard := follower.take(each))] == [False] * 3
 
 
-@pytest.mark.parametrize("place", [Place("0123abcd-1", 9), Place("0123abcd-2", 1), Place("89abcdef-1", 1)])
-def test_a_place_that_the_journal_does_not_have_is_answered_with_all_of_it(place: Place) -> None:
+@pytest.mark.parametrize(
+    "place", [JournalPosition("0123abcd-1", 9), JournalPosition("0123abcd-2", 1), JournalPosition("89abcdef-1", 1)]
+)
+def test_a_place_that_the_journal_does_not_have_is_answered_with_all_of_it(place: JournalPosition) -> None:
     records = [Record(1.0, "t", Event.STAGED, {}, "", "0123abcd-1", number) for number in (1, 2)]
-    assert behind(records, place) == (records, Place("0123abcd-1", 2), True)
-    assert behind(records, Place("0123abcd-1", 1)) == (records[1:], Place("0123abcd-1", 2), False)
-    assert behind([], Place()) == ([], Place(), False)
+    assert behind(records, place) == (records, JournalPosition("0123abcd-1", 2), True)
+    assert behind(records, JournalPosition("0123abcd-1", 1)) == (records[1:], JournalPosition("0123abcd-1", 2), False)
+    assert behind([], JournalPosition()) == ([], JournalPosition(), False)
 
 
 @pytest.mark.parametrize("epoch", ["x", "0123abcd", "0123abcd-", "0123ABCD-1", "0123abcd-1\n", "0" * 99])

@@ -20,17 +20,17 @@ import os, sys
 from multiprocessing import active_children
 from config.model import FileTarget
 from config.vocabulary import FileRole
-from monitor.errand import Errand, run
-from monitor.helpers import dismiss, hire
+from monitor.look.job import FileJob, run
+from monitor.look.pool import dismiss, hire
 from probes.assess import FileContext
 os.sched_getaffinity = lambda _: {0, 1}
 helpers = hire()
 """
 LOOK = """
 path = sys.argv[1]
-errands = [Errand(FileContext(FileTarget(path, path, FileRole.LISTED)))]
-(first,), (again,) = (helpers.submit(run, errands, 1_800_000_000.0).result() for _ in range(2))
-assert (first,) == tuple(run(errands, 1_800_000_000.0))
+jobs = [FileJob(FileContext(FileTarget(path, path, FileRole.LISTED)))]
+(first,), (again,) = (helpers.submit(run, jobs, 1_800_000_000.0).result() for _ in range(2))
+assert (first,) == tuple(run(jobs, 1_800_000_000.0))
 assert first[0].certificates[0] is again[0].certificates[0]
 dismiss(helpers)
 while active_children():

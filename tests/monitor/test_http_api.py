@@ -14,9 +14,9 @@ import pytest
 from config.document import Mistake
 from config.model import Settings, Web
 from config.vocabulary import Code, TargetKind
-from monitor.beliefs import SELF
 from monitor.http.app import accepts_gzip
-from monitor.known import Known, Raised
+from monitor.state.registry import SELF
+from monitor.state.target import Raised, TargetState
 from monitor.store import Degraded, DegradedReason, HistoryEntry, What
 from probes.finding import Edge, finding
 from probes.observation import Presented
@@ -24,7 +24,7 @@ from tests.monitor.http_kit import FakeView, Running, running
 from tests.monitor.metrics_kit import series, some_certificate, some_file, text_of, value
 
 
-def raised(known: Known, code: Code, subject: str = "", since: float = 1_795_000_000.0) -> Known:
+def raised(known: TargetState, code: Code, subject: str = "", since: float = 1_795_000_000.0) -> TargetState:
     found = finding(code, "as the test has it", subject)
     return replace(known, findings={**known.findings, (code, subject): Raised(found, since)})
 
@@ -235,7 +235,7 @@ def test_what_cannot_be_shown_takes_nothing_else_with_it(
 
     monkeypatch.setattr("monitor.http.answers.cure", cure)
     odd = raised(some_file("/odd.pem", some_certificate("odd")), Code.EXPIRED)
-    itself = raised(Known(SELF, TargetKind.SELF, SELF), Code.EXPIRED)
+    itself = raised(TargetState(SELF, TargetKind.SELF, SELF), Code.EXPIRED)
     view.add(odd, raised(some_file("/plain.pem", some_certificate("plain")), Code.EXPIRING), itself)
     listed = {each["target"]: each for each in client.get("/api/v1/targets").json()["items"]}
     assert listed.keys() == {SELF, odd.target, "/plain.pem"}
@@ -310,7 +310,7 @@ def test_a_history_that_cannot_be_read_is_no_empty_one(view: FakeView, client: h
 
 
 def test_the_status_counts_targets_and_shows_what_is_wrong_with_certvigil(view: FakeView, client: httpx.Client) -> None:
-    itself = raised(Known(SELF, TargetKind.SELF, SELF, last_look=1.0), Code.DATABASE_DEGRADED)
+    itself = raised(TargetState(SELF, TargetKind.SELF, SELF, last_look=1.0), Code.DATABASE_DEGRADED)
     view.add(
         itself, some_file("/a.pem"), some_file("/b.pem", last_look=None), raised(some_file("/c.pem"), Code.EXPIRED)
     )
@@ -356,12 +356,12 @@ def test_the_api_describes_itself_without_loading_anything(client: httpx.Client)
         "/api/v1/reload",
         "/api/v1/plans/{plan}/approve",
         "/api/v1/plans/{plan}/reject",
-        "/api/v1/telling",
-        "/api/v1/telling/acknowledge/{problem}",
-        "/api/v1/telling/silences",
-        "/api/v1/telling/silences/{identifier}",
-        "/api/v1/telling/retry",
-        "/api/v1/telling/drop",
+        "/api/v1/notifications",
+        "/api/v1/notifications/acknowledge/{problem}",
+        "/api/v1/notifications/silences",
+        "/api/v1/notifications/silences/{identifier}",
+        "/api/v1/notifications/retry",
+        "/api/v1/notifications/drop",
     }
     assert client.get("/docs").status_code == 404
 
@@ -371,8 +371,8 @@ def test_the_api_describes_itself_without_loading_anything(client: httpx.Client)
     [
         ("get", "/api/v1/targets/{name}", "name"),
         ("get", "/api/v1/certificates/{sha256}", "sha256"),
-        ("post", "/api/v1/telling/acknowledge/{problem}", "problem"),
-        ("delete", "/api/v1/telling/silences/{identifier}", "identifier"),
+        ("post", "/api/v1/notifications/acknowledge/{problem}", "problem"),
+        ("delete", "/api/v1/notifications/silences/{identifier}", "identifier"),
     ],
 )
 def test_that_there_may_be_none_of_that_name_is_described(

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from config.model import Waiver
 from config.vocabulary import Code, Severity, TargetKind, Verdict
-from monitor.events import (
+from monitor.lab.ca import Authority
+from monitor.state.events import (
     FindingChanged,
     FindingCleared,
     FindingRaised,
@@ -17,12 +18,11 @@ from monitor.events import (
     LookRecovered,
     PresentedChanged,
 )
-from monitor.known import Known, learn, waive
-from monitor.lab.ca import Authority
+from monitor.state.target import TargetState, learn, waive
 from probes.certificate import certificate
 from probes.finding import Assessment, Finding, finding
 
-NEW = Known("web", TargetKind.ENDPOINT, "web:443")
+NEW = TargetState("web", TargetKind.ENDPOINT, "web:443")
 CHAINS = tuple((certificate(Authority.root(name).der()),) for name in ("one", "two"))
 FINDINGS = st.builds(
     Finding,
@@ -38,7 +38,7 @@ LOOKS = st.tuples(
 )
 
 
-def look(known: Known, seen: tuple[object, ...], now: float) -> tuple[Known, tuple[object, ...]]:
+def look(known: TargetState, seen: tuple[object, ...], now: float) -> tuple[TargetState, tuple[object, ...]]:
     chain, findings, failure = seen
     return learn(known, chain, Assessment(findings), failure, now=now)  # type: ignore[arg-type]
 

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from actions.account import Wish
 from actions.journal import Event, Record
+from actions.journal_state import ActionRequest
 from actions.plan import Kind
 from config.load import load
 from config.model import Config
@@ -32,7 +32,7 @@ from tests.monitor.running import Running
 
 pytestmark = pytest.mark.server("nginx")
 
-REPLACE = Wish(Kind.REPLACE, ("web",))
+REPLACE = ActionRequest(Kind.REPLACE, ("web",))
 
 
 @pytest.fixture
@@ -58,8 +58,8 @@ def replaced(
     web: House, actor: ActorProcess, told: Callable[[Record], None] = lambda _: None, kept_for: float = 600.0
 ) -> Document:
     web.put(fresh())
-    with actor.bench() as bench:
-        briefly = replace(bench, setting=replace(bench.setting, kept_for=kept_for))
+    with actor.context() as context:
+        briefly = replace(context, transaction=replace(context.transaction, kept_for=kept_for))
         return Work(briefly, "somebody", told, bound=Bound.NOT).answer(Request(Verb.CARRY_OUT, REPLACE))
 
 
@@ -147,8 +147,8 @@ def test_a_hook_that_copies_a_newer_pair_while_it_is_validated_supersedes_it(web
 
 @pytest.mark.parametrize("spoil", ["half", "missing", "garbage"])
 def test_what_is_on_disk_is_whole_only_with_its_key(spoil: str, web: House) -> None:
-    with actor_of(web) as actor, actor.bench() as bench:
-        whole = bench.setting.live.whole(("web",))
+    with actor_of(web) as actor, actor.context() as context:
+        whole = context.transaction.live.whole(("web",))
         assert whole is not None
         assert [each.chains[0][0] for each in whole] == [certificate(web.old.der()).sha256]
         match spoil:
@@ -158,7 +158,7 @@ def test_what_is_on_disk_is_whole_only_with_its_key(spoil: str, web: House) -> N
                 os.unlink(web.site.key)
             case _:
                 Path(web.site.certificate).write_bytes(b"-----BEGIN CERTIFICATE-----\n")
-        assert bench.setting.live.whole(("web",)) is None
+        assert context.transaction.live.whole(("web",)) is None
 
 
 class Cut(BaseException):
@@ -185,9 +185,9 @@ def test_the_daemon_has_what_was_replaced_compared_once_a_minute_and_a_person_at
     pace = Pace()
 
     def ask(actor: ActorProcess, attended: bool) -> Document:
-        with actor.bench() as bench:
+        with actor.context() as context:
             bound = Bound.NOT if attended else Bound.LEAVE
-            work = Work(bench, "somebody", bound=bound, attended=attended, pace=pace)
+            work = Work(context, "somebody", bound=bound, attended=attended, pace=pace)
             return work.answer(Request(Verb.CARRY_OUT, REPLACE, plan="0" * 64))
 
     with actor_of(web) as actor, closing(Writer(web.site.certificate)) as writer:

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from config.vocabulary import Code, Severity
-from monitor.life import SHORT, TOO_MANY, WINDOW, Life, Taken, begin
-from monitor.listen import ListenError, listen_tcp
+from monitor.host.life import SHORT, TOO_MANY, WINDOW, Life, StateTaken, begin
+from monitor.host.sockets import ListenError, listen_tcp
 from tests.monitor.running import Running, certvigil
 
 NOW = 1_795_000_000.0
@@ -104,7 +104,7 @@ def test_the_lock_is_held_whatever_else_opens_and_closes_its_file(tmp_path: Path
     child = os.fork()
     if child == 0:
         os.close(first._descriptor or -1)
-        os._exit(0 if isinstance(begin(str(tmp_path), NOW), Taken) else 1)
+        os._exit(0 if isinstance(begin(str(tmp_path), NOW), StateTaken) else 1)
     assert os.waitpid(child, 0)[1] == 0
     first.give_back()
     assert isinstance(begin(str(tmp_path), NOW), Life)
@@ -125,7 +125,7 @@ def test_the_lock_is_not_held_by_what_a_daemon_forks(tmp_path: Path) -> None:
     assert isinstance(begin(str(tmp_path), NOW), Life)
     child = os.fork()
     if child == 0:
-        os._exit(0 if isinstance(begin(str(tmp_path), NOW), Taken) else 1)
+        os._exit(0 if isinstance(begin(str(tmp_path), NOW), StateTaken) else 1)
     assert os.waitpid(child, 0)[1] == 0
 
 

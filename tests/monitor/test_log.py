@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from config.vocabulary import Code, LogFormat, LogLevel
-from monitor.events import FindingRaised
-from monitor.log import event_log, log, set_up
+from monitor.state.events import FindingRaised
+from monitor.state.log import event_log, log, set_up
 from probes.finding import finding
 
 

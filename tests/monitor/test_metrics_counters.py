@@ -1,8 +1,8 @@
 from __future__ import annotations
 
 from config.vocabulary import DeliveryOutcome, LookOutcome, TargetKind
-from monitor.events import Looked
 from monitor.metrics import Counters
+from monitor.state.events import Looked
 from tests.monitor.metrics_kit import series, value
 
 

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from config.text import printable
 from config.vocabulary import Code, Severity, TargetKind
-from monitor.known import Known, Raised
 from monitor.lab.process import find_command
 from monitor.metrics import Counters, Page, Piece, piece, plain
 from monitor.metrics import family as family_module
+from monitor.state.target import Raised, TargetState
 from probes.finding import Edge, finding
 from tests.monitor.metrics_kit import page_of, series, some_certificate, some_file, text_of, value
 
@@ -29,7 +29,7 @@ def test_each_fact_of_a_target_is_a_series() -> None:
             finding(Code.CLIENT_REJECTS, "java does not trust it", "java"),
         )
     }
-    known = Known(
+    known = TargetState(
         "mail",
         TargetKind.ENDPOINT,
         "mail.example.com:443",
@@ -83,9 +83,12 @@ def test_each_fact_of_a_target_is_a_series() -> None:
 def test_each_target_says_how_often_it_is_due_and_what_is_due_at_no_time_does_not() -> None:
     intervals = {"mail": 30.0, "/a.pem": 86_400.0}
     page = Page(interval=lambda known: intervals.get(known.target))
-    for known in (Known("mail", TargetKind.ENDPOINT, "mail:993"), Known("certvigil", TargetKind.SELF, "certvigil")):
+    for known in (
+        TargetState("mail", TargetKind.ENDPOINT, "mail:993"),
+        TargetState("certvigil", TargetKind.SELF, "certvigil"),
+    ):
         page.update(known)
-    page.update(Known("/a.pem", TargetKind.FILE, "/a.pem"))
+    page.update(TargetState("/a.pem", TargetKind.FILE, "/a.pem"))
     assert value(text_of(page), "certvigil_target_interval_seconds", target="mail") == 30
     assert value(text_of(page), "certvigil_target_interval_seconds", target="/a.pem") == 86_400
     assert value(text_of(page), "certvigil_target_interval_seconds", target="certvigil") is None
@@ -202,7 +205,7 @@ def test_whatever_a_name_holds_it_is_read_back(named: dict[str, tuple[str, int]]
     for name, (component, expiry) in named.items():
         target = printable(name)
         page.update(
-            Known(target, TargetKind.FILE, target, printable(component), expiry=expiry, last_look=1.0),
+            TargetState(target, TargetKind.FILE, target, printable(component), expiry=expiry, last_look=1.0),
         )
         expected[target, printable(component)] = expiry
     found = series(text_of(page))

@@ -5,9 +5,9 @@ from dataclasses import replace
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
-from monitor.known import Known
 from monitor.lab.ca import HOSTILE_TEXT, Authority, Issued
 from monitor.metrics import Page
+from monitor.state.target import TargetState
 from probes.certificate import Certificate, certificate
 from tests.monitor.metrics_kit import series, some_file, text_of, value
 
@@ -18,7 +18,7 @@ def known_as(issued: Issued) -> Certificate:
     return certificate(issued.der())
 
 
-def page_of(*known: Known) -> Page:
+def page_of(*known: TargetState) -> Page:
     page = Page(x509_cert=True)
     for each in known:
         page.update(each)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from actions.process import Process, identify, runs
+from actions.process import ProcessId, identify, runs
 from monitor.actor.client import NoActor, ask
 from monitor.actor.request import Request, Verb
 from monitor.lab.process import accepts, find_command, wait_for
@@ -106,11 +106,11 @@ def started_by_itself(start: str) -> Iterator[House]:
                 os.kill(master(web).pid, signal.SIGTERM)
 
 
-def master(web: House) -> Process:
+def master(web: House) -> ProcessId:
     return identify(int(Path(web.server.directory, "nginx.pid").read_text()))
 
 
-def children(pid: int) -> list[Process]:
+def children(pid: int) -> list[ProcessId]:
     return [
         identify(int(each))
         for task in os.listdir(f"/proc/{pid}/task")

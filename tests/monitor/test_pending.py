@@ -7,23 +7,23 @@ from dataclasses import replace
 import pytest
 
 from config.vocabulary import Code, Severity, TargetKind
-from monitor.charge import Offer
-from monitor.known import Known, Raised
+from monitor.act.status import CandidateStatus
 from monitor.lab.ca import Authority
-from monitor.pending import RESTART, Darkness, awaits_files, awaits_second_look, awaits_writers
+from monitor.state.pending import RESTART, Darkness, awaits_files, awaits_second_look, awaits_writers
+from monitor.state.target import Raised, TargetState
 from probes.certificate import certificate
 from probes.finding import finding
 
 PATIENCE = 300.0
 BEGAN = 1_000.0
-WELL = Known("e", TargetKind.ENDPOINT, "192.0.2.1:443", since=BEGAN - 500, last_look=BEGAN)
+WELL = TargetState("e", TargetKind.ENDPOINT, "192.0.2.1:443", since=BEGAN - 500, last_look=BEGAN)
 
 BEFORE = certificate(Authority.root().issue("www.example.com").der())
 LATE = replace(WELL, presented=(BEFORE,), since=BEGAN + 5)
 """It presents the last whole set only since the next renewal began."""
 
 
-def broken(since: float, severity: Severity = Severity.CRITICAL) -> Known:
+def broken(since: float, severity: Severity = Severity.CRITICAL) -> TargetState:
     found = finding(Code.CLIENT_REJECTS, "why", "browser", severity)
     return replace(WELL, findings={(found.code, found.subject): Raised(found, since)})
 
@@ -47,7 +47,7 @@ def broken(since: float, severity: Severity = Severity.CRITICAL) -> Known:
     ],
 )
 def test_a_finding_about_a_set_waits_for_its_writer(
-    code: Code, endpoint: Known | None, later: float, *, waits: bool
+    code: Code, endpoint: TargetState | None, later: float, *, waits: bool
 ) -> None:
     endpoints = [] if endpoint is None else [endpoint]
     assert awaits_writers(Raised(finding(code, "why"), BEGAN), endpoints, BEGAN + later, PATIENCE, BEFORE) is waits
@@ -73,7 +73,7 @@ REFUSED = Raised(finding(Code.CANDIDATE_REFUSED, "no_candidate: no_key: why"), B
 def test_a_candidate_waits_for_the_rest_of_its_files(
     objections: list[tuple[str, str]], touched: float, later: float, *, waits: bool
 ) -> None:
-    lacks = Offer(objections=tuple(objections)).lacks_a_file
+    lacks = CandidateStatus(objections=tuple(objections)).lacks_a_file
     now = BEGAN + later
     assert awaits_files(REFUSED, lacks_a_file=lacks, touched=touched, now=now, patience=PATIENCE) is waits
 
@@ -101,7 +101,7 @@ SEEN_BEFORE = replace(WELL, pending={(Code.UNREACHABLE, "192.0.2.1"): Raised(UNR
     ],
 )
 def test_an_endpoint_that_does_not_answer_waits_for_more_looks(
-    known: Known, others: list[float], before: list[float], later: float, every: float, *, waits: bool
+    known: TargetState, others: list[float], before: list[float], later: float, every: float, *, waits: bool
 ) -> None:
     darkness = Darkness(tuple(others), tuple(before))
     assert awaits_second_look(Raised(UNREACHABLE, BEGAN), known, every, darkness, BEGAN + later) is waits

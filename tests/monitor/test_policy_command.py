@@ -203,7 +203,7 @@ def test_situations_come_back_as_they_were() -> None:
 TOLD = """
 host: web1.example.com
 channels: {ops: {urls: ["json://h"]}, pager: {urls: ["json://p"]}}
-telling:
+notifications:
   routes: [{channels: [ops], events: [committed]}, {channels: [pager], severity: critical}]
 components:
   web:

@@ -46,7 +46,7 @@ def test_from_the_end_of_a_certificate_to_a_rollback_that_nobody_asked_for(web: 
             **web.document(),
             "rescan": "2s",
             "channels": {"ops": {"urls": [receiver.url()]}},
-            "telling": {"resolved_after": "0.5s"},
+            "notifications": {"resolved_after": "0.5s"},
             "policies": [
                 {
                     "name": "renew-web",
@@ -83,7 +83,7 @@ def test_from_the_end_of_a_certificate_to_a_rollback_that_nobody_asked_for(web: 
             assert "renew-web" in said
             assert "undo-regression" in said
             asked = [json.loads(line) for line in _journal(web) if '"event":"begin"' in line]
-            assert [each["wish"]["kind"] for each in asked] == ["replace", "rollback"]
+            assert [each["action"]["kind"] for each in asked] == ["replace", "rollback"]
             assert ["renew-web" in asked[0]["why"], "undo-regression" in asked[1]["why"]] == [True, True]
 
 

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import pytest
 
-from actions.account import Wish
+from actions.journal_state import ActionRequest
 from actions.plan import Kind
 from monitor.actor.request import Request, Verb
 from monitor.lab.process import find_command
@@ -112,7 +112,7 @@ def test_a_candidate_leads_no_further_than_the_mode_without_an_approval(
         daemon.wait_for(lambda: daemon.metrics()[series("actor_up")] == 1, "the actor")
         web.put(fresh())
         wait_for_state(daemon, state)
-        plan = actor.ask(Request(Verb.PLAN, Wish(Kind.REPLACE, ("web",))))["plan"]["hash"]
+        plan = actor.ask(Request(Verb.PLAN, ActionRequest(Kind.REPLACE, ("web",))))["plan"]["hash"]
         for refused in (("replace", "web"), ("replace", "web", "--plan", plan), ("approve", plan), ("recover",)):
             ran = told_by_nobody(web, *refused)
             assert ran.returncode == 4, ran.stdout

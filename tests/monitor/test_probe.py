@@ -14,22 +14,22 @@ import pytest
 from config.model import Endpoint
 from monitor.lab.ca import DAY, Authority, Issued, self_signed
 from monitor.lab.servers import LocalServer, Nginx, write_site
+from monitor.look.demand import RefusedProbe
 from monitor.metrics.probed import Probed
-from monitor.prober import Refused
 from tests.conftest import StartServer
 from tests.lab.blackbox import Blackbox
 from tests.lab.peers import Behaviour, Peer
 from tests.monitor.metrics_kit import series, value
-from tests.monitor.probe_kit import NAME, Resolver, Surround, endpoint, probe, refused, surroundings_of, text
+from tests.monitor.probe_kit import NAME, Resolver, Surround, endpoint, probe, refused, text, trust_context_of
 
 EVERYWHERE: Final = ("0.0.0.0/0", "::/0")
 
-Probe = Callable[..., Probed | Refused]
+Probe = Callable[..., Probed | RefusedProbe]
 
 
 @pytest.fixture
 def surround(tmp_path: Path, root_ca: Authority) -> Surround:
-    return surroundings_of(tmp_path, root_ca)
+    return trust_context_of(tmp_path, root_ca)
 
 
 def served(start_local: StartServer[LocalServer], tmp_path: Path, issued: Issued) -> LocalServer:
@@ -58,11 +58,11 @@ def test_blackbox_exporter_says_the_same(
     surround: Surround, start_nginx: StartServer[Nginx], blackbox: Blackbox, issuing_ca: Authority, tmp_path: Path
 ) -> None:
     server = start_nginx(write_site(str(tmp_path / "site"), issuing_ca.issue(NAME, "*.example.org")))
-    surroundings = surround(endpoint(server))
+    trust_context = surround(endpoint(server))
     for module, target in (("tls", server.address), ("https", f"https://{server.address}/")):
         theirs = facts(blackbox.probe(target, module))
         assert (("probe_success", frozenset()), 1) in theirs
-        assert facts(text(surroundings, target, module)) == theirs
+        assert facts(text(trust_context, target, module)) == theirs
 
 
 @pytest.mark.server("promtool")
@@ -113,8 +113,8 @@ def test_what_nobody_validates_succeeds_without_a_verified_chain(
     surround: Surround, start_local: StartServer[LocalServer], tmp_path: Path
 ) -> None:
     server = served(start_local, tmp_path, self_signed(NAME))
-    for surroundings in (surround(endpoint(server), validates=False), surround(endpoint(server, clients=()))):
-        page = text(surroundings, "web")
+    for trust_context in (surround(endpoint(server), validates=False), surround(endpoint(server, clients=()))):
+        page = text(trust_context, "web")
         assert value(page, "probe_success") == 1
         assert value(page, "probe_ssl_last_chain_expiry_timestamp_seconds") is None
 
@@ -148,19 +148,19 @@ def test_an_endpoint_is_meant_by_its_name_its_address_or_a_url(
     surround: Surround, start_local: StartServer[LocalServer], issuing_ca: Authority, tmp_path: Path
 ) -> None:
     server = served(start_local, tmp_path, issuing_ca.issue(NAME))
-    surroundings = surround(endpoint(server, "web"))
+    trust_context = surround(endpoint(server, "web"))
     for target in ("web", server.address, f"https://{server.address}", f"https://{server.address}/path?query"):
-        found = probe(surroundings, target)
+        found = probe(trust_context, target)
         assert isinstance(found, Probed)
         assert found.accepted
 
 
 @pytest.mark.parametrize("module", ["https", "http_2xx"])
 def test_https_knows_its_port(surround: Surround, module: str) -> None:
-    surroundings = surround(Endpoint("web", "127.0.0.1", 443, timeout=0.1))
+    trust_context = surround(Endpoint("web", "127.0.0.1", 443, timeout=0.1))
     for target in ("127.0.0.1", "https://127.0.0.1", "127.0.0.1:443"):
-        assert isinstance(probe(surroundings, target, module), Probed)
-    assert isinstance(probe(surroundings, "127.0.0.1", "tls"), Refused)
+        assert isinstance(probe(trust_context, target, module), Probed)
+    assert isinstance(probe(trust_context, "127.0.0.1", "tls"), RefusedProbe)
 
 
 @pytest.fixture
@@ -170,9 +170,9 @@ def peer(start_peer: Callable[[Behaviour], Peer]) -> Peer:
 
 
 def test_what_is_no_endpoint_is_not_looked_at(surround: Surround, peer: Peer) -> None:
-    surroundings = surround(Endpoint("other", "127.0.0.1", 1))
+    trust_context = surround(Endpoint("other", "127.0.0.1", 1))
     for target in (f"{peer.host}:{peer.port}", f"https://{peer.host}:{peer.port}"):
-        assert "no endpoint is at" in refused(surroundings, target)
+        assert "no endpoint is at" in refused(trust_context, target)
     assert peer.connections == 0
 
 
@@ -185,9 +185,9 @@ def test_what_is_no_address_is_refused(surround: Surround, target: str) -> None:
 
 
 def test_allowing_the_world_does_not_allow_loopback(surround: Surround, peer: Peer) -> None:
-    surroundings = surround(allow=EVERYWHERE, ports=[peer.port])
+    trust_context = surround(allow=EVERYWHERE, ports=[peer.port])
     for host in (peer.host, f"[::ffff:{peer.host}]"):
-        assert "probe.allow" in refused(surroundings, f"{host}:{peer.port}")
+        assert "probe.allow" in refused(trust_context, f"{host}:{peer.port}")
     assert peer.connections == 0
 
 
@@ -197,8 +197,8 @@ def test_allowing_the_world_allows_neither_links_nor_this_host(surround: Surroun
 
 
 def test_loopback_may_be_allowed_by_its_name_alone(surround: Surround, peer: Peer) -> None:
-    surroundings = surround(allow=["127.0.0.0/8"], ports=[peer.port])
-    assert isinstance(probe(surroundings, f"{peer.host}:{peer.port}"), Probed)
+    trust_context = surround(allow=["127.0.0.0/8"], ports=[peer.port])
+    assert isinstance(probe(trust_context, f"{peer.host}:{peer.port}"), Probed)
     assert peer.connections == 1
 
 
@@ -222,8 +222,8 @@ def test_a_name_is_resolved_once_so_that_it_cannot_rebind(
     surround: Surround, peer: Peer, start_peer: Callable[[Behaviour], Peer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     resolver = Resolver(monkeypatch, ["127.1.2.3"], [peer.host])
-    surroundings = surround(allow=["127.1.2.3/32"], ports=[peer.port])
-    found = probe(surroundings, f"rebinding.example.com:{peer.port}")
+    trust_context = surround(allow=["127.1.2.3/32"], ports=[peer.port])
+    found = probe(trust_context, f"rebinding.example.com:{peer.port}")
     assert isinstance(found, Probed)
     assert [each.address for each in found.observation.failures] == ["127.1.2.3"]
     assert resolver.asked == 1
@@ -232,6 +232,6 @@ def test_a_name_is_resolved_once_so_that_it_cannot_rebind(
 
 def test_an_address_does_not_become_an_endpoint_by_being_called_like_one(surround: Surround, peer: Peer) -> None:
     address = f"{peer.host}:{peer.port}"
-    surroundings = surround(Endpoint(address, "127.0.0.1", 1), allow=EVERYWHERE, ports=[peer.port])
-    assert "probe.allow" in refused(surroundings, f"https://{address}")
+    trust_context = surround(Endpoint(address, "127.0.0.1", 1), allow=EVERYWHERE, ports=[peer.port])
+    assert "probe.allow" in refused(trust_context, f"https://{address}")
     assert peer.connections == 0

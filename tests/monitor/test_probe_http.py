@@ -22,14 +22,14 @@ from tests.lab.answering import Answer, Answering, page
 from tests.lab.blackbox import Blackbox
 from tests.lab.peers import Behaviour, Peer
 from tests.monitor.metrics_kit import series, value
-from tests.monitor.probe_kit import NAME, Resolver, Surround, endpoint, probe, refused, surroundings_of, text
+from tests.monitor.probe_kit import NAME, Resolver, Surround, endpoint, probe, refused, text, trust_context_of
 
 Start = Callable[..., Answering]
 
 
 @pytest.fixture
 def surround(tmp_path: Path, root_ca: Authority) -> Surround:
-    return surroundings_of(tmp_path, root_ca)
+    return trust_context_of(tmp_path, root_ca)
 
 
 @pytest.fixture
@@ -45,8 +45,8 @@ def answering(cleanup: ExitStack, issuing_ca: Authority, tmp_path: Path) -> Star
     return start
 
 
-def asked(surroundings: Any, target: str, module: str = "http_2xx", seconds: float = 10.0) -> Probed:
-    found = probe(surroundings, target, module, seconds)
+def asked(trust_context: Any, target: str, module: str = "http_2xx", seconds: float = 10.0) -> Probed:
+    found = probe(trust_context, target, module, seconds)
     assert isinstance(found, Probed), found
     return found
 
@@ -88,22 +88,22 @@ def test_blackbox_exporter_says_the_same_of_every_answer(
     server = answering(lambda path: [PAGES[path]])
     (tmp_path / "ca.pem").write_bytes(root_ca.pem())
     blackbox = cleanup.enter_context(Blackbox(str(tmp_path / "blackbox"), str(tmp_path / "ca.pem"), NAME))
-    surroundings = surround(endpoint(server))
+    trust_context = surround(endpoint(server))
     for module, path in itertools.product(("https", "http_2xx"), PAGES):
         target = f"https://{server.address}{path}"
-        theirs, ours = blackbox.probe(target, module), text(surroundings, target, module)
+        theirs, ours = blackbox.probe(target, module), text(trust_context, target, module)
         assert facts(ours) == facts(theirs), (module, path)
         assert phases(ours) == phases(theirs)
         assert value(ours, "probe_dns_lookup_time_seconds") is not None
         assert value(ours, "probe_success") == value(ours, "ssl_probe_success")
-    assert value(text(surroundings, f"https://{server.address}/down", "http_2xx"), "probe_success") == 0
+    assert value(text(trust_context, f"https://{server.address}/down", "http_2xx"), "probe_success") == 0
 
 
 def test_what_is_asked_for_is_what_the_target_names(surround: Surround, answering: Start) -> None:
     server = answering(PAGES["/"])
-    surroundings = surround(endpoint(server))
+    trust_context = surround(endpoint(server))
     for target in ("web", server.address, f"https://{server.address}", f"https://{server.address}/a%20b/é?q=1 2#no"):
-        assert asked(surroundings, target).accepted
+        assert asked(trust_context, target).accepted
     assert server.paths == ["/", "/", "/", "/a%20b/%C3%A9?q=1%202"]
     lines = server.requests[-1].decode().split("\r\n")
     assert f"Host: {NAME}:{server.port}" in lines
@@ -112,11 +112,11 @@ def test_what_is_asked_for_is_what_the_target_names(surround: Surround, answerin
 
 def test_only_a_module_that_asks_succeeds_by_an_answer(surround: Surround, answering: Start) -> None:
     """A mail server completes the handshake, and is no web server."""
-    surroundings = surround(endpoint(answering(b"* OK IMAP4rev1 ready\r\n")))
+    trust_context = surround(endpoint(answering(b"* OK IMAP4rev1 ready\r\n")))
     for module in ("tls", "tcp", "tls_connect"):
-        assert asked(surroundings, "web", module).accepted
+        assert asked(trust_context, "web", module).accepted
     for module in ("https", "http_2xx"):
-        assert not asked(surroundings, "web", module).accepted
+        assert not asked(trust_context, "web", module).accepted
 
 
 def test_plain_http_is_refused_by_its_name(surround: Surround) -> None:
@@ -160,10 +160,10 @@ def test_a_redirect_to_where_it_may_look_is_followed_and_judged_there(surround: 
         assert (value(page, "probe_success"), value(page, "probe_http_status_code")) == (good, 200)
     onward = answering(PAGES["/"])
     server = answering(redirect(f"https://{onward.address}/there"))
-    surroundings = surround(endpoint(server), endpoint(onward, "onward"))
-    assert asked(surroundings, "web").accepted
-    surroundings = surround(endpoint(server), endpoint(answering(PAGES["/"], trusted=False), "onward"))
-    assert not asked(surroundings, "web").accepted
+    trust_context = surround(endpoint(server), endpoint(onward, "onward"))
+    assert asked(trust_context, "web").accepted
+    trust_context = surround(endpoint(server), endpoint(answering(PAGES["/"], trusted=False), "onward"))
+    assert not asked(trust_context, "web").accepted
 
 
 def test_a_redirect_to_an_endpoints_own_name_stays_at_its_address(
@@ -264,9 +264,9 @@ def test_a_server_that_wants_a_certificate_of_ours_gives_no_answer(
     (tmp_path / "clients.pem").write_bytes(root_ca.pem())
     server.context.load_verify_locations(tmp_path / "clients.pem")
     server.context.verify_mode = server.context.verify_mode.CERT_REQUIRED
-    surroundings = surround(endpoint(server))
-    assert not asked(surroundings, "web").accepted
-    assert asked(surroundings, "web", "tls").accepted
+    trust_context = surround(endpoint(server))
+    assert not asked(trust_context, "web").accepted
+    assert asked(trust_context, "web", "tls").accepted
 
 
 def test_no_more_time_passes_than_prometheus_waits(surround: Surround, answering: Start) -> None:

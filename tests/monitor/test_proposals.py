@@ -10,26 +10,26 @@ from typing import Any
 
 import pytest
 
-from actions.account import Account, Wish
 from actions.journal import Event, Record
+from actions.journal_state import ActionRequest, JournalState
 from actions.plan import Kind
 from actions.world import World
 from config.load import load
 from config.model import Config
 from monitor.actor.authority import Role, objection
+from monitor.actor.context import actor_context
 from monitor.actor.pace import Pace
 from monitor.actor.request import Document, Request, Verb, decode, encode
 from monitor.actor.work import MOST_PLANS, Bound, Work
-from monitor.actor.workbench import workbench
 from monitor.lab.ca import Issued, bundle
 from monitor.lab.servers import Site, write_site
-from monitor.surroundings import read_surroundings
+from monitor.state.trust import read_trust_context
 from tests.monitor.acting import ISSUER, ISSUING, NAME, ROOT, fresh
 from tests.monitor.running import certvigil
 
-REPLACE = Wish(Kind.REPLACE, ("web",))
-ACTIVATE = Wish(Kind.ACTIVATE, ("web",))
-COMPROMISED = Wish(Kind.REPLACE, ("web",), key_compromised=True)
+REPLACE = ActionRequest(Kind.REPLACE, ("web",))
+ACTIVATE = ActionRequest(Kind.ACTIVATE, ("web",))
+COMPROMISED = ActionRequest(Kind.REPLACE, ("web",), key_compromised=True)
 
 
 def same_key(issued: Issued) -> Issued:
@@ -82,42 +82,42 @@ class Bench:
             with open(os.open(f"{inbox}/{name}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
                 file.write(data)
 
-    def ask(self, verb: Verb, wish: Wish | None = None, bound: Bound = Bound.NOT, **more: Any) -> Document:
-        with workbench(read_surroundings(self.config)[0]) as bench:
-            return Work(bench, "alice", bound=bound).answer(Request(verb, wish, **more))
+    def ask(self, verb: Verb, action: ActionRequest | None = None, bound: Bound = Bound.NOT, **more: Any) -> Document:
+        with actor_context(read_trust_context(self.config)[0]) as context:
+            return Work(context, "alice", bound=bound).answer(Request(verb, action, **more))
 
     def ask_as_daemon(self, request: Request, pace: Pace) -> Document:
-        with workbench(read_surroundings(self.config)[0]) as bench:
-            return Work(bench, "daemon", bound=Bound.LEAVE, attended=False, pace=pace).answer(request)
+        with actor_context(read_trust_context(self.config)[0]) as context:
+            return Work(context, "daemon", bound=Bound.LEAVE, attended=False, pace=pace).answer(request)
 
-    def killed(self, at: Event, wish: Wish) -> None:
+    def killed(self, at: Event, action: ActionRequest) -> None:
         """Have somebody carry it out who is killed once a step is in the journal."""
 
         def told(record: Record) -> None:
             if record.event is at:
                 raise KeyboardInterrupt
 
-        with workbench(read_surroundings(self.config)[0]) as bench, pytest.raises(KeyboardInterrupt):
-            Work(bench, "alice", told).answer(Request(Verb.CARRY_OUT, wish))
+        with actor_context(read_trust_context(self.config)[0]) as context, pytest.raises(KeyboardInterrupt):
+            Work(context, "alice", told).answer(Request(Verb.CARRY_OUT, action))
 
-    def propose(self, wish: Wish = REPLACE) -> str:
-        answer = self.ask(Verb.PROPOSE, wish)
+    def propose(self, action: ActionRequest = REPLACE) -> str:
+        answer = self.ask(Verb.PROPOSE, action)
         assert "plan" in answer, answer
         return str(answer["plan"]["hash"])
 
-    def replaced(self, issued: Issued, wish: Wish = REPLACE) -> Document:
+    def replaced(self, issued: Issued, action: ActionRequest = REPLACE) -> Document:
         self.put(issued)
-        answer = self.ask(Verb.CARRY_OUT, wish)
+        answer = self.ask(Verb.CARRY_OUT, action)
         assert [each["outcome"] for each in answer["endings"]] == ["committed"], answer
         return answer
 
-    def account(self) -> Account:
-        with workbench(read_surroundings(self.config)[0]) as bench:
-            return Account.of(bench.setting.journal.records())
+    def journal_state(self) -> JournalState:
+        with actor_context(read_trust_context(self.config)[0]) as context:
+            return JournalState.of(context.transaction.journal.records())
 
     def events(self, *events: Event) -> list[Event]:
-        with workbench(read_surroundings(self.config)[0]) as bench:
-            return [each.event for each in bench.setting.journal.records() if each.event in events]
+        with actor_context(read_trust_context(self.config)[0]) as context:
+            return [each.event for each in context.transaction.journal.records() if each.event in events]
 
 
 @pytest.fixture
@@ -141,12 +141,12 @@ def grounds(answer: Document) -> list[str]:
 def test_a_key_that_was_given_up_is_brought_back_by_nothing(web: Bench) -> None:
     answer = web.replaced(fresh(), COMPROMISED)
     (key,) = answer["given_up"]["web"]
-    assert key in web.account().given_up
-    first = web.account().last["web"].transaction
+    assert key in web.journal_state().given_up
+    first = web.journal_state().last["web"].transaction
     for name in ("", "default", first):
-        wish = Wish(Kind.ROLLBACK, ("web",), name)
+        action = ActionRequest(Kind.ROLLBACK, ("web",), name)
         for verb in (Verb.PLAN, Verb.PROPOSE, Verb.CARRY_OUT):
-            assert "key_given_up" in grounds(web.ask(verb, wish)), (name, verb)
+            assert "key_given_up" in grounds(web.ask(verb, action)), (name, verb)
     web.put(same_key(web.old))
     for bound in Bound:
         assert grounds(web.ask(Verb.CARRY_OUT, REPLACE, bound)) == ["key_given_up"]
@@ -165,12 +165,12 @@ def test_a_key_that_was_given_up_is_brought_back_by_nothing(web: Bench) -> None:
 def test_the_same_key_again_is_refused_and_given_up_all_the_same(web: Bench) -> None:
     web.put(same_key(web.old))
     assert grounds(web.ask(Verb.PLAN, COMPROMISED)) == ["key_given_up"]
-    assert not web.account().given_up, "a dry run gives nothing up"
+    assert not web.journal_state().given_up, "a dry run gives nothing up"
     (objection,) = (answer := web.ask(Verb.CARRY_OUT, COMPROMISED))["refused"]["objections"]
     assert objection["ground"] == "key_given_up"
     assert "it takes a new key" in objection["detail"]
     (key,) = answer["given_up"]["web"]
-    assert key in web.account().given_up, "from the request on, whatever becomes of the replacement"
+    assert key in web.journal_state().given_up, "from the request on, whatever becomes of the replacement"
     assert grounds(web.ask(Verb.CARRY_OUT, REPLACE, Bound.LEAVE)) == ["key_given_up"]
     assert web.ask(Verb.CARRY_OUT, COMPROMISED)["given_up"] == answer["given_up"]
     assert len(web.events(Event.KEY_GIVEN_UP)) == 1
@@ -180,7 +180,7 @@ def test_what_is_installed_already_is_refused_where_its_key_is_given_up(web: Ben
     web.put(web.old)
     assert grounds(web.ask(Verb.PLAN, COMPROMISED)) == ["key_given_up"]
     assert grounds(web.ask(Verb.CARRY_OUT, COMPROMISED)) == ["key_given_up"]
-    assert len(web.account().given_up) == 1
+    assert len(web.journal_state().given_up) == 1
 
 
 def test_another_candidate_of_the_inbox_is_taken_where_the_newest_has_a_key_that_was_given_up(web: Bench) -> None:
@@ -198,15 +198,15 @@ def test_a_key_that_was_given_up_by_mistake_is_taken_back_by_its_hash(web: Bench
     (key,) = web.ask(Verb.CARRY_OUT, COMPROMISED)["given_up"]["web"]
     assert "no key that was given up" in web.ask(Verb.RECOVER, key="0" * 8)["cannot"]
     assert web.ask(Verb.RECOVER, key=key[:8])["reinstated"] == [key]
-    assert not web.account().given_up
+    assert not web.journal_state().given_up
     web.replaced(same_key(web.old))
 
 
 @pytest.mark.parametrize("verb", [Verb.PLAN, Verb.PROPOSE, Verb.CARRY_OUT, Verb.RECOVER])
 def test_only_an_operator_gives_up_a_key_or_takes_that_back(web: Bench, verb: Verb) -> None:
     request = Request(verb, key="0" * 8) if verb is Verb.RECOVER else Request(verb, COMPROMISED)
-    assert "operator" in (objection(Role.DAEMON, request, web.config, Account()) or "")
-    assert objection(Role.OPERATOR, request, web.config, Account()) is None
+    assert "operator" in (objection(Role.DAEMON, request, web.config, JournalState()) or "")
+    assert objection(Role.OPERATOR, request, web.config, JournalState()) is None
 
 
 @pytest.mark.parametrize(
@@ -215,7 +215,7 @@ def test_only_an_operator_gives_up_a_key_or_takes_that_back(web: Bench, verb: Ve
         (Request(Verb.CARRY_OUT, COMPROMISED), True),
         (Request(Verb.RECOVER, key="0" * 64), True),
         (Request(Verb.PROPOSE, COMPROMISED), False),
-        (Request(Verb.CARRY_OUT, Wish(Kind.ROLLBACK, ("web",), key_compromised=True)), False),
+        (Request(Verb.CARRY_OUT, ActionRequest(Kind.ROLLBACK, ("web",), key_compromised=True)), False),
         (Request(Verb.PLAN, REPLACE, key="0" * 64), False),
         (Request(Verb.RECOVER, key="0"), False),
     ],
@@ -227,15 +227,15 @@ def test_a_key_is_given_up_only_with_its_replacement_and_named_only_to_take_it_b
 
 
 @pytest.mark.parametrize(
-    ("wish", "outcomes", "is_back"),
+    ("action", "outcomes", "is_back"),
     [(REPLACE, {"rolled_back", "frozen"}, True), (COMPROMISED, {"failed_forward", "frozen"}, False)],
 )
 def test_a_replacement_that_fails_is_undone_but_never_onto_a_key_that_was_given_up(
-    web: Bench, wish: Wish, outcomes: set[str], is_back: bool
+    web: Bench, action: ActionRequest, outcomes: set[str], is_back: bool
 ) -> None:
     web.configure("approve", "/bin/false")
     web.put(fresh())
-    answer = web.ask(Verb.CARRY_OUT, wish)
+    answer = web.ask(Verb.CARRY_OUT, action)
     assert answer["endings"][-1]["outcome"] in outcomes, answer
     assert (Path(web.site.key).read_bytes() == web.old.key_pem()) is is_back
 
@@ -246,8 +246,8 @@ def test_recovery_brings_no_key_back_that_was_given_up(web: Bench, at: Event, li
     new = fresh()
     web.put(new)
     web.killed(at, COMPROMISED)
-    with workbench(read_surroundings(web.config)[0]) as bench:
-        (ending,) = Work(bench, "recovery", live=live).answer(Request(Verb.RECOVER))["endings"]
+    with actor_context(read_trust_context(web.config)[0]) as context:
+        (ending,) = Work(context, "recovery", live=live).answer(Request(Verb.RECOVER))["endings"]
     assert ending["outcome"] in {"committed", "failed_forward"}, ending
     assert Path(web.site.key).read_bytes() == new.key_pem()
     assert new.pem() in Path(web.site.certificate).read_bytes()
@@ -257,8 +257,8 @@ def test_recovery_does_bring_back_a_key_that_is_not_given_up(web: Bench) -> None
     web.put(fresh())
     web.killed(Event.SWITCHED, REPLACE)
     web.configure("approve", "/bin/false")
-    with workbench(read_surroundings(web.config)[0]) as bench:
-        Work(bench, "recovery", live=False).answer(Request(Verb.RECOVER))
+    with actor_context(read_trust_context(web.config)[0]) as context:
+        Work(context, "recovery", live=False).answer(Request(Verb.RECOVER))
     assert Path(web.site.key).read_bytes() == web.old.key_pem()
 
 
@@ -267,7 +267,7 @@ def test_the_commands_give_a_key_up_say_so_in_backups_and_take_it_back(web: Benc
     web.put(fresh())
     ran = certvigil("replace", "web", "--key-compromised", *config)
     assert ran.returncode == 0, ran.stdout + ran.stderr
-    (key,) = web.account().given_up
+    (key,) = web.journal_state().given_up
     assert f"{key} is given up" in "".join((ran.stdout + ran.stderr).splitlines())
     assert "never given back" in certvigil("backups", *config).stdout
     ran = certvigil("reset-to-default", "web", *config)
@@ -287,7 +287,7 @@ def test_plans_wait_side_by_side_and_none_pushes_out_another(web: Bench) -> None
     one = web.propose()
     web.put(second)
     two = web.propose()
-    assert list(web.account().proposals) == [one, two]
+    assert list(web.journal_state().proposals) == [one, two]
     shown = {each["hash"]: each["shown"] for each in web.ask(Verb.PLAN, REPLACE)["waiting"]}
     assert set(shown) == {one, two}
     assert shown[one] != shown[two]
@@ -301,7 +301,7 @@ def test_what_is_put_into_use_makes_the_other_plans_for_the_component_another(we
     web.put(fresh())
     web.propose()
     web.replaced(fresh())
-    assert not web.account().proposals
+    assert not web.journal_state().proposals
 
 
 def test_so_many_plans_wait_and_those_that_still_hold_are_kept(web: Bench) -> None:
@@ -312,7 +312,7 @@ def test_so_many_plans_wait_and_those_that_still_hold_are_kept(web: Bench) -> No
     for _ in range(MOST_PLANS):
         web.put(fresh())
         plans.append(web.propose())
-    waiting = list(web.account().proposals)
+    waiting = list(web.journal_state().proposals)
     assert len(waiting) == MOST_PLANS
     assert waiting == [approved, *plans[2:]], "the oldest that is another plan by now has gone, and was withdrawn"
     assert len(web.events(Event.WITHDRAWN)) == 1
@@ -322,10 +322,10 @@ def test_where_every_plan_that_waits_still_holds_there_is_no_room_for_more(web: 
     for _ in range(MOST_PLANS + 1):
         web.replaced(fresh())
     sets = [each["set"] for each in web.ask(Verb.BACKUPS)["sets"]]
-    plans = [web.propose(Wish(Kind.ROLLBACK, ("web",), each)) for each in sets[:MOST_PLANS]]
-    one_more = Wish(Kind.ROLLBACK, ("web",), sets[MOST_PLANS])
+    plans = [web.propose(ActionRequest(Kind.ROLLBACK, ("web",), each)) for each in sets[:MOST_PLANS]]
+    one_more = ActionRequest(Kind.ROLLBACK, ("web",), sets[MOST_PLANS])
     assert grounds(web.ask(Verb.PROPOSE, one_more)) == ["too_many_plans"]
-    assert list(web.account().proposals) == plans
+    assert list(web.journal_state().proposals) == plans
     web.put(fresh())
     web.propose(), "another kind has room of its own"
 
@@ -333,14 +333,14 @@ def test_where_every_plan_that_waits_still_holds_there_is_no_room_for_more(web: 
 def test_proposals_that_change_nothing_are_not_appended(web: Bench) -> None:
     web.replaced(fresh())
     web.put(fresh())
-    back = Wish(Kind.ROLLBACK, ("web",), "default")
+    back = ActionRequest(Kind.ROLLBACK, ("web",), "default")
     plans = {web.propose(), web.propose(back)}
     for number in range(20):
-        losing = Wish(Kind.REPLACE, ("web",), losses=(f"nobody{number}",))
+        losing = ActionRequest(Kind.REPLACE, ("web",), losses=(f"nobody{number}",))
         assert web.propose(losing) in plans, "clients that are not lost make no other plan"
         assert web.propose(back) in plans
         web.ask(Verb.PROPOSE, ACTIVATE)
-    assert len(web.events(Event.PROPOSED)) == len(web.account().proposals) <= 3
+    assert len(web.events(Event.PROPOSED)) == len(web.journal_state().proposals) <= 3
     assert not web.events(Event.WITHDRAWN)
 
 
@@ -357,7 +357,7 @@ def test_the_daemon_has_only_so_much_written_about_a_component_within_an_hour_an
     for verb in (Verb.PROPOSE, Verb.CARRY_OUT):
         answer = web.ask_as_daemon(Request(verb, REPLACE), pace)
         assert "too much was asked about web within the hour: an operator may ask" in answer["cannot"]
-    assert len(web.account().proposals) == 4
+    assert len(web.journal_state().proposals) == 4
     assert "plan" in web.ask_as_daemon(Request(Verb.PLAN, REPLACE), pace)
     assert "plan" in web.ask(Verb.PROPOSE, REPLACE)
     assert pace.wait(("web",), AnHourLater()) == 0.0
@@ -369,10 +369,10 @@ def test_the_daemon_cannot_have_a_recovery_tried_more_often_than_it_is_tried_una
     web.ask_as_daemon(Request(Verb.CARRY_OUT, REPLACE), pace)
     web.killed(Event.SWITCHED, REPLACE)
     web.ask_as_daemon(Request(Verb.CARRY_OUT, REPLACE), pace)
-    assert len(web.account().unfinished) == 1
+    assert len(web.journal_state().unfinished) == 1
     assert web.events(Event.RECOVERING) == []
     web.ask_as_daemon(Request(Verb.CARRY_OUT, REPLACE), Pace())
-    assert web.account().unfinished == {}
+    assert web.journal_state().unfinished == {}
 
 
 def test_a_rejection_is_of_the_candidate_and_not_of_the_hash_of_a_moment(web: Bench) -> None:
@@ -383,7 +383,7 @@ def test_a_rejection_is_of_the_candidate_and_not_of_the_hash_of_a_moment(web: Be
     other = web.propose()
     assert other != plan, "the same candidate by another hash"
     web.ask(Verb.REJECT, plan=plan, why="not before the release")
-    assert not web.account().proposals, "the same by another plan is not wanted either"
+    assert not web.journal_state().proposals, "the same by another plan is not wanted either"
     os.chmod(web.site.certificate, 0o600)
     answer = web.ask(Verb.PROPOSE, REPLACE)
     assert grounds(answer) == ["rejected"]
@@ -400,23 +400,23 @@ def test_a_rejection_is_of_the_candidate_and_not_of_the_hash_of_a_moment(web: Be
 
 def test_a_rejected_rollback_is_of_its_set_and_bars_no_replacement(web: Bench) -> None:
     web.replaced(fresh())
-    undone = web.account().last["web"].transaction
-    wish = Wish(Kind.ROLLBACK, ("web",), undone)
-    web.ask(Verb.REJECT, plan=web.propose(wish))
-    assert grounds(web.ask(Verb.PROPOSE, wish)) == ["rejected"]
-    assert (Kind.ROLLBACK, "web", undone) in web.account().rejected
+    undone = web.journal_state().last["web"].transaction
+    action = ActionRequest(Kind.ROLLBACK, ("web",), undone)
+    web.ask(Verb.REJECT, plan=web.propose(action))
+    assert grounds(web.ask(Verb.PROPOSE, action)) == ["rejected"]
+    assert (Kind.ROLLBACK, "web", undone) in web.journal_state().rejected
     web.replaced(fresh())
-    web.propose(Wish(Kind.ROLLBACK, ("web",), web.account().last["web"].transaction))
+    web.propose(ActionRequest(Kind.ROLLBACK, ("web",), web.journal_state().last["web"].transaction))
 
 
 def test_an_approval_ends_with_the_plan_that_is_withdrawn() -> None:
-    wish = Wish(Kind.REPLACE, ("web",)).to_json()
+    action = ActionRequest(Kind.REPLACE, ("web",)).to_json()
     story = [
-        Record(1.0, "", Event.PROPOSED, {"hash": "a" * 64, "wish": wish}),
+        Record(1.0, "", Event.PROPOSED, {"hash": "a" * 64, "action": action}),
         Record(2.0, "", Event.APPROVED, {"hash": "a" * 64, "by": "alice"}),
-        Record(3.0, "", Event.WITHDRAWN, {"hash": "a" * 64, "wish": wish}),
-        Record(4.0, "", Event.PROPOSED, {"hash": "a" * 64, "wish": wish}),
+        Record(3.0, "", Event.WITHDRAWN, {"hash": "a" * 64, "action": action}),
+        Record(4.0, "", Event.PROPOSED, {"hash": "a" * 64, "action": action}),
     ]
-    account = Account.of(story)
-    assert list(account.proposals) == ["a" * 64]
-    assert account.approved == {}
+    journal_state = JournalState.of(story)
+    assert list(journal_state.proposals) == ["a" * 64]
+    assert journal_state.approved == {}

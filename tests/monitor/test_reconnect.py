@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-import monitor.steward
-from monitor.steward import Steward
-from tests.monitor.vigil import Kept, beliefs_of, config_with
+import monitor.act.steward
+from monitor.act.steward import Steward
+from tests.monitor.vigil import Kept, config_with, registry_of
 
 MOST = 5.0
 """Seconds."""
@@ -20,12 +20,12 @@ def test_however_long_an_actor_was_away_it_is_asked_for_within_seconds(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The clock runs a hundred times as fast."""
-    quick = tuple(each / 100 for each in monitor.steward.RECONNECT)
-    monkeypatch.setattr(monitor.steward, "RECONNECT", quick)
+    quick = tuple(each / 100 for each in monitor.act.steward.RECONNECT)
+    monkeypatch.setattr(monitor.act.steward, "RECONNECT", quick)
     config = config_with()
     path = str(tmp_path / "actor.sock")
     settings = replace(config.settings, actor=replace(config.settings.actor, socket=path))
-    steward = Steward(beliefs_of(replace(config, settings=settings), Kept()), lambda _: (), lambda _: None)
+    steward = Steward(registry_of(replace(config, settings=settings), Kept()), lambda _: (), lambda _: None)
 
     async def story() -> float:
         met = asyncio.Event()

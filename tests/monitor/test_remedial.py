@@ -17,11 +17,11 @@ import pytest
 from actions.ending import Outcome
 from config.load import load
 from config.model import Config
+from monitor.actor.context import actor_context
 from monitor.actor.work import Bound
-from monitor.actor.workbench import workbench
 from monitor.lab.ca import DAY, Issued
 from monitor.lab.process import find_command, wait_for
-from monitor.surroundings import read_surroundings
+from monitor.state.trust import read_trust_context
 from tests.lab.client import presented
 from tests.lab.keystore import keystore
 from tests.monitor.acting import ISSUER, ISSUING, NAME, House, fresh, house
@@ -219,9 +219,9 @@ def test_nobody_accepts_a_set_whose_key_is_not_its_own(belongs: bool) -> None:
         config = load(web.config_file, {})
         assert isinstance(config, Config), config
         key = web.old.key_pem() if belongs else fresh().key_pem()
-        with workbench(read_surroundings(config)[0]) as bench:
+        with actor_context(read_trust_context(config)[0]) as context:
             files = {web.site.certificate: web.old.chain_pem(), web.site.key: key}
-            assert bool(bench.setting.live.judge(("web",), files, time.time())) is belongs
+            assert bool(context.transaction.live.judge(("web",), files, time.time())) is belongs
 
 
 @pytest.mark.server("lighttpd")

@@ -22,10 +22,10 @@ import typer.main
 
 from config.vocabulary import Code, Severity
 from monitor.commands import app
-from monitor.decide.situation import Found
-from monitor.events import FindingRaised
+from monitor.decide.situation import FindingState
 from monitor.http.situations import situations_to_plain
 from monitor.main import main
+from monitor.state.events import FindingRaised
 from monitor.store import database_path
 from tests.monitor.decide_kit import NOW, attempt, candidate, situation, validity
 from tests.monitor.store_kit import EXPIRING, LEAF, added, presented, write
@@ -80,16 +80,16 @@ POISONED = situation(
     certificate=validity(90, 31),
     candidate=replace(candidate(), identity=UNICODE),
     attempts=(attempt(),),
-    findings=(Found(UNICODE, Code.EXPIRED, Severity.CRITICAL, 1_700_000_000.0),),
+    findings=(FindingState(UNICODE, Code.EXPIRED, Severity.CRITICAL, 1_700_000_000.0),),
 )
 RESOURCES: Mapping[str, Any] = {
     "/api/v1/status": OWN,
     "/api/v1/targets": {"items": [TARGET, {**TARGET, "findings": [], "pending": []}], "total": 2},
     "/api/v1/components": {"items": [COMPONENT, {**COMPONENT, "frozen": EVIL}], "total": 2},
-    "/api/v1/telling": TOLD,
-    "/api/v1/telling/silences": {"until": EVIL, "id": EVIL},
-    "/api/v1/telling/retry": {"count": EVIL},
-    "/api/v1/telling/drop": {"detail": [{"loc": [EVIL], "msg": EVIL}]},
+    "/api/v1/notifications": TOLD,
+    "/api/v1/notifications/silences": {"until": EVIL, "id": EVIL},
+    "/api/v1/notifications/retry": {"count": EVIL},
+    "/api/v1/notifications/drop": {"detail": [{"loc": [EVIL], "msg": EVIL}]},
     "/api/v1/reload": {"mistakes": [EVIL]},
 }
 LEAF_FACTS = {"names": [EVIL], "subject": EVIL, "not_after": time.time(), "key": EVIL, "issuer": EVIL}
@@ -104,9 +104,9 @@ PLAN = {
 }
 WAITING = {"hash": EVIL, "kind": EVIL, "components": [EVIL], "at": NOW, "approved": False, "shown": EVIL}
 ENDING = {"outcome": "frozen", "sentence": EVIL, "remarks": [EVIL]}
-WISH = {"kind": "replace", "components": [EVIL], "backup_set": EVIL, "losses": [EVIL]}
+ACTION_REQUEST = {"kind": "replace", "components": [EVIL], "backup_set": EVIL, "losses": [EVIL]}
 RECORDS = [
-    ("", "proposed", {"hash": HASH, "wish": WISH, "case": {EVIL: EVIL}, "shown": EVIL}),
+    ("", "proposed", {"hash": HASH, "action": ACTION_REQUEST, "case": {EVIL: EVIL}, "shown": EVIL}),
     ("", "approved", {"hash": HASH, "by": EVIL, "until": time.time() + 60, "why": EVIL}),
     ("", "rejected", {"hash": HASH, "kind": "replace", "case": {EVIL: EVIL}, "by": EVIL, "why": EVIL}),
     (EVIL, "frozen", {"reason": EVIL, "components": [EVIL]}),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from monitor.searches import Searches
+from monitor.look.searches import Searches
 
 
 def taken(searches: Searches, now: float = 100.0) -> list[tuple[str, float]]:

@@ -26,14 +26,14 @@ from config.model import (
     TrustStore,
 )
 from config.vocabulary import Code, FileContent, FileRole, Severity, UnreadableReason
-from monitor import pending as pending_rules
-from monitor import sets
-from monitor.endpoints import EndpointVigil
-from monitor.events import Event, FindingCleared, FindingRaised, PresentedChanged
-from monitor.facts import Here, believed
-from monitor.facts import Kept as Told
 from monitor.lab.ca import Authority, Issued, KeyType, new_key
 from monitor.lab.servers import LocalServer, write_site
+from monitor.look import sets
+from monitor.look.endpoints import EndpointVigil
+from monitor.look.reading import Here, believed
+from monitor.look.reading import LastReading as Told
+from monitor.state import pending as pending_rules
+from monitor.state.events import Event, FindingCleared, FindingRaised, PresentedChanged
 from probes.certificate import Certificate, certificate
 from probes.file import look_at_file
 from probes.observation import FileIdentity, FileObservation, Unreadable
@@ -87,9 +87,9 @@ class Scene:
 async def keep_vigil(config: Config, read: sets.ReadSet | None = None) -> AsyncIterator[Kept]:
     """Keep vigil over files and endpoints, which tell each other what changed, as in the daemon."""
     async with file_vigil(config, read=read) as kept:
-        assert kept.beliefs is not None
+        assert kept.registry is not None
         with ThreadPoolExecutor(1) as worker:
-            endpoints = EndpointVigil(kept.beliefs, worker, looked=kept.looks.append)
+            endpoints = EndpointVigil(kept.registry, worker, looked=kept.looks.append)
             kept.on_component = lambda _: endpoints.hasten(config.endpoints)
             kept.endpoints = endpoints
             endpoints.reconfigure()

@@ -10,9 +10,9 @@ from config.model import DAY
 from config.policy import Notify, Policy, RemainingBelow, Window, share_of_lifetime
 from config.shipped import shipped_policies
 from config.vocabulary import Code, Mode
-from monitor.decide.decision import Decision, Standing, kind_of
+from monitor.decide.decision import Decision, DecisionStatus, kind_of
 from monitor.decide.engine import decide
-from monitor.decide.simulate import Assumptions, Event, as_of, simulate, succeed
+from monitor.decide.simulate import Assumptions, SimulatedEvent, as_of, simulate, succeed
 from monitor.decide.situation import Result, Situation
 from tests.config.policy_kit import policies
 from tests.monitor.decide_kit import (
@@ -35,14 +35,14 @@ RENEW = policy(RemainingBelow(share_of_lifetime(0.33)), REPLACE)
 
 def timeline(
     facts: Situation, own: Sequence[Policy], days: float = 90, assumed: Assumptions | None = None
-) -> list[tuple[float, str, Standing]]:
+) -> list[tuple[float, str, DecisionStatus]]:
     """Return what is decided, by the day to two digits."""
     happened = simulate([facts], own, (NOW, NOW + days * DAY), assumptions=assumed)
     return [(round((each.at - NOW) / DAY, 2), each.decision.policy, each.decision.standing) for each in happened]
 
 
 def test_a_timeline_shows_what_fires_when() -> None:
-    assert timeline(situation(certificate=validity(90, 45)), [RENEW]) == [(15.3, "p", Standing.AWAIT_CANDIDATE)]
+    assert timeline(situation(certificate=validity(90, 45)), [RENEW]) == [(15.3, "p", DecisionStatus.AWAIT_CANDIDATE)]
 
 
 def test_with_candidates_assumed_certificates_are_renewed_again_and_again() -> None:
@@ -50,18 +50,18 @@ def test_with_candidates_assumed_certificates_are_renewed_again_and_again() -> N
     assert shown == [
         (round(2.02 + cycle * 4.02, 2), "p", standing)
         for cycle in range(3)
-        for standing in (Standing.AWAIT_CANDIDATE, Standing.ACT)
+        for standing in (DecisionStatus.AWAIT_CANDIDATE, DecisionStatus.ACT)
     ]
 
 
 def test_a_window_and_an_approval_are_waited_for() -> None:
     asking = replace(RENEW, mode=Mode.APPROVE, windows=(Window("0 2 * * *", HOUR),))
     facts = situation(certificate=validity(90, 20), candidate=candidate())
-    assert timeline(facts, [asking]) == [(0, "p", Standing.AWAIT_APPROVAL)]
+    assert timeline(facts, [asking]) == [(0, "p", DecisionStatus.AWAIT_APPROVAL)]
     assert timeline(facts, [asking], 60, Assumptions(approvals=True)) == [
-        (0, "p", Standing.AWAIT_APPROVAL),
-        (0, "p", Standing.AWAIT_WINDOW),
-        (0.75, "p", Standing.ACT),
+        (0, "p", DecisionStatus.AWAIT_APPROVAL),
+        (0, "p", DecisionStatus.AWAIT_WINDOW),
+        (0.75, "p", DecisionStatus.ACT),
     ]
 
 
@@ -70,17 +70,17 @@ def test_findings_that_time_brings_come_in_their_time() -> None:
     shipped = [*shipped_policies(), replace(tell, name="ended")]
     shown = timeline(situation(certificate=validity(47, 20)), shipped, days=30)
     assert shown == [
-        (4.33, "replace-in-time", Standing.AWAIT_CANDIDATE),
-        (20, "ended", Standing.TELL),
+        (4.33, "replace-in-time", DecisionStatus.AWAIT_CANDIDATE),
+        (20, "ended", DecisionStatus.NOTIFY),
     ]
 
 
 def test_what_comes_to_be_known_later_counts_from_then_on() -> None:
-    served = Event(
+    served = SimulatedEvent(
         NOW + 2 * DAY, "web", lambda facts: replace(facts, findings=(found(Code.NOT_SERVED, NOW + 2 * DAY),))
     )
     happened = list(simulate([situation()], shipped_policies(), (NOW, NOW + 10 * DAY), [served]))
-    assert [(each.at, each.decision.standing) for each in happened] == [(NOW + 2 * DAY, Standing.ACT)]
+    assert [(each.at, each.decision.standing) for each in happened] == [(NOW + 2 * DAY, DecisionStatus.ACT)]
 
 
 def by_chance(decision: Decision, facts: Situation, now: float) -> Situation:
@@ -95,7 +95,7 @@ def by_chance(decision: Decision, facts: Situation, now: float) -> Situation:
 
 
 def asked_at(
-    known: Sequence[Situation], own: Sequence[Policy], times: Sequence[float], future: Sequence[Event]
+    known: Sequence[Situation], own: Sequence[Policy], times: Sequence[float], future: Sequence[SimulatedEvent]
 ) -> list[tuple[float, str]]:
     """Return what a loop decides that asks every policy about everything at each of these times."""
     world = {each.subject: each for each in known}
@@ -116,14 +116,14 @@ def asked_at(
                         continue
                     taken[decision.identity] = None
                     happened.append((now, decision.identity))
-                    if decision.standing is Standing.ACT:
+                    if decision.standing is DecisionStatus.ACT:
                         facts = world[subject] = by_chance(decision, facts, now)
                         news = True
     return happened
 
 
 @st.composite
-def futures(draw: st.DrawFn) -> list[Event]:
+def futures(draw: st.DrawFn) -> list[SimulatedEvent]:
     """Return what comes to be known: findings that come and go, candidates, another certificate."""
     events = []
     for _ in range(draw(st.integers(0, 5))):
@@ -140,7 +140,7 @@ def futures(draw: st.DrawFn) -> list[Event]:
                 ]
             )
         )
-        events.append(Event(at, subject, lambda facts, what=what: replace(facts, **what)))  # type: ignore[misc]
+        events.append(SimulatedEvent(at, subject, lambda facts, what=what: replace(facts, **what)))  # type: ignore[misc]
     return events
 
 
@@ -152,7 +152,7 @@ def futures(draw: st.DrawFn) -> list[Event]:
     futures(),
 )
 def test_the_simulation_agrees_with_a_loop_that_asks_all_the_time(
-    web: Situation, mail: Situation, own: list[Policy], future: list[Event]
+    web: Situation, mail: Situation, own: list[Policy], future: list[SimulatedEvent]
 ) -> None:
     end = NOW + 7 * DAY
     simulated = list(simulate([web, mail], own, (NOW, end), future, Assumptions(carry_out=by_chance)))

@@ -6,9 +6,9 @@ from actions.plan import Kind
 from config.model import AllowedIssuer, Artefacts, Client, Component, Config, Endpoint, Waiver
 from config.service import systemd
 from config.vocabulary import Code, Mode, TargetKind
-from monitor.decide.situation import Accepts, Attempt, Candidate, Found, Result, Situation, Validity
-from monitor.known import Known, Raised
-from monitor.situations import Done, situation_of
+from monitor.decide.gather import Done, situation_of
+from monitor.decide.situation import Accepts, Attempt, FindingState, KnownCandidate, Result, Situation, Validity
+from monitor.state.target import Raised, TargetState
 from probes.finding import Edge, finding
 from tests.monitor.metrics_kit import some_certificate
 
@@ -41,8 +41,8 @@ def raised(code: Code, since: float, subject: str = "") -> dict[tuple[Code, str]
     return {(code, subject): Raised(finding(code, "because", subject), since)}
 
 
-FILE = Known("web/combined", TargetKind.FILE, "/a", "web", (NEW,))
-LIVE = Known(
+FILE = TargetState("web/combined", TargetKind.FILE, "/a", "web", (NEW,))
+LIVE = TargetState(
     "web/443",
     TargetKind.ENDPOINT,
     "localhost:443",
@@ -55,7 +55,7 @@ LIVE = Known(
 )
 
 
-def of(known: list[Known], config: Config, done: dict[str, Done] | None = None) -> dict[str, Situation]:
+def of(known: list[TargetState], config: Config, done: dict[str, Done] | None = None) -> dict[str, Situation]:
     by_name = {each.target: each for each in known}
     found = {
         subject: situation_of(subject, config, by_name, NOW, (done or {}).get(subject, Done()))
@@ -84,18 +84,18 @@ def test_a_component_is_what_all_its_targets_show() -> None:
 
 
 def test_what_was_done_comes_from_its_journal() -> None:
-    done = Done((Attempt(Kind.REPLACE, "c", 1, 2, Result.TRANSIENT),), Candidate("c", 1), held="frozen")
+    done = Done((Attempt(Kind.REPLACE, "c", 1, 2, Result.TRANSIENT),), KnownCandidate("c", 1), held="frozen")
     web = of([FILE], config(), {"web": done})["web"]
     assert (web.attempts, web.candidate, web.held) == (done.attempts, done.candidate, "frozen")
 
 
 def test_a_target_of_its_own_is_a_situation_of_its_own_and_certvigil_itself_is_none() -> None:
-    mail = Known("mail", TargetKind.ENDPOINT, "mail:465", presented=(OLD,), findings=raised(Code.WEAK_KEY, NOW))
-    itself = Known("certvigil", TargetKind.SELF, "")
+    mail = TargetState("mail", TargetKind.ENDPOINT, "mail:465", presented=(OLD,), findings=raised(Code.WEAK_KEY, NOW))
+    itself = TargetState("certvigil", TargetKind.SELF, "")
     found = of([mail, itself], config())
     assert set(found) == {"mail", "web"}
     assert found["mail"].findings == (
-        Found("mail", Code.WEAK_KEY, finding(Code.WEAK_KEY, "").severity, NOW, live=True),
+        FindingState("mail", Code.WEAK_KEY, finding(Code.WEAK_KEY, "").severity, NOW, live=True),
     )
     assert found["mail"].mode is None
 

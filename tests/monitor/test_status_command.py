@@ -15,11 +15,11 @@ import pytest
 
 from config.model import DAY, Settings, Web
 from config.vocabulary import Code, Severity, TargetKind
-from monitor.beliefs import SELF
 from monitor.commands.layout import fit, wrap
-from monitor.http.view import Status
-from monitor.known import Known, Raised
-from monitor.tell.lifecycle import Alert
+from monitor.http.view import DaemonStatus
+from monitor.notify.lifecycle import Alert
+from monitor.state.registry import SELF
+from monitor.state.target import Raised, TargetState
 from probes.finding import Finding, finding
 from tests.monitor.http_kit import FakeView, running
 from tests.monitor.running import CERTVIGIL, certvigil, on_a_terminal
@@ -41,8 +41,8 @@ def known(
     component: str | None = None,
     days: float | None = 80.5,
     pending: tuple[Finding, ...] = (),
-) -> Known:
-    return Known(
+) -> TargetState:
+    return TargetState(
         target,
         TargetKind.FILE,
         target,
@@ -168,12 +168,12 @@ def test_what_a_rogue_daemon_says_is_harmless(socket: str) -> None:
 
 def test_what_flaps_is_shown_once_although_it_may_be_well_now(tmp_path: Path) -> None:
     class Polled(FakeView):
-        def status(self) -> Status:
+        def status(self) -> DaemonStatus:
             return replace(super().status(), directories_polled=1, polled_because="no more watches")
 
     view = Polled()
     view.add(known("flap"))
-    view.telling.told += [
+    view.notifier.told += [
         Alert(
             channel,
             "flapping outage unreachable 1.0 flap",
@@ -191,7 +191,7 @@ def test_what_flaps_is_shown_once_although_it_may_be_well_now(tmp_path: Path) ->
     path = str(tmp_path / "s")
     with running(view, Settings(socket=path, web=Web(listen=("127.0.0.1:0",)))):
         ran = certvigil("status", "--socket", path)
-    said = f"flapping: flap, unreachable 3 times since 2026-11-18T11:06:40Z (problem {view.telling.told[0].problem})"
+    said = f"flapping: flap, unreachable 3 times since 2026-11-18T11:06:40Z (problem {view.notifier.told[0].problem})"
     assert (ran.stdout + ran.stderr).count(said) == 1
     assert "one directory is polled: no more watches" in ran.stdout + ran.stderr
 

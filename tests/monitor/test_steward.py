@@ -15,18 +15,18 @@ from typing import Any
 
 import pytest
 
-from actions.account import Wish
 from actions.journal import Event, Journal, Record
+from actions.journal_state import ActionRequest
 from actions.plan import Kind
 from actions.world import World
 from config.load import load
 from config.model import Config
+from monitor.actor.context import actor_context
 from monitor.actor.request import Request, Verb
 from monitor.actor.work import Bound, Work
-from monitor.actor.workbench import workbench
 from monitor.lab.ca import DAY
 from monitor.lab.servers import replace_file
-from monitor.surroundings import read_surroundings
+from monitor.state.trust import read_trust_context
 from tests.lab.client import presented
 from tests.lab.receivers import Receiver
 from tests.monitor.acting import ISSUER, NAME, Actor, House, fresh, house
@@ -235,7 +235,7 @@ def test_an_endpoint_that_is_dark_while_its_server_is_restarted_by_a_transaction
     changed = {"mode": "auto", "allowed_issuers": [ISSUER], "service": service, "endpoints": endpoints}
     channel: dict[str, object] = {
         "channels": {"ops": {"urls": [receiver.url("x")]}},
-        "telling": {"resolved_after": "0.5s"},
+        "notifications": {"resolved_after": "0.5s"},
     }
     with both(web, changed, "5s", **channel) as (daemon, _):
         web.put(fresh())
@@ -311,16 +311,16 @@ def test_the_actor_itself_does_nothing_unattended_that_somebody_else_reverts(web
             assert web.command("replace", "web")[0] == 0
             write_back(web, old)
         web.configure(AUTO)
-        with workbench(read_surroundings(config_of(web))[0]) as bench:
-            alone = Work(bench, "daemon", bound=Bound.LEAVE)
-            activation = Wish(Kind.ACTIVATE, ("web",))
+        with actor_context(read_trust_context(config_of(web))[0]) as context:
+            alone = Work(context, "daemon", bound=Bound.LEAVE)
+            activation = ActionRequest(Kind.ACTIVATE, ("web",))
             plan = alone.answer(Request(Verb.PLAN, activation))
             assert "twice" in plan["contested"]["web"]["sentence"]
             answer = alone.answer(Request(Verb.CARRY_OUT, activation, plan["plan"]["hash"]))
             (objection,) = answer["refused"]["objections"]
             assert objection["ground"] == "contested"
             web.put(fresh(not_after=END))
-            replacement = Wish(Kind.REPLACE, ("web",))
+            replacement = ActionRequest(Kind.REPLACE, ("web",))
             plan = alone.answer(Request(Verb.PLAN, replacement))
             assert plan["contested"]["web"]["renewed"], "a new candidate lets it go on"
             answer = alone.answer(Request(Verb.CARRY_OUT, replacement, plan["plan"]["hash"]))
@@ -396,7 +396,7 @@ def test_a_journal_that_is_compacted_under_the_daemon_takes_nothing_from_it_and_
     with both(web, {"mode": "plan"}) as (daemon, actor):
         for number in (1, 2):
             web.put(fresh())
-            assert actor.ask(Request(Verb.CARRY_OUT, Wish(Kind.REPLACE, ("web",))))["endings"]
+            assert actor.ask(Request(Verb.CARRY_OUT, ActionRequest(Kind.REPLACE, ("web",))))["endings"]
             daemon.wait_for(lambda: daemon.metrics().get(replaced) == number, "the replacement")  # noqa: B023
             # What counts no more, and is so long that the journal becomes large by it.
             with closing(Journal(World(), f"{web.directory}/actor/journal.jsonl")) as journal:

@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from config.vocabulary import Code, KeyKind, TargetKind
-from monitor.events import (
+from monitor.state.events import (
     Event,
     FindingChanged,
     FindingCleared,
@@ -27,11 +27,11 @@ from monitor.events import (
     TargetAdded,
     TargetRemoved,
 )
-from monitor.known import Known
-from monitor.store import Counts, Degraded, DegradedReason, What, counts, history, load
+from monitor.state.target import TargetState
+from monitor.store import Degraded, DegradedReason, RowCounts, What, counts, history, load
 from monitor.store.catchup import differences
 from monitor.store.database import prepare
-from monitor.store.writer import Writer
+from monitor.store.writer import RowWriter
 from probes.certificate import Certificate, Key
 from probes.observation import FileIdentity
 from tests.monitor.store_kit import (
@@ -99,7 +99,7 @@ def path(tmp_path: Path) -> str:
 @settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(batches=BATCHES)
 def test_what_is_loaded_equals_a_simple_model_of_the_events(empty: str, batches: list[list[Event]]) -> None:
-    model: dict[str, Known] = {}
+    model: dict[str, TargetState] = {}
     with tempfile.TemporaryDirectory() as directory:
         path = shutil.copy(empty, directory)
         write(path, *in_time(batches))
@@ -114,22 +114,22 @@ def test_what_is_loaded_equals_a_simple_model_of_the_events(empty: str, batches:
 def test_catching_up_makes_any_database_say_what_is_believed(
     empty: str, recorded: list[list[Event]], believed: list[list[Event]]
 ) -> None:
-    beliefs: dict[str, Known] = {}
+    registry: dict[str, TargetState] = {}
     for batch in in_time(believed):
         for event in batch:
-            believe(beliefs, event)
-    looked_at = [replace(known, last_look=99.0) for known in beliefs.values()]
+            believe(registry, event)
+    looked_at = [replace(known, last_look=99.0) for known in registry.values()]
     with tempfile.TemporaryDirectory() as directory:
         path = shutil.copy(empty, directory)
         write(path, *in_time(recorded))
         write(path, list(differences(loaded(path), looked_at, 99.0)))
         assert {name: without_times(known) for name, known in loaded(path).items()} == {
-            name: without_times(known) for name, known in beliefs.items()
+            name: without_times(known) for name, known in registry.items()
         }
         assert not list(differences(loaded(path), looked_at, 100.0))
 
 
-def without_times(known: Known) -> object:
+def without_times(known: TargetState) -> object:
     findings = {key: raised.finding for key, raised in known.findings.items()}
     reason = known.failure and known.failure[0]
     return known.kind, known.location, known.component, known.presented, known.identity, findings, reason
@@ -137,7 +137,7 @@ def without_times(known: Known) -> object:
 
 def test_catching_up_keeps_what_is_recorded_of_a_target_not_yet_looked_at(path: str) -> None:
     write(path, [added("web"), presented("web", 2.0, LEAF), FindingRaised("web", 2.0, EXPIRING)])
-    unseen = Known("web", TargetKind.FILE, "/etc/web.pem")
+    unseen = TargetState("web", TargetKind.FILE, "/etc/web.pem")
     assert not list(differences(loaded(path), [unseen], 9.0))
 
 
@@ -187,7 +187,7 @@ def test_names_that_are_no_unicode_come_back_exactly(path: str) -> None:
 
 def test_a_target_that_is_removed_and_added_at_once_is_known_afresh(path: str) -> None:
     write(path, [added("web"), presented("web", 2.0, LEAF)], [TargetRemoved("web", 3.0), added("web", 3.0)])
-    assert loaded(path) == {"web": Known("web", TargetKind.FILE, "/etc/web.pem")}
+    assert loaded(path) == {"web": TargetState("web", TargetKind.FILE, "/etc/web.pem")}
 
 
 def test_the_same_events_again_add_no_row(path: str) -> None:
@@ -200,7 +200,7 @@ def test_the_same_events_again_add_no_row(path: str) -> None:
     write(path, batch)
     before = counts(path)
     write(path, batch)
-    assert counts(path) == before == Counts(certificates=2, targets=1, presentations=1, findings=1, failed_looks=1)
+    assert counts(path) == before == RowCounts(certificates=2, targets=1, presentations=1, findings=1, failed_looks=1)
 
 
 def test_history_tells_what_happened_newest_first(path: str) -> None:
@@ -266,11 +266,11 @@ def test_pruning_forgets_what_ended_and_keeps_what_is_true_now(path: str) -> Non
     ]
     write(path, [*gone, *web])
     before = loaded(path)
-    with closing(Writer(path)) as writer:
+    with closing(RowWriter(path)) as writer:
         writer.prune(4.0)
-        assert counts(path) == Counts(certificates=3, targets=2, presentations=3, findings=1, failed_looks=1)
+        assert counts(path) == RowCounts(certificates=3, targets=2, presentations=3, findings=1, failed_looks=1)
         writer.prune(100.0)
-    assert counts(path) == Counts(certificates=1, targets=1, presentations=1, findings=1, failed_looks=0)
+    assert counts(path) == RowCounts(certificates=1, targets=1, presentations=1, findings=1, failed_looks=0)
     assert loaded(path) == before
 
 
@@ -280,7 +280,7 @@ def test_the_writer_prunes_when_asked(path: str) -> None:
     owner.store.prune(10.0)
     owner.store.start()
     assert owner.close()
-    assert counts(path) == Counts(certificates=1, targets=1, presentations=1, findings=0, failed_looks=0)
+    assert counts(path) == RowCounts(certificates=1, targets=1, presentations=1, findings=0, failed_looks=0)
 
 
 def test_what_was_recorded_is_loaded_after_a_restart(path: str) -> None:
@@ -290,7 +290,7 @@ def test_what_was_recorded_is_loaded_after_a_restart(path: str) -> None:
     owner.publish(added("web"), presented("web", 2.0, LEAF, ISSUER), IdentityChanged("web", 2.0, IDENTITY))
     owner.publish(FindingRaised("web", 3.0, EXPIRING), LookFailed("web", 4.0, "timed_out", "no answer"))
     assert owner.close()
-    assert Owner(path).store.load() == owner.beliefs
+    assert Owner(path).store.load() == owner.registry
     assert owner.told == []
 
 
@@ -313,7 +313,7 @@ def test_events_after_closing_are_ignored(path: str) -> None:
 def test_only_the_owner_may_read_the_file(path: str) -> None:
     write(path, [added("web")])
     os.chmod(path, 0o644)
-    with closing(Writer(path)) as writer:
+    with closing(RowWriter(path)) as writer:
         writer.write([added("mail")])
         modes = {
             name: os.stat(f"{os.path.dirname(path)}/{name}").st_mode & 0o777 for name in os.listdir(Path(path).parent)

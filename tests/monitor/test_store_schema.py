@@ -74,7 +74,7 @@ def test_an_older_database_is_migrated_when_it_is_loaded(tmp_path: Path) -> None
     owner.store.start()
     owner.publish(added("web"))
     assert owner.close()
-    assert loaded(path) == owner.beliefs
+    assert loaded(path) == owner.registry
     assert owner.told == []
     assert {each.name for each in tmp_path.iterdir()} <= {"certvigil.db", "certvigil.db-wal", "certvigil.db-shm"}
 

@@ -18,8 +18,8 @@ from pathlib import Path
 import pytest
 
 from config.vocabulary import TargetKind
-from monitor.events import Event, FindingRaised
-from monitor.known import Known
+from monitor.state.events import Event, FindingRaised
+from monitor.state.target import TargetState
 from monitor.store import Degraded, DegradedReason, Store, history, load
 from monitor.store.database import set_aside
 from monitor.store.health import degraded
@@ -86,7 +86,7 @@ def test_events_wait_while_another_process_holds_the_lock(path: str) -> None:
     owner.wait_until_told(is_well)
     assert owner.reasons == [DegradedReason.LOCKED, None]
     assert owner.close()
-    assert loaded(path) == owner.beliefs
+    assert loaded(path) == owner.registry
     entries = history(path, "web")
     assert isinstance(entries, list)
     assert len(entries) == 3, "nothing is lost by waiting"
@@ -107,7 +107,7 @@ def test_of_two_daemons_with_one_state_directory_the_second_waits_and_says_so(pa
     assert first.close()
     second.wait_until_told(is_well)
     assert second.close()
-    assert loaded(path) == second.beliefs
+    assert loaded(path) == second.registry
 
 
 def test_a_fifo_in_the_place_of_the_database_is_said_and_not_waited_for(path: str) -> None:
@@ -148,7 +148,7 @@ def test_a_corrupt_database_is_kept_aside_and_written_anew(path: str, damage: Ca
     owner.wait_until_told(is_well)
     assert owner.close()
     assert DegradedReason.CORRUPT in owner.reasons
-    assert loaded(path) == owner.beliefs
+    assert loaded(path) == owner.registry
     (kept,) = aside(path, "corrupt")
     assert kept == "certvigil.db.corrupt-20010909T014640.000000Z"
     assert Path(path).with_name(kept).read_bytes() == damaged
@@ -158,7 +158,7 @@ def test_a_database_that_turns_corrupt_while_written_is_begun_anew(path: str) ->
     owner = Owner(path)
     owner.store.start()
     owner.publish(added("web"), presented("web", 2.0, LEAF))
-    wait_for(lambda: load(path) == owner.beliefs)
+    wait_for(lambda: load(path) == owner.registry)
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         # What a failing disk does to a page, without racing with SQLite's own cache of it.
         other.execute("PRAGMA writable_schema = ON")
@@ -168,7 +168,7 @@ def test_a_database_that_turns_corrupt_while_written_is_begun_anew(path: str) ->
     owner.wait_until_told(is_well)
     assert owner.reasons == [DegradedReason.CORRUPT, None]
     assert owner.close()
-    assert loaded(path) == owner.beliefs
+    assert loaded(path) == owner.registry
     assert len(aside(path, "corrupt")) == 1
 
 
@@ -176,14 +176,14 @@ def test_a_database_that_is_deleted_while_written_is_begun_anew(path: str) -> No
     owner = Owner(path)
     owner.store.start()
     owner.publish(added("web"), presented("web", 2.0, LEAF))
-    wait_for(lambda: load(path) == owner.beliefs)
+    wait_for(lambda: load(path) == owner.registry)
     for each in Path(path).parent.iterdir():
         each.unlink()
     owner.publish(added("mail"))
     owner.wait_until_told(is_well)
     assert owner.reasons == [DegradedReason.BEHIND, None]
     assert owner.close()
-    assert loaded(path) == owner.beliefs
+    assert loaded(path) == owner.registry
 
 
 def test_three_corrupt_databases_are_kept(path: str) -> None:
@@ -201,7 +201,7 @@ def test_a_full_disk_is_said_and_caught_up_with(tmp_path: Path) -> None:
         owner = Owner(path)
         owner.store.start()
         owner.publish(added("web"))
-        wait_for(lambda: load(path) == owner.beliefs)
+        wait_for(lambda: load(path) == owner.registry)
         ballast = disk / "ballast"
         with pytest.raises(OSError, match="No space left"):
             fill_up_with(ballast)
@@ -212,7 +212,7 @@ def test_a_full_disk_is_said_and_caught_up_with(tmp_path: Path) -> None:
         ballast.unlink()
         owner.wait_until_told(is_well)
         assert owner.close()
-        assert loaded(path) == owner.beliefs
+        assert loaded(path) == owner.registry
 
 
 def fill_up_with(ballast: Path) -> None:
@@ -243,14 +243,14 @@ def test_a_disk_that_fails_to_take_more_is_said_and_caught_up_with(path: str) ->
     owner = Owner(path)
     owner.store.start()
     owner.publish(added("web"))
-    wait_for(lambda: load(path) == owner.beliefs)
+    wait_for(lambda: load(path) == owner.registry)
     with file_size_limit(os.path.getsize(path) + 100_000):
         owner.publish(presented("web", 2.0, make_certificate("a.example", 500_000)))
         owner.wait_until_told(is_not_well)
     owner.wait_until_told(is_well)
     assert owner.reasons in ([DegradedReason.UNAVAILABLE, None], [DegradedReason.FULL, None])
     assert owner.close()
-    assert loaded(path) == owner.beliefs
+    assert loaded(path) == owner.registry
 
 
 @contextmanager
@@ -285,7 +285,7 @@ def test_a_directory_that_cannot_be_made_is_said_until_it_can(tmp_path: Path) ->
     owner.wait_until_told(is_well)
     assert set(owner.reasons) == {DegradedReason.UNAVAILABLE, None}
     assert owner.close()
-    assert loaded(path) == owner.beliefs
+    assert loaded(path) == owner.registry
 
 
 def test_a_database_that_may_only_be_read_is_said() -> None:
@@ -326,7 +326,7 @@ def test_too_many_events_to_keep_become_one_snapshot(path: str) -> None:
     owner.wait_until_told(is_well)
     assert owner.reasons == [DegradedReason.BEHIND, None]
     assert owner.close()
-    assert loaded(path) == owner.beliefs
+    assert loaded(path) == owner.registry
 
 
 def test_what_was_not_believed_any_more_is_closed_when_catching_up(path: str) -> None:
@@ -336,7 +336,7 @@ def test_what_was_not_believed_any_more_is_closed_when_catching_up(path: str) ->
     owner.store.start()
     owner.wait_until_told(is_well)
     assert owner.close()
-    assert loaded(path) == owner.beliefs
+    assert loaded(path) == owner.registry
     entries = history(path, since=1e9)
     assert isinstance(entries, list)
     assert {(entry.target, str(entry.what)) for entry in entries} == {("old", "removed"), ("web", "cleared")}
@@ -345,11 +345,11 @@ def test_what_was_not_believed_any_more_is_closed_when_catching_up(path: str) ->
 def test_a_snapshot_or_a_listener_that_fails_ends_nothing(path: str) -> None:
     calls: list[object] = []
 
-    def snapshot() -> Iterable[Known]:
+    def snapshot() -> Iterable[TargetState]:
         calls.append("snapshot")
         if len(calls) < 3:
             raise RuntimeError("not now")
-        return [Known("web", TargetKind.FILE, "/etc/web.pem", presented=(LEAF,), since=2.0, last_look=3.0)]
+        return [TargetState("web", TargetKind.FILE, "/etc/web.pem", presented=(LEAF,), since=2.0, last_look=3.0)]
 
     def on_health(health: Degraded | None) -> None:
         calls.append(health)
@@ -375,7 +375,7 @@ def test_a_database_of_a_newer_version_is_kept_aside_untouched(path: str) -> Non
     owner.publish(added("mail"))
     owner.wait_until_told(is_well)
     assert owner.close()
-    assert loaded(path) == owner.beliefs
+    assert loaded(path) == owner.registry
     (kept,) = aside(path, "newer")
     assert Path(path).with_name(kept).read_bytes() == newer
 
@@ -385,7 +385,7 @@ def test_being_killed_at_any_moment_leaves_a_sound_database(path: str) -> None:
 import sys
 from tests.monitor.store_kit import *
 prepare(sys.argv[1], 0.0)
-writer = Writer(sys.argv[1])
+writer = RowWriter(sys.argv[1])
 for number in range(10**9):
     name = f"t{number % 50}"
     writer.write([added(name), presented(name, number, make_certificate(f"host{number}.example", 3000))])

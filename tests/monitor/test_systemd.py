@@ -10,7 +10,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from monitor import systemd
+from monitor.host import systemd
 from monitor.lab.process import wait_for
 from tests.monitor.running import Manager
 

@@ -12,10 +12,10 @@ import pytest
 
 from actions.validate import Worth
 from actions.verdict import Old
-from monitor.actor.workbench import workbench
+from monitor.actor.context import actor_context
 from monitor.actor.worth import worth_of
 from monitor.lab.servers import Lighttpd
-from monitor.surroundings import read_surroundings
+from monitor.state.trust import read_trust_context
 from probes.certificate import certificate
 from tests.monitor.component import Component, Machine, fresh
 from tests.monitor.running import certvigil
@@ -80,8 +80,8 @@ def test_after_a_thaw_with_a_dead_service_it_is_said_how_that_is_started(tmp_pat
 
 @pytest.mark.server("lighttpd")
 def test_a_set_on_disk_fits_where_it_passes_the_whole_precheck(web: Component) -> None:
-    with workbench(read_surroundings(web.declare())[0]) as bench:
-        fit = bench.setting.live.fit
+    with actor_context(read_trust_context(web.declare())[0]) as context:
+        fit = context.transaction.live.fit
         assert fit is not None
         assert not fit("web", time.time())
         Path(web.site.key).write_bytes(fresh().key_pem())
@@ -90,14 +90,14 @@ def test_a_set_on_disk_fits_where_it_passes_the_whole_precheck(web: Component) -
 
 @pytest.mark.server("lighttpd")
 def test_what_a_set_is_worth_is_told_with_its_key(web: Component) -> None:
-    surroundings = read_surroundings(web.declare())[0]
-    with workbench(surroundings) as bench:
+    trust_context = read_trust_context(web.declare())[0]
+    with actor_context(trust_context) as context:
         now, certificate_file, key_file = time.time(), web.site.certificate, web.site.key
         good, other = fresh(), fresh()
         own = certificate(good.der()).public_key_sha256()
 
         def worth(chain: bytes, key: bytes, at: float = now, given_up: frozenset[str] = frozenset()) -> Worth:
-            judge = worth_of(surroundings, bench.world, lambda: given_up)
+            judge = worth_of(trust_context, context.world, lambda: given_up)
             return judge(("web",), {certificate_file: chain, key_file: key}, at)
 
         assert worth(good.chain_pem(), good.key_pem()) == Worth()

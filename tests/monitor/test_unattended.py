@@ -12,19 +12,19 @@ from typing import Any
 
 import pytest
 
-from actions.account import Wish
+from actions.journal_state import ActionRequest
 from actions.plan import Kind
 from actions.world import World
 from config.load import load
 from config.model import Config
+from monitor.actor.context import actor_context
 from monitor.actor.evidence import is_own
 from monitor.actor.request import Document, Request, Verb
 from monitor.actor.sightings import FORGOTTEN, Sightings
 from monitor.actor.work import Bound, Work
-from monitor.actor.workbench import workbench
 from monitor.lab.ca import DAY, Authority
 from monitor.lab.servers import replace_file
-from monitor.surroundings import read_surroundings
+from monitor.state.trust import read_trust_context
 from tests.bench import rogue
 from tests.lab.client import presented
 from tests.monitor.acting import ISSUER, House, fresh, house
@@ -32,7 +32,7 @@ from tests.monitor.acting import ISSUER, House, fresh, house
 nginx = pytest.mark.server("nginx")
 
 HOUR = 3600.0
-REPLACE = Wish(Kind.REPLACE, ("web",))
+REPLACE = ActionRequest(Kind.REPLACE, ("web",))
 AUTO_OF_HOUSE = {"mode": "auto", "allowed_issuers": [ISSUER]}
 
 
@@ -56,19 +56,19 @@ class Liar:
     world: Shifted
     sightings: Sightings
 
-    def ask(self, wish: Wish, bound: Bound = Bound.LEAVE, verb: Verb = Verb.CARRY_OUT) -> Document:
+    def ask(self, action: ActionRequest, bound: Bound = Bound.LEAVE, verb: Verb = Verb.CARRY_OUT) -> Document:
         config = load(self.web.config_file, {})
         assert isinstance(config, Config), config
-        with workbench(read_surroundings(config)[0]) as bench:
-            shifted = replace(bench, world=self.world, setting=replace(bench.setting, world=self.world))
-            return Work(shifted, "daemon", bound=bound, sightings=self.sightings).answer(Request(verb, wish))
+        with actor_context(read_trust_context(config)[0]) as context:
+            shifted = replace(context, world=self.world, transaction=replace(context.transaction, world=self.world))
+            return Work(shifted, "daemon", bound=bound, sightings=self.sightings).answer(Request(verb, action))
 
-    def replaced(self, **knobs: Any) -> Wish:
-        """Have a person replace the certificate, and return the wish that undoes it."""
+    def replaced(self, **knobs: Any) -> ActionRequest:
+        """Have a person replace the certificate, and return the action that undoes it."""
         self.web.put(fresh(**knobs))
         answer = self.ask(REPLACE, Bound.NOT)
         assert [each["outcome"] for each in answer["endings"]] == ["committed"], answer
-        return Wish(Kind.ROLLBACK, ("web",), str(self.web.records()[-1]["transaction"]))
+        return ActionRequest(Kind.ROLLBACK, ("web",), str(self.web.records()[-1]["transaction"]))
 
 
 @contextmanager
@@ -81,10 +81,10 @@ def lying(component: Mapping[str, object], *policies: Mapping[str, object]) -> I
 UNDO = {"name": "undo", "when": {"regressed_within": "3h"}, "mode": "auto", "do": ["rollback"]}
 
 
-def refused(liar: Liar, wish: Wish, why: str) -> None:
+def refused(liar: Liar, action: ActionRequest, why: str) -> None:
     """Check that it is not done, and why."""
     before, served = liar.web.on_disk(), presented(liar.web.server)[0]
-    answer = liar.ask(wish)
+    answer = liar.ask(action)
     assert why in answer.get("cannot", ""), answer
     assert liar.web.on_disk() == before
     assert presented(liar.web.server)[0] == served
@@ -176,7 +176,7 @@ def test_an_approved_plan_is_not_carried_out_before_a_policy_would_have_it_done(
         for path, data in ((liar.web.site.key, new.key_pem()), (liar.web.site.certificate, new.chain_pem())):
             replace_file(path, data, 0o600)
         liar.world.shift = 60.0
-        activate = Wish(Kind.ACTIVATE, ("web",))
+        activate = ActionRequest(Kind.ACTIVATE, ("web",))
         assert "plan" in liar.ask(activate, verb=Verb.PROPOSE)
         liar.world.shift += 20 * 60
         assert "ask again after" in liar.ask(activate, Bound.APPROVED)["cannot"]

@@ -11,7 +11,7 @@ import pytest
 
 from actions.ending import Ending, Outcome
 from monitor.lab.ca import Issued
-from monitor.lab.servers import Daemon, Lighttpd, Nginx, Server
+from monitor.lab.servers import BackgroundServer, Lighttpd, Nginx, Server
 from tests.lab.load import Load, chain_of
 from tests.lab.stunnel import Stunnel
 from tests.lab.workers import Workers
@@ -20,7 +20,7 @@ from tests.monitor.component import NAME, Component, Machine, fresh
 Start = Callable[[Machine], tuple[Component, Server]]
 
 
-def honest(kind: type[Daemon]) -> Start:
+def honest(kind: type[BackgroundServer]) -> Start:
     def start(machine: Machine) -> tuple[Component, Server]:
         server = machine.start(kind, machine.site())
         return machine.component(server), server

@@ -10,9 +10,9 @@ import pytest
 
 from config.model import Config, Endpoint, Watch
 from config.vocabulary import Code, FileContent, UnreachableReason, UnreadableReason
-from monitor import endpoints, errand
 from monitor.lab.ca import Authority
 from monitor.lab.process import free_address
+from monitor.look import endpoints, job
 from probes.assess import EndpointContext, FileContext, assess_endpoint, assess_file
 from probes.finding import Assessment
 from probes.observation import EndpointObservation, FileObservation
@@ -40,7 +40,7 @@ def test_a_file_that_makes_judging_panic_is_unreadable_and_the_others_are_looked
         bad.write_bytes(ROOT.issue("b.example").pem())
         async with file_vigil(config_with(watches=(Watch((f"{tmp_path}/*.pem",)),))) as kept:
             before = kept.page.shown[str(bad)]
-            monkeypatch.setattr(errand, "assess_file", panics)
+            monkeypatch.setattr(job, "assess_file", panics)
             for each in (good, bad):
                 each.write_bytes(ROOT.issue("c.example").pem())
             await until(lambda: Code.UNREADABLE in kept.codes(str(bad)))
@@ -69,7 +69,7 @@ def test_an_endpoint_that_makes_judging_panic_is_unreachable_and_looked_at_again
         web = Endpoint("web", *free_address(), every=0.05)
         async with keep_vigil(Config(endpoints=MappingProxyType({"web": web}))) as kept:
             await until(lambda: Code.UNREACHABLE in kept.codes("web"))
-            assert kept.page.shown["web"].failure == (UnreachableReason.UNFORESEEN, errand.UNFORESEEN)
+            assert kept.page.shown["web"].failure == (UnreachableReason.UNFORESEEN, job.UNFORESEEN)
             panics = False
             await until(lambda: (kept.page.shown["web"].failure or ("",))[0] == UnreachableReason.CONNECTION_REFUSED)
 

@@ -15,17 +15,17 @@ from typing import Any
 
 import pytest
 
-from actions.account import Wish
+from actions.journal_state import ActionRequest
 from actions.plan import Kind
 from config.load import load
 from config.model import Config
-from monitor.actor import workbench as workbench_module
+from monitor.actor import context as context_module
+from monitor.actor.context import actor_context
 from monitor.actor.request import Request, Verb
 from monitor.actor.work import Work
-from monitor.actor.workbench import workbench
+from monitor.host.units import units
 from monitor.lab.process import find_command
-from monitor.surroundings import read_surroundings
-from monitor.units import units
+from monitor.state.trust import read_trust_context
 from tests.actions.worlds import Step, StepWorld
 from tests.lab.client import presented
 from tests.monitor.acting import Actor, House, fresh, house
@@ -428,14 +428,14 @@ def test_every_path_that_a_transaction_changes_may_be_written_by_the_actor_and_n
             changed.update(each for each in given if isinstance(each, str) and each.startswith("/"))
         return act()
 
-    monkeypatch.setattr(workbench_module, "World", lambda: StepWorld(record))
+    monkeypatch.setattr(context_module, "World", lambda: StepWorld(record))
     config = configured(web)
     found = made(config)
     # As tmpfiles.d has them made.
     os.makedirs(web.inbox)
     web.put(fresh())
-    with workbench(read_surroundings(config)[0]) as bench:
-        answer = Work(bench, "a test").answer(Request(Verb.CARRY_OUT, Wish(Kind.REPLACE, ("web",))))
+    with actor_context(read_trust_context(config)[0]) as context:
+        answer = Work(context, "a test").answer(Request(Verb.CARRY_OUT, ActionRequest(Kind.REPLACE, ("web",))))
         assert answer["endings"][0]["outcome"] == "committed", answer
     assert {f"{web.directory}/real/site.crt", web.site.key, f"{web.directory}/inbox/web/new.key"} <= changed
     for unit in (ACTOR, RECOVER):
@@ -474,7 +474,7 @@ def test_the_actor_replaces_a_certificate_with_the_rights_of_its_unit_and_no_oth
     new = fresh()
     with Actor(web.config_file, f"{web.directory}/actor-run/actor.sock", f"{web.directory}/log", wrapper) as actor:
         web.put(new)
-        answer = actor.ask(Request(Verb.CARRY_OUT, Wish(Kind.REPLACE, ("web",))))
+        answer = actor.ask(Request(Verb.CARRY_OUT, ActionRequest(Kind.REPLACE, ("web",))))
         assert [each["outcome"] for each in answer["endings"]] == ["committed"], answer
         read = actor.ask(Request(Verb.READ, components=("web",)))["facts"]["files"]
         assert [(len(each["certificates"]), len(each["keys"]), each["failure"]) for each in read] == [
@@ -570,7 +570,7 @@ def test_daemon_and_actor_use_no_system_call_that_their_units_refuse(web: House)
                 os.chown(path, 64010, 64010)
             daemon.start()
             web.put(new)
-            answer = actor.ask(Request(Verb.CARRY_OUT, Wish(Kind.REPLACE, ("web",))))
+            answer = actor.ask(Request(Verb.CARRY_OUT, ActionRequest(Kind.REPLACE, ("web",))))
             assert [each["outcome"] for each in answer["endings"]] == ["committed"], answer
             daemon.wait_for(lambda: "certvigil_target_up" in daemon.page(), "its metrics")
             daemon.wait_for(

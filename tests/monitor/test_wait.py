@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from actions.account import Wish
 from actions.ending import Cause, Outcome
+from actions.journal_state import ActionRequest
 from actions.plan import Kind
 from monitor.actor.request import Document
 from monitor.commands.wait import _end
@@ -20,7 +20,7 @@ LATER = NOW + 86_400
 """Long after the last test, however slow the machine is."""
 HERE: Document = {"here": 1, "epoch": "aaaaaaaa-1", "clock": None}
 NUMBERS = count(1)
-WISH = Wish(Kind.REPLACE, ("web",)).to_json()
+ACTION_REQUEST = ActionRequest(Kind.REPLACE, ("web",)).to_json()
 
 
 def record(event: str, transaction: str = "", **data: Any) -> Document:
@@ -37,7 +37,10 @@ def end(event: str, outcome: Outcome, transaction: str = "t1") -> Document:
 
 
 CASE = {"web": "ab" * 32}
-APPROVED = (record("proposed", hash="p1", wish=WISH, case=CASE), record("approved", hash="p1", by="alice", until=LATER))
+APPROVED = (
+    record("proposed", hash="p1", action=ACTION_REQUEST, case=CASE),
+    record("approved", hash="p1", by="alice", until=LATER),
+)
 
 
 def ended(*documents: Document, until: float = LATER) -> tuple[Document, list[str]]:
@@ -121,7 +124,7 @@ def test_an_approval_that_has_expired_is_not_waited_for() -> None:
 
 def test_another_transaction_is_none_of_its_ends() -> None:
     document, steps = ended(
-        record("proposed", hash="p2", wish=WISH, case=CASE),
+        record("proposed", hash="p2", action=ACTION_REQUEST, case=CASE),
         begin("p9", "t0", "mail"),
         end("committed", Outcome.COMMITTED, "t0"),
         record("closed", "t0"),

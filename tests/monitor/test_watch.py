@@ -23,7 +23,7 @@ from watchdog.observers.inotify_c import (
 )
 
 from config.model import Watch
-from monitor.watch import Change, Mode, Watcher, watcher
+from monitor.watch import FileChange, Watcher, WatchMode, watcher
 from probes.find import find
 from tests.probes.test_file import unprivileged
 
@@ -48,7 +48,7 @@ class Vigil:
     def __init__(self, watches: list[Watch], open_inotify: Callable[[], InotifyFD], poll_every: float) -> None:
         self._watches = watches
         self._told = asyncio.Event()
-        self.changes: list[Change] = []
+        self.changes: list[FileChange] = []
         self.seen: set[str] = set()
         self.rescans: list[str] = []
         self.watcher = Watcher(
@@ -59,7 +59,7 @@ class Vigil:
             poll_every=poll_every,
         )
 
-    def _changed(self, change: Change) -> None:
+    def _changed(self, change: FileChange) -> None:
         self.changes.append(change)
         self.seen |= change.files
         for place in change.places:
@@ -508,11 +508,11 @@ def none_left() -> InotifyFD:
 @pytest.mark.parametrize(
     ("spare", "mode", "limit"),
     [
-        (1, Mode.MIXED, "max_user_watches"),
-        (None, Mode.POLLING, "max_user_instances"),
+        (1, WatchMode.MIXED, "max_user_watches"),
+        (None, WatchMode.POLLING, "max_user_instances"),
     ],
 )
-def test_what_the_kernel_cannot_watch_is_polled(tmp_path: Path, spare: int | None, mode: Mode, limit: str) -> None:
+def test_what_the_kernel_cannot_watch_is_polled(tmp_path: Path, spare: int | None, mode: WatchMode, limit: str) -> None:
     target, link = write(tmp_path / "archive/a.pem"), tmp_path / "live/a.pem"
     link.parent.mkdir()
     link.symlink_to("../archive/a.pem")
@@ -545,7 +545,7 @@ async def test_a_directory_that_may_only_be_passed_is_polled(tmp_path: Path) -> 
     path.parent.chmod(0o711)
     with unprivileged(tmp_path):
         async with watching(path) as vigil:
-            assert (vigil.watcher.state.mode, vigil.watcher.state.polled) == (Mode.MIXED, 1)
+            assert (vigil.watcher.state.mode, vigil.watcher.state.polled) == (WatchMode.MIXED, 1)
             await vigil.notices(path)
             if os.getuid() == 0:
                 os.seteuid(0)

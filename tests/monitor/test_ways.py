@@ -6,11 +6,11 @@ from collections.abc import Iterable
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitor.watch.ways import DEPTH_LIMIT, Kind, Link, Seen, Ways
+from monitor.watch.paths import DEPTH_LIMIT, EntryKind, Link, PathGraph, Seen
 
 
 class Disk:
-    """Entries by path without links, and a record of the directories that a `Ways` is in."""
+    """Entries by path without links, and a record of the directories that a `PathGraph` is in."""
 
     def __init__(self, entries: dict[str, Seen]) -> None:
         self.entries = entries
@@ -18,10 +18,10 @@ class Disk:
 
     def see(self, path: str) -> Seen:
         assert os.path.dirname(path) in self.inside, "looked before it was watched"
-        return self.entries.get(path, Kind.NOTHING)
+        return self.entries.get(path, EntryKind.NOTHING)
 
-    def ways(self, files: Iterable[str] = (), listings: Iterable[str] = ()) -> Ways:
-        ways = Ways(self.see, self.inside.add, self.inside.remove)
+    def ways(self, files: Iterable[str] = (), listings: Iterable[str] = ()) -> PathGraph:
+        ways = PathGraph(self.see, self.inside.add, self.inside.remove)
         for path in files:
             ways.add_file(path)
         for path in listings:
@@ -30,13 +30,13 @@ class Disk:
 
 
 def disk(*directories: str, **links: str) -> Disk:
-    entries: dict[str, Seen] = dict.fromkeys(directories, Kind.DIRECTORY)
+    entries: dict[str, Seen] = dict.fromkeys(directories, EntryKind.DIRECTORY)
     return Disk(entries | {f"/{name.replace('_', '/')}": Link(to) for name, to in links.items()})
 
 
 def test_a_way_passes_every_directory_of_every_hop() -> None:
     there = disk("/a", "/a/v1", "/b", a_data="v1", a_crt="data/crt", link="/a")
-    there.entries["/a/v1/crt"] = Kind.OTHER
+    there.entries["/a/v1/crt"] = EntryKind.OTHER
     ways = there.ways(["/link/crt"])
     assert ways.directories == there.inside == {"/", "/a", "/a/v1"}
     for entry in ("/link", "/a", "/a/crt", "/a/data", "/a/v1", "/a/v1/crt"):
@@ -48,14 +48,14 @@ def test_a_way_ends_at_what_is_not_there() -> None:
     there = disk("/a")
     ways = there.ways(["/a/b/c/d"])
     assert ways.directories == {"/", "/a"}
-    there.entries["/a/b"] = Kind.DIRECTORY
+    there.entries["/a/b"] = EntryKind.DIRECTORY
     assert ways.changed(["/a/b"]).files == {"/a/b/c/d"}
     assert ways.directories == {"/", "/a", "/a/b"}
 
 
 def test_dots_are_followed_after_links_not_before() -> None:
     there = disk("/a", "/a/b", "/c", c_link="../a/b", c_crt="./link/../crt")
-    there.entries["/a/crt"] = Kind.OTHER
+    there.entries["/a/crt"] = EntryKind.OTHER
     ways = there.ways(["/c//./crt"])
     assert ways.changed(["/a/crt"]).files == {"/c//./crt"}
 
@@ -86,9 +86,9 @@ def test_a_way_too_deep_to_follow_ends() -> None:
 NAMES = st.sampled_from(["a", "b", "c"])
 PATHS = st.lists(NAMES, min_size=1, max_size=3).map(lambda names: "/" + "/".join(names))
 THINGS = st.one_of(
-    st.just(Kind.NOTHING),
-    st.just(Kind.OTHER),
-    st.just(Kind.DIRECTORY),
+    st.just(EntryKind.NOTHING),
+    st.just(EntryKind.OTHER),
+    st.just(EntryKind.DIRECTORY),
     st.builds(Link, st.lists(st.sampled_from(["a", "b", "c", ".."]), min_size=1, max_size=3).map("/".join)),
     st.builds(Link, PATHS),
 )

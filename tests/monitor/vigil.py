@@ -11,22 +11,22 @@ from types import MappingProxyType
 
 from config.model import Client, Config, SystemStore, TrustStore
 from config.vocabulary import Code
-from monitor.beliefs import Beliefs
-from monitor.bus import Bus
-from monitor.endpoints import EndpointVigil
-from monitor.events import Event, Looked
-from monitor.files import FileVigil
-from monitor.known import Known
-from monitor.sets import ReadSet, SetVigil
-from monitor.surroundings import read_surroundings
+from monitor.look.endpoints import EndpointVigil
+from monitor.look.files import FileVigil
+from monitor.look.sets import ReadSet, SetVigil
+from monitor.state.bus import Bus
+from monitor.state.events import Event, Looked
+from monitor.state.registry import TargetRegistry
+from monitor.state.target import TargetState
+from monitor.state.trust import read_trust_context
 from probes.finding import Finding
 
 
 @dataclass
 class FakePage:
-    shown: dict[str, Known] = field(default_factory=dict)
+    shown: dict[str, TargetState] = field(default_factory=dict)
 
-    def update(self, known: Known) -> None:
+    def update(self, known: TargetState) -> None:
         self.shown[known.target] = known
 
     def remove(self, target: str) -> None:
@@ -46,7 +46,7 @@ class Kept:
     sets: SetVigil | None = None
     endpoints: EndpointVigil | None = None
     on_component: Callable[[str], None] = lambda _: None
-    beliefs: Beliefs | None = None
+    registry: TargetRegistry | None = None
 
     def codes(self, target: str) -> set[Code]:
         known = self.page.shown.get(target)
@@ -64,26 +64,26 @@ class Kept:
             self.sets.take(events)
 
 
-def beliefs_of(config: Config, kept: Kept) -> Beliefs:
-    surroundings, _ = read_surroundings(config)
-    return Beliefs(surroundings, Bus(kept.take, kept.tell_sets), kept.page)
+def registry_of(config: Config, kept: Kept) -> TargetRegistry:
+    trust_context, _ = read_trust_context(config)
+    return TargetRegistry(trust_context, Bus(kept.take, kept.tell_sets), kept.page)
 
 
 @asynccontextmanager
 async def file_vigil(
     config: Config,
-    remembered: Sequence[Known] = (),
+    remembered: Sequence[TargetState] = (),
     helpers: Executor | None = None,
     read: ReadSet | None = None,
 ) -> AsyncIterator[Kept]:
     """Keep vigil over the files of `config`, sets by `read`; the first look is over once this is entered."""
     kept = Kept()
-    beliefs = beliefs_of(config, kept)
+    registry = registry_of(config, kept)
     for known in remembered:
-        beliefs.remember(known)
+        registry.remember(known)
     with ThreadPoolExecutor(1) as worker:
         sets = SetVigil(
-            beliefs,
+            registry,
             worker,
             looked=kept.looks.append,
             event_latency=lambda _: None,
@@ -91,17 +91,17 @@ async def file_vigil(
             read=read,
         )
         vigil = FileVigil(
-            beliefs,
+            registry,
             worker,
             looked=kept.looks.append,
             event_latency=lambda _: None,
             overflowed=lambda: None,
             sets=sets,
-            surroundings_changed=lambda: None,
+            trust_changed=lambda: None,
             unsearched=kept.unsearched.append,
             helpers=helpers,
         )
-        kept.vigil, kept.sets, kept.beliefs = vigil, sets, beliefs
+        kept.vigil, kept.sets, kept.registry = vigil, sets, registry
         sets.reconfigure()
         running = [asyncio.create_task(each.run()) for each in (vigil, sets)]
         try:

@@ -85,7 +85,7 @@ class Host:
             "trust_stores": {"corporate": {"bundle": f"{self.directory}/root.pem"}},
             "clients": {"browser": {"trusts": "corporate"}},
             "channels": {name: {"urls": [each.url()]} for name, each in self.receivers.items()},
-            "telling": {
+            "notifications": {
                 "routes": [{"channels": ["ops"]}, {"channels": ["pager"], "severity": "critical"}],
                 "resolved_after": "5s",
             },

@@ -28,7 +28,7 @@ from monitor.actor.request import Request, Verb
 from monitor.commands.status import is_ready
 from monitor.lab.ca import Authority, Issued, KeyType, new_key
 from monitor.lab.process import LabError, find_command, free_address, wait_for
-from monitor.lab.servers import Daemon, Lighttpd, Nginx, Site, replace_file
+from monitor.lab.servers import BackgroundServer, Lighttpd, Nginx, Site, replace_file
 from tests.lab import keystore_server
 from tests.lab.forks import Child, Forked
 from tests.lab.keystore import PASSWORD, keystore
@@ -185,7 +185,7 @@ class Component:
             return OnDisk(leaf, whole=False)
         return OnDisk(leaf, whole=True)
 
-    def _server(self) -> Daemon | None:
+    def _server(self) -> BackgroundServer | None:
         paths = list(self.artefacts.values())
         if self.part.kind is Kind.KEYSTORE:
             return None

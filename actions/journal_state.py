@@ -1,0 +1,395 @@
+"""What the journal amounts to: who is frozen, what is under way, what waits for approval, how the last things ended."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, Self
+
+from actions import aside
+from actions.aside import Aside, Late
+from actions.ending import Cause, Outcome
+from actions.journal import ENDED, Event, Record
+from actions.plan import Kind
+from config.text import printable
+from probes.judge.time import moment
+
+Case = tuple[Kind, str, str]
+"""Kind, component and what is to be done to it with: what a person's no binds, whatever plan it stands in.
+
+That is the SHA-256 of the server's certificate, or for a rollback the name of the backup set.
+"""
+
+RECENT: Final = 32
+"""Endings of each component that are kept in mind."""
+_IN_USE: Final = frozenset({Outcome.COMMITTED, Outcome.FAILED_FORWARD})
+_OUTCOMES: Final = ENDED | {Event.REFUSED, Event.FROZEN}
+
+
+@dataclass(frozen=True, slots=True)
+class ActionRequest:
+    """What is asked for, in names only: the bytes are those in an inbox, on disk or in a backup set."""
+
+    kind: Kind
+    components: tuple[str, ...]
+    backup_set: str = ""
+    """For a rollback: the name of a set, `default` for the first that ever was, empty for the last."""
+    losses: tuple[str, ...] = ()
+    """Clients that may be lost."""
+    allow_shorter: bool = False
+    """For how long the certificate lasts does not matter."""
+    key_compromised: bool = False
+    """The keys in use are given up for good."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as plain values."""
+        return {
+            "kind": self.kind,
+            "components": list(self.components),
+            "backup_set": self.backup_set,
+            "losses": list(self.losses),
+            **({"allow_shorter": True} if self.allow_shorter else {}),
+            **({"key_compromised": True} if self.key_compromised else {}),
+        }
+
+    @classmethod
+    def from_json(cls, plain: Mapping[str, Any]) -> Self:
+        """Return the action of `to_json`; raises KeyError, TypeError or ValueError for anything else."""
+        return cls(
+            Kind(plain["kind"]),
+            tuple(map(str, plain["components"])),
+            str(plain["backup_set"]),
+            tuple(map(str, plain["losses"])),
+            allow_shorter=plain.get("allow_shorter", False) is True,
+            key_compromised=plain.get("key_compromised", False) is True,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """A plan that waits for a person."""
+
+    plan: str
+    """Its hash."""
+    action: ActionRequest
+    at: float
+    """Unix time."""
+    case: Mapping[str, str] = field(default_factory=dict)
+    """With what it is done, as in `Case`, by component."""
+    shown: str = ""
+    """What tells it from another plan for the same components: a sentence without an end, printable."""
+
+    @property
+    def cases(self) -> frozenset[Case]:
+        """What it does, and to which component."""
+        return cases_of(self.action.kind, self.case)
+
+
+def cases_of(kind: Kind, case: Mapping[str, str]) -> frozenset[Case]:
+    """Return what is done to each component of a plan; `case` says with what."""
+    return frozenset((kind, component, what) for component, what in case.items())
+
+
+@dataclass(frozen=True, slots=True)
+class GivenUp:
+    """That a private key is compromised."""
+
+    by: str
+    """Who said so; printable."""
+    at: float
+    """Unix time."""
+    components: tuple[str, ...]
+    """Of which it was the key."""
+
+    @property
+    def sentence(self) -> str:
+        """Say it, without an end; printable."""
+        of = printable(", ".join(self.components), 500)
+        return f"its private key, of {of}, was given up as compromised at {moment(self.at)} by {printable(self.by)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Ruling:
+    """What a person said to a plan."""
+
+    by: str
+    """Who; printable."""
+    at: float
+    until: float
+    """Unix time until which it holds."""
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How something that was to be done ended."""
+
+    transaction: str
+    kind: Kind
+    components: tuple[str, ...]
+    outcome: Outcome
+    cause: Cause
+    reason: str
+    by: str
+    """On whose behalf; printable."""
+    at: float
+    plan: str
+    """Its hash."""
+    began: float = 0.0
+    """Unix time; that of the end where it was refused."""
+    action: ActionRequest | None = None
+    """What was asked for, where that is recorded."""
+    why: str = ""
+    """Why it was asked for; printable."""
+    candidate: str = ""
+    """What identifies what was to be installed."""
+    leaf: str = ""
+    """SHA-256 of the certificate that was to be served."""
+    accepted: frozenset[tuple[str, str]] = frozenset()
+    """Each client and the endpoint that it accepted when it was validated."""
+    handed: bool = False
+    """A person handed the candidate over: it was in no inbox."""
+
+
+@dataclass(slots=True)
+class JournalState:
+    """What the records so far amount to, taken in one after the other."""
+
+    frozen: dict[str, str] = field(default_factory=dict)
+    """Why, by component."""
+    froze: dict[str, str] = field(default_factory=dict)
+    """The transaction for which it is frozen, by component."""
+    quarantined: dict[str, str] = field(default_factory=dict)
+    """Why, by what identifies a candidate."""
+    unfinished: dict[str, Record] = field(default_factory=dict)
+    """The beginning of each transaction that neither closed nor froze for good, by its name, oldest first."""
+    commands: dict[str, Record] = field(default_factory=dict)
+    """The command by which the records of a transaction end, so that it may still run, by the transaction's name."""
+    proposals: dict[str, Proposal] = field(default_factory=dict)
+    """By hash, approved or not, oldest first: those that were neither rejected, withdrawn nor begun, and which nothing
+    that was put into use since has made another plan."""
+    approved: dict[str, Ruling] = field(default_factory=dict)
+    """By hash: those that were not carried out yet."""
+    rejected: dict[Case, Ruling] = field(default_factory=dict)
+    """What a person does not want done; no plan that does it is carried out or proposed without a person."""
+    given_up: dict[str, GivenUp] = field(default_factory=dict)
+    """Private keys that never return, by the SHA-256 of their public half (SubjectPublicKeyInfo), hexadecimal: the one
+    place that says so."""
+    last: dict[str, Ended] = field(default_factory=dict)
+    """What ended last, by component."""
+    recent: dict[str, deque[Ended]] = field(default_factory=dict)
+    """What ended lately, by component, oldest first."""
+    thawed: dict[str, float] = field(default_factory=dict)
+    """Unix time at which an operator last said that a component is right, by component."""
+    newest: dict[str, float] = field(default_factory=dict)
+    """Unix time of the latest begin of a certificate that was ever committed, by component."""
+    aside: dict[str, Aside] = field(default_factory=dict)
+    """What stays linked after it was replaced, by transaction, oldest first."""
+    late: dict[str, Late] = field(default_factory=dict)
+    """What somebody wrote last to replaced files, by component, until an operator says that it is known."""
+    unneeded: dict[str, tuple[float, str]] = field(default_factory=dict)
+    """When a candidate was last taken out of an inbox unused, and why, by component."""
+    changes: dict[str, deque[str]] = field(default_factory=dict)
+    """The last transactions that changed its files, since an operator last said that it is right, by component."""
+    in_use: dict[str, str] = field(default_factory=dict)
+    """The last transaction whose files, or service on them, stayed in use, by component."""
+    counts: dict[tuple[str, Kind, Outcome], int] = field(default_factory=dict)
+    """How often something ended since the journal began, by component, kind and outcome."""
+    _begun: dict[str, Record] = field(default_factory=dict)
+    _accepted: dict[str, frozenset[tuple[str, str]]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, records: Iterable[Record]) -> Self:
+        """Return what `records` amount to."""
+        journal_state = cls()
+        for record in records:
+            journal_state.take(record)
+        return journal_state
+
+    def take(self, record: Record) -> Ended | None:
+        """Take in the next record; returns what it says has ended, where it does."""
+        self._run(record)
+        aside.note(self.aside, self.late, record)
+        match record.event:
+            case Event.BEGIN:
+                self._begin(record)
+            case Event.CLOSED:
+                for under_way in (self.unfinished, self._begun, self._accepted):
+                    under_way.pop(record.transaction, None)
+            case Event.VALIDATED:
+                accepted = record.data.get("accepted", ())
+                self._accepted[record.transaction] = frozenset((str(client), str(at)) for client, at in accepted)
+            case Event.FROZEN | Event.THAWED:
+                self._freeze(record)
+            case Event.QUARANTINED | Event.RELEASED:
+                self._quarantine(record)
+            case Event.UNNEEDED:
+                for component in record.data["components"]:
+                    self.unneeded[str(component)] = (record.at, str(record.data.get("reason", "")))
+            case Event.PROPOSED | Event.WITHDRAWN | Event.APPROVED | Event.REJECTED:
+                self._word(record)
+            case Event.COMPACTED:
+                # All of them, not only those of records that are gone: whoever has them already stays right.
+                counts = record.data["counts"]
+                self.counts = {(str(name), Kind(kind), Outcome(how)): int(count) for name, kind, how, count in counts}
+            case Event.KEY_GIVEN_UP | Event.KEY_REINSTATED:
+                self._give_up(record)
+        return self._ended(record) if record.event in _OUTCOMES else None
+
+    def _run(self, record: Record) -> None:
+        # Whoever runs a command writes nothing before it is over.
+        self.commands.pop(record.transaction, None)
+        if record.event is Event.COMMAND:
+            self.commands[record.transaction] = record
+
+    def _begin(self, record: Record) -> None:
+        self.unfinished[record.transaction] = self._begun[record.transaction] = record
+        plan = str(record.data.get("hash", ""))
+        for waiting in (self.proposals, self.approved):
+            waiting.pop(plan, None)
+
+    def _quarantine(self, record: Record) -> None:
+        candidate = str(record.data["candidate"])
+        if record.event is Event.QUARANTINED:
+            self.quarantined[candidate] = str(record.data.get("reason", ""))
+        else:
+            self.quarantined.pop(candidate, None)
+
+    def _freeze(self, record: Record) -> None:
+        for component in record.data.get("components", ()):
+            if record.event is Event.FROZEN:
+                self.frozen[component] = str(record.data.get("reason", ""))
+                self.froze[component] = record.transaction
+            else:
+                self.frozen.pop(component, None)
+                self.froze.pop(component, None)
+                self.thawed[component] = record.at
+                self.changes.pop(component, None)
+        # What failed may pass: then recovery tries again.
+        if not record.data.get("again"):
+            self.unfinished.pop(record.transaction, None)
+
+    def _melt(self, transaction: str) -> None:
+        """Forget what is frozen for a transaction that recovery has ended after all."""
+        for component in [name for name, each in self.froze.items() if each == transaction]:
+            self.frozen.pop(component, None)
+            del self.froze[component]
+
+    def _word(self, record: Record) -> None:
+        plan = str(record.data["hash"])
+        if record.event is Event.WITHDRAWN:
+            # Nor does what a person said of it outlive it, should the same plan come again.
+            self._drop([plan])
+            return
+        if record.event is Event.PROPOSED:
+            action = ActionRequest.from_json(record.data["action"])
+            self.proposals[plan] = Proposal(
+                plan, action, record.at, _case(record), printable(str(record.data.get("shown", "")), 500)
+            )
+            return
+        said = Ruling(
+            str(record.data.get("by", "")),
+            record.at,
+            float(record.data.get("until", float("inf"))),
+            str(record.data.get("reason", "")),
+        )
+        if record.event is Event.APPROVED:
+            self.approved[plan] = said
+            return
+        cases = cases_of(Kind(record.data["kind"]), _case(record))
+        self.rejected |= dict.fromkeys(cases, said)
+        # The same by another plan is not wanted either.
+        self._drop({plan} | {each.plan for each in self.proposals.values() if each.cases & cases})
+
+    def _drop(self, plans: Iterable[str]) -> None:
+        for each in tuple(plans):
+            self.proposals.pop(each, None)
+            self.approved.pop(each, None)
+
+    def _outdate(self, ended: Ended) -> None:
+        """Drop the plans that what was put into use makes other plans: they say what the files were before."""
+        touched = set(ended.components)
+        kinds = {Kind.ACTIVATE} if ended.kind is Kind.ACTIVATE else set(Kind)
+        waiting = self.proposals.values()
+        self._drop(
+            [each.plan for each in waiting if each.action.kind in kinds and touched & set(each.action.components)]
+        )
+
+    def _give_up(self, record: Record) -> None:
+        for key in map(str, record.data["keys"]):
+            if record.event is Event.KEY_REINSTATED:
+                self.given_up.pop(key, None)
+            else:
+                of = tuple(map(str, record.data.get("components", ())))
+                self.given_up.setdefault(key, GivenUp(str(record.data.get("by", "")), record.at, of))
+
+    def why_not(self, keys: Iterable[str]) -> str:
+        """Say that one of these keys, by the SHA-256 of their public halves, was given up; empty where none was."""
+        return next((self.given_up[each].sentence for each in keys if each in self.given_up), "")
+
+    def no_to(self, cases: Iterable[Case]) -> Ruling | None:
+        """Return what a person said against one of these; None where nobody did."""
+        return next((self.rejected[each] for each in sorted(cases) if each in self.rejected), None)
+
+    def _ended(self, record: Record) -> Ended | None:
+        if record.event in ENDED:
+            self._melt(record.transaction)
+        # A refusal stands for itself.
+        begin = self._begun.get(record.transaction, record)
+        begun = begin.data
+        plan = begun.get("plan", begun)
+        if "kind" not in plan:
+            return None
+        ended = Ended(
+            record.transaction,
+            Kind(plan["kind"]),
+            tuple(map(str, plan["components"])),
+            Outcome(record.data["outcome"]),
+            Cause(record.data["cause"]),
+            str(record.data["reason"]),
+            str(begun.get("by", "")),
+            record.at,
+            str(begun.get("hash", "")),
+            begin.at,
+            ActionRequest.from_json(begun["action"]) if "action" in begun else None,
+            str(begun.get("why", "")),
+            str(begun.get("candidate", "")),
+            str(begun.get("leaf", "")),
+            self._accepted.get(record.transaction, frozenset()),
+            bool(begun.get("handed")),
+        )
+        if ended.outcome in _IN_USE:
+            self._outdate(ended)
+        begins = begun.get("begins", {}) if ended.outcome in _IN_USE else {}
+        for component in ended.components:
+            if component in begins:
+                self.newest[component] = max(float(begins[component]), self.newest.get(component, 0.0))
+            self.last[component] = ended
+            if ended.outcome in _IN_USE:
+                self.in_use[component] = ended.transaction
+            counted = (component, ended.kind, ended.outcome)
+            self.counts[counted] = self.counts.get(counted, 0) + 1
+            self.recent.setdefault(component, deque(maxlen=RECENT)).append(ended)
+        for component in {str(each[0]) for each in plan.get("changes", ()) if ended.outcome in _IN_USE}:
+            self.changes.setdefault(component, deque(maxlen=RECENT)).append(ended.transaction)
+        return ended
+
+
+def _case(record: Record) -> dict[str, str]:
+    return {str(name): str(what) for name, what in dict(record.data.get("case", {})).items()}
+
+
+def unfinished(records: Sequence[Record]) -> tuple[str, ...]:
+    """Return the transactions that began and neither closed nor froze for good, oldest first."""
+    return tuple(JournalState.of(records).unfinished)
+
+
+def frozen(records: Sequence[Record]) -> Mapping[str, str]:
+    """Return why each component that is frozen is so, by component."""
+    return JournalState.of(records).frozen
+
+
+def quarantined(records: Sequence[Record]) -> Mapping[str, str]:
+    """Return why each candidate that is in quarantine is so, by what identifies it."""
+    return JournalState.of(records).quarantined

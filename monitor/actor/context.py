@@ -1,0 +1,221 @@
+"""What is needed to act under one configuration: its trust stores, the journal, the services, eyes."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import astuple, dataclass, replace
+
+from actions import audit, backup
+from actions.artefact import presented_by
+from actions.compact import compact, is_due
+from actions.journal import Event, Journal, JournalError, Record
+from actions.journal_state import JournalState
+from actions.plan import Ill, Plan, plan_from_json
+from actions.precheck import Issuers
+from actions.prepare import ComponentSite, LastSet, RefusedPlan, held_by, keystore_password, plan_activation
+from actions.rehearse import RehearsalStage
+from actions.service import test
+from actions.soundness import faults_in, ill_of
+from actions.transaction import TransactionContext
+from actions.validate import Terms
+from actions.world import World
+from config.model import AllowedIssuer, Component, Config
+from config.text import printable
+from config.vocabulary import FileRole
+from monitor.actor.live_view import endpoints_of, live
+from monitor.actor.worth import worth_of
+from monitor.state.trust import TrustContext
+from probes.tls.drive import look_blocking
+
+log = logging.getLogger("certvigil.actor")
+
+
+@dataclass(frozen=True, slots=True)
+class ActorContext:
+    """What is needed to act under one configuration."""
+
+    trust_context: TrustContext
+    world: World
+    transaction: TransactionContext
+
+    @property
+    def config(self) -> Config:
+        """The configuration."""
+        return self.trust_context.config
+
+    def site(
+        self,
+        name: str,
+        issuers: tuple[AllowedIssuer, ...] = (),
+        *,
+        allow_shorter: bool = False,
+        min_lifetime: float | None = None,
+        attended: bool = False,
+    ) -> ComponentSite:
+        """Return the component called `name`, with what its endpoints present now.
+
+        `issuers` are whose certificates it may be given; empty for anybody's. For how long these must last is as in
+        `ComponentSite`. Its configuration test is run only for a person, who is `attended` to.
+        """
+        component = self.config.components[name]
+        stages = tuple(
+            RehearsalStage(
+                endpoint, self.trust_context.views(endpoint.clients), look_blocking(endpoint, time.time()).presented
+            )
+            for endpoint in endpoints_of(self.config, component)
+        )
+        return ComponentSite(
+            component,
+            stages,
+            tuple(map(self._issuers, issuers)),
+            allow_shorter,
+            min_lifetime,
+            lambda: self._last(component),
+            lambda: attended and component.service is not None and test(self.world, component.service) is not None,
+            JournalState.of(self.transaction.journal.records()).why_not,
+        )
+
+    def _last(self, component: Component) -> LastSet:
+        """Return the newest backup set with which a server starts; raises OSError."""
+        committed = _committed(self.transaction.journal.records(), component.name)
+        password = keystore_password(component.artefacts, self.world)
+        for each in reversed(self.backup_sets(component.name)):
+            try:
+                held = self._held(component, each)
+            except (backup.BackupError, OSError):
+                continue
+            if not self._why_dead(component, held, password):
+                chain = presented_by(held, password)
+                states = {copy.path: copy.state for copy in each.copies if copy.state is not None}
+                return LastSet(chain, held.get(FileRole.KEYSTORE) or b"", states, committed)
+        return LastSet(committed=committed)
+
+    def unusable(self, of: backup.BackupSet) -> str:
+        """Say why a backup set is of no use: it is damaged, lacks a file, or no server starts with it; printable.
+
+        Empty where it can be used, and where nobody can tell.
+        """
+        component = self.config.components[of.component]
+        try:
+            held = self._held(component, of)
+            missing = [component.artefacts.files[role] for role, data in held.items() if data is None]
+            dead = self._why_dead(component, held, keystore_password(component.artefacts, self.world))
+            return dead or (f"it does not hold {printable(', '.join(missing))}" if missing else "")
+        except backup.BackupError as error:
+            return printable(str(error))
+        except OSError:
+            return ""
+
+    def _held(self, component: Component, of: backup.BackupSet) -> Mapping[FileRole, bytes | None]:
+        """Return what a backup set holds of a component's files as they are configured now."""
+        content = backup.content(self.world, self.transaction.backups, of)
+        return held_by(component.artefacts, content, self.world)
+
+    def _why_dead(self, component: Component, held: Mapping[FileRole, bytes | None], password: bytes | None) -> str:
+        """Say why no server starts with files that hold this; empty where one does."""
+        faults = faults_in(component.artefacts, held, password, self.world.now())
+        certain = (f"{printable(each.target)}: {each.detail}" for each in faults if each.certain)
+        return f"no server starts with it: {'; '.join(certain)}" if ill_of(faults) is Ill.DEAD else ""
+
+    def _issuers(self, allowed: AllowedIssuer) -> Issuers:
+        return Issuers(str(allowed), allowed.spki_sha256 or "", self.trust_context.store_view(allowed.trust_store))
+
+    def inbox(self, name: str) -> str:
+        """Return the directory in which candidates for the component called `name` are put."""
+        return os.path.join(self.config.settings.actor.inbox_directory, name)
+
+    def make_inboxes(self) -> None:
+        """Make the inbox of each component that may be changed, where it is missing; raises OSError."""
+        for name, component in self.config.components.items():
+            if component.service is not None:
+                self.world.make_directory(os.path.dirname(self.inbox(name)), 0o755)
+                self.world.make_directory(self.inbox(name), 0o755)
+
+    def audit(self) -> None:
+        """Add to the audit what is in the journal and not there yet; where that cannot be, it is logged."""
+        try:
+            self.add_to_audit(self.transaction.journal.records())
+        except (JournalError, OSError) as error:
+            why = printable(str(error))
+            log.error("what was done is not in the audit yet, and will be added to it later: %s", why)  # noqa: TRY400
+
+    def add_to_audit(self, records: Sequence[Record]) -> None:
+        """Add those of the journal's `records` to the audit that are not there yet; raises OSError."""
+        last = audit.add(self.world, audit_directory(self.config), records)
+        if last is not None:
+            # Kept elsewhere by whoever keeps logs elsewhere, it says that all before it was not written anew.
+            log.info("the audit ends with entry %d, sha256 %s", last.number, last.sha256)
+
+    def tidy(self) -> None:
+        """Have the journal compacted where it has become large; raises JournalError, OSError."""
+        journal = self.transaction.journal
+        if not is_due(journal.records(), journal.size):
+            return
+        before = journal.size
+        if (why := compact(self.transaction, self.add_to_audit)) is not None:
+            log.warning("the journal was not compacted: %s", printable(why))
+        else:
+            log.info("the journal was compacted from %d to %d bytes", before, journal.size)
+
+    def backup_sets(self, name: str) -> Sequence[backup.BackupSet]:
+        """Return the backup sets of a component, oldest first; raises OSError, BackupError."""
+        return backup.sets(self.world, self.transaction.backups, name)
+
+
+def _committed(records: Iterable[Record], component: str) -> frozenset[str]:
+    """Return the leaves that the last transaction which put a component onto new files has it serve."""
+    begun: dict[str, Plan] = {}
+    leaves: frozenset[str] = frozenset()
+    for record in records:
+        if record.event is Event.BEGIN and component in record.data["plan"]["components"]:
+            begun[record.transaction] = plan_from_json(record.data["plan"])
+        elif record.event in {Event.COMMITTED, Event.FAILED_FORWARD} and record.transaction in begun:
+            plan = begun.pop(record.transaction)
+            leaves = frozenset(chain[0] for each in plan.serves for chain in each.chains if chain)
+    return leaves
+
+
+def journal_path(config: Config) -> str:
+    """Return where the actor's journal lies."""
+    return os.path.join(config.settings.actor.directory, "journal.jsonl")
+
+
+def audit_directory(config: Config) -> str:
+    """Return where the segments of the audit lie."""
+    return os.path.join(config.settings.actor.directory, "audit")
+
+
+@contextmanager
+def actor_context(trust_context: TrustContext) -> Iterator[ActorContext]:
+    """Give what is needed to act; raises OSError or JournalError where the actor's directory cannot be used."""
+    config, world = trust_context.config, World()
+    directory = config.settings.actor.directory
+    os.makedirs(directory, mode=0o700, exist_ok=True)
+    journal = Journal(world, journal_path(config), config.host)
+    try:
+        services = {name: each.service for name, each in config.components.items() if each.service is not None}
+        terms = Terms(*astuple(config.settings.validation))
+        eyes = live(trust_context, world, terms.handshakes)
+
+        def fit(name: str, now: float) -> str:
+            made = plan_activation([context.site(name)], world, now)
+            return "; ".join(each.detail for each in made.objections) if isinstance(made, RefusedPlan) else ""
+
+        def given_up() -> frozenset[str]:
+            return frozenset(JournalState.of(journal.records()).given_up)
+
+        eyes = replace(eyes, worth=worth_of(trust_context, world, given_up), fit=fit)
+        context = ActorContext(
+            trust_context, world, TransactionContext(world, journal, directory, services, eyes, terms)
+        )
+        try:
+            yield context
+        finally:
+            if journal.appended:
+                context.audit()
+    finally:
+        journal.close()

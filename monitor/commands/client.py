@@ -1,0 +1,47 @@
+"""Asking the daemon, over its Unix socket."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class NoDaemonAnswer:
+    """The daemon could not be asked, or gave no sense; a sentence that says why and what to do."""
+
+    why: str
+
+
+class _Connection(http.client.HTTPConnection):
+    """HTTP over a Unix socket."""
+
+    def __init__(self, path: str, timeout: float) -> None:
+        super().__init__("localhost", timeout=timeout)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self._path)
+
+
+def ask(path: str, resource: str, *, method: str = "GET", timeout: float = 10.0) -> Any | NoDaemonAnswer:
+    """Return the JSON that the daemon on the socket at `path` answers with, whatever its status."""
+    connection = _Connection(path, timeout)
+    try:
+        connection.request(method, resource)
+        return json.loads(connection.getresponse().read())
+    except (FileNotFoundError, ConnectionRefusedError):
+        return NoDaemonAnswer(
+            f"no daemon listens on {path}; is it running? (certvigil run, or --socket for another one)"
+        )
+    except PermissionError:
+        return NoDaemonAnswer(f"{path} may not be used by this user; the daemon's user, its group or root may")
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        return NoDaemonAnswer(f"the daemon on {path} gave no answer: {error}")
+    finally:
+        connection.close()

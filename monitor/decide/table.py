@@ -1,0 +1,128 @@
+"""The decisions on everything, kept up to date by deciding again only about what changed or whose time has come."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
+from typing import Final
+
+from config.policy import Policy
+from monitor.decide.check import NEVER
+from monitor.decide.decision import Decision
+from monitor.decide.engine import applicable, decide_by
+from monitor.decide.needs import Index
+from monitor.decide.situation import Situation
+from monitor.host.schedule import Agenda
+
+_REMEMBERED: Final = 64
+"""Decisions about one subject that are known to have been taken, at least."""
+
+
+class DecisionTable:
+    """What stands about each subject, and when it is to be decided again.
+
+    Times are those of the wall clock, which windows are made of. Whoever waits for `next` asks again every minute, so
+    that a clock that is put back or forward is noticed.
+    """
+
+    def __init__(self, policies: Sequence[Policy], recorded: Iterable[tuple[str, str]] = ()) -> None:
+        """Begin with decisions `recorded` earlier: subject and identity; without those to act that were not begun."""
+        self._policies = tuple(policies)
+        self._situations: dict[str, Situation] = {}
+        self._indexes: dict[tuple[str, ...], Index] = {}
+        self._index: dict[str, Index] = {}
+        self._standing: dict[str, tuple[Decision, ...]] = {}
+        self._taken: dict[str, dict[str, None]] = {}
+        self._touched: dict[str, None] = {}
+        self._agenda = Agenda()
+        for subject, identity in recorded:
+            self._taken.setdefault(subject, {})[identity] = None
+
+    def set_policies(self, policies: Sequence[Policy]) -> None:
+        """Decide by other policies from now on."""
+        self._policies = tuple(policies)
+        self._indexes.clear()
+        for subject, situation in self._situations.items():
+            self._index[subject] = self._index_for(situation)
+            self._touched[subject] = None
+
+    def learn(self, situation: Situation) -> None:
+        """Take note of what is known of a subject; the same again changes nothing."""
+        subject = situation.subject
+        if self._situations.get(subject) == situation:
+            return
+        self._situations[subject] = situation
+        self._index[subject] = self._index_for(situation)
+        self._touched[subject] = None
+
+    def forget(self, subject: str) -> None:
+        """Take note that a subject is no more."""
+        for kept in (self._situations, self._index, self._standing, self._taken, self._touched):
+            kept.pop(subject, None)
+        self._agenda.forget(subject)
+
+    def _index_for(self, situation: Situation) -> Index:
+        policies = applicable(self._policies, situation)
+        names = tuple(each.name for each in policies)
+        index = self._indexes.get(names)
+        if index is None:
+            index = self._indexes[names] = Index(policies)
+        return index
+
+    def decide(self, now: float) -> tuple[Decision, ...]:
+        """Decide about what changed and what is due at Unix time `now`; return each decision that is new."""
+        for subject, _ in self._agenda.take(now):
+            self._touched[subject] = None
+        subjects, self._touched = self._touched, {}
+        return tuple(self._decide(subjects, now))
+
+    def decide_all(self, now: float) -> tuple[Decision, ...]:
+        """Decide about everything at Unix time `now`, as after the clock was changed; return what is new."""
+        self._touched.clear()
+        return tuple(self._decide(self._situations, now))
+
+    def _decide(self, subjects: Iterable[str], now: float) -> Iterator[Decision]:
+        situations, indexes, standing = self._situations, self._index, self._standing
+        schedule, forget = self._agenda.schedule, self._agenda.forget
+        for subject in subjects:
+            situation = situations[subject]
+            policies, until = indexes[subject].select(situation, now)
+            decisions: tuple[Decision, ...] = ()
+            if policies:
+                outlook = decide_by(policies, situation, now)
+                decisions, until = outlook.decisions, min(until, outlook.until)
+            if until < NEVER:
+                schedule(subject, until)
+            else:
+                forget(subject)
+            if decisions:
+                standing[subject] = decisions
+                yield from self._take(subject, decisions)
+            else:
+                standing.pop(subject, None)
+
+    def _take(self, subject: str, decisions: Iterable[Decision]) -> Iterator[Decision]:
+        taken = self._taken.setdefault(subject, {})
+        for decision in decisions:
+            is_new = decision.identity not in taken
+            # To the end: what stands is forgotten last.
+            taken.pop(decision.identity, None)
+            taken[decision.identity] = None
+            if is_new:
+                yield decision
+        # What stands itself must never be among what is forgotten.
+        while len(taken) > max(_REMEMBERED, len(self._policies) * 2):
+            del taken[next(iter(taken))]
+
+    def next(self) -> float | None:
+        """Return the Unix time at which something is to be decided again, though nothing changes; None for never."""
+        return self._agenda.next()
+
+    @property
+    def standing(self) -> Mapping[str, tuple[Decision, ...]]:
+        """What stands about each subject about which anything does."""
+        return MappingProxyType(self._standing)
+
+    def situation(self, subject: str) -> Situation | None:
+        """Return what is known of a subject."""
+        return self._situations.get(subject)

@@ -1,0 +1,1 @@
+"""Scenarios on a small appliance, with the real daemon and the real actor."""

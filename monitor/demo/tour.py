@@ -1,0 +1,88 @@
+"""`certvigil demo`: a small appliance, a real daemon, and things that go wrong one after the other."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+
+from config.vocabulary import Code, Scenario
+from monitor.commands.screen import Screen
+from monitor.demo.bad_replacement import bad_replacement
+from monitor.demo.story import DemoError, Story, keeping_vigil, say_addresses
+from monitor.lab.appliance import Appliance
+from monitor.lab.process import LabError
+from monitor.lab.servers import replace_file
+
+
+def demo(scenario: Scenario, seconds: float | None, listen: str | None) -> int:
+    """Run the demonstration; return 0 where everything went as it should."""
+    screen = Screen()
+    try:
+        return (
+            bad_replacement(screen, listen)
+            if scenario is Scenario.BAD_REPLACEMENT
+            else _faults(screen, seconds, listen)
+        )
+    except (LabError, DemoError, TimeoutError) as error:
+        screen.say(f"certvigil demo: {error}", "bold red")
+        screen.say("stopped; nothing is left behind")
+        return 1
+
+
+def _faults(screen: Screen, seconds: float | None, listen: str | None) -> int:
+    with tempfile.TemporaryDirectory(prefix="certvigil-demo-") as directory:
+        screen.say("building a small appliance: its own CA, and four components on loopback")
+        with Appliance(directory, listen) as appliance, keeping_vigil(screen, appliance) as events:
+            say_addresses(screen, appliance)
+            screen.say("")
+            screen.say("everything was looked at once, and nothing is wrong yet", "bold")
+            story = Story(screen, events)
+            try:
+                _tell(story, appliance)
+                if seconds is None:
+                    screen.say("")
+                    screen.say("that is all; the daemon goes on until Ctrl-C", "bold")
+                _follow(story, seconds)
+            except KeyboardInterrupt:
+                screen.say("")
+    screen.say("stopped; nothing is left behind")
+    return 1 if story.missed else 0
+
+
+def _tell(story: Story, appliance: Appliance) -> None:
+    portal, engine, console = (appliance.parts[name] for name in ("portal", "engine", "console"))
+
+    server = portal.server_name
+    story.act(f"the portal's certificate is renewed on disk, but {server} is not reloaded")
+    portal.site.install(appliance.issue())
+    story.expect("raised", Code.NOT_SERVED, "portal/")
+    story.act(f"{server} is reloaded")
+    portal.server.reload()
+    story.expect("cleared", Code.NOT_SERVED, "portal/")
+
+    story.act("the engine presents its certificate without the intermediate")
+    leaf = appliance.issue()
+    engine.site.install(leaf)
+    replace_file(engine.site.certificate, leaf.pem())
+    engine.server.reload()
+    story.expect("raised", Code.INCOMPLETE_CHAIN, "engine/")
+    story.expect("raised", Code.CLIENT_REJECTS, "engine/")
+    story.act("the intermediate is appended")
+    engine.serve(leaf)
+    story.expect("cleared", Code.INCOMPLETE_CHAIN, "engine/")
+
+    story.act("the console gets a certificate that ends in three seconds")
+    console.serve(appliance.issue(lifetime=3))
+    story.expect("raised", Code.EXPIRING, "console/")
+    story.expect("raised", Code.EXPIRED, "console/")
+    story.act("and a good one again")
+    console.serve(appliance.issue())
+    story.expect("cleared", Code.EXPIRED, "console/")
+    story.settle()
+
+
+def _follow(story: Story, seconds: float | None) -> None:
+    """Show whatever else happens."""
+    end = None if seconds is None else time.monotonic() + seconds
+    while end is None or time.monotonic() < end:
+        story.show_next(0.5 if end is None else min(0.5, max(0.0, end - time.monotonic())))

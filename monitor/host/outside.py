@@ -1,0 +1,162 @@
+"""What the configuration names outside itself, and what a look at this host says of it before anything runs."""
+
+from __future__ import annotations
+
+import difflib
+import errno
+import logging
+import os
+import stat
+import warnings
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from config.channel import Channel
+from config.document import Document, Path, shown
+from config.model import Client, Component, Config, TrustStore
+from config.service import Command, Service
+from config.text import printable
+from config.trusted import changeable
+from monitor.state.trust import stores_in_use
+from probes.trust import TrustUnreadable, read_certificates, read_trust
+
+
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """Something at `path` of the document that the world outside does not bear out."""
+
+    path: Path
+    problem: str
+    """Printable, and without secrets."""
+    is_hopeless: bool = False
+    """It cannot work whatever happens outside; otherwise it may be mended there, or does not matter on this host."""
+
+
+def doubts(config: Config, document: Document) -> Iterator[Doubt]:
+    """Yield what is doubtful in `config`, which `document` declares, in no order; reads files, and loads apprise."""
+    in_use = stores_in_use(config)
+    for name, store in config.trust_stores.items():
+        if name in in_use or name in _section(document, "trust_stores"):
+            yield from _store(store)
+    for client in config.clients.values():
+        yield from _intermediates(client)
+    for channel in config.channels.values():
+        yield from _channel(channel)
+    if config.settings.web.config_file is not None:
+        yield from _web(config.settings.web.config_file)
+    seen: set[Service] = set()
+    for component in config.components.values():
+        if component.service is not None and component.service not in seen:
+            seen.add(component.service)
+            yield from _service(component.service, _service_path(component, document))
+
+
+def _section(document: Document, name: str) -> dict[str, object]:
+    section = document.values.get(name)
+    return dict(section) if isinstance(section, dict) else {}
+
+
+def _store(store: TrustStore) -> Iterator[Doubt]:
+    found = read_trust(store)
+    if isinstance(found, TrustUnreadable):
+        problem = f"{printable(found.path)}: {printable(found.detail)}, expected certificates to trust"
+        yield Doubt(("trust_stores", store.name, "bundle"), problem)
+
+
+def _intermediates(client: Client) -> Iterator[Doubt]:
+    for index, path in enumerate(client.intermediates):
+        try:
+            problem = "" if read_certificates(path) else "holds no certificate"
+        except OSError as error:
+            problem = error.strerror or "cannot be read"
+        if problem:
+            where = ("clients", client.name, "intermediates", index)
+            yield Doubt(where, f"{printable(path)}: {problem}, expected intermediate certificates")
+
+
+def _web(path: str) -> Iterator[Doubt]:
+    from monitor.http.webconfig import read_web_config  # noqa: PLC0415 (loads the web server)
+
+    found = read_web_config(path)
+    if isinstance(found, tuple):
+        for mistake in found:
+            yield Doubt(("web", "config_file"), str(mistake))
+
+
+_SILENT: Final = logging.CRITICAL + 1
+
+
+def _channel(channel: Channel) -> Iterator[Doubt]:
+    for position, url in enumerate(channel.urls):
+        scheme = url.partition("://")[0]
+        is_usable, known = _ask_apprise(url)
+        if is_usable:
+            continue
+        problem = f"{printable(channel.url_name(position))} is nothing that apprise can deliver to"
+        if scheme.lower() in known:
+            problem += f", expected the form that it documents for {shown(scheme)}"
+        else:
+            close = difflib.get_close_matches(scheme.lower(), known, 1)
+            guess = f" (did you mean '{close[0]}'?)" if close else ""
+            problem += f": it knows no {shown(scheme)}{guess}, expected one of its services"
+        where: Path = ("urls", position) if channel.urls_file is None else ("urls_file",)
+        yield Doubt(("channels", channel.name, *where), problem, is_hopeless=True)
+
+
+def _ask_apprise(url: str) -> tuple[bool, Collection[str]]:
+    """Return whether apprise takes `url`, and which schemes it knows; it connects to nothing for that."""
+    # What it logs may hold tokens.
+    logging.getLogger("apprise").setLevel(_SILENT)
+    with warnings.catch_warnings(action="ignore"):
+        import apprise  # noqa: PLC0415 (takes a second)
+        from apprise.plugins import N_MGR  # noqa: PLC0415
+
+        taken = apprise.Apprise.instantiate(url, suppress_exceptions=True)
+        return taken is not None, N_MGR.schemas()  # type: ignore[no-untyped-call]
+
+
+def _service_path(component: Component, document: Document) -> Path:
+    """Return where the document describes the service of `component`."""
+    given = _section(document, "components").get(component.name)
+    service = given.get("service") if isinstance(given, dict) else None
+    return ("services", service) if isinstance(service, str) else ("components", component.name, "service")
+
+
+def _service(service: Service, where: Path) -> Iterator[Doubt]:
+    commands: dict[str, Command | None] = {"test": service.test}
+    if service.unit is None:
+        commands |= {name: getattr(service, name) for name in ("reload", "restart", "stop", "start")}
+    else:
+        commands["unit"] = service.restart[:1]
+    told: set[str] = set()
+    for name, command in commands.items():
+        for problem in _command(command or ()):
+            if problem not in told:
+                told.add(problem)
+                yield Doubt((*where, name), problem)
+
+
+def _command(command: Command) -> Iterator[str]:
+    """Yield for the program, and for each program among its words, why not only root decides what it does."""
+    for position, word in enumerate(command):
+        if position and not _is_program(word):
+            continue
+        try:
+            way = changeable(word)
+        except OSError as error:
+            if error.errno in {errno.ENOENT, errno.ENOTDIR}:
+                yield f"{printable(word)} does not exist here, so who may change it is not known"
+            else:
+                yield f"{printable(word)}: {error.strerror or 'cannot be looked at'}, so who may change it is not known"
+        else:
+            if way:
+                yield f"{printable(word)} is run as root, but others may change it: {way}"
+
+
+def _is_program(word: str) -> bool:
+    try:
+        status = os.stat(word) if word.startswith("/") else None
+    except (OSError, ValueError):
+        return False
+    return status is not None and stat.S_ISREG(status.st_mode) and bool(status.st_mode & 0o111)

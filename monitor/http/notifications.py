@@ -1,0 +1,226 @@
+"""The part of the API that shows what people were told, and takes that they know, or want silence.
+
+It names channels, never their URLs. What changes something is for the Unix socket alone, where the kernel says who
+asks.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Annotated, Any
+
+from fastapi import FastAPI, HTTPException, Query, Request
+from fastapi.responses import Response
+
+from config.channel import FindingMatch
+from config.text import printable
+from config.vocabulary import Code, Severity, TargetKind
+from monitor.http.answers import API, Answer, moment, not_found
+from monitor.http.view import NotifierView
+from monitor.notify import delivery, lifecycle, outbox
+from monitor.notify.delivery import DeliveryFate
+
+_LASTING: Any = Query(gt=0, le=366 * 86_400, alias="for", description="Seconds.")
+_Seconds = Annotated[float, _LASTING]
+_MaybeSeconds = Annotated[float | None, _LASTING]
+_Reason = Annotated[str, Query(min_length=1, max_length=500)]
+_Names = Annotated[list[str], Query()]
+
+
+class Acknowledged(Answer):
+    """Somebody knows of a problem."""
+
+    who: str
+    at: datetime
+    until: datetime | None
+    """When it ends; null for not before the problem does."""
+
+    @classmethod
+    def of(cls, known: lifecycle.Acknowledgement) -> Acknowledged:
+        """Return who knows, and since when."""
+        return cls(who=known.who, at=moment(known.at), until=None if known.until is None else moment(known.until))
+
+
+class AlertAnswer(Answer):
+    """A problem that a channel was told of, and that is not resolved."""
+
+    problem: str
+    """Its short name, the same for every channel."""
+    channel: str
+    severity: Severity
+    headline: str
+    codes: Sequence[Code]
+    targets: int
+    """How many it was told to concern."""
+    since: datetime
+    told: datetime
+    """When it was last told."""
+    messages: int
+    acknowledged: Acknowledged | None
+
+    @classmethod
+    def of(cls, alert: lifecycle.Alert) -> AlertAnswer:
+        """Return what a channel was told of a problem."""
+        known = alert.acknowledged
+        return cls(
+            problem=alert.problem,
+            channel=alert.channel,
+            severity=alert.severity,
+            headline=printable(alert.headline),
+            codes=sorted(alert.codes),
+            targets=len(alert.targets),
+            since=moment(alert.since),
+            told=moment(alert.told_at),
+            messages=alert.messages,
+            acknowledged=None if known is None else Acknowledged.of(known),
+        )
+
+
+class Notification(Answer):
+    """A message that was not delivered yet, or was given up."""
+
+    id: str
+    """The same at every attempt."""
+    channel: str
+    title: str
+    at: datetime
+    fate: DeliveryFate
+    attempts: int
+    why: str
+    """What befell the last attempt."""
+
+    @classmethod
+    def of(cls, undelivered: delivery.Delivery) -> Notification:
+        """Return what is known of a message."""
+        return cls(
+            id=undelivered.id,
+            channel=undelivered.channel,
+            title=undelivered.message.title,
+            at=moment(undelivered.at),
+            fate=undelivered.fate,
+            attempts=undelivered.attempts,
+            why=undelivered.why,
+        )
+
+
+class SilenceAnswer(Answer):
+    """Findings that nobody is told of."""
+
+    id: str
+    """Empty where the configuration says so."""
+    targets: Sequence[str]
+    components: Sequence[str]
+    kinds: Sequence[TargetKind]
+    findings: Sequence[Code]
+    reason: str
+    who: str
+    until: datetime
+
+    @classmethod
+    def of(cls, held: outbox.RequestedSilence) -> SilenceAnswer:
+        """Return a silence."""
+        match = held.silence.match
+        return cls(
+            id=held.id,
+            targets=list(map(printable, match.targets)),
+            components=list(map(printable, match.components)),
+            kinds=match.kinds,
+            findings=match.codes,
+            reason=printable(held.silence.reason),
+            who=held.who,
+            until=moment(held.silence.until),
+        )
+
+
+class NotificationsAnswer(Answer):
+    """What people were told, and what they are not."""
+
+    alerts: Sequence[AlertAnswer]
+    undelivered: Sequence[Notification]
+    silences: Sequence[SilenceAnswer]
+
+
+class DoneAnswer(Answer):
+    """How many alerts or messages something was done to."""
+
+    count: int
+
+
+def who_asks(request: Request) -> str:
+    """Return who asks over the Unix socket; refuse whoever does otherwise."""
+    peer = request.state.peer
+    if peer is None:
+        raise HTTPException(403, "only over the Unix socket")
+    return str(peer)
+
+
+def _json(answer: Answer) -> Response:
+    return Response(answer.model_dump_json(), media_type="application/json")
+
+
+def add_notifications(app: FastAPI, notifications: NotifierView) -> None:
+    """Add to `app` what concerns notifications."""
+    refused: dict[int | str, dict[str, Any]] = {403: {"description": "Asked over TCP."}}
+
+    @app.get(f"{API}/notifications", response_model=NotificationsAnswer)
+    async def told() -> Response:
+        """List open problems as they were told, messages that were not delivered, and silences."""
+        return _json(
+            NotificationsAnswer(
+                alerts=list(map(AlertAnswer.of, notifications.alerts())),
+                undelivered=list(map(Notification.of, notifications.undelivered())),
+                silences=list(map(SilenceAnswer.of, notifications.silences())),
+            )
+        )
+
+    @app.post(
+        f"{API}/notifications/acknowledge/{{problem}}",
+        response_model=DoneAnswer,
+        responses={**refused, **not_found("No such problem.")},
+    )
+    async def acknowledge(request: Request, problem: str, seconds: _MaybeSeconds = None) -> Response:
+        """Say that somebody knows of a problem: it is not told again until it gets worse or, perhaps, for some time."""
+        until = None if seconds is None else time.time() + seconds
+        count = notifications.acknowledge(problem, who_asks(request), until)
+        if not count:
+            raise HTTPException(404, "no channel was told of such a problem")
+        return _json(DoneAnswer(count=count))
+
+    @app.post(f"{API}/notifications/silences", response_model=SilenceAnswer, responses=refused)
+    async def silence(
+        request: Request,
+        *,
+        seconds: _Seconds,
+        reason: _Reason,
+        target: _Names = [],  # noqa: B006 (FastAPI copies it)
+        component: _Names = [],  # noqa: B006
+        finding: Annotated[list[Code], Query()] = [],  # noqa: B006
+    ) -> Response:
+        """Have nobody told of some findings for some time."""
+        match = FindingMatch(tuple(target), tuple(component), (), tuple(finding))
+        return _json(SilenceAnswer.of(notifications.silence(match, reason, time.time() + seconds, who_asks(request))))
+
+    @app.delete(
+        f"{API}/notifications/silences/{{identifier}}",
+        response_model=DoneAnswer,
+        responses={**refused, **not_found("No such silence.")},
+    )
+    async def unsilence(request: Request, identifier: str) -> Response:
+        """End a silence."""
+        if not notifications.unsilence(identifier, who_asks(request)):
+            raise HTTPException(404, "there is no such silence, or it is one of the configuration")
+        return _json(DoneAnswer(count=1))
+
+    @app.post(f"{API}/notifications/retry", response_model=DoneAnswer, responses=refused)
+    async def retry(request: Request, channel: str | None = None) -> Response:
+        """Deliver what was given up again."""
+        who_asks(request)
+        return _json(DoneAnswer(count=notifications.retry(channel)))
+
+    @app.post(f"{API}/notifications/drop", response_model=DoneAnswer, responses=refused)
+    async def drop(request: Request, channel: str | None = None) -> Response:
+        """Forget what was given up."""
+        who_asks(request)
+        return _json(DoneAnswer(count=notifications.drop(channel)))

@@ -1,0 +1,462 @@
+"""Keeping vigil over files: finding them, looking when one may have changed, and at all of them now and then."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import re
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import BrokenExecutor, Executor, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+from config.model import Config, FileTarget, Watch
+from config.text import printable
+from config.vocabulary import Code, FileRole, LookOutcome, Severity, TargetKind, UnreadableReason
+from monitor.host.schedule import Agenda
+from monitor.look.job import FileJob, Result, run
+from monitor.look.searches import Searches, ways_up
+from monitor.look.sets import SetVigil
+from monitor.state.events import Looked
+from monitor.state.registry import TargetRegistry
+from monitor.state.target import TargetState
+from monitor.watch.watcher import FileChange, Watcher, WatchState
+from probes.assess import FileContext, is_denied, is_worth_watching
+from probes.find import Found, find, tree_of
+from probes.finding import Finding, finding
+from probes.observation import FileIdentity, FileObservation
+
+log = logging.getLogger("certvigil.files")
+
+BATCH: Final = 32
+"""Files looked at in one go: few enough that learning from them does not stall the event loop."""
+URGENT_FIRST: Final = 8
+"""Batches of files that may have changed, after which one of the others gets its turn."""
+_NAMED: Final = 3
+"""Files or directories that are named where many cannot be read."""
+_CALLED_KEY: Final = re.compile(r"(?:privkey|private|(?:^|[-_. ])key)\d*(?:\.[a-z0-9]{2,5})?$", re.IGNORECASE)
+"""The name of a file with a private key, which nobody but its service is to read."""
+SOON: Final = 0.01
+"""Seconds after a moment at which a verdict changes, to be on its far side."""
+AT_ONCE: Final = 16
+"""Batches given to helpers before a change that was noticed meanwhile gets its turn."""
+
+
+@dataclass(slots=True)
+class Progress:
+    """How far the first look at every file has come."""
+
+    done: int = 0
+    total: int = 0
+    finished: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Unrest:
+    """What a file was at the last look, and since when, monotonic time."""
+
+    seen: tuple[FileIdentity | None, UnreadableReason | None]
+    since: float
+
+
+class FileVigil:
+    """Looks at files. A trigger only says where to look; what is new is told by the files themselves."""
+
+    def __init__(
+        self,
+        registry: TargetRegistry,
+        worker: Executor,
+        *,
+        looked: Callable[[Looked], None],
+        event_latency: Callable[[float], None],
+        overflowed: Callable[[], None],
+        sets: SetVigil,
+        trust_changed: Callable[[], None],
+        unsearched: Callable[[Sequence[Finding]], None],
+        helpers: Executor | None = None,
+    ) -> None:
+        """Leave the files of components to `sets`, whose changes are noticed here.
+
+        Calls `unsearched` with what is not looked at in each watched tree, after the first look at every file and where
+        that changes. `helpers`, where given, take part in that first look.
+        """
+        self.progress = Progress()
+        self._registry = registry
+        self._worker = worker
+        self._helpers = helpers
+        self._looked = looked
+        self._event_latency = event_latency
+        self._overflowed = overflowed
+        self._sets = sets
+        self._trust_changed = trust_changed
+        self._tell_unsearched = unsearched
+        # A search of a large tree must not keep looks waiting.
+        self._searcher = ThreadPoolExecutor(1, "files-search")
+        self._unsearched: dict[str, str] = {}
+        """Why a directory is not searched, by its path."""
+        self._exceeded: dict[str, str] = {}
+        """Which limit was reached, by tree."""
+        self._denied: set[str] = set()
+        """Files that a pattern matches, and that the daemon may not read."""
+        self._is_said = False
+        """Whether `unsearched` was called with what is not looked at."""
+        self._said: tuple[Finding, ...] | None = None
+        self._watcher = Watcher(asyncio.get_running_loop(), self._changed, self._lost)
+        self._targets: dict[str, FileTarget] = {}
+        """By path."""
+        self._paths: dict[str, str] = {}
+        """By name."""
+        self._not_targets: dict[str, FileIdentity | None] = {}
+        """Files that a pattern matches, but that hold no certificate."""
+        self._urgent: dict[str, float] = {}
+        """Paths, with the monotonic time at which each was noticed."""
+        self._routine: deque[str] = deque()
+        self._searches = Searches()
+        self._trees: tuple[tuple[Watch, ...], frozenset[str]] = ((), frozenset())
+        """The watches of the configuration, and the trees of their patterns."""
+        self._unrest: dict[str, _Unrest] = {}
+        """Files about which something is pending, by path."""
+        self._trust_paths: frozenset[str] = frozenset()
+        """Files of trust stores and clients."""
+        self._agenda = Agenda()
+        self._wake = asyncio.Event()
+        self._wake_search = asyncio.Event()
+        self._next_scan = 0.0
+        self._has_found = False
+        """Whether everything was found once."""
+
+    @property
+    def config(self) -> Config:
+        """The configuration in force."""
+        return self._registry.trust_context.config
+
+    @property
+    def watch_state(self) -> WatchState:
+        """How well changes are noticed now."""
+        return self._watcher.state
+
+    def look_again(self, paths: Iterable[str]) -> None:
+        """Look at these files as soon as possible."""
+        now = time.monotonic()
+        self._changed(FileChange(frozenset(paths), frozenset(), now))
+
+    def _changed(self, change: FileChange) -> None:
+        for path in change.files & self._targets.keys():
+            self._urgent.setdefault(path, change.since)
+        self._sets.changed(change.files, change.since)
+        for place in change.places:
+            self._search(place, change.since)
+        if not change.files.isdisjoint(self._trust_paths):
+            self._trust_changed()
+        self._wake.set()
+
+    def _lost(self, reason: str) -> None:
+        log.warning("looking at everything again: %s", reason)
+        self._overflowed()
+        self.rescan()
+
+    def rescan(self) -> None:
+        """Find everything anew, and look at all of it."""
+        self._next_scan = 0.0
+        self._sets.rescan()
+        self._wake_search.set()
+
+    def _search(self, place: str, noticed: float) -> None:
+        """Find anew at or beneath `place` as soon as possible."""
+        self._searches.add(self._tree(place), place, noticed)
+        self._wake_search.set()
+
+    def _tree(self, path: str) -> str:
+        """Return the watched tree that a path lies in; empty where it lies in none."""
+        watches = self.config.watches
+        if self._trees[0] is not watches:
+            self._trees = watches, frozenset(tree_of(pattern) for each in watches for pattern in each.patterns)
+        return next((each for each in (path, *ways_up(path)) if each in self._trees[1]), "")
+
+    async def run(self) -> None:
+        """Keep vigil until cancelled."""
+        try:
+            async with asyncio.TaskGroup() as both:
+                both.create_task(self._keep_searching())
+                both.create_task(self._keep_looking())
+        finally:
+            self._searcher.shutdown(wait=False, cancel_futures=True)
+            await self._watcher.stop()
+
+    async def _keep_searching(self) -> None:
+        while True:
+            self._wake_search.clear()
+            now = time.monotonic()
+            if now >= self._next_scan:
+                self._next_scan = now + self.config.settings.rescan
+                await self._find_all()
+            elif (search := self._searches.take(now)) is not None:
+                await self._find_at(*search)
+            else:
+                await _sleep(self._wake_search, self._next_scan - now)
+                continue
+            self._wake.set()
+
+    async def _keep_looking(self) -> None:
+        urgent_batches = 0
+        while True:
+            self._wake.clear()
+            now = time.monotonic()
+            self._urgent.update((self._paths[name], now) for name, _ in self._agenda.take(now) if name in self._paths)
+            if self._has_found and not self._routine:
+                self._finish_first_scan()
+            if self._urgent and (urgent_batches < URGENT_FIRST or not self._routine):
+                urgent_batches += 1
+                urgent = [(path, self._urgent.pop(path)) for path in list(self._urgent)[:BATCH]]
+                await self._look(urgent, self._worker, urgent=True)
+                continue
+            urgent_batches = 0
+            if self._routine and self._helpers is not None:
+                batches = [self._next_batch(now) for _ in range(AT_ONCE)]
+                await asyncio.gather(*(self._look(batch, self._helpers) for batch in batches if batch))
+            elif self._routine:
+                await self._look(self._next_batch(now), self._worker)
+            else:
+                due = self._agenda.next()
+                await _sleep(self._wake, None if due is None else due - now)
+
+    def _next_batch(self, now: float) -> list[tuple[str, float]]:
+        return [(self._routine.popleft(), now) for _ in range(min(BATCH, len(self._routine)))]
+
+    def _finish_first_scan(self) -> None:
+        if not self.progress.finished:
+            self.progress.finished = True
+            self._helpers = None
+            log.info("looked at every file once: %d are targets", len(self._targets) - len(self._not_targets))
+            self._say_unread()
+
+    async def _find_all(self) -> None:
+        found = await self._find("/")
+        wanted = {target.path: target for target in found.targets if target.path not in self._sets.paths}
+        self._drop(path for path in tuple(self._targets) if path not in wanted and not _is_hidden(path, found))
+        for target in wanted.values():
+            self._add(target)
+        watched = self._paths.keys() | self._sets.targets
+        for known in tuple(self._registry.known.values()):
+            if known.kind is TargetKind.FILE and known.target not in watched:
+                self._registry.remove(known.target, time.time())
+        if not self.progress.finished:
+            self.progress.total, self.progress.done = len(self._targets), 0
+        self._trust_paths = self._registry.trust_context.paths()
+        paths = (*self._targets, *self._sets.paths, *self._trust_paths)
+        await self._watcher.watch(paths, found.directories)
+        # Only now is no change after a look missed.
+        self._routine = deque(self._targets)
+        self._has_found = True
+
+    async def _find_at(self, place: str, noticed: float) -> None:
+        found = await self._find(place)
+        matched = {target.path: target for target in found.targets if target.path not in self._sets.paths}
+        beneath = [place] if place in self._targets else [each for each in self._targets if _is_beneath(each, place)]
+        gone = [
+            path
+            for path in beneath
+            if path not in matched and self._targets[path].role is FileRole.FOUND and not _is_hidden(path, found)
+        ]
+        self._drop(gone)
+        self._watcher.discard(gone)
+        new = [path for path in matched if path not in self._targets]
+        for path in new:
+            self._add(matched[path])
+            self._urgent.setdefault(path, noticed)
+        self._watcher.add(new, found.directories)
+
+    async def _find(self, under: str) -> Found:
+        loop = asyncio.get_running_loop()
+        found = await loop.run_in_executor(self._searcher, partial(find, self.config.watches, under))
+        unsearched = {place: why for place, why in self._unsearched.items() if not _is_beneath(place, under)}
+        for place, failure in (*found.unreadable.items(), *found.unfollowed.items()):
+            unsearched[place] = f"{failure.reason}: {failure.detail}"
+        exceeded = {tree: why for tree, why in self._exceeded.items() if not _is_beneath(tree, under)}
+        exceeded |= found.exceeded
+        if (unsearched, exceeded) != (self._unsearched, self._exceeded):
+            self._unsearched, self._exceeded, self._is_said = unsearched, exceeded, False
+        self._say_unread()
+        return found
+
+    def _say_unread(self) -> None:
+        """Say of each tree what in it is not looked at, where that is another thing than before."""
+        if self._is_said or not self.progress.finished:
+            return
+        self._is_said = True
+        unsearched: dict[str, list[str]] = {}
+        denied: dict[str, list[str]] = {}
+        for paths, by_tree in ((self._unsearched, unsearched), (self._denied, denied)):
+            for path in sorted(paths):
+                by_tree.setdefault(self._tree(path), []).append(path)
+        trees = sorted({*unsearched, *denied, *self._exceeded})
+        said = tuple(self._unread(tree, unsearched.get(tree, ()), denied.get(tree, ())) for tree in trees)
+        if said != self._said:
+            self._said = said
+            self._tell_unsearched(said)
+
+    def _unread(self, tree: str, unsearched: Sequence[str], denied: Sequence[str]) -> Finding:
+        """Return one finding about all that is not looked at in a tree."""
+        wrong: list[str] = []
+        cures: list[str] = []
+        if unsearched:
+            why = self._unsearched[unsearched[0]]
+            where = "" if unsearched[0] == tree else f"{_some(unsearched, tree)}: "
+            several = f"{len(unsearched)} directories are not searched, " if len(unsearched) > 1 else ""
+            wrong.append(f"not every file is found: {several}{where}{why}")
+            cures.append("let certvigil's user search the directories, or exclude them")
+        if tree in self._exceeded:
+            wrong.append(f"not every file is found: {self._exceeded[tree]}")
+            cures.append("watch fewer directories, or exclude some")
+        if denied:
+            wrong.append(f"the daemon may not read {_some(denied, tree)}")
+            cures.append("let certvigil's user read what holds certificates, leave the modes of keys and exclude them")
+        severity = Severity.WARNING if unsearched or tree in self._exceeded else Severity.NOTICE
+        detail = f"{'; '.join(wrong)}; to cure it, {'; '.join(cures)}"
+        return finding(Code.UNREADABLE, detail, printable(tree or os.sep, 4096), severity)
+
+    def _add(self, target: FileTarget) -> None:
+        known = self._registry.known.get(target.name)
+        if known is not None and known.location != printable(target.path):
+            self._registry.remove(target.name, time.time())
+        self._targets[target.path] = target
+        self._paths[target.name] = target.path
+
+    def _drop(self, paths: Iterable[str]) -> None:
+        for path in tuple(paths):
+            target = self._targets.pop(path)
+            del self._paths[target.name]
+            self._not_targets.pop(path, None)
+            self._note_denied(path, denied=False)
+            self._unrest.pop(path, None)
+            self._agenda.forget(target.name)
+            self._registry.remove(target.name, time.time())
+
+    async def _look(self, paths: Sequence[tuple[str, float]], worker: Executor, *, urgent: bool = False) -> None:
+        """Look at files elsewhere, then learn in this thread."""
+        now = time.time()
+        due = [(self._targets[path], noticed) for path, noticed in paths if path in self._targets]
+        jobs = [self._job(target, now, urgent=urgent) for target, _ in due]
+        started = time.monotonic()
+        loop = asyncio.get_running_loop()
+        try:
+            results = await loop.run_in_executor(worker, run, jobs, now)
+        except BrokenExecutor:
+            # Someone killed a helper.
+            self._helpers = None
+            results = await loop.run_in_executor(self._worker, run, jobs, now)
+        each = (time.monotonic() - started) / max(1, len(due))
+        for (target, noticed), job, result in zip(due, jobs, results, strict=True):
+            if self._targets.get(target.path) != target:
+                continue
+            if target.role is FileRole.FOUND and _is_gone(result):
+                # A pattern, not this path, is what was asked for: whether it still matches is for it to say.
+                self._search(target.path, noticed)
+                continue
+            outcome = self._learn(target, job.context, result, now)
+            self._looked(Looked(target.name, TargetKind.FILE, outcome, each, started - noticed))
+            if urgent and outcome is not LookOutcome.UNCHANGED:
+                self._event_latency(time.monotonic() - noticed)
+        self._say_unread()
+        if not urgent:
+            self.progress.done += len(paths)
+
+    def _job(self, target: FileTarget, now: float, *, urgent: bool) -> FileJob:
+        context = self._registry.file_context(target)
+        # Two writes within a tick of the file system's clock leave the same identity: a notice is reason to read.
+        if urgent:
+            return FileJob(context)
+        if target.path in self._not_targets:
+            return FileJob(context, self._not_targets[target.path], judged=True)
+        known = self._registry.known.get(target.name)
+        judged = self._registry.is_judged(context, now)
+        # After a restart what is remembered is judged, not read.
+        if known is None or known.failure is not None or known.pending or not (judged or target.role is FileRole.FOUND):
+            return FileJob(context)
+        return FileJob(context, known.identity, judged)
+
+    def _learn(self, target: FileTarget, context: FileContext, result: Result, now: float) -> LookOutcome:
+        if result is None:
+            if target.name in self._registry.known:
+                self._registry.looked_again(target.name, now)
+            return LookOutcome.UNCHANGED
+        observation, assessment = result
+        self._note_denied(target.path, denied=is_denied(observation, context))
+        if not is_worth_watching(observation, context):
+            self._not_targets[target.path] = observation.identity
+            self._registry.remove(target.name, now)
+            return LookOutcome.UNCHANGED
+        self._not_targets.pop(target.path, None)
+        if target.name not in self._registry.known:
+            self._registry.add(TargetState(target.name, TargetKind.FILE, printable(target.path)), now)
+        at = time.monotonic()
+        unrest = self._unrest_of(target, observation, now, at)
+        outcome = self._registry.learn(observation, context, assessment, now, at - unrest.since)
+        until = self._registry.until(target.name)
+        if until is not None and until - now < self.config.settings.rescan:
+            self._agenda.schedule(target.name, at + until - now)
+        if self._registry.known[target.name].pending:
+            self._unrest[target.path] = unrest
+            self._agenda.hasten(target.name, max(at, unrest.since + self.config.settings.settle) + SOON)
+        else:
+            self._unrest.pop(target.path, None)
+        return outcome
+
+    def _note_denied(self, path: str, *, denied: bool) -> None:
+        """Note whether a file may not be read; that a key may not is as it should be."""
+        denied = denied and not _CALLED_KEY.search(os.path.basename(path))
+        if denied != (path in self._denied):
+            (self._denied.add if denied else self._denied.discard)(path)
+            self._is_said = False
+
+    def _unrest_of(self, target: FileTarget, observation: FileObservation, now: float, at: float) -> _Unrest:
+        """Return since when a file is as it was seen at Unix time `now`, monotonic time `at`."""
+        identity, failure = observation.identity, observation.failure
+        seen = (identity, failure.reason if failure is not None else None)
+        before = self._unrest.get(target.path)
+        if before is not None:
+            return before if before.seen == seen else _Unrest(seen, at)
+        known = self._registry.known[target.name]
+        is_first = known.last_look is None
+        if identity is None:
+            # What is not there at the first look may never have been; it is nobody's unfinished work.
+            return _Unrest(seen, float("-inf") if is_first else at)
+        age = now - identity.ctime_ns / 1e9
+        if age < 0:
+            # A clock that cannot be believed.
+            age = float("inf") if is_first else 0.0
+        return _Unrest(seen, at - age)
+
+
+def _is_gone(result: Result) -> bool:
+    failure = result[0].failure if result else None
+    return failure is not None and failure.reason is UnreadableReason.NOT_FOUND
+
+
+def _is_hidden(path: str, found: Found) -> bool:
+    """Whether it cannot be told if a file is still there."""
+    return any(each in found.unreadable for each in (path, *ways_up(path)))
+
+
+def _is_beneath(path: str, place: str) -> bool:
+    return path == place or path.startswith(place.rstrip(os.sep) + os.sep)
+
+
+def _some(paths: Sequence[str], tree: str) -> str:
+    """Name a few of the paths in a tree."""
+    names = [printable(os.path.relpath(each, tree) if tree else each, 100) for each in paths[:_NAMED]]
+    more = f" and {len(paths) - _NAMED} more" if len(paths) > _NAMED else ""
+    return f"{', '.join(names)}{more}"
+
+
+async def _sleep(wake: asyncio.Event, seconds: float | None) -> None:
+    """Return when `wake` is set, at the latest after so many seconds."""
+    try:
+        async with asyncio.timeout(None if seconds is None else max(0.0, seconds)):
+            await wake.wait()
+    except TimeoutError:
+        return

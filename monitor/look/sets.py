@@ -1,0 +1,309 @@
+"""Keeping vigil over the files of components: those of one are a set, read together and judged once it is at rest."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+from config.model import Config, FileTarget
+from config.text import printable
+from config.vocabulary import FileContent, LookOutcome, TargetKind, UnreadableReason
+from monitor.host.schedule import Agenda, spread
+from monitor.look.job import UNFORESEEN
+from monitor.state.events import (
+    Event,
+    FindingChanged,
+    FindingCleared,
+    FindingRaised,
+    Looked,
+    LookFailed,
+    LookRecovered,
+    PresentedChanged,
+)
+from monitor.state.registry import TargetRegistry
+from monitor.state.target import TargetState
+from probes.assess_set import SetContext, assess_set, with_unrest
+from probes.finding import Assessment
+from probes.observation import FileObservation, Unreadable
+from probes.set import SetReading, read_set
+
+log = logging.getLogger("certvigil.sets")
+
+READ_AT_ONCE: Final = 8
+UNREST: Final = 10.0
+"""Seconds of writing without a pause after which that is a finding."""
+GATHER: Final = 0.05
+"""Seconds to wait for the other endpoints of a component, which change with the first."""
+SOON: Final = 0.01
+"""Seconds after a moment at which a verdict changes, to be on its far side."""
+
+ReadSet = Callable[[str, Sequence[FileTarget], float], Awaitable[SetReading]]
+"""Reads the set of a component, by its name, at Unix time."""
+_OF_ENDPOINTS: Final = (FindingRaised, FindingChanged, FindingCleared, PresentedChanged, LookFailed, LookRecovered)
+"""What happens to an endpoint and may decide on what is pending about its component."""
+
+
+@dataclass(slots=True)
+class _Rest:
+    """How long a set has been left alone; monotonic times."""
+
+    seen: SetReading | None = None
+    changed_at: float = 0.0
+    restless_since: float | None = None
+    """Since when it was written to without a pause; None where it is at rest."""
+
+    def take(self, reading: SetReading, now: float, at: float) -> None:
+        """Note a reading at Unix time `now`, monotonic time `at`."""
+        if self.seen is None:
+            self.changed_at = at - _age(reading, now)
+        elif reading.moved or reading.observations != self.seen.observations:
+            self.changed_at = at
+        self.seen = reading
+
+    def left_alone(self, at: float) -> float:
+        """Return the seconds since the last change."""
+        return at - self.changed_at
+
+
+class SetVigil:
+    """Looks at the sets of components."""
+
+    def __init__(
+        self,
+        registry: TargetRegistry,
+        worker: Executor,
+        *,
+        looked: Callable[[Looked], None],
+        event_latency: Callable[[float], None],
+        component_changed: Callable[[str], None],
+        read: ReadSet | None = None,
+    ) -> None:
+        """Read sets by `read`, in this process where none is given; call `component_changed` where facts are new."""
+        self._registry = registry
+        self._worker = worker
+        self._read = read or self._read_here
+        self._looked = looked
+        self._event_latency = event_latency
+        self._component_changed = component_changed
+        self._targets: dict[str, tuple[FileTarget, ...]] = {}
+        """By component."""
+        self._concerned: dict[str, set[str]] = {}
+        """Components, by the path of each file that belongs to them."""
+        self._rest: dict[str, _Rest] = {}
+        self._noticed: dict[str, float] = {}
+        """Monotonic time at which a change of a component's files was noticed."""
+        self._agenda = Agenda()
+        self._under_way: dict[str, asyncio.Task[None]] = {}
+        self._places = asyncio.Semaphore(READ_AT_ONCE)
+        self._wake = asyncio.Event()
+        self.unseen: set[str] = set()
+        """Components that were not looked at yet."""
+
+    @property
+    def config(self) -> Config:
+        """The configuration in force."""
+        return self._registry.trust_context.config
+
+    @property
+    def paths(self) -> frozenset[str]:
+        """Every file whose change is to be reported to `changed`."""
+        return frozenset(self._concerned)
+
+    @property
+    def targets(self) -> frozenset[str]:
+        """The names of all members."""
+        return frozenset(each.name for members in self._targets.values() for each in members)
+
+    def reconfigure(self) -> None:
+        """Keep vigil over the components that the configuration names, each looked at once soon."""
+        targets: dict[str, tuple[FileTarget, ...]] = {}
+        for each in self.config.files:
+            if each.component is not None:
+                targets[each.component] = (*targets.get(each.component, ()), each)
+        for name, members in tuple(self._targets.items()):
+            if targets.get(name) != members:
+                self._forget(name)
+        self.unseen.update(targets.keys() - self._targets.keys())
+        self._targets = targets
+        self._concerned = {}
+        for name, members in targets.items():
+            self._rest.setdefault(name, _Rest())
+            for member in members:
+                for path in filter(None, (member.path, member.password_file)):
+                    self._concerned.setdefault(path, set()).add(name)
+        self.rescan()
+
+    def _forget(self, component: str) -> None:
+        self._rest.pop(component, None)
+        self._registry.forget_set(component)
+        self._agenda.forget(component)
+        self.unseen.discard(component)
+        task = self._under_way.pop(component, None)
+        if task is not None:
+            task.cancel()
+
+    def is_at_rest(self, component: str) -> bool:
+        """Whether the set of a component was judged since it changed last."""
+        rest = self._rest[component]
+        return rest.seen is not None and rest.restless_since is None
+
+    def rescan(self) -> None:
+        """Look at every set."""
+        self._schedule(self._targets)
+
+    def changed(self, paths: Iterable[str], since: float) -> None:
+        """Look at the sets that these files belong to; the change was noticed at monotonic time `since`."""
+        components = {name for path in paths for name in self._concerned.get(path, ())}
+        for name in components:
+            self._noticed.setdefault(name, since)
+        self._schedule(components)
+
+    def look_again(self, component: str) -> None:
+        """Look at the set of a component."""
+        self._schedule({component} & self._targets.keys())
+
+    def take(self, events: Sequence[Event]) -> None:
+        """Look again at the sets of components whose endpoints changed: a subscriber of the bus."""
+        for event in events:
+            if isinstance(event, _OF_ENDPOINTS):
+                known = self._registry.known.get(event.target)
+                if known is not None and known.kind is TargetKind.ENDPOINT and known.component in self._targets:
+                    self._agenda.hasten(known.component, time.monotonic() + GATHER)
+                    self._wake.set()
+
+    def _schedule(self, components: Iterable[str]) -> None:
+        now = time.monotonic()
+        for name in components:
+            self._agenda.hasten(name, now)
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Keep vigil until cancelled."""
+        try:
+            while True:
+                self._wake.clear()
+                for name, _ in tuple(self._agenda.take(time.monotonic())):
+                    self._start(name)
+                due = self._agenda.next()
+                try:
+                    async with asyncio.timeout(None if due is None else max(0.0, due - time.monotonic())):
+                        await self._wake.wait()
+                except TimeoutError:
+                    continue
+        finally:
+            for task in self._under_way.values():
+                task.cancel()
+            await asyncio.gather(*self._under_way.values(), return_exceptions=True)
+
+    def _start(self, name: str) -> None:
+        if name not in self._targets:
+            return
+        if name in self._under_way:
+            self._agenda.schedule(name, time.monotonic() + GATHER)
+            return
+        self._under_way[name] = asyncio.create_task(self._look(name, self._targets[name]))
+
+    async def _look(self, name: str, targets: tuple[FileTarget, ...]) -> None:
+        noticed = self._noticed.pop(name, None)
+        started = time.monotonic()
+        try:
+            async with self._places:
+                outcome = await self._look_and_learn(name, targets)
+        finally:
+            if self._under_way.get(name) is asyncio.current_task():
+                del self._under_way[name]
+        self.unseen.discard(name)
+        if self._targets.get(name) is not targets:
+            return
+        ended = time.monotonic()
+        if noticed is not None and outcome is LookOutcome.CHANGED:
+            self._event_latency(ended - noticed)
+        lag = 0.0 if noticed is None else started - noticed
+        for each in targets:
+            known = self._registry.known[each.name]
+            own = LookOutcome.FAILED if known.failure is not None else outcome
+            self._looked(Looked(each.name, TargetKind.FILE, own, (ended - started) / len(targets), lag))
+
+    async def _look_and_learn(self, name: str, targets: tuple[FileTarget, ...]) -> LookOutcome:
+        now, at = time.time(), time.monotonic()
+        reading, assessments, context = await self._judge(name, targets, now)
+        if self._targets.get(name) is not targets:
+            return LookOutcome.UNCHANGED
+        self._make_known(targets, now)
+        rest = self._rest[name]
+        rest.take(reading, now, at)
+        settle = self.config.settings.settle
+        if reading.moved or rest.left_alone(at) < settle:
+            changed = self._registry.glimpse_set(reading, assessments, now)
+            rest.restless_since = at if rest.restless_since is None else rest.restless_since
+            restless = at - rest.restless_since
+            if restless >= max(UNREST, self.config.settings.pending) and not reading.moved:
+                # No renewal takes so long: what is there is judged as it is.
+                assessments = with_unrest(assessments, targets, printable(name), now)
+                changed |= self._registry.learn_set(name, reading, context, assessments, now, restless=True)
+            elif restless >= UNREST:
+                self._registry.note_unrest(name, context, assessments, now)
+            self._agenda.hasten(name, rest.changed_at + settle + SOON if not reading.moved else at + settle)
+        else:
+            rest.restless_since = None
+            if self._registry.is_set_judged(name, reading, context, now):
+                for each in targets:
+                    self._registry.looked_again(each.name, now)
+                changed = False
+            else:
+                changed = self._registry.learn_set(name, reading, context, assessments, now)
+            self._agenda.hasten(name, at + self._until_next(name, now))
+        self._wake.set()
+        if changed:
+            self._component_changed(name)
+        return LookOutcome.CHANGED if changed else LookOutcome.UNCHANGED
+
+    async def _judge(
+        self, name: str, targets: tuple[FileTarget, ...], now: float
+    ) -> tuple[SetReading, Mapping[str, Assessment], SetContext]:
+        """Return what the set holds at Unix time `now`, and the verdict on it."""
+        loop = asyncio.get_running_loop()
+        try:
+            reading = await self._read(name, targets, now)
+            context = self._registry.set_context(name, targets)
+            assessments = await loop.run_in_executor(self._worker, assess_set, reading, context, now)
+        except (asyncio.CancelledError, KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException:  # a panic in Rust is no Exception
+            log.exception("looking at the files of %s failed for no reason that was foreseen", printable(name))
+            why = Unreadable(UnreadableReason.UNFORESEEN, UNFORESEEN)
+            reading = SetReading(
+                tuple(FileObservation(each.name, now, None, FileContent.NOTHING, failure=why) for each in targets)
+            )
+            context = self._registry.set_context(name, targets)
+            assessments = assess_set(reading, context, now)
+        return reading, assessments, context
+
+    async def _read_here(self, _component: str, targets: Sequence[FileTarget], now: float) -> SetReading:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._worker, partial(read_set, targets, now))
+
+    def _make_known(self, targets: Iterable[FileTarget], now: float) -> None:
+        for each in targets:
+            self._registry.watch(TargetState(each.name, TargetKind.FILE, printable(each.path), each.component), now)
+
+    def _until_next(self, name: str, now: float) -> float:
+        """Return the seconds until the set is looked at again by itself."""
+        pause = self.config.settings.rescan / 2 + spread(name, self.config.settings.rescan / 2)
+        for until in (self._registry.set_until(name), self._registry.pending_until(name)):
+            if until is not None:
+                pause = min(pause, max(0.0, until - now) + SOON)
+        return pause
+
+
+def _age(reading: SetReading, now: float) -> float:
+    """Return the seconds since the newest file of a set was written to, as far as its clock can be believed."""
+    written = [each.identity.ctime_ns / 1e9 for each in reading.observations if each.identity is not None]
+    age = now - max(written, default=0.0)
+    return age if age >= 0 else float("inf")

@@ -1,0 +1,58 @@
+"""Which components are under a transaction, so that nobody is told of them: what outlives it is told after it. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from config.vocabulary import TargetKind
+from monitor.state.target import TargetState
+
+ABOUT_TO: Final = "certvigil is about to"
+"""How an outlook begins where what is wrong is being mended at this moment: people are told if that does not help."""
+LONGEST: Final = 900.0
+"""Seconds for which a transaction that does not end mutes its components."""
+SETTLE: Final = 3.0
+"""Seconds after its end until its files are looked at again, at most."""
+GRACE: Final = 30.0
+"""Seconds after its end until its endpoints are looked at again, at most: then what is believed is told anyhow."""
+
+
+@dataclass(frozen=True, slots=True)
+class ComponentTransaction:
+    """The newest transaction of a component."""
+
+    began: float
+    """Unix time."""
+    ended: float | None = None
+    """Unix time; None while it is under way."""
+
+    @property
+    def span(self) -> tuple[float, float]:
+        """The Unix times between which its component does what it has it do."""
+        return self.began, self.began + LONGEST if self.ended is None else self.ended + GRACE
+
+
+def muted(transactions: Mapping[str, ComponentTransaction], known: Iterable[TargetState], now: float) -> frozenset[str]:
+    """Return the components that nobody is to be told of at Unix time `now`.
+
+    They are those under a transaction, and those whose endpoints were not looked at since it ended.
+    """
+    under_way = {name for name, each in transactions.items() if each.ended is None and now - each.began < LONGEST}
+    ending = {
+        name: each.ended
+        for name, each in transactions.items()
+        if name not in under_way and each.ended is not None and 0 <= now - each.ended < GRACE
+    }
+    if not ending:
+        return frozenset(under_way)
+    unseen = {name for name, ended in ending.items() if now - ended < SETTLE}
+    unseen.update(
+        each.component
+        for each in known
+        if each.kind is TargetKind.ENDPOINT
+        and each.component in ending
+        and (each.last_look or 0.0) < ending[each.component]
+    )
+    return frozenset(under_way | unseen)

@@ -1,0 +1,135 @@
+"""What is told beside problems, only where a site asks for it: what was committed, and a digest. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from actions.ending import Outcome
+from actions.plan import Kind
+from config.channel import NO_LABELS, FindingMatch, Notifications, Silence, ToldEvent
+from config.text import printable
+from config.vocabulary import Code, Severity, TargetKind
+from monitor.notify.problem import Member, members
+from monitor.state.events import ActionEnded
+from monitor.state.target import TargetState
+from probes.chain import find_leaf
+from probes.judge.time import moment
+
+Labels = Mapping[str, Mapping[str, str]]
+"""Those of each component."""
+
+NEWS_FOR: Final = 3600.0
+"""Seconds after which what was committed is no news: a journal that is read for the first time holds old things."""
+_NAMED: Final = 3
+_LISTED: Final = 50
+_DONE: Final = {
+    Kind.REPLACE: "the certificate of {} was replaced",
+    Kind.ROLLBACK: "{} was given back what it had before",
+    Kind.ACTIVATE: "{} was made to serve what is on disk",
+}
+_DONE_TO_SEVERAL: Final = {
+    Kind.REPLACE: "the certificates of {} were replaced",
+    Kind.ROLLBACK: "{} were given back what they had before",
+    Kind.ACTIVATE: "{} were made to serve what is on disk",
+}
+_GAVE_WAY: Final = "{}: somebody else put a whole set in place meanwhile, which is served and accepted"
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """Something to tell one channel."""
+
+    name: str
+    """The same for the same news, whoever is told."""
+    channel: str
+    title: str
+    sentences: tuple[str, ...]
+
+
+def committed(
+    ended: Sequence[ActionEnded],
+    component_of: Mapping[str, str],
+    terms: Notifications,
+    labels: Labels,
+    in_use: Mapping[str, str],
+) -> Iterator[News]:
+    """Yield what each channel is told of transactions that were committed, or gave way: one line for each.
+
+    `component_of` gives the component of each target, `in_use` says of a component what it uses now.
+    """
+    if not terms.enabled:
+        return
+    wanted: dict[tuple[str, str], list[ActionEnded]] = {}
+    for each in ended:
+        if each.outcome not in {Outcome.COMMITTED, Outcome.SUPERSEDED}:
+            continue
+        for route in terms.routes:
+            if ToldEvent.COMMITTED in route.events and _is_meant(route.match, each.target, component_of, labels):
+                for channel in route.channels:
+                    those = wanted.setdefault((channel, each.transaction), [])
+                    if each not in those:
+                        those.append(each)
+    for (channel, transaction), those in wanted.items():
+        names = list(dict.fromkeys(component_of.get(each.target, each.target) for each in those))
+        first = those[0]
+        what = "; ".join(dict.fromkeys(filter(None, (in_use.get(name, "") for name in names))))
+        now = f"In use now: {what}. " if what else ""
+        when = f"at {moment(first.at)} for {first.by}, transaction {transaction}."
+        if first.outcome is Outcome.SUPERSEDED:
+            sentence, title = f"{now}Begun by certvigil and left alone {when}", _GAVE_WAY.format(_named(names))
+        else:
+            done = _DONE if len(names) == 1 else _DONE_TO_SEVERAL
+            sentence, title = f"{now}Done {when}", done[first.action].format(_named(names))
+        yield News(f"committed {transaction}", channel, title, (sentence,))
+
+
+def _is_meant(match: FindingMatch, target: str, component_of: Mapping[str, str], labels: Labels) -> bool:
+    component = component_of.get(target)
+    # An event has no code: a route for some codes is for findings alone.
+    return not match.codes and match.holds(
+        target, component, TargetKind.COMPONENT, Code.ACTION_FAILED, labels.get(component or "", NO_LABELS)
+    )
+
+
+def _named(names: Sequence[str]) -> str:
+    shown = ", ".join(printable(each, 100) for each in names[:_NAMED])
+    return f"{shown} and {len(names) - _NAMED} more" if len(names) > _NAMED else shown
+
+
+def in_use(component: str, known: Iterable[TargetState]) -> str:
+    """Return what the files of a component hold: subject and end of the leaf; empty where that is not known."""
+    for each in known:
+        if each.component == component and each.kind is TargetKind.FILE and each.presented:
+            leaf = find_leaf(each.presented)
+            end = "" if leaf.not_after is None else f", until {moment(leaf.not_after)}"
+            return f"{leaf.subject}{end}"
+    return ""
+
+
+def digest_of(
+    known: Iterable[TargetState], silences: Sequence[Silence], labels: Labels
+) -> tuple[str, tuple[str, ...]] | None:
+    """Return title and sentences of a digest of all that is informational; None where nothing is."""
+    where: dict[str, list[str]] = {}
+    for each in known:
+        for _, member in members(each):
+            if member.finding.severity is Severity.INFORMATIONAL and not _is_silenced(member, silences, labels):
+                where.setdefault(f"{member.finding.code}: {member.finding.detail}", []).append(member.target)
+    if not where:
+        return None
+    count = len(where)
+    title = "one thing" if count == 1 else f"{count} things"
+    sentences = ["Nobody on this host can change this, so nothing has to be done."]
+    sentences += (f"{what} (at {_named(sorted(targets))})" for what, targets in sorted(where.items())[:_LISTED])
+    if count > _LISTED:
+        sentences.append(f"and {count - _LISTED} more: certvigil status")
+    return f"{title} to know", tuple(sentences)
+
+
+def _is_silenced(member: Member, silences: Sequence[Silence], labels: Labels) -> bool:
+    own = labels.get(member.component or "", NO_LABELS)
+    return any(
+        each.match.holds(member.target, member.component, member.kind, member.finding.code, own) for each in silences
+    )

@@ -1,0 +1,499 @@
+"""Where problems, what was told of them, messages and silences lie.
+
+It lives on the event loop's thread and does no I/O.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from itertools import chain
+from types import MappingProxyType
+from typing import Final
+
+from config.channel import NO_LABELS, Channel, FindingMatch, Notifications, Silence
+from config.vocabulary import Code, Severity
+from monitor.notify.advice import AdviceContext
+from monitor.notify.cause import Causes, Move, base_of, flapping, place
+from monitor.notify.delivery import Delivery, DeliveryFate
+from monitor.notify.lifecycle import Acknowledgement, Alert, AlertKey, Note, review
+from monitor.notify.mute import ABOUT_TO, ComponentTransaction, muted
+from monitor.notify.problem import OUTAGE, Member, members, problem_id
+from monitor.notify.text import Outlook, compose, digest
+from monitor.state.target import TargetState
+
+log = logging.getLogger("certvigil.notify")
+
+APART: Final = 5
+"""So many problems that come up at once are a message each; of more, there is one message about all."""
+_MENDED_WITHIN: Final = 60.0
+"""Seconds that something waits to be told which certvigil is about to mend."""
+_UNSEEN: Final = 5.0
+"""Seconds until it is asked again whether a target was looked at."""
+_MUTED: Final = 1.0
+"""Seconds until it is asked again whether a transaction has ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class RequestedSilence:
+    """A silence that somebody asked for while the daemon ran."""
+
+    id: str
+    silence: Silence
+    who: str
+    since: float
+    """Unix time."""
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxState:
+    """All that must outlive the daemon."""
+
+    alerts: Mapping[AlertKey, Alert]
+    deliveries: Mapping[str, Delivery]
+    silences: Mapping[str, RequestedSilence]
+
+
+@dataclass(slots=True)
+class Changes:
+    """What became of alerts, messages and silences; None for what is over."""
+
+    alerts: dict[AlertKey, Alert | None]
+    deliveries: dict[str, Delivery]
+    silences: dict[str, RequestedSilence | None]
+
+    def __bool__(self) -> bool:
+        return bool(self.alerts or self.deliveries or self.silences)
+
+    def add(self, later: Changes) -> None:
+        """Make these say what `later` says, too."""
+        self.alerts.update(later.alerts)
+        self.deliveries.update(later.deliveries)
+        self.silences.update(later.silences)
+
+
+def no_changes() -> Changes:
+    """Return that nothing changed."""
+    return Changes({}, {}, {})
+
+
+class Outbox:
+    """Turns what is believed into messages, and keeps these until they are delivered."""
+
+    def __init__(
+        self,
+        known: Callable[[], Mapping[str, TargetState]],
+        outlook: Outlook,
+        transactions: Callable[[], Mapping[str, ComponentTransaction]] = dict,
+    ) -> None:
+        """Begin with nothing told; `transactions` gives the newest one of each component."""
+        self._known = known
+        self._outlook = outlook
+        self._transactions = transactions
+        self._channels: Mapping[str, Channel] = {}
+        self._terms = Notifications()
+        self._labels: Mapping[str, Mapping[str, str]] = {}
+        self._site = AdviceContext()
+        self._least = Severity.WARNING
+        self._causes = Causes()
+        self._news: set[str] = set()
+        """Targets of which something new may be believed."""
+        self._reached: dict[str, dict[tuple[Code, str], tuple[float, ...]]] = {}
+        """By target: since when each finding has been at least how severe."""
+        self._alerts: dict[str, dict[str, Alert]] = {}
+        """By the key of the problem, then by channel."""
+        self._deliveries: dict[str, Delivery] = {}
+        self._silences: dict[str, RequestedSilence] = {}
+        self._touched: set[str] = set()
+        self._due: dict[str, float] = {}
+        """When to review a problem by itself, by its key."""
+        self._silent: frozenset[Silence] = frozenset()
+        self._muted: frozenset[str] = frozenset()
+        self._changes = no_changes()
+
+    def restore(self, kept: OutboxState) -> None:
+        """Begin with what was kept."""
+        for (channel, key), alert in sorted(kept.alerts.items(), key=lambda each: each[1].opened_at):
+            self._alerts.setdefault(key, {})[channel] = alert
+            self._touched.add(key)
+            self._causes.restore(key, alert.since, alert.flapping, alert.targets)
+        self._deliveries = dict(kept.deliveries)
+        self._silences = dict(kept.silences)
+
+    def reconfigure(
+        self,
+        channels: Mapping[str, Channel],
+        terms: Notifications,
+        labels: Mapping[str, Mapping[str, str]] = MappingProxyType({}),
+        site: AdviceContext | None = None,
+    ) -> None:
+        """Tell these channels on these terms from now on; what was meant for others is forgotten.
+
+        `labels` gives those of each component, `site` what messages may speak of beside the problem.
+        """
+        self._channels, self._terms, self._labels, self._site = channels, terms, labels, site or AdviceContext()
+        least = min((route.severity.rank for route in terms.routes), default=Severity.WARNING.rank)
+        self._least = list(Severity)[least]
+        for key, by_channel in tuple(self._alerts.items()):
+            for channel in tuple(by_channel):
+                if channel not in channels or not terms.enabled:
+                    self._set_alert(key, channel, None)
+        for delivery in tuple(self._deliveries.values()):
+            if delivery.channel not in channels:
+                self._set_delivery(
+                    replace(delivery, fate=DeliveryFate.DROPPED, ended_at=delivery.ended_at or delivery.at)
+                )
+        self._news.update(self._causes.targets(), self._known())
+        self._touched.update(self._causes.keys(), self._alerts)
+
+    def observe(self, target: str) -> None:
+        """Take note, at the next review, of what is believed of a target then."""
+        self._news.add(target)
+
+    def _take_in(self, now: float) -> None:
+        """Take note of what is believed now, of targets in the order in which something began to be wrong with them."""
+        known, news, transactions = self._known(), [], self._transactions()
+        for target in self._news:
+            believed = known.get(target)
+            if believed is None:
+                self._reached.pop(target, None)
+                self._touched |= self._causes.forget(target)
+            elif not believed.findings and believed.last_look is None:
+                # What was told of it stands until it is looked at.
+                continue
+            elif believed.findings or target in self._reached or self._causes.knows(target):
+                began = min((each.since for each in believed.findings.values()), default=now)
+                news.append((began, target, believed))
+        self._news.clear()
+        for _, target, believed in sorted(news, key=lambda each: each[:2]):
+            found: dict[str, tuple[Member, ...]] = {}
+            for base, member in self._members_of(believed, now):
+                found[base] = (*found.get(base, ()), member)
+            transaction = transactions.get(believed.component or "")
+            excused = None if transaction is None else transaction.span
+            self._touched |= self._causes.observe(target, found, place(believed), now, excused)
+        self._touched |= self._causes.settle(now)
+        for move in self._causes.take_moves():
+            self._move(move, now)
+
+    def _members_of(self, believed: TargetState, now: float) -> Iterator[tuple[str, Member]]:
+        """Yield what is wrong with a target, as far as anybody may be told of it, with its base."""
+        before = self._reached.pop(believed.target, {})
+        if not believed.findings:
+            return
+        after = self._reached[believed.target] = {}
+        for base, member in members(believed):
+            found = member.finding
+            last = before.get((found.code, found.subject), (member.since,) * (found.severity.rank + 1))
+            # What is less severe again and then more is so since then.
+            reached = last[: found.severity.rank + 1]
+            after[found.code, found.subject] = reached = reached + (now,) * (found.severity.rank + 1 - len(reached))
+            if found.severity.rank >= self._least.rank:
+                late = reached if any(at != member.since for at in reached) else ()
+                yield base, replace(member, reached=late) if late else member
+
+    def _move(self, move: Move, now: float) -> None:
+        """Have whoever was told of a target in another problem of that base be told of it in the one that it is in."""
+        for key in tuple(self._alerts) if move.base.startswith(OUTAGE) else self._alerts.keys() & _forms(move.base):
+            if key == move.key or base_of(key) != move.base:
+                continue
+            for alert in tuple(self._alerts[key].values()):
+                if move.target in alert.targets:
+                    self._transfer(alert, move, now)
+            self._touched.add(key)
+
+    def _transfer(self, alert: Alert, move: Move, now: float) -> None:
+        there = self._alerts.get(move.key, {}).get(alert.channel) or replace(
+            alert,
+            key=move.key,
+            codes=frozenset(),
+            targets=frozenset(),
+            opened_at=now,
+            messages=0,
+            cleared_at=None,
+            acknowledged=None,
+            gone={},
+            flapping={},
+            begins={},
+        )
+        target = move.target
+        # Gone for ever: that it is wrong is news, and that it is right need be told.
+        begins = {target: at for target, at in alert.begins.items() if target == move.target}
+        there = replace(
+            there,
+            targets=there.targets | {target},
+            gone={**there.gone, target: 0.0},
+            begins={**there.begins, **begins},
+        )
+        self._set_alert(move.key, alert.channel, there)
+        left = alert.targets - {target}
+        rest = replace(
+            alert,
+            targets=left,
+            gone={each: at for each, at in alert.gone.items() if each in left},
+            flapping={each: count for each, count in alert.flapping.items() if each in left},
+            begins={each: at for each, at in alert.begins.items() if each in left},
+        )
+        self._set_alert(alert.key, alert.channel, rest if left else None)
+
+    def review(self, now: float) -> tuple[Delivery, ...]:
+        """Return the messages that are to be written at Unix time `now`; they are in the outbox already."""
+        self._take_in(now)
+        self._muted = muted(self._transactions(), self._known().values(), now)
+        silences = frozenset(each for each in self._all_silences() if now < each.until)
+        if silences != self._silent:
+            self._silent = silences
+            self._touched.update(self._causes.keys())
+        for identifier, held in tuple(self._silences.items()):
+            if now >= held.silence.until:
+                self._set_silence(identifier, None)
+        due = {key for key, at in self._due.items() if at <= now}
+        notes: dict[str, list[Note]] = {}
+        waiting = {(delivery.channel, problem) for delivery in self.pending() for problem in delivery.problems}
+        for key in sorted(self._touched | due):
+            self._due.pop(key, None)
+            try:
+                for note in self._review(key, waiting, now):
+                    notes.setdefault(note.alert.channel, []).append(note)
+            except Exception:
+                # One problem that cannot be told must not keep the others from it.
+                log.exception("the problem %s cannot be told", problem_id(key))
+        self._touched.clear()
+        return tuple(delivery for channel, those in notes.items() for delivery in self._write(channel, those, now))
+
+    def next_review(self) -> float | None:
+        """Return the Unix time at which something may have to be said by itself; None for never."""
+        times = [*self._due.values(), *(each.until for each in self._silent)]
+        calm = self._causes.next()
+        return min(times if calm is None else [*times, calm], default=None)
+
+    def _review(self, key: str, waiting: set[tuple[str, str]], now: float) -> Iterator[Note]:
+        loud, held, times = self._audience(key, now)
+        for channel in sorted({*loud, *self._alerts.get(key, {})}):
+            alert = self._alerts.get(key, {}).get(channel)
+            wrong, quiet = loud.get(channel, []), held.get(channel, set())
+            if alert is not None:
+                unsure = self._unsure(alert, {each.target for each in wrong})
+                quiet |= unsure
+                times += [now + _UNSEEN] if unsure else []
+            undelivered = alert is not None and (channel, alert.problem) in waiting
+            reviewed = review((channel, key), alert, wrong, quiet, terms=self._terms, now=now, undelivered=undelivered)
+            if reviewed.alert != alert:
+                self._set_alert(key, channel, reviewed.alert)
+            if reviewed.next_at is not None:
+                times.append(reviewed.next_at)
+            if reviewed.note is not None:
+                yield reviewed.note
+        if times:
+            self._due[key] = min(times)
+
+    def _audience(self, key: str, now: float) -> tuple[dict[str, list[Member]], dict[str, set[str]], list[float]]:
+        """Return what each channel is to be told of in a problem, of which targets it is not, and when to ask again."""
+        loud: dict[str, list[Member]] = {}
+        held: dict[str, set[str]] = {}
+        times: list[float] = []
+        for member in chain.from_iterable(self._causes.members(key)):
+            for channel, at in self._told(member).items():
+                if now < at:
+                    times.append(at)
+                if now < at or self._is_silenced(member):
+                    held.setdefault(channel, set()).add(member.target)
+                else:
+                    loud.setdefault(channel, []).append(member)
+            if member.component in self._muted:
+                times.append(now + _MUTED)
+        return loud, held, times
+
+    def _told(self, member: Member) -> dict[str, float]:
+        """Return the channels that are told of a finding, and the Unix time from which."""
+        found = member.finding
+        chosen: dict[str, float] = {}
+        if not self._terms.enabled:
+            return chosen
+        if not self._terms.routes:
+            if found.severity.rank >= Severity.WARNING.rank:
+                chosen = dict.fromkeys(self._channels, 0.0)
+        else:
+            for route in self._terms.routes:
+                if found.severity.rank >= route.severity.rank and self._is_meant(route.match, member):
+                    at = member.since_at_least(route.severity) + route.lasting if route.lasting else 0.0
+                    for channel in route.channels:
+                        chosen[channel] = min(at, chosen.get(channel, at))
+        if found.code is Code.NOT_SERVED and chosen and ABOUT_TO in self._says(member):
+            # Nobody need hear of what is mended at once.
+            soon = member.since + _MENDED_WITHIN
+            chosen = {channel: max(at, soon) for channel, at in chosen.items()}
+        if found.code is Code.DELIVERY_FAILED:
+            # That nothing reaches a channel is told elsewhere.
+            chosen.pop(found.subject, None)
+        return chosen
+
+    def _is_silenced(self, member: Member) -> bool:
+        return member.component in self._muted or any(self._is_meant(each.match, member) for each in self._silent)
+
+    def _is_meant(self, match: FindingMatch, member: Member) -> bool:
+        labels = self._labels.get(member.component or "", NO_LABELS)
+        return match.holds(member.target, member.component, member.kind, member.finding.code, labels)
+
+    def _unsure(self, alert: Alert, wrong: set[str]) -> set[str]:
+        """Return the targets of an alert that are not known to be wrong, nor to be right again.
+
+        They were not looked at in this run, or are under a transaction, or are flapping.
+        """
+        known = self._known()
+        return {
+            target
+            for target in alert.targets - wrong
+            if self._causes.is_flapping(alert.key, target)
+            or (target in known and (known[target].last_look is None or known[target].component in self._muted))
+        }
+
+    def _write(self, channel: str, notes: list[Note], now: float) -> Iterator[Delivery]:
+        if len(notes) > APART:
+            name, message = digest(notes, self._site.host, now)
+            yield self._post(Delivery(name, channel, tuple(note.alert.problem for note in notes), message, now))
+            return
+        for note in notes:
+            message = compose(note, self._says, self._site, now)
+            yield self._post(Delivery(note.alert.message_id, channel, (note.alert.problem,), message, now))
+
+    def _says(self, member: Member) -> str:
+        """Return what will happen by itself; that this fails must not keep anybody from being told."""
+        try:
+            return self._outlook(member)
+        except Exception:
+            log.exception("what will happen to %s by itself cannot be said", member.target)
+            return ""
+
+    def _post(self, delivery: Delivery) -> Delivery:
+        self._set_delivery(delivery)
+        return delivery
+
+    def announce(self, delivery: Delivery) -> bool:
+        """Write a message that is about no problem; return whether it was not written before."""
+        new = delivery.id not in self._deliveries
+        if new:
+            self._set_delivery(delivery)
+        return new
+
+    # What is in the outbox
+
+    def pending(self) -> list[Delivery]:
+        """Return the messages that are to be delivered, oldest first."""
+        return [each for each in self._deliveries.values() if each.fate is DeliveryFate.PENDING]
+
+    def undelivered(self) -> list[Delivery]:
+        """Return the messages that are to be delivered or were given up, oldest first."""
+        return list(self._deliveries.values())
+
+    def alerts(self) -> list[Alert]:
+        """Return every problem that a channel was told of, and that is not resolved."""
+        return [alert for by_channel in self._alerts.values() for alert in by_channel.values()]
+
+    def silences(self) -> list[RequestedSilence]:
+        """Return the silences that were asked for while the daemon ran."""
+        return list(self._silences.values())
+
+    def counts(self) -> Counter[str]:
+        """Return how many messages are to be delivered, by channel."""
+        return Counter(each.channel for each in self.pending())
+
+    def amend(self, delivery: Delivery) -> None:
+        """Put a message back after an attempt to deliver it; one that is delivered is done with."""
+        if delivery.id in self._deliveries:
+            self._set_delivery(delivery)
+
+    def retry(self, channel: str | None) -> int:
+        """Make the messages that were given up be delivered again, to `channel` or to all; return how many."""
+        dead = [
+            each
+            for each in self._deliveries.values()
+            if each.fate is DeliveryFate.DEAD and channel in {None, each.channel}
+        ]
+        for delivery in dead:
+            self._set_delivery(replace(delivery, fate=DeliveryFate.PENDING, attempts=0, ended_at=None))
+        return len(dead)
+
+    def drop(self, channel: str | None) -> int:
+        """Forget the messages that were given up, to `channel` or to all; return how many."""
+        dead = [
+            each
+            for each in self._deliveries.values()
+            if each.fate is DeliveryFate.DEAD and channel in {None, each.channel}
+        ]
+        for delivery in dead:
+            self._set_delivery(replace(delivery, fate=DeliveryFate.DROPPED))
+        return len(dead)
+
+    def acknowledge(self, problem: str, who: str, until: float | None, now: float) -> int:
+        """Note that `who` knows of the problem of that short name; return how many channels were told of it."""
+        count = 0
+        for key, by_channel in tuple(self._alerts.items()):
+            for channel, alert in tuple(by_channel.items()):
+                if alert.problem == problem:
+                    self._set_alert(key, channel, replace(alert, acknowledged=Acknowledgement(who, now, until)))
+                    self._touched.add(key)
+                    count += 1
+        return count
+
+    def silence(self, held: RequestedSilence) -> None:
+        """Tell nobody of what a silence means until it ends."""
+        self._set_silence(held.id, held)
+
+    def unsilence(self, identifier: str) -> bool:
+        """End a silence; return whether there was one."""
+        found = identifier in self._silences
+        if found:
+            self._set_silence(identifier, None)
+        return found
+
+    # What must be kept
+
+    def take_changes(self) -> Changes:
+        """Return what changed since this was asked last."""
+        changes, self._changes = self._changes, no_changes()
+        return changes
+
+    def everything(self) -> OutboxState:
+        """Return all that must be kept; nobody changes it."""
+        # Another thread asks, and each of these copies is made at once.
+        alerts = {
+            (channel, key): each for key, those in tuple(self._alerts.items()) for channel, each in tuple(those.items())
+        }
+        return OutboxState(alerts, dict(self._deliveries), dict(self._silences))
+
+    def _all_silences(self) -> Iterable[Silence]:
+        yield from self._terms.silences
+        for held in self._silences.values():
+            yield held.silence
+
+    def _set_alert(self, key: str, channel: str, alert: Alert | None) -> None:
+        self._changes.alerts[channel, key] = alert
+        if alert is not None:
+            self._alerts.setdefault(key, {})[channel] = alert
+            return
+        by_channel = self._alerts.get(key, {})
+        by_channel.pop(channel, None)
+        if not by_channel:
+            self._alerts.pop(key, None)
+
+    def _set_delivery(self, delivery: Delivery) -> None:
+        if delivery.fate in {DeliveryFate.PENDING, DeliveryFate.DEAD}:
+            self._deliveries[delivery.id] = delivery
+        else:
+            self._deliveries.pop(delivery.id, None)
+        self._changes.deliveries[delivery.id] = delivery
+
+    def _set_silence(self, identifier: str, held: RequestedSilence | None) -> None:
+        if held is None:
+            self._silences.pop(identifier, None)
+        else:
+            self._silences[identifier] = held
+        self._changes.silences[identifier] = held
+
+
+def _forms(base: str) -> frozenset[str]:
+    """Return the keys that problems of a base have which is no outage's."""
+    return frozenset({base, flapping(base)})

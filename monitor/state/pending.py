@@ -1,0 +1,109 @@
+"""When a finding is pending: seen and shown, but not told, since it may be a state between two writes or two looks.
+
+Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from config.vocabulary import GROUP_MEMBERS, Code, Group, Severity
+from monitor.state.target import Raised, TargetState
+from probes.certificate import Certificate
+
+_OF_WRITERS: Final = frozenset(
+    code
+    for group in (Group.CHAIN, Group.NAME, Group.KEY, Group.STATE, Group.SOURCE)
+    for code in GROUP_MEMBERS[group]
+    if code is not Code.KEY_EXPOSED
+)
+"""What a further write of the same renewal may mend; who has read an exposed key, no write undoes."""
+_PASSING: Final = frozenset({Code.UNREACHABLE, Code.ENDPOINTS_DISAGREE})
+"""What a restart or a reload of a service looks like for a moment."""
+UNREST: Final = 30.0
+"""Seconds for which a file that is written to without a pause is not judged."""
+RESTART: Final = 20.0
+"""Seconds that a service may take to restart."""
+AGAIN: Final = 3
+"""Times of going dark lately that are no restart any more, but a service that comes and goes."""
+_LATELY: Final = 1200.0
+"""Seconds."""
+_MANY: Final = 5
+"""Servers that go dark at the same time: more than one service."""
+
+
+def awaits_rest(raised: Raised, left_alone: float, settle: float, now: float) -> bool:
+    """Whether a finding about a file of no component waits at Unix time `now` for whoever is writing to it.
+
+    The file was left alone for so many seconds; `settle` seconds are enough. One that is written to all the time is
+    judged as it is after `UNREST` seconds.
+    """
+    return raised.finding.code in _OF_WRITERS and left_alone < settle and now - raised.since < UNREST
+
+
+def awaits_writers(
+    raised: Raised, endpoints: Iterable[TargetState], now: float, patience: float, last_whole: Certificate | None
+) -> bool:
+    """Whether a finding about the files of a component waits at Unix time `now` for somebody to finish them.
+
+    People and configuration management write key and certificate up to minutes apart. That is nobody's news while
+    what the `endpoints` of the component serve stays as it was, or becomes the `last_whole` one that was on disk;
+    after `patience` seconds it is.
+    """
+    if raised.finding.code not in _OF_WRITERS or now - raised.since >= patience:
+        return False
+    return not any(_took_it_up(each, raised.since, last_whole) for each in endpoints)
+
+
+def awaits_files(raised: Raised, *, lacks_a_file: bool, touched: float, now: float, patience: float) -> bool:
+    """Whether a finding about an inbox waits at Unix time `now` for the rest of a candidate.
+
+    It does where nothing but that `lacks_a_file`, until the inbox, last `touched` then, was left alone for `patience`
+    seconds.
+    """
+    return (
+        lacks_a_file and raised.finding.code is Code.CANDIDATE_REFUSED and now - max(raised.since, touched) < patience
+    )
+
+
+def _took_it_up(endpoint: TargetState, since: float, last_whole: Certificate | None) -> bool:
+    """Whether an endpoint broke since then, or presents something else.
+
+    A service that is reloaded, or looked at, only after the next renewal began has taken up the one before.
+    """
+    if endpoint.last_look is None:
+        return False
+    broke = any(
+        each.finding.severity is Severity.CRITICAL and each.since >= since for each in endpoint.findings.values()
+    )
+    return broke or (endpoint.since > since and last_whole not in endpoint.presented)
+
+
+@dataclass(frozen=True, slots=True)
+class Darkness:
+    """What is known of servers that do not answer; Unix times."""
+
+    others: tuple[float, ...] = ()
+    """Since when each server does not answer, this one included."""
+    before: tuple[float, ...] = ()
+    """When this endpoint last began not to answer, this time included, oldest first."""
+
+
+def awaits_second_look(raised: Raised, known: TargetState, every: float, darkness: Darkness, now: float) -> bool:
+    """Whether a finding about an endpoint that is looked at `every` so many seconds waits at Unix time `now`.
+
+    A service that restarts refuses connections for seconds, and one that reloads has two certificates for a moment.
+    Where many servers went dark with this one, or it goes dark again and again, that is no restart of one service, and
+    a second look is enough.
+    """
+    finding = raised.finding
+    if finding.code not in _PASSING:
+        return False
+    if (finding.code, finding.subject) not in known.pending:
+        return True
+    if finding.code is not Code.UNREACHABLE or now - raised.since >= min(RESTART, every):
+        return False
+    again = len([at for at in darkness.before if now - at <= _LATELY])
+    return again < AGAIN and sum(abs(since - raised.since) <= RESTART for since in darkness.others) < _MANY

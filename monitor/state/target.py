@@ -1,0 +1,206 @@
+"""What is believed of each target, and the one place where a look turns into events."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import Final
+
+from config.model import Waiver
+from config.vocabulary import Code, Severity, TargetKind, Verdict
+from monitor.state.events import (
+    Event,
+    FindingChanged,
+    FindingCleared,
+    FindingRaised,
+    IdentityChanged,
+    LookFailed,
+    LookRecovered,
+    PresentedChanged,
+)
+from probes.certificate import Certificate
+from probes.finding import Assessment, Edge, Finding, verdict
+from probes.judge.time import moment
+from probes.observation import EndpointObservation, FileIdentity, Observation, Presented
+
+FindingKey = tuple[Code, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Raised:
+    """A finding, and since when it is known."""
+
+    finding: Finding
+    since: float
+    """Unix time."""
+
+
+NO_FINDINGS: Final[Mapping[FindingKey, Raised]] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class TargetState:
+    """Everything believed of one target."""
+
+    target: str
+    kind: TargetKind
+    location: str
+    """A path, or `host:port`."""
+    component: str | None = None
+    presented: tuple[Certificate, ...] = ()
+    """The last known good: where the last look failed, a finding stands beside it."""
+    since: float = 0.0
+    """Unix time since when it presents that."""
+    findings: Mapping[FindingKey, Raised] = field(default_factory=lambda: NO_FINDINGS)
+    edges: tuple[Edge, ...] = ()
+    expiry: int | None = None
+    """Earliest end on the verified path, or of what is presented where nothing is verified; Unix time."""
+    identity: FileIdentity | None = None
+    failures: int = 0
+    """Looks that failed, in a row."""
+    failure: tuple[str, str] | None = None
+    """Reason and detail of the last look, where it failed."""
+    last_look: float | None = None
+    """Unix time; None before the first look of this run."""
+    addresses: tuple[Presented, ...] = ()
+    """Of an endpoint: what each address presented when one last answered, in this run."""
+    pending: Mapping[FindingKey, Raised] = field(default_factory=lambda: NO_FINDINGS)
+    """What is seen to be wrong and may be a state between two writes or two looks: shown, and not told yet."""
+
+    @property
+    def up(self) -> bool | None:
+        """Whether the last look gave facts; None before the first look."""
+        return None if self.last_look is None else self.failure is None
+
+    @property
+    def verdict(self) -> Verdict:
+        """The worst of the findings; unknown before the first look."""
+        return verdict((raised.finding for raised in self.findings.values()), known=self.last_look is not None)
+
+
+def representative(presented: Sequence[Presented]) -> tuple[Certificate, ...]:
+    """Return the chain that stands for an endpoint: of those its addresses present, the one whose leaf ends first."""
+    chains = [each.chain for each in presented if each.chain]
+    return min(chains, key=lambda chain: chain[0].not_after or 0) if chains else ()
+
+
+def failure_of(observation: Observation) -> tuple[str, str] | None:
+    """Return reason and detail where a look gave no facts; an endpoint fails where none of its addresses answers."""
+    if isinstance(observation, EndpointObservation):
+        if observation.presented or not observation.failures:
+            return None
+        return str(observation.failures[0].reason), observation.failures[0].detail
+    return (str(observation.failure.reason), observation.failure.detail) if observation.failure else None
+
+
+def learn(
+    known: TargetState,
+    presented: tuple[Certificate, ...],
+    assessment: Assessment,
+    failure: tuple[str, str] | None,
+    *,
+    now: float,
+    identity: FileIdentity | None = None,
+    addresses: tuple[Presented, ...] = (),
+    seen_at: float | None = None,
+    waits: Callable[[Raised], bool] = lambda _raised: False,
+) -> tuple[TargetState, tuple[Event, ...]]:
+    """Return what is believed after a look at Unix time `now`, and each change as an event.
+
+    The same facts and verdict again give no event. `seen_at` is when what is presented was seen first, where that was
+    before it was judged. A finding that is new and `waits` is pending, which is no event.
+    """
+    standing, pending = _set_aside(known, assessment.findings, now, waits)
+    findings, events = _compare(known, standing, now)
+    # Not by replace(), which takes twice the time.
+    new = TargetState(
+        known.target,
+        known.kind,
+        known.location,
+        known.component,
+        presented,
+        since=known.since if presented == known.presented else seen_at or now,
+        addresses=addresses or known.addresses,
+        findings=findings,
+        edges=assessment.edges,
+        expiry=assessment.expiry,
+        identity=identity,
+        failures=known.failures + 1 if failure else 0,
+        failure=failure,
+        last_look=now,
+        pending=pending,
+    )
+    return new, (*_facts_changed(known, new, now), *events)
+
+
+def _facts_changed(old: TargetState, new: TargetState, now: float) -> Iterator[Event]:
+    if new.failure is not None and (old.failure is None or old.failure[0] != new.failure[0]):
+        yield LookFailed(new.target, now, *new.failure)
+    if new.failure is None and old.failure is not None:
+        yield LookRecovered(new.target, now)
+    if new.presented != old.presented:
+        yield PresentedChanged(new.target, new.since, tuple(each.sha256 for each in old.presented), new.presented)
+    if new.identity != old.identity:
+        yield IdentityChanged(new.target, now, new.identity)
+
+
+def _set_aside(
+    known: TargetState, found: Iterable[Finding], now: float, waits: Callable[[Raised], bool]
+) -> tuple[list[Finding], Mapping[FindingKey, Raised]]:
+    """Return the findings that stand, and those that are pending: what is told once stays told."""
+    standing: list[Finding] = []
+    pending: dict[FindingKey, Raised] = {}
+    for finding in found:
+        key = (finding.code, finding.subject)
+        raised = Raised(finding, known.pending[key].since if key in known.pending else now)
+        if key not in known.findings and waits(raised):
+            pending[key] = raised
+        else:
+            standing.append(finding)
+    return standing, pending or NO_FINDINGS
+
+
+def _compare(
+    known: TargetState, found: Iterable[Finding], now: float
+) -> tuple[Mapping[FindingKey, Raised], tuple[Event, ...]]:
+    raised: dict[FindingKey, Raised] = {}
+    events: list[Event] = []
+    for finding in found:
+        key = (finding.code, finding.subject)
+        before = known.findings.get(key)
+        if before is None:
+            since = known.pending[key].since if key in known.pending else now
+            raised[key] = Raised(finding, since)
+            events.append(FindingRaised(known.target, since, finding))
+        elif before.finding == finding:
+            raised[key] = before
+        else:
+            raised[key] = Raised(finding, before.since)
+            events.append(FindingChanged(known.target, now, before.finding, finding))
+    events.extend(
+        FindingCleared(known.target, now, before.finding, before.since)
+        for key, before in known.findings.items()
+        if key not in raised
+    )
+    return raised or NO_FINDINGS, tuple(events)
+
+
+def waive(assessment: Assessment, target: str, waivers: Iterable[Waiver], now: float) -> Assessment:
+    """Return `assessment` with each finding that a waiver names turned into a notice which says so, until it ends."""
+    active = {each.code: each for each in waivers if each.target == target and now < each.until}
+    if not active:
+        return assessment
+    ends = [float(each.until) for each in active.values()]
+    if assessment.until is not None:
+        ends.append(assessment.until)
+    findings = tuple(_waived(each, active.get(each.code)) for each in assessment.findings)
+    return replace(assessment, findings=findings, until=min(ends))
+
+
+def _waived(found: Finding, waiver: Waiver | None) -> Finding:
+    if waiver is None:
+        return found
+    detail = f"{found.detail} (waived until {moment(waiver.until)}: {waiver.reason})"
+    severity = min(found.severity, Severity.NOTICE, key=lambda each: each.rank)
+    return replace(found, severity=severity, detail=detail)

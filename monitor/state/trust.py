@@ -1,0 +1,98 @@
+"""What the configuration names outside itself: trust stores, and the intermediates that clients hold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from config.model import DEFAULT_CLIENT, Client, Config
+from config.policy import Replace
+from config.text import printable
+from config.vocabulary import Code, Severity
+from probes.certificate import Certificate
+from probes.finding import Finding, finding
+from probes.judge.client import View
+from probes.trust import Trust, TrustUnreadable, read_certificates, read_trust, trust_path
+
+
+@dataclass(frozen=True, slots=True)
+class TrustContext:
+    """What the configuration says, and what the files that its trust stores and clients name were read to hold."""
+
+    config: Config
+    trusts: Mapping[str, Trust]
+    held: Mapping[str, tuple[Certificate, ...]]
+    """Intermediates that each client holds itself."""
+
+    def views(self, clients: Iterable[str]) -> tuple[View, ...]:
+        """Return the view of each of those clients whose trust store could be read."""
+        chosen = (self.config.clients[name] for name in clients)
+        return tuple(
+            View(client, self.trusts[client.trusts], self.held.get(client.name, ()))
+            for client in chosen
+            if client.trusts in self.trusts
+        )
+
+    def store_view(self, store: str | None) -> View | None:
+        """Return the view of a plain client with nothing but that trust store."""
+        trust = self.trusts.get(store) if store else None
+        return View(Client(f"a client that trusts {trust.name}", trust.name), trust) if trust else None
+
+    def paths(self) -> frozenset[str]:
+        """Return the files whose change calls for reading everything anew."""
+        paths = {trust_path(store) for store in self.config.trust_stores.values()}
+        paths.update(each.password_file for each in self.config.watches if each.password_file is not None)
+        return frozenset(paths.union(*(client.intermediates for client in self.config.clients.values())))
+
+
+def read_trust_context(config: Config, before: TrustContext | None = None) -> tuple[TrustContext, tuple[Finding, ...]]:
+    """Return what the files named by `config` hold, and a finding for each that cannot be used.
+
+    Only stores and clients that something refers to are read. A store that holds the same as `before` is the same
+    object, so that verdicts by it stay.
+    """
+    findings: list[Finding] = []
+    trusts: dict[str, Trust] = {}
+    held: dict[str, tuple[Certificate, ...]] = {}
+    clients = _clients_in_use(config)
+    for name in stores_in_use(config):
+        match read_trust(config.trust_stores[name]):
+            case Trust() as trust:
+                known = before.trusts.get(name) if before is not None else None
+                trusts[name] = known if known is not None and known.holds_the_same_as(trust) else trust
+            case TrustUnreadable(_, path, detail):
+                findings.append(_unreadable(f"trust store {name}", path, detail))
+    for client in clients:
+        certificates: list[Certificate] = []
+        for path in client.intermediates:
+            try:
+                certificates.extend(read_certificates(path))
+            except OSError as error:
+                findings.append(_unreadable(f"client {client.name}", path, error.strerror or "cannot be read"))
+        held[client.name] = tuple(certificates)
+    return TrustContext(config, trusts, held), tuple(findings)
+
+
+def _clients_in_use(config: Config) -> tuple[Client, ...]:
+    named = {name for endpoint in config.endpoints.values() for name in endpoint.clients}
+    if config.settings.probe:
+        named.add(DEFAULT_CLIENT)
+    return tuple(client for name, client in config.clients.items() if name in named)
+
+
+def stores_in_use(config: Config) -> tuple[str, ...]:
+    """Return the names of the trust stores that something which is looked at, or may be installed, refers to."""
+    named = {client.trusts for client in _clients_in_use(config)}
+    named.update(watch.trust_store for watch in config.watches if watch.trust_store)
+    named.update(file.trust_store for file in config.files if file.trust_store)
+    allowed = [each for component in config.components.values() for each in component.allowed_issuers]
+    for policy in config.policies:
+        allowed += policy.action.allowed_issuers if isinstance(policy.action, Replace) else ()
+    named.update(each.trust_store for each in allowed if each.trust_store)
+    return tuple(name for name in config.trust_stores if name in named)
+
+
+def _unreadable(subject: str, path: str, detail: str) -> Finding:
+    return finding(
+        Code.UNREADABLE, f"the {subject} cannot be used: {printable(path)}: {detail}", subject, Severity.WARNING
+    )

@@ -1,0 +1,169 @@
+"""What notifications must not forget, as rows: what was told of each problem, messages, silences.
+
+Each is read and written as a whole, so it is kept as one JSON document, beside the columns that are asked for.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator
+from typing import Any, Final
+
+from config.channel import FindingMatch, Silence
+from config.text import printable
+from config.vocabulary import Code, Severity, TargetKind
+from monitor.notify.deliver import Message, Tone
+from monitor.notify.delivery import Delivery, DeliveryFate
+from monitor.notify.lifecycle import Acknowledgement, Alert, AlertKey
+from monitor.notify.outbox import OutboxState, RequestedSilence
+from monitor.store.database import reading
+from monitor.store.health import Degraded, DegradedReason, UnusableError, degraded
+from monitor.store.text import restored, stored
+
+Row = dict[str, Any]
+
+_ALERTS: Final = "SELECT channel, key, content FROM alerts"
+_LETTERS: Final = (
+    "SELECT id, channel, at, fate, ended_at, content FROM deliveries WHERE fate IN ('pending', 'dead') ORDER BY at"
+)
+_SILENCES: Final = "SELECT id, content FROM silences"
+
+
+def load_kept(path: str) -> OutboxState | Degraded:
+    """Return what notifications must not forget, from the database at `path`; of messages, what is not done with."""
+    try:
+        with reading(path) as connection:
+            return OutboxState(
+                {(alert.channel, alert.key): alert for alert in _alerts(connection)},
+                {delivery.id: delivery for delivery in _deliveries(connection)},
+                {held.id: held for held in _silences(connection)},
+            )
+    except (OSError, sqlite3.Error, UnusableError) as error:
+        return degraded(error)
+    except (ValueError, TypeError, LookupError) as error:
+        return Degraded(DegradedReason.CORRUPT, f"a row makes no sense: {printable(str(error), 200)}")
+
+
+def alert_row(about: AlertKey, alert: Alert | None) -> Row:
+    """Return the row of what a channel was told of a problem; without content where that is over."""
+    channel, key = about
+    row: Row = {"channel": channel, "key": stored(key), "content": None}
+    if alert is not None:
+        known = alert.acknowledged
+        row["content"] = json.dumps(
+            {
+                "severity": alert.severity,
+                "codes": sorted(alert.codes),
+                "targets": sorted(alert.targets),
+                "since": alert.since,
+                "opened_at": alert.opened_at,
+                "told_at": alert.told_at,
+                "what": alert.what,
+                "about": alert.about,
+                "messages": alert.messages,
+                "cleared_at": alert.cleared_at,
+                "acknowledged": None if known is None else [known.who, known.at, known.until],
+                "gone": dict(alert.gone),
+                "flapping": dict(alert.flapping),
+                "begins": dict(alert.begins),
+            }
+        )
+    return row
+
+
+def delivery_row(delivery: Delivery) -> Row:
+    """Return the row of a message."""
+    message = delivery.message
+    return {
+        "id": delivery.id,
+        "channel": delivery.channel,
+        "at": delivery.at,
+        "fate": str(delivery.fate),
+        "ended_at": delivery.ended_at,
+        "content": json.dumps(
+            {
+                "problems": delivery.problems,
+                "message": [message.title, message.text, message.markdown, message.brief, message.tone],
+                "attempts": delivery.attempts,
+                "delivered_to": sorted(delivery.delivered_to),
+                "why": delivery.why,
+            }
+        ),
+    }
+
+
+def silence_row(identifier: str, held: RequestedSilence | None) -> Row:
+    """Return the row of a silence; without content where it is over."""
+    row: Row = {"id": identifier, "content": None}
+    if held is not None:
+        match = held.silence.match
+        row["content"] = json.dumps(
+            {
+                "match": [match.targets, match.components, match.kinds, match.codes, match.labels],
+                "reason": held.silence.reason,
+                "until": held.silence.until,
+                "who": held.who,
+                "since": held.since,
+            }
+        )
+    return row
+
+
+def _alerts(connection: sqlite3.Connection) -> Iterator[Alert]:
+    for channel, key, content in connection.execute(_ALERTS):
+        said = json.loads(content)
+        yield Alert(
+            channel,
+            restored(key),
+            Severity(said["severity"]),
+            frozenset(Code(each) for each in said["codes"] if each in _CODES),
+            frozenset(said["targets"]),
+            said["since"],
+            said["opened_at"],
+            said["told_at"],
+            said["what"],
+            said["about"],
+            said["messages"],
+            said["cleared_at"],
+            Acknowledgement(*said["acknowledged"]) if said["acknowledged"] else None,
+            said["gone"],
+            {target: (count, since) for target, (count, since) in said["flapping"].items()},
+            said["begins"],
+        )
+
+
+_CODES: Final = frozenset(Code)
+"""A later version with the same tables may know more."""
+
+
+def _deliveries(connection: sqlite3.Connection) -> Iterator[Delivery]:
+    for identifier, channel, at, fate, ended_at, content in connection.execute(_LETTERS):
+        said = json.loads(content)
+        title, text, markdown, brief, tone = said["message"]
+        yield Delivery(
+            identifier,
+            channel,
+            tuple(said["problems"]),
+            Message(title, text, markdown, brief, Tone(tone)),
+            at,
+            DeliveryFate(fate),
+            said["attempts"],
+            frozenset(said["delivered_to"]),
+            said["why"],
+            ended_at,
+        )
+
+
+def _silences(connection: sqlite3.Connection) -> Iterator[RequestedSilence]:
+    for identifier, content in connection.execute(_SILENCES):
+        said = json.loads(content)
+        targets, components, kinds, codes, labels = said["match"]
+        match = FindingMatch(
+            tuple(targets),
+            tuple(components),
+            tuple(map(TargetKind, kinds)),
+            tuple(map(Code, codes)),
+            tuple((name, tuple(values)) for name, values in labels),
+        )
+        yield RequestedSilence(identifier, Silence(match, said["reason"], said["until"]), said["who"], said["since"])
