@@ -11,7 +11,7 @@ from typing import Any, Final
 from actions.journal import Event, Record, Shorter, encode
 from actions.journal_state import JournalState
 from actions.lock import Busy, acquire
-from actions.transaction import TransactionContext
+from actions.transaction_state import TransactionContext
 
 ENOUGH: Final = 2**20
 """Bytes of records from which on a journal is compacted."""

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
+
+from config.text import printable
 
 
 class Outcome(StrEnum):
@@ -102,25 +105,79 @@ class Cause(StrEnum):
 
 
 CANDIDATES_FAULT: Final = frozenset({Cause.CONFIG_TEST, Cause.ACTIVATION, Cause.CLIENT_LOST})
-"""What trying the same candidate again would only repeat, provided that the old set then works."""
+"""Causes that another attempt with the same candidate would repeat, provided that the old set then works."""
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why it does not go on."""
+    """Why a transaction does not go on."""
 
     cause: Cause
     sentence: str
 
+    def plus(self, more: str) -> Failure:
+        """Return the same failure with a longer sentence."""
+        return Failure(self.cause, self.sentence + more)
 
-@dataclass(frozen=True, slots=True)
+
+_CONSEQUENCES: Final = {
+    Outcome.COMMITTED: "",
+    Outcome.REFUSED: "; nothing was changed",
+    Outcome.ROLLED_BACK: "; undone, the old files are in place",
+    Outcome.FAILED_FORWARD: ". Look at it soon",
+    Outcome.SUPERSEDED: "; it was left alone",
+    Outcome.FROZEN: ". FROZEN: nothing more is done here until an operator clears it",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Ending:
-    """How a transaction ended, for the one who asked and for the operator."""
+    """How a transaction ended. Journal, answers, events, rows and pages show parts of this value."""
 
     transaction: str
+    components: tuple[str, ...]
     outcome: Outcome
     cause: Cause
-    sentence: str
-    """What happened and what is so now; printable."""
+    reason: str
+    """A sentence without components, consequence and full stop, as in the journal."""
+    consequence: str | None = None
+    """The rest of the sentence; None for the usual consequence of the outcome."""
     remarks: tuple[str, ...] = ()
-    """What else an operator should know; printable."""
+    """Further sentences for the operator; printable."""
+
+    @classmethod
+    def of(
+        cls,
+        transaction: str,
+        components: tuple[str, ...],
+        outcome: Outcome,
+        failure: Failure,
+        remarks: Iterable[str] = (),
+        *,
+        consequence: str | None = None,
+    ) -> Ending:
+        """Return the ending of a transaction after a failure, or after none (`Cause.NONE`)."""
+        return cls(
+            transaction=transaction,
+            components=components,
+            outcome=outcome,
+            cause=failure.cause,
+            reason=failure.sentence,
+            consequence=consequence,
+            remarks=tuple(remarks),
+        )
+
+    @property
+    def sentence(self) -> str:
+        """What happened and what is true now; printable where the reason is."""
+        rest = _CONSEQUENCES[self.outcome] if self.consequence is None else self.consequence
+        return f"{printable(', '.join(self.components))}: {self.reason}{rest}."
+
+    def to_record(self) -> dict[str, str]:
+        """Return the part that the journal records, as plain values."""
+        return {"outcome": self.outcome, "cause": self.cause, "reason": self.reason}
+
+
+def detail_of(error: OSError) -> str:
+    """Return what failed, and on which file where that is known; printable."""
+    return printable(f"{error.strerror or type(error).__name__}" + (f" ({error.filename})" if error.filename else ""))

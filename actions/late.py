@@ -12,7 +12,7 @@ from actions.aside import Aside, Late
 from actions.backup import BackupError
 from actions.journal import Event, Record
 from actions.lock import Busy, acquire
-from actions.transaction import TransactionContext
+from actions.transaction_state import TransactionContext
 from config.text import printable
 
 

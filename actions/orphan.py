@@ -11,7 +11,7 @@ from actions.journal import Event, JournalError, Record
 from actions.journal_state import JournalState
 from actions.lock import Busy, acquire
 from actions.service import Running
-from actions.transaction import TransactionContext
+from actions.transaction_state import TransactionContext
 from actions.world import World
 from config.text import printable
 
@@ -47,7 +47,7 @@ _SAID: Final = {
 }
 
 
-def settle(context: TransactionContext) -> None:
+def settle_commands(context: TransactionContext) -> None:
     """Return once no command that a killed process left is under way.
 
     It takes at most what each of them has left of its time limit. One whose transaction is under way is not touched.

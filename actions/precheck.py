@@ -75,7 +75,7 @@ class Demands:
     least_left: float = HOUR
     """Seconds for which it must remain valid."""
     given_up: Callable[[Iterable[str]], str] = nothing_given_up
-    """Says that one of some keys was given up, as `Account.why_not` does."""
+    """Says that one of some keys was given up, as `JournalState.why_not` does."""
 
 
 _STRENGTH: Final = {Code.WEAK_KEY: Ground.WEAK_KEY, Code.WEAK_SIGNATURE: Ground.WEAK_SIGNATURE}

@@ -6,10 +6,10 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from actions.component_files import set_on_disk
 from actions.contest import PERIOD, contest, history, is_under_way, sentence
 from actions.journal import Event, Record
 from actions.plan import Plan, plan_from_json
-from actions.prepare import set_on_disk
 from actions.writer import writer_of
 from config.text import printable
 from monitor.actor.context import ActorContext

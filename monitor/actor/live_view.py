@@ -8,8 +8,8 @@ from dataclasses import replace
 from typing import Final
 
 from actions.artefact import keys_in, presented_by, ways_of_presenting
+from actions.component_files import held_by, keystore_password
 from actions.plan import Ill, Serving
-from actions.prepare import held_by, keystore_password
 from actions.soundness import faults_in, ill_of
 from actions.validate import Acceptance, Live, LiveView, Served
 from actions.world import World

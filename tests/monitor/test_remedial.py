@@ -312,7 +312,7 @@ def test_a_keystore_with_a_wrong_password_is_replaced_where_the_service_does_not
     new = fresh()
     code, said = java.replace(new, "--dry-run")
     assert code == 0, said
-    assert "what the keystore holds is not known; it is kept in the backup set" in said
+    assert "the content of the keystore is not known; the backup set keeps the keystore" in said
     code, said = java.replace(new)
     assert code == 0, said
     assert java.serves() == new.der()
