@@ -11,7 +11,7 @@ from actions import aside, backup, target
 from actions.aside import AsideFile, Late
 from actions.backup import BackupError
 from actions.dead_service import start_dead
-from actions.ending import Ending, Failure, Outcome, detail_of
+from actions.ending import FROZEN_UNTIL_RECOVERY, Ending, Failure, Outcome, detail_of
 from actions.journal import Event, JournalError
 from actions.transaction_state import TransactionState
 from config.text import printable
@@ -62,7 +62,7 @@ def freeze(state: TransactionState, failure: Failure, *, again: bool = False) ->
     """
     if started := start_dead(state):
         failure = failure.plus(f"; {started}")
-    rest = ". FROZEN: the next recovery tries again, and nothing else is done here until then" if again else None
+    rest = FROZEN_UNTIL_RECOVERY if again else None
     ending = Ending.of(state.name, state.plan.components, Outcome.FROZEN, failure, consequence=rest)
     if not (again and _is_frozen_for(state, failure.sentence)):
         more = {"again": True} if again else {}

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from actions.journal import ENDED, Event, Record
+from actions.journal import Event, Record
 from actions.journal_state import RECENT
 from actions.plan import Change, Plan, Serving, plan_from_json
 from config.text import printable
@@ -91,17 +91,6 @@ def history(records: Iterable[Record], component: str, endpoints: Collection[str
             if any(each.component == component for each in plan.changes):
                 found.append(_committed(plan, component, endpoints, begin.at, record.at))
     return tuple(found[-RECENT:])
-
-
-def is_under_way(records: Iterable[Record], component: str) -> bool:
-    """Whether a transaction of a component has begun and not ended: its files are what certvigil makes of them."""
-    open_: dict[str, Plan] = {}
-    for record in records:
-        if record.event is Event.BEGIN:
-            open_[record.transaction] = plan_from_json(record.data["plan"])
-        elif record.event in ENDED:
-            open_.pop(record.transaction, None)
-    return any(each.component == component for plan in open_.values() for each in plan.changes)
 
 
 def _committed(plan: Plan, component: str, endpoints: Collection[str], began: float, at: float) -> Committed:

@@ -128,11 +128,15 @@ _CONSEQUENCES: Final = {
     Outcome.SUPERSEDED: "; it was left alone",
     Outcome.FROZEN: ". FROZEN: nothing more is done here until an operator clears it",
 }
+FROZEN_UNTIL_RECOVERY: Final = ". FROZEN: the next recovery tries again, and nothing else is done here until then"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ending:
-    """How a transaction ended. Journal, answers, events, rows and pages show parts of this value."""
+    """How a transaction ended, for whoever asked for it. `RecordedEnding` is the same value, read from the journal.
+
+    Each answer, event, row and page that shows an ending takes its parts from one of the two.
+    """
 
     transaction: str
     components: tuple[str, ...]

@@ -9,9 +9,9 @@ from typing import Any, Final, Self
 
 from actions import aside
 from actions.aside import Aside, Late
-from actions.ending import Cause, Outcome
+from actions.ending import FROZEN_UNTIL_RECOVERY, Cause, Ending, Outcome
 from actions.journal import ENDED, Event, Record
-from actions.plan import Kind
+from actions.plan import Kind, plan_from_json
 from config.text import printable
 from probes.judge.time import moment
 
@@ -121,35 +121,61 @@ class Ruling:
     why: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """How something that was to be done ended."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended(Ending):
+    """An ending as the journal has it, with the request and the plan that it ends."""
 
-    transaction: str
+    at: float
+    """Unix time."""
+    began: float
+    """Unix time; of the end where the transaction was refused."""
     kind: Kind
-    components: tuple[str, ...]
-    outcome: Outcome
-    cause: Cause
-    reason: str
+    plan: str
+    """The hash of the plan."""
     by: str
     """On whose behalf; printable."""
-    at: float
-    plan: str
-    """Its hash."""
-    began: float = 0.0
-    """Unix time; that of the end where it was refused."""
-    action: ActionRequest | None = None
-    """What was asked for, where that is recorded."""
     why: str = ""
     """Why it was asked for; printable."""
+    action: ActionRequest | None = None
+    """What was asked for, where that is recorded."""
     candidate: str = ""
-    """What identifies what was to be installed."""
+    """Identifies the candidate, as `candidate_of` does."""
     leaf: str = ""
-    """SHA-256 of the certificate that was to be served."""
-    accepted: frozenset[tuple[str, str]] = frozenset()
-    """Each client and the endpoint that it accepted when it was validated."""
+    """SHA-256 of the server's certificate that was to be served."""
     handed: bool = False
     """A person handed the candidate over: it was in no inbox."""
+    accepted: frozenset[tuple[str, str]] = frozenset()
+    """Each client, and the endpoint that it accepted at the validation."""
+
+    @classmethod
+    def read(cls, end: Record, begin: Record, accepted: frozenset[tuple[str, str]]) -> Self | None:
+        """Return the ending that `end` records, of the transaction that `begin` begins; None where no kind is recorded.
+
+        A refusal is its own beginning.
+        """
+        begun = begin.data
+        plan = begun.get("plan", begun)
+        if "kind" not in plan:
+            return None
+        return cls(
+            transaction=end.transaction,
+            components=tuple(map(str, plan["components"])),
+            outcome=Outcome(end.data["outcome"]),
+            cause=Cause(end.data["cause"]),
+            reason=str(end.data["reason"]),
+            consequence=FROZEN_UNTIL_RECOVERY if end.data.get("again") else None,
+            at=end.at,
+            began=begin.at,
+            kind=Kind(plan["kind"]),
+            plan=str(begun.get("hash", "")),
+            by=str(begun.get("by", "")),
+            why=str(begun.get("why", "")),
+            action=ActionRequest.from_json(begun["action"]) if "action" in begun else None,
+            candidate=str(begun.get("candidate", "")),
+            leaf=str(begun.get("leaf", "")),
+            handed=bool(begun.get("handed")),
+            accepted=accepted,
+        )
 
 
 @dataclass(slots=True)
@@ -164,6 +190,8 @@ class JournalState:
     """Why, by what identifies a candidate."""
     unfinished: dict[str, Record] = field(default_factory=dict)
     """The beginning of each transaction that neither closed nor froze for good, by its name, oldest first."""
+    under_way: dict[str, Record] = field(default_factory=dict)
+    """The unfinished transactions that have not ended: their files may be a mixed set. Only tidying follows an end."""
     commands: dict[str, Record] = field(default_factory=dict)
     """The command by which the records of a transaction end, so that it may still run, by the transaction's name."""
     proposals: dict[str, Proposal] = field(default_factory=dict)
@@ -215,8 +243,8 @@ class JournalState:
             case Event.BEGIN:
                 self._begin(record)
             case Event.CLOSED:
-                for under_way in (self.unfinished, self._begun, self._accepted):
-                    under_way.pop(record.transaction, None)
+                for each in (self.unfinished, self.under_way, self._begun, self._accepted):
+                    each.pop(record.transaction, None)
             case Event.VALIDATED:
                 accepted = record.data.get("accepted", ())
                 self._accepted[record.transaction] = frozenset((str(client), str(at)) for client, at in accepted)
@@ -244,7 +272,8 @@ class JournalState:
             self.commands[record.transaction] = record
 
     def _begin(self, record: Record) -> None:
-        self.unfinished[record.transaction] = self._begun[record.transaction] = record
+        for each in (self.unfinished, self.under_way, self._begun):
+            each[record.transaction] = record
         plan = str(record.data.get("hash", ""))
         for waiting in (self.proposals, self.approved):
             waiting.pop(plan, None)
@@ -266,9 +295,10 @@ class JournalState:
                 self.froze.pop(component, None)
                 self.thawed[component] = record.at
                 self.changes.pop(component, None)
-        # What failed may pass: then recovery tries again.
+        # The obstacle may pass: then recovery tries again.
         if not record.data.get("again"):
             self.unfinished.pop(record.transaction, None)
+            self.under_way.pop(record.transaction, None)
 
     def _melt(self, transaction: str) -> None:
         """Forget what is frozen for a transaction that recovery has ended after all."""
@@ -324,6 +354,11 @@ class JournalState:
                 of = tuple(map(str, record.data.get("components", ())))
                 self.given_up.setdefault(key, GivenUp(str(record.data.get("by", "")), record.at, of))
 
+    def is_our_doing(self, component: str) -> bool:
+        """Whether a transaction made a component's files what they are: it is under way, or froze the component."""
+        plans = (plan_from_json(begin.data["plan"]) for begin in self.under_way.values())
+        return component in self.frozen or any(each.component == component for plan in plans for each in plan.changes)
+
     def why_not(self, keys: Iterable[str]) -> str:
         """Say that one of these keys, by the SHA-256 of their public halves, was given up; empty where none was."""
         return next((self.given_up[each].sentence for each in keys if each in self.given_up), "")
@@ -333,47 +368,33 @@ class JournalState:
         return next((self.rejected[each] for each in sorted(cases) if each in self.rejected), None)
 
     def _ended(self, record: Record) -> Ended | None:
+        """Take in the end of a transaction, or its refusal."""
         if record.event in ENDED:
+            self.under_way.pop(record.transaction, None)
             self._melt(record.transaction)
-        # A refusal stands for itself.
         begin = self._begun.get(record.transaction, record)
-        begun = begin.data
-        plan = begun.get("plan", begun)
-        if "kind" not in plan:
+        ended = Ended.read(record, begin, self._accepted.get(record.transaction, frozenset()))
+        if ended is None:
             return None
-        ended = Ended(
-            record.transaction,
-            Kind(plan["kind"]),
-            tuple(map(str, plan["components"])),
-            Outcome(record.data["outcome"]),
-            Cause(record.data["cause"]),
-            str(record.data["reason"]),
-            str(begun.get("by", "")),
-            record.at,
-            str(begun.get("hash", "")),
-            begin.at,
-            ActionRequest.from_json(begun["action"]) if "action" in begun else None,
-            str(begun.get("why", "")),
-            str(begun.get("candidate", "")),
-            str(begun.get("leaf", "")),
-            self._accepted.get(record.transaction, frozenset()),
-            bool(begun.get("handed")),
-        )
-        if ended.outcome in _IN_USE:
-            self._outdate(ended)
-        begins = begun.get("begins", {}) if ended.outcome in _IN_USE else {}
         for component in ended.components:
-            if component in begins:
-                self.newest[component] = max(float(begins[component]), self.newest.get(component, 0.0))
             self.last[component] = ended
-            if ended.outcome in _IN_USE:
-                self.in_use[component] = ended.transaction
             counted = (component, ended.kind, ended.outcome)
             self.counts[counted] = self.counts.get(counted, 0) + 1
             self.recent.setdefault(component, deque(maxlen=RECENT)).append(ended)
-        for component in {str(each[0]) for each in plan.get("changes", ()) if ended.outcome in _IN_USE}:
-            self.changes.setdefault(component, deque(maxlen=RECENT)).append(ended.transaction)
+        if ended.outcome in _IN_USE:
+            self._put_into_use(ended, begin)
         return ended
+
+    def _put_into_use(self, ended: Ended, begin: Record) -> None:
+        """Take in that the files of a transaction, or services on them, stayed in use."""
+        self._outdate(ended)
+        begins = begin.data.get("begins", {})
+        for component in ended.components:
+            self.in_use[component] = ended.transaction
+            if component in begins:
+                self.newest[component] = max(float(begins[component]), self.newest.get(component, 0.0))
+        for component in {str(each[0]) for each in begin.data.get("plan", {}).get("changes", ())}:
+            self.changes.setdefault(component, deque(maxlen=RECENT)).append(ended.transaction)
 
 
 def _case(record: Record) -> dict[str, str]:

@@ -8,7 +8,7 @@ from contextlib import suppress
 
 from actions import service, target
 from actions.ending import Cause, Ending, Failure, Outcome, detail_of
-from actions.journal import ENDED, Event, JournalError, Record
+from actions.journal import Event, JournalError, Record
 from actions.journal_state import JournalState
 from actions.plan import Change, Ill, Order, Plan, candidate_of, plan_from_json
 from actions.service import Trouble
@@ -73,12 +73,9 @@ def _check_journal(state: TransactionState) -> Failure | None:
 
 def _check_unfinished(state: TransactionState, journal_state: JournalState) -> Failure | None:
     """Return that another transaction may have left a mixed set of these components."""
-    for name, begin in journal_state.unfinished.items():
+    for name, begin in journal_state.under_way.items():
         before = plan_from_json(begin.data["plan"])
         if name == state.name or not set(before.components) & set(state.plan.components):
-            continue
-        events = {each.event for each in state.context.journal.records() if each.transaction == name}
-        if events & ENDED:
             continue
         where = ", ".join(sorted({os.path.dirname(each.path) for each in before.changes}))
         why = (

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from actions.artefact import presented_by
 from actions.plan import Ill
 from config.model import Artefacts, FileTarget
 from config.vocabulary import FileRole
 from probes.assess_set import SetFault, judge_use
+from probes.certificate import Certificate
 from probes.set import reading_of
 
 
@@ -24,6 +26,18 @@ def faults_in(
     ]
     by_name = {artefacts.files[role]: data for role, data in held.items()}
     return judge_use(reading_of(targets, by_name, now, password), targets, now)
+
+
+def usable_chain(
+    artefacts: Artefacts, held: Mapping[FileRole, bytes | None], password: bytes | None, now: float
+) -> tuple[Certificate, ...]:
+    """Return the certificates that a server presents of such files, in order; empty where no server starts with them.
+
+    A fault that is not certain counts for nothing here: an encrypted key, which only its server opens, a chain file
+    that its server may not need, or an order that some servers put right. Only a handshake tells about these.
+    """
+    is_dead = ill_of(faults_in(artefacts, held, password, now)) is Ill.DEAD
+    return () if is_dead else presented_by(held, password)
 
 
 def ill_of(faults: Sequence[SetFault]) -> Ill | None:

@@ -201,7 +201,8 @@ def test_a_component_without_files_gets_the_candidate_that_its_endpoint_asks_for
     assert refused.objections == (
         Objection(
             Ground.KEY_MISMATCH,
-            "no certificate can be chosen for web: the certificates are for keys of ec, rsa, and the kind of web is unknown",
+            "no certificate can be chosen for web: the certificates are for keys of ec, rsa, and the kind of web is "
+            "unknown",
         ),
     )
 

@@ -47,7 +47,18 @@ def test_what_was_written_late_is_told_with_where_it_is_kept_and_how_to_go_on() 
 
 
 def test_what_gave_way_to_somebody_elses_set_is_no_finding() -> None:
-    last = Ended("tx1", Kind.REPLACE, ("web",), Outcome.SUPERSEDED, Cause.CHANGED, "they came", "daemon", 1.0, "p")
+    last = Ended(
+        transaction="tx1",
+        components=("web",),
+        outcome=Outcome.SUPERSEDED,
+        cause=Cause.CHANGED,
+        reason="they came",
+        at=1.0,
+        began=1.0,
+        kind=Kind.REPLACE,
+        plan="p",
+        by="daemon",
+    )
     charge = ComponentStatus(
         "web", Mode.AUTO, ComponentState.IDLE, "/inbox", CandidateStatus(), None, "", None, None, last
     )
