@@ -1,4 +1,4 @@
-"""How what was to be done ended, and why."""
+"""How a transaction ended, and why: the outcomes, causes and grounds, and the value that has them."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ class Outcome(StrEnum):
 
     COMMITTED = "committed"
     REFUSED = "refused"
-    """Nothing was touched."""
+    """No file was changed."""
     ROLLED_BACK = "rolled_back"
     FAILED_FORWARD = "failed_forward"
-    """Something is wrong with the new, but nobody would be better off with the old."""
+    """The new files have a fault, but no client would be better off with the old files."""
     SUPERSEDED = "superseded"
-    """Somebody else put a whole set in place meanwhile, which is served and accepted: it was left alone."""
+    """Another writer put a whole set in place meanwhile, which is served and accepted: it was left alone."""
     FROZEN = "frozen"
-    """Neither the one nor the other: an operator must look."""
+    """Neither set is in use as a whole: an operator must look."""
 
 
 class Ground(StrEnum):
@@ -39,38 +39,38 @@ class Ground(StrEnum):
     ISSUER_NOT_ALLOWED = "issuer_not_allowed"
     NO_CLIENT_ACCEPTS = "no_client_accepts"
     CLIENT_LOST = "client_lost"
-    """A client accepts what is served today and would not accept the candidate."""
+    """A client accepts the chain that is served today and would not accept the candidate."""
     CANNOT_BE_SERVED = "cannot_be_served"
     """A TLS library refuses to load it, or to complete a handshake with it."""
     NOTHING_TO_DO = "nothing_to_do"
     NO_CHAIN_TO_WRITE = "no_chain_to_write"
     KEY_WOULD_BE_EXPOSED = "key_would_be_exposed"
     KEYSTORE_WOULD_BE_LOST = "keystore_would_be_lost"
-    """It holds what a new one would not, or is not opened by its password."""
+    """It holds content that a new keystore would not, or is not opened by its password."""
     UNREADABLE = "unreadable"
     NO_CANDIDATE = "no_candidate"
-    """What was given makes none, or not yet."""
+    """The files make no candidate, or not yet."""
     EMPTY_INBOX = "empty_inbox"
     INBOX_UNSAFE = "inbox_unsafe"
     QUARANTINED = "quarantined"
-    """It was tried, and failed by its own fault."""
+    """The candidate was tried, and failed by its own fault."""
     REJECTED = "rejected"
-    """A person said no."""
+    """A person rejected the plan."""
     FROZEN = "frozen"
-    """Nothing is done to the component until an operator says so."""
+    """The component is left alone until an operator thaws it."""
     CONTESTED = "contested"
-    """Somebody else changes the files, too: a person is asked first."""
+    """Another writer changes the files, too: a person is asked first."""
     TARGET = "target"
     """A file cannot or should not be changed."""
     UNUSABLE = "unusable"
-    """What is on disk makes no candidate."""
+    """The files on disk make no candidate."""
     PATH_SHARED = "path_shared"
     CONFIG_TEST_BEFORE = "config_test_before"
-    """The service's configuration test fails as it is, and what is to be done does not mend that."""
+    """The service's configuration test fails already, and the plan does not mend that."""
     KEY_GIVEN_UP = "key_given_up"
-    """Its private key is compromised, as an operator has said."""
+    """An operator has declared its private key compromised."""
     TOO_MANY_PLANS = "too_many_plans"
-    """So many plans of the kind wait for a person already."""
+    """Too many plans of the kind wait for a person already."""
 
 
 class Cause(StrEnum):
@@ -96,7 +96,7 @@ class Cause(StrEnum):
     ACTIVATION = "activation"
     ACTIVATION_TIMEOUT = "activation_timeout"
     NOT_PROVEN = "not_proven"
-    """The service says that it restarted, and is the same process."""
+    """The service reports a restart, and is the same process."""
     NOT_SERVED = "not_served"
     CLIENT_LOST = "client_lost"
     INTERRUPTED = "interrupted"
@@ -133,7 +133,7 @@ FROZEN_UNTIL_RECOVERY: Final = ". FROZEN: the next recovery tries again, and not
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ending:
-    """How a transaction ended, for whoever asked for it. `RecordedEnding` is the same value, read from the journal.
+    """How a transaction ended. `Ended` is the same value, read from the journal.
 
     Each answer, event, row and page that shows an ending takes its parts from one of the two.
     """

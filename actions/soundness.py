@@ -1,4 +1,4 @@
-"""Whether a component's files are a set that its server can use, key included: whatever disk or backup they are on."""
+"""Whether a server can use a component's files, key included: the one rule for files on disk and in backup sets."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from probes.set import reading_of
 def faults_in(
     artefacts: Artefacts, held: Mapping[FileRole, bytes | None], password: bytes | None, now: float
 ) -> tuple[SetFault, ...]:
-    """Return why no server could use files that hold this at Unix time `now`; None is a file that is not there.
+    """Return why no server could use files with this content at Unix time `now`; None is a file that is missing.
 
-    The target of each fault is the path as it is configured. `password` opens the keystore.
+    The target of each fault is the configured path. `password` opens the keystore.
     """
     targets = [
         FileTarget(path, path, role, password_file=artefacts.password_file if role is FileRole.KEYSTORE else None)
@@ -41,7 +41,7 @@ def usable_chain(
 
 
 def ill_of(faults: Sequence[SetFault]) -> Ill | None:
-    """Return what these faults amount to; None where there are none."""
+    """Return the worst that these faults mean; None where there are none."""
     if any(each.certain for each in faults):
         return Ill.DEAD
     if any(each.explains_test for each in faults):

@@ -246,7 +246,7 @@ def test_a_forgotten_intermediate_is_added_from_what_a_client_holds(disk: Disk) 
     plan = plan_replacement([where], candidates, World(), NOW)
     assert isinstance(plan, Prepared), plan
     assert new.chain_pem() in plan.order.content.values()
-    assert any("was added from what the client fetching holds" in each for each in plan.remarks)
+    assert any("was added from the certificates of the client fetching" in each for each in plan.remarks)
 
 
 def test_an_intermediate_that_nobody_knows_is_told_once_and_not_for_each_client(disk: Disk) -> None:

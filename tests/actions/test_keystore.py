@@ -97,7 +97,7 @@ def test_a_keystore_that_is_nothing_but_a_chain_and_its_key_is_no_loss() -> None
 def test_what_else_a_keystore_holds_would_be_lost() -> None:
     other = ROOT.intermediate("Another")
     assert loss(beside(other.certificate), None) == (
-        "holds certificates that are none of its chain, and a new one would not: CN=Another"
+        "holds certificates outside its chain, and a new one would not: CN=Another"
     )
     two = keystore(OLD)
     assert loss(two, b"wrong") == (

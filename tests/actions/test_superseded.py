@@ -109,7 +109,7 @@ def test_the_same_content_with_another_mode_supersedes_as_well(room: Path) -> No
     [
         (lambda scene: copy(scene, key=b"another key\n"), "no whole set"),
         (lambda scene: copy(scene, certificate=b"GOOD their certificate, no java"), "java does not accept it at web"),
-        (lambda scene: copy(scene, reload=False), "not what it should"),
+        (lambda scene: copy(scene, reload=False), "not the expected chain"),
     ],
     ids=["half a pair", "a client is lost", "not served"],
 )

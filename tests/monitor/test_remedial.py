@@ -184,7 +184,7 @@ def test_a_dry_run_refuses_what_the_run_would_where_the_set_is_good_and_the_conf
         for more in (("--dry-run",), ()):
             code, said = web.command("replace", "web", *candidate(web, fresh()), *more)
             assert code == 1, said
-            assert "its configuration is not good as it is" in said
+            assert "its configuration test fails already before the change" in said
             grounds.append("config_test_before" in said)
         assert grounds[0]
         assert looks(web) == before
