@@ -131,7 +131,18 @@ def _effects(effects: Iterable[Effect]) -> list[Document]:
 
 def endings_document(endings: Iterable[Ending]) -> Document:
     """Return how transactions ended."""
-    return {"endings": [asdict(each) for each in endings]}
+    return {"endings": [ending_document(each) for each in endings]}
+
+
+def ending_document(ending: Ending) -> Document:
+    """Return how a transaction ended, with the whole sentence and its remarks."""
+    return {
+        "transaction": ending.transaction,
+        "outcome": ending.outcome,
+        "cause": ending.cause,
+        "sentence": ending.sentence,
+        "remarks": list(ending.remarks),
+    }
 
 
 def busy_document(recovered: Iterable[Ending]) -> Document:

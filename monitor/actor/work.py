@@ -11,6 +11,16 @@ from typing import Final
 from actions import backup
 from actions.backup import BackupError, BackupSet
 from actions.candidate import Candidates, Flaw, Given, NoCandidate, PrivateKey, identities, read_candidates
+from actions.component_files import (
+    WITH_KEY,
+    keys_at_hand,
+    keys_in_use,
+    keys_of_set,
+    read_password,
+    set_on_disk,
+    shared_paths,
+)
+from actions.component_site import ComponentSite
 from actions.ending import Cause, Ending, Ground, Outcome
 from actions.inbox import Inbox, InboxUnsafe, empty, open_inbox
 from actions.journal import Event, Record
@@ -18,26 +28,16 @@ from actions.journal_state import ActionRequest, GivenUp, JournalState, Proposal
 from actions.late import Compared, look_again
 from actions.lock import Busy
 from actions.plan import Ill, Kind, Plan, candidate_of
+from actions.plan_activation import plan_activation
+from actions.plan_replacement import plan_replacement
+from actions.plan_rollback import plan_rollback
 from actions.precheck import Objection
-from actions.prepare import (
-    WITH_KEY,
-    ComponentSite,
-    Prepared,
-    RefusedPlan,
-    Remainder,
-    keys_at_hand,
-    keys_in_use,
-    keys_of_set,
-    make_plan,
-    plan_activation,
-    plan_rollback,
-    read_password,
-    set_on_disk,
-    shared_paths,
-)
+from actions.prepare import Prepared, RefusedPlan, Remainder
 from actions.recover import KeptPaths, NotWhole, left_to_others, recover, thaw
+from actions.refusal import refusal
 from actions.target import obstacle
-from actions.transaction import TransactionContext, refusal, transact
+from actions.transaction import transact
+from actions.transaction_state import TransactionContext
 from config.model import Config
 from config.policy import Policy
 from config.text import printable
@@ -171,7 +171,7 @@ class Work:
             return self._make_replacement(action, handed, policy)
         if action.kind is Kind.ACTIVATE:
             sites = [context.site(name, allow_shorter=action.allow_shorter) for name in action.components]
-            return plan_activation(sites, context.world, now, action.losses), ()
+            return plan_activation(sites, context.world, now, losses=action.losses), ()
         if len(action.components) > 1 and action.backup_set in {"", DEFAULT_SET}:
             return "a rollback of several components names the transaction that changed them as one", ()
         content: dict[str, bytes] = {}
@@ -184,7 +184,7 @@ class Work:
                 content.update(backup.content(context.world, context.transaction.backups, each))
             passed_over += chosen.passed_over
         sites = [context.site(name) for name in action.components]
-        made = plan_rollback(sites, content, context.world, now, action.losses)
+        made = plan_rollback(sites, content, context.world, now, losses=action.losses)
         return (replace(made, remarks=(*passed_over, *made.remarks)) if isinstance(made, Prepared) else made), ()
 
     def _led_astray(self, action: ActionRequest) -> tuple[Objection, ...]:
@@ -222,7 +222,9 @@ class Work:
         if action.key_compromised:
             sites = self._without_their_keys(sites)
         quarantined = self._journal_state().quarantined
-        made = make_plan(sites, candidates, context.world, self.context.world.now(), action.losses, quarantined)
+        made = plan_replacement(
+            sites, candidates, context.world, context.world.now(), losses=action.losses, quarantined=quarantined
+        )
         grounds = {each.ground for each in made.objections} if isinstance(made, RefusedPlan) else set()
         if action.key_compromised and Ground.NOTHING_TO_DO in grounds:
             why = "that certificate is installed already, and its key is the one to be given up: it takes a new key"

@@ -14,11 +14,11 @@ from typing import IO, Any, Final
 
 from actions.backup import BackupError
 from actions.candidate import Given
+from actions.component_files import read_password
 from actions.ending import Ground, Outcome
 from actions.journal import Event, JournalError, Record
 from actions.journal_state import ActionRequest
 from actions.plan import Kind
-from actions.prepare import read_password
 from actions.world import World
 from config.model import Config
 from config.text import printable

@@ -40,14 +40,25 @@ def test_what_was_written_late_is_told_with_where_it_is_kept_and_how_to_go_on() 
     assert found.code is Code.WRITTEN_LATE
     assert found.detail == (
         "somebody wrote at 2027-01-15 08:00:00Z to a file that certvigil had replaced before, by transaction tx1: "
-        "/etc/site.crt; no service reads it. What was written is kept as backup set tx1-late-0a, in "
+        "/etc/site.crt; no service reads it. The written content is kept as backup set tx1-late-0a, in "
         "/backups/web/tx1-late-0a; `certvigil rollback web --to tx1-late-0a` puts it in place, and `certvigil recover "
         "--thaw web` says that it is known"
     )
 
 
 def test_what_gave_way_to_somebody_elses_set_is_no_finding() -> None:
-    last = Ended("tx1", Kind.REPLACE, ("web",), Outcome.SUPERSEDED, Cause.CHANGED, "they came", "daemon", 1.0, "p")
+    last = Ended(
+        transaction="tx1",
+        components=("web",),
+        outcome=Outcome.SUPERSEDED,
+        cause=Cause.CHANGED,
+        reason="they came",
+        at=1.0,
+        began=1.0,
+        kind=Kind.REPLACE,
+        plan="p",
+        by="daemon",
+    )
     charge = ComponentStatus(
         "web", Mode.AUTO, ComponentState.IDLE, "/inbox", CandidateStatus(), None, "", None, None, last
     )
