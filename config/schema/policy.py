@@ -9,6 +9,7 @@ from typing import Annotated, Any, Final, Literal, Self
 from pydantic import ConfigDict, Field, model_validator
 
 from config import model, policy
+from config.catalogue import GROUP_MEMBERS
 from config.fields import Attempts, Days, Duration, Interval, PlainName, Share, duration
 from config.schema.issuer import AllowedIssuer
 from config.schema.section import (
@@ -21,7 +22,7 @@ from config.schema.section import (
     broken_rule,
     unlike,
 )
-from config.vocabulary import GROUP_MEMBERS, Code, Group, Mode, Severity
+from config.vocabulary import Code, Group, Mode, Severity
 from config.window import check_window
 
 _ACTIONS: Final = ("activate", "replace", "rollback")

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from config.catalogue import GROUP_MEMBERS
 from config.fields import duration_text, share_text
 from config.policy import (
     AllOf,
@@ -23,7 +24,7 @@ from config.policy import (
     RemainingBelow,
 )
 from config.text import printable
-from config.vocabulary import GROUP_MEMBERS, Code, Group, Severity
+from config.vocabulary import Code, Group, Severity
 from monitor.decide.history import failures_in_a_row, is_later, watched, why_not
 from monitor.decide.situation import STEPPED, Attempt, Situation
 from probes.judge.time import moment

@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import Final
 
+from config.catalogue import GROUP_MEMBERS
 from config.policy import (
     AllOf,
     AnyOf,
@@ -19,7 +20,7 @@ from config.policy import (
     Regressed,
     RemainingBelow,
 )
-from config.vocabulary import GROUP_MEMBERS, Code, Group
+from config.vocabulary import Code, Group
 
 SEEN: Final = frozenset(
     {

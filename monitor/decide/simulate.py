@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
+from config.catalogue import GROUP_MEMBERS
 from config.policy import Activate, Notify, Policy, Replace, Rollback
-from config.vocabulary import GROUP_MEMBERS, Code, Group, Severity
+from config.vocabulary import Code, Group, Severity
 from monitor.decide.check import NEVER
 from monitor.decide.decision import Decision, DecisionStatus, kind_of
 from monitor.decide.foresee import ForeseenMessage

@@ -20,7 +20,8 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import Final
 
-from config.vocabulary import GROUP_MEMBERS, Code, Group, Severity, TargetKind, UnreachableReason, UnreadableReason
+from config.catalogue import GROUP_MEMBERS
+from config.vocabulary import Code, Group, Severity, TargetKind, UnreachableReason, UnreadableReason
 from monitor.notify.problem import OUTAGE, Member
 from monitor.state.target import TargetState
 from probes.finding import Finding

@@ -14,6 +14,7 @@ from hashlib import blake2b
 from types import MappingProxyType
 from typing import Final
 
+from config.catalogue import CATALOGUE, ProblemScope
 from config.channel import Notifications
 from config.vocabulary import Code, Severity
 from monitor.notify.problem import Member, problem_id
@@ -250,22 +251,17 @@ def _is_worse(alert: Alert, members: Sequence[Member]) -> bool:
 
 def _is_implied(member: Member, alert: Alert, members: Sequence[Member]) -> bool:
     """Whether whoever was told that this is wrong with another target of the component needs no message about it."""
-    found = member.finding
-    if member.target in alert.targets or member.component is None or found.code in _EACH_BY_ITSELF:
+    found, entry = member.finding, CATALOGUE[member.finding.code]
+    # A server or a file that fails is news each time, whichever component it belongs to.
+    if member.target in alert.targets or member.component is None or entry.scope is ProblemScope.CAUSE:
         return False
     return any(
         each.component == member.component
         and each.target in alert.targets
         and each.finding.severity.rank >= found.severity.rank
-        and (found.code is each.finding.code or (found.code, each.finding.code) in _IMPLIED)
+        and (found.code is each.finding.code or each.finding.code in entry.implied_by)
         for each in members
     )
-
-
-_EACH_BY_ITSELF: Final = frozenset({Code.UNREACHABLE, Code.UNREADABLE})
-"""What is wrong with each server or file of a component anew."""
-_IMPLIED: Final = frozenset({(Code.CLIENT_REJECTS, code) for code in Code} | {(Code.NOT_SERVED, Code.APPROVAL_PENDING)})
-"""Codes that follow from another one."""
 
 
 def _how(alert: Alert, members: Sequence[Member]) -> AlertStep:
@@ -347,7 +343,7 @@ def _worst_first(members: Collection[Member]) -> list[Member]:
         members,
         key=lambda each: (
             -each.finding.severity.rank,
-            each.finding.code in {Code.CLIENT_REJECTS, Code.APPROVAL_PENDING},
+            not CATALOGUE[each.finding.code].names_problem,
             bool(each.flaps),
             str(each.finding.code),
             each.target,

@@ -1,4 +1,7 @@
-"""What is one problem, however many targets and findings it shows in. Pure."""
+"""Findings become problems: many findings on many targets can be one problem. Pure.
+
+The catalogue says of each code which findings with it are one problem (`ProblemScope`).
+"""
 
 from __future__ import annotations
 
@@ -9,27 +12,15 @@ from hashlib import blake2b
 from typing import Final
 
 from actions.plan import Kind
+from config.catalogue import CATALOGUE, ProblemScope
 from config.vocabulary import Code, Severity, TargetKind
 from monitor.state.target import Raised, TargetState
 from probes.certificate import Certificate
 from probes.finding import Finding
 
-_CERTIFICATE: Final = frozenset(
-    {
-        *(Code.EXPIRED, Code.EXPIRING, Code.NOT_YET_VALID, Code.VALIDITY_TOO_LONG),
-        *(Code.INCOMPLETE_CHAIN, Code.WRONG_ORDER, Code.UNNEEDED_CERTIFICATE, Code.ROOT_PRESENTED),
-        *(Code.UNTRUSTED_ISSUER, Code.SELF_SIGNED, Code.BAD_SIGNATURE, Code.INVALID_CA, Code.PATH_REJECTED),
-        *(Code.NONCONFORMING, Code.HOSTNAME_MISMATCH, Code.COMMON_NAME_ONLY, Code.WEAK_KEY, Code.WEAK_SIGNATURE),
-        Code.CLIENT_REJECTS,
-    }
-)
-"""What is wrong with a certificate is one problem wherever that certificate is."""
-_OF_THE_LEAF: Final = frozenset({Code.HOSTNAME_MISMATCH, Code.COMMON_NAME_ONLY, Code.CLIENT_REJECTS})
-"""Whose subject is a name or a client."""
-_AT_LARGE: Final = frozenset({Code.UNREACHABLE, Code.UNREADABLE})
-"""What befalls many targets for one reason outside of them, as a network or a disk that is gone."""
+_OF_CERTIFICATE: Final = frozenset({ProblemScope.CERTIFICATE, ProblemScope.SERVER_CERTIFICATE})
 OUTAGE: Final = "outage "
-"""How the base of these begins: which targets have one cause, `monitor.notify.cause` knows."""
+"""The start of the base of a problem with a cause outside: `monitor.notify.cause` tells which targets share one."""
 _POSITION: Final = re.compile(r"position (\d{1,4})")
 
 
@@ -75,14 +66,14 @@ def members(known: TargetState) -> Iterator[tuple[str, Member]]:
         yield (
             base,
             Member(
-                known.target,
-                known.kind,
-                known.component,
-                each.finding,
-                each.since,
-                about,
-                known.location,
-                concerned.not_after if concerned is not None else None,
+                target=known.target,
+                kind=known.kind,
+                component=known.component,
+                finding=each.finding,
+                since=each.since,
+                about=about,
+                location=known.location,
+                ends=concerned.not_after if concerned is not None else None,
             ),
         )
 
@@ -93,19 +84,21 @@ def problem_id(key: str) -> str:
 
 
 def _is_cause(raised: Raised) -> bool:
-    return raised.finding.code in _CERTIFICATE and raised.finding.code is not Code.CLIENT_REJECTS
+    code = raised.finding.code
+    return CATALOGUE[code].scope in _OF_CERTIFICATE and code is not Code.CLIENT_REJECTS
 
 
 def _problem(known: TargetState, found: Finding) -> tuple[str, str]:
     """Return the base of the problem that a finding is part of, and what certificate it is about."""
     if known.kind is TargetKind.SELF:
         return f"{found.code} {known.target} {found.subject}", ""
-    if found.code in _CERTIFICATE and known.presented:
+    scope = CATALOGUE[found.code].scope
+    if scope in _OF_CERTIFICATE and known.presented:
         concerned = _certificate(known, found)
         if concerned is None:
             return f"certificate {found.subject}", found.subject
         return f"certificate {concerned.sha256}", concerned.title
-    if found.code in _AT_LARGE:
+    if scope is ProblemScope.CAUSE:
         if known.kind is TargetKind.COMPONENT:
             # The actor, of which there is one for all components.
             return f"{found.code} {found.subject}", ""
@@ -124,4 +117,5 @@ def _certificate(known: TargetState, found: Finding) -> Certificate | None:
     if position is not None:
         number = int(position[1])
         return known.presented[number if number < len(known.presented) else 0]
-    return known.presented[0] if not found.subject or found.code in _OF_THE_LEAF else None
+    of_server = CATALOGUE[found.code].scope is ProblemScope.SERVER_CERTIFICATE
+    return known.presented[0] if not found.subject or of_server else None
