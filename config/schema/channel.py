@@ -194,8 +194,8 @@ class NotificationsSection(Section):
     """How long a problem must be gone before that is told, so that what comes back at once is not told twice."""
     attempts: Attempts = _TELLING.attempts
     """How often a message is tried before it is given up; fifty times take about a day."""
-    runbook: RunbookURL | None = None
-    """The begin of a URL, to which the code of a finding is appended, for those who are told."""
+    runbook: RunbookURL | None = _TELLING.runbook
+    """The start of a URL that the code of a finding completes, by default of the page of findings; null for none."""
     silences: list[SilenceSection] = []
     """Findings that nobody is told of until a date."""
     heartbeat: HeartbeatSection | None = None

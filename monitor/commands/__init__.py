@@ -170,6 +170,20 @@ def history(
 
 
 @app.command()
+def explain(
+    codes: Annotated[
+        list[str],
+        typer.Argument(metavar="[CODE...]", show_default=False, help="Codes of findings; patterns with * and ?."),
+    ] = [],  # noqa: B006
+    as_json: Json = False,
+) -> None:
+    """Say what a finding means, what cures it and whom it hurts; without a code, list all findings."""
+    from monitor.commands.explain import explain as show
+
+    raise typer.Exit(show(codes, as_json=as_json))
+
+
+@app.command()
 def reload(socket: Socket = DEFAULT_SOCKET) -> None:
     """Have the daemon read its configuration again; what is wrong with it is printed and the last good one stays."""
     from monitor.commands.reload import reload as ask

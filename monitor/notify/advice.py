@@ -35,7 +35,7 @@ class AdviceContext:
     """How people know the host; empty where nobody said."""
     components: Mapping[str, Component] = field(default_factory=lambda: MappingProxyType({}))
     runbook: str | None = None
-    """The begin of a URL to which the code of a finding is appended."""
+    """The start of a URL that the code of a finding completes; None for no link."""
     state_directory: str = Settings().state_directory
 
     @classmethod
@@ -207,9 +207,9 @@ def _see_cause(members: Sequence[Member], site: AdviceContext) -> Iterator[str]:
     """Clients that reject say in their own sentence what would cure it."""
     changeable, _ = _apart(members, site)
     if not changeable:
-        yield "do what is said above to cure it"
+        yield "do as the finding says"
         return
-    yield "do what is said above to cure it; where that takes another certificate or chain:"
+    yield "do as the finding says; where that takes another certificate or chain:"
     yield from _replace(members, site)
 
 
