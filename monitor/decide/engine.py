@@ -107,13 +107,13 @@ def decide_by(policies: Iterable[Policy], situation: Situation, now: float) -> O
 def _told(policy: Policy, notify: Notify, situation: Situation, answer: CheckAnswer) -> Decision:
     case = digest(situation.subject, policy.name, "notify", answer.since)
     return Decision(
-        situation.subject,
-        policy.name,
-        notify,
-        DecisionStatus.NOTIFY,
-        answer.reasons,
-        case,
-        case,
+        subject=situation.subject,
+        policy=policy.name,
+        action=notify,
+        standing=DecisionStatus.NOTIFY,
+        reasons=answer.reasons,
+        case=case,
+        identity=case,
         until=_or_none(answer.until),
     )
 
@@ -125,20 +125,27 @@ def _acted(policy: Policy, action: Action, situation: Situation, answer: CheckAn
     if situation.mode is None or what is None:
         return None
     in_use = situation.certificate.sha256 if situation.certificate else ""
-    case = _Case(policy, kind, what, digest(situation.subject, policy.name, kind, what, in_use), situation, now)
+    case = _Case(
+        policy=policy,
+        kind=kind,
+        what=what,
+        name=digest(situation.subject, policy.name, kind, what, in_use),
+        situation=situation,
+        now=now,
+    )
     step = _step(case, answer)
     tried = max((each.ended for each in situation.attempts if (each.kind, each.what) == (kind, what)), default=None)
     return Decision(
-        situation.subject,
-        policy.name,
-        action,
-        step.standing,
-        answer.reasons,
-        case.name,
-        digest(case.name, step.standing, tried, step.turn),
-        what,
-        step.waits_for,
-        _or_none(min(answer.until, step.until)),
+        subject=situation.subject,
+        policy=policy.name,
+        action=action,
+        standing=step.standing,
+        reasons=answer.reasons,
+        case=case.name,
+        identity=digest(case.name, step.standing, tried, step.turn),
+        what=what,
+        waits_for=step.waits_for,
+        until=_or_none(min(answer.until, step.until)),
     )
 
 

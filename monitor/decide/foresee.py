@@ -67,8 +67,18 @@ class Recipients:
         """Take note of a decision; one to act succeeds."""
         if decision.standing is DecisionStatus.ACT and not isinstance(decision.action, Notify):
             kind, by = kind_of(decision.action), f"policy {decision.policy}"
-            ended = (decision.subject, now, decision.identity, kind, Outcome.COMMITTED, Cause.NONE, "", by)
-            self._committed.append(ActionEnded(*ended))
+            self._committed.append(
+                ActionEnded(
+                    target=decision.subject,
+                    at=now,
+                    transaction=decision.identity,
+                    action=kind,
+                    outcome=Outcome.COMMITTED,
+                    cause=Cause.NONE,
+                    reason="",
+                    by=by,
+                )
+            )
 
     def tell(self, now: float) -> Iterator[ForeseenMessage]:
         """Yield what is told at Unix time `now`."""
@@ -77,8 +87,8 @@ class Recipients:
         names = {each.target: each.target for each in ended}
         for each in news.committed(ended, names, self._config.notifications, self._labels, {}):
             if each.channel in self._config.channels:
-                name, host = each.name, self._config.host
-                _, message = notice(name, each.channel, host, each.title, each.sentences, Tone.SUCCESS)
+                host = self._config.host
+                _, message = notice(each.name, each.channel, each.title, each.sentences, host=host, tone=Tone.SUCCESS)
                 yield ForeseenMessage(now, each.channel, message.title)
         for delivery in self._outbox.review(now):
             self._outbox.amend(replace(delivery, fate=DeliveryFate.DELIVERED, ended_at=now))
@@ -107,11 +117,11 @@ def _believed(situation: Situation, config: Config, now: float) -> Iterator[Targ
             for each in those
         ]
         yield TargetState(
-            target,
-            TargetKind.FILE if endpoint is None else TargetKind.ENDPOINT,
-            target if endpoint is None else f"{endpoint.host}:{endpoint.port}",
-            situation.subject if situation.is_component else None,
-            presented if target in bearing else (),
+            target=target,
+            kind=TargetKind.FILE if endpoint is None else TargetKind.ENDPOINT,
+            location=target if endpoint is None else f"{endpoint.host}:{endpoint.port}",
+            component=situation.subject if situation.is_component else None,
+            presented=presented if target in bearing else (),
             findings={(each.finding.code, each.finding.subject): each for each in raised},
             last_look=now,
         )
@@ -132,16 +142,16 @@ def _bearing(situation: Situation, config: Config) -> Sequence[str]:
 def _certificate(situation: Situation, validity: Validity) -> Certificate:
     """Return a certificate of that validity, of which nothing else is known."""
     return Certificate(
-        validity.sha256.encode(),
-        validity.sha256,
-        f"the certificate of {situation.subject}" if situation.is_component else "its certificate",
-        "",
-        "",
-        int(validity.not_before),
-        int(validity.not_after),
-        (),
-        Key(KeyKind.UNKNOWN, 0),
-        "",
+        der=validity.sha256.encode(),
+        sha256=validity.sha256,
+        subject=f"the certificate of {situation.subject}" if situation.is_component else "its certificate",
+        issuer="",
+        serial="",
+        not_before=int(validity.not_before),
+        not_after=int(validity.not_after),
+        names=(),
+        key=Key(KeyKind.UNKNOWN, 0),
+        signature_hash="",
         is_ca=False,
         self_issued=False,
     )
@@ -152,9 +162,9 @@ def fresh(config: Config, begin: float, lifetime: float) -> Iterator[Situation]:
     for name, component in config.components.items():
         thresholds = next((config.endpoints[each].thresholds for each in component.endpoints), None)
         yield Situation(
-            name,
-            component.mode if component.service is not None else None,
-            (*(each.name for each in config.files if each.component == name), *component.endpoints),
+            subject=name,
+            mode=component.mode if component.service is not None else None,
+            targets=(*(each.name for each in config.files if each.component == name), *component.endpoints),
             is_component=True,
             labels=component.labels,
             profile=config.profile,

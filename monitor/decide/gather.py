@@ -62,9 +62,9 @@ def _component(component: Component, known: Sequence[TargetState], config: Confi
     findings = tuple(_findings(known, config, now))
     not_served = [each.since for each in findings if each.code is Code.NOT_SERVED]
     return Situation(
-        component.name,
-        component.mode if component.service is not None else None,
-        tuple(each.target for each in known),
+        subject=component.name,
+        mode=component.mode if component.service is not None else None,
+        targets=tuple(each.target for each in known),
         is_component=True,
         labels=component.labels,
         profile=config.profile,
@@ -92,7 +92,14 @@ def _findings(known: Iterable[TargetState], config: Config, now: float) -> Itera
             finding = raised.finding
             if (each.target, finding.code) not in waived:
                 live = each.kind is TargetKind.ENDPOINT
-                yield FindingState(each.target, finding.code, finding.severity, raised.since, finding.subject, live)
+                yield FindingState(
+                    target=each.target,
+                    code=finding.code,
+                    severity=finding.severity,
+                    since=raised.since,
+                    subject=finding.subject,
+                    live=live,
+                )
 
 
 def _edges(known: Iterable[TargetState], config: Config) -> Iterator[Accepts]:

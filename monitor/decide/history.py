@@ -112,13 +112,13 @@ def _attempt(ended: Ended, *, undoable: bool) -> Attempt:
         case Kind.ROLLBACK:
             what = ended.action.backup_set if ended.action is not None else ""
     return Attempt(
-        ended.kind,
-        what,
-        ended.began,
-        ended.at,
-        result_of(ended.outcome, ended.cause),
-        ended.transaction,
-        ended.leaf,
-        ended.accepted,
-        undoable,
+        kind=ended.kind,
+        what=what,
+        began=ended.began,
+        ended=ended.at,
+        result=result_of(ended.outcome, ended.cause),
+        transaction=ended.transaction,
+        leaf=ended.leaf,
+        accepted=ended.accepted,
+        undoable=undoable,
     )

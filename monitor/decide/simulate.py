@@ -83,15 +83,16 @@ def simulate(
     assumptions: Assumptions | None = None,
 ) -> Iterator[Happening]:
     """Yield what is decided within a `span` of Unix times, in that order."""
-    for each in timeline(situations, policies, span, future, assumptions):
+    for each in timeline(situations, policies, span, future=future, assumptions=assumptions):
         if isinstance(each, Happening):
             yield each
 
 
-def timeline(  # noqa: PLR0917 (what simulate takes, and who is told)
+def timeline(
     situations: Iterable[Situation],
     policies: Sequence[Policy],
     span: tuple[float, float],
+    *,
     future: Iterable[SimulatedEvent] = (),
     assumptions: Assumptions | None = None,
     audience: Listener | None = None,

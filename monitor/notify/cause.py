@@ -305,7 +305,7 @@ class Causes:
             if base not in found:
                 touched |= self._right(target, base, now)
         for base, those in found.items():
-            touched |= self._wrong(target, base, those, where, now, excused)
+            touched |= self._wrong(target, base, those, where=where, now=now, excused=excused)
         return touched
 
     def forget(self, target: str) -> set[str]:
@@ -347,11 +347,12 @@ class Causes:
         moves, self._moves = self._moves, []
         return moves
 
-    def _wrong(  # noqa: PLR0917 (what `observe` has)
+    def _wrong(
         self,
         target: str,
         base: str,
         those: tuple[Member, ...],
+        *,
         where: NetworkPlace,
         now: float,
         excused: tuple[float, float] | None,

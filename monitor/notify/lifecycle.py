@@ -167,7 +167,19 @@ def review(
         if not ordered:
             return Reviewed(None)
         worst = ordered[0]
-        alert = Alert(*about, worst.finding.severity, frozenset(), frozenset(), worst.since, now, now, "", messages=0)
+        channel, key = about
+        alert = Alert(
+            channel=channel,
+            key=key,
+            severity=worst.finding.severity,
+            codes=frozenset(),
+            targets=frozenset(),
+            since=worst.since,
+            opened_at=now,
+            told_at=now,
+            what="",
+            messages=0,
+        )
         return _tell(AlertStep.RAISED, alert, ordered, held, terms, now=now)
     alert = replace(alert, gone=_gone(alert, {each.target for each in members}, held, now))
     if ordered:
