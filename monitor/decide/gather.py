@@ -72,7 +72,7 @@ def _component(component: Component, known: Sequence[TargetState], config: Confi
         edges=tuple(_edges(known, config)),
         certificate=_validity(known, config),
         on_disk=_on_disk(component, known),
-        # The finding comes after the grace, which began when what is on disk changed.
+        # The finding comes after the grace period, which began when the files on disk changed.
         drift_since=min(not_served) - component.not_served_after if not_served else None,
         candidate=done.candidate,
         attempts=done.attempts,
@@ -114,7 +114,7 @@ def _edges(known: Iterable[TargetState], config: Config) -> Iterator[Accepts]:
 
 
 def _validity(known: Iterable[TargetState], config: Config) -> Validity | None:
-    """Return the certificate in use that ends first: what endpoints present, else what files hold."""
+    """Return the validity that ends first, of the certificates that endpoints present, or else of those in files."""
     presenting = [each for each in known if each.presented]
     live = [each for each in presenting if each.kind is TargetKind.ENDPOINT]
     ends = [(validity.not_after, validity) for each in live or presenting if (validity := _one_validity(each, config))]

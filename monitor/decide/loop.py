@@ -158,14 +158,14 @@ class Decider:
             "; ".join(reasons),
         )
         event = Decided(
-            target=decision.subject,
-            at=now,
-            policy=decision.policy,
-            action=action,
-            standing=str(decision.standing),
-            identity=decision.identity,
-            reasons=reasons,
-            waits_for=decision.waits_for,
+            decision.subject,
+            now,
+            decision.policy,
+            action,
+            str(decision.standing),
+            decision.identity,
+            reasons,
+            decision.waits_for,
         )
         self._record([event])
         self._decided(decision)
