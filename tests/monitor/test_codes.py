@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -56,3 +57,15 @@ def test_each_code_is_raised_somewhere(code: Code) -> None:
 
 def test_each_code_that_is_raised_is_in_the_list() -> None:
     assert {Code[name] for name in RAISED} == set(Code)
+
+
+def test_every_file_and_name_in_the_guide_to_a_new_finding_exists() -> None:
+    guide = (ROOT / "CONTRIBUTING.md").read_text().partition("## Add a finding\n")[2].partition("\n## ")[0]
+    assert guide.count("\n1. ") == guide.count("\n6. ") == 1
+    for path in re.findall(r"`([\w/]+(?:/|\.py|\.md))`", guide):
+        assert (ROOT / path).exists(), path
+    for line in re.findall(r"^- (.*?): ", guide, re.MULTILINE):
+        path, *names = re.findall(r"`([^`]+)`", line)
+        assert names
+        for name in names:
+            assert f"\n{name}: Final" in (ROOT / path).read_text(), f"{name} in {path}"
