@@ -29,7 +29,7 @@ class ProblemScope(StrEnum):
     SERVER_CERTIFICATE = "server certificate"
     """As `CERTIFICATE`; the subject of the finding is a name or a client, and the certificate is the server's own."""
     CAUSE = "cause"
-    """Findings with the same cause outside of the targets, such as a network or a disk that is gone."""
+    """Findings on one target; where many fail for one cause, such as a network or a disk that is gone, all of them."""
     COMPONENT = "component"
     """Findings with this code on one component; on a target of no component, those on that target."""
     SUBJECT = "subject"
@@ -144,6 +144,8 @@ _REJECTED: Final = MappingProxyType(
 
 _AS_ANCHOR: Final = "A notice for a certificate in a bundle of CA certificates."
 
+_NOT_VALIDATED: Final = "A notice where no client that validates is concerned."
+
 _TIME: Final = (
     CatalogueEntry(
         code=Code.EXPIRED,
@@ -209,6 +211,7 @@ _CHAIN: Final = (
             "root. Clients that do not know the intermediate reject the server. Raised only where a trust store "
             "applies."
         ),
+        otherwise=_NOT_VALIDATED,
         cure="append the missing intermediate to the certificates that the server presents",
         client_cure="append the missing intermediate to what the server presents",
         hurts=_REJECTED,
@@ -256,6 +259,7 @@ _CHAIN: Final = (
         group=Group.CHAIN,
         severity=Severity.CRITICAL,
         meaning="The chain ends at a CA that is not in the trust store of the client.",
+        otherwise=_NOT_VALIDATED,
         cure="use a certificate of a CA that the client trusts, or have the client trust this CA",
         client_cure="add that root to the client's store, or serve a certificate of a CA it trusts",
         hurts=_REJECTED,
@@ -267,6 +271,7 @@ _CHAIN: Final = (
         group=Group.CHAIN,
         severity=Severity.CRITICAL,
         meaning="The certificate is signed by its own key and is not in the trust store of the client.",
+        otherwise=_NOT_VALIDATED,
         cure="use a certificate of a CA that the client trusts",
         client_cure="serve a certificate of a CA that the client trusts, or add this one to its store",
         hurts=_REJECTED,
@@ -281,6 +286,7 @@ _CHAIN: Final = (
             "A signature in the chain does not belong to the certificate that carries it: the certificate is "
             "damaged, or its issuer has another key than the certificate of the issuer in the chain."
         ),
+        otherwise=_NOT_VALIDATED,
         cure="install certificate and chain anew, from the files that the CA sent",
         client_cure="install the certificate and the chain anew from the CA's originals",
         hurts=_REJECTED,
@@ -295,6 +301,7 @@ _CHAIN: Final = (
             "A certificate in the chain signed another one although it is no CA, or its key usage or its path "
             "length does not allow it."
         ),
+        otherwise=_NOT_VALIDATED,
         cure="have the certificate issued by a CA that may issue it",
         hurts=_REJECTED,
         change=Change.CERTIFICATE,
@@ -308,6 +315,7 @@ _CHAIN: Final = (
             "The chain reaches a root, and a restriction in it keeps clients from accepting it: an extended key "
             "usage, a name constraint, a critical extension that nobody knows, or an algorithm."
         ),
+        otherwise=_NOT_VALIDATED,
         cure="have the certificate issued anew, without that restriction",
         client_cure="have the certificate issued anew without that restriction",
         hurts=_REJECTED,
@@ -337,6 +345,7 @@ _NAME: Final = (
         group=Group.NAME,
         severity=Severity.CRITICAL,
         meaning="The certificate does not carry a name by which clients connect.",
+        otherwise=_NOT_VALIDATED,
         cure="have the certificate issued with that name, or correct the configured name",
         client_cure="have the certificate issued with that name, or connect by a name it carries",
         hurts=_REJECTED,
@@ -363,7 +372,7 @@ _KEY: Final = (
         code=Code.KEY_MISMATCH,
         group=Group.KEY,
         severity=Severity.CRITICAL,
-        meaning="The private key beside the certificate is not the key of the certificate. No server starts with both.",
+        meaning="The private key beside the certificate is not the key of the certificate. No server can use both.",
         cure="put the key that belongs to the certificate beside it, or issue the certificate anew",
         hurts=_on(TargetKind.FILE, "nobody until the server is reloaded; then it fails, or goes on without TLS"),
         change=Change.KEY,
@@ -374,6 +383,7 @@ _KEY: Final = (
         group=Group.KEY,
         severity=Severity.WARNING,
         meaning="The key of the certificate is shorter than NIST SP 800-131A or a client demands.",
+        otherwise="Critical where a client that validates rejects it for that.",
         cure="have a certificate issued for a stronger key, such as EC P-256 or RSA 2048",
         client_cure="have the certificate issued anew for a longer key",
         hurts=_YET,
@@ -385,6 +395,7 @@ _KEY: Final = (
         group=Group.KEY,
         severity=Severity.WARNING,
         meaning="The certificate is signed with a hash that is broken or too weak for a client, such as SHA-1 or MD5.",
+        otherwise="Critical where a client that validates rejects it for that.",
         cure="have the certificate issued with SHA-256",
         client_cure="have the certificate issued anew by a CA that signs with SHA-256",
         hurts=_YET,
@@ -574,7 +585,7 @@ _TLS: Final = (
         code=Code.OBSOLETE_PROTOCOL,
         group=Group.TLS,
         severity=Severity.WARNING,
-        meaning="The handshake ended with a version of TLS that is not allowed; by default, 1.2 and 1.3 are.",
+        meaning="The server negotiated a version of TLS that is not allowed; by default, 1.2 and 1.3 are allowed.",
         cure="allow only TLS 1.2 and 1.3 in the server's configuration",
         hurts=_on(TargetKind.ENDPOINT, "nobody yet; who can change the traffic may read it"),
         steps=("have the server at {where} offer only TLS 1.2 and 1.3, with modern ciphers",),
@@ -584,7 +595,7 @@ _TLS: Final = (
         code=Code.WEAK_CIPHER,
         group=Group.TLS,
         severity=Severity.NOTICE,
-        meaning="The handshake ended with a cipher that RFC 9325 forbids.",
+        meaning="The server negotiated a cipher that RFC 9325 forbids.",
         otherwise="Critical where the cipher does not encrypt, or knows no certificate.",
         cure="take that cipher out of the server's configuration",
         hurts=_on(TargetKind.ENDPOINT, "nobody yet; who can record the traffic may read it"),

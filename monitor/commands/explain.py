@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Final
 
@@ -12,7 +12,7 @@ from config.pattern import is_one_of
 from config.vocabulary import Code
 from monitor.commands.choice import unknown
 from monitor.commands.complain import complain
-from monitor.commands.explanation import Explanation, explanation
+from monitor.commands.explanation import Explanation, advice_lines, by_kind, explanation
 from monitor.commands.screen import Screen
 
 _UNUSABLE: Final = 3
@@ -58,16 +58,9 @@ def _facts(explained: Explanation) -> Iterator[tuple[str, str]]:
     yield "group", explained.group
     yield "means", explained.meaning
     yield "cure", explained.cure
-    yield from _labelled("cure", explained.cures)
-    yield from _labelled("hurts", explained.hurts)
+    yield from (("cure", f"{reason}: {cure}") for reason, cure in explained.cures.items())
+    yield from (("hurts", line) for line in by_kind(explained.hurts))
     yield "by itself", explained.by_itself
-    for sentence in dict.fromkeys(sentence for sentences in explained.advice.values() for sentence in sentences):
-        yield "to act", sentence
+    yield from (("to act", line) for line in advice_lines(explained))
     yield "notifications", explained.grouping
     yield "see", explained.runbook
-
-
-def _labelled(label: str, texts: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    alike = label == "hurts" and len(set(texts.values())) == 1
-    for key, text in texts.items():
-        yield label, text if alike else f"{key}: {text}"

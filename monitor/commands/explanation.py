@@ -30,10 +30,11 @@ _SITE: Final = AdviceContext(
         )
     }
 )
+_BY_CERTIFICATE: Final = "one problem for each certificate, wherever it is and whatever else is wrong with it"
 _GROUPING: Final[Mapping[ProblemScope, str]] = {
-    ProblemScope.CERTIFICATE: "one problem for each certificate, wherever it is and whatever else is wrong with it",
-    ProblemScope.SERVER_CERTIFICATE: "one problem for each server certificate, wherever it is",
-    ProblemScope.CAUSE: "one problem for all targets that fail for the same cause",
+    ProblemScope.CERTIFICATE: _BY_CERTIFICATE,
+    ProblemScope.SERVER_CERTIFICATE: _BY_CERTIFICATE,
+    ProblemScope.CAUSE: "one problem for each target; where many fail for one cause, one for all of them",
     ProblemScope.COMPONENT: "one problem for each component, or for each target of no component",
     ProblemScope.SUBJECT: "one problem for each subject, such as a channel",
 }
@@ -88,6 +89,23 @@ def explanation(code: Code) -> Explanation:
     )
 
 
+def by_kind(texts: Mapping[str, str]) -> list[str]:
+    """Return texts by the kind of target as lines: one line where all are equal, else one for each kind."""
+    if len(set(texts.values())) == 1:
+        return [next(iter(texts.values()))]
+    return [f"{_KIND.get(kind, kind)}: {text}" for kind, text in texts.items()]
+
+
+_KIND: Final = {str(TargetKind.SELF): "certvigil itself"}
+
+
+def advice_lines(explained: Explanation) -> list[str]:
+    """Return the advice as lines; where it depends on the kind of target, each line begins with that."""
+    if len({tuple(each) for each in explained.advice.values()}) == 1:
+        return next(iter(explained.advice.values()))
+    return [f"{_KIND.get(kind, kind)}: {each}" for kind, sentences in explained.advice.items() for each in sentences]
+
+
 def _example(code: Code, kind: TargetKind) -> Member:
     return Member(
         target=_COMPONENT if kind is TargetKind.COMPONENT else "TARGET",
@@ -102,9 +120,9 @@ def _example(code: Code, kind: TargetKind) -> Member:
 def _grouping(entry: CatalogueEntry) -> str:
     text = _GROUPING[entry.scope]
     if entry.implied_by == frozenset(Code):
-        return f"{text}; it is part of the worst problem of its certificate"
+        return f"{text}; the rejection is part of the problem that causes it"
     if entry.implied_by:
-        return f"{text}; no message of its own after one about {' or '.join(sorted(entry.implied_by))}"
+        return f"{text}; no message of its own after a message about {' or '.join(sorted(entry.implied_by))}"
     if entry.informational:
         return f"{text}; told in a digest only"
     return text

@@ -12,7 +12,7 @@ from typing import Final
 
 from config.catalogue import GROUP_MEANING, GROUP_MEMBERS
 from config.vocabulary import Code, Group, Severity
-from monitor.commands.explanation import Explanation, explanation
+from monitor.commands.explanation import Explanation, advice_lines, by_kind, explanation
 
 PAGE: Final = Path("docs") / "findings.md"
 """Below the root of the repository."""
@@ -27,6 +27,9 @@ target and a detail. `certvigil explain CODE` prints the section of a code, `cer
 Policies wait for a code with `finding: CODE` and for every code of a group with `group: GROUP`. Routes, silences and
 waivers name codes as well. Notifications link to the sections of this page, or to the place that
 `notifications.runbook` names.
+
+A waiver makes a finding a notice, whatever its severity is otherwise. The verdict of a target is the severity of its worst
+finding; a target with notices and informational findings alone is ok.
 
 The last lines of a section are the advice in a notification about a component with a `service`; for all other targets,
 the advice says what to do by hand. Names in capitals stand for names of your own.
@@ -75,17 +78,18 @@ def _section(explained: Explanation) -> Iterator[str]:
     yield f"- **Notifications**: {explained.grouping}."
     yield ""
     yield "```text"
-    yield from dict.fromkeys(sentence for sentences in explained.advice.values() for sentence in sentences)
+    yield from advice_lines(explained)
     yield "```"
     yield ""
 
 
 def _hurts(explained: Explanation) -> Iterator[str]:
-    if len(set(explained.hurts.values())) == 1:
-        yield f"- **Whom it hurts**: {next(iter(explained.hurts.values()))}."
+    first, *rest = by_kind(explained.hurts)
+    if not rest:
+        yield f"- **Whom it hurts**: {first}."
         return
     yield "- **Whom it hurts**, by the kind of target:"
-    yield from (f"  - {kind}: {whom}." for kind, whom in explained.hurts.items())
+    yield from (f"  - {line}." for line in (first, *rest))
 
 
 if __name__ == "__main__":

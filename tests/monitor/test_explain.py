@@ -10,7 +10,7 @@ import pytest
 
 from config.catalogue import CATALOGUE, RUNBOOK
 from config.vocabulary import Code, Severity, TargetKind
-from monitor.commands.explanation import explanation
+from monitor.commands.explanation import advice_lines, by_kind, explanation
 from monitor.commands.findings_page import PAGE, page
 from tests.monitor.running import certvigil, on_a_terminal
 
@@ -73,6 +73,13 @@ def test_the_advice_that_is_shown_has_placeholders_in_place_of_names(code: Code)
         assert sentences
         for sentence in sentences:
             assert not re.search(r"[{}]|''", sentence)
+
+
+def test_a_text_that_depends_on_the_kind_of_target_says_which() -> None:
+    assert by_kind({"file": "nobody yet", "endpoint": "nobody yet"}) == ["nobody yet"]
+    assert by_kind({"file": "one", "self": "other"}) == ["file: one", "certvigil itself: other"]
+    unreachable = advice_lines(explanation(Code.UNREACHABLE))
+    assert [line.partition(": ")[0] for line in unreachable] == ["endpoint", "component"]
 
 
 def test_the_page_of_findings_is_what_the_catalogue_makes() -> None:
