@@ -28,8 +28,8 @@ Policies wait for a code with `finding: CODE` and for every code of a group with
 waivers name codes as well. Notifications link to the sections of this page, or to the place that
 `notifications.runbook` names.
 
-A waiver makes a finding a notice, whatever its severity is otherwise. The verdict of a target is the severity of its worst
-finding; a target with notices and informational findings alone is ok.
+A waiver makes a finding a notice, whatever its severity is otherwise. The verdict of a target is the severity of its
+worst finding; a target with notices and informational findings alone is ok.
 
 The last lines of a section are the advice in a notification about a component with a `service`; for all other targets,
 the advice says what to do by hand. Names in capitals stand for names of your own.
