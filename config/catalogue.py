@@ -84,6 +84,8 @@ class CatalogueEntry:
     """The steps on kinds of target where they are others."""
     scope: ProblemScope
     """How the findings are grouped in notifications."""
+    seen_by_actor: bool
+    """Whether the actor can see it by a look of its own; a policy acts unattended only on such findings."""
     implied_by: frozenset[Code] = frozenset()
     """Codes on another target of the same component whose message makes one about this code superfluous."""
     names_problem: bool = True
@@ -158,6 +160,7 @@ _TIME: Final = (
         hurts=_REJECTED,
         change=Change.CERTIFICATE,
         scope=ProblemScope.CERTIFICATE,
+        seen_by_actor=True,
     ),
     CatalogueEntry(
         code=Code.EXPIRING,
@@ -172,6 +175,7 @@ _TIME: Final = (
         by_itself="nothing replaces it; it ends at the time that the finding names",
         change=Change.CERTIFICATE,
         scope=ProblemScope.CERTIFICATE,
+        seen_by_actor=True,
     ),
     CatalogueEntry(
         code=Code.NOT_YET_VALID,
@@ -188,6 +192,7 @@ _TIME: Final = (
             "see whether the clock of this host is right: date -u; if so, use the former certificate until then, or:",
         ),
         scope=ProblemScope.CERTIFICATE,
+        seen_by_actor=True,
     ),
     CatalogueEntry(
         code=Code.VALIDITY_TOO_LONG,
@@ -198,6 +203,7 @@ _TIME: Final = (
         hurts=_YET,
         steps=("nothing on this host; whoever issues the certificate can mend it with the next one",),
         scope=ProblemScope.CERTIFICATE,
+        seen_by_actor=True,
     ),
 )
 
@@ -217,6 +223,7 @@ _CHAIN: Final = (
         hurts=_REJECTED,
         change=Change.CHAIN,
         scope=ProblemScope.CERTIFICATE,
+        seen_by_actor=True,
     ),
     CatalogueEntry(
         code=Code.WRONG_ORDER,
@@ -230,6 +237,7 @@ _CHAIN: Final = (
         hurts=_YET,
         change=Change.CHAIN,
         scope=ProblemScope.CERTIFICATE,
+        seen_by_actor=True,
     ),
     CatalogueEntry(
         code=Code.UNNEEDED_CERTIFICATE,
@@ -243,6 +251,7 @@ _CHAIN: Final = (
         hurts=_YET,
         change=Change.CHAIN,
         scope=ProblemScope.CERTIFICATE,
+        seen_by_actor=True,
     ),
     CatalogueEntry(
         code=Code.ROOT_PRESENTED,
@@ -253,6 +262,7 @@ _CHAIN: Final = (
         hurts=_YET,
         change=Change.CHAIN,
         scope=ProblemScope.CERTIFICATE,
+        seen_by_actor=True,
     ),
     CatalogueEntry(
         code=Code.UNTRUSTED_ISSUER,
@@ -265,6 +275,7 @@ _CHAIN: Final = (
         hurts=_REJECTED,
         change=Change.CERTIFICATE,
         scope=ProblemScope.CERTIFICATE,
+        seen_by_actor=True,
     ),
     CatalogueEntry(
         code=Code.SELF_SIGNED,
@@ -277,6 +288,7 @@ _CHAIN: Final = (
         hurts=_REJECTED,
         change=Change.CERTIFICATE,
         scope=ProblemScope.CERTIFICATE,
+        seen_by_actor=True,
     ),
     CatalogueEntry(
         code=Code.BAD_SIGNATURE,
@@ -292,6 +304,7 @@ _CHAIN: Final = (
         hurts=_REJECTED,
         change=Change.CERTIFICATE,
         scope=ProblemScope.CERTIFICATE,
+        seen_by_actor=True,
     ),
     CatalogueEntry(
         code=Code.INVALID_CA,
@@ -306,6 +319,7 @@ _CHAIN: Final = (
         hurts=_REJECTED,
         change=Change.CERTIFICATE,
         scope=ProblemScope.CERTIFICATE,
+        seen_by_actor=True,
     ),
     CatalogueEntry(
         code=Code.PATH_REJECTED,
@@ -321,6 +335,7 @@ _CHAIN: Final = (
         hurts=_REJECTED,
         change=Change.CERTIFICATE,
         scope=ProblemScope.CERTIFICATE,
+        seen_by_actor=True,
     ),
     CatalogueEntry(
         code=Code.NONCONFORMING,
@@ -336,6 +351,7 @@ _CHAIN: Final = (
         hurts=_YET,
         steps=("nothing on this host; whoever issues the certificate can mend it with the next one",),
         scope=ProblemScope.CERTIFICATE,
+        seen_by_actor=True,
     ),
 )
 
@@ -351,6 +367,7 @@ _NAME: Final = (
         hurts=_REJECTED,
         change=Change.CERTIFICATE,
         scope=ProblemScope.SERVER_CERTIFICATE,
+        seen_by_actor=True,
     ),
     CatalogueEntry(
         code=Code.COMMON_NAME_ONLY,
@@ -364,6 +381,7 @@ _NAME: Final = (
         hurts=_YET,
         change=Change.CERTIFICATE,
         scope=ProblemScope.SERVER_CERTIFICATE,
+        seen_by_actor=True,
     ),
 )
 
@@ -377,6 +395,7 @@ _KEY: Final = (
         hurts=_on(TargetKind.FILE, "nobody until the server is reloaded; then it fails, or goes on without TLS"),
         change=Change.KEY,
         scope=ProblemScope.COMPONENT,
+        seen_by_actor=True,
     ),
     CatalogueEntry(
         code=Code.WEAK_KEY,
@@ -389,6 +408,7 @@ _KEY: Final = (
         hurts=_YET,
         change=Change.CERTIFICATE,
         scope=ProblemScope.CERTIFICATE,
+        seen_by_actor=True,
     ),
     CatalogueEntry(
         code=Code.WEAK_SIGNATURE,
@@ -401,6 +421,7 @@ _KEY: Final = (
         hurts=_YET,
         change=Change.CERTIFICATE,
         scope=ProblemScope.CERTIFICATE,
+        seen_by_actor=True,
     ),
     CatalogueEntry(
         code=Code.KEY_EXPOSED,
@@ -414,6 +435,7 @@ _KEY: Final = (
             "where somebody may have read the key, replace it together with its certificate",
         ),
         scope=ProblemScope.COMPONENT,
+        seen_by_actor=True,
     ),
 )
 
@@ -431,6 +453,7 @@ _STATE: Final = (
         by_itself="the files are judged once nobody writes to them any more",
         steps=("see who writes there: lsof {where}",),
         scope=ProblemScope.COMPONENT,
+        seen_by_actor=False,
     ),
     CatalogueEntry(
         code=Code.NEXT_RELOAD_BREAKS,
@@ -445,6 +468,7 @@ _STATE: Final = (
         by_itself="it breaks with the next reload or restart, whoever asks for that",
         change=Change.CHAIN,
         scope=ProblemScope.COMPONENT,
+        seen_by_actor=False,
     ),
     CatalogueEntry(
         code=Code.NOT_SERVED,
@@ -458,6 +482,7 @@ _STATE: Final = (
         hurts=_on(TargetKind.ENDPOINT, "nobody before the certificate that is served ends"),
         change=Change.ACTIVATION,
         scope=ProblemScope.COMPONENT,
+        seen_by_actor=True,
         implied_by=frozenset({Code.APPROVAL_PENDING}),
     ),
     CatalogueEntry(
@@ -470,6 +495,7 @@ _STATE: Final = (
         by_itself="nothing, unless a replacement is under way there",
         change=Change.ACTIVATION,
         scope=ProblemScope.COMPONENT,
+        seen_by_actor=True,
     ),
 )
 
@@ -522,6 +548,7 @@ _SOURCE: Final = (
         steps=("for {where}: {cure}",),
         steps_of=MappingProxyType({TargetKind.SELF: ("certvigil status",)}),
         scope=ProblemScope.CAUSE,
+        seen_by_actor=False,
     ),
     CatalogueEntry(
         code=Code.UNREACHABLE,
@@ -560,6 +587,7 @@ _SOURCE: Final = (
             {TargetKind.COMPONENT: ("see why the actor does not run: systemctl status certvigil-actor",)}
         ),
         scope=ProblemScope.CAUSE,
+        seen_by_actor=False,
     ),
     CatalogueEntry(
         code=Code.NO_CERTIFICATE,
@@ -577,6 +605,7 @@ _SOURCE: Final = (
         ),
         change=Change.CERTIFICATE,
         scope=ProblemScope.COMPONENT,
+        seen_by_actor=False,
     ),
 )
 
@@ -590,6 +619,7 @@ _TLS: Final = (
         hurts=_on(TargetKind.ENDPOINT, "nobody yet; who can change the traffic may read it"),
         steps=("have the server at {where} offer only TLS 1.2 and 1.3, with modern ciphers",),
         scope=ProblemScope.COMPONENT,
+        seen_by_actor=True,
     ),
     CatalogueEntry(
         code=Code.WEAK_CIPHER,
@@ -601,6 +631,7 @@ _TLS: Final = (
         hurts=_on(TargetKind.ENDPOINT, "nobody yet; who can record the traffic may read it"),
         steps=("have the server at {where} offer only TLS 1.2 and 1.3, with modern ciphers",),
         scope=ProblemScope.COMPONENT,
+        seen_by_actor=True,
     ),
 )
 
@@ -618,6 +649,7 @@ _CLIENT: Final = (
         hurts=_on(TargetKind.ENDPOINT, "nobody where the client does not validate; else that client"),
         change=Change.CERTIFICATE,
         scope=ProblemScope.SERVER_CERTIFICATE,
+        seen_by_actor=True,
         implied_by=frozenset(Code),
         names_problem=False,
     ),
@@ -633,6 +665,7 @@ _ACTION: Final = (
         hurts=_on(TargetKind.COMPONENT, IN_USE_STAYS),
         steps=("put a right one into {where} or remove this one; all that is wrong: certvigil plan {component}",),
         scope=ProblemScope.COMPONENT,
+        seen_by_actor=False,
     ),
     CatalogueEntry(
         code=Code.INBOX_UNSAFE,
@@ -646,6 +679,7 @@ _ACTION: Final = (
         hurts=_on(TargetKind.COMPONENT, IN_USE_STAYS),
         steps=("see who owns it and who may write there: ls -la {where}",),
         scope=ProblemScope.COMPONENT,
+        seen_by_actor=False,
     ),
     CatalogueEntry(
         code=Code.APPROVAL_PENDING,
@@ -657,6 +691,7 @@ _ACTION: Final = (
         by_itself="nothing before somebody approves",
         steps=("to see what it would do first: certvigil plan {component}",),
         scope=ProblemScope.COMPONENT,
+        seen_by_actor=False,
         names_problem=False,
     ),
     CatalogueEntry(
@@ -671,6 +706,7 @@ _ACTION: Final = (
         hurts=_on(TargetKind.COMPONENT, "nobody, as far as is known; the fault that it should cure is still there"),
         steps=("to see what was done: certvigil history {target}, and certvigil audit",),
         scope=ProblemScope.COMPONENT,
+        seen_by_actor=False,
     ),
     CatalogueEntry(
         code=Code.COMPONENT_FROZEN,
@@ -684,6 +720,7 @@ _ACTION: Final = (
         hurts=_on(TargetKind.COMPONENT, "perhaps whoever connects: whether its service is well is not known"),
         steps=("see that its files and its service are right, then: certvigil recover --thaw {component}",),
         scope=ProblemScope.COMPONENT,
+        seen_by_actor=False,
     ),
     CatalogueEntry(
         code=Code.REVERTED_BY_ANOTHER,
@@ -697,6 +734,7 @@ _ACTION: Final = (
         by_itself="nothing is changed there any more before somebody says so",
         steps=("have one tool alone change these files, then: certvigil recover --thaw {component}",),
         scope=ProblemScope.COMPONENT,
+        seen_by_actor=False,
     ),
     CatalogueEntry(
         code=Code.WRITTEN_LATE,
@@ -714,6 +752,7 @@ _ACTION: Final = (
             "once that is known: certvigil recover --thaw {component}",
         ),
         scope=ProblemScope.COMPONENT,
+        seen_by_actor=False,
     ),
 )
 
@@ -728,6 +767,7 @@ _SELF: Final = (
         by_itself="certvigil goes on once the clock can be believed again",
         steps=("see whether the clock is right and synchronised: timedatectl",),
         scope=ProblemScope.SUBJECT,
+        seen_by_actor=False,
     ),
     CatalogueEntry(
         code=Code.KEYS_UNREAD,
@@ -743,6 +783,7 @@ _SELF: Final = (
         by_itself="the files are read as soon as an actor answers",
         steps=("see why the actor does not run: systemctl status certvigil-actor; without one, say `keys: unread`",),
         scope=ProblemScope.COMPONENT,
+        seen_by_actor=False,
     ),
     CatalogueEntry(
         code=Code.DAEMON_UNSTABLE,
@@ -754,6 +795,7 @@ _SELF: Final = (
         by_itself="the service manager starts the daemon again each time",
         steps=("see why the daemon ended: journalctl -u certvigil",),
         scope=ProblemScope.SUBJECT,
+        seen_by_actor=False,
     ),
     CatalogueEntry(
         code=Code.DATABASE_DEGRADED,
@@ -765,6 +807,7 @@ _SELF: Final = (
         by_itself="certvigil goes on in memory, and tries again",
         steps=("see whether the disk is full or fails: df -h {state_directory}",),
         scope=ProblemScope.SUBJECT,
+        seen_by_actor=False,
     ),
     CatalogueEntry(
         code=Code.DELIVERY_FAILED,
@@ -780,6 +823,7 @@ _SELF: Final = (
             "for messages that were given up: certvigil notify retry {subject}, or certvigil notify drop {subject}",
         ),
         scope=ProblemScope.SUBJECT,
+        seen_by_actor=False,
     ),
     CatalogueEntry(
         code=Code.CONFIG_REJECTED,
@@ -791,6 +835,7 @@ _SELF: Final = (
         by_itself="nothing; somebody must put it right",
         steps=("mend the mistakes that this reports: certvigil config check; then: certvigil reload",),
         scope=ProblemScope.SUBJECT,
+        seen_by_actor=False,
     ),
 )
 

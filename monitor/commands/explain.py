@@ -12,7 +12,7 @@ from config.pattern import is_one_of
 from config.vocabulary import Code
 from monitor.commands.choice import unknown
 from monitor.commands.complain import complain
-from monitor.commands.explanation import Explanation, advice_lines, by_kind, explanation
+from monitor.commands.explanation import Explanation, advice_lines, by_kind, explanation, policies_line
 from monitor.commands.screen import Screen
 
 _UNUSABLE: Final = 3
@@ -62,5 +62,6 @@ def _facts(explained: Explanation) -> Iterator[tuple[str, str]]:
     yield from (("hurts", line) for line in by_kind(explained.hurts))
     yield "by itself", explained.by_itself
     yield from (("to act", line) for line in advice_lines(explained))
+    yield "policies", policies_line(explained)
     yield "notifications", explained.grouping
     yield "see", explained.runbook

@@ -63,6 +63,8 @@ class Explanation:
     by_itself: str
     advice: dict[str, list[str]]
     """By the kind of target, for a component with a service; names in capitals are placeholders."""
+    seen_by_actor: bool
+    """Whether the actor can see it by a look of its own; a policy acts unattended only on such findings."""
     grouping: str
     """How findings become problems, about each of which there is one message."""
     runbook: str
@@ -84,6 +86,7 @@ def explanation(code: Code) -> Explanation:
         hurts={str(kind): whom for kind, whom in entry.hurts.items()},
         by_itself=entry.by_itself,
         advice={str(kind): advice([_example(code, kind)], _SITE) for kind in entry.hurts},
+        seen_by_actor=entry.seen_by_actor,
         grouping=_grouping(entry),
         runbook=f"{RUNBOOK}{code}",
     )
@@ -97,6 +100,13 @@ def by_kind(texts: Mapping[str, str]) -> list[str]:
 
 
 _KIND: Final = {str(TargetKind.SELF): "certvigil itself"}
+
+
+def policies_line(explained: Explanation) -> str:
+    """Return how policies may use the code."""
+    if explained.seen_by_actor:
+        return f"`finding: {explained.code}`; the actor can see it itself, so a policy may act on it unattended"
+    return f"`finding: {explained.code}`; the actor cannot see it itself, so an action on it alone needs an approval"
 
 
 def advice_lines(explained: Explanation) -> list[str]:

@@ -12,7 +12,7 @@ from typing import Final
 
 from config.catalogue import GROUP_MEANING, GROUP_MEMBERS
 from config.vocabulary import Code, Group, Severity
-from monitor.commands.explanation import Explanation, advice_lines, by_kind, explanation
+from monitor.commands.explanation import Explanation, advice_lines, by_kind, explanation, policies_line
 
 PAGE: Final = Path("docs") / "findings.md"
 """Below the root of the repository."""
@@ -75,6 +75,7 @@ def _section(explained: Explanation) -> Iterator[str]:
     yield from (f"  - `{reason}`: {cure}." for reason, cure in explained.cures.items())
     yield from _hurts(explained)
     yield f"- **By itself**: {explained.by_itself}."
+    yield f"- **Policies**: {policies_line(explained)}."
     yield f"- **Notifications**: {explained.grouping}."
     yield ""
     yield "```text"

@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import Final
 
-from config.catalogue import GROUP_MEMBERS
+from config.catalogue import ENTRIES
 from config.policy import (
     AllOf,
     AnyOf,
@@ -20,20 +20,8 @@ from config.policy import (
     Regressed,
     RemainingBelow,
 )
-from config.vocabulary import Code, Group
 
-SEEN: Final = frozenset(
-    {
-        *(
-            code
-            for group in (Group.TIME, Group.CHAIN, Group.NAME, Group.KEY, Group.TLS)
-            for code in GROUP_MEMBERS[group]
-        ),
-        Code.NOT_SERVED,
-        Code.ENDPOINTS_DISAGREE,
-        Code.CLIENT_REJECTS,
-    }
-)
+SEEN: Final = frozenset(each.code for each in ENTRIES if each.seen_by_actor)
 """Findings that the actor may raise itself, by a look at the files and endpoints of a component.
 
 `unreachable` is missing: an endpoint that does not answer is no evidence.

@@ -22,17 +22,17 @@ from monitor.notify.problem import Member
 from monitor.state.cure import cure, names_cure
 
 _MOST: Final = 3
-"""Things that are named one by one; of more, it is said how many there are."""
+"""The most sentences of one kind; the rest is counted."""
 _AT_ONCE: Final = 10
 """Components in one command."""
 
 
 @dataclass(frozen=True, slots=True)
 class AdviceContext:
-    """What a message may speak of beside the problem: the host, its components, and where its runbook lies."""
+    """The facts for messages beside the problem: the host, its components, the place of its runbook."""
 
     host: str = ""
-    """How people know the host; empty where nobody said."""
+    """The name of the host; empty where none is configured."""
     components: Mapping[str, Component] = field(default_factory=lambda: MappingProxyType({}))
     runbook: str | None = None
     """The start of a URL that the code of a finding completes; None for no link."""
@@ -40,11 +40,11 @@ class AdviceContext:
 
     @classmethod
     def of(cls, config: Config) -> AdviceContext:
-        """Return the site that `config` describes."""
+        """Return the facts in `config`."""
         return cls(config.host, config.components, config.notifications.runbook, config.settings.state_directory)
 
     def component(self, member: Member) -> Component | None:
-        """Return the component of what a finding is about."""
+        """Return the component of a member; None where it has none that is declared."""
         return None if member.component is None else self.components.get(member.component)
 
 
@@ -53,7 +53,7 @@ Remedy = Callable[[Sequence[Member], AdviceContext], Iterator[str]]
 
 
 def advice(members: Sequence[Member], site: AdviceContext) -> list[str]:
-    """Return what to do about the worst member, which comes first: a few sentences, with commands in them.
+    """Return the advice on the worst member, which comes first: a few sentences, with commands in them.
 
     Where a plan waits for approval, the advice says how to see it as well.
     """
@@ -106,7 +106,7 @@ def hurts(members: Sequence[Member]) -> str:
 
 
 def by_itself(member: Member) -> str:
-    """Return what happens by itself to a problem of which `member` is the worst, where no policy does anything."""
+    """Return the course of a problem with `member` as its worst, where no policy acts: a phrase."""
     return CATALOGUE[member.finding.code].by_itself
 
 
@@ -115,10 +115,10 @@ def by_itself(member: Member) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Renewal:
-    """Gives a component other files: by `certvigil replace` where it may, else by hand."""
+    """Advice to give components other files: by `certvigil replace` where it is possible, else by hand."""
 
     what: str
-    """What is to be in the file that the command is given."""
+    """The content of the file for the command."""
     by_hand: Callable[[Member, AdviceContext], str]
     file: str = "NEW.pem"
 
@@ -204,7 +204,7 @@ _BY_RIGHTS: Final = frozenset({UnreadableReason.NOT_FOUND, UnreadableReason.PERM
 
 
 def _see_cause(members: Sequence[Member], site: AdviceContext) -> Iterator[str]:
-    """Clients that reject say in their own sentence what would cure it."""
+    """Point to the finding, which names the cure for the client; a replacement is the cure in most cases."""
     changeable, _ = _apart(members, site)
     if not changeable:
         yield "do as the finding says"
@@ -248,11 +248,11 @@ _SPECIAL: Final[Mapping[tuple[Code, TargetKind], Remedy]] = {
 """Of codes whose advice depends on more than the names of the place."""
 
 
-# What they are made of
+# Parts of remedies
 
 
 def _apart(members: Sequence[Member], site: AdviceContext) -> tuple[list[Component], list[Member]]:
-    """Return the components that certvigil may change, and what is concerned beside them."""
+    """Return the components that certvigil can change, and the members of no such component."""
     changeable: dict[str, Component] = {}
     others: list[Member] = []
     for each in members:
@@ -272,7 +272,7 @@ def _each(members: Sequence[Member], site: AdviceContext, say: Callable[[Member,
 
 
 def _reason(member: Member) -> str:
-    """Return with what the detail of a finding begins."""
+    """Return the reason with which the detail of a finding begins."""
     return member.finding.detail.partition(":")[0]
 
 
@@ -281,7 +281,7 @@ def _cure(member: Member) -> str:
 
 
 def _where(member: Member) -> str:
-    """Return the path or the address of what a finding is about."""
+    """Return the path or the address of the target."""
     return member.location or member.target
 
 

@@ -35,27 +35,27 @@ class Member:
     since: float
     """Unix time."""
     about: str = ""
-    """The subject of the certificate that it is about; printable."""
+    """The subject of the certificate with the fault; printable."""
     location: str = ""
     """The path or the address of the target; printable."""
     ends: int | None = None
-    """Unix time at which the certificate that it is about ends, where it is that this draws near."""
+    """Unix time of the end of the certificate; only of `expiring`."""
     reached: tuple[float, ...] = ()
-    """Unix times since when it is at least how severe, from the least on, where that is later than `since`."""
+    """By the rank of a severity: the Unix time since when the finding is at least that severe; empty for `since`."""
     flaps: int = 0
-    """How often it began since then, of a target that is flapping; its severity is the worst of these times."""
+    """The number of times it began since then, on a flapping target; its severity is the worst of these times."""
     wrong_now: bool = True
-    """Whether it is so at this moment, which only of a flapping target it need not be."""
+    """Whether the finding stands at this moment; only on a flapping target it may not."""
 
     def since_at_least(self, severity: Severity) -> float:
-        """Return the Unix time since when it is at least that severe."""
+        """Return the Unix time since when the finding is at least that severe."""
         return self.reached[severity.rank] if severity.rank < len(self.reached) else self.since
 
 
 def members(known: TargetState) -> Iterator[tuple[str, Member]]:
-    """Yield each finding of a target, with the base of the problem that it is part of.
+    """Yield each finding on a target, with the base of its problem.
 
-    That a client rejects is a consequence: it belongs to the worst that is wrong with what is presented.
+    `client_rejects` is a consequence: it belongs to the problem of the worst fault of the certificates presented.
     """
     causes = [each for each in known.findings.values() if _is_cause(each)]
     worst = max(causes, key=lambda each: (each.finding.severity.rank, str(each.finding.code)), default=None)
@@ -79,7 +79,7 @@ def members(known: TargetState) -> Iterator[tuple[str, Member]]:
 
 
 def problem_id(key: str) -> str:
-    """Return the short name by which people speak of a problem: always the same."""
+    """Return the short name of a problem for people; the same key always has the same name."""
     return blake2b(key.encode(errors="surrogatepass"), digest_size=4).hexdigest()
 
 
@@ -89,7 +89,7 @@ def _is_cause(raised: Raised) -> bool:
 
 
 def _problem(known: TargetState, found: Finding) -> tuple[str, str]:
-    """Return the base of the problem that a finding is part of, and what certificate it is about."""
+    """Return the base of the problem of a finding, and the title of its certificate; empty without one."""
     if known.kind is TargetKind.SELF:
         return f"{found.code} {known.target} {found.subject}", ""
     scope = CATALOGUE[found.code].scope
@@ -100,17 +100,17 @@ def _problem(known: TargetState, found: Finding) -> tuple[str, str]:
         return f"certificate {concerned.sha256}", concerned.title
     if scope is ProblemScope.CAUSE:
         if known.kind is TargetKind.COMPONENT:
-            # The actor, of which there is one for all components.
+            # The one actor of all components.
             return f"{found.code} {found.subject}", ""
         return f"{OUTAGE}{found.code}", ""
     if found.code is Code.APPROVAL_PENDING and found.subject == Kind.ACTIVATE:
-        # What waits for approval is the cure of that.
+        # The plan that waits for approval cures `not_served`.
         return f"{Code.NOT_SERVED} {known.component or known.target}", ""
     return f"{found.code} {known.component or known.target}", ""
 
 
 def _certificate(known: TargetState, found: Finding) -> Certificate | None:
-    """Return the certificate that a finding is about, None where it is none of those presented."""
+    """Return the certificate of a finding; None where the target does not present it."""
     position = _POSITION.fullmatch(found.subject)
     if not known.presented:
         return None

@@ -98,6 +98,15 @@ def test_a_row_about_certvigil_alone_is_one_problem_for_each_subject(row: Catalo
     assert (row.hurts.keys() == {TargetKind.SELF}) == (row.scope is ProblemScope.SUBJECT)
 
 
+def test_a_policy_acts_unattended_only_on_findings_about_files_and_endpoints_that_the_actor_raises_itself() -> None:
+    looked_at = {TargetKind.FILE, TargetKind.ENDPOINT}
+    assert all(row.hurts.keys() <= looked_at for row in ENTRIES if row.seen_by_actor)
+    assert {row.code for row in ENTRIES if row.hurts.keys() & looked_at and not row.seen_by_actor} == {
+        *(Code.UNREADABLE, Code.UNREACHABLE, Code.NO_CERTIFICATE, Code.KEYS_UNREAD),
+        *(Code.UNSETTLED, Code.NEXT_RELOAD_BREAKS),
+    }
+
+
 def test_every_file_that_cannot_be_read_has_a_cure_for_its_reason() -> None:
     assert CATALOGUE[Code.UNREADABLE].cures.keys() == set(UnreadableReason)
 

@@ -16,7 +16,7 @@ from tests.monitor.running import certvigil, on_a_terminal
 
 ROOT = Path(__file__).parents[2]
 KEYS = {"code", "group", "severity", "informational", "meaning", "otherwise", "cure", "cures", "hurts", "by_itself"}
-KEYS |= {"advice", "grouping", "runbook"}
+KEYS |= {"advice", "grouping", "runbook", "seen_by_actor"}
 
 
 def test_a_code_is_explained_without_a_configuration_or_a_daemon() -> None:
