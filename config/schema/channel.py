@@ -209,13 +209,13 @@ class NotificationsSection(Section):
             Severity.CRITICAL: self.remind.critical,
         }
         return model.Notifications(
-            self.enabled,
-            tuple(each.build() for each in self.routes),
-            self.digest.build() if self.digest else None,
-            remind,
-            self.resolved_after,
-            self.attempts,
-            self.runbook,
-            tuple(each.build() for each in self.silences),
-            self.heartbeat.build(heartbeat) if self.heartbeat else None,
+            enabled=self.enabled,
+            routes=tuple(each.build() for each in self.routes),
+            digest=self.digest.build() if self.digest else None,
+            remind=remind,
+            resolved_after=self.resolved_after,
+            attempts=self.attempts,
+            runbook=self.runbook,
+            silences=tuple(each.build() for each in self.silences),
+            heartbeat=self.heartbeat.build(heartbeat) if self.heartbeat else None,
         )

@@ -294,15 +294,15 @@ class PolicySection(Section):
         """Return the policy."""
         built = [step.build() for step in self.do]
         return policy.Policy(
-            self.name,
-            self.when.build(),
-            next((each for each in built if not isinstance(each, policy.Notify)), None),
-            next((each for each in built if isinstance(each, policy.Notify)), None),
-            self.match.build(),
-            tuple(each.build() for each in self.windows),
-            self.override_window_when.build() if self.override_window_when else None,
-            self.mode,
-            self.fallback,
+            name=self.name,
+            when=self.when.build(),
+            action=next((each for each in built if not isinstance(each, policy.Notify)), None),
+            notify=next((each for each in built if isinstance(each, policy.Notify)), None),
+            match=self.match.build(),
+            windows=tuple(each.build() for each in self.windows),
+            override_window_when=self.override_window_when.build() if self.override_window_when else None,
+            mode=self.mode,
+            fallback=self.fallback,
         )
 
 

@@ -84,7 +84,16 @@ def check(
     from monitor.commands.check import CheckOptions
     from monitor.commands.check import check as run
 
-    options = CheckOptions(ca_file, verifier, name, at, key, password_file, timeout, as_json)
+    options = CheckOptions(
+        ca_file=ca_file,
+        verifier=verifier,
+        name=name,
+        at=at,
+        key=key,
+        password_file=password_file,
+        timeout=timeout,
+        as_json=as_json,
+    )
     raise typer.Exit(run(targets, options))
 
 
