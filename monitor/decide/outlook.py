@@ -1,4 +1,4 @@
-"""What will happen by itself, said to a person."""
+"""The outlook of a subject in words: what certvigil will do by itself."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from monitor.notify.mute import ABOUT_TO
 
 
 def outlook(decisions: Iterable[Decision]) -> str:
-    """Return what follows from what stands about a subject, a sentence; empty where nothing happens by itself."""
+    """Return the consequences of the decisions on a subject, a sentence; empty where nothing happens by itself."""
     return "; ".join(filter(None, map(_follows, decisions)))
 
 

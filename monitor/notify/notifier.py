@@ -179,8 +179,10 @@ class Notifier:
         deliveries = []
         for channel in channels:
             if channel in self._config.channels:
-                identifier, message = notice(name, channel, self._config.host, title, sentences, tone)
-                deliveries.append(Delivery(identifier, channel, (), message, time.time()))
+                identifier, message = notice(name, channel, title, sentences, host=self._config.host, tone=tone)
+                deliveries.append(
+                    Delivery(id=identifier, channel=channel, problems=(), message=message, at=time.time())
+                )
         self._keep([delivery for delivery in deliveries if self._outbox.announce(delivery)])
         self._say_counts()
 

@@ -353,11 +353,23 @@ class Outbox:
     def _write(self, channel: str, notes: list[Note], now: float) -> Iterator[Delivery]:
         if len(notes) > APART:
             name, message = digest(notes, self._site.host, now)
-            yield self._post(Delivery(name, channel, tuple(note.alert.problem for note in notes), message, now))
+            yield self._post(
+                Delivery(
+                    id=name,
+                    channel=channel,
+                    problems=tuple(note.alert.problem for note in notes),
+                    message=message,
+                    at=now,
+                )
+            )
             return
         for note in notes:
             message = compose(note, self._says, self._site, now)
-            yield self._post(Delivery(note.alert.message_id, channel, (note.alert.problem,), message, now))
+            yield self._post(
+                Delivery(
+                    id=note.alert.message_id, channel=channel, problems=(note.alert.problem,), message=message, at=now
+                )
+            )
 
     def _says(self, member: Member) -> str:
         """Return what will happen by itself; that this fails must not keep anybody from being told."""

@@ -110,10 +110,10 @@ def digest(notes: Sequence[Note], host: str, now: float) -> tuple[str, Message]:
     return name, _message(title, lines, name, tone)
 
 
-def notice(  # noqa: PLR0917 (what a message has)
-    name: str, channel: str, host: str, title: str, sentences: Iterable[str], tone: Tone
+def notice(
+    name: str, channel: str, title: str, sentences: Iterable[str], *, host: str, tone: Tone
 ) -> tuple[str, Message]:
-    """Return a message, and its id, that says what happened; `name` tells it from anything else to that channel."""
+    """Return a message about an event, and its id; `name` tells the event from every other one for that channel."""
     identifier = blake2b(f"{channel}\0{name}".encode(errors="surrogatepass"), digest_size=8).hexdigest()
     title = f"[{_WORD[tone]}] {_of(host)}{shown(title, 200)}"
     lines = [_Line(title, heading=True), *(_Line(shown(each, 1000)) for each in sentences)]

@@ -9,7 +9,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from config.vocabulary import GROUP_MEMBERS, Code, Group, Severity
+from config.catalogue import GROUP_MEMBERS
+from config.vocabulary import Code, Group, Severity
 from monitor.state.target import Raised, TargetState
 from probes.certificate import Certificate
 

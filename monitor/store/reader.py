@@ -135,13 +135,13 @@ def _targets(connection: sqlite3.Connection, certificates: Mapping[int, Certific
         target = restored(name)
         chain, since = presented.get(row, ((), 0.0))
         targets[target] = TargetState(
-            target,
-            TargetKind(kind),
-            target if location == name else restored(location),
-            component,
-            chain,
-            since,
-            findings.get(row, NO_FINDINGS),
+            target=target,
+            kind=TargetKind(kind),
+            location=target if location == name else restored(location),
+            component=component,
+            presented=chain,
+            since=since,
+            findings=findings.get(row, NO_FINDINGS),
             identity=FileIdentity(*identity) if identity else None,
             failure=failures.get(row),
         )
@@ -173,20 +173,20 @@ def _certificates(connection: sqlite3.Connection) -> dict[int, Certificate]:
         key = keys.get((kind, bits)) or keys.setdefault((kind, bits), Key(KeyKind(kind), bits))
         certificates[row] = remember(
             Certificate(
-                der,
-                sha256,
-                subject,
+                der=der,
+                sha256=sha256,
+                subject=subject,
                 # Thousands of certificates share an issuer.
-                one.setdefault(issuer, issuer),
-                serial,
-                begins,
-                ends,
-                tuple(names.split("\n")) if names else (),
-                key,
-                one.setdefault(digest, digest),
-                bool(ca),
-                bool(own),
-                tuple(failures.split("\n")) if failures else (),
+                issuer=one.setdefault(issuer, issuer),
+                serial=serial,
+                not_before=begins,
+                not_after=ends,
+                names=tuple(names.split("\n")) if names else (),
+                key=key,
+                signature_hash=one.setdefault(digest, digest),
+                is_ca=bool(ca),
+                self_issued=bool(own),
+                failures=tuple(failures.split("\n")) if failures else (),
             )
         )
     return certificates

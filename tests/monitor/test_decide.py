@@ -7,6 +7,7 @@ import pytest
 
 from actions.ending import Cause, Outcome
 from actions.plan import Kind
+from config.catalogue import GROUP_MEMBERS
 from config.model import DAY, AllowedIssuer
 from config.policy import (
     AllOf,
@@ -27,7 +28,7 @@ from config.policy import (
     share_of_lifetime,
 )
 from config.shipped import shipped_policies
-from config.vocabulary import GROUP_MEMBERS, Code, Group, Mode, Severity
+from config.vocabulary import Code, Group, Mode, Severity
 from monitor.decide.check import evaluate
 from monitor.decide.decision import DecisionStatus
 from monitor.decide.engine import decide, matches

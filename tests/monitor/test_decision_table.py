@@ -85,7 +85,7 @@ def test_what_stands_is_what_asking_every_policy_would_give(
 
 @THOROUGH
 @given(situations(), ANY_POLICIES, LATER, st.floats(0, 1))
-def test_nothing_changes_by_itself_before_the_docket_says_so(
+def test_nothing_changes_by_itself_before_the_table_says_so(
     facts: Situation, own: list[Policy], later: float, part: float
 ) -> None:
     table = DecisionTable(own)
