@@ -152,7 +152,7 @@ class Daemon:
             self.store,
             self.counters,
             self._notifier_fails,
-            outlook=lambda member: outlook(self.decider.standing(member.component or member.target)),
+            outlook=lambda member: outlook(self.decider.decisions(member.component or member.target)),
             transactions=lambda: self.steward.transactions(),  # noqa: PLW0108 (which is made last)
         )
         self.decider = Decider(
@@ -197,7 +197,7 @@ class Daemon:
         )
         self._prober = Prober(self._judge, config.settings.concurrency)
         self.steward = Steward(
-            self.registry, self.decider.standing, self.decider.touch, self._look_again, self._actions_changed
+            self.registry, self.decider.decisions, self.decider.touch, self._look_again, self._actions_changed
         )
         self.web = WebServer(self, config.settings)
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -234,7 +234,7 @@ class Daemon:
         self.steward.recorded_until = self.store.newest_action()
         # What was to be done and had not begun is decided again.
         self.decider.restore(
-            (subject, identity) for subject, identity, standing in self.store.decisions() if standing not in ORDERED
+            (subject, identity) for subject, identity, status in self.store.decisions() if status not in ORDERED
         )
         vigils = (self.files, self.sets, self.endpoints, self.steward, self.decider, self.notifier)
         for vigil in (*(each.run() for each in vigils), self._announce(), self._keep_house()):
@@ -246,11 +246,11 @@ class Daemon:
         calendar.shutdown(wait=False)
         await self._end()
 
-    def known(self) -> Mapping[str, TargetState]:
+    def targets(self) -> Mapping[str, TargetState]:
         """Return what is believed of every target, by name."""
         return self.registry.known
 
-    def charges(self) -> Sequence[ComponentStatus]:
+    def components(self) -> Sequence[ComponentStatus]:
         """Return what is known of each component that certvigil may change."""
         return self.steward.charges(time.time())
 
@@ -298,9 +298,9 @@ class Daemon:
             no_actor=self.steward.actor or "",
         )
 
-    async def word(self, verb: Verb, plan: str, by: str, why: str) -> Mapping[str, Any] | str:
+    async def rule(self, verb: Verb, plan: str, by: str, why: str) -> Mapping[str, Any] | str:
         """Have the actor note what `by` says of a plan; return its answer, or why it takes none."""
-        return await self.steward.word(verb, plan, by, why)
+        return await self.steward.rule(verb, plan, by, why)
 
     async def history(
         self, target: str | None, since: float, until: float | None, limit: int

@@ -121,47 +121,47 @@ def offer_of(answer: Document, before: CandidateStatus, now: float) -> Candidate
     return CandidateStatus(objections=(("cannot", why_not(answer)),))
 
 
-def findings_of(charge: ComponentStatus) -> Iterator[Finding]:
+def findings_of(component: ComponentStatus) -> Iterator[Finding]:
     """Yield what is the matter with a component, as findings of its actions."""
-    name = charge.name
-    if charge.frozen is not None:
+    name = component.name
+    if component.frozen is not None:
         cure = f"once it is right, `certvigil recover --thaw {name}` says so"
-        yield finding(Code.COMPONENT_FROZEN, f"{printable(charge.frozen)}; nothing more is done to it: {cure}")
-    if charge.contested:
-        yield finding(Code.REVERTED_BY_ANOTHER, printable(charge.contested))
-    if charge.late is not None:
+        yield finding(Code.COMPONENT_FROZEN, f"{printable(component.frozen)}; nothing more is done to it: {cure}")
+    if component.contested:
+        yield finding(Code.REVERTED_BY_ANOTHER, printable(component.contested))
+    if component.late is not None:
         known = f"`certvigil recover --thaw {name}` says that it is known"
-        way = f"`certvigil rollback {name} --to {charge.late.backup_set}` puts it in place, and " * bool(
-            charge.late.backup_set
+        way = f"`certvigil rollback {name} --to {component.late.backup_set}` puts it in place, and " * bool(
+            component.late.backup_set
         )
-        yield finding(Code.WRITTEN_LATE, f"{charge.late.sentence}; {way}{known}")
-    if charge.last is not None and not charge.settled and (what := _went_wrong(charge.last)) is not None:
-        yield finding(Code.ACTION_FAILED, f"{what}; {_how_to_settle(charge, charge.last)}")
-    for number, (ground, detail) in enumerate(charge.offer.objections):
+        yield finding(Code.WRITTEN_LATE, f"{component.late.sentence}; {way}{known}")
+    if component.last is not None and not component.settled and (what := _went_wrong(component.last)) is not None:
+        yield finding(Code.ACTION_FAILED, f"{what}; {_how_to_settle(component, component.last)}")
+    for number, (ground, detail) in enumerate(component.offer.objections):
         code = Code.INBOX_UNSAFE if ground == Ground.INBOX_UNSAFE else Code.CANDIDATE_REFUSED
         # These say what the code, or the detail itself, says already.
         what = detail if ground in {Ground.INBOX_UNSAFE, Ground.NO_CANDIDATE} else f"{ground}: {detail}"
         yield finding(code, what, str(number) if number else "")
-    if charge.decision is None or not charge.plan:
+    if component.decision is None or not component.plan:
         return
-    plan, kind = charge.plan[:16], kind_of_decision(charge.decision)
+    plan, kind = component.plan[:16], kind_of_decision(component.decision)
     # So that the notifier knows what is wrong until then.
     subject = str(kind) if kind is Kind.ACTIVATE else ""
-    if charge.decision.standing is DecisionStatus.AWAIT_APPROVAL:
+    if component.decision.status is DecisionStatus.AWAIT_APPROVAL:
         what = f"`certvigil approve {plan}` or `certvigil reject {plan}`"
         yield finding(Code.APPROVAL_PENDING, f"the {kind} by plan {plan} waits for approval: {what}", subject)
-    elif charge.decision.standing is DecisionStatus.PLAN:
-        what = f"`certvigil {kind} {name} --plan {charge.plan}` carries it out"
+    elif component.decision.status is DecisionStatus.PLAN:
+        what = f"`certvigil {kind} {name} --plan {component.plan}` carries it out"
         yield finding(Code.APPROVAL_PENDING, f"the plan {plan} is ready: {what}", subject)
 
 
-def _how_to_settle(charge: ComponentStatus, last: Ended) -> str:
+def _how_to_settle(component: ComponentStatus, last: Ended) -> str:
     """Say how this finding goes away."""
     if last.outcome is Outcome.FROZEN:
         return "it stands until the component is thawed"
-    known = f"`certvigil recover --thaw {charge.name}` says that it is known"
+    known = f"`certvigil recover --thaw {component.name}` says that it is known"
     if last.kind is Kind.REPLACE and not last.handed and last.outcome is not Outcome.FAILED_FORWARD:
-        return f"another candidate clears this, and so does an empty inbox {printable(charge.inbox)}; or {known}"
+        return f"another candidate clears this, and so does an empty inbox {printable(component.inbox)}; or {known}"
     return f"the next change that holds clears this; or {known}"
 
 

@@ -293,7 +293,7 @@ class Steward:
             return ComponentState.FROZEN
         if self.actor is not None or component.mode is Mode.OBSERVE:
             return ComponentState.OBSERVED
-        if decision is not None and decision.standing in _PENDING:
+        if decision is not None and decision.status in _PENDING:
             return ComponentState.PENDING
         objections = self._offers.get(name, CandidateStatus()).objections
         return ComponentState.WAITING if objections else ComponentState.IDLE
@@ -428,8 +428,8 @@ class Steward:
             return
         for plan, proposal in tuple(self.journal_state.proposals.items()):
             action = proposal.action
-            standing = [each for name in action.components for each in self.decisions_of(name)]
-            if any(_calls_for(each, action.kind) for each in standing):
+            decisions = [each for name in action.components for each in self.decisions_of(name)]
+            if any(_calls_for(each, action.kind) for each in decisions):
                 self._doubted.discard(plan)
             elif plan not in self._doubted and self.components.keys() >= set(action.components):
                 self._doubted.add(plan)
@@ -468,7 +468,7 @@ class Steward:
                 # The inbox is emptied by whoever may: it may still hold a key.
                 await self._ask(Request(Verb.PROPOSE, ActionRequest(Kind.REPLACE, (name,))))
         for each in self.decisions_of(name):
-            if each.standing is DecisionStatus.AWAIT_APPROVAL:
+            if each.status is DecisionStatus.AWAIT_APPROVAL:
                 # Once more, since what would be done may be another plan by now.
                 self.order(each)
         self.touch(name)
@@ -486,7 +486,7 @@ class Steward:
             log.warning("%s: %s", name, printable(told[0]))
         self._contests[name] = told
 
-    async def word(self, verb: Verb, plan: str, by: str, why: str) -> Document | str:
+    async def rule(self, verb: Verb, plan: str, by: str, why: str) -> Document | str:
         """Have the actor note what `by` says of a plan; return its answer, or why it takes none."""
         sentence = f"said by {by}" + (f": {why}" if why else "")
         answer = await self._ask(Request(verb, plan=plan, why=printable(sentence)[:LONGEST_REASON]))
@@ -498,7 +498,7 @@ class Steward:
 
     def order(self, decision: Decision) -> None:
         """Have done soon what was decided."""
-        if decision.standing in ORDERED and decision.subject in self.components:
+        if decision.status in ORDERED and decision.subject in self.components:
             try:
                 self._orders.put_nowait(decision)
             except asyncio.QueueFull:
@@ -524,9 +524,9 @@ class Steward:
             self._fail(decision, "it waited for its turn, and was no longer to be done")
             return
         action = self._action(decision)
-        propose = decision.standing is DecisionStatus.AWAIT_APPROVAL
+        propose = decision.status is DecisionStatus.AWAIT_APPROVAL
         plan = self._plans.get(decision.case, "")
-        if decision.standing is not DecisionStatus.ACT or plan not in self.journal_state.approved:
+        if decision.status is not DecisionStatus.ACT or plan not in self.journal_state.approved:
             answer = await self._ask(Request(Verb.PROPOSE if propose else Verb.PLAN, action))
             if answer is not None:
                 self._heed(name, answer)
@@ -537,7 +537,7 @@ class Steward:
                 self._fail(decision, why)
                 return
             plan = self._plans[decision.case] = str(answer["plan"]["hash"])
-        if decision.standing is not DecisionStatus.ACT:
+        if decision.status is not DecisionStatus.ACT:
             return
         self._acting, self._acting_since = action.components, time.time()
         why = "; ".join(each.because for each in decision.reasons)
@@ -651,9 +651,7 @@ def _event(target: str, ended: Ended) -> ActionEnded:
 
 def _calls_for(decision: Decision, kind: Kind) -> bool:
     """Whether a plan of that kind may still be wanted."""
-    return (
-        not isinstance(decision.action, Notify) and kind_of_decision(decision) is kind and decision.standing in _WANTED
-    )
+    return not isinstance(decision.action, Notify) and kind_of_decision(decision) is kind and decision.status in _WANTED
 
 
 def _may_go_on(decision: Decision, answer: Document, name: str) -> bool:

@@ -48,7 +48,7 @@ class Decision:
     """The name of the component, or of the target."""
     policy: str
     action: Action | Notify
-    standing: DecisionStatus
+    status: DecisionStatus
     reasons: tuple[Reason, ...]
     case: str
     """Identifies what is to be done about what: an approval is given to it, whatever it then waits for."""

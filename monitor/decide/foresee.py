@@ -65,7 +65,7 @@ class Recipients:
 
     def decided(self, decision: Decision, now: float) -> None:
         """Take note of a decision; one to act succeeds."""
-        if decision.standing is DecisionStatus.ACT and not isinstance(decision.action, Notify):
+        if decision.status is DecisionStatus.ACT and not isinstance(decision.action, Notify):
             kind, by = kind_of(decision.action), f"policy {decision.policy}"
             ended = (decision.subject, now, decision.identity, kind, Outcome.COMMITTED, Cause.NONE, "", by)
             self._committed.append(ActionEnded(*ended))

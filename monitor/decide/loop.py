@@ -93,9 +93,9 @@ class Decider:
         """Return what decisions rest on now, of every subject."""
         return tuple(filter(None, map(self._situation, sorted(self._subjects()))))
 
-    def standing(self, subject: str) -> tuple[Decision, ...]:
-        """Return what stands about a subject."""
-        return self._table.standing.get(subject, ())
+    def decisions(self, subject: str) -> tuple[Decision, ...]:
+        """Return the decisions about a subject."""
+        return self._table.decisions.get(subject, ())
 
     def begin(self) -> None:
         """Decide from now on, since everything was looked at once."""
@@ -149,12 +149,12 @@ class Decider:
         self.counted[key] = self.counted.get(key, 0) + 1
         reasons = tuple(each.because for each in decision.reasons)
         log.log(
-            logging.INFO if decision.standing in {DecisionStatus.ACT, DecisionStatus.NOTIFY} else logging.DEBUG,
+            logging.INFO if decision.status in {DecisionStatus.ACT, DecisionStatus.NOTIFY} else logging.DEBUG,
             "%s of %s by %s: %s, because %s",
             action,
             printable(decision.subject),
             decision.policy,
-            decision.standing,
+            decision.status,
             "; ".join(reasons),
         )
         event = Decided(
@@ -162,7 +162,7 @@ class Decider:
             now,
             decision.policy,
             action,
-            str(decision.standing),
+            str(decision.status),
             decision.identity,
             reasons,
             decision.waits_for,

@@ -319,7 +319,7 @@ class DecisionAnswer(Answer):
 
     policy: str
     action: str
-    standing: DecisionStatus
+    status: DecisionStatus
     """What follows from it now."""
     reasons: Sequence[str]
     waits_for: str
@@ -333,7 +333,7 @@ class DecisionAnswer(Answer):
         return cls(
             policy=decision.policy,
             action=decided.action_name(decision.action),
-            standing=decision.standing,
+            status=decision.status,
             reasons=[each.because for each in decision.reasons],
             waits_for=decision.waits_for,
             until=_moment(decision.until),
@@ -400,33 +400,33 @@ class ComponentAnswer(Answer):
     """What else is worth knowing of its candidate, and of who else changes its files."""
 
     @classmethod
-    def of(cls, charge: ComponentStatus) -> ComponentAnswer:
+    def of(cls, component: ComponentStatus) -> ComponentAnswer:
         """Return what is known of a component."""
         return cls(
-            component=charge.name,
-            mode=charge.mode,
-            state=charge.state,
-            inbox=charge.inbox,
-            candidate=charge.offer.plan or None,
-            plan=charge.plan or None,
-            plans=list(map(WaitingPlan.of, charge.waiting)),
-            given_up=[GivenUpKey(spki_sha256=key, why=why) for key, why in charge.given_up.items()],
-            objections=[ObjectionAnswer(ground=ground, detail=detail) for ground, detail in charge.offer.objections],
-            decision=DecisionAnswer.of(charge.decision) if charge.decision is not None else None,
-            approved_until=_moment(charge.approved_until),
-            frozen=charge.frozen,
-            last=LastAction.of(charge.last) if charge.last is not None else None,
-            notes=[*([charge.contested] if charge.contested else []), *charge.notes],
+            component=component.name,
+            mode=component.mode,
+            state=component.state,
+            inbox=component.inbox,
+            candidate=component.offer.plan or None,
+            plan=component.plan or None,
+            plans=list(map(WaitingPlan.of, component.waiting)),
+            given_up=[GivenUpKey(spki_sha256=key, why=why) for key, why in component.given_up.items()],
+            objections=[ObjectionAnswer(ground=ground, detail=detail) for ground, detail in component.offer.objections],
+            decision=DecisionAnswer.of(component.decision) if component.decision is not None else None,
+            approved_until=_moment(component.approved_until),
+            frozen=component.frozen,
+            last=LastAction.of(component.last) if component.last is not None else None,
+            notes=[*([component.contested] if component.contested else []), *component.notes],
         )
 
     @classmethod
-    def bare(cls, charge: ComponentStatus) -> ComponentAnswer:
+    def bare(cls, component: ComponentStatus) -> ComponentAnswer:
         """Return what is known of a component of which something cannot be shown, and that this is so."""
         return cls(
-            component=charge.name,
-            mode=charge.mode,
-            state=charge.state,
-            inbox=charge.inbox,
+            component=component.name,
+            mode=component.mode,
+            state=component.state,
+            inbox=component.inbox,
             candidate=None,
             plan=None,
             plans=[],
@@ -434,7 +434,7 @@ class ComponentAnswer(Answer):
             objections=[],
             decision=None,
             approved_until=None,
-            frozen=charge.frozen,
+            frozen=component.frozen,
             last=None,
             notes=[_NOT_SHOWN],
         )

@@ -178,7 +178,9 @@ def _add_targets(app: FastAPI, view: DaemonView) -> None:
     @app.get(f"{API}/targets", response_model=answers.Listing[answers.Target])
     async def targets(verdict: Verdict | None = None, limit: Limit = 100, offset: Offset = 0) -> Response:
         """List what is looked at, by name."""
-        chosen = [known async for known in _unhurried(tuple(view.known().values())) if verdict in {None, known.verdict}]
+        chosen = [
+            known async for known in _unhurried(tuple(view.targets().values())) if verdict in {None, known.verdict}
+        ]
         chosen.sort(key=lambda known: known.target)
         now = time.time()
         return await _listing(chosen, offset, limit, lambda known: answers.Target.of(known, now), answers.Target.bare)
@@ -190,7 +192,7 @@ def _add_targets(app: FastAPI, view: DaemonView) -> None:
     )
     async def target(name: str) -> Response:
         """Tell everything believed of one target."""
-        known = view.known().get(name)
+        known = view.targets().get(name)
         if known is None:
             raise HTTPException(404, "there is no such target")
         shown = _or_bare(known, lambda each: answers.TargetInFull.of_known(each, time.time()))
@@ -203,7 +205,7 @@ def _add_targets(app: FastAPI, view: DaemonView) -> None:
         """List what is wrong, the worst first."""
         found = [
             (known.target, raised)
-            async for known in _unhurried(tuple(view.known().values()))
+            async for known in _unhurried(tuple(view.targets().values()))
             for raised in known.findings.values()
             if code in {None, raised.finding.code} and severity in {None, raised.finding.severity}
         ]
@@ -221,7 +223,7 @@ def _add_certificates(app: FastAPI, view: DaemonView) -> None:
     async def presented() -> dict[Certificate, list[str]]:
         """Return every certificate with the targets that present it."""
         where: dict[Certificate, list[str]] = {}
-        async for known in _unhurried(tuple(view.known().values())):
+        async for known in _unhurried(tuple(view.targets().values())):
             for each in dict.fromkeys(known.presented):
                 where.setdefault(each, []).append(known.target)
         return where
@@ -253,10 +255,10 @@ def _add_status(app: FastAPI, view: DaemonView) -> None:
     async def status() -> Response:
         """Tell what certvigil knows of itself."""
         targets: Counter[Verdict] = Counter()
-        async for known in _unhurried(tuple(view.known().values())):
+        async for known in _unhurried(tuple(view.targets().values())):
             targets[known.verdict] += 1
         by_verdict = {verdict: targets[verdict] for verdict in Verdict}
-        itself: TargetState | None = view.known().get(SELF)
+        itself: TargetState | None = view.targets().get(SELF)
         told = view.status(), view.not_ready(), by_verdict
         shown = _or_bare(itself, lambda each: answers.StatusAnswer.of(*told, each))
         return _json(shown or answers.StatusAnswer.of(*told, None))
@@ -264,7 +266,9 @@ def _add_status(app: FastAPI, view: DaemonView) -> None:
     @app.get(f"{API}/components", response_model=answers.Listing[answers.ComponentAnswer])
     async def components(limit: Limit = 100, offset: Offset = 0) -> Response:
         """List the components that certvigil may change, and what waits to be done to each."""
-        return await _listing(view.charges(), offset, limit, answers.ComponentAnswer.of, answers.ComponentAnswer.bare)
+        return await _listing(
+            view.components(), offset, limit, answers.ComponentAnswer.of, answers.ComponentAnswer.bare
+        )
 
     @app.get(f"{API}/history", response_model=answers.History, responses={503: {"description": "No database."}})
     async def history(

@@ -88,10 +88,10 @@ class DaemonView(Protocol):
     def notifier(self) -> NotifierView:
         """Those who tell people."""
 
-    def known(self) -> Mapping[str, TargetState]:
+    def targets(self) -> Mapping[str, TargetState]:
         """Return what is believed of every target, by name."""
 
-    def charges(self) -> Sequence[ComponentStatus]:
+    def components(self) -> Sequence[ComponentStatus]:
         """Return what is known of each component that certvigil may change."""
 
     def situations(self) -> Sequence[Situation]:
@@ -106,7 +106,7 @@ class DaemonView(Protocol):
     def status(self) -> DaemonStatus:
         """Return what certvigil knows of itself."""
 
-    async def word(self, verb: Verb, plan: str, by: str, why: str) -> Mapping[str, Any] | str:
+    async def rule(self, verb: Verb, plan: str, by: str, why: str) -> Mapping[str, Any] | str:
         """Have the actor note what `by` says of a plan; return its answer, or why it takes none."""
 
     async def history(

@@ -128,7 +128,7 @@ class Decided:
     at: float
     policy: str
     action: str
-    standing: str
+    status: str
     """What follows from it now."""
     identity: str
     """The same decision has the same."""

@@ -217,7 +217,7 @@ def _decision(event: Decided) -> Row:
         "decided_at": event.at,
         "policy": event.policy,
         "action": event.action,
-        "standing": event.standing,
+        "status": event.status,
         "identity": event.identity,
         "reasons": stored("\n".join(event.reasons)),
         "waits_for": stored(event.waits_for),

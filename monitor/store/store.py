@@ -114,7 +114,7 @@ class Store:
         return self._thread.is_alive() and self._health is None and not self._closing
 
     def decisions(self) -> list[tuple[str, str, str]]:
-        """Return subject, identity and standing of each decision that is recorded, oldest first."""
+        """Return subject, identity and status of each decision that is recorded, oldest first."""
         found = decisions(self._path)
         return [] if isinstance(found, Degraded) else found
 

@@ -22,6 +22,6 @@ def test_a_rejected_activation_and_rollback_stay_rejected_whatever_plan_is_made_
     assert [(each.kind, each.what, each.approved) for each in said] == [(Kind.ACTIVATE, "old", False)]
     rule = replace(policy(has(Code.NOT_SERVED), ACTIVATE), mode=Mode.APPROVE)
     seen = situation(findings=(found(Code.NOT_SERVED),), said=said)
-    assert [each.standing for each in decide(seen, [rule], NOW).decisions] == [DecisionStatus.REJECTED]
+    assert [each.status for each in decide(seen, [rule], NOW).decisions] == [DecisionStatus.REJECTED]
     other = replace(seen, on_disk="new")
-    assert [each.standing for each in decide(other, [rule], NOW).decisions] == [DecisionStatus.AWAIT_APPROVAL]
+    assert [each.status for each in decide(other, [rule], NOW).decisions] == [DecisionStatus.AWAIT_APPROVAL]

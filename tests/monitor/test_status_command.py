@@ -198,7 +198,7 @@ def test_what_flaps_is_shown_once_although_it_may_be_well_now(tmp_path: Path) ->
 
 def test_a_daemon_that_answers_half_is_not_taken_for_one_where_all_is_well(tmp_path: Path) -> None:
     class Broken(FakeView):
-        def charges(self) -> list[None]:  # type: ignore[override]
+        def components(self) -> list[None]:  # type: ignore[override]
             raise RuntimeError
 
     path = str(tmp_path / "s")
