@@ -36,6 +36,8 @@ class DecisionStatus(StrEnum):
 
 ORDERED = frozenset({DecisionStatus.ACT, DecisionStatus.AWAIT_APPROVAL, DecisionStatus.PLAN})
 """What the actor is asked for, again at every start where it had not begun."""
+PENDING = ORDERED | {DecisionStatus.AWAIT_WINDOW, DecisionStatus.AWAIT_RETRY}
+"""What will be done, or waits for a person."""
 PASSED_OVER = frozenset({DecisionStatus.AWAIT_CANDIDATE, DecisionStatus.SPENT, DecisionStatus.REJECTED})
 """What a policy further down may still act in spite of."""
 
@@ -60,6 +62,13 @@ class Decision:
     """A sentence, printable; empty where it waits for nothing."""
     until: float | None = None
     """Unix time at which it may come out otherwise though nothing else changes; None for never."""
+
+
+@dataclass(frozen=True, slots=True)
+class DecisionMade:
+    """A message: a policy came to a decision that it had not come to before."""
+
+    decision: Decision
 
 
 def kind_of(action: Action) -> Kind:

@@ -47,7 +47,7 @@ class Recipients:
         self._of: dict[str, frozenset[str]] = {}
         """The targets of each subject."""
         self._labels = {name: component.labels for name, component in config.components.items()}
-        self._outbox = Outbox(lambda: self._registry, lambda _: "")
+        self._outbox = Outbox(self._registry, lambda _: "")
         self._outbox.reconfigure(config.channels, config.notifications, self._labels, AdviceContext.of(config))
         self._committed: list[ActionEnded] = []
         self._now = 0.0

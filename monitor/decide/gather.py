@@ -1,4 +1,4 @@
-"""What decisions rest on, made of what is believed of the targets and of what was done to the components."""
+"""What decisions rest on, made of the states of the targets and of the records of the components."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from typing import Final
 from config.model import Component, Config
 from config.vocabulary import Code, TargetKind
 from monitor.decide.situation import Accepts, Approval, Attempt, FindingState, KnownCandidate, Said, Situation, Validity
-from monitor.state.registry import SELF
+from monitor.state.own import SELF
 from monitor.state.target import TargetState
 from probes.assess_set import WITH_LEAF
 from probes.chain import find_leaf
 
 
 @dataclass(frozen=True, slots=True)
-class Done:
-    """What is known of a component from its journal and its inbox."""
+class ComponentRecord:
+    """What the journal and the inbox of a component tell."""
 
     attempts: tuple[Attempt, ...] = ()
     candidate: KnownCandidate | None = None
@@ -28,19 +28,21 @@ class Done:
     renewed: bool = False
 
 
-_NOTHING: Final = Done()
+_NO_RECORD: Final = ComponentRecord()
 
 
 def situation_of(
-    subject: str, config: Config, known: Mapping[str, TargetState], now: float, done: Done = _NOTHING
+    subject: str, config: Config, known: Mapping[str, TargetState], now: float, record: ComponentRecord = _NO_RECORD
 ) -> Situation | None:
     """Return the situation of a component, or of a target that belongs to none, at Unix time `now`; None for neither.
 
-    `done` is what is known of a component beside its targets.
+    `record` is what is known of a component beside its targets.
     """
     component = config.components.get(subject)
     if component is not None:
-        return _component(component, [each for each in known.values() if each.component == subject], config, now, done)
+        return _component(
+            component, [each for each in known.values() if each.component == subject], config, now, record
+        )
     target = known.get(subject)
     if target is None or target.component in config.components or subject == SELF:
         return None
@@ -58,7 +60,9 @@ def _target(known: TargetState, config: Config, now: float) -> Situation:
     )
 
 
-def _component(component: Component, known: Sequence[TargetState], config: Config, now: float, done: Done) -> Situation:
+def _component(
+    component: Component, known: Sequence[TargetState], config: Config, now: float, record: ComponentRecord
+) -> Situation:
     findings = tuple(_findings(known, config, now))
     not_served = [each.since for each in findings if each.code is Code.NOT_SERVED]
     return Situation(
@@ -74,14 +78,14 @@ def _component(component: Component, known: Sequence[TargetState], config: Confi
         on_disk=_on_disk(component, known),
         # The finding comes after the grace, which began when what is on disk changed.
         drift_since=min(not_served) - component.not_served_after if not_served else None,
-        candidate=done.candidate,
-        attempts=done.attempts,
-        approvals=done.approvals,
-        said=done.said,
+        candidate=record.candidate,
+        attempts=record.attempts,
+        approvals=record.approvals,
+        said=record.said,
         allowed_issuers=bool(component.allowed_issuers),
-        held=done.held,
-        contested=done.contested,
-        renewed=done.renewed,
+        held=record.held,
+        contested=record.contested,
+        renewed=record.renewed,
     )
 
 

@@ -35,6 +35,10 @@ class DecisionTable:
         self._taken: dict[str, dict[str, None]] = {}
         self._touched: dict[str, None] = {}
         self._agenda = Agenda()
+        self.restore(recorded)
+
+    def restore(self, recorded: Iterable[tuple[str, str]]) -> None:
+        """Know that these decisions, by subject and identity, were taken before: they are not new any more."""
         for subject, identity in recorded:
             self._taken.setdefault(subject, {})[identity] = None
 
@@ -122,6 +126,10 @@ class DecisionTable:
     def decisions(self) -> Mapping[str, tuple[Decision, ...]]:
         """The decisions about each subject that has any."""
         return MappingProxyType(self._decisions)
+
+    def about(self, subject: str) -> tuple[Decision, ...]:
+        """Return the decisions about a subject."""
+        return self._decisions.get(subject, ())
 
     def situation(self, subject: str) -> Situation | None:
         """Return what is known of a subject."""

@@ -407,11 +407,13 @@ class ComponentAnswer(Answer):
             mode=component.mode,
             state=component.state,
             inbox=component.inbox,
-            candidate=component.offer.plan or None,
+            candidate=component.candidate.plan or None,
             plan=component.plan or None,
             plans=list(map(WaitingPlan.of, component.waiting)),
             given_up=[GivenUpKey(spki_sha256=key, why=why) for key, why in component.given_up.items()],
-            objections=[ObjectionAnswer(ground=ground, detail=detail) for ground, detail in component.offer.objections],
+            objections=[
+                ObjectionAnswer(ground=ground, detail=detail) for ground, detail in component.candidate.objections
+            ],
             decision=DecisionAnswer.of(component.decision) if component.decision is not None else None,
             approved_until=_moment(component.approved_until),
             frozen=component.frozen,

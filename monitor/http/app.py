@@ -25,7 +25,7 @@ from monitor.http.probe import add_probe
 from monitor.http.situations import add_situations
 from monitor.http.view import DaemonView
 from monitor.metrics import gzipped, plain
-from monitor.state.registry import SELF
+from monitor.state.own import SELF
 from monitor.state.target import TargetState
 from monitor.store import Degraded
 from probes.certificate import Certificate

@@ -1,4 +1,4 @@
-"""Keeping vigil over files: finding them, looking when one may have changed, and at all of them now and then."""
+"""Looking at files: finding them, looking when one may have changed, and at all of them now and then."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ from config.vocabulary import Code, FileRole, LookOutcome, Severity, TargetKind,
 from monitor.host.schedule import Agenda
 from monitor.look.job import FileJob, Result, run
 from monitor.look.searches import Searches, ways_up
-from monitor.look.sets import SetVigil
-from monitor.state.events import Looked
-from monitor.state.registry import TargetRegistry
+from monitor.look.sets import SetMonitor
+from monitor.state.bus import Bus
+from monitor.state.files import FileRegistry
+from monitor.state.messages import Looked, TrustFilesChanged
 from monitor.state.target import TargetState
 from monitor.watch.watcher import FileChange, Watcher, WatchState
 from probes.assess import FileContext, is_denied, is_worth_watching
@@ -63,19 +64,18 @@ class _Unrest:
     since: float
 
 
-class FileVigil:
+class FileMonitor:
     """Looks at files. A trigger only says where to look; what is new is told by the files themselves."""
 
     def __init__(
         self,
-        registry: TargetRegistry,
+        files: FileRegistry,
+        sets: SetMonitor,
+        bus: Bus,
         worker: Executor,
         *,
-        looked: Callable[[Looked], None],
         event_latency: Callable[[float], None],
         overflowed: Callable[[], None],
-        sets: SetVigil,
-        trust_changed: Callable[[], None],
         unsearched: Callable[[Sequence[Finding]], None],
         helpers: Executor | None = None,
     ) -> None:
@@ -85,14 +85,14 @@ class FileVigil:
         that changes. `helpers`, where given, take part in that first look.
         """
         self.progress = Progress()
-        self._registry = registry
+        self._files = files
+        self._registry = files.registry
+        self._bus = bus
         self._worker = worker
         self._helpers = helpers
-        self._looked = looked
         self._event_latency = event_latency
         self._overflowed = overflowed
         self._sets = sets
-        self._trust_changed = trust_changed
         self._tell_unsearched = unsearched
         # A search of a large tree must not keep looks waiting.
         self._searcher = ThreadPoolExecutor(1, "files-search")
@@ -132,7 +132,7 @@ class FileVigil:
     @property
     def config(self) -> Config:
         """The configuration in force."""
-        return self._registry.trust_context.config
+        return self._registry.config
 
     @property
     def watch_state(self) -> WatchState:
@@ -151,7 +151,7 @@ class FileVigil:
         for place in change.places:
             self._search(place, change.since)
         if not change.files.isdisjoint(self._trust_paths):
-            self._trust_changed()
+            self._bus.send(TrustFilesChanged())
         self._wake.set()
 
     def _lost(self, reason: str) -> None:
@@ -178,7 +178,7 @@ class FileVigil:
         return next((each for each in (path, *ways_up(path)) if each in self._trees[1]), "")
 
     async def run(self) -> None:
-        """Keep vigil until cancelled."""
+        """Find files and look at them until cancelled."""
         try:
             async with asyncio.TaskGroup() as both:
                 both.create_task(self._keep_searching())
@@ -241,7 +241,7 @@ class FileVigil:
         for target in wanted.values():
             self._add(target)
         watched = self._paths.keys() | self._sets.targets
-        for known in tuple(self._registry.known.values()):
+        for known in tuple(self._registry.targets.values()):
             if known.kind is TargetKind.FILE and known.target not in watched:
                 self._registry.remove(known.target, time.time())
         if not self.progress.finished:
@@ -320,7 +320,7 @@ class FileVigil:
         return finding(Code.UNREADABLE, detail, printable(tree or os.sep, 4096), severity)
 
     def _add(self, target: FileTarget) -> None:
-        known = self._registry.known.get(target.name)
+        known = self._registry.targets.get(target.name)
         if known is not None and known.location != printable(target.path):
             self._registry.remove(target.name, time.time())
         self._targets[target.path] = target
@@ -358,7 +358,7 @@ class FileVigil:
                 self._search(target.path, noticed)
                 continue
             outcome = self._learn(target, job.context, result, now)
-            self._looked(Looked(target.name, TargetKind.FILE, outcome, each, started - noticed))
+            self._bus.send(Looked(target.name, TargetKind.FILE, outcome, each, started - noticed))
             if urgent and outcome is not LookOutcome.UNCHANGED:
                 self._event_latency(time.monotonic() - noticed)
         self._say_unread()
@@ -366,14 +366,14 @@ class FileVigil:
             self.progress.done += len(paths)
 
     def _job(self, target: FileTarget, now: float, *, urgent: bool) -> FileJob:
-        context = self._registry.file_context(target)
+        context = self._files.context(target)
         # Two writes within a tick of the file system's clock leave the same identity: a notice is reason to read.
         if urgent:
             return FileJob(context)
         if target.path in self._not_targets:
             return FileJob(context, self._not_targets[target.path], judged=True)
-        known = self._registry.known.get(target.name)
-        judged = self._registry.is_judged(context, now)
+        known = self._registry.targets.get(target.name)
+        judged = self._files.is_judged(context, now)
         # After a restart what is remembered is judged, not read.
         if known is None or known.failure is not None or known.pending or not (judged or target.role is FileRole.FOUND):
             return FileJob(context)
@@ -381,7 +381,7 @@ class FileVigil:
 
     def _learn(self, target: FileTarget, context: FileContext, result: Result, now: float) -> LookOutcome:
         if result is None:
-            if target.name in self._registry.known:
+            if target.name in self._registry.targets:
                 self._registry.looked_again(target.name, now)
             return LookOutcome.UNCHANGED
         observation, assessment = result
@@ -391,15 +391,15 @@ class FileVigil:
             self._registry.remove(target.name, now)
             return LookOutcome.UNCHANGED
         self._not_targets.pop(target.path, None)
-        if target.name not in self._registry.known:
+        if target.name not in self._registry.targets:
             self._registry.add(TargetState(target.name, TargetKind.FILE, printable(target.path)), now)
         at = time.monotonic()
         unrest = self._unrest_of(target, observation, now, at)
-        outcome = self._registry.learn(observation, context, assessment, now, at - unrest.since)
-        until = self._registry.until(target.name)
+        outcome = self._files.learn(observation, context, assessment, now, at - unrest.since)
+        until = self._files.until(target.name)
         if until is not None and until - now < self.config.settings.rescan:
             self._agenda.schedule(target.name, at + until - now)
-        if self._registry.known[target.name].pending:
+        if self._registry.targets[target.name].pending:
             self._unrest[target.path] = unrest
             self._agenda.hasten(target.name, max(at, unrest.since + self.config.settings.settle) + SOON)
         else:
@@ -420,7 +420,7 @@ class FileVigil:
         before = self._unrest.get(target.path)
         if before is not None:
             return before if before.seen == seen else _Unrest(seen, at)
-        known = self._registry.known[target.name]
+        known = self._registry.targets[target.name]
         is_first = known.last_look is None
         if identity is None:
             # What is not there at the first look may never have been; it is nobody's unfinished work.

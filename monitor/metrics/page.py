@@ -211,8 +211,9 @@ class Page:
             shard.pieces = None
             self._present(before.presented, ())
 
-    def reconfigure(self) -> None:
-        """Make the text of all targets anew: intervals may be others."""
+    def reconfigure(self, interval: Callable[[TargetState], float | None] | None = None) -> None:
+        """Make the text of all targets anew, with other intervals where these are given."""
+        self._interval = interval or self._interval
         for shard in self._targets.shards:
             shard.pieces = None
 

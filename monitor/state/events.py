@@ -1,4 +1,4 @@
-"""What happened: the values that travel on the bus, to be recorded, counted, exported and told."""
+"""Events: how targets changed. They travel on the bus in batches, to be recorded, exported and told to people."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from actions.ending import Cause, Outcome
 from actions.plan import Kind
-from config.vocabulary import LookOutcome, TargetKind
+from config.vocabulary import TargetKind
 from probes.certificate import Certificate
 from probes.finding import Finding
 from probes.observation import FileIdentity
@@ -152,16 +152,3 @@ Event = (
     | Decided
 )
 """Every event is a change, so that what stays as it is writes nothing."""
-
-
-@dataclass(frozen=True, slots=True)
-class Looked:
-    """A look ended; not an event to record, but one to count."""
-
-    target: str
-    kind: TargetKind
-    outcome: LookOutcome
-    seconds: float
-    """Duration of the look."""
-    lag: float
-    """Seconds by which it started later than it was due."""

@@ -11,7 +11,8 @@ from actions.ending import Cause, Outcome
 from actions.journal_state import Ended
 from actions.plan import Kind
 from config.vocabulary import Code, ComponentState, Mode
-from monitor.act.status import CandidateStatus, ComponentStatus, findings_of
+from monitor.act.findings import findings_of
+from monitor.act.status import CandidateStatus, ComponentStatus
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from config.vocabulary import Code, Severity, TargetKind
 from monitor.commands.layout import fit, wrap
 from monitor.http.view import DaemonStatus
 from monitor.notify.lifecycle import Alert
-from monitor.state.registry import SELF
+from monitor.state.own import SELF
 from monitor.state.target import Raised, TargetState
 from probes.finding import Finding, finding
 from tests.monitor.http_kit import FakeView, running
