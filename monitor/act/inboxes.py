@@ -6,8 +6,8 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Final
 
 from actions.ending import Outcome
@@ -47,6 +47,8 @@ class Inboxes:
         self._candidates: dict[str, CandidateStatus] = {}
         self._touched: dict[str, float] = {}
         """Unix time at which each component's inbox last changed, in this run."""
+        self._put_off: frozenset[str] = frozenset()
+        """Components to which something is being done."""
         self._agenda = Agenda()
         self._wake = asyncio.Event()
 
@@ -66,6 +68,16 @@ class Inboxes:
 
     # What others tell
 
+    @contextmanager
+    def put_off(self, components: Collection[str]) -> Iterator[None]:
+        """Consider none of these components while something is done to them, and each of them after that."""
+        self._put_off = frozenset(components)
+        try:
+            yield
+        finally:
+            self._put_off = frozenset()
+            self._consider_soon(components, SETTLE)
+
     def take(self, events: Sequence[Event]) -> None:
         """Consider a component whose files present something else: somebody may have reverted a change."""
         if self._journal.no_actor is not None:
@@ -76,12 +88,8 @@ class Inboxes:
         self._consider_soon(name for name in names if name is not None and not self._is_own_work(name))
 
     def _is_own_work(self, component: str) -> bool:
-        """Whether the files of a component hold what a transaction has put there, or one is under way."""
-        state = self._journal.state
-        plans = (record.data.get("plan", record.data) for record in state.unfinished.values())
-        if any(component in plan.get("components", ()) for plan in plans):
-            return True
-        last = state.last.get(component)
+        """Whether the files of a component hold what the last transaction has put there."""
+        last = self._journal.state.last.get(component)
         if last is None or last.outcome not in {Outcome.COMMITTED, Outcome.FAILED_FORWARD}:
             return False
         files = [each for each in self._registry.targets.values() if each.component == component]
@@ -152,6 +160,8 @@ class Inboxes:
         if component is None:
             return
         self._agenda.schedule(name, time.monotonic() + config.settings.rescan)
+        if name in self._put_off:
+            return
         if self._journal.no_actor is not None or component.mode is Mode.OBSERVE:
             self._candidates.pop(name, None)
         elif not await self._ask(name):

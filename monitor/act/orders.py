@@ -222,9 +222,9 @@ class Orders:
         self.acting, self._acting_since = action.components, time.time()
         why = "; ".join(each.because for each in decision.reasons)
         log.info("having %s carried out: %s of %s", plan[:16], action.kind, decision.subject)
-        return await self._actor.ask(
-            Request(Verb.CARRY_OUT, action, plan, why=f"policy {decision.policy}: {why}"[:LONGEST_REASON])
-        )
+        request = Request(Verb.CARRY_OUT, action, plan, why=f"policy {decision.policy}: {why}"[:LONGEST_REASON])
+        with self._inboxes.put_off(action.components):
+            return await self._actor.ask(request)
 
     def _request(self, decision: Decision) -> ActionRequest:
         """Return what to ask the actor for."""
