@@ -148,8 +148,8 @@ class Daemon:
     def _remember(self) -> None:
         """Take up what the database has: targets, messages, and what was decided."""
         parts = self.parts
-        for known in parts.store.load().values():
-            parts.registry.remember(known)
+        for state in parts.store.load().values():
+            parts.registry.remember(state)
         # What is not looked at is known after the first scan; until then it is as it was.
         itself = parts.registry.targets.get(SELF)
         unsearched = [
@@ -179,7 +179,7 @@ class Daemon:
         self.parts.notifier.looked_at_everything()
         self.parts.decider.begin()
         self._announced = True
-        systemd.notify("READY=1", f"STATUS=keeping vigil over {len(self.parts.registry.targets)} targets")
+        systemd.notify("READY=1", f"STATUS=watching {len(self.parts.registry.targets)} targets")
         interval = systemd.watchdog_interval()
         while interval is not None:
             systemd.notify("WATCHDOG=1")

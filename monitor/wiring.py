@@ -243,7 +243,7 @@ def running(parts: Parts) -> Sequence[Coroutine[Any, Any, None]]:
 
 def _intervals(config: Config) -> Callable[[TargetState], float | None]:
     """Return what gives the longest time between two looks at a target, by a configuration."""
-    return lambda known: config.interval(known.target, known.kind)
+    return lambda state: config.interval(state.target, state.kind)
 
 
 def _outlook(table: DecisionTable, member: Member) -> str:

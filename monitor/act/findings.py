@@ -66,9 +66,9 @@ class ActionFindings:
     def reconfigure(self) -> None:
         """Forget the findings about components that the configuration no longer names."""
         components = components_of(self._registry.config)
-        for known in tuple(self._registry.targets.values()):
-            if known.kind is TargetKind.COMPONENT and known.component not in components:
-                self._registry.remove(known.target, time.time())
+        for state in tuple(self._registry.targets.values()):
+            if state.kind is TargetKind.COMPONENT and state.component not in components:
+                self._registry.remove(state.target, time.time())
 
     def components_changed(self, _: ComponentsChanged) -> None:
         """Count every component, and publish what is wrong with each now."""
@@ -136,8 +136,8 @@ def _of_its_files(component: ComponentStatus) -> Iterator[Finding]:
         yield finding(Code.REVERTED_BY_ANOTHER, printable(component.contested))
     if (late := component.late) is not None:
         way = f"`certvigil rollback {name} --to {late.backup_set}` puts it in place, and " if late.backup_set else ""
-        known = f"`certvigil recover --thaw {name}` says that it is known"
-        yield finding(Code.WRITTEN_LATE, f"{late.sentence}; {way}{known}")
+        state = f"`certvigil recover --thaw {name}` says that it is known"
+        yield finding(Code.WRITTEN_LATE, f"{late.sentence}; {way}{state}")
 
 
 def _of_its_candidate(component: ComponentStatus) -> Iterator[Finding]:
@@ -166,10 +166,10 @@ def _how_to_settle(component: ComponentStatus, last: Ended) -> str:
     """Say how this finding goes away."""
     if last.outcome is Outcome.FROZEN:
         return "it stands until the component is thawed"
-    known = f"`certvigil recover --thaw {component.name}` says that it is known"
+    state = f"`certvigil recover --thaw {component.name}` says that it is known"
     if last.kind is Kind.REPLACE and not last.handed and last.outcome is not Outcome.FAILED_FORWARD:
-        return f"another candidate clears this, and so does an empty inbox {printable(component.inbox)}; or {known}"
-    return f"the next change that holds clears this; or {known}"
+        return f"another candidate clears this, and so does an empty inbox {printable(component.inbox)}; or {state}"
+    return f"the next change that holds clears this; or {state}"
 
 
 def _went_wrong(last: Ended) -> str | None:

@@ -53,7 +53,7 @@ class Recipients:
         self._now = 0.0
 
     def learn(self, situation: Situation, now: float) -> None:
-        """Believe of a subject's targets what `situation` says, at Unix time `now`."""
+        """Give a subject's targets the states that `situation` says, at Unix time `now`."""
         believed = {each.target: each for each in _believed(situation, self._config, now)}
         for target in self._of.get(situation.subject, frozenset()) - believed.keys():
             self._registry.pop(target, None)
@@ -91,7 +91,7 @@ class Recipients:
 
 
 def _believed(situation: Situation, config: Config, now: float) -> Iterator[TargetState]:
-    """Yield what is believed of each target that bears the certificate, or that something is wrong with."""
+    """Yield the state of each target that bears the certificate, or that something is wrong with."""
     bearing = _bearing(situation, config)
     found: dict[str, list[FindingState]] = {target: [] for target in bearing}
     for each in situation.findings:

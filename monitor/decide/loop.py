@@ -52,8 +52,8 @@ class Decider:
         for event in events:
             if isinstance(event, Decided):
                 continue
-            known = self._registry.targets.get(event.target)
-            component = (known.component if known is not None else None) or event.target.partition("/")[0]
+            state = self._registry.targets.get(event.target)
+            component = (state.component if state is not None else None) or event.target.partition("/")[0]
             self._touch(component if component in config.components else event.target)
 
     def inputs_changed(self, message: JournalNews | DecisionInputsChanged) -> None:
@@ -79,7 +79,7 @@ class Decider:
     def _subjects(self) -> Iterator[str]:
         components = self._registry.config.components
         yield from components
-        yield from (name for name, known in self._registry.targets.items() if known.component not in components)
+        yield from (name for name, state in self._registry.targets.items() if state.component not in components)
 
     def _touch_all(self) -> None:
         self._touched.update(self._subjects())

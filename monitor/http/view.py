@@ -89,10 +89,10 @@ class DaemonView(Protocol):
         """Those who tell people."""
 
     def targets(self) -> Mapping[str, TargetState]:
-        """Return what is believed of every target, by name."""
+        """Return the state of every target, by name."""
 
     def components(self) -> Sequence[ComponentStatus]:
-        """Return what is known of each component that certvigil may change."""
+        """Return the status of each component that certvigil may change."""
 
     def situations(self) -> Sequence[Situation]:
         """Return what decisions rest on."""
@@ -107,7 +107,7 @@ class DaemonView(Protocol):
         """Return what certvigil knows of itself."""
 
     async def rule(self, verb: Verb, plan: str, by: str, why: str) -> Mapping[str, Any] | str:
-        """Have the actor note what `by` says of a plan; return its answer, or why it takes none."""
+        """Have the actor record that `by` approves or rejects a plan; return its answer, or why it does not."""
 
     async def history(
         self, target: str | None, since: float, until: float | None, limit: int

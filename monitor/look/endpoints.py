@@ -69,9 +69,9 @@ class EndpointMonitor:
         if trust_context.config.settings.concurrency != self._at_once:
             self._at_once = trust_context.config.settings.concurrency
             self._places.resize(self._at_once)
-        for known in tuple(self._registry.targets.values()):
-            if known.kind is TargetKind.ENDPOINT and known.target not in endpoints:
-                self._forget(known.target)
+        for state in tuple(self._registry.targets.values()):
+            if state.kind is TargetKind.ENDPOINT and state.target not in endpoints:
+                self._forget(state.target)
         before, self._grounds = self._grounds, {each.name: _grounds(each, trust_context) for each in endpoints.values()}
         for name, endpoint in endpoints.items():
             if self._grounds[name] == before.get(name):
@@ -173,8 +173,8 @@ class EndpointMonitor:
         beat = begun - begun % endpoint.every + spread(endpoint.name, endpoint.every)
         while beat <= begun + endpoint.every / 2:
             beat += endpoint.every
-        known = self._registry.targets.get(endpoint.name)
-        if known is not None and (known.pending or 0 < known.failures < UNREACHABLE_AFTER):
+        state = self._registry.targets.get(endpoint.name)
+        if state is not None and (state.pending or 0 < state.failures < UNREACHABLE_AFTER):
             beat = min(beat, time.monotonic() + SECOND_LOOK + spread(endpoint.name, SECOND_LOOK))
         until = self._endpoints.until(endpoint.name)
         if until is None:

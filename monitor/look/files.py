@@ -241,9 +241,9 @@ class FileMonitor:
         for target in wanted.values():
             self._add(target)
         watched = self._paths.keys() | self._sets.targets
-        for known in tuple(self._registry.targets.values()):
-            if known.kind is TargetKind.FILE and known.target not in watched:
-                self._registry.remove(known.target, time.time())
+        for state in tuple(self._registry.targets.values()):
+            if state.kind is TargetKind.FILE and state.target not in watched:
+                self._registry.remove(state.target, time.time())
         if not self.progress.finished:
             self.progress.total, self.progress.done = len(self._targets), 0
         self._trust_paths = self._registry.trust_context.paths()
@@ -320,8 +320,8 @@ class FileMonitor:
         return finding(Code.UNREADABLE, detail, printable(tree or os.sep, 4096), severity)
 
     def _add(self, target: FileTarget) -> None:
-        known = self._registry.targets.get(target.name)
-        if known is not None and known.location != printable(target.path):
+        state = self._registry.targets.get(target.name)
+        if state is not None and state.location != printable(target.path):
             self._registry.remove(target.name, time.time())
         self._targets[target.path] = target
         self._paths[target.name] = target.path
@@ -372,12 +372,12 @@ class FileMonitor:
             return FileJob(context)
         if target.path in self._not_targets:
             return FileJob(context, self._not_targets[target.path], judged=True)
-        known = self._registry.targets.get(target.name)
+        state = self._registry.targets.get(target.name)
         judged = self._files.is_judged(context, now)
         # After a restart what is remembered is judged, not read.
-        if known is None or known.failure is not None or known.pending or not (judged or target.role is FileRole.FOUND):
+        if state is None or state.failure is not None or state.pending or not (judged or target.role is FileRole.FOUND):
             return FileJob(context)
-        return FileJob(context, known.identity, judged)
+        return FileJob(context, state.identity, judged)
 
     def _learn(self, target: FileTarget, context: FileContext, result: Result, now: float) -> LookOutcome:
         if result is None:
@@ -420,8 +420,8 @@ class FileMonitor:
         before = self._unrest.get(target.path)
         if before is not None:
             return before if before.seen == seen else _Unrest(seen, at)
-        known = self._registry.targets[target.name]
-        is_first = known.last_look is None
+        state = self._registry.targets[target.name]
+        is_first = state.last_look is None
         if identity is None:
             # What is not there at the first look may never have been; it is nobody's unfinished work.
             return _Unrest(seen, float("-inf") if is_first else at)

@@ -171,9 +171,9 @@ class SetMonitor:
         """Look again at the sets of components whose endpoints changed: a subscriber of the bus."""
         for event in events:
             if isinstance(event, _OF_ENDPOINTS):
-                known = self._registry.targets.get(event.target)
-                if known is not None and known.kind is TargetKind.ENDPOINT and known.component in self._targets:
-                    self._rounds.hasten([known.component], time.monotonic() + GATHER)
+                state = self._registry.targets.get(event.target)
+                if state is not None and state.kind is TargetKind.ENDPOINT and state.component in self._targets:
+                    self._rounds.hasten([state.component], time.monotonic() + GATHER)
 
     async def run(self) -> None:
         """Look at sets when they are due, until cancelled."""
@@ -196,8 +196,8 @@ class SetMonitor:
             self._event_latency(ended - noticed)
         lag = 0.0 if noticed is None else started - noticed
         for each in targets:
-            known = self._registry.targets[each.name]
-            own = LookOutcome.FAILED if known.failure is not None else outcome
+            state = self._registry.targets[each.name]
+            own = LookOutcome.FAILED if state.failure is not None else outcome
             self._bus.send(Looked(each.name, TargetKind.FILE, own, (ended - started) / len(targets), lag))
 
     async def _look_and_learn(self, name: str, targets: tuple[FileTarget, ...]) -> LookOutcome:

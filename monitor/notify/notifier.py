@@ -151,7 +151,7 @@ class Notifier:
         self._liveness.looked(look.kind, time.monotonic())
 
     def looked_at_everything(self) -> None:
-        """Begin to tell, since what is believed is no longer only what was remembered."""
+        """Begin to tell, since the states are no longer only the remembered ones."""
         self._looked_at_everything.set()
         if self._config.channels:
             # To keep the first message would take long if that had still to be made ready.

@@ -80,7 +80,7 @@ def no_changes() -> Changes:
 
 
 class Outbox:
-    """Turns what is believed into messages, and keeps these until they are delivered."""
+    """Turns the states of targets into messages, and keeps these until they are delivered."""
 
     def __init__(
         self,
@@ -99,7 +99,7 @@ class Outbox:
         self._least = Severity.WARNING
         self._causes = Causes()
         self._news: set[str] = set()
-        """Targets of which something new may be believed."""
+        """Targets whose state may be new."""
         self._reached: dict[str, dict[tuple[Code, str], tuple[float, ...]]] = {}
         """By target: since when each finding has been at least how severe."""
         self._alerts: dict[str, dict[str, Alert]] = {}
@@ -149,11 +149,11 @@ class Outbox:
         self._touched.update(self._causes.keys(), self._alerts)
 
     def observe(self, target: str) -> None:
-        """Take note, at the next review, of what is believed of a target then."""
+        """Take note, at the next review, of the state of a target then."""
         self._news.add(target)
 
     def _take_in(self, now: float) -> None:
-        """Take note of what is believed now, of targets in the order in which something began to be wrong with them."""
+        """Take note of the states of targets now, in the order in which something began to be wrong with them."""
         known, news, transactions = self._targets, [], self._transactions()
         for target in self._news:
             believed = known.get(target)

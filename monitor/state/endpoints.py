@@ -66,35 +66,35 @@ class EndpointRegistry:
 
     def context(self, endpoint: Endpoint, *, failed: bool) -> EndpointContext:
         """Return what is needed to judge that endpoint now, after a look that `failed` or not."""
-        known = self.registry.targets[endpoint.name]
-        last = known.addresses
-        if not last and known.presented:
-            last = (Presented(known.location, known.presented, "", "", ""),)
+        state = self.registry.targets[endpoint.name]
+        last = state.addresses
+        if not last and state.presented:
+            last = (Presented(state.location, state.presented, "", "", ""),)
         return EndpointContext(
             endpoint,
             self.registry.trust_context.views(endpoint.clients),
             elsewhere=tuple(self.registry.trust_context.trusts.values()),
-            on_disk=self._on_disk(known),
+            on_disk=self._on_disk(state),
             last_known=last if failed else (),
-            failures_in_a_row=known.failures + 1 if failed else 0,
+            failures_in_a_row=state.failures + 1 if failed else 0,
         )
 
     def _on_disk(self, endpoint: TargetState) -> OnDisk | None:
         """Return what the component of an endpoint has on disk, and since when that is not what it serves."""
         component = endpoint.component
-        known = self._sets.leaf_on_disk(component) if component is not None else None
-        if component is None or known is None or not known.presented:
+        state = self._sets.leaf_on_disk(component) if component is not None else None
+        if component is None or state is None or not state.presented:
             return None
-        leaf = find_leaf(known.presented)
+        leaf = find_leaf(state.presented)
         grace = self.registry.config.components[component].not_served_after
         told = [each.since for (code, _), each in endpoint.findings.items() if code is Code.NOT_SERVED]
         if not told and not (self._sets.is_certain(component) and self._sets.is_whole(component)):
             # What is not whole yet is not to be served, nor what may lie on the disk no longer.
             return None
-        since = self._sets.since(component, known)
+        since = self._sets.since(component, state)
         if endpoint.presented and leaf in endpoint.presented:
             self._drifts.pop(endpoint.target, None)
-            return OnDisk((leaf,), since, grace, known.location)
+            return OnDisk((leaf,), since, grace, state.location)
         drift = self._drifts.get(endpoint.target)
         if drift is None:
             drift = _Drift(min(told) - grace if told else since, endpoint.presented)
@@ -102,7 +102,7 @@ class EndpointRegistry:
             # It took up what lay there meanwhile: only what came after that is not served.
             drift = _Drift(max(since, endpoint.since), endpoint.presented)
         self._drifts[endpoint.target] = drift
-        return OnDisk((leaf,), drift.since, grace, known.location)
+        return OnDisk((leaf,), drift.since, grace, state.location)
 
     def is_news(self, observation: EndpointObservation, context: EndpointContext, now: float) -> bool:
         """Whether what was seen must be judged: it, its context or the time differ from when it was judged last."""
@@ -137,16 +137,16 @@ class EndpointRegistry:
         assessment = waive(assessment, target, registry.config.waivers, now)
         self._judged[target] = _JudgedEndpoint(observation, registry.trust_context, context, assessment.until)
         self._note_darkness(observation, now)
-        known = registry.targets[target]
-        presented = representative(observation.presented) or known.presented
+        state = registry.targets[target]
+        presented = representative(observation.presented) or state.presented
         new, events = learn(
-            known,
+            state,
             presented,
             assessment,
             failure_of(observation),
             now=now,
             addresses=observation.presented,
-            waits=partial(self._awaits_look, known=known, changed=presented != known.presented, now=now),
+            waits=partial(self._awaits_look, state=state, changed=presented != state.presented, now=now),
         )
         registry.update(new)
         registry.publish(events)
@@ -162,21 +162,21 @@ class EndpointRegistry:
             self._dark[target] = now
             self._went_dark.setdefault(target, deque(maxlen=AGAIN)).append(now)
 
-    def _awaits_look(self, raised: Raised, known: TargetState, *, changed: bool, now: float) -> bool:
+    def _awaits_look(self, raised: Raised, state: TargetState, *, changed: bool, now: float) -> bool:
         """Whether a finding about an endpoint waits for another look, at the endpoint or at the files behind it.
 
         What is served is another than before where the files are, too: until these were read since, it proves nothing.
         """
         if raised.finding.code is not Code.NOT_SERVED:
-            return self._awaits_second_look(raised, known, now)
-        on_disk = self._sets.leaf_on_disk(known.component) if known.component is not None else None
-        return changed or on_disk is None or on_disk.last_look is None or on_disk.last_look < known.since
+            return self._awaits_second_look(raised, state, now)
+        on_disk = self._sets.leaf_on_disk(state.component) if state.component is not None else None
+        return changed or on_disk is None or on_disk.last_look is None or on_disk.last_look < state.since
 
-    def _awaits_second_look(self, raised: Raised, known: TargetState, now: float) -> bool:
+    def _awaits_second_look(self, raised: Raised, state: TargetState, now: float) -> bool:
         endpoints = self.registry.config.endpoints
-        if known.target not in endpoints:
+        if state.target not in endpoints:
             return False
         # One server may have many names.
         dark = {(each.host, each.port): at for name, at in self._dark.items() if (each := endpoints.get(name))}
-        darkness = Darkness(tuple(dark.values()), tuple(self._went_dark.get(known.target, ())))
-        return awaits_second_look(raised, known, endpoints[known.target].every, darkness, now)
+        darkness = Darkness(tuple(dark.values()), tuple(self._went_dark.get(state.target, ())))
+        return awaits_second_look(raised, state, endpoints[state.target].every, darkness, now)

@@ -35,11 +35,11 @@ class FileRegistry:
 
     def context(self, target: FileTarget) -> FileContext:
         """Return what is needed to judge a file now."""
-        known = self.registry.targets.get(target.name)
+        state = self.registry.targets.get(target.name)
         return FileContext(
             target,
             view=self.registry.trust_context.store_view(target.trust_store),
-            last_known=known.presented if known else (),
+            last_known=state.presented if state else (),
         )
 
     def is_judged(self, context: FileContext, now: float) -> bool:
@@ -72,10 +72,10 @@ class FileRegistry:
         registry, target = self.registry, observation.target
         assessment = waive(assessment, target, registry.config.waivers, now)
         self._judged[target] = _JudgedFile(registry.trust_context, context, assessment.until)
-        known = registry.targets[target]
+        state = registry.targets[target]
         new, events = learn(
-            known,
-            file_facts(observation, known.presented),
+            state,
+            file_facts(observation, state.presented),
             assessment,
             failure_of(observation),
             now=now,

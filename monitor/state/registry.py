@@ -23,8 +23,8 @@ from probes.judge.source import UNREACHABLE_AFTER
 class PageSink(Protocol):
     """Shows the targets."""
 
-    def update(self, known: TargetState) -> None:
-        """Show `known` in place of the earlier state of its target."""
+    def update(self, state: TargetState) -> None:
+        """Show `state` in place of the earlier state of its target."""
 
     def remove(self, target: str) -> None:
         """Show nothing of a target any more."""
@@ -47,35 +47,35 @@ class TargetRegistry:
 
     def location(self, target: str) -> str:
         """Return the path or the address of a target; empty for one that is watched no longer."""
-        known = self.targets.get(target)
-        return known.location if known is not None else ""
+        state = self.targets.get(target)
+        return state.location if state is not None else ""
 
     def on_removal(self, forget: Callable[[str], object]) -> None:
         """Call `forget` with the name of each target that is watched no longer."""
         self._forgets.append(forget)
 
-    def add(self, known: TargetState, now: float) -> None:
+    def add(self, state: TargetState, now: float) -> None:
         """Watch a target that was not watched before."""
-        self.remember(known)
-        self._bus.publish([TargetAdded(known.target, now, known.kind, known.location, known.component)])
+        self.remember(state)
+        self._bus.publish([TargetAdded(state.target, now, state.kind, state.location, state.component)])
 
-    def watch(self, known: TargetState, now: float) -> None:
+    def watch(self, state: TargetState, now: float) -> None:
         """Watch a target unless it is watched already; one of that name that was somewhere else is forgotten."""
-        before = self.targets.get(known.target)
-        if before is None or (before.location, before.component) != (known.location, known.component):
-            self.remove(known.target, now)
-            self.add(known, now)
+        before = self.targets.get(state.target)
+        if before is None or (before.location, before.component) != (state.location, state.component):
+            self.remove(state.target, now)
+            self.add(state, now)
 
-    def remember(self, known: TargetState) -> None:
+    def remember(self, state: TargetState) -> None:
         """Take up the state of a target from before a restart."""
-        if known.failure is not None and known.failures == 0:
+        if state.failure is not None and state.failures == 0:
             # How often it failed is not recorded, but that it was often enough is.
             critical = any(
                 each.finding.code is Code.UNREACHABLE and each.finding.severity is Severity.CRITICAL
-                for each in known.findings.values()
+                for each in state.findings.values()
             )
-            known = replace(known, failures=UNREACHABLE_AFTER if critical else 1)
-        self.update(known)
+            state = replace(state, failures=UNREACHABLE_AFTER if critical else 1)
+        self.update(state)
 
     def remove(self, target: str, now: float) -> None:
         """Watch a target no longer."""
@@ -86,10 +86,10 @@ class TargetRegistry:
         self._page.remove(target)
         self._bus.publish([TargetRemoved(target, now)])
 
-    def update(self, known: TargetState) -> None:
+    def update(self, state: TargetState) -> None:
         """Put a state in place of the earlier one of its target; its events are yet to be published."""
-        self.targets[known.target] = known
-        self._page.update(known)
+        self.targets[state.target] = state
+        self._page.update(state)
 
     def looked_again(self, target: str, now: float) -> None:
         """Note a look that saw nothing new."""
@@ -111,8 +111,8 @@ class TargetRegistry:
         name = target.target
         self.watch(target, now)
         assessment = waive(Assessment(tuple(findings)), name, self.config.waivers, now)
-        known, events = learn(self.targets[name], (), assessment, failure, now=now, waits=waits)
-        self.update(known)
+        state, events = learn(self.targets[name], (), assessment, failure, now=now, waits=waits)
+        self.update(state)
         self.publish(events)
 
     def publish(self, events: Sequence[Event]) -> None:

@@ -70,10 +70,10 @@ class SetRegistry:
         """Return what is needed to judge the set of a component now."""
         live: list[LiveEndpoint] = []
         for name in self.registry.config.components[component].endpoints:
-            endpoint, known = self.registry.config.endpoints[name], self.registry.targets.get(name)
-            if known is not None and known.failure is None and known.addresses:
-                accepting = frozenset(edge.client for edge in known.edges if edge.accepted)
-                served = tuple(dict.fromkeys(each.chain for each in known.addresses if each.chain))
+            endpoint, state = self.registry.config.endpoints[name], self.registry.targets.get(name)
+            if state is not None and state.failure is None and state.addresses:
+                accepting = frozenset(edge.client for edge in state.edges if edge.accepted)
+                served = tuple(dict.fromkeys(each.chain for each in state.addresses if each.chain))
                 live.append(
                     LiveEndpoint(endpoint, self.registry.trust_context.views(endpoint.clients), accepting, served)
                 )
@@ -120,8 +120,8 @@ class SetRegistry:
             raised.since + patience
             for role in FileRole
             # Nothing comes of what is pending there by time alone.
-            if component not in self._unsure and (known := self.registry.targets.get(f"{component}/{role}")) is not None
-            for raised in known.pending.values()
+            if component not in self._unsure and (state := self.registry.targets.get(f"{component}/{role}")) is not None
+            for raised in state.pending.values()
         ]
         return min(since, default=None)
 
@@ -162,15 +162,15 @@ class SetRegistry:
         """
         changed = False
         for observation in reading.observations:
-            target, known = observation.target, self.registry.targets[observation.target]
-            self._at_rest.setdefault(target, known)
-            presented = file_facts(observation, known.presented)
-            changed |= presented != known.presented or observation.identity != known.identity
+            target, state = observation.target, self.registry.targets[observation.target]
+            self._at_rest.setdefault(target, state)
+            presented = file_facts(observation, state.presented)
+            changed |= presented != state.presented or observation.identity != state.identity
             self.registry.update(
                 replace(
-                    known,
+                    state,
                     presented=presented,
-                    since=known.since if presented == known.presented else now,
+                    since=state.since if presented == state.presented else now,
                     expiry=assessments[target].expiry,
                     identity=observation.identity,
                     failure=failure_of(observation),
@@ -207,22 +207,22 @@ class SetRegistry:
         events: list[Event] = []
         for observation in reading.observations:
             target, glimpsed = observation.target, self.registry.targets[observation.target]
-            known = self._at_rest.pop(target, glimpsed)
-            presented = file_facts(observation, known.presented)
+            state = self._at_rest.pop(target, glimpsed)
+            presented = file_facts(observation, state.presented)
             assessment = waive(assessments[target], target, self.registry.config.waivers, now)
             if reading.unsure:
-                assessment = _upheld(known, assessment, sure=target not in reading.unsure)
+                assessment = _upheld(state, assessment, sure=target not in reading.unsure)
             elif presented is not observation.certificates:
-                assessment = _with_old_mismatch(known, assessment)
+                assessment = _with_old_mismatch(state, assessment)
             new, found = learn(
-                known,
+                state,
                 presented,
                 assessment,
                 failure_of(observation),
                 now=now,
                 identity=observation.identity,
-                seen_at=glimpsed.since if presented == glimpsed.presented != known.presented else None,
-                waits=partial(_stays_pending, known) if reading.unsure else waits,
+                seen_at=glimpsed.since if presented == glimpsed.presented != state.presented else None,
+                waits=partial(_stays_pending, state) if reading.unsure else waits,
             )
             self.registry.update(new)
             events += found
@@ -243,13 +243,13 @@ class SetRegistry:
         leaf = leaf_target(context.targets)
         events: list[Event] = []
         for target in context.targets:
-            known = self._at_rest.get(target.name, self.registry.targets[target.name])
-            found = [each.finding for each in known.findings.values() if each.finding.code not in _DURING_UNREST]
+            state = self._at_rest.get(target.name, self.registry.targets[target.name])
+            found = [each.finding for each in state.findings.values() if each.finding.code not in _DURING_UNREST]
             found += [each for each in assessments[target.name].findings if each.code is Code.KEY_EXPOSED]
             if target is leaf:
                 found.append(judge_unrest(printable(component)))
-            assessment = Assessment(tuple(found), known.edges, known.expiry)
-            new, changed = learn(known, known.presented, assessment, known.failure, now=now, identity=known.identity)
+            assessment = Assessment(tuple(found), state.edges, state.expiry)
+            new, changed = learn(state, state.presented, assessment, state.failure, now=now, identity=state.identity)
             self._at_rest[target.name] = new
             self.registry.update(replace(self.registry.targets[target.name], findings=new.findings))
             events += changed
@@ -280,7 +280,7 @@ def _never(_raised: Raised) -> bool:
     return False
 
 
-def _upheld(known: TargetState, assessment: Assessment, *, sure: bool) -> Assessment:
+def _upheld(state: TargetState, assessment: Assessment, *, sure: bool) -> Assessment:
     """Return the verdict that stands on a member of a set of which not every file could be seen.
 
     Facts of two moments together prove nothing, neither that something is wrong nor that it is right again. So new is
@@ -288,18 +288,18 @@ def _upheld(known: TargetState, assessment: Assessment, *, sure: bool) -> Assess
     """
     new = _OF_ONE_FILE if sure else _OF_READING
     found = tuple(each for each in assessment.findings if each.code in new)
-    stood = [each.finding for each in (*known.findings.values(), *known.pending.values())]
+    stood = [each.finding for each in (*state.findings.values(), *state.pending.values())]
     kept = tuple(each for each in stood if each.code not in new)
     return replace(
-        assessment, findings=(*found, *kept), edges=known.edges, expiry=assessment.expiry if sure else known.expiry
+        assessment, findings=(*found, *kept), edges=state.edges, expiry=assessment.expiry if sure else state.expiry
     )
 
 
-def _with_old_mismatch(known: TargetState, assessment: Assessment) -> Assessment:
+def _with_old_mismatch(state: TargetState, assessment: Assessment) -> Assessment:
     """Return the verdict on a file whose certificates cannot be read now: a mismatch of key that is known stands."""
-    kept = [each.finding for each in known.findings.values() if each.finding.code is Code.KEY_MISMATCH]
+    kept = [each.finding for each in state.findings.values() if each.finding.code is Code.KEY_MISMATCH]
     return replace(assessment, findings=(*assessment.findings, *kept))
 
 
-def _stays_pending(known: TargetState, raised: Raised) -> bool:
-    return (raised.finding.code, raised.finding.subject) in known.pending
+def _stays_pending(state: TargetState, raised: Raised) -> bool:
+    return (raised.finding.code, raised.finding.subject) in state.pending

@@ -76,7 +76,7 @@ def newest_action(path: str) -> float | Degraded:
 
 
 def load(path: str) -> Mapping[str, TargetState] | Degraded:
-    """Return what was last recorded of each target still watched, by name: believed, but not looked at in this run.
+    """Return what was last recorded of each target still watched, by name: known, but not looked at in this run.
 
     Edges, expiry and the number of failures in a row are not recorded.
     """

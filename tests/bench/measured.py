@@ -46,10 +46,10 @@ SEEN: Final = Seen()
 
 
 class _Page(Page):
-    def update(self, known: TargetState) -> None:
-        super().update(known)
-        first = known.presented[0].sha256 if known.presented and known.failure is None else ""
-        SEEN.shown.append((time.monotonic(), known.target, first))
+    def update(self, state: TargetState) -> None:
+        super().update(state)
+        first = state.presented[0].sha256 if state.presented and state.failure is None else ""
+        SEEN.shown.append((time.monotonic(), state.target, first))
 
     def remove(self, target: str) -> None:
         super().remove(target)

@@ -29,8 +29,8 @@ from probes.finding import Finding
 class FakePage:
     shown: dict[str, TargetState] = field(default_factory=dict)
 
-    def update(self, known: TargetState) -> None:
-        self.shown[known.target] = known
+    def update(self, state: TargetState) -> None:
+        self.shown[state.target] = state
 
     def remove(self, target: str) -> None:
         del self.shown[target]
@@ -55,8 +55,8 @@ class Kept:
     set_registry: SetRegistry | None = None
 
     def codes(self, target: str) -> set[Code]:
-        known = self.page.shown.get(target)
-        return {code for code, _ in known.findings} if known else set()
+        state = self.page.shown.get(target)
+        return {code for code, _ in state.findings} if state else set()
 
     def take(self, events: Sequence[Event]) -> None:
         self.events.extend(events)
@@ -91,8 +91,8 @@ async def file_monitor(
     """Look at the files of `config`, read sets by `read`; the first look is over once this is entered."""
     kept = Kept()
     registry = registry_of(config, kept)
-    for known in remembered:
-        registry.remember(known)
+    for state in remembered:
+        registry.remember(state)
     with ThreadPoolExecutor(1) as worker:
         set_registry = SetRegistry(registry)
         sets = SetMonitor(set_registry, kept.bus, worker, event_latency=lambda _: None, read=read)
