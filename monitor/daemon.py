@@ -146,11 +146,11 @@ class Daemon:
         await self._end()
 
     def _remember(self) -> None:
-        """Take up what the database has: targets, messages, and what was decided."""
+        """Load targets, messages and decisions from the database."""
         parts = self.parts
         for state in parts.store.load().values():
             parts.registry.remember(state)
-        # What is not looked at is known after the first scan; until then it is as it was.
+        # The first scan tells which files are not looked at; until then the remembered findings hold.
         itself = parts.registry.targets.get(SELF)
         unsearched = [
             raised.finding
@@ -160,7 +160,7 @@ class Daemon:
         parts.own.report("files", unsearched)
         parts.notifier.restore(parts.store.load_kept())
         parts.journal.restore(parts.store.newest_action())
-        # What was ordered and had not begun is decided again.
+        # Orders that had not begun are decided again.
         parts.table.restore(
             (subject, identity) for subject, identity, status in parts.store.decisions() if status not in ORDERED
         )
@@ -171,7 +171,7 @@ class Daemon:
         self._report_web(await self.web.start())
 
     async def _announce(self) -> None:
-        """Tell the service manager once everything was looked at, and then that this goes on."""
+        """Tell the service manager when the first scan is over, and from then on that the daemon is alive."""
         await self._await_files()
         self.parts.store.start()
         self._recording = True
@@ -191,13 +191,13 @@ class Daemon:
         while not progress.finished or self.parts.sets.unseen:
             systemd.notify(f"STATUS=looked at {progress.done} of {progress.total} files")
             if progress.done != done:
-                # What was read at the start stays: there is no use in walking it at any collection.
+                # The objects of the first scan stay: the collector need not walk them each time.
                 gc.freeze()
                 done = progress.done
             await asyncio.sleep(0.02)
         self._dismiss_helpers()
         gc.freeze()
-        # What comes is little.
+        # Few objects are made from now on.
         gc.set_threshold(10_000, 20, 100)
 
     async def _await_endpoints(self) -> None:
@@ -214,7 +214,7 @@ class Daemon:
             self._helpers = None
 
     async def _keep_house(self) -> None:
-        """Say now and then what only looking at certvigil itself can tell."""
+        """Check the state of the daemon itself now and then, and report it."""
         loop, counters = asyncio.get_running_loop(), self.parts.counters
         while True:
             state = self.parts.files.watch_state
@@ -252,7 +252,7 @@ class Daemon:
             return mistakes
 
     async def _go_by(self, config: Config) -> None:
-        """Put a configuration that was read just now in force."""
+        """Put a new configuration in force."""
         if _for_life(config) != self._for_life:
             log.warning("host, state_directory, socket, web and metrics are those of the start until the next one")
         config = replace(config, host=self.config.host)
@@ -300,7 +300,7 @@ class Daemon:
     # Tasks, and the end
 
     def _spawn(self, work: Coroutine[Any, Any, Any]) -> None:
-        """Run `work` beside the rest; that it fails for a reason not foreseen ends the daemon, loudly."""
+        """Run `work` beside the rest; an unforeseen exception in it ends the daemon with an error."""
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._ended)
@@ -329,7 +329,7 @@ class Daemon:
         recorded = await loop.run_in_executor(None, self.parts.store.close, max(0.5, end - time.monotonic()))
         # Before the first scan is over nothing is written: it will be seen again.
         if self._recording and not recorded:
-            log.error("not everything that happened could be recorded")
+            log.error("not all events could be recorded")
 
 
 def _for_life(config: Config) -> tuple[object, ...]:

@@ -1,4 +1,4 @@
-"""What the daemon shows over HTTP: each answer is taken from the part that knows it."""
+"""The view of the daemon for the web server: each answer comes from the part that has it."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class RunState:
 
 
 class Overview:
-    """What the web server shows and asks for (`monitor.http.view.DaemonView`)."""
+    """All that the web server can show or ask for: it implements `monitor.http.view.DaemonView`."""
 
     def __init__(
         self, parts: Parts, run: RunState, database: str, reload: Callable[[str], Awaitable[Sequence[Mistake]]]
@@ -51,11 +51,11 @@ class Overview:
 
     @property
     def notifier(self) -> Notifier:
-        """Return who tells people."""
+        """The notifier."""
         return self._parts.notifier
 
     def targets(self) -> Mapping[str, TargetState]:
-        """Return what is known of every target, by name."""
+        """Return the state of every target, by name."""
         return self._parts.registry.targets
 
     def components(self) -> Sequence[ComponentStatus]:
@@ -63,7 +63,7 @@ class Overview:
         return self._parts.components.statuses(time.time())
 
     def situations(self) -> Sequence[Situation]:
-        """Return what decisions rest on."""
+        """Return the situations on which decisions rest."""
         return self._parts.decider.situations()
 
     def metrics(self) -> Iterator[Piece]:
@@ -72,7 +72,7 @@ class Overview:
         yield piece(self._parts.counters.text())
 
     def not_ready(self) -> Sequence[str]:
-        """Return why certvigil is not doing its work yet, or no longer; empty where it is."""
+        """Return the reasons why the daemon is not ready; empty where it is."""
         parts = self._parts
         if self._run.stopping:
             return ["it is stopping"]
@@ -88,7 +88,7 @@ class Overview:
         return problems
 
     def status(self) -> DaemonStatus:
-        """Return what certvigil knows of itself."""
+        """Return the status of the daemon."""
         parts, config = self._parts, self._parts.registry.config
         now, watching, progress = time.time(), parts.files.watch_state, parts.files.progress
         return DaemonStatus(
@@ -115,12 +115,12 @@ class Overview:
     async def history(
         self, target: str | None, since: float, until: float | None, limit: int
     ) -> Sequence[HistoryEntry] | Degraded:
-        """Return what happened from Unix time `since` until just before `until`, newest first."""
+        """Return the history from Unix time `since` until just before `until`, newest first."""
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(None, read_history, self._database, target, since, until, limit)
 
     async def probe(self, target: str, module: Module, seconds: float) -> Probed | RefusedProbe:
-        """Return what is seen at `target`, where it may be looked there, within `seconds`."""
+        """Look at `target`, if that is permitted, within `seconds`."""
         return await self._parts.prober.probe(target, module, self._parts.registry.trust_context, seconds)
 
     async def reload(self, who: str) -> Sequence[Mistake]:

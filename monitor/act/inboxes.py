@@ -149,6 +149,7 @@ class Inboxes:
         self._consider_soon(components_of(self._registry.config))
 
     def _consider_soon(self, components: Iterable[str], pause: float = 0.0) -> None:
+        """Have these components considered after so many seconds at the latest: `run` does."""
         for name in components:
             self._agenda.hasten(name, time.monotonic() + pause)
         self._wake.set()

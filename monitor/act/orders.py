@@ -131,7 +131,7 @@ class Orders:
     # What goes on
 
     def place(self, decision: Decision) -> None:
-        """Have done soon what was decided."""
+        """Queue a decision that the actor is to carry out, propose or plan: `_carry_out_all` takes it."""
         if decision.status in ORDERED and decision.subject in components_of(self._registry.config):
             try:
                 self._queue.put_nowait(decision)
@@ -158,7 +158,7 @@ class Orders:
             self._bus.send(ComponentsChanged())
 
     async def _carry_out(self, decision: Decision) -> None:
-        """Do what was decided, unless that was decided otherwise while it waited."""
+        """Carry out one order, unless its decision was withdrawn while it waited."""
         self._forget_old_plans()
         if decision.identity not in {each.identity for each in self._table.about(decision.subject)}:
             # Noted, so that it is decided anew should the same decision come again.
@@ -218,7 +218,7 @@ class Orders:
         return "" if contest.renewed and kind_of_decision(decision) is Kind.REPLACE else contest.sentence
 
     async def _have_done(self, decision: Decision, action: ActionRequest, plan: str) -> Document | None:
-        """Have a plan carried out, and return the actor's answer."""
+        """Have the actor carry out a plan, and return its answer."""
         self.acting, self._acting_since = action.components, time.time()
         why = "; ".join(each.because for each in decision.reasons)
         log.info("having %s carried out: %s of %s", plan[:16], action.kind, decision.subject)
@@ -227,7 +227,7 @@ class Orders:
             return await self._actor.ask(request)
 
     def _request(self, decision: Decision) -> ActionRequest:
-        """Return what to ask the actor for."""
+        """Return the action of a decision, as the actor is asked for it."""
         kind = kind_of_decision(decision)
         if kind is not Kind.ROLLBACK:
             return ActionRequest(kind, (decision.subject,))

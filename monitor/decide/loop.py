@@ -1,4 +1,4 @@
-"""Decides what is to be done, when what is known changes or the time has come, and hands each decision on once."""
+"""Decides again about a subject when its facts change or its time has come, and sends each new decision once."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class Decider:
         self._touch(message.component)
 
     def _touch(self, subject: str) -> None:
-        """Decide about a component, or a target of none, again."""
+        """Decide again about a component, or a target of no component: `run` does."""
         self._touched.add(subject)
         self._news.set()
 

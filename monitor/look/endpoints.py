@@ -1,4 +1,4 @@
-"""Looking at endpoints: each at its own pace, whatever the others do, and a bounded number at once."""
+"""Looking at endpoints: each at its own pace, independent of the others, and a bounded number at once."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ from probes.tls.drive import look
 log = logging.getLogger("certvigil.endpoints")
 
 SECOND_LOOK = 1.0
-"""Seconds after a look that failed until the next one, until it is sure that the endpoint does not answer: at least
-that, and less than twice that, each endpoint at a moment of its own."""
+"""Seconds from a failed look to the next, until it is sure that the endpoint does not answer. The pause is at least as
+long, and less than twice as long: each endpoint has its own, so that looks are spread."""
 SOON = 0.001
 """Seconds after a moment at which a verdict changes, to be on its far side."""
 
@@ -54,7 +54,7 @@ class EndpointMonitor:
 
     @property
     def unseen(self) -> int:
-        """How many endpoints, of those at the start, were neither looked at yet nor have used up their time limit."""
+        """The number of endpoints of the start that have neither answered yet nor used up their time limit."""
         now = time.monotonic()
         return sum(limit > now for limit in (self._first_looks or {}).values())
 
@@ -157,7 +157,7 @@ class EndpointMonitor:
         return self._endpoints.learn(observation, context, assessment, now)
 
     def _learn_of_failure(self, endpoint: Endpoint) -> None:
-        """Let nothing known stand as if it had been seen again."""
+        """Note that the endpoint could not be looked at, so that its state does not look up to date."""
         now = time.time()
         why = Unreachable(printable(endpoint.host), UnreachableReason.UNFORESEEN, UNFORESEEN)
         observation = EndpointObservation(endpoint.name, now, (), (why,))
@@ -188,7 +188,7 @@ def is_silent(observation: EndpointObservation) -> bool:
 
 
 class Begun:
-    """When a look began, which it may do twice; monotonic times, for one that has not begun of now."""
+    """When a look began, which may be twice; monotonic times, that of now before it begins."""
 
     def __init__(self) -> None:
         self.first = self.at = time.monotonic()
@@ -210,7 +210,7 @@ def _grounds(endpoint: Endpoint, trust_context: TrustContext) -> _Grounds:
     return (
         endpoint,
         trust_context.views(endpoint.clients),
-        # By which a chain that a client does not trust is explained.
+        # They explain why a client does not trust a chain.
         tuple(trust_context.trusts.values()),
         config.components.get(endpoint.component or ""),
         tuple(each for each in config.waivers if each.target == endpoint.name),

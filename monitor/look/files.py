@@ -1,4 +1,4 @@
-"""Looking at files: finding them, looking when one may have changed, and at all of them now and then."""
+"""Looking at files: find them, look at a file when it may have changed, and at all files now and then."""
 
 from __future__ import annotations
 
@@ -34,17 +34,17 @@ from probes.observation import FileIdentity, FileObservation
 log = logging.getLogger("certvigil.files")
 
 BATCH: Final = 32
-"""Files looked at in one go: few enough that learning from them does not stall the event loop."""
+"""Files in a batch: few enough that learning from them does not stall the event loop."""
 URGENT_FIRST: Final = 8
-"""Batches of files that may have changed, after which one of the others gets its turn."""
+"""Batches of files that may have changed, after which a batch of other files has its turn."""
 _NAMED: Final = 3
-"""Files or directories that are named where many cannot be read."""
+"""The most files or directories that a finding names."""
 _CALLED_KEY: Final = re.compile(r"(?:privkey|private|(?:^|[-_. ])key)\d*(?:\.[a-z0-9]{2,5})?$", re.IGNORECASE)
-"""The name of a file with a private key, which nobody but its service is to read."""
+"""The name of a file with a private key, which only its service should read."""
 SOON: Final = 0.01
 """Seconds after a moment at which a verdict changes, to be on its far side."""
 AT_ONCE: Final = 16
-"""Batches given to helpers before a change that was noticed meanwhile gets its turn."""
+"""Batches given to helpers before a change that was noticed meanwhile has its turn."""
 
 
 @dataclass(slots=True)
@@ -58,14 +58,14 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class _Unrest:
-    """What a file was at the last look, and since when, monotonic time."""
+    """The identity of a file at the last look, and the monotonic time since when it has it."""
 
     seen: tuple[FileIdentity | None, UnreadableReason | None]
     since: float
 
 
 class FileMonitor:
-    """Looks at files. A trigger only says where to look; what is new is told by the files themselves."""
+    """Looks at files. A trigger only says where to look; only the files say whether something is new."""
 
     def __init__(
         self,
@@ -101,9 +101,9 @@ class FileMonitor:
         self._exceeded: dict[str, str] = {}
         """Which limit was reached, by tree."""
         self._denied: set[str] = set()
-        """Files that a pattern matches, and that the daemon may not read."""
+        """Files that a pattern matches and the daemon may not read."""
         self._is_said = False
-        """Whether `unsearched` was called with what is not looked at."""
+        """Whether `unsearched` was called with the current state."""
         self._said: tuple[Finding, ...] | None = None
         self._watcher = Watcher(asyncio.get_running_loop(), self._changed, self._lost)
         self._targets: dict[str, FileTarget] = {}
@@ -140,11 +140,12 @@ class FileMonitor:
         return self._watcher.state
 
     def look_again(self, paths: Iterable[str]) -> None:
-        """Look at these files as soon as possible."""
+        """Look at these files as soon as possible: `_keep_looking` does."""
         now = time.monotonic()
         self._changed(FileChange(frozenset(paths), frozenset(), now))
 
     def _changed(self, change: FileChange) -> None:
+        """Take a change that the watcher noticed: files go to `_keep_looking`, places to `_keep_searching`."""
         for path in change.files & self._targets.keys():
             self._urgent.setdefault(path, change.since)
         self._sets.changed(change.files, change.since)
@@ -160,18 +161,18 @@ class FileMonitor:
         self.rescan()
 
     def rescan(self) -> None:
-        """Find everything anew, and look at all of it."""
+        """Find all files again, and look at all of them."""
         self._next_scan = 0.0
         self._sets.rescan()
         self._wake_search.set()
 
     def _search(self, place: str, noticed: float) -> None:
-        """Find anew at or beneath `place` as soon as possible."""
+        """Find files at or beneath `place` again as soon as possible: `_keep_searching` does."""
         self._searches.add(self._tree(place), place, noticed)
         self._wake_search.set()
 
     def _tree(self, path: str) -> str:
-        """Return the watched tree that a path lies in; empty where it lies in none."""
+        """Return the watched tree in which a path lies; empty where there is no such tree."""
         watches = self.config.watches
         if self._trees[0] is not watches:
             self._trees = watches, frozenset(tree_of(pattern) for each in watches for pattern in each.patterns)
@@ -284,7 +285,7 @@ class FileMonitor:
         return found
 
     def _say_unread(self) -> None:
-        """Say of each tree what in it is not looked at, where that is another thing than before."""
+        """Report the files in each tree that are not looked at, if they have changed."""
         if self._is_said or not self.progress.finished:
             return
         self._is_said = True
@@ -300,7 +301,7 @@ class FileMonitor:
             self._tell_unsearched(said)
 
     def _unread(self, tree: str, unsearched: Sequence[str], denied: Sequence[str]) -> Finding:
-        """Return one finding about all that is not looked at in a tree."""
+        """Return the finding about the files in a tree that are not looked at."""
         wrong: list[str] = []
         cures: list[str] = []
         if unsearched:
@@ -354,7 +355,7 @@ class FileMonitor:
             if self._targets.get(target.path) != target:
                 continue
             if target.role is FileRole.FOUND and _is_gone(result):
-                # A pattern, not this path, is what was asked for: whether it still matches is for it to say.
+                # The configuration names a pattern, not this path: a search tells whether it still matches.
                 self._search(target.path, noticed)
                 continue
             outcome = self._learn(target, job.context, result, now)
@@ -374,7 +375,7 @@ class FileMonitor:
             return FileJob(context, self._not_targets[target.path], judged=True)
         state = self._registry.targets.get(target.name)
         judged = self._files.is_judged(context, now)
-        # After a restart what is remembered is judged, not read.
+        # After a restart the remembered certificates are judged, and the file is not read.
         if state is None or state.failure is not None or state.pending or not (judged or target.role is FileRole.FOUND):
             return FileJob(context)
         return FileJob(context, state.identity, judged)
@@ -407,7 +408,7 @@ class FileMonitor:
         return outcome
 
     def _note_denied(self, path: str, *, denied: bool) -> None:
-        """Note whether a file may not be read; that a key may not is as it should be."""
+        """Note whether a file may not be read; a private key should not be readable, so it is no finding."""
         denied = denied and not _CALLED_KEY.search(os.path.basename(path))
         if denied != (path in self._denied):
             (self._denied.add if denied else self._denied.discard)(path)
@@ -423,11 +424,11 @@ class FileMonitor:
         state = self._registry.targets[target.name]
         is_first = state.last_look is None
         if identity is None:
-            # What is not there at the first look may never have been; it is nobody's unfinished work.
+            # A file that is missing at the first look may never have existed: nobody is writing it.
             return _Unrest(seen, float("-inf") if is_first else at)
         age = now - identity.ctime_ns / 1e9
         if age < 0:
-            # A clock that cannot be believed.
+            # The clock of the host or of the file system is wrong.
             age = float("inf") if is_first else 0.0
         return _Unrest(seen, at - age)
 

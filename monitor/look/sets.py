@@ -1,4 +1,4 @@
-"""Looking at the files of components: those of one are a set, read together and judged once it is at rest."""
+"""Looking at the files of components: the files of a component are a set, read together and judged once at rest."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ log = logging.getLogger("certvigil.sets")
 
 READ_AT_ONCE: Final = 8
 UNREST: Final = 10.0
-"""Seconds of writing without a pause after which that is a finding."""
+"""Seconds of writing without a pause after which there is a finding."""
 GATHER: Final = 0.05
 """Seconds to wait for the other endpoints of a component, which change with the first."""
 SOON: Final = 0.01
@@ -48,7 +48,7 @@ SOON: Final = 0.01
 ReadSet = Callable[[str, Sequence[FileTarget], float], Awaitable[SetReading]]
 """Reads the set of a component, by its name, at Unix time."""
 _OF_ENDPOINTS: Final = (FindingRaised, FindingChanged, FindingCleared, PresentedChanged, LookFailed, LookRecovered)
-"""What happens to an endpoint and may decide on what is pending about its component."""
+"""Events of an endpoint that may decide about pending findings of its component."""
 
 
 @dataclass(slots=True)
@@ -58,7 +58,7 @@ class _Rest:
     seen: SetReading | None = None
     changed_at: float = 0.0
     restless_since: float | None = None
-    """Since when it was written to without a pause; None where it is at rest."""
+    """Since when somebody writes to it without a pause; None where it is at rest."""
 
     def take(self, reading: SetReading, now: float, at: float) -> None:
         """Note a reading at Unix time `now`, monotonic time `at`."""
@@ -85,7 +85,7 @@ class SetMonitor:
         event_latency: Callable[[float], None],
         read: ReadSet | None = None,
     ) -> None:
-        """Judge in `worker`; read sets by `read`, in `worker` too where none is given.
+        """Judge in `worker`; read sets by `read`, or in `worker` where it is not given.
 
         Calls `event_latency` with the seconds from the notice of a change until it was known.
         """
@@ -98,14 +98,14 @@ class SetMonitor:
         self._targets: dict[str, tuple[FileTarget, ...]] = {}
         """By component."""
         self._concerned: dict[str, set[str]] = {}
-        """Components, by the path of each file that belongs to them."""
+        """The components to which a file belongs, by its path."""
         self._rest: dict[str, _Rest] = {}
         self._noticed: dict[str, float] = {}
         """Monotonic time at which a change of a component's files was noticed."""
         self._rounds = Rounds(self._begin, lambda _name: GATHER)
         self._places = asyncio.Semaphore(READ_AT_ONCE)
         self.unseen: set[str] = set()
-        """Components that were not looked at yet."""
+        """Components whose set was not looked at yet."""
 
     @property
     def config(self) -> Config:
@@ -214,7 +214,7 @@ class SetMonitor:
             rest.restless_since = at if rest.restless_since is None else rest.restless_since
             restless = at - rest.restless_since
             if restless >= max(UNREST, self.config.settings.pending) and not reading.moved:
-                # No renewal takes so long: what is there is judged as it is.
+                # No renewal takes so long: the files are judged as they are.
                 assessments = with_unrest(assessments, targets, printable(name), now)
                 changed |= self._sets.learn(name, reading, context, assessments, now, restless=True)
             elif restless >= UNREST:
@@ -236,7 +236,7 @@ class SetMonitor:
     async def _judge(
         self, name: str, targets: tuple[FileTarget, ...], now: float
     ) -> tuple[SetReading, Mapping[str, Assessment], SetContext]:
-        """Return what the set holds at Unix time `now`, and the verdict on it."""
+        """Read the set at Unix time `now`; return the reading, the verdict and the context of the verdict."""
         loop = asyncio.get_running_loop()
         try:
             reading = await self._read(name, targets, now)

@@ -1,4 +1,4 @@
-"""The small families: what certvigil does, by prometheus_client in a registry of its own."""
+"""The small families: the work of certvigil, counted by prometheus_client in a registry of its own."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class Counters:
 
     def __init__(self, version: str, loaded_at: float) -> None:
         """Begin at zero with a configuration that was read at Unix time `loaded_at`."""
-        # Prometheus text 0.0.4 has no place for them but as gauges that nobody asked for.
+        # In Prometheus text 0.0.4 they would be gauges of their own.
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self._registry = CollectorRegistry()
         ProcessCollector(registry=self._registry)
@@ -199,7 +199,7 @@ class Counters:
         self._notifications.labels(channel, outcome).inc()
 
     def notifications_pending(self, pending: Mapping[str, int]) -> None:
-        """Say how many messages to each channel are to be delivered; these are all channels that there are."""
+        """Say how many messages wait for each channel; `pending` has every channel."""
         self._notifications_pending.clear()
         for channel, count in pending.items():
             self._notifications_pending.labels(channel).set(count)

@@ -1,6 +1,6 @@
-"""What is known of endpoints: the context to judge one in, and what a look at it changes.
+"""The state of endpoints: the context for a verdict, and the changes by a look.
 
-What an endpoint serves is compared with what its component has on disk, and a failure with those of other endpoints.
+An endpoint is compared with the files of its component, and its failures with those of other endpoints.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from probes.observation import EndpointObservation, Presented
 
 @dataclass(frozen=True, slots=True)
 class _JudgedEndpoint:
-    """What the last look saw and was judged in, so that the same again costs nothing."""
+    """The last look that was judged, and the context of the verdict, so that an equal look costs nothing."""
 
     observation: EndpointObservation
     trust_context: TrustContext
@@ -62,10 +62,10 @@ class EndpointRegistry:
         for kept in (self._judged, self._drifts, self._dark, self._went_dark):
             kept.pop(target, None)
 
-    # What is judged
+    # The verdict
 
     def context(self, endpoint: Endpoint, *, failed: bool) -> EndpointContext:
-        """Return what is needed to judge that endpoint now, after a look that `failed` or not."""
+        """Return the context for a verdict on an endpoint now, after a look that `failed` or not."""
         state = self.registry.targets[endpoint.name]
         last = state.addresses
         if not last and state.presented:
@@ -80,7 +80,7 @@ class EndpointRegistry:
         )
 
     def _on_disk(self, endpoint: TargetState) -> OnDisk | None:
-        """Return what the component of an endpoint has on disk, and since when that is not what it serves."""
+        """Return the leaf on disk of the component of an endpoint, and since when the endpoint serves another."""
         component = endpoint.component
         state = self._sets.leaf_on_disk(component) if component is not None else None
         if component is None or state is None or not state.presented:
@@ -89,7 +89,7 @@ class EndpointRegistry:
         grace = self.registry.config.components[component].not_served_after
         told = [each.since for (code, _), each in endpoint.findings.items() if code is Code.NOT_SERVED]
         if not told and not (self._sets.is_certain(component) and self._sets.is_whole(component)):
-            # What is not whole yet is not to be served, nor what may lie on the disk no longer.
+            # A set that is not whole yet need not be served, nor a certificate that may be gone from the disk.
             return None
         since = self._sets.since(component, state)
         if endpoint.presented and leaf in endpoint.presented:
@@ -99,13 +99,13 @@ class EndpointRegistry:
         if drift is None:
             drift = _Drift(min(told) - grace if told else since, endpoint.presented)
         elif drift.served != endpoint.presented:
-            # It took up what lay there meanwhile: only what came after that is not served.
+            # The service took up an earlier certificate meanwhile: only the later one is not served.
             drift = _Drift(max(since, endpoint.since), endpoint.presented)
         self._drifts[endpoint.target] = drift
         return OnDisk((leaf,), drift.since, grace, state.location)
 
     def is_news(self, observation: EndpointObservation, context: EndpointContext, now: float) -> bool:
-        """Whether what was seen must be judged: it, its context or the time differ from when it was judged last."""
+        """Whether a look must be judged: the facts, the context or the time differ from those of the last verdict."""
         judged = self._verdict(observation.target)
         return (
             judged is None
@@ -123,16 +123,16 @@ class EndpointRegistry:
         return judged.until if judged else None
 
     def _verdict(self, target: str) -> _JudgedEndpoint | None:
-        """Return the last verdict on an endpoint; None where there is none by the trust context of now."""
+        """Return the last verdict on an endpoint; None where the trust context has changed since, or without any."""
         judged = self._judged.get(target)
         return judged if judged is not None and judged.trust_context is self.registry.trust_context else None
 
-    # What a look changes
+    # Changes by a look
 
     def learn(
         self, observation: EndpointObservation, context: EndpointContext, assessment: Assessment, now: float
     ) -> LookOutcome:
-        """Take up what was seen and the verdict on it, and publish what that changes."""
+        """Take up a look and the verdict on it, and publish the changes."""
         registry, target = self.registry, observation.target
         assessment = waive(assessment, target, registry.config.waivers, now)
         self._judged[target] = _JudgedEndpoint(observation, registry.trust_context, context, assessment.until)

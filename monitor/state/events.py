@@ -44,7 +44,7 @@ class PresentedChanged:
 
 @dataclass(frozen=True, slots=True)
 class IdentityChanged:
-    """A file was touched: what must be the same for it not to be read again after a restart."""
+    """A file was touched: after a restart it is read again unless it has this identity."""
 
     target: str
     at: float
@@ -100,7 +100,7 @@ class LookRecovered:
 
 
 Action = tuple[str, Kind, Outcome]
-"""Component, what was done to it, and how that ended."""
+"""Component, kind of transaction, and outcome."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +121,7 @@ class ActionEnded:
 
 @dataclass(frozen=True, slots=True)
 class Decided:
-    """A policy came to a decision that it had not come to before."""
+    """A policy made a new decision."""
 
     target: str
     """The subject: the name of a component, or of a target that belongs to none."""
@@ -129,7 +129,7 @@ class Decided:
     policy: str
     action: str
     status: str
-    """What follows from it now."""
+    """The status of the decision."""
     identity: str
     """The same decision has the same."""
     reasons: tuple[str, ...]
@@ -151,4 +151,4 @@ Event = (
     | ActionEnded
     | Decided
 )
-"""Every event is a change, so that what stays as it is writes nothing."""
+"""Every event is a change: a target that stays the same causes no write."""

@@ -1,4 +1,4 @@
-"""What is known of files of no component: the context to judge one in, and what a look at it changes."""
+"""The state of files of no component: the context for a verdict, and the changes by a look."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from probes.observation import FileObservation
 
 @dataclass(frozen=True, slots=True)
 class _JudgedFile:
-    """In what a file was judged last, so that the same again costs nothing."""
+    """The context of the last verdict on a file, so that an equal look costs nothing."""
 
     trust_context: TrustContext
     context: FileContext
@@ -34,7 +34,7 @@ class FileRegistry:
         registry.on_removal(lambda target: self._judged.pop(target, None))
 
     def context(self, target: FileTarget) -> FileContext:
-        """Return what is needed to judge a file now."""
+        """Return the context for a verdict on a file now."""
         state = self.registry.targets.get(target.name)
         return FileContext(
             target,
@@ -43,7 +43,7 @@ class FileRegistry:
         )
 
     def is_judged(self, context: FileContext, now: float) -> bool:
-        """Whether the verdict on what was seen last still stands in `context`."""
+        """Whether the last verdict still holds in `context`."""
         judged = self._verdict(context.target.name)
         return judged is not None and (judged.until is None or now < judged.until) and judged.context == context
 
@@ -53,7 +53,7 @@ class FileRegistry:
         return judged.until if judged else None
 
     def _verdict(self, target: str) -> _JudgedFile | None:
-        """Return the last verdict on a file; None where there is none by the trust context of now."""
+        """Return the last verdict on a file; None where the trust context has changed since, or without any."""
         judged = self._judged.get(target)
         return judged if judged is not None and judged.trust_context is self.registry.trust_context else None
 
@@ -65,7 +65,7 @@ class FileRegistry:
         now: float,
         left_alone: float = float("inf"),
     ) -> LookOutcome:
-        """Take up what was seen and the verdict on it, and publish what that changes.
+        """Take up a look and the verdict on it, and publish the changes.
 
         `left_alone` is for how many seconds nobody has written to the file.
         """
@@ -79,7 +79,7 @@ class FileRegistry:
             assessment,
             failure_of(observation),
             now=now,
-            # Where it held nothing of what is known of it, it is read again, never judged by that.
+            # A file without certificates keeps the last known ones: it is read again, never judged by these.
             identity=observation.identity if observation.certificates else None,
             waits=partial(awaits_rest, left_alone=left_alone, settle=registry.config.settings.settle, now=now),
         )

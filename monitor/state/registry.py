@@ -1,6 +1,6 @@
-"""All targets and what is known of each, in one place: whoever changes that publishes the change.
+"""The state of every target in one place; a change of a state is published as events.
 
-It lives on the event loop's thread and does no I/O. How looks become knowledge is told apart by kind:
+It lives on the event loop's thread and does no I/O. How a look changes a state depends on the kind of target:
 `monitor.state.files`, `monitor.state.sets`, `monitor.state.endpoints`.
 """
 

@@ -1,4 +1,4 @@
-"""What is known of the sets of components: the files of one are read together, and judged once they are at rest."""
+"""The state of the sets of components: the files of a component are read together, and judged once at rest."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ _OF_ONE_FILE: Final = frozenset(
         *(Code.VALIDITY_TOO_LONG, Code.WEAK_KEY, Code.KEYS_UNREAD),
     }
 )
-"""Findings that follow from one file, whatever the others of its set hold."""
+"""Findings that follow from one file alone, without the others of its set."""
 _OF_READING: Final = frozenset({Code.UNREADABLE, Code.KEYS_UNREAD})
-"""Findings that say of a file itself that it is not read."""
+"""Findings about a file that could not be read."""
 _DURING_UNREST: Final = frozenset({Code.UNSETTLED, Code.KEY_EXPOSED})
-"""What is judged of a set that is written to without a pause."""
+"""Findings about a set to which somebody writes without a pause."""
 
 
 @dataclass(frozen=True, slots=True)
 class _JudgedSet:
-    """What the last reading of a set saw and was judged in."""
+    """The last reading of a set that was judged, and the context of the verdict."""
 
     reading: SetReading
     trust_context: TrustContext
@@ -53,21 +53,21 @@ class SetRegistry:
         self._judged: dict[str, _JudgedSet] = {}
         """By component."""
         self._at_rest: dict[str, TargetState] = {}
-        """The state of each member of a set that is being written to, as it was judged last."""
+        """The state of each member of a set to which somebody is writing, as it was judged last."""
         self._unsure: set[str] = set()
-        """Components of whose files it cannot be seen whether they are others by now."""
+        """Components with files of which it cannot be seen whether they have changed."""
         self._outdated: set[str] = set()
-        """Components of which it is not known which certificate lies on the disk now, only which one did."""
+        """Components whose certificate on disk cannot be read now, so that only an earlier one is known."""
         self._whole_since: dict[str, float] = {}
         """Unix time since when nothing is pending about the set of a component."""
         self._last_whole: dict[str, Certificate] = {}
         """The leaf of the set of each component when nothing was pending about it last."""
         registry.on_removal(lambda target: self._at_rest.pop(target, None))
 
-    # What is judged
+    # The verdict
 
     def context(self, component: str, targets: Sequence[FileTarget]) -> SetContext:
-        """Return what is needed to judge the set of a component now."""
+        """Return the context for a verdict on the set of a component now."""
         live: list[LiveEndpoint] = []
         for name in self.registry.config.components[component].endpoints:
             endpoint, state = self.registry.config.endpoints[name], self.registry.targets.get(name)
@@ -109,31 +109,31 @@ class SetRegistry:
         return judged.until if judged else None
 
     def _verdict(self, component: str) -> _JudgedSet | None:
-        """Return the last verdict on a set; None where there is none by the trust context of now."""
+        """Return the last verdict on a set; None where the trust context has changed since, or there is no verdict."""
         judged = self._judged.get(component)
         return judged if judged is not None and judged.trust_context is self.registry.trust_context else None
 
     def pending_until(self, component: str) -> float | None:
-        """Return the Unix time at which what is pending about a component is told, None where nothing is."""
+        """Return the Unix time at which a pending finding about a component is told, None without any."""
         patience = self.registry.config.settings.pending
         since = [
             raised.since + patience
             for role in FileRole
-            # Nothing comes of what is pending there by time alone.
+            # Time alone does not decide about these findings.
             if component not in self._unsure and (state := self.registry.targets.get(f"{component}/{role}")) is not None
             for raised in state.pending.values()
         ]
         return min(since, default=None)
 
     def forget(self, component: str) -> None:
-        """Remember nothing of the set of a component that is watched no longer, or has other files."""
+        """Forget the set of a component that is watched no longer, or has other files."""
         self._judged.pop(component, None)
         self._whole_since.pop(component, None)
         self._last_whole.pop(component, None)
         self._unsure.discard(component)
         self._outdated.discard(component)
 
-    # What is on disk, for whoever compares it with what is served
+    # The disk, as `monitor.state.endpoints` compares it with the endpoints
 
     def is_whole(self, component: str) -> bool:
         """Whether the set of a component is at rest, and nothing is pending about it."""
@@ -145,18 +145,18 @@ class SetRegistry:
         return component not in self._unsure | self._outdated
 
     def since(self, component: str, leaf: TargetState) -> float:
-        """Return the Unix time since when the file with that leaf, and the whole set, is as it is."""
+        """Return the Unix time since when neither the file with that leaf nor the set has changed."""
         return max(leaf.since, self._whole_since.get(component, 0.0))
 
     def leaf_on_disk(self, component: str) -> TargetState | None:
-        """Return the state of the file that holds the leaf of a component; None where none is watched."""
+        """Return the state of the file with the leaf of a component; None where no such file is watched."""
         names = (f"{component}/{role}" for role in WITH_LEAF)
         return next((self.registry.targets[name] for name in names if name in self.registry.targets), None)
 
-    # What a reading changes
+    # Changes by a reading
 
     def glimpse(self, reading: SetReading, assessments: Mapping[str, Assessment], now: float) -> bool:
-        """Show the facts of a set that is being written to; return whether they are others than before.
+        """Show the facts of a set to which somebody is writing; return whether they have changed.
 
         The verdict, and with it every event, is that of the last time that the set was at rest.
         """
@@ -189,7 +189,7 @@ class SetRegistry:
         *,
         restless: bool = False,
     ) -> bool:
-        """Take up what was seen of a set and the verdict on it; return whether that is another than before.
+        """Take up a reading of a set and the verdict on it; return whether that is a change.
 
         Of a `restless` set, that nobody leaves alone, nothing waits for a writer.
         """
@@ -281,7 +281,7 @@ def _never(_raised: Raised) -> bool:
 
 
 def _upheld(state: TargetState, assessment: Assessment, *, sure: bool) -> Assessment:
-    """Return the verdict that stands on a member of a set of which not every file could be seen.
+    """Return the verdict that holds for a member of a set of which not every file could be seen.
 
     Facts of two moments together prove nothing, neither that something is wrong nor that it is right again. So new is
     only what follows from the file itself, where it is `sure`, and that others were not read.
@@ -296,7 +296,7 @@ def _upheld(state: TargetState, assessment: Assessment, *, sure: bool) -> Assess
 
 
 def _with_old_mismatch(state: TargetState, assessment: Assessment) -> Assessment:
-    """Return the verdict on a file whose certificates cannot be read now: a mismatch of key that is known stands."""
+    """Return the verdict on a file whose certificates cannot be read now: an earlier `key_mismatch` stays."""
     kept = [each.finding for each in state.findings.values() if each.finding.code is Code.KEY_MISMATCH]
     return replace(assessment, findings=(*assessment.findings, *kept))
 

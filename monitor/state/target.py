@@ -51,11 +51,11 @@ class TargetState:
     presented: tuple[Certificate, ...] = ()
     """The last known good: where the last look failed, a finding stands beside it."""
     since: float = 0.0
-    """Unix time since when it presents that."""
+    """Unix time since when it presents these."""
     findings: Mapping[FindingKey, Raised] = field(default_factory=lambda: NO_FINDINGS)
     edges: tuple[Edge, ...] = ()
     expiry: int | None = None
-    """Earliest end on the verified path, or of what is presented where nothing is verified; Unix time."""
+    """Earliest end on the verified path, or of the presented certificates where nothing is verified; Unix time."""
     identity: FileIdentity | None = None
     failures: int = 0
     """Looks that failed, in a row."""
@@ -64,9 +64,9 @@ class TargetState:
     last_look: float | None = None
     """Unix time; None before the first look of this run."""
     addresses: tuple[Presented, ...] = ()
-    """Of an endpoint: what each address presented when one last answered, in this run."""
+    """Of an endpoint: the certificates of each address at the last look that was answered, in this run."""
     pending: Mapping[FindingKey, Raised] = field(default_factory=lambda: NO_FINDINGS)
-    """What is seen to be wrong and may be a state between two writes or two looks: shown, and not told yet."""
+    """Findings that may be a state between two writes or two looks: shown, and not told yet."""
 
     @property
     def up(self) -> bool | None:
@@ -80,7 +80,7 @@ class TargetState:
 
 
 def representative(presented: Sequence[Presented]) -> tuple[Certificate, ...]:
-    """Return the chain that stands for an endpoint: of those its addresses present, the one whose leaf ends first."""
+    """Return the chain that represents an endpoint: of the chains of its addresses, that whose leaf ends first."""
     chains = [each.chain for each in presented if each.chain]
     return min(chains, key=lambda chain: chain[0].not_after or 0) if chains else ()
 
@@ -148,7 +148,7 @@ def _facts_changed(old: TargetState, new: TargetState, now: float) -> Iterator[E
 def _set_aside(
     state: TargetState, found: Iterable[Finding], now: float, waits: Callable[[Raised], bool]
 ) -> tuple[list[Finding], Mapping[FindingKey, Raised]]:
-    """Return the findings that stand, and those that are pending: what is told once stays told."""
+    """Return the findings that hold, and the pending ones: a finding that was told once stays told."""
     standing: list[Finding] = []
     pending: dict[FindingKey, Raised] = {}
     for finding in found:
