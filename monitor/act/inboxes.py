@@ -173,7 +173,8 @@ class Inboxes:
         """Ask the actor what lies in the inbox of a component; return whether it answered."""
         action = ActionRequest(Kind.REPLACE, (name,))
         answer = await self._actor.ask(Request(Verb.PLAN, action))
-        if answer is None:
+        if answer is None or name in self._put_off:
+            # What was begun meanwhile makes it out of date.
             return False
         self.contests.take(name, answer)
         before = self.candidate(name)
