@@ -47,13 +47,13 @@ class Components:
         candidate, contest = self._inboxes.candidate(name), self._inboxes.contests.of(name)
         known = KnownCandidate(candidate.candidate, candidate.since, "", candidate.not_after)
         return ComponentRecord(
-            tuple(attempts),
-            known if candidate.candidate else None,
-            tuple(self._orders.approvals(name)),
-            tuple(rejections(self._journal.state, name)),
-            self._held(name),
-            contest.sentence,
-            contest.renewed,
+            attempts=tuple(attempts),
+            candidate=known if candidate.candidate else None,
+            approvals=tuple(self._orders.approvals(name)),
+            said=tuple(rejections(self._journal.state, name)),
+            held=self._held(name),
+            contested=contest.sentence,
+            renewed=contest.renewed,
         )
 
     def _held(self, name: str) -> str:
@@ -85,22 +85,22 @@ class Components:
         plan = self._orders.plan_of(decision) if decision is not None else ""
         candidate, last = self._inboxes.candidate(name), state.last.get(name)
         return ComponentStatus(
-            name,
-            component.mode,
-            self._state(name, component, decision),
-            inbox_of(name, self._registry.config),
-            candidate,
-            decision,
-            plan,
-            self._approved_until(plan, now),
-            state.frozen.get(name),
-            last,
-            self._inboxes.contests.of(name).sentence,
-            last is not None and self._is_settled(name, last),
-            state.late.get(name),
-            (*candidate.remarks, *self._unneeded(name, candidate, last)),
-            tuple(self._waiting(name, now)),
-            {key: printable(each.sentence) for key, each in state.given_up.items() if name in each.components},
+            name=name,
+            mode=component.mode,
+            state=self._state(name, component, decision),
+            inbox=inbox_of(name, self._registry.config),
+            candidate=candidate,
+            decision=decision,
+            plan=plan,
+            approved_until=self._approved_until(plan, now),
+            frozen=state.frozen.get(name),
+            last=last,
+            contested=self._inboxes.contests.of(name).sentence,
+            settled=last is not None and self._is_settled(name, last),
+            late=state.late.get(name),
+            notes=(*candidate.remarks, *self._unneeded(name, candidate, last)),
+            waiting=tuple(self._waiting(name, now)),
+            given_up={key: printable(each.sentence) for key, each in state.given_up.items() if name in each.components},
         )
 
     def _state(self, name: str, component: Component, decision: Decision | None) -> ComponentState:
