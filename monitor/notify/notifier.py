@@ -221,6 +221,7 @@ class Notifier:
         return known is not None and bool(known.findings)
 
     def _touch(self, target: str) -> None:
+        """Have the outbox look at a target soon: `_review` does, once no more news comes."""
         now = time.monotonic()
         if not self._touched:
             self._first_news = now
