@@ -20,7 +20,7 @@ setup: .venv/.ready ## make the virtual environment in .venv with everything in 
 servers:
 	@./tests/lab/install servers
 
-demo: setup servers ## build a small appliance on loopback and keep vigil over it
+demo: setup servers ## build a small appliance on loopback and watch it
 	$(BIN)/certvigil demo
 
 test: setup servers ## run the tests, in parallel; SLOW=SEED adds a tenth of the slow ones

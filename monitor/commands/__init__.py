@@ -123,7 +123,7 @@ def demo(
         typer.Option(help="Where the daemon answers HTTP, as host:port; else at an address of its own on loopback."),
     ] = None,
 ) -> None:
-    """Build a small appliance on loopback, keep vigil over it and show what happens; leaves nothing behind."""
+    """Build a small appliance on loopback, watch it and show what happens; leaves nothing behind."""
     from monitor.demo.tour import demo as start
 
     raise typer.Exit(start(scenario, seconds, listen))

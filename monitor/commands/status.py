@@ -248,7 +248,7 @@ def _waits(component: dict[str, Any]) -> str:
     decision = component["decision"]
     if decision is not None:
         until, plan = component["approved_until"], component["plan"]
-        said = f"{decision['action']} by {decision['policy']}: {decision['standing']}"
+        said = f"{decision['action']} by {decision['policy']}: {decision['status']}"
         said += f", for {decision['waits_for']}" if decision["waits_for"] else ""
         said += f", plan {plan[:16]}" if plan else ""
         return said + (f", approved until {_second(until)}" if until else "")

@@ -36,6 +36,8 @@ class DecisionStatus(StrEnum):
 
 ORDERED = frozenset({DecisionStatus.ACT, DecisionStatus.AWAIT_APPROVAL, DecisionStatus.PLAN})
 """The daemon orders these from the actor, and again at every start where the actor had not begun."""
+PENDING = ORDERED | {DecisionStatus.AWAIT_WINDOW, DecisionStatus.AWAIT_RETRY}
+"""Such a decision will be carried out, or waits for a person."""
 PASSED_OVER = frozenset({DecisionStatus.AWAIT_CANDIDATE, DecisionStatus.SPENT, DecisionStatus.REJECTED})
 """A decision with one of these lets a policy further down act."""
 
@@ -48,7 +50,7 @@ class Decision:
     """The name of the component, or of the target."""
     policy: str
     action: Action | Notify
-    standing: DecisionStatus
+    status: DecisionStatus
     reasons: tuple[Reason, ...]
     case: str
     """Identifies the action and its reason. An approval is for a case, so it holds whatever the decision waits for."""
@@ -60,6 +62,13 @@ class Decision:
     """A sentence, printable; empty where the decision waits for nothing."""
     until: float | None = None
     """Unix time at which time alone may change the result; None for never."""
+
+
+@dataclass(frozen=True, slots=True)
+class DecisionMade:
+    """A message: a policy came to a decision that it had not come to before."""
+
+    decision: Decision
 
 
 def kind_of(action: Action) -> Kind:

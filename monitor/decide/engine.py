@@ -36,7 +36,7 @@ class Outlook:
 class DecisionStep:
     """How far a case has come, as part of a decision."""
 
-    standing: DecisionStatus
+    status: DecisionStatus
     waits_for: str = ""
     until: float = NEVER
     turn: object = None
@@ -101,7 +101,7 @@ def decide_by(policies: Iterable[Policy], situation: Situation, now: float) -> O
             if decision is not None:
                 decisions.append(decision)
                 until = min(until, decision.until or NEVER)
-                won = decision.standing not in PASSED_OVER
+                won = decision.status not in PASSED_OVER
     return Outlook(tuple(decisions), until)
 
 
@@ -111,7 +111,7 @@ def _told(policy: Policy, notify: Notify, situation: Situation, answer: CheckAns
         subject=situation.subject,
         policy=policy.name,
         action=notify,
-        standing=DecisionStatus.NOTIFY,
+        status=DecisionStatus.NOTIFY,
         reasons=answer.reasons,
         case=case,
         identity=case,
@@ -140,10 +140,10 @@ def _acted(policy: Policy, action: Action, situation: Situation, answer: CheckAn
         subject=situation.subject,
         policy=policy.name,
         action=action,
-        standing=step.standing,
+        status=step.status,
         reasons=answer.reasons,
         case=case.name,
-        identity=digest(case.name, step.standing, tried, step.turn),
+        identity=digest(case.name, step.status, tried, step.turn),
         what=what,
         waits_for=step.waits_for,
         until=_or_none(min(answer.until, step.until)),
@@ -189,7 +189,7 @@ def _step(case: _Case, answer: CheckAnswer) -> DecisionStep:
     if at is not None:
         return DecisionStep(DecisionStatus.AWAIT_RETRY, f"the next attempt, at {moment(at)}", at)
     step = DecisionStep(DecisionStatus.ACT) if mode is Mode.AUTO and not blind else _approval(case, blind)
-    if step.standing is not DecisionStatus.ACT:
+    if step.status is not DecisionStatus.ACT:
         return step
     opened = window(case.policy, situation, now)
     return replace(opened, until=min(opened.until, step.until))

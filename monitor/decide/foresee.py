@@ -47,7 +47,7 @@ class Recipients:
         self._of: dict[str, frozenset[str]] = {}
         """The targets of each subject."""
         self._labels = {name: component.labels for name, component in config.components.items()}
-        self._outbox = Outbox(lambda: self._registry, lambda _: "")
+        self._outbox = Outbox(self._registry, lambda _: "")
         self._outbox.reconfigure(config.channels, config.notifications, self._labels, AdviceContext.of(config))
         self._committed: list[ActionEnded] = []
         self._now = 0.0
@@ -65,7 +65,7 @@ class Recipients:
 
     def decided(self, decision: Decision, now: float) -> None:
         """Take note of a decision; a decision to act is assumed to succeed."""
-        if decision.standing is DecisionStatus.ACT and not isinstance(decision.action, Notify):
+        if decision.status is DecisionStatus.ACT and not isinstance(decision.action, Notify):
             kind, by = kind_of(decision.action), f"policy {decision.policy}"
             self._committed.append(
                 ActionEnded(

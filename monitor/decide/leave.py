@@ -42,21 +42,21 @@ def leave(kind: Kind, what: str, situation: Situation, policies: Iterable[Policy
     mine = _policies(kind, what, situation, policies, now)
     outlook = decide_by(mine, situation, now)
     for decision in outlook.decisions:
-        if isinstance(decision.action, Notify) or decision.standing in PASSED_OVER:
+        if isinstance(decision.action, Notify) or decision.status in PASSED_OVER:
             continue
         if kind_of(decision.action) is not kind or decision.what != what:
             return Leave(None, f"policy {decision.policy} comes first, with {action_name(decision.action)}")
-        if decision.standing is DecisionStatus.ACT:
+        if decision.status is DecisionStatus.ACT:
             return Leave(next(each for each in mine if each.name == decision.policy))
         what_for = f": {decision.waits_for}" if decision.waits_for else ""
-        return Leave(None, f"by policy {decision.policy} it stands at '{decision.standing}'{what_for}")
+        return Leave(None, f"by policy {decision.policy} it stands at '{decision.status}'{what_for}")
     spent = [
         each
         for each in outlook.decisions
-        if not isinstance(each.action, Notify) and each.standing in PASSED_OVER and kind_of(each.action) is kind
+        if not isinstance(each.action, Notify) and each.status in PASSED_OVER and kind_of(each.action) is kind
     ]
     if spent:
-        return Leave(None, f"by policy {spent[0].policy} it stands at '{spent[0].standing}'")
+        return Leave(None, f"by policy {spent[0].policy} it stands at '{spent[0].status}'")
     return Leave(None, _unmet(kind, situation, mine, now))
 
 
@@ -110,7 +110,7 @@ def joins(kind: Kind, what: str, situation: Situation, policies: Iterable[Policy
         each for each in applicable(policies, situation) if each.action is not None and kind_of(each.action) is kind
     ]
     if not any(
-        effective_mode(each, situation) in modes and window(each, situation, now).standing is DecisionStatus.ACT
+        effective_mode(each, situation) in modes and window(each, situation, now).status is DecisionStatus.ACT
         for each in doing
     ):
         return f"no policy has {kind} done to {situation.subject} by itself now"

@@ -21,7 +21,7 @@ def _follows(decision: Decision) -> str:
     if isinstance(decision.action, Notify):
         return ""
     what = f"{_DOES[kind_of(decision.action)].format(printable(decision.subject))}, by policy {decision.policy}"
-    match decision.standing:
+    match decision.status:
         case DecisionStatus.ACT:
             return f"{ABOUT_TO} {what}"
         case (

@@ -166,7 +166,7 @@ class Course:
 
     def _after(self, decision: Decision, now: float) -> Situation:
         situation = self.situations[decision.subject]
-        match decision.standing:
+        match decision.status:
             case DecisionStatus.ACT:
                 return (self._assumptions.carry_out or succeed)(decision, situation, now)
             case DecisionStatus.AWAIT_CANDIDATE if self._assumptions.candidates:

@@ -19,7 +19,7 @@ _REMEMBERED: Final = 64
 
 
 class DecisionTable:
-    """What stands about each subject, and when it is to be decided again.
+    """The decisions about each subject, and when each subject is decided again.
 
     Times are those of the wall clock, since windows are. The caller that waits for `next` asks again every minute, so
     that it notices when the clock is put back or forward.
@@ -31,10 +31,14 @@ class DecisionTable:
         self._situations: dict[str, Situation] = {}
         self._indexes: dict[tuple[str, ...], Index] = {}
         self._index: dict[str, Index] = {}
-        self._standing: dict[str, tuple[Decision, ...]] = {}
+        self._decisions: dict[str, tuple[Decision, ...]] = {}
         self._taken: dict[str, dict[str, None]] = {}
         self._touched: dict[str, None] = {}
         self._agenda = Agenda()
+        self.restore(recorded)
+
+    def restore(self, recorded: Iterable[tuple[str, str]]) -> None:
+        """Know that these decisions, by subject and identity, were taken before: they are not new any more."""
         for subject, identity in recorded:
             self._taken.setdefault(subject, {})[identity] = None
 
@@ -57,7 +61,7 @@ class DecisionTable:
 
     def forget(self, subject: str) -> None:
         """Take note that a subject is no more."""
-        for kept in (self._situations, self._index, self._standing, self._taken, self._touched):
+        for kept in (self._situations, self._index, self._decisions, self._taken, self._touched):
             kept.pop(subject, None)
         self._agenda.forget(subject)
 
@@ -82,7 +86,7 @@ class DecisionTable:
         return tuple(self._decide(self._situations, now))
 
     def _decide(self, subjects: Iterable[str], now: float) -> Iterator[Decision]:
-        situations, indexes, standing = self._situations, self._index, self._standing
+        situations, indexes, decided = self._situations, self._index, self._decisions
         schedule, forget = self._agenda.schedule, self._agenda.forget
         for subject in subjects:
             situation = situations[subject]
@@ -96,10 +100,10 @@ class DecisionTable:
             else:
                 forget(subject)
             if decisions:
-                standing[subject] = decisions
+                decided[subject] = decisions
                 yield from self._take(subject, decisions)
             else:
-                standing.pop(subject, None)
+                decided.pop(subject, None)
 
     def _take(self, subject: str, decisions: Iterable[Decision]) -> Iterator[Decision]:
         taken = self._taken.setdefault(subject, {})
@@ -119,9 +123,13 @@ class DecisionTable:
         return self._agenda.next()
 
     @property
-    def standing(self) -> Mapping[str, tuple[Decision, ...]]:
-        """What stands about each subject about which anything does."""
-        return MappingProxyType(self._standing)
+    def decisions(self) -> Mapping[str, tuple[Decision, ...]]:
+        """The decisions about each subject that has any."""
+        return MappingProxyType(self._decisions)
+
+    def about(self, subject: str) -> tuple[Decision, ...]:
+        """Return the decisions about a subject."""
+        return self._decisions.get(subject, ())
 
     def situation(self, subject: str) -> Situation | None:
         """Return the facts about a subject; None where it is unknown."""

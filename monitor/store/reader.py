@@ -41,7 +41,7 @@ _COUNTS: Final = """
 _CODES: Final = {str(code): code for code in Code}
 
 
-_DECISIONS: Final = "SELECT subject, identity, standing FROM decisions ORDER BY id DESC LIMIT 100000"
+_DECISIONS: Final = "SELECT subject, identity, status FROM decisions ORDER BY id DESC LIMIT 100000"
 _NEWEST_ACTION: Final = "SELECT max(ended_at) FROM actions"
 
 
@@ -57,11 +57,11 @@ class RowCounts:
 
 
 def decisions(path: str) -> list[tuple[str, str, str]] | Degraded:
-    """Return subject, identity and standing of each decision that is recorded, oldest first."""
+    """Return subject, identity and status of each decision that is recorded, oldest first."""
     try:
         with reading(path) as connection:
             rows = connection.execute(_DECISIONS).fetchall()
-            return [(restored(subject), identity, standing) for subject, identity, standing in reversed(rows)]
+            return [(restored(subject), identity, status) for subject, identity, status in reversed(rows)]
     except (OSError, sqlite3.Error, UnusableError) as error:
         return degraded(error)
 
@@ -76,7 +76,7 @@ def newest_action(path: str) -> float | Degraded:
 
 
 def load(path: str) -> Mapping[str, TargetState] | Degraded:
-    """Return what was last recorded of each target still watched, by name: believed, but not looked at in this run.
+    """Return what was last recorded of each target still watched, by name: known, but not looked at in this run.
 
     Edges, expiry and the number of failures in a row are not recorded.
     """
