@@ -120,7 +120,8 @@ def of_daemon() -> Iterator[Row]:
 
 def _labels(collector: Any, family: Any) -> tuple[str, ...]:
     """Return the labels of a family, which the client library keeps to itself."""
-    return tuple(getattr(family, "_labelnames", None) or getattr(collector, "_labelnames", ()))
+    names: Iterable[str] = getattr(family, "_labelnames", None) or getattr(collector, "_labelnames", ())
+    return tuple(names)
 
 
 def _collectors(counters: Counters) -> Iterable[Any]:
