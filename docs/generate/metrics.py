@@ -120,7 +120,7 @@ def of_daemon() -> Iterator[Row]:
 
 def _labels(collector: Any, family: Any) -> tuple[str, ...]:
     """Return the labels of a family, which the client library keeps to itself."""
-    names: Iterable[str] = getattr(family, "_labelnames", None) or getattr(collector, "_labelnames", ())
+    names: Any = getattr(family, "_labelnames", None) or getattr(collector, "_labelnames", ())
     return tuple(names)
 
 
