@@ -61,6 +61,13 @@ def inline(path: Path) -> Iterator[Text]:
             yield Text(first.where, f"{rest.partition('`')[2]} {second.text.partition('`')[0].strip()}")
 
 
+def line_of(text: Text, at: int) -> str:
+    """Return the place of the character `at` of a text."""
+    document, _, line = text.where.rpartition(":")
+    inside = text.text.count("\n", 0, at) + 1 if text.language or "\n" in text.text else 0
+    return f"{document}:{int(line) + inside}"
+
+
 def links(path: Path) -> Iterator[Text]:
     """Yield the target of each link."""
     for line in _parts(path).lines:

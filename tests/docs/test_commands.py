@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,9 +23,14 @@ _IN_SHORT: Final = frozenset({"MissingParameter", "BadOptionUsage"})
 """How a command fails that the text only names."""
 
 
+@lru_cache
+def _all_commands() -> Any:
+    return typer.main.get_command(app)
+
+
 def refusal(words: Sequence[str]) -> Exception | None:
     """Return why certvigil does not take these arguments; None where it does. Nothing is run."""
-    command: Any = typer.main.get_command(app)
+    command = _all_commands()
     rest = list(words)
     if rest and rest[0] in _TOP_LEVEL:
         return None

@@ -12,7 +12,7 @@ from typing import Final
 
 import pytest
 
-from tests.docs.documents import DOCUMENTS, ROOT, Text, blocks, inline, name
+from tests.docs.documents import DOCUMENTS, ROOT, Text, blocks, inline, line_of, name
 
 _DOTTED: Final = re.compile(r"(?<![\w./-])(?:config|probes|actions|monitor)(?:\.[A-Za-z_]\w*)+(?![\w/-])")
 _PATH: Final = re.compile(r"(?:config|probes|actions|monitor|grafana|docs|tests)/[\w./*-]*(?:::\w+)?")
@@ -39,7 +39,8 @@ def dotted_names(document: Path) -> Iterator[Text]:
     """Yield each dotted name of the four packages, in code blocks and in inline code."""
     for text in (*blocks(document), *inline(document)):
         if text.language not in {"yaml", "console"}:
-            yield from (Text(text.where, match[0]) for match in _DOTTED.finditer(text.text))
+            for match in _DOTTED.finditer(text.text):
+                yield Text(line_of(text, match.start()), match[0])
 
 
 @lru_cache
