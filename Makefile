@@ -64,4 +64,4 @@ scene: setup servers ## live for ten minutes on a host of many services, and pri
 	$(BIN)/python -m tests.scene
 
 clean: ## remove everything that is made
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf .venv build .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
