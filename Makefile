@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup servers demo test test-all lint format findings dashboards bench bench-full scene clean
+.PHONY: help setup servers demo test test-all lint format findings dashboards docs pages bench bench-full scene clean
 
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -46,6 +46,17 @@ findings: setup ## write the documents' page of findings from the catalogue
 dashboards: setup ## write the dashboards' JSON from their source
 	$(BIN)/python -m grafana.source
 
+docs: pages .venv/.docs ## build the documentation into build/docs; a warning is an error
+	$(BIN)/sphinx-build --fail-on-warning --keep-going --quiet --fresh-env -b html docs build/docs
+	@echo build/docs/index.html
+
+.venv/.docs: .venv/.ready pyproject.toml
+	$(BIN)/pip install --quiet --group docs
+	@touch $@
+
+pages: setup ## write the generated pages of the documentation
+	$(BIN)/python -m docs.generate
+
 bench: setup servers ## measure; one JSON line for each number
 	$(BIN)/python -m tests.bench
 
@@ -57,4 +68,4 @@ scene: setup servers ## live for ten minutes on a host of many services, and pri
 	$(BIN)/python -m tests.scene
 
 clean: ## remove everything that is made
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf .venv build .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
