@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import Final
 
 from actions.ending import Outcome
-from actions.journal_state import ActionRequest, JournalState
+from actions.journal_state import ActionRequest, JournalState, Ruling
 from actions.plan import Kind
 from config.model import ActorSettings, AllowedIssuer, Component, Config
 from config.policy import Policy, Replace
@@ -98,7 +98,7 @@ def _uid(user: str) -> int | None:
 def objection(role: Role, request: Request, config: Config, journal_state: JournalState) -> str | None:
     """Say why somebody may not ask for that, whatever is so, a sentence; None where it depends on what is.
 
-    What the daemon may have carried out now is then decided by `Work`, by what the actor sees.
+    What the daemon may have carried out now is then decided by `unattended.may`, by what the actor sees.
     """
     if role is Role.OPERATOR:
         return None
@@ -129,10 +129,10 @@ def objection(role: Role, request: Request, config: Config, journal_state: Journ
     return None
 
 
-def approved(request: Request, journal_state: JournalState, now: float) -> bool:
-    """Whether a person has approved the plan that is asked for, and that holds at Unix time `now`."""
-    word = journal_state.approved.get(request.plan)
-    return word is not None and now < word.until
+def approval_of(request: Request, journal_state: JournalState, now: float) -> Ruling | None:
+    """Return a person's approval of the plan that is asked for; None where there is none at Unix time `now`."""
+    approval = journal_state.approved.get(request.plan)
+    return approval if approval is not None and now < approval.until else None
 
 
 def _undoes(action: ActionRequest, name: str, journal_state: JournalState) -> bool:

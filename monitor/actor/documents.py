@@ -12,13 +12,16 @@ from actions.journal import Record
 from actions.journal_state import Ended, JournalState, Proposal
 from actions.late import Compared
 from actions.plan import Change, Plan, candidate_of
-from actions.prepare import Prepared, RefusedPlan
+from actions.prepare import WITH_KEY, Prepared, RefusedPlan
 from actions.recover import left_to_others
 from actions.rehearse import Effect
 from actions.service import steps
+from config.model import Config
 from config.service import Service
 from config.text import printable
+from monitor.actor.context import ActorContext
 from monitor.actor.request import Document
+from monitor.actor.work import Work
 from probes.certificate import Certificate
 
 WAITS: Final = "waits"
@@ -68,6 +71,19 @@ def made_document(made: Prepared | RefusedPlan, services: Mapping[str, Service])
         "effects": _effects(made.effects),
         "remarks": list(made.remarks),
     }
+
+
+def plan_document(work: Work, made: Prepared | RefusedPlan | str) -> Document:
+    """Return the answer with a plan, or with why there is none."""
+    if isinstance(made, str):
+        return cannot(made)
+    document = made_document(made, work.context.transaction.services)
+    return document if work.attended else without_keys(document, _files_with_keys(work.context.config))
+
+
+def _files_with_keys(config: Config) -> frozenset[str]:
+    files = (each.artefacts.files for each in config.components.values())
+    return frozenset(printable(each[role]) for each in files for role in WITH_KEY if role in each)
 
 
 def without_keys(made: Document, paths: Collection[str]) -> Document:
@@ -191,4 +207,34 @@ def ended_document(ended: Ended) -> Document:
         "by": ended.by,
         "at": ended.at,
         "plan": ended.plan,
+    }
+
+
+def state_document(context: ActorContext, suspicion: str | None) -> Document:
+    """Return the state of every component, and all that waits for a person; `suspicion` is of the clock."""
+    journal_state = context.journal_state()
+    components = {
+        name: {
+            "mode": component.mode,
+            "frozen": journal_state.frozen.get(name),
+            "last": ended_document(journal_state.last[name]) if name in journal_state.last else None,
+        }
+        for name, component in context.config.components.items()
+        if component.service is not None
+    }
+    return {
+        "components": components,
+        "proposals": {
+            plan: {"action": each.action.to_json(), **waiting_document(each, journal_state)}
+            for plan, each in journal_state.proposals.items()
+        },
+        "given_up": {key: asdict(each) for key, each in journal_state.given_up.items()},
+        "quarantined": journal_state.quarantined,
+        "aside": [
+            {"component": file.component, "path": printable(file.path), "until": each.until}
+            for each in journal_state.aside.values()
+            for file in each.files
+        ],
+        "under_way": list(journal_state.unfinished),
+        "clock": suspicion,
     }

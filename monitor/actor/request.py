@@ -73,6 +73,13 @@ class Request:
     """RECOVER: the beginning of the SHA-256 of the public half of a key that was given up by mistake."""
 
     @property
+    def wanted(self) -> ActionRequest:
+        """The action, of a verb that has one; raises ValueError for another."""
+        if self.action is None:
+            raise ValueError(f"'{self.verb}' names no action")
+        return self.action
+
+    @property
     def names(self) -> tuple[str, ...]:
         """The components that it is about."""
         return self.action.components if self.action is not None else self.components

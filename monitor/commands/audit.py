@@ -17,7 +17,7 @@ from actions.plan import Kind
 from actions.world import World
 from config.model import Config
 from config.pattern import is_one_of
-from config.text import printable
+from config.text import Printable, printable
 from monitor.actor.client import NoActor, talking
 from monitor.actor.context import audit_directory, journal_path
 from monitor.actor.request import Document, Request, Verb
@@ -71,7 +71,7 @@ def audit(config_path: str, query: AuditQuery) -> int:
     config = loaded(config_path)
     if config is None:
         return _UNUSABLE
-    if wrong := unknown(query.actions, tuple(Kind), "action"):
+    if wrong := unknown(query.actions, tuple(Kind), Printable("action")):
         return _failed(wrong)
     now = time.time()
     try:
@@ -81,7 +81,7 @@ def audit(config_path: str, query: AuditQuery) -> int:
     except (PeriodError, JournalError, OSError) as error:
         return _failed(printable(str(error)))
     known = {*config.components, *(name for each in every for name in each.components)}
-    if wrong := unknown(query.components, known, "component"):
+    if wrong := unknown(query.components, known, Printable("component")):
         return _failed(wrong)
     chosen = [
         each for each in every if _is_meant(each, query) and since <= each.at and (until is None or each.at < until)
@@ -106,7 +106,7 @@ def verify(config_path: str, holds: str) -> int:
     if config is None:
         return _UNUSABLE
     if holds and not _HASH.fullmatch(holds):
-        return _failed("--holds takes the sha256 of an entry: 64 digits of 0-9 and a-f")
+        return _failed(Printable("--holds takes the sha256 of an entry: 64 digits of 0-9 and a-f"))
     try:
         found = list(chain(_segments(config)))
     except (JournalError, OSError) as error:
@@ -117,11 +117,14 @@ def verify(config_path: str, holds: str) -> int:
         breaks.append(f"no entry has the sha256 {holds}: it was taken out, or what stands before it was written anew")
     if breaks:
         for each in breaks:
-            complain(f"certvigil audit: {printable(each)}")
-        Screen().say("the chain does not hold", "red")
+            complain("certvigil audit: {}", printable(each))
+        Screen().say("the chain does not hold", style="red")
         return _BROKEN
-    last = f"; the last has the sha256 {written[-1].sha256}" if written else ""
-    Screen().say(f"the chain holds: entries: {len(written)}{last}")
+    if written:
+        last = printable(written[-1].sha256)
+        Screen().say("the chain holds: entries: {}; the last has the sha256 {}", len(written), last)
+    else:
+        Screen().say("the chain holds: entries: 0")
     return 0
 
 
@@ -143,8 +146,8 @@ def entries(records: Iterable[Mapping[str, Any]]) -> Iterator[AuditEntry]:
         yield entry
 
 
-def _failed(why: str) -> int:
-    complain(f"certvigil audit: {why}")
+def _failed(why: Printable) -> int:
+    complain("certvigil audit: {}", why)
     return _UNUSABLE
 
 
@@ -202,11 +205,11 @@ def _records(config: Config) -> Iterator[Mapping[str, Any]]:
             yield from ({**summary(record), "data": dict(record.data)} for record in journal.records())
 
 
-def _row(entry: AuditEntry) -> tuple[str, ...]:
+def _row(entry: AuditEntry) -> tuple[Printable, ...]:
     record = entry.record
     data = record["data"]
     keys = ", ".join(str(each)[:16] for each in data.get("keys", ()))
     about = record["transaction"] or str(data.get("hash") or data.get("candidate") or "")[:16] or keys
     said = " ".join(filter(None, (str(record["event"]), entry.kind, ", ".join(entry.components))))
     why = str(data.get("why") or data.get("reason") or "")
-    return iso(entry.at) or "", printable(said), printable(about), printable(entry.by), printable(why)
+    return iso(entry.at) or Printable(""), printable(said), printable(about), printable(entry.by), printable(why)

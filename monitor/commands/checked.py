@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from config.text import Printable, harmless
 from config.vocabulary import FileFormat, Verdict
 from monitor.commands.given import PassedOverPath
 from monitor.commands.keys import KeyFile
@@ -119,6 +120,6 @@ def certificate_document(certificate: Certificate) -> dict[str, Any]:
     }
 
 
-def iso(at: float | None) -> str | None:
+def iso(at: float | None) -> Printable | None:
     """Return Unix time `at` in ISO 8601, UTC, to the second: the nearest that can be written."""
-    return None if at is None else f"{calendar(math.floor(within_calendar(at))):%Y-%m-%dT%H:%M:%SZ}"
+    return None if at is None else harmless(f"{calendar(math.floor(within_calendar(at))):%Y-%m-%dT%H:%M:%SZ}")
