@@ -32,7 +32,9 @@ class Log(Protocol):
 
     def warning(self, message: str, /, *parts: Shown) -> None: ...  # noqa: D102
 
-    def error(self, message: str, /, *parts: Shown) -> None: ...  # noqa: D102
+    def error(  # noqa: D102
+        self, message: str, /, *parts: Shown, exc_info: BaseException | None = None
+    ) -> None: ...
 
     def exception(self, message: str, /, *parts: Shown) -> None:
         """Log an error, with the exception that is handled."""

@@ -10,6 +10,7 @@ from actions.backup import BackupError, BackupSet
 from actions.ending import Ground
 from actions.precheck import Objection
 from actions.prepare import RefusedPlan, keys_of_set
+from config.text import Printable, printable, sentence
 from monitor.actor.context import ActorContext
 from monitor.actor.documents import set_document
 from monitor.actor.request import Document, Request
@@ -48,7 +49,7 @@ def _listed(context: ActorContext, of: BackupSet) -> Document:
     return {**document, "never": journal_state.why_not(sorted(keys))}
 
 
-def choose_sets(context: ActorContext, component: str, name: str) -> ChosenSets | RefusedPlan | str:
+def choose_sets(context: ActorContext, component: str, name: str) -> ChosenSets | RefusedPlan | Printable:
     """Return the backup set called `name`, or where that is empty the last that can be used; else why there is none.
 
     Raises BackupError, OSError.
@@ -61,10 +62,14 @@ def choose_sets(context: ActorContext, component: str, name: str) -> ChosenSets 
         chosen = [each for each in reversed(sets) if each.pinned]
     else:
         chosen = [each for each in sets if each.transaction == name]
-    return ChosenSets(chosen) if chosen else f"there is no backup set {name} of {component}"
+    if not chosen:
+        return sentence("there is no backup set {} of {}", printable(name), printable(component))
+    return ChosenSets(chosen)
 
 
-def _last_usable(context: ActorContext, component: str, sets: Sequence[BackupSet]) -> ChosenSets | RefusedPlan | str:
+def _last_usable(
+    context: ActorContext, component: str, sets: Sequence[BackupSet]
+) -> ChosenSets | RefusedPlan | Printable:
     passed_over: list[str] = []
     # A set that was written late is given back only by its name.
     for each in (one for one in reversed(sets) if not one.late):
@@ -72,5 +77,5 @@ def _last_usable(context: ActorContext, component: str, sets: Sequence[BackupSet
             return ChosenSets([each], tuple(passed_over))
         passed_over.append(f"{component}: backup set {each.transaction} is passed over: {why}")
     if not passed_over:
-        return f"there is no backup set of {component}"
+        return sentence("there is no backup set of {}", printable(component))
     return RefusedPlan(tuple(Objection(Ground.UNUSABLE, each) for each in passed_over))

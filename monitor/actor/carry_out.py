@@ -12,7 +12,7 @@ from actions.plan import Kind
 from actions.prepare import Prepared, RefusedPlan, keys_in_use
 from actions.recover import left_to_others, recover
 from actions.transaction import TransactionContext, transact
-from config.text import printable
+from config.text import Printable, printable, sentence
 from monitor.actor.documents import busy_document, cannot, endings_document, late_document, plan_document
 from monitor.actor.evidence import circumstances
 from monitor.actor.hindrances import rejected
@@ -45,13 +45,14 @@ def carry_out(work: Work, request: Request) -> Document:
         beside["given_up"] = _give_up_keys(work, action, request.why)
     # 3
     planned = _permitted_plan(work, action)
-    if isinstance(planned, str):
+    if not isinstance(planned, Planned):
         return {**(endings_document(earlier) if earlier else {}), **cannot(planned), **beside}
     made = planned.made
     if not isinstance(made, Prepared):
         return {**(endings_document(earlier) if earlier else {}), **plan_document(work, made), **beside}
     if request.plan not in {"", made.order.plan.hash}:
-        why = f"this plan is {made.order.plan.hash}, not the one that was asked for: look at it again"
+        this = printable(made.order.plan.hash)
+        why = sentence("this plan is {}, not the one that was asked for: look at it again", this)
         return {**cannot(why), **beside}
     # 4
     ending = transact(replace(transaction, asked={**transaction.asked, "begins": begins(made)}), made.order)
@@ -93,7 +94,7 @@ def _give_up_keys(work: Work, action: ActionRequest, why: str) -> dict[str, list
     return {name: sorted(keys) for name, keys in found.items()}
 
 
-def _permitted_plan(work: Work, action: ActionRequest) -> Planned | str:
+def _permitted_plan(work: Work, action: ActionRequest) -> Planned | Printable:
     """Return the plan and the inboxes it is from; a sentence where the daemon may not have it carried out now."""
     made, inboxes = make(work, action)
     if isinstance(made, RefusedPlan) and work.files is None:
@@ -114,6 +115,6 @@ def _permitted_plan(work: Work, action: ActionRequest) -> Planned | str:
     return Planned(made, inboxes)
 
 
-def _not_now(work: Work, action: ActionRequest, why: str) -> str:
+def _not_now(work: Work, action: ActionRequest, why: str) -> Printable:
     now = "to be done now" if work.approval is not None else "for the daemon alone, and this plan is not approved"
     return printable(f"{action.kind} of {', '.join(action.components)} is not {now}: {why}", 2000)

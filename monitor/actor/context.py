@@ -24,14 +24,14 @@ from actions.transaction import TransactionContext
 from actions.validate import Terms
 from actions.world import World
 from config.model import AllowedIssuer, Component, Config
-from config.text import printable
+from config.text import Log, printable
 from config.vocabulary import FileRole
 from monitor.actor.live_view import endpoints_of, live
 from monitor.actor.worth import worth_of
 from monitor.state.trust import TrustContext
 from probes.tls.drive import look_blocking
 
-log = logging.getLogger("certvigil.actor")
+log: Log = logging.getLogger("certvigil.actor")
 
 
 @dataclass(slots=True)
@@ -173,7 +173,7 @@ class ActorContext:
         last = audit.add(self.world, audit_directory(self.config), records)
         if last is not None:
             # Kept elsewhere by whoever keeps logs elsewhere, it says that all before it was not written anew.
-            log.info("the audit ends with entry %d, sha256 %s", last.number, last.sha256)
+            log.info("the audit ends with entry %d, sha256 %s", last.number, printable(last.sha256))
 
     def tidy(self) -> None:
         """Have the journal compacted where it has become large; raises JournalError, OSError."""

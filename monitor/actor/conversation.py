@@ -17,7 +17,7 @@ from actions.audit import summary
 from actions.backup import BackupError
 from actions.journal import JournalError
 from actions.world import World
-from config.text import printable
+from config.text import Log, Printable, harmless, printable
 from monitor.actor.authority import STRANGER, Peer, Role, peer_of
 from monitor.actor.context import audit_directory
 from monitor.actor.current import CurrentConfig
@@ -27,7 +27,7 @@ from monitor.actor.follow import JournalPosition, behind
 from monitor.actor.news import News
 from monitor.actor.request import LONGEST, Document, Request, Verb, decode
 
-log = logging.getLogger("certvigil.actor")
+log: Log = logging.getLogger("certvigil.actor")
 
 PATIENCE: Final = 10.0
 """Seconds for a peer to send its request, and to take each line of the answer."""
@@ -70,12 +70,12 @@ class Conversation:
                     caller = Caller(self._tell, partial(_has_left, self.connection))
                     self._tell(self.dispatcher.do(request, peer, caller))
         except (JournalError, BackupError) as error:
-            self._tell(cannot(str(error)))
+            self._tell(cannot(harmless(str(error))))
         except OSError as error:
             self._tell(cannot(printable(f"{error.filename or 'what the actor keeps'}: {error.strerror}")))
         except Exception:
             log.exception("a request failed for no foreseen reason")
-            self._tell(cannot("the actor failed for a reason that was not foreseen; its log says more"))
+            self._tell(cannot(Printable("the actor failed for a reason that was not foreseen; its log says more")))
 
     def _follow(self, place: JournalPosition) -> None:
         """Tell records and changes of files as they come, until the other end has left."""
@@ -98,7 +98,7 @@ class Conversation:
     def _send_audit(self, peer: Peer) -> None:
         """Send the segments of the audit to an operator, byte for byte."""
         if self.dispatcher.role(peer) is not Role.OPERATOR:
-            self._send(cannot("the audit is for an operator"))
+            self._send(cannot(Printable("the audit is for an operator")))
             return
         for segment in audit.read(World(), audit_directory(self.current.config())):
             self._send({"segment": segment.name, "data": segment.data.decode("latin-1")})

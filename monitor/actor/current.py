@@ -10,11 +10,11 @@ from contextlib import contextmanager, suppress
 
 from config.load import digest_on_disk, load
 from config.model import Config
-from config.text import printable
+from config.text import Log, harmless, printable
 from monitor.actor.context import ActorContext, actor_context
 from monitor.state.trust import TrustContext, read_trust_context
 
-log = logging.getLogger("certvigil.actor")
+log: Log = logging.getLogger("certvigil.actor")
 
 Signature = tuple[tuple[str, int, int, int], ...]
 """Path, inode, time of modification and size of files."""
@@ -57,7 +57,7 @@ class CurrentConfig:
             if trust_context is None or not known or _signature(trust_context.paths()) != self._read:
                 trust_context, findings = read_trust_context(config)
                 for each in findings:
-                    log.warning("%s", each.detail)
+                    log.warning("%s", harmless(each.detail))
                 self._trust_context, self._read = trust_context, _signature(trust_context.paths())
         with actor_context(trust_context) as context:
             if not known:
@@ -72,8 +72,8 @@ class CurrentConfig:
             if isinstance(found, Config):
                 self._config = found
             else:
-                mistakes = f"{len(found)} mistakes, the first: {found[0]}"
-                log.error("kept the old configuration: the new one has %s", mistakes)
+                number, first = len(found), harmless(str(found[0]))
+                log.error("kept the old configuration: the new one has %d mistakes, the first: %s", number, first)
         return self._config
 
 
@@ -81,7 +81,8 @@ def _make_inboxes(context: ActorContext) -> None:
     try:
         context.make_inboxes()
     except OSError as error:
-        log.warning("an inbox cannot be made: %s: %s", printable(str(error.filename)), error.strerror)
+        where, why = printable(str(error.filename)), printable(str(error.strerror))
+        log.warning("an inbox cannot be made: %s: %s", where, why)
 
 
 def _signature(paths: Iterable[str]) -> Signature:

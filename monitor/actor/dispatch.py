@@ -13,7 +13,7 @@ from typing import Final
 from actions.clock import ClockWatch
 from actions.journal import JournalError, Record
 from actions.world import World
-from config.text import printable
+from config.text import Log, Printable, harmless, listed, printable, sentence
 from monitor.actor.authority import Peer, Role, approval_of, objection, role_of
 from monitor.actor.context import ActorContext
 from monitor.actor.current import CurrentConfig
@@ -28,7 +28,7 @@ from monitor.actor.request import Document, Request, Verb
 from monitor.actor.sightings import Sightings
 from monitor.actor.work import Work
 
-log = logging.getLogger("certvigil.actor")
+log: Log = logging.getLogger("certvigil.actor")
 
 PATIENCE: Final = 10.0
 """Seconds for the daemon's turn to come."""
@@ -86,16 +86,17 @@ class Dispatcher:
             # Who may ask for what is decided in the turn: until then, a person may have rejected it.
             with self._acting(request, peer, caller) as free:
                 if not free:
-                    act = self.turn.act or "something else"
-                    return cannot(f"the actor is at work on {act}: ask again")
+                    act = self.turn.act or Printable("something else")
+                    return cannot(sentence("the actor is at work on {}: ask again", act))
                 answer = self._permitted(context, request, peer, caller)
                 tidy(context)
                 return answer
 
-    def suspicion(self, context: ActorContext) -> str | None:
+    def suspicion(self, context: ActorContext) -> Printable | None:
         """Say why the clock may be wrong; None where it is right."""
         required = context.config.settings.actor.require_synchronised_clock
-        return self._clock.suspicion(context.records(), required=required)
+        found = self._clock.suspicion(context.records(), required=required)
+        return None if found is None else harmless(found)
 
     def _facts(self, name: str) -> Document:
         """Return the facts of a component's files; it takes no turn, so that a transaction does not hold it up."""
@@ -104,14 +105,15 @@ class Dispatcher:
             return cannot(wrong)
         facts = self.reader.read(name, [each for each in config.files if each.component == name])
         if isinstance(facts, NotNow):
-            return {**cannot(facts.why), "again": facts.after}
+            return {**cannot(harmless(facts.why)), "again": facts.after}
         return {"facts": to_document(facts)}
 
     @contextmanager
     def _acting(self, request: Request, peer: Peer, caller: Caller) -> Iterator[bool]:
         """Give whether nobody else acts; an operator comes before the daemon, and waits for as long as that acts."""
-        first, about = self.role(peer) is Role.OPERATOR, ", ".join(request.names) or request.plan
-        act = f"'{request.verb} {about}' for {peer.name}"
+        first = self.role(peer) is Role.OPERATOR
+        about = listed(map(printable, request.names)) or printable(request.plan)
+        act = sentence("'{} {}' for {}", request.verb, about, peer.name)
         with ExitStack() as stack:
             had = stack.enter_context(self.turn.taken(SOON if first else PATIENCE, act=act, first=first))
             if first and not had:
@@ -131,7 +133,7 @@ class Dispatcher:
         suspicion = self.suspicion(context)
         wrong = unusable(context.config, request.names) or objection(role, request, context.config, journal_state)
         if wrong is None and role is not Role.OPERATOR and request.verb is Verb.CARRY_OUT and suspicion is not None:
-            wrong = f"nothing is done unattended now: {suspicion}"
+            wrong = sentence("nothing is done unattended now: {}", suspicion)
         if wrong is not None:
             self.lines.write(peer.uid, logging.WARNING, "refused to %s for %s: %s", request.verb, peer.name, wrong)
             return cannot(wrong)

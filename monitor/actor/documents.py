@@ -18,7 +18,7 @@ from actions.rehearse import Effect
 from actions.service import steps
 from config.model import Config
 from config.service import Service
-from config.text import printable
+from config.text import Printable, printable
 from monitor.actor.context import ActorContext
 from monitor.actor.request import Document
 from monitor.actor.work import Work
@@ -28,7 +28,7 @@ WAITS: Final = "waits"
 """Told like a step of a transaction, before its first."""
 
 
-def cannot(why: str) -> Document:
+def cannot(why: Printable) -> Document:
     """Return the answer to what makes no sense or is not allowed, a sentence."""
     return {"cannot": why}
 
@@ -73,7 +73,7 @@ def made_document(made: Prepared | RefusedPlan, services: Mapping[str, Service])
     }
 
 
-def plan_document(work: Work, made: Prepared | RefusedPlan | str) -> Document:
+def plan_document(work: Work, made: Prepared | RefusedPlan | Printable) -> Document:
     """Return the answer with a plan, or with why there is none."""
     if isinstance(made, str):
         return cannot(made)

@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Final
 
 from config.model import Config
-from config.text import printable
+from config.text import Printable, listed, printable, sentence
 from monitor.actor.backup_sets import list_sets
 from monitor.actor.carry_out import carry_out
 from monitor.actor.documents import cannot, plan_document
@@ -25,7 +25,7 @@ def handle(work: Work, request: Request) -> Document:
         return cannot(wrong)
     handler = HANDLERS.get(request.verb)
     if handler is None:
-        return cannot(f"'{request.verb}' is answered only by an actor that runs")
+        return cannot(sentence("'{}' is answered only by an actor that runs", request.verb))
     return handler(work, request)
 
 
@@ -53,31 +53,36 @@ HANDLERS: Final[Mapping[Verb, Callable[[Work, Request], Document]]] = MappingPro
 )
 
 
-def _too_often(work: Work, request: Request) -> str | None:
+def _too_often(work: Work, request: Request) -> Printable | None:
     """Say that the daemon has had too much written about one of the components lately; None where it has not."""
     if work.attended or request.verb not in {Verb.PROPOSE, Verb.CARRY_OUT}:
         return None
     if not (wait := work.pace.wait(request.names, work.context.world)):
         return None
-    about = ", ".join(request.names)
-    return f"too much was asked about {about} within the hour: an operator may ask, the daemon in {wait:.0f} s"
+    return sentence(
+        "too much was asked about {} within the hour: an operator may ask, the daemon in {:.0f} s",
+        listed(map(printable, request.names)),
+        wait,
+    )
 
 
-def unknown(config: Config, components: Iterable[str]) -> str | None:
+def unknown(config: Config, components: Iterable[str]) -> Printable | None:
     """Say which of `components` the configuration does not have, a sentence; None where it has all."""
     for name in components:
         if name not in config.components:
-            known = ", ".join(sorted(config.components)) or "none"
-            return f"there is no component {printable(name, 200)}; there are: {known}"
+            known = listed(map(printable, sorted(config.components))) or Printable("none")
+            return sentence("there is no component {}; there are: {}", printable(name, 200), known)
     return None
 
 
-def unusable(config: Config, components: Iterable[str]) -> str | None:
+def unusable(config: Config, components: Iterable[str]) -> Printable | None:
     """Say why nothing can be done to one of `components`, a sentence; None where it can."""
     components = tuple(components)
     if (wrong := unknown(config, components)) is not None:
         return wrong
     for name in components:
         if config.components[name].service is None:
-            return f"component {name} has no 'service' in the configuration: certvigil only watches it"
+            return sentence(
+                "component {} has no 'service' in the configuration: certvigil only watches it", printable(name)
+            )
     return None

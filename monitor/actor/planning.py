@@ -27,13 +27,13 @@ from actions.prepare import (
     shared_paths,
 )
 from config.policy import Policy
-from config.text import printable
+from config.text import Printable, printable
 from monitor.actor.authority import issuers_of, min_lifetime_of
 from monitor.actor.backup_sets import DEFAULT_SET, ChosenSets, choose_sets
 from monitor.actor.context import ActorContext
 from monitor.actor.work import CandidateFiles, Work
 
-Made = Prepared | RefusedPlan | str
+Made = Prepared | RefusedPlan | Printable
 """A plan, the objections to it, or a sentence that says why the action makes no sense."""
 Check = Callable[[Work, ActionRequest, Prepared], Iterable[Objection]]
 """Yields objections to a plan."""
@@ -86,7 +86,7 @@ def _activation(context: ActorContext, action: ActionRequest) -> Made:
 
 def _rollback(context: ActorContext, action: ActionRequest) -> Made:
     if len(action.components) > 1 and action.backup_set in {"", DEFAULT_SET}:
-        return "a rollback of several components names the transaction that changed them as one"
+        return Printable("a rollback of several components names the transaction that changed them as one")
     content: dict[str, bytes] = {}
     passed_over: list[str] = []
     for name in action.components:

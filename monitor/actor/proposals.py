@@ -15,7 +15,7 @@ from actions.journal_state import ActionRequest, JournalState, Proposal
 from actions.plan import Kind, Plan
 from actions.precheck import Objection
 from actions.prepare import Prepared, RefusedPlan, Remainder
-from config.text import printable
+from config.text import Printable, listed, printable, sentence
 from monitor.actor.contested import contested
 from monitor.actor.context import ActorContext
 from monitor.actor.documents import cannot, plan_document, waiting_document
@@ -44,7 +44,7 @@ def propose(work: Work, request: Request) -> Document:
 def reject(work: Work, request: Request) -> Document:
     """Note that a person does not want the plan whose hash begins with `request.plan`."""
     proposal = _proposal(work.context.journal_state(), request.plan)
-    if isinstance(proposal, str):
+    if not isinstance(proposal, Proposal):
         return cannot(proposal)
     work.note(
         Event.REJECTED,
@@ -61,13 +61,14 @@ def reject(work: Work, request: Request) -> Document:
 def approve(work: Work, request: Request) -> Document:
     """Note a person's approval of the plan whose hash begins with `request.plan`, if it is still the same plan."""
     proposal = _proposal(work.context.journal_state(), request.plan)
-    if isinstance(proposal, str):
+    if not isinstance(proposal, Proposal):
         return cannot(proposal)
     made = _made_or_cleared_away(work, proposal.action)
     if not isinstance(made, Prepared):
         return plan_document(work, made)
     if made.order.plan.hash != proposal.plan:
-        return cannot(f"what would be done is by now another plan, {made.order.plan.hash[:16]}: look at it again")
+        now = printable(made.order.plan.hash[:16])
+        return cannot(sentence("what would be done is by now another plan, {}: look at it again", now))
     # The daemon carries it out once a policy's conditions have lasted: the actor counts from now.
     see(work, proposal.action, made)
     until = work.context.world.now() + work.context.config.settings.actor.approval_lifetime
@@ -75,14 +76,15 @@ def approve(work: Work, request: Request) -> Document:
     return {"approved": proposal.plan, "until": until, **plan_document(work, made)}
 
 
-def _proposal(journal_state: JournalState, beginning: str) -> Proposal | str:
+def _proposal(journal_state: JournalState, beginning: str) -> Proposal | Printable:
     """Return the one plan that waits and whose hash begins so, or why there is none, a sentence."""
     found = [each for plan, each in journal_state.proposals.items() if beginning and plan.startswith(beginning)]
     if len(found) == 1:
         return found[0]
-    waiting = ", ".join(each[:16] for each in journal_state.proposals) or "none"
-    number = "more than one plan" if found else "no plan"
-    return f"{number} that waits begins with {beginning or 'nothing'}; there are: {waiting}"
+    waiting = listed(printable(each[:16]) for each in journal_state.proposals) or Printable("none")
+    number = Printable("more than one plan") if found else Printable("no plan")
+    named = printable(beginning) or Printable("nothing")
+    return sentence("{} that waits begins with {}; there are: {}", number, named, waiting)
 
 
 def _made_or_cleared_away(work: Work, action: ActionRequest) -> Made:

@@ -16,13 +16,13 @@ from dataclasses import dataclass
 from typing import Final
 
 from config.model import FileTarget
-from config.text import printable
+from config.text import Log, harmless, printable
 from config.vocabulary import FileContent, UnreadableReason
 from monitor.actor.facts import LONGEST_LINE, Facts, FileFacts, NotFactsError, from_document
 from monitor.actor.reading import plain_target
 from probes.observation import Unreadable
 
-log = logging.getLogger("certvigil.actor")
+log: Log = logging.getLogger("certvigil.actor")
 
 WORK: Final = 10
 """Seconds of work that reading a component may take: a keystore asks for as much as whoever wrote it wants."""
@@ -147,7 +147,7 @@ class Reader:
         journal_state.saved -= work
         if isinstance(answer, Facts):
             return answer
-        log.warning("not read for its cost: %s: %s", component, answer.why)
+        log.warning("not read for its cost: %s: %s", printable(component), harmless(answer.why))
         journal_state.told = answer.why if answer.slow else _too_much(targets, answer.why)
         journal_state.until, journal_state.spent_on = self._clock() + _SPENT, tuple(targets)
         return journal_state.told if isinstance(journal_state.told, Facts) else NotNow(journal_state.told, _SPENT)

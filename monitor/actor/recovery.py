@@ -11,7 +11,7 @@ from actions.lock import Busy
 from actions.recover import KeptPaths, NotWhole, left_to_others, recover, thaw
 from actions.transaction import TransactionContext
 from config.service import Activation
-from config.text import printable
+from config.text import Printable, harmless, listed, printable, sentence
 from monitor.actor.context import ActorContext
 from monitor.actor.documents import busy_document, cannot, endings_document, late_document
 from monitor.actor.request import Document, Request
@@ -36,15 +36,15 @@ def recover_all(work: Work, request: Request) -> Document:
     thawed = [each for each in request.components if each in frozen]
     # 1
     kept = _thaw(context, transaction, request.components)
-    if isinstance(kept, str):
+    if not isinstance(kept, list):
         return cannot(kept)
     # 2
     released = _release(work, request.plan)
-    if isinstance(released, str):
+    if not isinstance(released, list):
         return cannot(released)
     # 3
     reinstated = _reinstate(work, request.key)
-    if isinstance(reinstated, str):
+    if not isinstance(reinstated, list):
         return cannot(reinstated)
     # 4
     recovered = recover(transaction, live=work.live)
@@ -66,39 +66,40 @@ def recover_all(work: Work, request: Request) -> Document:
     }
 
 
-def _thaw(context: ActorContext, transaction: TransactionContext, components: Sequence[str]) -> list[str] | str:
+def _thaw(context: ActorContext, transaction: TransactionContext, components: Sequence[str]) -> list[str] | Printable:
     """Thaw the components; return the paths of files that stay beside theirs, printable, or why one stays frozen."""
     kept: list[str] = []
     for name in components:
         match thaw(transaction, name):
             case Busy(component, holder):
-                return f"process {holder} is at work on {component}"
+                return sentence("process {} is at work on {}", printable(str(holder)), printable(component))
             case NotWhole(component, why):
                 way = way_out(context, component)
-                return f"{component} stays frozen, and nothing was removed: {why}" + (f". {way}" if way else "")
+                because = listed(filter(None, (harmless(why), way)), ". ")
+                return sentence("{} stays frozen, and nothing was removed: {}", printable(component), because)
             case KeptPaths(paths):
                 kept += map(printable, paths)
     return kept
 
 
-def _release(work: Work, beginning: str) -> list[str] | str:
+def _release(work: Work, beginning: str) -> list[str] | Printable:
     """Let the candidates in quarantine that begin so be tried again; return them, or why there are none."""
     if not beginning:
         return []
     found = [each for each in work.context.journal_state().quarantined if each.startswith(beginning)]
     for each in found:
         work.note(Event.RELEASED, candidate=each)
-    return found or f"no candidate in quarantine begins with {beginning}"
+    return found or sentence("no candidate in quarantine begins with {}", printable(beginning))
 
 
-def _reinstate(work: Work, beginning: str) -> list[str] | str:
+def _reinstate(work: Work, beginning: str) -> list[str] | Printable:
     """Let the one key that was given up and begins so be used again; return it, or why there is none."""
     if not beginning:
         return []
     found = [each for each in work.context.journal_state().given_up if each.startswith(beginning)]
     if len(found) != 1:
-        number = "more than one key" if found else "no key"
-        return f"{number} that was given up begins with {beginning}"
+        number = Printable("more than one key") if found else Printable("no key")
+        return sentence("{} that was given up begins with {}", number, printable(beginning))
     work.note(Event.KEY_REINSTATED, keys=found, by=work.by)
     return found
 

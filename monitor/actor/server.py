@@ -17,7 +17,7 @@ from actions.journal import JournalError
 from actions.late import look_again
 from actions.recover import recover
 from config.model import Config
-from config.text import printable
+from config.text import Log, Printable, printable
 from monitor.actor.authority import ourselves, uid_of
 from monitor.actor.conversation import PATIENCE, Conversation
 from monitor.actor.current import CurrentConfig
@@ -30,7 +30,7 @@ from monitor.actor.pace import Pace
 from monitor.host import systemd
 from monitor.host.sockets import BACKLOG, ListenError, gid_of, listen_unix
 
-log = logging.getLogger("certvigil.actor")
+log: Log = logging.getLogger("certvigil.actor")
 
 STOP_WITHIN: Final = 4.0
 """Seconds for everything but a transaction that is past its intent to end in."""
@@ -136,8 +136,9 @@ class ActorProcess:
         settings = self.current.last.settings.actor
         group = gid_of(settings.group)
         if group is None or (os.geteuid() and group not in {os.getegid(), *os.getgroups()}):
-            why = "there is no" if group is None else "the actor is not in the"
-            log.warning("%s group %s (actor.group): only root and %s can ask", why, settings.group, ourselves().name)
+            why = Printable("there is no") if group is None else Printable("the actor is not in the")
+            name = printable(settings.group)
+            log.warning("%s group %s (actor.group): only root and %s can ask", why, name, ourselves().name)
             group = None
         return listen_unix(settings.socket, 0o600 if group is None else 0o660, group)
 
@@ -178,7 +179,7 @@ class ActorProcess:
         try:
             each.start()
         except RuntimeError as error:
-            log.error("no thread can be had: %s", error)  # noqa: TRY400 (an operator is told, not a programmer)
+            log.error("no thread can be had: %s", printable(str(error)))  # noqa: TRY400 (an operator is told, not a programmer)
             self._conversations.discard(each)
             self._door.leave(place)
             connection.close()
@@ -188,7 +189,7 @@ class ActorProcess:
             with connection:
                 Conversation(connection, self.current, self.dispatcher, self._news, self._stopping).hold()
         except OSError as error:
-            log.debug("a connection was lost: %s", error)
+            log.debug("a connection was lost: %s", printable(str(error)))
         finally:
             self._door.leave(place)
             self._conversations.discard(threading.current_thread())

@@ -14,6 +14,7 @@ from actions.journal_state import ActionRequest
 from actions.plan import Kind
 from config.load import load
 from config.model import Config
+from config.text import Printable
 from monitor.actor.authority import Peer
 from monitor.actor.dispatch import Caller
 from monitor.actor.handlers import handle
@@ -27,7 +28,7 @@ from tests.bench.report import Measurement
 from tests.monitor.acting import ISSUING, ROOT, fresh
 
 REQUESTS: Final = 10_000
-ROGUE: Final = Peer(65_534, "rogue")
+ROGUE: Final = Peer(65_534, Printable("rogue"))
 _AUTO: Final = {"mode": "auto", "allowed_issuers": [{"trust_store": "corporate"}]}
 _MODES: Final[Mapping[str, Mapping[str, object]]] = {
     "windowed": _AUTO,

@@ -38,12 +38,14 @@ def template_of(call: ast.Call) -> ast.expr | None:
             return call.args[0]
         case ast.Attribute(ast.Name("log" | "_log"), name) if name in LOGGING:
             return call.args[LOGGING[name]]
+        case ast.Attribute(ast.Name("lines") | ast.Attribute(_, "lines"), "write"):
+            return call.args[2]
     return None
 
 
 def forwards(node: ast.expr) -> bool:
     """Whether a template is the parameter of a function that itself takes a template."""
-    return isinstance(node, ast.Name) and node.id in {"template", "text"}
+    return isinstance(node, ast.Name) and node.id == "template"
 
 
 def test_every_template_is_a_literal() -> None:

@@ -16,6 +16,7 @@ from actions.journal_state import ActionRequest
 from actions.plan import Kind
 from config.load import load
 from config.model import Config
+from config.text import Printable
 from monitor.actor.authority import Peer
 from monitor.actor.client import talking
 from monitor.actor.dispatch import Caller
@@ -151,7 +152,7 @@ def test_where_it_does_not_read_now_it_says_when_to_ask_again(web: House, monkey
     monkeypatch.setattr(Reader, "read", lambda *_: NotNow("later", 12.5))
     actor = ActorProcess(web.config_file, config)
     try:
-        assert actor.dispatcher.do(Request(Verb.READ, components=("web",)), Peer(0, "root"), Caller()) == {
+        assert actor.dispatcher.do(Request(Verb.READ, components=("web",)), Peer(0, Printable("root")), Caller()) == {
             "cannot": "later",
             "again": 12.5,
         }
