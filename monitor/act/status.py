@@ -15,6 +15,7 @@ from config.text import printable
 from config.vocabulary import Code, ComponentState, Mode
 from monitor.actor.request import Document
 from monitor.decide.decision import Decision, DecisionStatus, kind_of_decision
+from monitor.dialect import unix
 from probes.finding import Finding, finding
 from probes.judge.time import moment
 
@@ -110,7 +111,7 @@ def offer_of(answer: Document, before: CandidateStatus, now: float) -> Candidate
     if "plan" in answer:
         plan = answer["plan"]
         candidate = str(plan["candidate"])
-        ends = [each["after"]["not_after"] for each in plan["certificates"] if each["after"]["not_after"] is not None]
+        ends = [unix(end) for each in plan["certificates"] if (end := each["after"]["not_after"]) is not None]
         since = before.since if before.candidate == candidate else now
         remarks = tuple(str(each) for each in answer.get("remarks", ()))
         return CandidateStatus(candidate, str(plan["hash"]), since, min(ends, default=None), remarks=remarks)

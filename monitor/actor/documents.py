@@ -1,4 +1,4 @@
-"""What the actor answers, as plain values; so does a command that acts itself. No content of any file is among them."""
+"""The actor's answers as plain values, in the dialect of `monitor.dialect`; no content of any file is among them."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from config.text import Printable, printable
 from monitor.actor.context import ActorContext
 from monitor.actor.request import Document
 from monitor.actor.work import Work
+from monitor.dialect import CertificateObject, certificate_object, iso, verdict_object
 from probes.certificate import Certificate
 
 WAITS: Final = "waits"
@@ -36,12 +37,12 @@ def cannot(why: Printable) -> Document:
 def step_document(record: Record) -> Document:
     """Return a step of a transaction, for whoever watches; with whether something was tested, where nothing was."""
     untested = {"tested": False} if record.data.get("tested") is False else {}
-    return {"event": record.event, "at": record.at, **untested}
+    return {"event": record.event, "at": iso(record.at), **untested}
 
 
 def waits_document(act: str, at: float) -> Document:
     """Return, in place of a step, that a request waits for its turn."""
-    return {"event": WAITS, "at": at, "act": act}
+    return {"event": WAITS, "at": iso(at), "act": act}
 
 
 def made_document(made: Prepared | RefusedPlan, services: Mapping[str, Service]) -> Document:
@@ -118,28 +119,16 @@ def _paths(change: Change) -> Document:
     return {"path": printable(change.path), "given": printable(change.given)}
 
 
-def _leaf(leaf: Certificate | None) -> Document | None:
-    if leaf is None:
-        return None
-    return {
-        "subject": leaf.subject,
-        "issuer": leaf.issuer,
-        "names": list(leaf.names),
-        "not_after": leaf.not_after,
-        "key": str(leaf.key),
-        "sha256": leaf.sha256,
-    }
+def _leaf(leaf: Certificate | None) -> CertificateObject | None:
+    return None if leaf is None else certificate_object(leaf)
 
 
 def _effects(effects: Iterable[Effect]) -> list[Document]:
     return [
         {
-            "client": each.after.client,
-            "endpoint": each.endpoint,
+            **verdict_object(each.after.client, each.endpoint, each.after.accepted, each.after.why),
             "accepted_before": None if each.before is None else each.before.accepted,
-            "accepts_after": each.after.accepted,
             "lost": each.lost,
-            "why": each.after.why,
         }
         for each in effects
     ]
@@ -162,7 +151,7 @@ def late_document(compared: Compared) -> Document:
         {
             "component": each.component,
             "transaction": each.transaction,
-            "written": each.written,
+            "written": iso(each.written),
             "files": [*map(printable, each.paths)],
             "set": each.backup_set,
             "sentence": each.sentence,
@@ -177,7 +166,7 @@ def set_document(of: BackupSet) -> Document:
     return {
         "component": of.component,
         "set": of.transaction,
-        "taken": of.at,
+        "taken": iso(of.at),
         "default": of.pinned,
         "late": of.late,
         "files": [printable(copy.path) for copy in of.copies],
@@ -190,7 +179,7 @@ def waiting_document(of: Proposal, journal_state: JournalState) -> Document:
         "hash": of.plan,
         "kind": of.action.kind,
         "components": list(of.action.components),
-        "at": of.at,
+        "at": iso(of.at),
         "approved": of.plan in journal_state.approved,
         "shown": of.shown,
     }
@@ -205,7 +194,7 @@ def ended_document(ended: Ended) -> Document:
         "cause": ended.cause,
         "reason": ended.reason,
         "by": ended.by,
-        "at": ended.at,
+        "at": iso(ended.at),
         "plan": ended.plan,
     }
 
@@ -228,10 +217,10 @@ def state_document(context: ActorContext, suspicion: str | None) -> Document:
             plan: {"action": each.action.to_json(), **waiting_document(each, journal_state)}
             for plan, each in journal_state.proposals.items()
         },
-        "given_up": {key: asdict(each) for key, each in journal_state.given_up.items()},
+        "given_up": {key: {**asdict(each), "at": iso(each.at)} for key, each in journal_state.given_up.items()},
         "quarantined": journal_state.quarantined,
         "aside": [
-            {"component": file.component, "path": printable(file.path), "until": each.until}
+            {"component": file.component, "path": printable(file.path), "until": iso(each.until)}
             for each in journal_state.aside.values()
             for file in each.files
         ],

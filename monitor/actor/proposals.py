@@ -24,6 +24,7 @@ from monitor.actor.planning import Made, checked, make
 from monitor.actor.request import Document, Request
 from monitor.actor.unattended import see
 from monitor.actor.work import Work
+from monitor.dialect import iso
 from probes.judge.time import moment
 
 MOST_PLANS: Final = 8
@@ -73,7 +74,7 @@ def approve(work: Work, request: Request) -> Document:
     see(work, proposal.action, made)
     until = work.context.world.now() + work.context.config.settings.actor.approval_lifetime
     work.note(Event.APPROVED, hash=proposal.plan, by=work.by, until=until, reason=printable(request.why))
-    return {"approved": proposal.plan, "until": until, **plan_document(work, made)}
+    return {"approved": proposal.plan, "until": iso(until), **plan_document(work, made)}
 
 
 def _proposal(journal_state: JournalState, beginning: str) -> Proposal | Printable:

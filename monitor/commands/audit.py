@@ -21,16 +21,18 @@ from config.text import Printable, printable
 from monitor.actor.client import NoActor, talking
 from monitor.actor.context import audit_directory, journal_path
 from monitor.actor.request import Document, Request, Verb
-from monitor.commands.checked import iso
 from monitor.commands.choice import unknown
 from monitor.commands.complain import complain
 from monitor.commands.config import loaded
 from monitor.commands.period import PeriodError, period
 from monitor.commands.screen import Screen
+from monitor.dialect import iso
 
 _UNUSABLE: Final = 4
 _PATIENCE: Final = 30.0
 _HASH: Final = re.compile(r"[0-9a-f]{64}")
+_TIMES: Final = frozenset({"until", "written", "begins"})
+"""Keys of a record's data that hold Unix times."""
 _BROKEN: Final = 2
 """The chain of the audit does not hold."""
 
@@ -90,7 +92,7 @@ def audit(config_path: str, query: AuditQuery) -> int:
         complain("certvigil audit: the chain of the audit does not hold; see `certvigil audit --verify`")
     if query.as_json:
         for each in chosen:
-            sys.stdout.write(json.dumps(each.record) + "\n")
+            sys.stdout.write(json.dumps(_exported(each)) + "\n")
         return 0
     told = [each for each in chosen if each.record["event"] not in STEPS]
     if told:
@@ -126,6 +128,19 @@ def verify(config_path: str, holds: str) -> int:
     else:
         Screen().say("the chain holds: entries: 0")
     return 0
+
+
+def _exported(entry: AuditEntry) -> dict[str, Any]:
+    """Return the record of an entry with its times as ISO 8601."""
+    data = {key: _dated(value) if key in _TIMES else value for key, value in entry.record["data"].items()}
+    return {**entry.record, "at": iso(entry.at), "data": data}
+
+
+def _dated(value: object) -> object:
+    """Return a time, or times by component, as ISO 8601; anything else as it is."""
+    if isinstance(value, Mapping):
+        return {name: _dated(at) for name, at in value.items()}
+    return iso(value) if isinstance(value, int | float) else value
 
 
 def entries(records: Iterable[Mapping[str, Any]]) -> Iterator[AuditEntry]:

@@ -12,12 +12,12 @@ from typing import Final
 from config.model import Config
 from config.pattern import is_one_of
 from config.text import Printable, harmless, listed, printable, sentence
-from monitor.commands.checked import iso
 from monitor.commands.choice import unknown
 from monitor.commands.complain import complain
 from monitor.commands.config import loaded
 from monitor.commands.period import PeriodError, period
 from monitor.commands.screen import Screen
+from monitor.dialect import iso
 from monitor.store import Degraded, database_path, names
 from monitor.store import history as read_history
 

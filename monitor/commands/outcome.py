@@ -13,10 +13,8 @@ from actions.journal import Event
 from config.text import Printable, Shown, harmless, listed, sentence
 from monitor.actor.documents import WAITS
 from monitor.actor.request import Document
-from monitor.commands.checked import iso
 from monitor.commands.complain import complain
 from monitor.commands.screen import Screen
-from probes.judge.time import moment
 
 EXIT_CODE: Final = {
     Outcome.COMMITTED: 0,
@@ -176,9 +174,15 @@ def _show_plan(screen: Screen, document: Document) -> None:
 def _certificate(leaf: Mapping[str, Any] | None) -> Printable:
     if leaf is None:
         return Printable("none")
-    ends = Printable("an unknown time") if leaf["not_after"] is None else moment(leaf["not_after"])
-    names = listed(leaf["names"]) or leaf["subject"]
-    return sentence("{}, until {}, {}, issued by {}", names, ends, leaf["key"], leaf["issuer"])
+    ends = Printable("an unknown time") if leaf["not_after"] is None else _when(leaf["not_after"])
+    names, key = listed(leaf["names"]) or leaf["subject"], leaf["key"]
+    shown = sentence("{} {}", key["kind"], key["bits"]) if key["bits"] else key["kind"]
+    return sentence("{}, until {}, {}, issued by {}", names, ends, shown, leaf["issuer"])
+
+
+def _when(at: str) -> Printable:
+    """Return an ISO 8601 time as people write it down."""
+    return harmless(at.replace("T", " "))
 
 
 _VERDICTS: Final = {True: Printable("accepts"), False: Printable("rejects"), None: Printable("unknown")}
@@ -186,16 +190,16 @@ _VERDICTS: Final = {True: Printable("accepts"), False: Printable("rejects"), Non
 
 def _show_effects(screen: Screen, effects: Iterable[Mapping[str, Any]]) -> None:
     for each in effects:
-        before, after = _VERDICTS[each["accepted_before"]], _VERDICTS[each["accepts_after"]]
+        before, after = _VERDICTS[each["accepted_before"]], _VERDICTS[each["accepts"]]
         why = sentence(": {}", each["why"]) if each["why"] else Printable("")
         style = "red" if each["lost"] else ""
-        screen.say("client     {} at {}: {} -> {}{}", each["client"], each["endpoint"], before, after, why, style=style)
+        screen.say("client     {} at {}: {} -> {}{}", each["client"], each["target"], before, after, why, style=style)
 
 
 def _show_rulings(screen: Screen, document: Document) -> None:
     """Print that a plan was approved or rejected, or why an approved one was not carried out."""
     if "approved" in document and not document.keys() & {"endings", "expired"}:
-        until = moment(document["until"])
+        until = _when(document["until"])
         screen.say("approved   {}, to be carried out by the daemon until {}", document["approved"], until, style="bold")
     if "expired" in document:
         complain("certvigil: not carried out: {}", document["expired"])
@@ -249,10 +253,7 @@ def _show_still_wrong(document: Document) -> None:
 
 
 def _show_sets(screen: Screen, sets: Iterable[Mapping[str, Any]]) -> None:
-    rows = (
-        (each["component"], each["set"], iso(each["taken"]) or Printable(""), listed(_marks(each)), _use(each))
-        for each in sets
-    )
+    rows = ((each["component"], each["set"], each["taken"], listed(_marks(each)), _use(each)) for each in sets)
     screen.table(("component", "set", "taken", "which", "files"), rows)
 
 

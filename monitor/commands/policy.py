@@ -12,7 +12,6 @@ from typing import Any, Final
 from config.fields import duration
 from config.model import DAY, Config
 from config.text import Printable, harmless, printable
-from monitor.commands.checked import iso
 from monitor.commands.choice import unknown
 from monitor.commands.client import NoDaemonAnswer, ask
 from monitor.commands.complain import complain
@@ -26,6 +25,7 @@ from monitor.decide.explain import explain as explain_all
 from monitor.decide.foresee import ForeseenMessage, Recipients, fresh
 from monitor.decide.simulate import Assumptions, Happening, as_of, timeline
 from monitor.decide.situation import Situation
+from monitor.dialect import iso
 from monitor.http.situations import SituationsError, situations_from_plain, situations_to_plain
 
 UNUSABLE: Final = 3
