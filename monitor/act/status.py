@@ -17,6 +17,7 @@ from config.text import printable
 from config.vocabulary import ComponentState, Mode, TargetKind
 from monitor.actor.request import Document
 from monitor.decide.decision import Decision
+from monitor.dialect import unix
 from monitor.state.target import TargetState
 
 _NONE_YET: Final = frozenset({Ground.EMPTY_INBOX, Ground.NOTHING_TO_DO})
@@ -129,7 +130,7 @@ def candidate_of(answer: Document, before: CandidateStatus, now: float) -> Candi
     if "plan" in answer:
         plan = answer["plan"]
         candidate = str(plan["candidate"])
-        ends = [each["after"]["not_after"] for each in plan["certificates"] if each["after"]["not_after"] is not None]
+        ends = [unix(end) for each in plan["certificates"] if (end := each["after"]["not_after"]) is not None]
         since = before.since if before.candidate == candidate else now
         remarks = tuple(str(each) for each in answer.get("remarks", ()))
         return CandidateStatus(candidate, str(plan["hash"]), since, min(ends, default=None), remarks=remarks)

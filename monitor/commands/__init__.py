@@ -422,6 +422,18 @@ def backups(
     raise typer.Exit(show(component, ActOptions(config, as_json=as_json)))
 
 
+@app.command("json-schema")
+def json_schema(
+    command: Annotated[
+        str, typer.Argument(help="Such as 'check', 'plan' or 'notify show'; without it, list all.")
+    ] = "",
+) -> None:
+    """Print the JSON Schema of what a command prints with --json."""
+    from monitor.commands.json_schema import json_schema as show
+
+    raise typer.Exit(show(command))
+
+
 @config_app.command("check")
 def config_check(path: Annotated[str, typer.Argument()] = DEFAULT_CONFIG) -> None:
     """Report every mistake in a configuration with its file, line and key; exits with 1 where there is one."""

@@ -9,6 +9,7 @@ from dataclasses import asdict
 from typing import Final
 
 from config.pattern import is_one_of
+from config.text import Printable, harmless
 from config.vocabulary import Code
 from monitor.commands.choice import unknown
 from monitor.commands.complain import complain
@@ -22,7 +23,7 @@ _LABEL: Final = 15
 
 def explain(codes: Sequence[str], *, as_json: bool) -> int:
     """Print the rows of `codes`, or list all; return 3 where one is unknown."""
-    if problem := unknown(codes, [str(code) for code in Code], "finding"):
+    if problem := unknown(codes, [str(code) for code in Code], Printable("finding")):
         complain(f"certvigil: {problem}")
         return _UNUSABLE
     explained = [explanation(code) for code in Code if not codes or is_one_of(code, codes)]
@@ -34,7 +35,7 @@ def explain(codes: Sequence[str], *, as_json: bool) -> int:
     if not codes:
         screen.table(
             ("severity", "finding", "group", "what it means"),
-            [(each.severity, each.code, each.group, each.meaning) for each in explained],
+            [tuple(map(harmless, (each.severity, each.code, each.group, each.meaning))) for each in explained],
             verdict_column=0,
         )
         return 0
@@ -46,10 +47,10 @@ def explain(codes: Sequence[str], *, as_json: bool) -> int:
 
 
 def _show(screen: Screen, explained: Explanation) -> None:
-    screen.say(explained.code, "bold")
+    screen.say("{}", harmless(explained.code), style="bold")
     last = ""
     for label, text in _facts(explained):
-        screen.entry(f"{'' if label == last else label:<{_LABEL}}", text, "dim")
+        screen.entry(f"{'' if label == last else label:<{_LABEL}}", harmless(text), "dim")
         last = label
 
 

@@ -17,6 +17,7 @@ from config.vocabulary import Code, ComponentState, KeyKind, Mode, Severity, Tar
 from monitor.act.status import ComponentStatus, Waiting
 from monitor.decide import decision as decided
 from monitor.decide.decision import DecisionStatus
+from monitor.dialect import certificate_object, verdict_object
 from monitor.http.view import DaemonStatus
 from monitor.state.cure import cure
 from monitor.state.target import Raised, TargetState
@@ -85,6 +86,8 @@ class CertificateAnswer(Answer):
     names: Sequence[str]
     """Subject alternative names."""
     key: KeyAnswer
+    spki_sha256: str
+    """Of the public key (SubjectPublicKeyInfo), hexadecimal: as `allowed_issuers` takes it."""
     signature_hash: str
     is_ca: bool
     failures: Sequence[str]
@@ -93,22 +96,7 @@ class CertificateAnswer(Answer):
     @classmethod
     def of(cls, certificate: fact.Certificate, **more: object) -> Self:
         """Return the facts of `certificate`."""
-        return cls.model_validate(
-            {
-                "subject": certificate.subject,
-                "issuer": certificate.issuer,
-                "serial": certificate.serial,
-                "not_before": _moment(certificate.not_before),
-                "not_after": _moment(certificate.not_after),
-                "sha256": certificate.sha256,
-                "names": certificate.names,
-                "key": KeyAnswer(kind=certificate.key.kind, bits=certificate.key.bits),
-                "signature_hash": certificate.signature_hash,
-                "is_ca": certificate.is_ca,
-                "failures": certificate.failures,
-                **more,
-            }
-        )
+        return cls.model_validate({**certificate_object(certificate), **more})
 
 
 class PresentedCertificate(CertificateAnswer):
@@ -159,6 +147,7 @@ class ClientAnswer(Answer):
     """What a client makes of an endpoint."""
 
     client: str
+    target: str
     accepts: bool
     why: str
     """Where it does not: the cause, and what would cure it."""
@@ -213,9 +202,7 @@ class Target(Answer):
                 "presented": [each.sha256 for each in state.presented],
                 "findings": [FindingAnswer.of(state.target, each) for each in state.findings.values()],
                 "pending": [FindingAnswer.of(state.target, each) for each in state.pending.values()],
-                "clients": [
-                    ClientAnswer(client=each.client, accepts=each.accepted, why=each.why) for each in state.edges
-                ],
+                "clients": [verdict_object(each.client, state.target, each.accepted, each.why) for each in state.edges],
                 **more,
             }
         )

@@ -15,6 +15,7 @@ from fastapi.responses import HTMLResponse, PlainTextResponse, Response
 from pydantic import AwareDatetime, BaseModel
 from starlette.routing import Route
 
+from config.text import Log
 from config.vocabulary import Code, Severity, Verdict
 from monitor.http import answers
 from monitor.http.answers import API
@@ -30,7 +31,7 @@ from monitor.state.target import TargetState
 from monitor.store import Degraded
 from probes.certificate import Certificate
 
-log = logging.getLogger("certvigil.http")
+log: Log = logging.getLogger("certvigil.http")
 
 Item = TypeVar("Item")
 

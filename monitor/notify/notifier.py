@@ -12,6 +12,7 @@ from typing import Final, Protocol
 from config.channel import FindingMatch, Silence
 from config.model import Config
 from config.policy import Window
+from config.text import Log, harmless, printable
 from config.vocabulary import Code, DeliveryOutcome, Severity
 from config.window import opening
 from monitor.notify import news
@@ -37,7 +38,7 @@ from monitor.state.messages import DatabaseHealthChanged, Looked
 from monitor.state.target import TargetState
 from probes.finding import Finding, finding
 
-log = logging.getLogger("certvigil.notify")
+log: Log = logging.getLogger("certvigil.notify")
 
 _QUIET: Final = 0.15
 """Seconds without news after which what came is told."""
@@ -378,15 +379,16 @@ class Notifier:
             )
         )
         after = attempted(delivery, receipts, channel, self._config.notifications.attempts, time.time())
+        name, title = harmless(channel.name), harmless(after.message.title)
         if after.fate is DeliveryFate.DELIVERED:
-            log.info("told %s: %s", channel.name, after.message.title)
+            log.info("told %s: %s", name, title)
             self._counts.notified(channel.name, DeliveryOutcome.DELIVERED)
         else:
-            log.warning("could not tell %s: %s: %s", channel.name, after.message.title, after.why)
+            log.warning("could not tell %s: %s: %s", name, title, harmless(after.why))
             self._counts.notified(channel.name, DeliveryOutcome.FAILED)
             self._not_before[delivery.id] = time.monotonic() + pause(after)
         if after.fate is DeliveryFate.DEAD:
-            log.error("gave up to tell %s: %s", channel.name, after.message.title)
+            log.error("gave up to tell %s: %s", name, title)
             self._counts.notified(channel.name, DeliveryOutcome.DEAD)
         if after.fate is not DeliveryFate.PENDING:
             self._not_before.pop(delivery.id, None)
@@ -427,7 +429,7 @@ class Notifier:
             if self._liveness.goes_on(self._config, kinds, begun):
                 receipt = await self._workers.beat(beat.url)
                 if receipt.outcome is not SendOutcome.DELIVERED:
-                    log.warning("the heartbeat's URL %s", receipt.why)
+                    log.warning("the heartbeat's URL %s", harmless(receipt.why))
             else:
                 log.error("the heartbeat stops: looks have stopped")
             await asyncio.sleep(max(0.0, beat.every - (time.monotonic() - begun)))
@@ -453,14 +455,14 @@ class Notifier:
     def acknowledge(self, problem: str, who: str, until: float | None) -> int:
         """Note that `who` knows of a problem; return how many channels were told of it."""
         found = self._outbox.acknowledge(problem, who, until, time.time())
-        log.info("%s acknowledged problem %s, which %d channels were told of", who, problem, found)
+        log.info("%s acknowledged problem %s, which %d channels were told of", harmless(who), harmless(problem), found)
         self._changed()
         return found
 
     def silence(self, match: FindingMatch, reason: str, until: float, who: str) -> RequestedSilence:
         """Tell nobody of what `match` means until Unix time `until`."""
         held = RequestedSilence(secrets.token_hex(4), Silence(match, reason, until), who, time.time())
-        log.info("%s asked for silence %s until %d: %s", who, held.id, until, reason)
+        log.info("%s asked for silence %s until %d: %s", harmless(who), harmless(held.id), until, printable(reason))
         self._outbox.silence(held)
         self._changed()
         return held
@@ -468,7 +470,7 @@ class Notifier:
     def unsilence(self, identifier: str, who: str) -> bool:
         """End a silence; return whether there was one."""
         found = self._outbox.unsilence(identifier)
-        log.info("%s ended silence %s", who, identifier)
+        log.info("%s ended silence %s", harmless(who), harmless(identifier))
         self._changed()
         return found
 

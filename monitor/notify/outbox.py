@@ -14,6 +14,7 @@ from types import MappingProxyType
 from typing import Final
 
 from config.channel import NO_LABELS, Channel, FindingMatch, Notifications, Silence
+from config.text import Log, harmless
 from config.vocabulary import Code, Severity
 from monitor.notify.advice import AdviceContext
 from monitor.notify.cause import Causes, Move, base_of, flapping, place
@@ -24,7 +25,7 @@ from monitor.notify.problem import OUTAGE, Member, members, problem_id
 from monitor.notify.text import Outlook, compose, digest
 from monitor.state.target import TargetState
 
-log = logging.getLogger("certvigil.notify")
+log: Log = logging.getLogger("certvigil.notify")
 
 APART: Final = 5
 """So many problems that come up at once are a message each; of more, there is one message about all."""
@@ -259,7 +260,7 @@ class Outbox:
                     notes.setdefault(note.alert.channel, []).append(note)
             except Exception:
                 # One problem that cannot be told must not keep the others from it.
-                log.exception("the problem %s cannot be told", problem_id(key))
+                log.exception("the problem %s cannot be told", harmless(problem_id(key)))
         self._touched.clear()
         return tuple(delivery for channel, those in notes.items() for delivery in self._write(channel, those, now))
 
@@ -376,7 +377,7 @@ class Outbox:
         try:
             return self._outlook(member)
         except Exception:
-            log.exception("what will happen to %s by itself cannot be said", member.target)
+            log.exception("what will happen to %s by itself cannot be said", harmless(member.target))
             return ""
 
     def _post(self, delivery: Delivery) -> Delivery:

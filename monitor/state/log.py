@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from actions.ending import Outcome
-from config.text import printable
+from config.text import harmless
 from config.vocabulary import LogFormat, LogLevel, Severity
 from monitor.state.bus import Subscriber
 from monitor.state.events import (
@@ -66,9 +66,13 @@ class _Text(_Formatter):
     def format(self, record: logging.LogRecord) -> str:
         facts = self.facts(record).items()
         said = " ".join(f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in facts)
-        line = f"{_time(record)} {record.levelname.lower():<8} {printable(record.getMessage())}"
+        line = f"{_time(record)} {record.levelname.lower():<8} {harmless(record.getMessage())}"
         line = f"{line} {_one_line(said)}" if said else line
-        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+        if not record.exc_info:
+            return line
+        # The message of an exception may hold text from outside, and lines that look like ours.
+        trace = (f"  {harmless(each)}" for each in self.formatException(record.exc_info).split("\n"))
+        return "\n".join((line, *trace))
 
 
 def _one_line(text: str) -> str:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Final
 
+from config.text import Log, harmless
 from monitor.notify.outbox import Changes, OutboxState, no_changes
 from monitor.state.events import Event
 from monitor.state.target import TargetState
@@ -30,7 +31,7 @@ _BACK_OFF: Final = (0.1, 0.5, 2.0, 10.0)
 _MISSED: Final = Degraded(
     DegradedReason.BEHIND, "changes could not be recorded one by one; the states of now are being written instead"
 )
-_log: Final = logging.getLogger("certvigil.store")
+_log: Final[Log] = logging.getLogger("certvigil.store")
 
 
 class Store:
@@ -296,7 +297,7 @@ class Store:
             try:
                 writer.close()
             except Exception as error:  # noqa: BLE001 (a connection that failed may fail to close as well)
-                _log.debug("closing the database failed: %s", degraded(error).detail)
+                _log.debug("closing the database failed: %s", harmless(degraded(error).detail))
         if self._claim is not None:
             os.close(self._claim)
             self._claim = None
@@ -308,7 +309,7 @@ class Store:
         if health is None:
             _log.info("the database can be used again")
         else:
-            _log.warning("the database is degraded (%s): %s", health.reason, health.detail)
+            _log.warning("the database is degraded (%s): %s", health.reason, harmless(health.detail))
         try:
             self._on_health(health)
         except Exception:  # noqa: BLE001 (an event loop that was closed must not end the writer)
