@@ -35,7 +35,7 @@ class DecisionStatus(StrEnum):
 
 
 ORDERED = frozenset({DecisionStatus.ACT, DecisionStatus.AWAIT_APPROVAL, DecisionStatus.PLAN})
-"""The daemon orders these from the actor, and again at every start where the actor had not begun."""
+"""What the actor is asked for, again at every start where it had not begun."""
 PASSED_OVER = frozenset({DecisionStatus.AWAIT_CANDIDATE, DecisionStatus.SPENT, DecisionStatus.REJECTED})
 """A decision with one of these lets a policy further down act."""
 

@@ -64,7 +64,7 @@ class Recipients:
             self._outbox.observe(target)
 
     def decided(self, decision: Decision, now: float) -> None:
-        """Take note of a decision; a decision to act is assumed to succeed."""
+        """Take note of a decision; one to act succeeds."""
         if decision.standing is DecisionStatus.ACT and not isinstance(decision.action, Notify):
             kind, by = kind_of(decision.action), f"policy {decision.policy}"
             self._committed.append(

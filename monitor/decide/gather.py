@@ -62,9 +62,9 @@ def _component(component: Component, known: Sequence[TargetState], config: Confi
     findings = tuple(_findings(known, config, now))
     not_served = [each.since for each in findings if each.code is Code.NOT_SERVED]
     return Situation(
-        subject=component.name,
-        mode=component.mode if component.service is not None else None,
-        targets=tuple(each.target for each in known),
+        component.name,
+        component.mode if component.service is not None else None,
+        tuple(each.target for each in known),
         is_component=True,
         labels=component.labels,
         profile=config.profile,
@@ -72,7 +72,7 @@ def _component(component: Component, known: Sequence[TargetState], config: Confi
         edges=tuple(_edges(known, config)),
         certificate=_validity(known, config),
         on_disk=_on_disk(component, known),
-        # The finding comes after the grace period, which began when the files on disk changed.
+        # The finding comes after the grace, which began when what is on disk changed.
         drift_since=min(not_served) - component.not_served_after if not_served else None,
         candidate=done.candidate,
         attempts=done.attempts,
@@ -92,14 +92,7 @@ def _findings(known: Iterable[TargetState], config: Config, now: float) -> Itera
             finding = raised.finding
             if (each.target, finding.code) not in waived:
                 live = each.kind is TargetKind.ENDPOINT
-                yield FindingState(
-                    target=each.target,
-                    code=finding.code,
-                    severity=finding.severity,
-                    since=raised.since,
-                    subject=finding.subject,
-                    live=live,
-                )
+                yield FindingState(each.target, finding.code, finding.severity, raised.since, finding.subject, live)
 
 
 def _edges(known: Iterable[TargetState], config: Config) -> Iterator[Accepts]:
@@ -114,7 +107,7 @@ def _edges(known: Iterable[TargetState], config: Config) -> Iterator[Accepts]:
 
 
 def _validity(known: Iterable[TargetState], config: Config) -> Validity | None:
-    """Return the validity that ends first, of the certificates that endpoints present, or else of those in files."""
+    """Return the certificate in use that ends first: what endpoints present, else what files hold."""
     presenting = [each for each in known if each.presented]
     live = [each for each in presenting if each.kind is TargetKind.ENDPOINT]
     ends = [(validity.not_after, validity) for each in live or presenting if (validity := _one_validity(each, config))]
