@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup servers demo test test-all lint format findings dashboards docs pages bench bench-full scene clean
+.PHONY: help setup servers demo test test-all lint format dashboards docs pages bench bench-full scene clean
 
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -38,10 +38,6 @@ lint: setup ## ruff, mypy (strict), import-linter
 format: setup ## let ruff format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
-
-findings: setup ## write the documents' page of findings from the catalogue
-	@mkdir -p docs
-	$(BIN)/python -m monitor.commands.findings_page
 
 dashboards: setup ## write the dashboards' JSON from their source
 	$(BIN)/python -m grafana.source

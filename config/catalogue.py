@@ -14,9 +14,6 @@ from typing import Final
 
 from config.vocabulary import Code, Group, Severity, TargetKind, UnreachableReason, UnreadableReason
 
-RUNBOOK: Final = "https://certvigil.readthedocs.io/en/stable/findings.html#"
-"""The start of the URL of a row on the documents' page of findings; the code completes it."""
-
 NO_ACTOR: Final = "no actor"
 """The reason with which `unreachable` of a component begins."""
 

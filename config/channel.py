@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
 
-from config.catalogue import RUNBOOK
 from config.pattern import is_one_of
 from config.vocabulary import Code, Severity, TargetKind
 
@@ -124,7 +123,7 @@ class Notifications:
     """Seconds for which a problem must be gone before that is told."""
     attempts: int = 50
     """To deliver a message before it is given up; these last about a day."""
-    runbook: str | None = RUNBOOK
-    """The start of a URL that the code of a finding completes; None for no link."""
+    runbook: str | None = None
+    """The start of a URL that the code of a finding completes; without it, a message names `certvigil explain`."""
     silences: tuple[Silence, ...] = ()
     heartbeat: Heartbeat | None = None

@@ -195,7 +195,7 @@ class NotificationsSection(Section):
     attempts: Attempts = _TELLING.attempts
     """How often a message is tried before it is given up; fifty times take about a day."""
     runbook: RunbookURL | None = _TELLING.runbook
-    """The start of a URL that the code of a finding completes, by default of the page of findings; null for none."""
+    """The start of a URL that the code of a finding completes, such as of your own copy of the page of findings."""
     silences: list[SilenceSection] = []
     """Findings that nobody is told of until a date."""
     heartbeat: HeartbeatSection | None = None

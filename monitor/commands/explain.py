@@ -65,4 +65,3 @@ def _facts(explained: Explanation) -> Iterator[tuple[str, str]]:
     yield from (("to act", line) for line in advice_lines(explained))
     yield "policies", policies_line(explained)
     yield "notifications", explained.grouping
-    yield "see", explained.runbook

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from config.catalogue import CATALOGUE, RUNBOOK, CatalogueEntry, ProblemScope
+from config.catalogue import CATALOGUE, CatalogueEntry, ProblemScope
 from config.model import Artefacts, Component
 from config.service import Service
 from config.vocabulary import Code, TargetKind
@@ -67,8 +67,6 @@ class Explanation:
     """Whether the actor can see it by a look of its own; a policy acts unattended only on such findings."""
     grouping: str
     """How findings become problems, about each of which there is one message."""
-    runbook: str
-    """The URL of the code on the documents' page of findings."""
 
 
 def explanation(code: Code) -> Explanation:
@@ -88,7 +86,6 @@ def explanation(code: Code) -> Explanation:
         advice={str(kind): advice([_example(code, kind)], _SITE) for kind in entry.hurts},
         seen_by_actor=entry.seen_by_actor,
         grouping=_grouping(entry),
-        runbook=f"{RUNBOOK}{code}",
     )
 
 

@@ -210,8 +210,11 @@ def _body(note: Note, outlook: Outlook, site: AdviceContext, now: float) -> Iter
     happens = listed((shown(each) for each in sentences[:3]), "; ")
     yield _Line(sentence("By itself: {}.", happens or harmless(by_itself(members[0]))))
     yield from (_Line(sentence("To act: {}", shown(each, 1000))) for each in advice(members, site))
+    code = members[0].finding.code
     if site.runbook is not None:
-        yield _Line(sentence("Runbook: {}{}", harmless(site.runbook), members[0].finding.code))
+        yield _Line(sentence("Runbook: {}{}", harmless(site.runbook), code))
+    else:
+        yield _Line(sentence("More: certvigil explain {}", code))
 
 
 def _concerned(members: Sequence[Member], host: str) -> Iterator[_Line]:

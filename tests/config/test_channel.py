@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 import yaml
 
-from config.catalogue import RUNBOOK
 from config.channel import Channel, Digest, FindingMatch, Heartbeat, Notifications, Route, Silence, ToldEvent
 from config.load import load
 from config.show import show
@@ -79,9 +78,9 @@ def test_notifier_is_understood_in_full(loaded: Loaded, secrets: tuple[str, str]
 
 @pytest.mark.parametrize(
     ("section", "runbook"),
-    [("{}", RUNBOOK), ("{runbook: null}", None), ("{runbook: 'https://wiki/x/'}", "https://wiki/x/")],
+    [("{}", None), ("{runbook: null}", None), ("{runbook: 'https://wiki/x/'}", "https://wiki/x/")],
 )
-def test_people_are_sent_to_the_page_of_findings_unless_a_site_says_otherwise(
+def test_people_are_sent_to_no_place_that_the_site_does_not_name(
     section: str, runbook: str | None, loaded: Loaded
 ) -> None:
     config = loaded(f"notifications: {section}")

@@ -1,32 +1,29 @@
-"""The documents' page of findings, in Markdown: `python -m monitor.commands.findings_page` writes it (`make findings`).
+"""The page of findings, from the catalogue.
 
-The heading of each code is the code alone, so that the code is its anchor: `config.catalogue.RUNBOOK` links there.
+The heading of each code is the code alone, so that the code is its anchor: `notifications.runbook` may link there.
 Sphinx needs `myst_heading_anchors` of 3 or more for that; otherwise it makes a hyphen of each underscore.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Final
 
 from config.catalogue import GROUP_MEANING, GROUP_MEMBERS
 from config.vocabulary import Code, Group, Severity
 from monitor.commands.explanation import Explanation, advice_lines, by_kind, explanation, policies_line
 
-PAGE: Final = Path("docs") / "findings.md"
-"""Below the root of the repository."""
 _HEAD: Final = """\
 # Findings
 
-<!-- Made by `make findings` from config/catalogue.py; changes in here are lost. -->
+<!-- Made by `make pages` from config/catalogue.py; changes in here are lost. -->
 
 A finding says what is wrong with a target: it has a code from the closed list below, a severity, a subject within the
 target and a detail. `certvigil explain CODE` prints the section of a code, `certvigil explain` lists all of them.
 
 Policies wait for a code with `finding: CODE` and for every code of a group with `group: GROUP`. Routes, silences and
-waivers name codes as well. Notifications link to the sections of this page, or to the place that
-`notifications.runbook` names.
+waivers name codes as well. Notifications name `certvigil explain`, or link to the place that
+`notifications.runbook` names, such as a copy of this page.
 
 A waiver makes a finding a notice, whatever its severity is otherwise. The verdict of a target is the severity of its
 worst finding; a target with notices and informational findings alone is ok.
@@ -39,11 +36,6 @@ the advice says what to do by hand. Names in capitals stand for names of your ow
 def page() -> str:
     """Return the whole page."""
     return "\n".join((_HEAD, *_overview(), *(line for group in Group for line in _group(group))))
-
-
-def main() -> None:
-    """Write the page."""
-    PAGE.write_text(page())
 
 
 def _overview() -> Iterator[str]:
@@ -91,7 +83,3 @@ def _hurts(explained: Explanation) -> Iterator[str]:
         return
     yield "- **Whom it hurts**, by the kind of target:"
     yield from (f"  - {line}." for line in (first, *rest))
-
-
-if __name__ == "__main__":
-    main()
