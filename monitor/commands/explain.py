@@ -24,7 +24,7 @@ _LABEL: Final = 15
 def explain(codes: Sequence[str], *, as_json: bool) -> int:
     """Print the rows of `codes`, or list all; return 3 where one is unknown."""
     if problem := unknown(codes, [str(code) for code in Code], Printable("finding")):
-        complain(f"certvigil: {problem}")
+        complain("certvigil: {}", problem)
         return _UNUSABLE
     explained = [explanation(code) for code in Code if not codes or is_one_of(code, codes)]
     if as_json:

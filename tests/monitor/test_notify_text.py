@@ -201,7 +201,7 @@ def test_whatever_a_finding_says_a_message_is_made_of_it(target: str, detail: st
     said = compose(raised(replace(member(target, found), about=about)), nothing_happens, SITE, NOW)
     for line in (said.title, said.brief, *said.text.split("\n"), *said.markdown.split("\n")):
         assert is_harmless(line)
-    assert len(said.text.split("\n")) == 10
+    assert len(said.text.split("\n")) == 11
 
 
 def test_what_else_happened_is_told_with_an_id_of_its_own() -> None:
