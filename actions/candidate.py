@@ -29,6 +29,7 @@ from probes.certificate import Certificate, certificate
 from probes.chain import paths, signed
 from probes.encoding import DERError, element_end, split, starts_with
 from probes.pkcs12 import is_keystore, unlock
+from probes.trial import Sealed, too_much_work
 
 LibraryKey = (
     rsa.RSAPrivateKey
@@ -419,6 +420,9 @@ class _Found:
             self._keep(opened)
 
     def _unlock(self, key: bytes) -> None:
+        if self._password is not None and (why := too_much_work(Sealed.KEY, key, self._password)):
+            self.damage.append(f"{self.name}: the private key {why}")
+            return
         load = load_pem_private_key if key.startswith(b"-----") else load_der_private_key
         try:
             opened = load(key, self._password)

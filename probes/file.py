@@ -28,6 +28,7 @@ from probes.encoding import Blocks, EncodingFault
 from probes.observation import FileIdentity, FileObservation, Unreadable, bounded
 from probes.opening import RefusedError, broken_link, open_plainly
 from probes.pkcs12 import password_in
+from probes.trial import Sealed, too_much_work
 
 SIZE_LIMIT: Final = 8 * 1024 * 1024
 """Bytes; no bundle in use comes near it."""
@@ -303,6 +304,8 @@ def _public_half(key: bytes, password: bytes | None) -> bytes:
     except TypeError:
         if password is None:
             raise
+        if why := too_much_work(Sealed.KEY, key, password):
+            raise ValueError(why) from None
         try:
             private = load(key, password, unsafe_skip_rsa_key_validation=True)
         except ValueError:

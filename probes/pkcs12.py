@@ -25,6 +25,7 @@ from probes.encoding import (
     starts_with,
 )
 from probes.pkcs7 import in_order
+from probes.trial import Sealed, too_much_work
 
 # Keystores of old tools are BER, which is nothing to write to the log.
 warnings.filterwarnings("ignore", category=UserWarning, message=r"PKCS#12 .* could not be parsed as DER")
@@ -59,6 +60,8 @@ _CONSTRUCTED: Final = 0x20
 _LONG_TAG: Final = 0x1F
 _INDEFINITE: Final = 0x80
 _DATA: Final = bytes.fromhex("2a864886f70d010701")
+_ENCRYPTED: Final = frozenset({bytes.fromhex("2a864886f70d010703"), bytes.fromhex("2a864886f70d010706")})
+"""Enveloped and encrypted data (RFC 5652, 6 and 8)."""
 _KEY_BAGS: Final = frozenset({bytes.fromhex("2a864886f70d010c0a0101"), bytes.fromhex("2a864886f70d010c0a0102")})
 _TELLING: Final = frozenset({INTEGER, OCTET_STRING, OBJECT_IDENTIFIER})
 _DEEPEST: Final = 2
@@ -117,9 +120,10 @@ def _work(name: bytes, following: Sequence[tuple[int, bytes]]) -> int:
 def open_keystore(data: bytes, password: bytes | None) -> pkcs12.PKCS12KeyAndCertificates | EncodingFault:
     """Return what a keystore holds, or why it cannot be opened; one without a password is opened whatever is given."""
     try:
-        work = seal_of(data).work
+        seal = seal_of(data)
     except DERError:
         return EncodingFault(UnreadableReason.BAD_DER, "the keystore is cut short or damaged")
+    work, hides = seal.work, any(each in _ENCRYPTED for each in seal.identifiers)
     left = MOST_WORK
     # No password is written in two ways: as none, and as an empty one.
     for each in dict.fromkeys((password, None, b"")):
@@ -130,6 +134,9 @@ def open_keystore(data: bytes, password: bytes | None) -> pkcs12.PKCS12KeyAndCer
         if left < 0:
             # That the password does not open it is known.
             break
+        # What is encrypted may ask for more work than can be seen from outside.
+        if hides and (why := too_much_work(Sealed.KEYSTORE, data, each)):
+            return EncodingFault(UnreadableReason.TOO_LARGE, f"the keystore {why}")
         try:
             return pkcs12.load_pkcs12(data, each)
         except (ValueError, TypeError, UnsupportedAlgorithm):

@@ -29,6 +29,7 @@ from probes.file import look_at_file
 from probes.opening import examine_for_others, open_for_others
 from probes.pkcs12 import unlock
 from probes.set import read_set
+from probes.trial import this_process_is_limited
 
 _READ_AGAIN: Final = 0.5
 """Seconds of work after which a set that is written to is not read once more."""
@@ -39,6 +40,7 @@ _REAPED_WITHIN: Final = 1.0
 def main() -> int:
     """Serve until the standard input ends."""
     seconds, limits = float(sys.argv[1]), Limits(cpu=int(sys.argv[2]))
+    this_process_is_limited()
     _warm_up()
     left = renounce(*other_user())
     # What goes wrong may be said with bytes that were read: from here on it goes nowhere.

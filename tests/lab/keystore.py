@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import os
 import sys
 from collections.abc import Sequence
 from typing import Final
 
+from cryptography.hazmat.primitives.ciphers import Cipher
+from cryptography.hazmat.primitives.ciphers.algorithms import AES
+from cryptography.hazmat.primitives.ciphers.modes import CBC
 from cryptography.hazmat.primitives.hashes import SHA1, SHA256
-from cryptography.hazmat.primitives.serialization import NoEncryption, PrivateFormat, pkcs12
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, pkcs12
 
 from monitor.lab.ca import Issued
 from monitor.lab.process import ServerProcess, accepts
@@ -44,16 +49,70 @@ def keystore(
 
 def sealed(rounds: int, digest: str = "608648016503040203") -> bytes:
     """Return a keystore with nothing in it and a MAC that no password fits, by the hash of that identifier: SHA-512."""
+    hashed = _element(0x30, _element(0x30, _identifier(digest), b"\5\0"), _element(0x04, bytes(64)))
+    safe = _element(0x30, _identifier(_DATA), _element(0xA0, _element(0x04, b"\x30\0")))
+    return _element(0x30, b"\2\1\3", safe, _element(0x30, hashed, _element(0x04, b"saltsalt"), _number(rounds)))
 
-    def element(tag: int, *contents: bytes) -> bytes:
-        content = b"".join(contents)
-        length = len(content)
-        return bytes([tag, length] if length < 0x80 else [tag, 0x81, length]) + content
 
-    hashed = element(0x30, element(0x30, element(0x06, bytes.fromhex(digest)), b"\5\0"), element(0x04, bytes(64)))
-    number = element(0x02, rounds.to_bytes(rounds.bit_length() // 8 + 1, "big"))
-    safe = element(0x30, element(0x06, bytes.fromhex("2a864886f70d010701")), element(0xA0, element(0x04, b"\x30\0")))
-    return element(0x30, b"\2\1\3", safe, element(0x30, hashed, element(0x04, b"saltsalt"), number))
+def hiding(issued: Issued, rounds: int) -> bytes:
+    """Return a keystore whose key is encrypted twice, so that only the outer encryption tells the rounds of the inner.
+
+    It takes `rounds`, or says so where they are too many to be done here.
+    """
+    key, salt, vector = (
+        issued.key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption()),
+        os.urandom(8),
+        os.urandom(16),
+    )
+    inner = _element(0x30, _scheme(rounds, salt, vector), _element(0x04, _encrypted(key, min(rounds, 2), salt, vector)))
+    bag = _element(0x30, _identifier("2a864886f70d010c0a0102"), _element(0xA0, inner))
+    outer = _element(0x80, _encrypted(_element(0x30, bag), 1, salt, vector))
+    content = _element(0x30, b"\2\1\0", _element(0x30, _identifier(_DATA), _scheme(1, salt, vector), outer))
+    safe = _element(0x30, _element(0x30, _identifier("2a864886f70d010706"), _element(0xA0, content)))
+    digest = hmac.new(_mac_key(salt), safe, "sha1").digest()
+    mac = _element(0x30, _element(0x30, _identifier("2b0e03021a"), b"\5\0"), _element(0x04, digest))
+    data = _element(0x30, _identifier(_DATA), _element(0xA0, _element(0x04, safe)))
+    return _element(0x30, b"\2\1\3", data, _element(0x30, mac, _element(0x04, salt), b"\2\1\1"))
+
+
+_DATA: Final = "2a864886f70d010701"
+
+
+def _element(tag: int, *contents: bytes) -> bytes:
+    content = b"".join(contents)
+    size = len(content).to_bytes((len(content).bit_length() + 7) // 8, "big")
+    return bytes([tag, len(content)] if len(content) < 0x80 else [tag, 0x80 | len(size), *size]) + content
+
+
+def _identifier(content: str) -> bytes:
+    return _element(0x06, bytes.fromhex(content))
+
+
+def _number(value: int) -> bytes:
+    return _element(0x02, value.to_bytes(value.bit_length() // 8 + 1, "big"))
+
+
+def _scheme(rounds: int, salt: bytes, vector: bytes) -> bytes:
+    """Return PBES2 (RFC 8018, 6.2) with HMAC by SHA-256 and AES-256."""
+    function = _element(0x30, _identifier("2a864886f70d0209"), b"\5\0")
+    derived = _element(0x30, _element(0x04, salt), _number(rounds), function)
+    derivation = _element(0x30, _identifier("2a864886f70d01050c"), derived)
+    cipher = _element(0x30, _identifier("60864801650304012a"), _element(0x04, vector))
+    return _element(0x30, _identifier("2a864886f70d01050d"), _element(0x30, derivation, cipher))
+
+
+def _encrypted(data: bytes, rounds: int, salt: bytes, vector: bytes) -> bytes:
+    key = hashlib.pbkdf2_hmac("sha256", PASSWORD, salt, rounds, 32)
+    encryptor = Cipher(AES(key), CBC(vector)).encryptor()
+    missing = 16 - len(data) % 16
+    return encryptor.update(data + bytes([missing] * missing)) + encryptor.finalize()
+
+
+def _mac_key(salt: bytes) -> bytes:
+    """Return the key of a MAC by SHA-1 in one round (RFC 7292, appendix B)."""
+    password = PASSWORD.decode().encode("utf-16-be") + b"\0\0"
+    repeated = (password * (64 // len(password) + 1))[: 64 * ((len(password) + 63) // 64)]
+    return hashlib.sha1(b"\3" * 64 + salt * 8 + repeated, usedforsecurity=False).digest()
 
 
 def indefinite(der: bytes) -> bytes:

@@ -1,0 +1,70 @@
+"""Nothing that a password opens costs this process more than a trial in another one allows."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, PrivateFormat
+
+from actions.candidate import Given, NoCandidate, read_candidates
+from config.model import FileTarget
+from config.vocabulary import FileRole, UnreadableReason
+from monitor.lab.ca import Authority, KeyType
+from probes import trial
+from probes.file import look_at_file
+from probes.pkcs12 import seal_of, unlock
+from probes.trial import Sealed, too_much_work
+from tests.lab.keystore import PASSWORD, hiding, keystore
+
+LEAF = Authority.root().issue("www.example.com", key=KeyType.P256)
+FOREVER = 2**31 - 1
+
+pytestmark = pytest.mark.filterwarnings("ignore:PKCS#12 .* could not be parsed as DER:UserWarning")
+
+
+def test_a_keystore_that_hides_how_much_work_it_takes_is_not_opened_here() -> None:
+    assert len(unlock(hiding(LEAF, 2), PASSWORD).keys) == 1, "the shape as such is opened"
+    hostile = hiding(LEAF, FOREVER)
+    assert seal_of(hostile).work < 10
+    before = time.process_time()
+    (fault,) = unlock(hostile, PASSWORD).faults
+    assert fault.reason is UnreadableReason.TOO_LARGE
+    assert "takes more than 3 s of work" in fault.detail
+    assert time.process_time() - before < 1.0
+
+
+def test_the_daemon_and_an_inbox_say_that_it_takes_too_much_work(tmp_path: Path) -> None:
+    data = hiding(LEAF, FOREVER)
+    path, secret = tmp_path / "site.p12", tmp_path / "site.pass"
+    path.write_bytes(data)
+    secret.write_bytes(PASSWORD)
+    target = FileTarget("site", str(path), FileRole.KEYSTORE, password_file=str(secret))
+    failure = look_at_file(target, 1.8e9).failure
+    assert failure is not None
+    assert failure.reason is UnreadableReason.TOO_LARGE
+    made = read_candidates([Given("site.p12", data)], PASSWORD, [])
+    assert isinstance(made, NoCandidate)
+    assert "takes more than 3 s of work" in made.detail
+
+
+def test_an_encrypted_key_is_tried_elsewhere_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[tuple[Sealed, bytes | None]] = []
+
+    def too_dear(sealed: Sealed, _data: bytes, password: bytes | None) -> str:
+        tried.append((sealed, password))
+        return "takes too much"
+
+    monkeypatch.setattr("actions.candidate.too_much_work", too_dear)
+    key = LEAF.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"secret"))
+    made = read_candidates([Given("site.key", key)], b"secret", [])
+    assert isinstance(made, NoCandidate)
+    assert tried == [(Sealed.KEY, b"secret")]
+
+
+def test_a_result_is_remembered_and_a_wrong_password_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = keystore(LEAF)
+    assert not too_much_work(Sealed.KEYSTORE, data, b"wrong")
+    monkeypatch.setattr(trial, "_tried", lambda *_: pytest.fail("it was tried before"))
+    assert not too_much_work(Sealed.KEYSTORE, data, b"wrong")
