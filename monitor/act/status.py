@@ -9,7 +9,7 @@ from typing import Final
 from actions.aside import Late
 from actions.candidate import Flaw
 from actions.ending import Cause, Ground, Outcome
-from actions.journal_state import Ended
+from actions.journal_state import RecordedEnding
 from actions.plan import Kind
 from config.text import printable
 from config.vocabulary import Code, ComponentState, Mode
@@ -84,7 +84,7 @@ class ComponentStatus:
     approved_until: float | None
     frozen: str | None
     """Why."""
-    last: Ended | None
+    last: RecordedEnding | None
     contested: str = ""
     """How somebody else undoes what is done; empty where nobody does."""
     settled: bool = False
@@ -155,7 +155,7 @@ def findings_of(charge: ComponentStatus) -> Iterator[Finding]:
         yield finding(Code.APPROVAL_PENDING, f"the plan {plan} is ready: {what}", subject)
 
 
-def _how_to_settle(charge: ComponentStatus, last: Ended) -> str:
+def _how_to_settle(charge: ComponentStatus, last: RecordedEnding) -> str:
     """Say how this finding goes away."""
     if last.outcome is Outcome.FROZEN:
         return "it stands until the component is thawed"
@@ -165,7 +165,7 @@ def _how_to_settle(charge: ComponentStatus, last: Ended) -> str:
     return f"the next change that holds clears this; or {known}"
 
 
-def _went_wrong(last: Ended) -> str | None:
+def _went_wrong(last: RecordedEnding) -> str | None:
     """Say what did not go as it should, a sentence; None where all is well."""
     when = moment(last.at)
     if last.outcome is Outcome.SUPERSEDED:

@@ -19,7 +19,7 @@ from typing import Any, Final
 
 from actions.ending import Outcome
 from actions.journal import Event as Step
-from actions.journal_state import RECENT, ActionRequest, Ended, JournalState
+from actions.journal_state import RECENT, ActionRequest, JournalState, RecordedEnding
 from actions.plan import Kind
 from config.model import Component, Config
 from config.policy import Notify
@@ -269,7 +269,7 @@ class Steward:
                     plan, each.action.kind, each.action.components, each.at, until, printable(each.shown, 500)
                 )
 
-    def _is_settled(self, name: str, last: Ended) -> bool:
+    def _is_settled(self, name: str, last: RecordedEnding) -> bool:
         """Whether what went wrong last is no concern any more: its candidate is gone, or an operator said so."""
         if self.journal_state.thawed.get(name, 0.0) >= last.at:
             return True
@@ -282,7 +282,7 @@ class Steward:
             return False
         return offer.candidate != last.candidate if last.candidate else offer.plan != last.plan
 
-    def _unneeded(self, name: str, offer: CandidateStatus, last: Ended | None) -> Iterator[str]:
+    def _unneeded(self, name: str, offer: CandidateStatus, last: RecordedEnding | None) -> Iterator[str]:
         """Yield that a candidate was what is installed, until something else is done or brought."""
         at, why = self.journal_state.unneeded.get(name, (0.0, ""))
         if why and not offer.candidate and not offer.objections and (last is None or last.at < at):
@@ -368,7 +368,7 @@ class Steward:
         if isinstance(name, str) and name in self.config.components:
             self.look_again(name)
 
-    def _tell(self, ended: Ended, heard: Heard) -> None:
+    def _tell(self, ended: RecordedEnding, heard: Heard) -> None:
         """Publish what ended and was not published before."""
         if not heard.is_news or (heard.is_first and ended.at <= self.recorded_until):
             return
@@ -643,7 +643,7 @@ def _in_words(error: Exception) -> str:
     return (error.strerror if isinstance(error, OSError) else None) or str(error)
 
 
-def _event(target: str, ended: Ended) -> ActionEnded:
+def _event(target: str, ended: RecordedEnding) -> ActionEnded:
     return ActionEnded(
         target, ended.at, ended.transaction, ended.kind, ended.outcome, ended.cause, ended.reason, ended.by
     )

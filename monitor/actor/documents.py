@@ -9,7 +9,7 @@ from typing import Final
 from actions.backup import BackupSet
 from actions.ending import Ending
 from actions.journal import Record
-from actions.journal_state import Ended, JournalState, Proposal
+from actions.journal_state import JournalState, Proposal, RecordedEnding
 from actions.late import Compared
 from actions.plan import Change, Plan, candidate_of
 from actions.prepare import Prepared, RefusedPlan
@@ -191,7 +191,7 @@ def waiting_document(of: Proposal, journal_state: JournalState) -> Document:
     }
 
 
-def ended_document(ended: Ended) -> Document:
+def ended_document(ended: RecordedEnding) -> Document:
     """Return how something ended, as the journal has it."""
     return {
         "transaction": ended.transaction,
