@@ -1,6 +1,6 @@
 """The verdict on an interrupted transaction: one table over the journal, the files and the worth of the old set; pure.
 
-The same table is in CONTRIBUTING.md.
+The same table is in docs/architecture.md.
 """
 
 from __future__ import annotations

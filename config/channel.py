@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
 
+from config.catalogue import RUNBOOK
 from config.pattern import is_one_of
 from config.vocabulary import Code, Severity, TargetKind
 
@@ -123,7 +124,7 @@ class Notifications:
     """Seconds for which a problem must be gone before that is told."""
     attempts: int = 50
     """To deliver a message before it is given up; these last about a day."""
-    runbook: str | None = None
-    """The begin of a URL to which the code of a finding is appended."""
+    runbook: str | None = RUNBOOK
+    """The start of a URL that the code of a finding completes; None for no link."""
     silences: tuple[Silence, ...] = ()
     heartbeat: Heartbeat | None = None

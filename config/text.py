@@ -1,16 +1,49 @@
-"""Text from certificates, servers and files is hostile; this makes it safe to print."""
+"""Text from certificates, servers and files is hostile: `Printable` is text that is safe to print.
+
+`printable` makes it of text from outside, `sentence` of a template and parts that are safe. A screen and a line of the
+log take nothing else, so that mypy finds the place where text from outside was forgotten. Mypy cannot tell a literal
+from other text, so a test sees to it that templates, and texts that are called `Printable` elsewhere, are literals.
+"""
 
 from __future__ import annotations
 
 import re
 import unicodedata
-from typing import Final
+from collections.abc import Iterable
+from enum import StrEnum
+from typing import Final, NewType, Protocol
+
+Printable = NewType("Printable", str)
+"""Text without a character that moves a cursor, breaks a line or reverses reading order."""
+Shown = Printable | StrEnum | int | float
+"""What a sentence may hold; the values of a `StrEnum` are literals of ours."""
 
 _PLAIN: Final = re.compile(r"[ -\[\]-~]*\Z")
 _UNSAFE_CATEGORIES: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 
 
-def printable(text: str, limit: int = 1024) -> str:
+class Log(Protocol):
+    """A `logging.Logger` that takes printable parts alone; the message is a literal."""
+
+    def debug(self, message: str, /, *parts: Shown) -> None:
+        """Log at this level, as the next do."""
+
+    def info(self, message: str, /, *parts: Shown) -> None: ...  # noqa: D102 (as above)
+
+    def warning(self, message: str, /, *parts: Shown) -> None: ...  # noqa: D102
+
+    def error(  # noqa: D102
+        self, message: str, /, *parts: Shown, exc_info: BaseException | None = None
+    ) -> None: ...
+
+    def exception(self, message: str, /, *parts: Shown) -> None:
+        """Log an error, with the exception that is handled."""
+
+    def log(self, level: int, message: str, /, *parts: Shown) -> None:
+        """Log at a level."""
+
+
+def printable(text: str, limit: int = 1024) -> Printable:
     r"""Return `text` without a character that moves a cursor, breaks a line or reverses reading order.
 
     Control, format (bidirectional overrides included), surrogate, private and unassigned characters become `\xNN`,
@@ -19,16 +52,28 @@ def printable(text: str, limit: int = 1024) -> str:
     if len(text) > limit:
         text = text[: limit - 1] + "…"
     if _PLAIN.match(text):
-        return text
-    return "".join(map(_escaped, text))
+        return Printable(text)
+    return Printable("".join(map(_escaped, text)))
 
 
-def harmless(text: str) -> str:
+def harmless(text: str) -> Printable:
     r"""Return `text` as `printable` does, but whole and with its backslashes left alone: for what should be so already.
 
     What is printable stays as it is, so that a program that is asked may be trusted to have escaped it, or not.
     """
-    return text if text.isprintable() else "".join(each if each == "\\" else _escaped(each) for each in text)
+    if text.isprintable():
+        return Printable(text)
+    return Printable("".join(each if each == "\\" else _escaped(each) for each in text))
+
+
+def sentence(template: str, *parts: Shown) -> Printable:
+    """Return a literal with `{}` where the parts go, in the manner of `str.format`."""
+    return Printable(template.format(*parts))
+
+
+def listed(parts: Iterable[Shown], separator: str = ", ") -> Printable:
+    """Return the parts one after the other, with a literal between them."""
+    return Printable(separator.join(map(str, parts)))
 
 
 def _escaped(character: str) -> str:

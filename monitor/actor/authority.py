@@ -13,18 +13,20 @@ from enum import StrEnum
 from typing import Final
 
 from actions.ending import Outcome
-from actions.journal_state import ActionRequest, JournalState
+from actions.journal_state import ActionRequest, JournalState, Ruling
 from actions.plan import Kind
 from config.model import ActorSettings, AllowedIssuer, Component, Config
 from config.policy import Policy, Replace
-from config.text import printable
+from config.text import Printable, printable, sentence
 from config.vocabulary import Mode
 from monitor.actor.request import Request, Verb
 from monitor.decide.engine import matches
 from monitor.decide.situation import Situation
 
 _CREDENTIALS: Final = struct.Struct("3i")
-STRANGER: Final = "this user may ask the actor for nothing; actor.operators and actor.daemon_user name who may"
+STRANGER: Final = Printable(
+    "this user may ask the actor for nothing; actor.operators and actor.daemon_user name who may"
+)
 _NOBODY: Final = 2**32 - 1
 
 
@@ -43,7 +45,7 @@ class Peer:
     """Who asks."""
 
     uid: int
-    name: str
+    name: Printable
     """For the record: the user, and who logged in as somebody else to become that; printable."""
 
 
@@ -59,20 +61,20 @@ def ourselves() -> Peer:
     return Peer(os.geteuid(), _named(os.geteuid(), os.getpid()))
 
 
-def _named(uid: int, pid: int) -> str:
-    name = f"{_user(uid)} (uid {uid})"
+def _named(uid: int, pid: int) -> Printable:
+    name = sentence("{} (uid {})", _user(uid), uid)
     login = _NOBODY
     # The kernel keeps who logged in, through sudo and su; it is for the record only, since the process may be gone.
     with suppress(OSError, ValueError), open(f"/proc/{pid}/loginuid", encoding="ascii") as file:
         login = int(file.read())
-    return name if login in {_NOBODY, uid} else f"{name}, logged in as {_user(login)}"
+    return name if login in {_NOBODY, uid} else sentence("{}, logged in as {}", name, _user(login))
 
 
-def _user(uid: int) -> str:
+def _user(uid: int) -> Printable:
     try:
         return printable(pwd.getpwuid(uid).pw_name)
     except KeyError:
-        return "a user without a name"
+        return Printable("a user without a name")
 
 
 def uid_of(connection: socket.socket) -> int:
@@ -95,44 +97,46 @@ def _uid(user: str) -> int | None:
         return int(user) if user.isascii() and user.isdecimal() else None
 
 
-def objection(role: Role, request: Request, config: Config, journal_state: JournalState) -> str | None:
+def objection(role: Role, request: Request, config: Config, journal_state: JournalState) -> Printable | None:
     """Say why somebody may not ask for that, whatever is so, a sentence; None where it depends on what is.
 
-    What the daemon may have carried out now is then decided by `Work`, by what the actor sees.
+    What the daemon may have carried out now is then decided by `unattended.may`, by what the actor sees.
     """
     if role is Role.OPERATOR:
         return None
     if role is Role.STRANGER:
         return STRANGER
     if request.action is not None and request.action.allow_shorter:
-        return "that a certificate may last for less is for an operator to say"
+        return Printable("that a certificate may last for less is for an operator to say")
     if request.action is not None and request.action.key_compromised:
-        return "that a key is compromised is for an operator to say"
+        return Printable("that a key is compromised is for an operator to say")
     if request.verb in {Verb.STATE, Verb.FOLLOW, Verb.PLAN, Verb.PROPOSE, Verb.READ}:
         return None
     if request.verb in {Verb.APPROVE, Verb.REJECT} and config.settings.actor.approvals_over_api:
         return None
     if request.verb is not Verb.CARRY_OUT or request.action is None:
-        return f"the daemon may not ask for '{request.verb}': that is for an operator"
+        return sentence("the daemon may not ask for '{}': that is for an operator", request.verb)
     names = request.action.components
     if not request.plan or (
         len(names) != 1 and not all(_undoes(request.action, name, journal_state) for name in names)
     ):
-        return "the daemon must name the plan that it asks for, and one component, or all that it undoes as one"
+        return Printable(
+            "the daemon must name the plan that it asks for, and one component, or all that it undoes as one"
+        )
     components = [config.components[name] for name in names]
     for component in components:
         if component.mode is Mode.OBSERVE:
-            return f"{component.name} is only observed"
+            return sentence("{} is only observed", printable(component.name))
     undoes = all(_undoes(request.action, name, journal_state) for name in names)
     if request.action.kind is Kind.ROLLBACK and not undoes and request.plan not in journal_state.approved:
-        return "the daemon alone undoes only the last replacement, of all components that it was of"
+        return Printable("the daemon alone undoes only the last replacement, of all components that it was of")
     return None
 
 
-def approved(request: Request, journal_state: JournalState, now: float) -> bool:
-    """Whether a person has approved the plan that is asked for, and that holds at Unix time `now`."""
-    word = journal_state.approved.get(request.plan)
-    return word is not None and now < word.until
+def approval_of(request: Request, journal_state: JournalState, now: float) -> Ruling | None:
+    """Return a person's approval of the plan that is asked for; None where there is none at Unix time `now`."""
+    approval = journal_state.approved.get(request.plan)
+    return approval if approval is not None and now < approval.until else None
 
 
 def _undoes(action: ActionRequest, name: str, journal_state: JournalState) -> bool:

@@ -7,7 +7,7 @@ import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import astuple, dataclass, replace
+from dataclasses import astuple, dataclass, field, replace
 
 from actions import audit, backup
 from actions.artefact import presented_by
@@ -27,14 +27,24 @@ from actions.transaction_state import TransactionContext
 from actions.validate import Terms
 from actions.world import World
 from config.model import AllowedIssuer, Component, Config
-from config.text import printable
+from config.text import Log, printable
 from config.vocabulary import FileRole
 from monitor.actor.live_view import endpoints_of, live
 from monitor.actor.worth import worth_of
 from monitor.state.trust import TrustContext
 from probes.tls.drive import look_blocking
 
-log = logging.getLogger("certvigil.actor")
+log: Log = logging.getLogger("certvigil.actor")
+
+
+@dataclass(slots=True)
+class _TakenIn:
+    """Records of the journal, and the state that they amount to."""
+
+    records: Sequence[Record] = ()
+    number: int = 0
+    """How many of them: the journal adds to the same sequence."""
+    state: JournalState = field(default_factory=JournalState)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +54,26 @@ class ActorContext:
     trust_context: TrustContext
     world: World
     transaction: TransactionContext
+    _taken_in: _TakenIn = field(default_factory=_TakenIn, init=False, repr=False, compare=False)
 
     @property
     def config(self) -> Config:
         """The configuration."""
         return self.trust_context.config
+
+    def records(self) -> Sequence[Record]:
+        """Return every record of the journal; raises JournalError, OSError."""
+        return self.transaction.journal.records()
+
+    def journal_state(self) -> JournalState:
+        """Return the state that the journal's records amount to, not to be changed; raises JournalError, OSError.
+
+        The records are taken in once for as long as nobody adds one. A state that was returned stays as it is.
+        """
+        known, records = self._taken_in, self.records()
+        if known.records is not records or known.number != len(records):
+            known.records, known.number, known.state = records, len(records), JournalState.of(records)
+        return known.state
 
     def site(
         self,
@@ -79,12 +104,12 @@ class ActorContext:
             min_lifetime,
             lambda: self._last(component),
             lambda: attended and component.service is not None and test(self.world, component.service) is not None,
-            JournalState.of(self.transaction.journal.records()).why_not,
+            self.journal_state().why_not,
         )
 
     def _last(self, component: Component) -> LastSet:
         """Return the newest backup set with which a server starts; raises OSError."""
-        committed = _committed(self.transaction.journal.records(), component.name)
+        committed = _committed(self.records(), component.name)
         password = keystore_password(component.artefacts, self.world)
         for each in reversed(self.backup_sets(component.name)):
             try:
@@ -141,7 +166,7 @@ class ActorContext:
     def audit(self) -> None:
         """Add to the audit what is in the journal and not there yet; where that cannot be, it is logged."""
         try:
-            self.add_to_audit(self.transaction.journal.records())
+            self.add_to_audit(self.records())
         except (JournalError, OSError) as error:
             why = printable(str(error))
             log.error("what was done is not in the audit yet, and will be added to it later: %s", why)  # noqa: TRY400
@@ -151,7 +176,7 @@ class ActorContext:
         last = audit.add(self.world, audit_directory(self.config), records)
         if last is not None:
             # Kept elsewhere by whoever keeps logs elsewhere, it says that all before it was not written anew.
-            log.info("the audit ends with entry %d, sha256 %s", last.number, last.sha256)
+            log.info("the audit ends with entry %d, sha256 %s", last.number, printable(last.sha256))
 
     def tidy(self) -> None:
         """Have the journal compacted where it has become large; raises JournalError, OSError."""
@@ -209,7 +234,7 @@ def actor_context(trust_context: TrustContext) -> Iterator[ActorContext]:
             return "; ".join(each.detail for each in made.objections) if isinstance(made, RefusedPlan) else ""
 
         def given_up() -> frozenset[str]:
-            return frozenset(JournalState.of(journal.records()).given_up)
+            return frozenset(context.journal_state().given_up)
 
         eyes = replace(eyes, worth=worth_of(trust_context, world, given_up), fit=fit)
         context = ActorContext(

@@ -1,4 +1,4 @@
-"""What the actor answers, as plain values; so does a command that acts itself. No content of any file is among them."""
+"""The actor's answers as plain values, in the dialect of `monitor.dialect`; no content of any file is among them."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import Final
 
 from actions.backup import BackupSet
+from actions.component_files import WITH_KEY
 from actions.ending import Ending
 from actions.journal import Record
 from actions.journal_state import JournalState, Proposal, RecordedEnding
@@ -16,16 +17,20 @@ from actions.prepare import Prepared, RefusedPlan
 from actions.recover import left_to_others
 from actions.rehearse import Effect
 from actions.service import steps
+from config.model import Config
 from config.service import Service
-from config.text import printable
+from config.text import Printable, printable
+from monitor.actor.context import ActorContext
 from monitor.actor.request import Document
+from monitor.actor.work import Work
+from monitor.dialect import CertificateObject, certificate_object, iso, verdict_object
 from probes.certificate import Certificate
 
 WAITS: Final = "waits"
 """Told like a step of a transaction, before its first."""
 
 
-def cannot(why: str) -> Document:
+def cannot(why: Printable) -> Document:
     """Return the answer to what makes no sense or is not allowed, a sentence."""
     return {"cannot": why}
 
@@ -33,12 +38,12 @@ def cannot(why: str) -> Document:
 def step_document(record: Record) -> Document:
     """Return a step of a transaction, for whoever watches; with whether something was tested, where nothing was."""
     untested = {"tested": False} if record.data.get("tested") is False else {}
-    return {"event": record.event, "at": record.at, **untested}
+    return {"event": record.event, "at": iso(record.at), **untested}
 
 
 def waits_document(act: str, at: float) -> Document:
     """Return, in place of a step, that a request waits for its turn."""
-    return {"event": WAITS, "at": at, "act": act}
+    return {"event": WAITS, "at": iso(at), "act": act}
 
 
 def made_document(made: Prepared | RefusedPlan, services: Mapping[str, Service]) -> Document:
@@ -68,6 +73,19 @@ def made_document(made: Prepared | RefusedPlan, services: Mapping[str, Service])
         "effects": _effects(made.effects),
         "remarks": list(made.remarks),
     }
+
+
+def plan_document(work: Work, made: Prepared | RefusedPlan | Printable) -> Document:
+    """Return the answer with a plan, or with why there is none."""
+    if isinstance(made, str):
+        return cannot(made)
+    document = made_document(made, work.context.transaction.services)
+    return document if work.attended else without_keys(document, _files_with_keys(work.context.config))
+
+
+def _files_with_keys(config: Config) -> frozenset[str]:
+    files = (each.artefacts.files for each in config.components.values())
+    return frozenset(printable(each[role]) for each in files for role in WITH_KEY if role in each)
 
 
 def without_keys(made: Document, paths: Collection[str]) -> Document:
@@ -102,28 +120,16 @@ def _paths(change: Change) -> Document:
     return {"path": printable(change.path), "given": printable(change.given)}
 
 
-def _leaf(leaf: Certificate | None) -> Document | None:
-    if leaf is None:
-        return None
-    return {
-        "subject": leaf.subject,
-        "issuer": leaf.issuer,
-        "names": list(leaf.names),
-        "not_after": leaf.not_after,
-        "key": str(leaf.key),
-        "sha256": leaf.sha256,
-    }
+def _leaf(leaf: Certificate | None) -> CertificateObject | None:
+    return None if leaf is None else certificate_object(leaf)
 
 
 def _effects(effects: Iterable[Effect]) -> list[Document]:
     return [
         {
-            "client": each.after.client,
-            "endpoint": each.endpoint,
+            **verdict_object(each.after.client, each.endpoint, each.after.accepted, each.after.why),
             "accepted_before": None if each.before is None else each.before.accepted,
-            "accepts_after": each.after.accepted,
             "lost": each.lost,
-            "why": each.after.why,
         }
         for each in effects
     ]
@@ -157,7 +163,7 @@ def late_document(compared: Compared) -> Document:
         {
             "component": each.component,
             "transaction": each.transaction,
-            "written": each.written,
+            "written": iso(each.written),
             "files": [*map(printable, each.paths)],
             "set": each.backup_set,
             "sentence": each.sentence,
@@ -172,7 +178,7 @@ def set_document(of: BackupSet) -> Document:
     return {
         "component": of.component,
         "set": of.transaction,
-        "taken": of.at,
+        "taken": iso(of.at),
         "default": of.pinned,
         "late": of.late,
         "files": [printable(copy.path) for copy in of.copies],
@@ -185,7 +191,7 @@ def waiting_document(of: Proposal, journal_state: JournalState) -> Document:
         "hash": of.plan,
         "kind": of.action.kind,
         "components": list(of.action.components),
-        "at": of.at,
+        "at": iso(of.at),
         "approved": of.plan in journal_state.approved,
         "shown": of.shown,
     }
@@ -200,6 +206,36 @@ def ended_document(ended: RecordedEnding) -> Document:
         "cause": ended.cause,
         "reason": ended.reason,
         "by": ended.by,
-        "at": ended.at,
+        "at": iso(ended.at),
         "plan": ended.plan,
+    }
+
+
+def state_document(context: ActorContext, suspicion: str | None) -> Document:
+    """Return the state of every component, and all that waits for a person; `suspicion` is of the clock."""
+    journal_state = context.journal_state()
+    components = {
+        name: {
+            "mode": component.mode,
+            "frozen": journal_state.frozen.get(name),
+            "last": ended_document(journal_state.last[name]) if name in journal_state.last else None,
+        }
+        for name, component in context.config.components.items()
+        if component.service is not None
+    }
+    return {
+        "components": components,
+        "proposals": {
+            plan: {"action": each.action.to_json(), **waiting_document(each, journal_state)}
+            for plan, each in journal_state.proposals.items()
+        },
+        "given_up": {key: {**asdict(each), "at": iso(each.at)} for key, each in journal_state.given_up.items()},
+        "quarantined": journal_state.quarantined,
+        "aside": [
+            {"component": file.component, "path": printable(file.path), "until": iso(each.until)}
+            for each in journal_state.aside.values()
+            for file in each.files
+        ],
+        "under_way": list(journal_state.unfinished),
+        "clock": suspicion,
     }

@@ -12,9 +12,10 @@ from contextlib import contextmanager
 from typing import Final
 
 from config.model import ActorSettings
+from config.text import Log, Printable, Shown
 from monitor.actor.authority import Role, role_of
 
-log = logging.getLogger("certvigil.actor")
+log: Log = logging.getLogger("certvigil.actor")
 
 MOST_AT_ONCE: Final = {Role.OPERATOR: 16, Role.DAEMON: 16, Role.STRANGER: 2}
 """Connections of one user; all strangers together count as one user."""
@@ -24,6 +25,7 @@ LINES_SPAN: Final = 60.0
 _KNOWN_FOR: Final = 10.0
 """Seconds for which it is taken that a name in the settings is the same user's."""
 _STRANGERS: Final = -1
+_NOTHING: Final = Printable("")
 
 
 class Door:
@@ -72,15 +74,15 @@ class Turn:
         self._changed = threading.Condition()
         self._taken = False
         self._first = 0
-        self._act = ""
+        self._act = Printable("")
 
     @property
-    def act(self) -> str:
+    def act(self) -> Printable:
         """The act whose turn it is, as it was named; empty where nobody acts."""
         return self._act
 
     @contextmanager
-    def taken(self, timeout: float | None = None, *, act: str = "", first: bool = True) -> Iterator[bool]:
+    def taken(self, timeout: float | None = None, *, act: Printable = _NOTHING, first: bool = True) -> Iterator[bool]:
         """Give whether the turn was to be had within `timeout` seconds; None waits for as long as it takes."""
         free = self._take(timeout, act, first=first)
         try:
@@ -88,10 +90,10 @@ class Turn:
         finally:
             if free:
                 with self._changed:
-                    self._taken, self._act = False, ""
+                    self._taken, self._act = False, Printable("")
                     self._changed.notify_all()
 
-    def _take(self, timeout: float | None, act: str, *, first: bool) -> bool:
+    def _take(self, timeout: float | None, act: Printable, *, first: bool) -> bool:
         with self._changed:
             self._first += first
             try:
@@ -113,7 +115,7 @@ class Lines:
         self._begun = clock()
         self._written: Counter[int] = Counter()
 
-    def write(self, uid: int, level: int, text: str, *given: object) -> None:
+    def write(self, uid: int, level: int, template: str, *given: Shown) -> None:
         """Log a line on behalf of a user, unless too many were already; that there are more is said once."""
         if uid not in {0, os.geteuid()}:
             with self._lock:
@@ -130,5 +132,5 @@ class Lines:
             if number > MOST_LINES:
                 return
             if number == MOST_LINES:
-                text += "; what else this user asks for within a minute is not logged"
-        log.log(level, text, *given)
+                template += "; what else this user asks for within a minute is not logged"
+        log.log(level, template, *given)

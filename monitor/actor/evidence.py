@@ -11,8 +11,7 @@ from functools import partial
 from typing import Final
 
 from actions.component_files import chain_on_disk, set_on_disk
-from actions.journal import Event, Record
-from actions.journal_state import JournalState
+from actions.journal import Event
 from actions.plan import Plan, plan_from_json
 from config.model import Component, Config, Thresholds
 from config.text import printable
@@ -39,6 +38,9 @@ from probes.tls.drive import look_blocking
 
 APART: Final = 60.0
 """Seconds between the first and the last of the looks that must all see that a replacement made something worse."""
+
+NOT_ASKED: Final = "it was not asked about"
+"""Why nothing is evidence against a replacement where nobody wants to undo it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,13 +101,13 @@ def look_at(context: ActorContext, name: str) -> Look:
     return Look(component, endpoints, files, chain, tuple(sorted(disk.files.items())), changed)
 
 
-def situation_of(  # noqa: PLR0917 (what it is made of)
+def situation_of(
     context: ActorContext,
     look: Look,
-    records: Sequence[Record],
     sightings: Sightings,
+    *,
     candidate: str = "",
-    unproven: str = "it was not asked about",
+    unproven: str = NOT_ASKED,
     given_up: str = "",
 ) -> Situation:
     """Return what a decision about a component may rest on: nothing that the actor did not see itself.
@@ -115,7 +117,7 @@ def situation_of(  # noqa: PLR0917 (what it is made of)
     Raises OSError.
     """
     config, component, now = context.config, look.component, context.world.now()
-    journal_state = JournalState.of(records)
+    journal_state = context.journal_state()
     waived = {(each.target, each.code) for each in config.waivers if now < each.until}
     raised = [each for each in _raised(look) if (each.target, each.code) not in waived]
     edges = tuple(_edges(look, config))
@@ -123,7 +125,7 @@ def situation_of(  # noqa: PLR0917 (what it is made of)
     keys += [(each.client, each.target) for each in edges if not each.accepts]
     unchanged = (circumstances(context.trust_context), look.disk, look.served)
     since = sightings.note(component.name, unchanged, keys, now, context.world.monotonic())
-    found = contested(context, records, component.name)
+    found = contested(context, context.records(), component.name)
     drifts = any(each.code is Code.NOT_SERVED for each in raised)
     there = newest_in(context, context.inbox(component.name))
     return Situation(
@@ -209,13 +211,14 @@ def circumstances(trust_context: TrustContext) -> str:
     return hashlib.sha256(repr(held).encode()).hexdigest()
 
 
-def unproven(context: ActorContext, looks: Collection[Look], records: Sequence[Record], transaction: str) -> str:
+def unproven(context: ActorContext, looks: Collection[Look], transaction: str) -> str:
     """Say why what is seen now is no evidence against what a transaction committed; empty where it may be.
 
     `looks` are at every component that it changed. It is evidence where each of their endpoints, at each of its
     addresses, which are this host's own, presents what was committed, and nothing else has changed since. Raises
     OSError.
     """
+    records = context.records()
     begun = next((each for each in records if each.event is Event.BEGIN and each.transaction == transaction), None)
     if begun is None:
         return "the journal does not tell what was committed"

@@ -19,14 +19,15 @@ from actions.journal import JournalError
 from actions.journal_state import unfinished
 from actions.late import Compared, look_again
 from actions.recover import left_to_others, recover
-from config.text import printable
+from config.text import Log, Printable, harmless, printable
 from monitor.actor.context import ActorContext
 from monitor.actor.door import Turn
 
-log = logging.getLogger("certvigil.actor")
+log: Log = logging.getLogger("certvigil.actor")
 
 LONGEST: Final = 60.0
 """Seconds between two looks at the journal: another process may have replaced something."""
+_ACT: Final = Printable("what a killed command left, or a late writer wrote")
 _AGAIN: Final = 5.0
 """Seconds until what could not be done is tried again."""
 
@@ -74,7 +75,7 @@ class Leftovers:
             kept, half_done = aside.waiting(records).values(), bool(unfinished(records))
             if not half_done and not any(each.is_due(now) for each in kept):
                 return aside.until_due(kept, now, LONGEST)
-            with self._turn.taken(_AGAIN, act="what a killed command left, or a late writer wrote") as had:
+            with self._turn.taken(_AGAIN, act=_ACT) as had:
                 if not had or self._stopping.is_set():
                     return _AGAIN
                 endings = recover(context.transaction) if half_done else ()
@@ -89,12 +90,12 @@ def tell_recovered(endings: Iterable[Ending]) -> None:
     for ending in endings:
         if not left_to_others(ending):
             well = ending.outcome in {Outcome.COMMITTED, Outcome.SUPERSEDED}
-            log.log(logging.INFO if well else logging.ERROR, "recovered: %s", ending.sentence)
+            log.log(logging.INFO if well else logging.ERROR, "recovered: %s", harmless(ending.sentence))
 
 
 def tell(compared: Compared) -> None:
     """Write to the log what somebody wrote too late, and what could not be compared."""
     for each in compared.late:
-        log.warning("%s: %s", each.component, each.sentence)
+        log.warning("%s: %s", printable(each.component), harmless(each.sentence))
     for trouble in compared.troubles:
-        log.warning("%s", trouble)
+        log.warning("%s", harmless(trouble))

@@ -10,9 +10,10 @@ from contextlib import suppress
 from typing import Final
 
 from config.model import Config
+from config.text import Log, printable
 from monitor.watch.watcher import FileChange, Watcher
 
-log = logging.getLogger("certvigil.actor")
+log: Log = logging.getLogger("certvigil.actor")
 
 REFRESH: Final = 5.0
 """Seconds between two looks whether the configuration is another."""
@@ -85,5 +86,5 @@ class DirectoryWatch:
             self._changed(names)
 
     def _lost(self, why: str) -> None:
-        log.info("every component is to be looked at again: %s", why)
+        log.info("every component is to be looked at again: %s", printable(why))
         self._changed(frozenset[str]().union(*self._components.values()))

@@ -16,13 +16,13 @@ from dataclasses import dataclass
 from typing import Final
 
 from config.model import FileTarget
-from config.text import printable
+from config.text import Log, harmless, printable
 from config.vocabulary import FileContent, UnreadableReason
 from monitor.actor.facts import LONGEST_LINE, Facts, FileFacts, NotFactsError, from_document
 from monitor.actor.reading import plain_target
 from probes.observation import Unreadable
 
-log = logging.getLogger("certvigil.actor")
+log: Log = logging.getLogger("certvigil.actor")
 
 WORK: Final = 10
 """Seconds of work that reading a component may take: a keystore asks for as much as whoever wrote it wants."""
@@ -71,20 +71,21 @@ class NotNow:
     """Seconds after which it is worth to ask again."""
 
 
-class _Account:
-    """What reading one component has cost; whoever holds `turn` reads it, and may change the rest."""
+class _Budget:
+    """The work that reading one component may take; the holder of `turn` reads it, and may change the rest."""
 
     def __init__(self, now: float) -> None:
         self.turn = threading.Lock()
         self.saved = _SAVED
-        """Seconds of work that it may take now."""
+        """Seconds of work that reading it may take now."""
         self._at = now
         self.until = 0.0
-        """Until when `told` stands for these files, which took too much."""
+        """Until when the answer for these files, which took too much work, is `told`."""
         self.spent_on: tuple[FileTarget, ...] = ()
         self.told: Facts | str = ""
 
     def save(self, now: float) -> None:
+        """Add the work that was saved since the last time."""
         self.saved = min(_SAVED, self.saved + (now - self._at) * _SHARE)
         self._at = now
 
@@ -102,9 +103,9 @@ class Reader:
         self._clock = clock
         self._helpers = [Helper(seconds, work) for _ in range(AT_ONCE)]
         self._free = list(reversed(self._helpers))
-        """Those that read nothing now; the one that did last is asked next, so that no more begin than it takes."""
+        """Processes that read nothing now. The last to be free is asked first, so that no more start than needed."""
         self._freed = threading.Condition()
-        self._accounts: dict[str, _Account] = {}
+        self._budgets: dict[str, _Budget] = {}
 
     @property
     def pid(self) -> int | None:
@@ -119,38 +120,34 @@ class Reader:
     def read(self, component: str, targets: Sequence[FileTarget]) -> Facts | NotNow:
         """Return what the files of a component are and hold, or why that cannot be told now."""
         with self._freed:
-            journal_state = self._accounts.setdefault(component, _Account(self._clock()))
-        # How many may wait is how many may be connected.
-        with journal_state.turn:
-            return self._read_in_turn(component, journal_state, targets)
+            budget = self._budgets.setdefault(component, _Budget(self._clock()))
+        # The number of connections bounds how many wait.
+        with budget.turn:
+            return self._read_in_turn(component, budget, targets)
 
-    def _read_in_turn(self, component: str, journal_state: _Account, targets: Sequence[FileTarget]) -> Facts | NotNow:
+    def _read_in_turn(self, component: str, budget: _Budget, targets: Sequence[FileTarget]) -> Facts | NotNow:
         now = self._clock()
-        if now < journal_state.until and journal_state.spent_on == tuple(targets):
-            return (
-                journal_state.told
-                if isinstance(journal_state.told, Facts)
-                else NotNow(journal_state.told, journal_state.until - now)
-            )
-        journal_state.save(now)
-        if journal_state.saved <= 0:
+        if now < budget.until and budget.spent_on == tuple(targets):
+            return budget.told if isinstance(budget.told, Facts) else NotNow(budget.told, budget.until - now)
+        budget.save(now)
+        if budget.saved <= 0:
             why = "reading these files has taken too much work lately: they are read again later"
-            return NotNow(why, (_WORTH - journal_state.saved) / _SHARE)
+            return NotNow(why, (_WORTH - budget.saved) / _SHARE)
         with self._helper() as helper:
             try:
                 answer, work = helper.ask(targets)
             except (OSError, ValueError) as error:
                 helper.kill()
                 log.error("the reader failed: %s", printable(str(error)))  # noqa: TRY400 (an operator is told)
-                journal_state.saved -= _BROKEN
+                budget.saved -= _BROKEN
                 return NotNow("the reader failed; the actor's log says more", _SOON)
-        journal_state.saved -= work
+        budget.saved -= work
         if isinstance(answer, Facts):
             return answer
-        log.warning("not read for its cost: %s: %s", component, answer.why)
-        journal_state.told = answer.why if answer.slow else _too_much(targets, answer.why)
-        journal_state.until, journal_state.spent_on = self._clock() + _SPENT, tuple(targets)
-        return journal_state.told if isinstance(journal_state.told, Facts) else NotNow(journal_state.told, _SPENT)
+        log.warning("not read for its cost: %s: %s", printable(component), harmless(answer.why))
+        budget.told = answer.why if answer.slow else _too_much(targets, answer.why)
+        budget.until, budget.spent_on = self._clock() + _SPENT, tuple(targets)
+        return budget.told if isinstance(budget.told, Facts) else NotNow(budget.told, _SPENT)
 
     @contextmanager
     def _helper(self) -> Iterator[Helper]:

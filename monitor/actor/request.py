@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from actions.journal_state import ActionRequest
 from actions.plan import Kind
+from config.text import Printable, sentence
 
 Document = dict[str, Any]
 """What is answered: plain values."""
@@ -73,6 +74,13 @@ class Request:
     """RECOVER: the beginning of the SHA-256 of the public half of a key that was given up by mistake."""
 
     @property
+    def wanted(self) -> ActionRequest:
+        """The action, of a verb that has one; raises ValueError for another."""
+        if self.action is None:
+            raise ValueError(f"'{self.verb}' names no action")
+        return self.action
+
+    @property
     def names(self) -> tuple[str, ...]:
         """The components that it is about."""
         return self.action.components if self.action is not None else self.components
@@ -89,15 +97,15 @@ def encode(request: Request) -> bytes:
     return json.dumps(plain).encode() + b"\n"
 
 
-def decode(line: bytes) -> Request | str:
+def decode(line: bytes) -> Request | Printable:
     """Return the request, or why it is none, a sentence."""
     try:
         plain = json.loads(line)
         if not isinstance(plain, dict) or not plain.keys() <= _KEYS:
-            return "a request is an object with 'verb' and what that verb takes"
+            return Printable("a request is an object with 'verb' and what that verb takes")
         request = _request(plain)
     except (ValueError, KeyError, TypeError, RecursionError):
-        return "this is no request that the actor knows"
+        return Printable("this is no request that the actor knows")
     return _objection(request) or request
 
 
@@ -117,29 +125,31 @@ def _request(plain: Mapping[str, Any]) -> Request:
     )
 
 
-def _objection(request: Request) -> str | None:
+def _objection(request: Request) -> Printable | None:
     action = request.action
     if (request.verb in WITH_ACTION) is (action is None):
-        return f"'{request.verb}' {'needs' if action is None else 'takes no'} action"
+        return sentence("'{}' needs action" if action is None else "'{}' takes no action", request.verb)
     names = request.components
     if action is not None:
         names += (*action.components, *action.losses, *((action.backup_set,) if action.backup_set else ()))
         if not action.components or len(set(action.components)) < len(action.components):
-            return "an action names components, each once"
+            return Printable("an action names components, each once")
         if action.backup_set and action.kind is not Kind.ROLLBACK:
-            return "only a rollback names a backup set"
+            return Printable("only a rollback names a backup set")
         if action.key_compromised and (action.kind is not Kind.REPLACE or request.verb is Verb.PROPOSE):
-            return "a key is given up by an operator who replaces it at once"
+            return Printable("a key is given up by an operator who replaces it at once")
     if len(names) > MOST_NAMES or not all(map(_NAME.fullmatch, names)):
-        return "names are letters, digits, '_', '.' and '-', at most 64 of them"
+        return Printable("names are letters, digits, '_', '.' and '-', at most 64 of them")
     if request.verb is Verb.READ and len(request.components) != 1:
-        return "'read' is of one component"
+        return Printable("'read' is of one component")
     if request.key and (request.verb is not Verb.RECOVER or not _HASH.fullmatch(request.key)):
-        return "a key that was given up is named by its SHA-256, of which at least 8 digits are given, to 'recover'"
+        return Printable(
+            "a key that was given up is named by its SHA-256, of which at least 8 digits are given, to 'recover'"
+        )
     if request.plan and not _HASH.fullmatch(request.plan):
-        return "a plan is named by its hash, of which at least 8 digits are given"
+        return Printable("a plan is named by its hash, of which at least 8 digits are given")
     if request.epoch and not _EPOCH.fullmatch(request.epoch):
-        return "an epoch is named as the journal names it"
+        return Printable("an epoch is named as the journal names it")
     if len(request.why) > LONGEST_REASON or request.after < 0:
-        return f"a reason has at most {LONGEST_REASON} characters, and a number is not negative"
+        return sentence("a reason has at most {} characters, and a number is not negative", LONGEST_REASON)
     return None

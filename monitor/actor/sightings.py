@@ -1,4 +1,4 @@
-"""Since when the actor itself has seen what it sees: in its memory, so that nobody else can say so."""
+"""Since when the actor itself has seen a fact: kept in its memory, so that nobody else can set it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ FORGOTTEN: Final = 6 * 3600.0
 
 @dataclass(frozen=True, slots=True)
 class _Memory:
-    trust_context: Hashable
+    """What the looks at one component have seen so far."""
+
+    circumstances: Hashable
     offset: float
     """Of the wall clock to the steady one, seconds."""
     at: float
@@ -31,19 +33,19 @@ class Sightings:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def note(
-        self, component: str, trust_context: Hashable, seen: Collection[Hashable], now: float, steady: float
+        self, component: str, circumstances: Hashable, seen: Collection[Hashable], now: float, steady: float
     ) -> Mapping[Hashable, float]:
-        """Note what one look saw at Unix time `now`, and return since when each of it was there at every look.
+        """Note what one look saw at Unix time `now`; return since when each part of it was seen at every look.
 
-        `steady` is the time on a clock that never jumps. All counts anew where the surroundings, which are whatever it
-        was seen under, are others than before, or a clock was changed.
+        `steady` is the time on a clock that never jumps. Counting starts anew where the circumstances of the look
+        differ from those of the look before, or where a clock was changed.
         """
         with self._lock:
             before = self._memories.get(component)
             known: Mapping[Hashable, float] = {}
             if (
                 before is not None
-                and before.trust_context == trust_context
+                and before.circumstances == circumstances
                 and abs(now - steady - before.offset) <= JUMP
                 and 0 <= now - before.at <= FORGOTTEN
             ):
@@ -51,5 +53,5 @@ class Sightings:
             since = {each: known.get(each, now) for each in seen}
             # By the offset of the first look, so that a clock is not put forward in steps that are too small to see.
             offset = before.offset if before is not None and known else now - steady
-            self._memories[component] = _Memory(trust_context, offset, now, since)
+            self._memories[component] = _Memory(circumstances, offset, now, since)
             return since

@@ -17,20 +17,22 @@ from actions.plan import Kind
 from actions.world import World
 from config.model import Config
 from config.pattern import is_one_of
-from config.text import printable
+from config.text import Printable, printable
 from monitor.actor.client import NoActor, talking
 from monitor.actor.context import audit_directory, journal_path
 from monitor.actor.request import Document, Request, Verb
-from monitor.commands.checked import iso
 from monitor.commands.choice import unknown
 from monitor.commands.complain import complain
 from monitor.commands.config import loaded
 from monitor.commands.period import PeriodError, period
 from monitor.commands.screen import Screen
+from monitor.dialect import iso
 
 _UNUSABLE: Final = 4
 _PATIENCE: Final = 30.0
 _HASH: Final = re.compile(r"[0-9a-f]{64}")
+_TIMES: Final = frozenset({"until", "written", "begins"})
+"""Keys of a record's data that hold Unix times."""
 _BROKEN: Final = 2
 """The chain of the audit does not hold."""
 
@@ -71,7 +73,7 @@ def audit(config_path: str, query: AuditQuery) -> int:
     config = loaded(config_path)
     if config is None:
         return _UNUSABLE
-    if wrong := unknown(query.actions, tuple(Kind), "action"):
+    if wrong := unknown(query.actions, tuple(Kind), Printable("action")):
         return _failed(wrong)
     now = time.time()
     try:
@@ -81,7 +83,7 @@ def audit(config_path: str, query: AuditQuery) -> int:
     except (PeriodError, JournalError, OSError) as error:
         return _failed(printable(str(error)))
     known = {*config.components, *(name for each in every for name in each.components)}
-    if wrong := unknown(query.components, known, "component"):
+    if wrong := unknown(query.components, known, Printable("component")):
         return _failed(wrong)
     chosen = [
         each for each in every if _is_meant(each, query) and since <= each.at and (until is None or each.at < until)
@@ -90,7 +92,7 @@ def audit(config_path: str, query: AuditQuery) -> int:
         complain("certvigil audit: the chain of the audit does not hold; see `certvigil audit --verify`")
     if query.as_json:
         for each in chosen:
-            sys.stdout.write(json.dumps(each.record) + "\n")
+            sys.stdout.write(json.dumps(_exported(each)) + "\n")
         return 0
     told = [each for each in chosen if each.record["event"] not in STEPS]
     if told:
@@ -106,7 +108,7 @@ def verify(config_path: str, holds: str) -> int:
     if config is None:
         return _UNUSABLE
     if holds and not _HASH.fullmatch(holds):
-        return _failed("--holds takes the sha256 of an entry: 64 digits of 0-9 and a-f")
+        return _failed(Printable("--holds takes the sha256 of an entry: 64 digits of 0-9 and a-f"))
     try:
         found = list(chain(_segments(config)))
     except (JournalError, OSError) as error:
@@ -117,12 +119,28 @@ def verify(config_path: str, holds: str) -> int:
         breaks.append(f"no entry has the sha256 {holds}: it was taken out, or what stands before it was written anew")
     if breaks:
         for each in breaks:
-            complain(f"certvigil audit: {printable(each)}")
-        Screen().say("the chain does not hold", "red")
+            complain("certvigil audit: {}", printable(each))
+        Screen().say("the chain does not hold", style="red")
         return _BROKEN
-    last = f"; the last has the sha256 {written[-1].sha256}" if written else ""
-    Screen().say(f"the chain holds: entries: {len(written)}{last}")
+    if written:
+        last = printable(written[-1].sha256)
+        Screen().say("the chain holds: entries: {}; the last has the sha256 {}", len(written), last)
+    else:
+        Screen().say("the chain holds: entries: 0")
     return 0
+
+
+def _exported(entry: AuditEntry) -> dict[str, Any]:
+    """Return the record of an entry with its times as ISO 8601."""
+    data = {key: _dated(value) if key in _TIMES else value for key, value in entry.record["data"].items()}
+    return {**entry.record, "at": iso(entry.at), "data": data}
+
+
+def _dated(value: object) -> object:
+    """Return a time, or times by component, as ISO 8601; anything else as it is."""
+    if isinstance(value, Mapping):
+        return {name: _dated(at) for name, at in value.items()}
+    return iso(value) if isinstance(value, int | float) else value
 
 
 def entries(records: Iterable[Mapping[str, Any]]) -> Iterator[AuditEntry]:
@@ -143,8 +161,8 @@ def entries(records: Iterable[Mapping[str, Any]]) -> Iterator[AuditEntry]:
         yield entry
 
 
-def _failed(why: str) -> int:
-    complain(f"certvigil audit: {why}")
+def _failed(why: Printable) -> int:
+    complain("certvigil audit: {}", why)
     return _UNUSABLE
 
 
@@ -202,11 +220,11 @@ def _records(config: Config) -> Iterator[Mapping[str, Any]]:
             yield from ({**summary(record), "data": dict(record.data)} for record in journal.records())
 
 
-def _row(entry: AuditEntry) -> tuple[str, ...]:
+def _row(entry: AuditEntry) -> tuple[Printable, ...]:
     record = entry.record
     data = record["data"]
     keys = ", ".join(str(each)[:16] for each in data.get("keys", ()))
     about = record["transaction"] or str(data.get("hash") or data.get("candidate") or "")[:16] or keys
     said = " ".join(filter(None, (str(record["event"]), entry.kind, ", ".join(entry.components))))
     why = str(data.get("why") or data.get("reason") or "")
-    return iso(entry.at) or "", printable(said), printable(about), printable(entry.by), printable(why)
+    return iso(entry.at) or Printable(""), printable(said), printable(about), printable(entry.by), printable(why)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from config.model import Client, Endpoint, FileTarget, PemBundle, SystemStore, TrustStore
-from config.text import printable
+from config.text import Printable, harmless, printable, sentence
 from config.vocabulary import Code, FileRole, Severity, UnreadableReason, VerifierName
 from monitor.commands.check_files import Manner, judge_files, look_at, passed_over
 from monitor.commands.checked import Checked, document, exit_code, issuing_key
@@ -81,7 +81,7 @@ def check(targets: Sequence[str], options: CheckOptions) -> int:
     try:
         task = _task(targets, options)
     except UsageError as error:
-        complain(f"certvigil check: {error}")
+        complain("certvigil check: {}", harmless(str(error)))
         return UNUSABLE
     screen = Screen()
     now, files = task.now, task.files
@@ -98,7 +98,7 @@ def check(targets: Sequence[str], options: CheckOptions) -> int:
     else:
         _show(screen, checked, left_out, task)
         if task.manner.view is None and any(each.format and each.chain for each in checked):
-            screen.say("Files are judged as a client would judge them only with --ca-file or --verifier.", "dim")
+            screen.say("Files are judged as a client would judge them only with --ca-file or --verifier.", style="dim")
     return exit_code(each.verdict for each in checked)
 
 
@@ -195,38 +195,39 @@ def _show(
     task: _Task,
 ) -> None:
     for each in checked:
-        screen.target(each.target, each.verdict, each.findings, _notes(each))
+        screen.target(harmless(each.target), each.verdict, each.findings, _notes(each))
         for position, certificate in enumerate(each.chain[:_BUNDLE]):
             issuer = issuing_key(certificate, (*each.chain, *task.anchors))
             screen.certificate(position, certificate, task.now, issuer)
         if len(each.chain) > _BUNDLE:
-            screen.say(f"     and {len(each.chain) - _BUNDLE} more certificates; --json shows all", "dim")
+            screen.say("     and {} more certificates; --json shows all", len(each.chain) - _BUNDLE, style="dim")
     if not checked:
-        screen.say("No certificate was found.", "magenta")
+        screen.say("No certificate was found.", style="magenta")
     for directory, some in left_out:
         _show_passed_over(screen, directory, some)
 
 
-def _notes(checked: Checked) -> Iterator[str]:
+def _notes(checked: Checked) -> Iterator[Printable]:
     for one in checked.addresses:
-        yield f"{one.address}: {one.version}, {one.cipher} {one.group}".rstrip()
+        yield harmless(f"{one.address}: {one.version}, {one.cipher} {one.group}".rstrip())
     if not checked.chain and checked.known:
-        yield "a private key, and no certificate"
+        yield Printable("a private key, and no certificate")
     if any(each.detail.startswith(f"{UnreadableReason.LOCKED}:") for each in checked.findings):
-        yield "--password-file FILE opens it, where FILE holds its password"
+        yield Printable("--password-file FILE opens it, where FILE holds its password")
     if checked.key is not None and checked.key_belongs:
-        yield f"its private key is {checked.key.where}"
+        yield sentence("its private key is {}", harmless(checked.key.where))
     elif checked.key is not None and checked.key.why:
-        yield f"its private key was not compared, {checked.key.where}: {checked.key.why}"
+        where, why = harmless(checked.key.where), harmless(checked.key.why)
+        yield sentence("its private key was not compared, {}: {}", where, why)
 
 
 def _show_passed_over(screen: Screen, directory: Directory, some: Sequence[PassedOverPath]) -> None:
     if not some:
         return
-    screen.say(f"{len(some)} passed over in {directory.name}:")
+    screen.say("{} passed over in {}:", len(some), harmless(directory.name))
     by_reason: dict[str, list[str]] = {}
     for each in some:
         by_reason.setdefault(each.why, []).append(each.path.removeprefix(f"{printable(directory.path, 4096)}/"))
     for why, names in sorted(by_reason.items(), key=lambda each: -len(each[1])):
         more = f" and {len(names) - _NAMED} more; --json names all" if len(names) > _NAMED else ""
-        screen.entry(f"{len(names):>6}  ", f"{why}: {', '.join(names[:_NAMED])}{more}", style="dim")
+        screen.entry(f"{len(names):>6}  ", harmless(f"{why}: {', '.join(names[:_NAMED])}{more}"), style="dim")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -10,10 +9,10 @@ from typing import Any, Final
 from config.vocabulary import FileFormat, Verdict
 from monitor.commands.given import PassedOverPath
 from monitor.commands.keys import KeyFile
+from monitor.dialect import certificate_object, iso
 from probes.certificate import Certificate
 from probes.chain import find_leaf, signed
 from probes.finding import Finding, verdict
-from probes.judge.time import calendar, within_calendar
 from probes.observation import Presented
 
 EXIT_CODE: Final = {Verdict.OK: 0, Verdict.WARNING: 1, Verdict.CRITICAL: 2, Verdict.UNKNOWN: 3}
@@ -81,7 +80,7 @@ def _target_document(checked: Checked, anchors: Sequence[Certificate]) -> dict[s
             for found in checked.findings
         ],
         "chain": [
-            {**certificate_document(each), "issuer_spki_sha256": issuing_key(each, (*checked.chain, *anchors))}
+            {**certificate_object(each), "issuer_spki_sha256": issuing_key(each, (*checked.chain, *anchors))}
             for each in checked.chain
         ],
         "addresses": [
@@ -99,26 +98,3 @@ def issuing_key(certificate: Certificate, others: Iterable[Certificate]) -> str 
     None where the issuer is none of `others`.
     """
     return next((each.public_key_sha256() for each in others if signed(each, certificate)), None)
-
-
-def certificate_document(certificate: Certificate) -> dict[str, Any]:
-    """Return the facts of one certificate; what could not be decoded is null."""
-    return {
-        "subject": certificate.subject,
-        "issuer": certificate.issuer,
-        "serial": certificate.serial,
-        "not_before": iso(certificate.not_before),
-        "not_after": iso(certificate.not_after),
-        "sha256": certificate.sha256,
-        "names": list(certificate.names),
-        "key": {"kind": certificate.key.kind, "bits": certificate.key.bits},
-        "spki_sha256": certificate.public_key_sha256(),
-        "signature_hash": certificate.signature_hash,
-        "is_ca": certificate.is_ca,
-        "failures": list(certificate.failures),
-    }
-
-
-def iso(at: float | None) -> str | None:
-    """Return Unix time `at` in ISO 8601, UTC, to the second: the nearest that can be written."""
-    return None if at is None else f"{calendar(math.floor(within_calendar(at))):%Y-%m-%dT%H:%M:%SZ}"

@@ -8,12 +8,14 @@ import socket
 from dataclasses import dataclass
 from typing import Any
 
+from config.text import Printable, printable, sentence
+
 
 @dataclass(frozen=True, slots=True)
 class NoDaemonAnswer:
     """The daemon could not be asked, or gave no sense; a sentence that says why and what to do."""
 
-    why: str
+    why: Printable
 
 
 class _Connection(http.client.HTTPConnection):
@@ -31,17 +33,19 @@ class _Connection(http.client.HTTPConnection):
 
 def ask(path: str, resource: str, *, method: str = "GET", timeout: float = 10.0) -> Any | NoDaemonAnswer:
     """Return the JSON that the daemon on the socket at `path` answers with, whatever its status."""
-    connection = _Connection(path, timeout)
+    connection, where = _Connection(path, timeout), printable(path)
     try:
         connection.request(method, resource)
         return json.loads(connection.getresponse().read())
     except (FileNotFoundError, ConnectionRefusedError):
         return NoDaemonAnswer(
-            f"no daemon listens on {path}; is it running? (certvigil run, or --socket for another one)"
+            sentence("no daemon listens on {}; is it running? (certvigil run, or --socket for another one)", where)
         )
     except PermissionError:
-        return NoDaemonAnswer(f"{path} may not be used by this user; the daemon's user, its group or root may")
+        return NoDaemonAnswer(
+            sentence("{} may not be used by this user; the daemon's user, its group or root may", where)
+        )
     except (OSError, http.client.HTTPException, ValueError) as error:
-        return NoDaemonAnswer(f"the daemon on {path} gave no answer: {error}")
+        return NoDaemonAnswer(sentence("the daemon on {} gave no answer: {}", where, printable(str(error))))
     finally:
         connection.close()

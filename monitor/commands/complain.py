@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 
-from config.text import harmless
+from config.text import Shown, harmless, sentence
 
 
-def complain(sentence: str) -> None:
-    """Write a sentence to standard error, escaped, whoever is quoted in it."""
-    sys.stderr.write(f"{harmless(sentence)}\n")
+def complain(template: str, *parts: Shown) -> None:
+    """Write a sentence to standard error, as `sentence` makes it; parts of a document are escaped as well."""
+    sys.stderr.write(f"{harmless(sentence(template, *parts))}\n")

@@ -12,6 +12,7 @@ from config.load import Marked, load, load_marked
 from config.model import Config
 from config.schema.root import json_schema
 from config.show import show as render
+from config.text import harmless
 from monitor.commands.complain import complain
 
 
@@ -28,7 +29,7 @@ def check(path: str) -> int:
     for doubt in doubts(config, document):
         (mistakes if doubt.is_hopeless else warnings).append(document.mistake(doubt.path, doubt.problem))
     for warning in sorted(warnings, key=_place):
-        complain(f"warning: {warning}")
+        complain("warning: {}", harmless(str(warning)))
     if mistakes:
         return _print(mistakes)
     files, endpoints = len(config.watches) + len(config.files), len(config.endpoints)
@@ -67,5 +68,5 @@ def _place(mistake: Mistake) -> tuple[str, int]:
 
 def _print(mistakes: Iterable[Mistake]) -> int:
     for mistake in sorted(mistakes, key=_place):
-        complain(str(mistake))
+        complain("{}", harmless(str(mistake)))
     return 1

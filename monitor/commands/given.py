@@ -140,7 +140,7 @@ def _address_in_url(url: str) -> str:
 
 def _directory(name: str, path: str, found: Found) -> Directory:
     unsearched = {**found.unreadable, **found.unfollowed}
-    unreadable = {printable(each, 4096): why for each, why in unsearched.items()}
+    unreadable: dict[str, Unreadable] = {printable(each, 4096): why for each, why in unsearched.items()}
     for exceeded in found.exceeded.values():
         unreadable[name] = Unreadable(UnreadableReason.TOO_LARGE, f"not all of it was searched: {exceeded}")
     return Directory(name, path, tuple(_not_files(found)), unreadable)

@@ -7,20 +7,22 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from typing import Final
 
 from config.model import Config
 from config.pattern import is_one_of
-from config.text import printable
-from monitor.commands.checked import iso
+from config.text import Printable, harmless, listed, printable, sentence
 from monitor.commands.choice import unknown
 from monitor.commands.complain import complain
 from monitor.commands.config import loaded
 from monitor.commands.period import PeriodError, period
 from monitor.commands.screen import Screen
+from monitor.dialect import iso
 from monitor.store import Degraded, database_path, names
 from monitor.store import history as read_history
 
 _UNUSABLE = 3
+_NOTHING: Final = Printable("")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +43,7 @@ def history(query: HistoryQuery, config_path: str, database: str | None) -> int:
     try:
         since, until = period(query.since, query.until, now)
     except PeriodError as error:
-        return _failed(str(error))
+        return _failed(harmless(str(error)))
     known: Mapping[str, str | None] = {}
     if database is None:
         config = loaded(config_path)
@@ -52,31 +54,37 @@ def history(query: HistoryQuery, config_path: str, database: str | None) -> int:
     if query.names:
         recorded = names(database)
         if isinstance(recorded, Degraded):
-            return _failed(f"{printable(database)} cannot be read: {recorded.detail}")
+            return _failed(_unreadable(database, recorded))
         known = {**known, **recorded}
         components = {each for each in known.values() if each is not None}
-        if wrong := unknown(query.names, {*known, *components}, "target or component"):
+        if wrong := unknown(query.names, {*known, *components}, Printable("target or component")):
             return _failed(wrong)
         chosen = [name for name, component in known.items() if _is_meant(name, component, query.names)]
     found = read_history(database, chosen, since, until, query.limit)
     if isinstance(found, Degraded):
-        return _failed(f"{printable(database)} cannot be read: {found.detail}")
+        return _failed(_unreadable(database, found))
     if query.as_json:
         entries = [{**asdict(entry), "at": iso(entry.at)} for entry in found]
         json.dump({"schema": 1, "entries": entries}, sys.stdout, indent=2)
         sys.stdout.write("\n")
     elif not found:
-        about = f" to {', '.join(printable(each, 200) for each in query.names)}" if query.names else ""
-        before = f", until {iso(until)}" if until is not None else ""
-        Screen().say(f"nothing is recorded to have happened{about} since {iso(since)}{before}")
+        about = sentence(" to {}", listed(printable(each, 200) for each in query.names)) if query.names else _NOTHING
+        before = sentence(", until {}", iso(until) or _NOTHING) if until is not None else _NOTHING
+        Screen().say("nothing is recorded to have happened{} since {}{}", about, iso(since) or _NOTHING, before)
     else:
-        rows = ((iso(entry.at) or "", entry.target, entry.what, entry.sentence) for entry in found)
+        rows = (
+            (iso(entry.at) or _NOTHING, harmless(entry.target), entry.what, harmless(entry.sentence)) for entry in found
+        )
         Screen().table(("when", "target", "what", "how"), rows)
     return 0
 
 
-def _failed(why: str) -> int:
-    complain(f"certvigil history: {why}")
+def _unreadable(database: str, why: Degraded) -> Printable:
+    return sentence("{} cannot be read: {}", printable(database), harmless(why.detail))
+
+
+def _failed(why: Printable) -> int:
+    complain("certvigil history: {}", why)
     return _UNUSABLE
 
 

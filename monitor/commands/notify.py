@@ -14,7 +14,7 @@ from urllib.parse import quote, urlencode
 from config.channel import Channel
 from config.fields import duration
 from config.schema.section import unlike
-from config.text import harmless, printable
+from config.text import Printable, harmless, printable, sentence
 from monitor.commands.choice import unknown
 from monitor.commands.client import NoDaemonAnswer, ask
 from monitor.commands.complain import complain
@@ -43,7 +43,7 @@ def test(names: Sequence[str], path: str, *, as_json: bool) -> int:
     unknown = [name for name in names if name not in config.channels]
     if unknown or not config.channels:
         problem = "no channel is configured" if not config.channels else _no_channel(unknown[0], config.channels)
-        complain(f"certvigil notify test: {problem}")
+        complain("certvigil notify test: {}", printable(problem))
         return _UNUSABLE
     chosen = [config.channels[name] for name in dict.fromkeys(names or config.channels)]
     jobs = [(channel, position) for channel in chosen for position in range(len(channel.urls))]
@@ -57,7 +57,12 @@ def test(names: Sequence[str], path: str, *, as_json: bool) -> int:
     else:
         screen = Screen()
         for name, receipt in tried:
-            screen.say(f"{name} {receipt.why}", "green" if receipt.outcome is SendOutcome.DELIVERED else "bold red")
+            screen.say(
+                "{} {}",
+                harmless(name),
+                harmless(receipt.why),
+                style="green" if receipt.outcome is SendOutcome.DELIVERED else "bold red",
+            )
     return 0 if all(receipt.outcome is SendOutcome.DELIVERED for _, receipt in tried) else _FAILED
 
 
@@ -77,7 +82,7 @@ def _try(job: tuple[Channel, int], host: str) -> Receipt:
 
 def show(socket: str, *, as_json: bool) -> int:
     """Print the problems that were told, what was not delivered, and silences; return 3 where nobody answers."""
-    told = _ask(socket, "show", "/api/v1/notifications", "GET")
+    told = _ask(socket, Printable("show"), "/api/v1/notifications", "GET")
     if told is None:
         return _UNUSABLE
     if as_json:
@@ -92,9 +97,9 @@ def show(socket: str, *, as_json: bool) -> int:
                 alert["problem"],
                 alert["channel"],
                 alert["severity"],
-                f"{alert['since'][:19]}Z",
+                sentence("{}Z", alert["since"][:19]),
                 alert["headline"],
-                alert["acknowledged"]["who"] if alert["acknowledged"] else "",
+                alert["acknowledged"]["who"] if alert["acknowledged"] else Printable(""),
             )
             for alert in told["alerts"]
         ),
@@ -106,21 +111,23 @@ def show(socket: str, *, as_json: bool) -> int:
 
 def acknowledge(problem: str, lasting: str | None, socket: str) -> int:
     """Say that somebody knows of a problem; return 1 where there is none of that name, 3 where nobody answers."""
-    seconds = None if lasting is None else _seconds("acknowledge", lasting)
+    seconds = None if lasting is None else _seconds(Printable("acknowledge"), lasting)
     if lasting is not None and seconds is None:
         return _UNUSABLE
     query = f"?{urlencode({'for': seconds})}" if seconds is not None else ""
-    done = _ask(socket, "acknowledge", f"/api/v1/notifications/acknowledge/{quote(problem, safe='')}{query}", "POST")
+    done = _ask(
+        socket, Printable("acknowledge"), f"/api/v1/notifications/acknowledge/{quote(problem, safe='')}{query}", "POST"
+    )
     return _said(done, "acknowledged")
 
 
 def silence(wanted: Mapping[str, Sequence[str]], lasting: str, reason: str, socket: str) -> int:
     """Have nobody told of what is `wanted`; return 1 where that is refused, 3 where nobody answers."""
-    seconds = _seconds("silence", lasting)
+    seconds = _seconds(Printable("silence"), lasting)
     if seconds is None:
         return _UNUSABLE
     query = urlencode({"for": seconds, "reason": reason, **wanted}, doseq=True)
-    done = _ask(socket, "silence", f"/api/v1/notifications/silences?{query}", "POST")
+    done = _ask(socket, Printable("silence"), f"/api/v1/notifications/silences?{query}", "POST")
     code = _said(done, f"silent until {done['until']}: {done['id']}" if done and "id" in done else "")
     if code == 0:
         _say_what_matches_nothing(wanted, socket)
@@ -135,40 +142,42 @@ def _say_what_matches_nothing(wanted: Mapping[str, Sequence[str]], socket: str) 
     for key in ("target", "component"):
         names = {each[key] for each in listed if each[key] is not None}
         for pattern in wanted.get(key, ()):
-            if wrong := unknown([pattern], names, key):
-                complain(f"certvigil notify silence: nothing matches now: {wrong}")
+            if wrong := unknown([pattern], names, printable(key)):
+                complain("certvigil notify silence: nothing matches now: {}", wrong)
 
 
 def unsilence(identifier: str, socket: str) -> int:
     """End a silence; return 1 where there is none of that id, 3 where nobody answers."""
-    done = _ask(socket, "unsilence", f"/api/v1/notifications/silences/{quote(identifier, safe='')}", "DELETE")
+    done = _ask(
+        socket, Printable("unsilence"), f"/api/v1/notifications/silences/{quote(identifier, safe='')}", "DELETE"
+    )
     return _said(done, "the silence has ended")
 
 
 def decide(what: str, channel: str | None, socket: str) -> int:
     """Have messages that were given up delivered again (`retry`) or forgotten (`drop`); return 3 if nobody answers."""
     query = "" if channel is None else f"?{urlencode({'channel': channel})}"
-    done = _ask(socket, what, f"/api/v1/notifications/{what}{query}", "POST")
+    done = _ask(socket, printable(what), f"/api/v1/notifications/{what}{query}", "POST")
     return _said(done, f"{done['count']} messages" if done and "count" in done else "")
 
 
-def _seconds(command: str, text: str) -> float | None:
+def _seconds(command: Printable, text: str) -> float | None:
     try:
         return duration(text)
     except ValueError as error:
-        complain(f"certvigil notify {command}: --for {printable(text, 60)}: write {error}")
+        complain("certvigil notify {}: --for {}: write {}", command, printable(text, 60), printable(str(error)))
         return None
 
 
-def _ask(socket: str, command: str, resource: str, method: str) -> dict[str, Any] | None:
+def _ask(socket: str, command: Printable, resource: str, method: str) -> dict[str, Any] | None:
     answer = ask(socket, resource, method=method)
     if isinstance(answer, NoDaemonAnswer):
-        complain(f"certvigil notify {command}: {answer.why}")
+        complain("certvigil notify {}: {}", command, answer.why)
         return None
     if "detail" in answer:
         why = answer["detail"]
         shown = why if isinstance(why, str) else "; ".join(f"{each['loc'][-1]}: {each['msg']}" for each in why)
-        complain(f"certvigil notify {command}: {printable(shown)}")
+        complain("certvigil notify {}: {}", command, printable(shown))
         return {}
     found: dict[str, Any] = answer
     return found

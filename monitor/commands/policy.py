@@ -11,8 +11,7 @@ from typing import Any, Final
 
 from config.fields import duration
 from config.model import DAY, Config
-from config.text import printable
-from monitor.commands.checked import iso
+from config.text import Printable, harmless, printable
 from monitor.commands.choice import unknown
 from monitor.commands.client import NoDaemonAnswer, ask
 from monitor.commands.complain import complain
@@ -26,6 +25,7 @@ from monitor.decide.explain import explain as explain_all
 from monitor.decide.foresee import ForeseenMessage, Recipients, fresh
 from monitor.decide.simulate import Assumptions, Happening, as_of, timeline
 from monitor.decide.situation import Situation
+from monitor.dialect import iso
 from monitor.http.situations import SituationsError, situations_from_plain, situations_to_plain
 
 UNUSABLE: Final = 3
@@ -47,7 +47,7 @@ class Source:
 
 def explain(target: str, at: str | None, source: Source, *, as_json: bool) -> int:
     """Print what each policy makes of `target`; return 3 where that cannot be told."""
-    return _guarded("explain", lambda: _explain(target, at, source, as_json=as_json))
+    return _guarded(Printable("explain"), lambda: _explain(target, at, source, as_json=as_json))
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,14 +64,14 @@ class Span:
 
 def test(span: Span, assumptions: Assumptions, source: Source, *, as_json: bool) -> int:
     """Print what would be decided and told in a span of time; return 3 where that cannot be told."""
-    return _guarded("test", lambda: _test(span, assumptions, source, as_json=as_json))
+    return _guarded(Printable("test"), lambda: _test(span, assumptions, source, as_json=as_json))
 
 
-def _guarded(command: str, run: Callable[[], None]) -> int:
+def _guarded(command: Printable, run: Callable[[], None]) -> int:
     try:
         run()
     except UsageError as error:
-        complain(f"certvigil policy {command}: {error}")
+        complain("certvigil policy {}: {}", command, harmless(str(error)))
         return UNUSABLE
     return 0
 
@@ -104,24 +104,29 @@ def _find(target: str, known: Sequence[Situation]) -> Situation:
             return each
     names = [name for each in known for name in (each.subject, *each.targets)]
     one = f"'{printable(target, 200)}' stands for several: name one component or target"
-    raise UsageError(unknown([target], set(names), "component or target") or one)
+    raise UsageError(unknown([target], set(names), Printable("component or target")) or one)
 
 
-def _explained_rows(explained: Iterable[Explained]) -> Iterator[Sequence[str]]:
+def _explained_rows(explained: Iterable[Explained]) -> Iterator[Sequence[Printable]]:
     for each in explained:
         actions = (each.policy.action, each.policy.notify)
         does = " and ".join(action_name(action) for action in actions if action is not None)
         if not each.applies:
-            yield each.policy.name, does, "not for it", "", "", "", ""
+            yield _cells(each.policy.name, does, "not for it", "", "", "", "")
             continue
         stands = "; ".join(map(_stands, each.decisions)) or ("gives way" if each.answer.holds else "does not hold")
         for reason in each.answer.reasons:
             start = iso(reason.since) or ""
-            yield each.policy.name, does, stands, reason.check, "yes" if reason.holds else "no", start, reason.because
+            holds = "yes" if reason.holds else "no"
+            yield _cells(each.policy.name, does, stands, reason.check, holds, start, reason.because)
+
+
+def _cells(*texts: str) -> tuple[Printable, ...]:
+    return tuple(map(harmless, texts))
 
 
 def _stands(decision: Decision) -> str:
-    return f"{decision.standing}: {decision.waits_for}" if decision.waits_for else str(decision.standing)
+    return f"{decision.status}: {decision.waits_for}" if decision.waits_for else str(decision.status)
 
 
 def _explained_to_plain(explained: Explained) -> dict[str, Any]:
@@ -141,7 +146,7 @@ def _decision_to_plain(decision: Decision) -> dict[str, Any]:
         "subject": decision.subject,
         "policy": decision.policy,
         "action": action_name(decision.action),
-        "standing": decision.standing,
+        "status": decision.status,
         "waits_for": decision.waits_for,
         "case": decision.case,
         "identity": decision.identity,
@@ -177,8 +182,11 @@ def _test(span: Span, assumptions: Assumptions, source: Source, *, as_json: bool
         return
     Screen().table(("when", "subject", "policy", "does", "stands", "because"), map(_row, happened))
     if span.lifetime is not None and not (config.channels and config.notifications.enabled):
-        why = "no channel is configured" if not config.channels else "'notifications.enabled' is false"
-        complain(f"nobody would be told anything: {why}")
+        complain(
+            "nobody would be told anything: no channel is configured"
+            if not config.channels
+            else "nobody would be told anything: 'notifications.enabled' is false"
+        )
 
 
 def _days(situations: Iterable[Situation], start: float, days: int | None) -> float:
@@ -189,13 +197,13 @@ def _days(situations: Iterable[Situation], start: float, days: int | None) -> fl
     return min(max((max(ends, default=start) - start) / DAY + 1, 1.0), _MOST_DAYS) if ends else _DAYS
 
 
-def _row(each: Happening | ForeseenMessage) -> Sequence[str]:
+def _row(each: Happening | ForeseenMessage) -> Sequence[Printable]:
     when = iso(each.at) or ""
     if isinstance(each, ForeseenMessage):
-        return when, "", "", f"tell {each.channel}", "told", each.title
+        return _cells(when, "", "", f"tell {each.channel}", "told", each.title)
     decision = each.decision
     because = "; ".join(reason.because for reason in decision.reasons)
-    return when, decision.subject, decision.policy, action_name(decision.action), _stands(decision), because
+    return _cells(when, decision.subject, decision.policy, action_name(decision.action), _stands(decision), because)
 
 
 def _print_json(document: dict[str, Any]) -> None:

@@ -13,10 +13,10 @@ def reload(socket: str) -> int:
     """Have the daemon read its configuration again; return 1 where it kept the old one, 3 where nobody answers."""
     answer = ask(socket, "/api/v1/reload", method="POST")
     if isinstance(answer, NoDaemonAnswer):
-        complain(f"certvigil reload: {answer.why}")
+        complain("certvigil reload: {}", answer.why)
         return 3
     for mistake in answer.get("mistakes", ()):
-        complain(f"{printable(str(mistake))}")
+        complain("{}", printable(str(mistake)))
     if answer.get("mistakes"):
         complain("certvigil reload: the configuration in force stays")
         return 1

@@ -12,7 +12,7 @@ from rich.progress import Progress
 from rich.text import Text
 
 from config.model import DAY
-from config.text import harmless
+from config.text import Printable, Shown, harmless, listed, sentence
 from config.vocabulary import Severity, Verdict
 from monitor.commands.layout import fit, pad, side_by_side, stacked, wrap
 from probes.certificate import Certificate
@@ -35,6 +35,7 @@ _LONG: Final = 200
 """So many items are worth a progress bar."""
 INDENT: Final = " " * 9
 _SHOWN_NAMES: Final = 20
+_UNITS: Final = ((DAY, Printable("days")), (3600, Printable("hours")), (60, Printable("minutes")))
 
 
 class Screen:
@@ -71,83 +72,86 @@ class Screen:
         """Cells of a line; None in a pipe, whose lines have no end."""
         return self._console.width if self._on_terminal else None
 
-    def target(self, target: str, verdict: Verdict, findings: Sequence[Finding], notes: Iterable[str] = ()) -> None:
+    def target(
+        self, target: Printable, verdict: Verdict, findings: Sequence[Finding], notes: Iterable[Printable] = ()
+    ) -> None:
         """Print one target with what is wrong, and `notes` about it."""
         self.entry(f"{verdict:<8} ", target, _STYLE[verdict], "bold")
         for found in sorted(findings, key=lambda each: -each.severity.rank):
-            self.finding(found.severity, f"{found.code}: {found.detail}")
+            self.finding(found.severity, sentence("{}: {}", found.code, harmless(found.detail)))
         for note in notes:
             self.entry(INDENT, note, style="dim")
 
-    def finding(self, severity: Severity, text: str) -> None:
+    def finding(self, severity: Severity, text: Printable) -> None:
         """Print one finding under its target."""
         self.entry(f"{INDENT}{severity:<8} ", text, _STYLE[severity])
 
     def certificate(self, position: int, certificate: Certificate, now: float, issuer_key: str | None = None) -> None:
         """Print the facts by which people tell a certificate from another, and the key of its issuer where known."""
-        ends = "ends at an unknown time"
+        ends = Printable("ends at an unknown time")
         if certificate.not_after is not None:
-            ends = f"ends {moment(certificate.not_after)}, {left(certificate.not_after - now)}"
-        self.entry(f"{position:>4} ", f"{certificate.subject or '(no subject)'}, {certificate.key}, {ends}", "dim")
+            ends = sentence("ends {}, {}", moment(certificate.not_after), left(certificate.not_after - now))
+        subject = harmless(certificate.subject) or Printable("(no subject)")
+        self.entry(f"{position:>4} ", sentence("{}, {}, {}", subject, harmless(str(certificate.key)), ends), "dim")
         facts = (
-            ("names", _some(certificate.names)),
-            ("issuer", certificate.issuer or "(no name)"),
-            ("serial", certificate.serial),
-            ("sha256", certificate.sha256),
-            ("by key", f"spki_sha256 {issuer_key}" if issuer_key else ""),
+            ("names", _some(list(map(harmless, certificate.names)))),
+            ("issuer", harmless(certificate.issuer) or Printable("(no name)")),
+            ("serial", harmless(certificate.serial)),
+            ("sha256", harmless(certificate.sha256)),
+            ("by key", sentence("spki_sha256 {}", harmless(issuer_key)) if issuer_key else Printable("")),
         )
         for label, fact in facts:
             if fact:
                 self.entry(f"     {label:<8}", fact, "dim", "dim")
 
-    def entry(self, label: str, text: str, label_style: str = "", style: str = "") -> None:
+    def entry(self, label: str, text: Printable, label_style: str = "", style: str = "") -> None:
         """Print `text` after `label`; what does not fit goes on below itself, no word broken."""
         text = harmless(text)
         room = None if self.width is None else max(1, self.width - cell_len(label))
         for number, line in enumerate([text] if room is None else wrap(text, room)):
             self._line((pad("" if number else label, cell_len(label)), label_style), (line, style))
 
-    def table(self, columns: Sequence[str], rows: Iterable[Sequence[str]], verdict_column: int | None = None) -> None:
+    def table(self, columns: Sequence[str], rows: Iterable[Sequence[Shown]], verdict_column: int | None = None) -> None:
         """Print rows under their columns, or below each other where the terminal is too narrow; no word is broken.
 
         In a pipe each row is one line with tabs between, the first the names of the columns.
         """
-        rows = [tuple(map(harmless, row)) for row in rows]
+        cells = [tuple(harmless(str(cell)) for cell in row) for row in rows]
         if self.width is None:
-            for row in (columns, *rows):
+            for row in (columns, *cells):
                 self._stream.write("\t".join(row) + "\n")
             return
-        widths = fit(columns, rows, self.width)
+        widths = fit(columns, cells, self.width)
         if widths is None:
-            for row in rows:
-                for index, (label, line) in stacked(columns, row, self.width):
-                    self._line((label, "dim"), (line, _style(row[index]) if index == verdict_column else ""))
+            for row in cells:
+                for index, (label, text) in stacked(columns, row, self.width):
+                    self._line((label, "dim"), (text, _style(row[index]) if index == verdict_column else ""))
                 self.say("")
             return
         self._line(*((each, "bold") for each in next(side_by_side(columns, widths))))
-        for row in rows:
-            for cells in side_by_side(row, widths):
+        for row in cells:
+            for line in side_by_side(row, widths):
                 self._line(
-                    *((cell, _style(row[index]) if index == verdict_column else "") for index, cell in enumerate(cells))
+                    *((cell, _style(row[index]) if index == verdict_column else "") for index, cell in enumerate(line))
                 )
 
     def records(
         self,
         columns: Sequence[str],
-        records: Iterable[tuple[Sequence[str], Sequence[tuple[str, str]]]],
+        records: Iterable[tuple[Sequence[Shown], Sequence[tuple[str, Printable]]]],
     ) -> None:
         """Print rows whose first cell is a verdict, and under each its details: a label, and a text."""
-        records = [(tuple(map(harmless, row)), details) for row, details in records]
-        if not records:
+        shown = [(tuple(harmless(str(cell)) for cell in row), details) for row, details in records]
+        if not shown:
             return
-        widths = fit(columns, [row for row, _ in records], self.width or 0)
+        widths = fit(columns, [row for row, _ in shown], self.width or 0)
         if widths is not None:
             self._line(*((each, "bold") for each in next(side_by_side(columns, widths))))
-        for row, details in records:
+        for row, details in shown:
             if widths is None:
                 self.entry(f"{row[0]:<8} ", row[1], _style(row[0]), "bold")
                 facts = (f"{column} {cell}" for column, cell in zip(columns[2:], row[2:], strict=True) if cell)
-                self.entry(INDENT, ", ".join(facts), style="dim")
+                self.entry(INDENT, harmless(", ".join(facts)), style="dim")
             else:
                 for verdict, *rest in side_by_side(row, widths):
                     self._line((verdict, _style(row[0])), *((each, "") for each in rest))
@@ -159,28 +163,29 @@ class Screen:
         line = Text.assemble(*((harmless(text), style) for text, style in parts))
         self._console.print(line, no_wrap=True, overflow="ignore", crop=False)
 
-    def say(self, text: str, style: str = "") -> None:
-        """Print a sentence."""
-        self.entry("", text, style=style)
+    def say(self, template: str, *parts: Shown, style: str = "") -> None:
+        """Print a sentence, as `sentence` makes it; parts of a document, which may be anything, are escaped as well."""
+        self.entry("", sentence(template, *parts), style=style)
 
 
 def _style(cell: str) -> str:
     return next((style for word, style in _STYLE.items() if word == cell), "")
 
 
-def left(seconds: float) -> str:
+def left(seconds: float) -> Printable:
     """Say how long it is until an end, or since."""
-    return f"ended {span(-seconds)} ago" if seconds < 0 else f"{span(seconds)} left"
+    return sentence("ended {} ago", span(-seconds)) if seconds < 0 else sentence("{} left", span(seconds))
 
 
-def span(seconds: float) -> str:
+def span(seconds: float) -> Printable:
     """Return a span of time in its largest unit that is there twice."""
-    for size, unit in ((DAY, "days"), (3600, "hours"), (60, "minutes")):
+    for size, unit in _UNITS:
         if seconds >= 2 * size:
-            return f"{seconds / size:.0f} {unit}"
-    return f"{seconds:.0f} seconds"
+            return sentence("{:.0f} {}", seconds / size, unit)
+    return sentence("{:.0f} seconds", seconds)
 
 
-def _some(names: Sequence[str]) -> str:
+def _some(names: Sequence[Printable]) -> Printable:
     more = len(names) - _SHOWN_NAMES
-    return ", ".join(names[:_SHOWN_NAMES]) + (f" and {more} more" if more > 0 else "")
+    shown = listed(names[:_SHOWN_NAMES])
+    return sentence("{} and {} more", shown, more) if more > 0 else shown

@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from config.pattern import is_one_of
+from config.text import Printable, harmless, listed, sentence
 from config.vocabulary import ComponentState, Severity, Verdict
 from monitor.commands.checked import BY_BADNESS, exit_code
 from monitor.commands.choice import unknown
@@ -19,6 +20,7 @@ from monitor.commands.complain import complain
 from monitor.commands.screen import Screen, span
 from monitor.state.cure import without_cure
 
+_NOTHING: Final = Printable("")
 _PAGE: Final = 500
 _NOBODY: Final = 3
 _UNKNOWN_NAME: Final = 3
@@ -51,7 +53,9 @@ def status(socket: str, query: StatusQuery, *, healthy: bool) -> int:
         return _failed(told.why, _NOBODY)
     targets, components = told.targets, told.components
     names = {name for each in targets for name in (each["target"], each["component"]) if name is not None}
-    if wrong := unknown(query.names, names | {each["component"] for each in components}, "component or target"):
+    if wrong := unknown(
+        query.names, names | {each["component"] for each in components}, Printable("component or target")
+    ):
         return _failed(wrong, _UNKNOWN_NAME)
     chosen = [each for each in targets if _is_meant(each, query)]
     concerned = {each["component"] for each in chosen}
@@ -86,8 +90,8 @@ def is_ready(socket: str) -> bool:
     return not isinstance(own, NoDaemonAnswer) and bool(own["ready"])
 
 
-def _failed(why: str, code: int) -> int:
-    complain(f"certvigil status: {why}")
+def _failed(why: Printable, code: int) -> int:
+    complain("certvigil status: {}", why)
     return code
 
 
@@ -149,28 +153,39 @@ def _show(screen: Screen, targets: Sequence[Document]) -> None:
 
 def _show_remarks(screen: Screen, own: Document, targets: Sequence[Document], chosen: int) -> None:
     if chosen and not targets:
-        screen.say(f"no problems: {'it is' if chosen == 1 else f'all {chosen} targets are'} ok", "green")
+        screen.say(
+            "no problems: it is ok" if chosen == 1 else "no problems: all {} targets are ok", chosen, style="green"
+        )
     for waiver in own["waivers"]:
         screen.say(
-            f"waived until {waiver['until']}: {waiver['code']} of {waiver['target']}: {waiver['reason']}", "cyan"
+            "waived until {}: {} of {}: {}",
+            waiver["until"],
+            waiver["code"],
+            waiver["target"],
+            waiver["reason"],
+            style="cyan",
         )
     for why in own["not_ready"]:
-        screen.say(f"not ready: {why}", "yellow")
+        screen.say("not ready: {}", why, style="yellow")
     watch = own["watch"]
     if polled := watch["directories_polled"]:
-        what = "one directory is" if polled == 1 else f"{polled} directories are"
-        screen.say(f"{what} polled: {watch['polled_because']}", "yellow")
+        screen.say(
+            "one directory is polled: {1}" if polled == 1 else "{} directories are polled: {}",
+            polled,
+            watch["polled_because"],
+            style="yellow",
+        )
     if own["configuration"]["stale"]:
-        screen.say("the configuration on disk is not the one in force; certvigil reload reads it", "yellow")
+        screen.say("the configuration on disk is not the one in force; certvigil reload reads it", style="yellow")
 
 
-def _summary(target: Document) -> tuple[str, ...]:
+def _summary(target: Document) -> tuple[Printable, ...]:
     return (
         target["verdict"],
         target["target"],
         _second(target["expiry"]),
         _left(target["days_left"]),
-        _second(target["last_look"]) or "never",
+        _second(target["last_look"]) or Printable("never"),
     )
 
 
@@ -181,30 +196,32 @@ _COLUMNS: Final = (
 """In a pipe: a line for each thing that is wrong, or one for a target that is well."""
 
 
-def _rows(target: Document) -> Iterator[tuple[str, ...]]:
+def _rows(target: Document) -> Iterator[tuple[Printable, ...]]:
     summary = _summary(target)
     found = [(each["severity"], each) for each in _worst_first(target["findings"])]
-    found += [("pending", each) for each in target["pending"]]
+    found += [(Printable("pending"), each) for each in target["pending"]]
     for severity, each in found:
-        yield *summary, severity, each["code"], _second(each["since"]), without_cure(each["detail"]), each["cure"]
+        detail = harmless(without_cure(each["detail"]))
+        yield *summary, severity, each["code"], _second(each["since"]), detail, each["cure"]
     if not found:
-        yield *summary, *[""] * (len(_COLUMNS) - len(summary))
+        yield *summary, *[_NOTHING] * (len(_COLUMNS) - len(summary))
 
 
-def _left(days: float | None) -> str:
+def _left(days: float | None) -> Printable:
     if days is None:
-        return ""
-    return f"ended {span(-days * _DAY)} ago" if days < 0 else span(days * _DAY)
+        return _NOTHING
+    return sentence("ended {} ago", span(-days * _DAY)) if days < 0 else span(days * _DAY)
 
 
-def _details(target: Document) -> Iterator[tuple[str, str]]:
+def _details(target: Document) -> Iterator[tuple[str, Printable]]:
     """Yield a label and a sentence for each thing that is wrong or pending."""
     for each in _worst_first(target["findings"]):
-        yield each["severity"], f"{each['code']}: {without_cure(each['detail'])}"
-        yield "since", f"{_second(each['since'])}, for {_so_far(each['since'])}"
+        yield each["severity"], sentence("{}: {}", each["code"], harmless(without_cure(each["detail"])))
+        yield "since", sentence("{}, for {}", _second(each["since"]), _so_far(each["since"]))
         yield "cure", each["cure"]
     for each in target["pending"]:
-        yield "", f"pending: {each['code']} (since {_second(each['since'])}): {without_cure(each['detail'])}"
+        detail = harmless(without_cure(each["detail"]))
+        yield "", sentence("pending: {} (since {}): {}", each["code"], _second(each["since"]), detail)
         yield "cure", each["cure"]
 
 
@@ -212,11 +229,11 @@ def _worst_first(findings: Sequence[Document]) -> list[Document]:
     return sorted(findings, key=lambda each: (_SEVERITIES.index(each["severity"]), each["since"], each["code"]))
 
 
-def _so_far(at: str) -> str:
-    return f"{span(max(0.0, time.time() - datetime.fromisoformat(at).timestamp()))}"
+def _so_far(at: str) -> Printable:
+    return span(max(0.0, time.time() - datetime.fromisoformat(at).timestamp()))
 
 
-def show_components(screen: Screen, no_actor: str, components: Sequence[dict[str, Any]]) -> None:
+def show_components(screen: Screen, no_actor: Printable, components: Sequence[dict[str, Any]]) -> None:
     """Print what waits to be done to each component, and why nothing can be."""
     if not components:
         return
@@ -227,62 +244,68 @@ def show_components(screen: Screen, no_actor: str, components: Sequence[dict[str
     )
     for each in components:
         for plan in each["plans"]:
-            screen.say(f"{each['component']}: {_plan(plan)}", "cyan")
+            screen.say("{}: {}", each["component"], _plan(plan), style="cyan")
         for key in each["given_up"]:
-            screen.say(f"{each['component']}: key {key['spki_sha256'][:16]}: {key['why']}", "yellow")
+            screen.say("{}: key {}: {}", each["component"], key["spki_sha256"][:16], key["why"], style="yellow")
         for note in each["notes"]:
-            screen.say(f"{each['component']}: {note}", "cyan")
+            screen.say("{}: {}", each["component"], note, style="cyan")
     if no_actor:
-        screen.say(f"certvigil only observes: {no_actor}", "yellow")
+        screen.say("certvigil only observes: {}", no_actor, style="yellow")
 
 
-def _plan(plan: dict[str, Any]) -> str:
-    until = plan["approved_until"]
-    said = f"approved until {_second(until)}" if until else f"waits since {_second(plan['since'])}"
-    return f"plan {plan['plan'][:16]}, {plan['action']}, {said}: {plan['about']}"
+def _plan(plan: dict[str, Any]) -> Printable:
+    until, since = plan["approved_until"], plan["since"]
+    said = sentence("approved until {}", _second(until)) if until else sentence("waits since {}", _second(since))
+    return sentence("plan {}, {}, {}: {}", plan["plan"][:16], plan["action"], said, plan["about"])
 
 
-def _waits(component: dict[str, Any]) -> str:
+def _waits(component: dict[str, Any]) -> Printable:
     if component["frozen"]:
-        return f"frozen: {component['frozen']}"
+        return sentence("frozen: {}", component["frozen"])
     decision = component["decision"]
     if decision is not None:
         until, plan = component["approved_until"], component["plan"]
-        said = f"{decision['action']} by {decision['policy']}: {decision['standing']}"
-        said += f", for {decision['waits_for']}" if decision["waits_for"] else ""
-        said += f", plan {plan[:16]}" if plan else ""
-        return said + (f", approved until {_second(until)}" if until else "")
-    return "; ".join(f"{each['ground']}: {each['detail']}" for each in component["objections"])
+        said = [sentence("{} by {}: {}", decision["action"], decision["policy"], decision["status"])]
+        said += [sentence("for {}", decision["waits_for"])] if decision["waits_for"] else []
+        said += [sentence("plan {}", plan[:16])] if plan else []
+        said += [sentence("approved until {}", _second(until))] if until else []
+        return listed(said)
+    return listed((sentence("{}: {}", each["ground"], each["detail"]) for each in component["objections"]), "; ")
 
 
-def _last(component: dict[str, Any]) -> str:
+def _last(component: dict[str, Any]) -> Printable:
     last = component["last"]
-    return f"{_second(last['at'])} {last['action']} {last['outcome']}" if last else ""
+    return sentence("{} {} {}", _second(last["at"]), last["action"], last["outcome"]) if last else _NOTHING
 
 
 def _show_flapping(screen: Screen, told: dict[str, Any]) -> None:
     """Print a line for each problem that comes and goes: a look may find its targets well at this moment."""
     flapping = {each["problem"]: each for each in told["alerts"] if each["headline"].startswith("flapping: ")}
     for problem, each in flapping.items():
-        screen.say(f"{each['headline']} since {_second(each['since'])} (problem {problem})", "yellow")
+        screen.say("{} since {} (problem {})", each["headline"], _second(each["since"]), problem, style="yellow")
 
 
 def show_undelivered(screen: Screen, told: dict[str, Any]) -> None:
     """Print a line for each message that was not delivered, and for each silence."""
     for delivery in told["undelivered"]:
-        why = f": {delivery['why']}" if delivery["why"] else ""
+        why = sentence(": {}", delivery["why"]) if delivery["why"] else _NOTHING
         given_up = delivery["fate"] == "dead"
-        how = "given up" if given_up else f"tried {delivery['attempts']} times"
+        how = Printable("given up") if given_up else sentence("tried {} times", delivery["attempts"])
         screen.say(
-            f"not told {delivery['channel']}, {how}: {delivery['title']}{why}", "bold red" if given_up else "yellow"
+            "not told {}, {}: {}{}",
+            delivery["channel"],
+            how,
+            delivery["title"],
+            why,
+            style="bold red" if given_up else "yellow",
         )
     for silence in told["silences"]:
         named = [*silence["targets"], *silence["components"], *silence["findings"]]
-        what = ", ".join(named) or "everything"
-        identifier = f" ({silence['id']})" if silence["id"] else ""
-        screen.say(f"silent until {silence['until']}{identifier}: {what}: {silence['reason']}", "cyan")
+        what = listed(named) or Printable("everything")
+        identifier = sentence(" ({})", silence["id"]) if silence["id"] else _NOTHING
+        screen.say("silent until {}{}: {}: {}", silence["until"], identifier, what, silence["reason"], style="cyan")
 
 
-def _second(at: str | None) -> str:
+def _second(at: str | None) -> Printable:
     """Return an ISO 8601 time cut to the second, empty for none."""
-    return f"{at[:19]}Z" if at else ""
+    return harmless(f"{at[:19]}Z") if at else _NOTHING

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping
 
 from actions.world import Metadata, World, remove, write_new
-from config.text import printable
+from config.text import harmless, printable
 from monitor.commands.complain import complain
 from monitor.commands.config import loaded
 from monitor.host.units import units as make
@@ -21,7 +21,7 @@ def units(path: str, output: str | None) -> int:
     made = make(config, _command(), os.path.abspath(path))
     if not isinstance(made, Mapping):
         for sentence in made:
-            complain(f"certvigil: {sentence}")
+            complain("certvigil: {}", harmless(sentence))
         return 1
     if output is None:
         sys.stdout.write("\n".join(f"# {name}\n{text}" for name, text in made.items()))
@@ -31,7 +31,7 @@ def units(path: str, output: str | None) -> int:
             _write(os.path.join(output, name), text.encode())
             sys.stdout.write(f"wrote {printable(os.path.join(output, name))}\n")
     except OSError as error:
-        complain(f"certvigil: {printable(str(error.filename or output))}: {error.strerror}")
+        complain("certvigil: {}: {}", printable(str(error.filename or output)), printable(str(error.strerror)))
         return 1
     return 0
 

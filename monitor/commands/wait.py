@@ -12,6 +12,7 @@ from monitor.actor.client import NoActor, talking
 from monitor.actor.documents import endings_document, step_document
 from monitor.actor.follow import Follower
 from monitor.actor.request import Document
+from monitor.dialect import unix
 
 _SILENCE: Final = 60.0
 """Seconds without a word after which the actor counts as gone: it says every second that it is there."""
@@ -26,7 +27,7 @@ def wait_for_end(socket: str, approved: Document, told: Callable[[Mapping[str, A
     """
     try:
         with talking(socket, Follower().begin(), _SILENCE) as documents:
-            return _end(documents, str(approved["approved"]), float(approved["until"]), told)
+            return _end(documents, str(approved["approved"]), unix(approved["until"]), told)
     except NoActor as error:
         return {"expired": f"{error}, so nobody does"}
 

@@ -12,10 +12,12 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 from actions.ending import Outcome
+from config.text import printable
 from config.vocabulary import Code
-from monitor.act.steward import actions_of
-from monitor.commands.act import EXIT_CODE, ActOptions, backups, replace
+from monitor.act.status import actions_of
+from monitor.commands.act import ActOptions, backups, replace
 from monitor.commands.history import HistoryQuery, history
+from monitor.commands.outcome import EXIT_CODE
 from monitor.commands.screen import Screen
 from monitor.demo.story import PATIENCE, Story, acting, keeping_vigil, say_addresses
 from monitor.lab.appliance import NAME, Appliance
@@ -126,4 +128,4 @@ def _metrics(appliance: Appliance, *beginnings: str) -> Sequence[str]:
 
 def _say_all(screen: Screen, lines: Sequence[str]) -> None:
     for each in lines:
-        screen.say(f"  {each}")
+        screen.say("  {}", printable(each))

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import IO, Any, Final
 
+from config.text import Printable, printable, sentence
 from config.vocabulary import Code, Severity
 from monitor.actor.client import NoActor, ask
 from monitor.actor.request import Request, Verb
@@ -44,10 +45,15 @@ Event = dict[str, Any]
 def say_addresses(screen: Screen, appliance: Appliance) -> None:
     """Say where everything is."""
     for component, part in appliance.parts.items():
-        screen.say(f"  {component:<10} https://{part.server.address}  ({type(part.server).__name__})")
-    screen.say(f"  metrics    http://{appliance.web}/metrics")
-    screen.say(f"  API        http://{appliance.web}/api/v1/status")
-    screen.say(f"  status     certvigil status --socket {appliance.socket}")
+        screen.say(
+            "  {:<10} https://{}  ({})",
+            printable(component),
+            printable(part.server.address),
+            printable(type(part.server).__name__),
+        )
+    screen.say("  metrics    http://{}/metrics", printable(appliance.web))
+    screen.say("  API        http://{}/api/v1/status", printable(appliance.web))
+    screen.say("  status     certvigil status --socket {}", printable(appliance.socket))
 
 
 class Story:
@@ -64,7 +70,8 @@ class Story:
         """Say what is about to be done, once everything has come of what was done before."""
         self.settle()
         self._screen.say("")
-        self._screen.say(f"{text}", "bold")
+        for line in text.splitlines():
+            self._screen.say("{}", printable(line), style="bold")
         self._seen.clear()
         self._acted = time.monotonic()
 
@@ -83,7 +90,9 @@ class Story:
         while not any(map(matches, self._seen)):
             if time.monotonic() > end:
                 self.missed = True
-                self._screen.say(f"  MISSED: {code} was not {what} within {PATIENCE:g} s", "bold red")
+                self._screen.say(
+                    "  MISSED: {} was not {} within {:g} s", code, printable(what), PATIENCE, style="bold red"
+                )
                 return
             self.show_next(0.1)
 
@@ -94,16 +103,18 @@ class Story:
         except queue.Empty:
             return False
         self._seen.append(event)
-        after = f"{time.monotonic() - self._acted:6.2f} s"
+        after = sentence("{:6.2f} s", time.monotonic() - self._acted)
         what = event["event"]
         if what == "presents":
-            self._screen.say(f"  {after}  presents  {event['target']}: {event['sha256'][:16]}", "dim")
+            self._screen.say("  {}  presents  {}: {}", after, event["target"], event["sha256"][:16], style="dim")
         elif what == "ended":
-            self._screen.say(f"  {after}  ended     {event['target']}: {event['action']} {event['outcome']}", "yellow")
+            self._screen.say(
+                "  {}  ended     {}: {} {}", after, event["target"], event["action"], event["outcome"], style="yellow"
+            )
         elif what in {"raised", "changed", "cleared"}:
             style = "green" if what == "cleared" else _STYLE.get(event.get("severity", ""), "")
-            detail = "" if what == "cleared" else f": {event['detail']}"
-            self._screen.say(f"  {after}  {what:<8}  {event['target']}: {event['code']}{detail}", style)
+            detail = Printable("") if what == "cleared" else sentence(": {}", event["detail"])
+            self._screen.say("  {}  {:<8}  {}: {}{}", after, what, event["target"], event["code"], detail, style=style)
         return True
 
 
@@ -173,7 +184,9 @@ def _await_ready(screen: Screen, process: subprocess.Popen[str], ready: Callable
     try:
         wait_for(done, SLOW_START)
     except TimeoutError:
-        screen.say(f"{what} is not ready yet: this machine is busy; waiting up to {START:g} s", "yellow")
+        screen.say(
+            "{} is not ready yet: this machine is busy; waiting up to {:g} s", printable(what), START, style="yellow"
+        )
         try:
             wait_for(done, START - SLOW_START)
         except TimeoutError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 import time
 
+from config.text import harmless
 from config.vocabulary import Code, Scenario
 from monitor.commands.screen import Screen
 from monitor.demo.bad_replacement import bad_replacement
@@ -24,7 +25,7 @@ def demo(scenario: Scenario, seconds: float | None, listen: str | None) -> int:
             else _faults(screen, seconds, listen)
         )
     except (LabError, DemoError, TimeoutError) as error:
-        screen.say(f"certvigil demo: {error}", "bold red")
+        screen.say("certvigil demo: {}", harmless(str(error)), style="bold red")
         screen.say("stopped; nothing is left behind")
         return 1
 
@@ -35,13 +36,13 @@ def _faults(screen: Screen, seconds: float | None, listen: str | None) -> int:
         with Appliance(directory, listen) as appliance, keeping_vigil(screen, appliance) as events:
             say_addresses(screen, appliance)
             screen.say("")
-            screen.say("everything was looked at once, and nothing is wrong yet", "bold")
+            screen.say("everything was looked at once, and nothing is wrong yet", style="bold")
             story = Story(screen, events)
             try:
                 _tell(story, appliance)
                 if seconds is None:
                     screen.say("")
-                    screen.say("that is all; the daemon goes on until Ctrl-C", "bold")
+                    screen.say("that is all; the daemon goes on until Ctrl-C", style="bold")
                 _follow(story, seconds)
             except KeyboardInterrupt:
                 screen.say("")

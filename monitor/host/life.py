@@ -14,11 +14,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
-from config.text import printable
+from config.text import Log, printable
 from config.vocabulary import Code
 from probes.finding import Finding, finding
 
-log = logging.getLogger("certvigil.daemon")
+log: Log = logging.getLogger("certvigil.daemon")
 
 ALREADY_RUNNING: Final = 78
 """Exit code where another daemon has the state directory: EX_CONFIG, after which the units start nothing again."""
@@ -96,7 +96,7 @@ def begin(directory: str, now: float) -> Life | StateTaken:
         os.makedirs(directory, 0o700, exist_ok=True)
         descriptor = _open_regular(os.path.join(directory, _LOCK), os.O_RDWR | os.O_CREAT)
     except OSError as error:
-        log.warning("cannot lock the state directory %s: %s", printable(directory), error.strerror)
+        log.warning("cannot lock the state directory %s: %s", printable(directory), printable(str(error.strerror)))
         return Life(directory, now, (), None)
     if not _lock(descriptor):
         holder = printable(os.pread(descriptor, 200, 0).decode(errors="replace").strip(), 200)
@@ -146,7 +146,7 @@ def _read(directory: str) -> tuple[float, ...]:
     except FileNotFoundError:
         return ()
     except (OSError, ValueError, OverflowError, RecursionError) as error:
-        log.warning("earlier starts are not known, %s is of no use: %s", _STARTS, printable(str(error), 200))
+        log.warning("earlier starts are not known, %s is of no use: %s", printable(_STARTS), printable(str(error), 200))
         return ()
 
 

@@ -12,6 +12,7 @@ from typing import Final, Protocol
 from config.channel import FindingMatch, Silence
 from config.model import Config
 from config.policy import Window
+from config.text import Log, harmless, printable
 from config.vocabulary import Code, DeliveryOutcome, Severity
 from config.window import opening
 from monitor.notify import news
@@ -20,10 +21,9 @@ from monitor.notify.deliver import SendOutcome, Tone
 from monitor.notify.delivery import Delivery, DeliveryFate, attempted, deliverable, pause, waiting
 from monitor.notify.lifecycle import Alert
 from monitor.notify.liveness import Liveness
-from monitor.notify.mute import ComponentTransaction
 from monitor.notify.outbox import Changes, Outbox, OutboxState, RequestedSilence, no_changes
 from monitor.notify.problem import Member
-from monitor.notify.text import Outlook, notice
+from monitor.notify.text import notice
 from monitor.notify.workers import DeliveryWorkers
 from monitor.state.events import (
     ActionEnded,
@@ -31,14 +31,14 @@ from monitor.state.events import (
     FindingChanged,
     FindingCleared,
     FindingRaised,
-    Looked,
     PresentedChanged,
     TargetRemoved,
 )
+from monitor.state.messages import DatabaseHealthChanged, Looked
 from monitor.state.target import TargetState
 from probes.finding import Finding, finding
 
-log = logging.getLogger("certvigil.notify")
+log: Log = logging.getLogger("certvigil.notify")
 
 _QUIET: Final = 0.15
 """Seconds without news after which what came is told."""
@@ -101,27 +101,22 @@ def gathering(since_first: float, since_last: float, targets: int) -> float:
 class Notifier:
     """All that tells people; one part that fails never stops another, nor the daemon."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0917 (its surroundings, in the order in which they are made)
         self,
         config: Config,
-        known: Callable[[], Mapping[str, TargetState]],
+        targets: Mapping[str, TargetState],
+        outbox: Outbox,
         keeper: Keeper,
         counts: DeliveryCounts,
         report: Callable[[tuple[Finding, ...]], None],
-        *,
-        outlook: Outlook = nothing_happens,
-        transactions: Callable[[], Mapping[str, ComponentTransaction]] = dict,
     ) -> None:
-        """Begin with nothing told; `report` takes what is wrong with notifications themselves.
-
-        `transactions` gives the newest one of each component: nobody is told of what is under one.
-        """
-        self._known = known
+        """Deliver what lies in `outbox`; `report` takes what is wrong with notifications themselves."""
+        self._targets = targets
         self._keeper = keeper
         self._counts = counts
         self._report = report
         self._config = config
-        self._outbox = Outbox(known, outlook, transactions)
+        self._outbox = outbox
         self._workers = DeliveryWorkers()
         self._liveness = Liveness(time.monotonic())
         self._digested = self._digest_at = 0.0
@@ -157,15 +152,16 @@ class Notifier:
         self._liveness.looked(look.kind, time.monotonic())
 
     def looked_at_everything(self) -> None:
-        """Begin to tell, since what is believed is no longer only what was remembered."""
+        """Begin to tell, since the states are no longer only the remembered ones."""
         self._looked_at_everything.set()
         if self._config.channels:
             # To keep the first message would take long if that had still to be made ready.
             self._keeper.keep(no_changes())
 
-    def keeper_fails(self) -> None:
-        """Deliver what waits to be recorded: it cannot be, and notifications matter more."""
-        self._make_ready(tuple(self._unrecorded))
+    def database_health_changed(self, message: DatabaseHealthChanged) -> None:
+        """Deliver what waits to be recorded, where that cannot be: notifications matter more."""
+        if message.problem:
+            self._make_ready(tuple(self._unrecorded))
 
     def reconfigure(self, config: Config) -> None:
         """Tell as `config` says from now on."""
@@ -179,8 +175,10 @@ class Notifier:
         deliveries = []
         for channel in channels:
             if channel in self._config.channels:
-                identifier, message = notice(name, channel, self._config.host, title, sentences, tone)
-                deliveries.append(Delivery(identifier, channel, (), message, time.time()))
+                identifier, message = notice(name, channel, title, sentences, host=self._config.host, tone=tone)
+                deliveries.append(
+                    Delivery(id=identifier, channel=channel, problems=(), message=message, at=time.time())
+                )
         self._keep([delivery for delivery in deliveries if self._outbox.announce(delivery)])
         self._say_counts()
 
@@ -190,7 +188,7 @@ class Notifier:
         recent = [each for each in ended if now - each.at < news.NEWS_FOR]
         if not recent:
             return
-        known = self._known()
+        known = self._targets
         component_of = {each.target: known[each.target].component or "" for each in recent if each.target in known}
         used = {name: news.in_use(name, known.values()) for name in component_of.values()}
         for each in news.committed(recent, component_of, self._config.notifications, self._labels(), used):
@@ -208,7 +206,7 @@ class Notifier:
             return
         self._digested = since
         silences = [each.silence for each in self.silences()]
-        digest = news.digest_of(self._known().values(), silences, self._labels())
+        digest = news.digest_of(self._targets.values(), silences, self._labels())
         if digest is not None:
             self.announce(f"digest {since:.0f}", wanted.channels, *digest, Tone.INFO)
 
@@ -222,10 +220,11 @@ class Notifier:
         self._say_counts()
 
     def _is_wrong(self, target: str) -> bool:
-        known = self._known().get(target)
+        known = self._targets.get(target)
         return known is not None and bool(known.findings)
 
     def _touch(self, target: str) -> None:
+        """Have the outbox look at a target soon: `_review` does, once no more news comes."""
         now = time.monotonic()
         if not self._touched:
             self._first_news = now
@@ -380,15 +379,16 @@ class Notifier:
             )
         )
         after = attempted(delivery, receipts, channel, self._config.notifications.attempts, time.time())
+        name, title = harmless(channel.name), harmless(after.message.title)
         if after.fate is DeliveryFate.DELIVERED:
-            log.info("told %s: %s", channel.name, after.message.title)
+            log.info("told %s: %s", name, title)
             self._counts.notified(channel.name, DeliveryOutcome.DELIVERED)
         else:
-            log.warning("could not tell %s: %s: %s", channel.name, after.message.title, after.why)
+            log.warning("could not tell %s: %s: %s", name, title, harmless(after.why))
             self._counts.notified(channel.name, DeliveryOutcome.FAILED)
             self._not_before[delivery.id] = time.monotonic() + pause(after)
         if after.fate is DeliveryFate.DEAD:
-            log.error("gave up to tell %s: %s", channel.name, after.message.title)
+            log.error("gave up to tell %s: %s", name, title)
             self._counts.notified(channel.name, DeliveryOutcome.DEAD)
         if after.fate is not DeliveryFate.PENDING:
             self._not_before.pop(delivery.id, None)
@@ -425,11 +425,11 @@ class Notifier:
                 await asyncio.sleep(_LOOK_ROUND)
                 continue
             begun = time.monotonic()
-            kinds = {known.kind for known in self._known().values()}
+            kinds = {known.kind for known in self._targets.values()}
             if self._liveness.goes_on(self._config, kinds, begun):
                 receipt = await self._workers.beat(beat.url)
                 if receipt.outcome is not SendOutcome.DELIVERED:
-                    log.warning("the heartbeat's URL %s", receipt.why)
+                    log.warning("the heartbeat's URL %s", harmless(receipt.why))
             else:
                 log.error("the heartbeat stops: looks have stopped")
             await asyncio.sleep(max(0.0, beat.every - (time.monotonic() - begun)))
@@ -444,10 +444,6 @@ class Notifier:
         """Return the messages that are to be delivered or were given up, oldest first."""
         return self._outbox.undelivered()
 
-    def everything(self) -> OutboxState:
-        """Return all that must be kept; any thread may ask."""
-        return self._outbox.everything()
-
     def silences(self) -> Sequence[RequestedSilence]:
         """Return the silences in force: those of the configuration, which have no id, and those asked for."""
         now = time.time()
@@ -459,14 +455,14 @@ class Notifier:
     def acknowledge(self, problem: str, who: str, until: float | None) -> int:
         """Note that `who` knows of a problem; return how many channels were told of it."""
         found = self._outbox.acknowledge(problem, who, until, time.time())
-        log.info("%s acknowledged problem %s, which %d channels were told of", who, problem, found)
+        log.info("%s acknowledged problem %s, which %d channels were told of", harmless(who), harmless(problem), found)
         self._changed()
         return found
 
     def silence(self, match: FindingMatch, reason: str, until: float, who: str) -> RequestedSilence:
         """Tell nobody of what `match` means until Unix time `until`."""
         held = RequestedSilence(secrets.token_hex(4), Silence(match, reason, until), who, time.time())
-        log.info("%s asked for silence %s until %d: %s", who, held.id, until, reason)
+        log.info("%s asked for silence %s until %d: %s", harmless(who), harmless(held.id), until, printable(reason))
         self._outbox.silence(held)
         self._changed()
         return held
@@ -474,7 +470,7 @@ class Notifier:
     def unsilence(self, identifier: str, who: str) -> bool:
         """End a silence; return whether there was one."""
         found = self._outbox.unsilence(identifier)
-        log.info("%s ended silence %s", who, identifier)
+        log.info("%s ended silence %s", harmless(who), harmless(identifier))
         self._changed()
         return found
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Final
 
-from config.text import printable
+from config.text import Printable, harmless, listed, printable, sentence
 from config.vocabulary import Code, Severity
 from monitor.notify.advice import AdviceContext, advice, by_itself, hurts
 from monitor.notify.deliver import Message, Tone
@@ -22,6 +22,7 @@ Outlook = Callable[[Member], str]
 
 LISTED: Final = 50
 """Targets that a message lists; the rest is counted."""
+_NOTHING: Final = Printable("")
 _DETAILS: Final = 5
 _PROBLEMS: Final = 50
 _LONGEST: Final = 300
@@ -38,7 +39,7 @@ An address of mail is no exception: behind an escaped character, what calls ever
 """
 
 
-def shown(text: str, limit: int = _LONGEST) -> str:
+def shown(text: str, limit: int = _LONGEST) -> Printable:
     """Return hostile `text` as it may stand in a plain message: on one line, calling nobody and leading nowhere.
 
     `http://` becomes `hxxp://`, as such addresses are usually passed on, and a space stands behind what would call
@@ -52,7 +53,7 @@ def shown(text: str, limit: int = _LONGEST) -> str:
         # What was made printable before keeps the backslashes that it was given then.
         text = f"{text[: limit - 1]}…"
     text = _SCHEME.sub(r"\1: ", _LINK.sub(r"hxxp\1://", text))
-    return _OPENING.sub(r"\g<0> ", text)
+    return harmless(_OPENING.sub(r"\g<0> ", text))
 
 
 def escaped(text: str) -> str:
@@ -67,7 +68,7 @@ def escaped(text: str) -> str:
 class _Line:
     """A line of a message: a heading, an item of a list, or a sentence."""
 
-    text: str
+    text: Printable
     heading: bool = False
     item: bool = False
 
@@ -79,7 +80,7 @@ class _Line:
     def markdown(self) -> str:
         if self.heading:
             return f"**{escaped(self.text)}**\n"
-        return f"- {escaped(self.text)}" if self.item else f"{escaped(self.text)}\n" if self.text else ""
+        return f"- {escaped(self.text)}" if self.item else f"{escaped(self.text)}\n" if self.text else _NOTHING
 
 
 def compose(note: Note, outlook: Outlook, site: AdviceContext, now: float) -> Message:
@@ -93,45 +94,65 @@ def digest(notes: Sequence[Note], host: str, now: float) -> tuple[str, Message]:
     """Return one message, and its id, that says many `notes` on different problems at Unix time `now`."""
     name = blake2b("".join(note.alert.message_id for note in notes).encode(), digest_size=8).hexdigest()
     worst = max((note.alert.severity for note in notes if note.step is not AlertStep.RESOLVED), default=None, key=_rank)
-    word = "resolved" if worst is None else str(worst)
-    title = f"[{word}] {_of(host or 'certvigil')}{len(notes)} problems"
-    where = f" on {shown(host)}" if host else ""
-    lines = [_Line(title, heading=True), _Line(f"{len(notes)} problems{where}, as of {moment(now)}:")]
+    word = Printable("resolved") if worst is None else worst
+    title = sentence("[{}] {}{} problems", word, _of(host or "certvigil"), len(notes))
+    where = sentence(" on {}", shown(host)) if host else _NOTHING
+    lines = [_Line(title, heading=True), _Line(sentence("{} problems{}, as of {}:", len(notes), where, moment(now)))]
     ordered = sorted(notes, key=lambda note: (note.step is AlertStep.RESOLVED, -note.alert.severity.rank))
     lines += (
-        _Line(f"{_title(each, '')}, since {moment(each.alert.since)} (problem {each.alert.problem})", item=True)
+        _Line(
+            sentence(
+                "{}, since {} (problem {})", _title(each, ""), moment(each.alert.since), harmless(each.alert.problem)
+            ),
+            item=True,
+        )
         for each in ordered[:_PROBLEMS]
     )
     if len(notes) > _PROBLEMS:
-        lines.append(_Line(f"and {len(notes) - _PROBLEMS} more", item=True))
-    lines += [_Line(""), _Line(f"To see them{where}: certvigil status"), _Line(f"message {name}")]
+        lines.append(_Line(sentence("and {} more", len(notes) - _PROBLEMS), item=True))
+    lines += [
+        _Line(_NOTHING),
+        _Line(sentence("To see them{}: certvigil status", where)),
+        _Line(sentence("message {}", harmless(name))),
+    ]
     tones = [_tone(note) for note in notes]
     tone = next((each for each in (Tone.FAILURE, Tone.WARNING, Tone.INFO) if each in tones), Tone.SUCCESS)
     return name, _message(title, lines, name, tone)
 
 
-def notice(  # noqa: PLR0917 (what a message has)
-    name: str, channel: str, host: str, title: str, sentences: Iterable[str], tone: Tone
+def notice(
+    name: str, channel: str, title: str, sentences: Iterable[str], *, host: str, tone: Tone
 ) -> tuple[str, Message]:
-    """Return a message, and its id, that says what happened; `name` tells it from anything else to that channel."""
+    """Return a message about an event, and its id; `name` tells the event from every other one for that channel."""
     identifier = blake2b(f"{channel}\0{name}".encode(errors="surrogatepass"), digest_size=8).hexdigest()
-    title = f"[{_WORD[tone]}] {_of(host)}{shown(title, 200)}"
-    lines = [_Line(title, heading=True), *(_Line(shown(each, 1000)) for each in sentences)]
-    return identifier, _message(title, [*lines, _Line(f"message {identifier}")], identifier, tone)
+    heading = sentence("[{}] {}{}", _WORD[tone], _of(host), shown(title, 200))
+    lines = [_Line(heading, heading=True), *(_Line(shown(each, 1000)) for each in sentences)]
+    return identifier, _message(
+        heading, [*lines, _Line(sentence("message {}", harmless(identifier)))], identifier, tone
+    )
 
 
-_WORD: Final = {Tone.INFO: "notice", Tone.SUCCESS: "done", Tone.WARNING: "warning", Tone.FAILURE: "critical"}
+_WORD: Final = {
+    Tone.INFO: Printable("notice"),
+    Tone.SUCCESS: Printable("done"),
+    Tone.WARNING: Printable("warning"),
+    Tone.FAILURE: Printable("critical"),
+}
 
 
 def test_message(channel: str, host: str, name: str, now: float) -> Message:
     """Return a message that says only that messages arrive."""
-    title = f"[test] {_of(host or 'certvigil')}a message to {channel}"
-    where = f" on {shown(host)}" if host else ""
-    text = f"Somebody had certvigil{where} try the channel {channel} at {moment(now)}. Nothing is wrong."
-    return _message(title, [_Line(title, heading=True), _Line(text), _Line(f"message {name}")], name, Tone.INFO)
+    title = sentence("[test] {}a message to {}", _of(host or "certvigil"), harmless(channel))
+    where = sentence(" on {}", shown(host)) if host else _NOTHING
+    text = sentence(
+        "Somebody had certvigil{} try the channel {} at {}. Nothing is wrong.", where, harmless(channel), moment(now)
+    )
+    return _message(
+        title, [_Line(title, heading=True), _Line(text), _Line(sentence("message {}", harmless(name)))], name, Tone.INFO
+    )
 
 
-def _message(title: str, lines: Sequence[_Line], name: str, tone: Tone) -> Message:
+def _message(title: Printable, lines: Sequence[_Line], name: str, tone: Tone) -> Message:
     brief = f"{title if len(title) <= _LONGEST_BRIEF else title[: _LONGEST_BRIEF - 1] + '…'} (message {name})"
     # The title is a service's own affair in plain text; in Markdown it may have none.
     text = "\n".join(line.plain for line in lines if not line.heading)
@@ -148,47 +169,49 @@ def _tone(note: Note) -> Tone:
     return {Severity.CRITICAL: Tone.FAILURE, Severity.WARNING: Tone.WARNING}.get(note.alert.severity, Tone.INFO)
 
 
-def _of(host: str) -> str:
-    return f"{shown(host)}: " if host else ""
+def _of(host: str) -> Printable:
+    return sentence("{}: ", shown(host)) if host else _NOTHING
 
 
-def _title(note: Note, host: str) -> str:
+def _title(note: Note, host: str) -> Printable:
     severity = note.alert.severity
     word = {
-        AlertStep.RAISED: f"{severity}",
-        AlertStep.WORSENED: f"{severity}, worse than before",
-        AlertStep.CHANGED: f"{severity}, changed",
-        AlertStep.EASED: f"{severity}, less than before",
-        AlertStep.REMINDED: f"{severity}, still",
-        AlertStep.RESOLVED: "resolved",
+        AlertStep.RAISED: sentence("{}", severity),
+        AlertStep.WORSENED: sentence("{}, worse than before", severity),
+        AlertStep.CHANGED: sentence("{}, changed", severity),
+        AlertStep.EASED: sentence("{}, less than before", severity),
+        AlertStep.REMINDED: sentence("{}, still", severity),
+        AlertStep.RESOLVED: Printable("resolved"),
     }[note.step]
-    return f"[{word}] {_of(host)}{shown(note.alert.headline, 200)}"
+    return sentence("[{}] {}{}", word, _of(host), shown(note.alert.headline, 200))
 
 
 def _body(note: Note, outlook: Outlook, site: AdviceContext, now: float) -> Iterator[_Line]:
     alert = note.alert
     if note.step is AlertStep.RESOLVED:
         cleared = now if alert.cleared_at is None else alert.cleared_at
-        yield _Line(f"It was wrong from {moment(alert.began)} until {moment(cleared)}. There is nothing to do.")
+        yield _Line(
+            sentence("It was wrong from {} until {}. There is nothing to do.", moment(alert.began), moment(cleared))
+        )
         yield from _were_concerned(note.recovered, site.host)
         return
     members = note.members
     reasons = [each for each in members if each.finding.code is not Code.CLIENT_REJECTS] or list(members)
-    details = list(dict.fromkeys(f"{each.finding.code}: {shown(each.finding.detail)}" for each in reasons))
+    details = list(dict.fromkeys(sentence("{}: {}", each.finding.code, shown(each.finding.detail)) for each in reasons))
     for detail in details[:_DETAILS]:
         yield _Line(detail)
     if len(details) > _DETAILS:
-        yield _Line(f"and {len(details) - _DETAILS} more like these")
-    yield _Line(f"Since {moment(min(each.since for each in members))}.")
+        yield _Line(sentence("and {} more like these", len(details) - _DETAILS))
+    yield _Line(sentence("Since {}.", moment(min(each.since for each in members))))
     yield from _concerned(members, site.host)
     yield from _recovered(note.recovered)
-    yield _Line(f"Whom it hurts: {_clients(members) or hurts(members)}.")
+    yield _Line(sentence("Whom it hurts: {}.", _clients(members) or harmless(hurts(members))))
     sentences = list(dict.fromkeys(filter(None, map(outlook, members))))
-    happens = "; ".join(shown(each) for each in sentences[:3])
-    yield _Line(f"By itself: {happens or by_itself(members[0])}.")
-    yield from (_Line(f"To act: {shown(each, 1000)}") for each in advice(members, site))
+    happens = listed((shown(each) for each in sentences[:3]), "; ")
+    yield _Line(sentence("By itself: {}.", happens or harmless(by_itself(members[0]))))
+    yield from (_Line(sentence("To act: {}", shown(each, 1000))) for each in advice(members, site))
     if site.runbook is not None:
-        yield _Line(f"Runbook: {site.runbook}{members[0].finding.code}")
+        yield _Line(sentence("Runbook: {}{}", harmless(site.runbook), members[0].finding.code))
 
 
 def _concerned(members: Sequence[Member], host: str) -> Iterator[_Line]:
@@ -196,51 +219,57 @@ def _concerned(members: Sequence[Member], host: str) -> Iterator[_Line]:
     found: dict[str, list[Member]] = {}
     for each in members:
         found.setdefault(each.target, []).append(each)
-    yield _Line("")
-    yield _Line(_how_many(len(found), host, "It concerns"))
+    yield _Line(_NOTHING)
+    yield _Line(_how_many(len(found), host, Printable("It concerns")))
     for target, those in list(found.items())[:LISTED]:
-        codes = ", ".join(dict.fromkeys(str(each.finding.code) for each in those))
-        component = f", component {shown(those[0].component)}" if those[0].component else ""
-        yield _Line(f"{shown(target)}{_at(those[0])}: {codes}{component}{_flapping(those[0])}", item=True)
+        codes = listed(dict.fromkeys(each.finding.code for each in those))
+        component = sentence(", component {}", shown(those[0].component)) if those[0].component else _NOTHING
+        yield _Line(
+            sentence("{}{}: {}{}{}", shown(target), _at(those[0]), codes, component, _flapping(those[0])), item=True
+        )
     if len(found) > LISTED:
-        yield _Line(f"and {len(found) - LISTED} more", item=True)
-    yield _Line("")
+        yield _Line(sentence("and {} more", len(found) - LISTED), item=True)
+    yield _Line(_NOTHING)
 
 
-def _at(member: Member) -> str:
+def _at(member: Member) -> Printable:
     """Return the path or the address of a target, where its name does not say it."""
-    return "" if not member.location or member.location in member.target else f" ({shown(member.location)})"
+    return (
+        _NOTHING
+        if not member.location or member.location in member.target
+        else sentence(" ({})", shown(member.location))
+    )
 
 
 def _were_concerned(targets: Sequence[str], host: str) -> Iterator[_Line]:
     if targets:
-        yield _Line("")
-        yield _Line(_how_many(len(targets), host, "It concerned"))
+        yield _Line(_NOTHING)
+        yield _Line(_how_many(len(targets), host, Printable("It concerned")))
         yield from (_Line(shown(each), item=True) for each in targets[:LISTED])
         if len(targets) > LISTED:
-            yield _Line(f"and {len(targets) - LISTED} more", item=True)
-        yield _Line("")
+            yield _Line(sentence("and {} more", len(targets) - LISTED), item=True)
+        yield _Line(_NOTHING)
 
 
-def _how_many(count: int, host: str, verb: str) -> str:
-    where = f" on {shown(host)}" if host else ""
-    return f"{verb} one target{where}:" if count == 1 else f"{verb} {count} targets{where}:"
+def _how_many(count: int, host: str, verb: Printable) -> Printable:
+    where = sentence(" on {}", shown(host)) if host else _NOTHING
+    return sentence("{} one target{}:", verb, where) if count == 1 else sentence("{} {} targets{}:", verb, count, where)
 
 
-def _flapping(member: Member) -> str:
+def _flapping(member: Member) -> Printable:
     if not member.flaps:
-        return ""
-    now = "" if member.wrong_now else "; at this moment it is well"
-    return f", flapping: {member.flaps} times since {moment(member.since)}{now}"
+        return _NOTHING
+    now = _NOTHING if member.wrong_now else Printable("; at this moment it is well")
+    return sentence(", flapping: {} times since {}{}", member.flaps, moment(member.since), now)
 
 
 def _recovered(targets: Sequence[str]) -> Iterator[_Line]:
     if targets:
-        more = f" and {len(targets) - LISTED} more" if len(targets) > LISTED else ""
-        yield _Line(f"No longer concerned: {', '.join(map(shown, targets[:LISTED]))}{more}.")
+        more = sentence(" and {} more", len(targets) - LISTED) if len(targets) > LISTED else _NOTHING
+        yield _Line(sentence("No longer concerned: {}{}.", listed(map(shown, targets[:LISTED])), more))
 
 
-def _clients(members: Iterable[Member]) -> str:
+def _clients(members: Iterable[Member]) -> Printable:
     """Return which clients do not accept it, and at how many endpoints; empty where none was seen not to."""
     refusing = Counter(
         each.finding.subject
@@ -248,12 +277,16 @@ def _clients(members: Iterable[Member]) -> str:
         if each.finding.code is Code.CLIENT_REJECTS and each.finding.severity.rank > Severity.NOTICE.rank
     )
     if not refusing:
-        return ""
-    many = ", ".join(f"{shown(name)} (at {count})" for name, count in refusing.most_common(10))
-    more = f" and {len(refusing) - 10} more clients" if len(refusing) > 10 else ""
-    return f"{many}{more}, which {'does' if len(refusing) == 1 else 'do'} not accept it"
+        return _NOTHING
+    many = listed(sentence("{} (at {})", shown(name), count) for name, count in refusing.most_common(10))
+    more = sentence(" and {} more clients", len(refusing) - 10) if len(refusing) > 10 else _NOTHING
+    return sentence(
+        "{}{}, which does not accept it" if len(refusing) == 1 else "{}{}, which do not accept it", many, more
+    )
 
 
 def _signature(note: Note, host: str) -> _Line:
-    where = f" on {shown(host)}" if host else ""
-    return _Line(f"problem {note.alert.problem}{where}, message {note.alert.message_id}")
+    where = sentence(" on {}", shown(host)) if host else _NOTHING
+    return _Line(
+        sentence("problem {}{}, message {}", harmless(note.alert.problem), where, harmless(note.alert.message_id))
+    )

@@ -14,6 +14,7 @@ from glob import escape, glob
 from typing import Final
 from urllib.parse import quote
 
+from config.text import Log, printable
 from monitor.store.health import DegradedReason, UnusableError
 
 REVISIONS: Final = ("0001", "0002", "0003", "0004")
@@ -24,7 +25,7 @@ _KEPT_ASIDE: Final = 3
 _WRITER_WAITS: Final = 0.5
 _READER_WAITS: Final = 2.0
 _WAL_LIMIT: Final = 16 * 1024 * 1024
-_log: Final = logging.getLogger("certvigil.store")
+_log: Final[Log] = logging.getLogger("certvigil.store")
 
 
 DATABASE_ENDINGS: Final = ("", "-wal", "-shm", "-journal")
@@ -72,7 +73,11 @@ def claim(path: str) -> int:
         os.close(descriptor)
         raise UnusableError(DegradedReason.LOCKED, f"another certvigil records in {directory}") from None
     except OSError as error:
-        _log.debug("%s is not claimed, its file system has no such locks: %s", directory, error.strerror)
+        _log.debug(
+            "%s is not claimed, its file system has no such locks: %s",
+            printable(directory),
+            printable(str(error.strerror)),
+        )
     return descriptor
 
 
@@ -120,7 +125,7 @@ def prepare(path: str, now: float) -> bool:
         schema.migrate(path)
         return False
     if found is not None:
-        _log.warning("the database is of another version (revision %s)", found)
+        _log.warning("the database is of another version (revision %s)", printable(found))
         set_aside(path, "newer", now)
     schema.create(path)
     return True
@@ -132,7 +137,7 @@ def set_aside(path: str, why: str, now: float) -> None:
     for suffix in ("-wal", "-shm", ""):
         with suppress(FileNotFoundError):
             os.rename(path + suffix, aside + suffix)
-    _log.warning("the database was kept aside as %s", aside)
+    _log.warning("the database was kept aside as %s", printable(aside))
     kept = sorted(glob(f"{escape(path)}.{why}-*Z"))
     for old in kept[:-_KEPT_ASIDE]:
         for suffix in ("-wal", "-shm", ""):

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from config.model import DAY, Thresholds
+from config.text import Printable, harmless
 from config.vocabulary import Code, Severity
 from probes.certificate import Certificate
 from probes.finding import Finding, finding
@@ -34,13 +35,13 @@ def calendar(at: float) -> datetime:
     return datetime.fromtimestamp(within_calendar(at), UTC)
 
 
-def moment(at: float) -> str:
+def moment(at: float) -> Printable:
     """Return Unix time `at` as people write it down: UTC, to the second; whatever number that is."""
     if _is_none(at):
-        return "an unknown time"
+        return Printable("an unknown time")
     if at < EARLIEST or at >= LATEST + 1:
-        return "a time after 9999" if at > 0 else "a time before the year 1"
-    return f"{calendar(math.floor(at)):%Y-%m-%d %H:%M:%SZ}"
+        return Printable("a time after 9999") if at > 0 else Printable("a time before the year 1")
+    return harmless(f"{calendar(math.floor(at)):%Y-%m-%d %H:%M:%SZ}")
 
 
 def judge_time(

@@ -14,18 +14,21 @@ from actions.journal_state import ActionRequest
 from actions.plan import Kind
 from config.load import load
 from config.model import Config
+from config.text import Printable
 from monitor.actor.authority import Peer
+from monitor.actor.dispatch import Caller
+from monitor.actor.handlers import handle
 from monitor.actor.pace import Pace
 from monitor.actor.request import Document, Request, Verb
-from monitor.actor.server import ActorProcess, Caller
-from monitor.actor.work import Bound, Work
+from monitor.actor.server import ActorProcess
+from monitor.actor.work import Work
 from monitor.lab.ca import bundle
 from monitor.lab.servers import write_site
 from tests.bench.report import Measurement
 from tests.monitor.acting import ISSUING, ROOT, fresh
 
 REQUESTS: Final = 10_000
-ROGUE: Final = Peer(65_534, "rogue")
+ROGUE: Final = Peer(65_534, Printable("rogue"))
 _AUTO: Final = {"mode": "auto", "allowed_issuers": [{"trust_store": "corporate"}]}
 _MODES: Final[Mapping[str, Mapping[str, object]]] = {
     "windowed": _AUTO,
@@ -87,7 +90,7 @@ class House:
     def ask(self, request: Request) -> Document:
         """Return what the actor answers to the rogue daemon."""
         self.asked += 1
-        return self.actor.do(request, ROGUE, Caller())
+        return self.actor.dispatcher.do(request, ROGUE, Caller())
 
     def put(self, name: str) -> None:
         """Put a candidate into an inbox."""
@@ -100,14 +103,18 @@ class House:
     def person(self, name: str) -> None:
         """Have a person replace a certificate, so that there is something to undo."""
         self.put(name)
-        with self.actor.context() as context:
-            Work(context, "a person", bound=Bound.NOT).answer(
-                Request(Verb.CARRY_OUT, ActionRequest(Kind.REPLACE, (name,)))
+        with self.actor.current.context() as context:
+            handle(
+                Work(
+                    context,
+                    "a person",
+                ),
+                Request(Verb.CARRY_OUT, ActionRequest(Kind.REPLACE, (name,))),
             )
 
     def begun(self) -> list[Mapping[str, Any]]:
         """Return what was begun for the rogue."""
-        with self.actor.context() as context:
+        with self.actor.current.context() as context:
             records = context.transaction.journal.records()
         return [each.data for each in records if each.event == "begin" and each.data.get("by") == ROGUE.name]
 

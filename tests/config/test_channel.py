@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from config.catalogue import RUNBOOK
 from config.channel import Channel, Digest, FindingMatch, Heartbeat, Notifications, Route, Silence, ToldEvent
 from config.load import load
 from config.show import show
@@ -74,6 +75,18 @@ def test_notifier_is_understood_in_full(loaded: Loaded, secrets: tuple[str, str]
     )
     shown = loaded(show(config))
     assert replace(shown, sources=(), digest="") == replace(config, sources=(), digest="")
+
+
+@pytest.mark.parametrize(
+    ("section", "runbook"),
+    [("{}", RUNBOOK), ("{runbook: null}", None), ("{runbook: 'https://wiki/x/'}", "https://wiki/x/")],
+)
+def test_people_are_sent_to_the_page_of_findings_unless_a_site_says_otherwise(
+    section: str, runbook: str | None, loaded: Loaded
+) -> None:
+    config = loaded(f"notifications: {section}")
+    assert config.notifications.runbook == runbook
+    assert loaded(show(config)).notifications == config.notifications
 
 
 def test_no_secret_is_shown(loaded: Loaded, secrets: tuple[str, str]) -> None:

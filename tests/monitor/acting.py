@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Self
 
+from actions.journal_state import Ruling
+from monitor.actor.authority import Role
 from monitor.actor.client import NoActor, ask
 from monitor.actor.request import Document, Request, Verb
 from monitor.lab.ca import Authority, Issued, KeyType, bundle, new_key
@@ -29,6 +31,20 @@ ISSUER: Final = {"trust_store": "corporate"}
 
 def fresh(authority: Authority = ISSUING, **more: Any) -> Issued:
     return authority.issue(NAME, key=new_key(KeyType.P256), **more)
+
+
+@dataclass(frozen=True)
+class Right:
+    """The right by which somebody has a plan carried out, as in `Work`."""
+
+    role: Role
+    approval: Ruling | None = None
+
+
+PERSON: Final = Right(Role.OPERATOR)
+APPROVED: Final = Right(Role.DAEMON, Ruling("somebody", 0.0, float("inf")))
+ALONE: Final = Right(Role.DAEMON)
+"""The daemon asks, and no person has approved the plan."""
 
 
 class Actor:

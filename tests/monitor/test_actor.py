@@ -19,14 +19,15 @@ from config.load import load
 from config.model import Config
 from monitor.actor.client import talking
 from monitor.actor.context import actor_context
+from monitor.actor.handlers import handle
 from monitor.actor.request import Document, Request, Verb
-from monitor.actor.work import Bound, Work
+from monitor.actor.work import Work
 from monitor.lab.ca import Authority
 from monitor.lab.process import wait_for
 from monitor.lab.servers import write_site
 from monitor.state.trust import read_trust_context
 from tests.lab.client import presented
-from tests.monitor.acting import ISSUER, Actor, House, fresh, house
+from tests.monitor.acting import ALONE, ISSUER, PERSON, Actor, House, Right, fresh, house
 
 pytestmark = pytest.mark.server("nginx")
 
@@ -349,16 +350,16 @@ def test_what_was_replaced_as_one_is_undone_as_one_while_nobody_else_changed_it(
         assert code == 0, said
         return str(web.records()[-1]["transaction"])
 
-    def undone(transaction: str, bound: Bound) -> Document:
+    def undone(transaction: str, right: Right) -> Document:
         with actor_context(read_trust_context(config)[0]) as context:
             work, action = (
-                Work(context, "daemon", bound=bound),
+                Work(context, "daemon", role=right.role, approval=right.approval),
                 ActionRequest(Kind.ROLLBACK, ("twin", "web"), transaction),
             )
-            return work.answer(Request(Verb.CARRY_OUT, action))
+            return handle(work, Request(Verb.CARRY_OUT, action))
 
     before = files()
-    answer = undone(replaced(), Bound.NOT)
+    answer = undone(replaced(), PERSON)
     assert [each["outcome"] for each in answer["endings"]] == ["committed"], answer
     assert files() == before
     assert presented(web.server)[0] == web.old.der()
@@ -366,7 +367,7 @@ def test_what_was_replaced_as_one_is_undone_as_one_while_nobody_else_changed_it(
     transaction = replaced()
     Path(twin.certificate).write_bytes(before[twin.certificate])
     after = files()
-    (objection,) = undone(transaction, Bound.LEAVE)["refused"]["objections"]
+    (objection,) = undone(transaction, ALONE)["refused"]["objections"]
     assert objection == {"ground": "contested", "detail": f"{twin.certificate} was changed by somebody else since"}
     assert files() == after
 

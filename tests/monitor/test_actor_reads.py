@@ -16,7 +16,10 @@ from actions.journal_state import ActionRequest
 from actions.plan import Kind
 from config.load import load
 from config.model import Config
+from config.text import Printable
+from monitor.actor.authority import Peer
 from monitor.actor.client import talking
+from monitor.actor.dispatch import Caller
 from monitor.actor.reader import NotNow, Reader
 from monitor.actor.request import Document, Request, Verb, decode, encode
 from monitor.actor.server import ActorProcess
@@ -149,6 +152,9 @@ def test_where_it_does_not_read_now_it_says_when_to_ask_again(web: House, monkey
     monkeypatch.setattr(Reader, "read", lambda *_: NotNow("later", 12.5))
     actor = ActorProcess(web.config_file, config)
     try:
-        assert actor._facts("web") == {"cannot": "later", "again": 12.5}
+        assert actor.dispatcher.do(Request(Verb.READ, components=("web",)), Peer(0, Printable("root")), Caller()) == {
+            "cannot": "later",
+            "again": 12.5,
+        }
     finally:
         actor.close()

@@ -17,7 +17,7 @@ from config.model import Artefacts, Component, Config
 from monitor.actor.contested import contested
 from monitor.actor.context import ActorContext
 from tests.monitor.acting import fresh
-from tests.monitor.vigil import config_with
+from tests.monitor.look_kit import config_with
 
 ENDED = {"outcome": "committed", "cause": "none", "reason": "the files are in use"}
 

@@ -17,7 +17,8 @@ import pytest
 
 from config.load import load
 from config.model import ActorSettings, Config
-from monitor.actor import server
+from config.text import Printable
+from monitor.actor import dispatch, server
 from monitor.actor.authority import Peer
 from monitor.actor.client import talking
 from monitor.actor.door import LINES_SPAN, MOST_AT_ONCE, MOST_LINES, Door, Lines, Turn
@@ -175,10 +176,14 @@ def test_an_operator_has_the_next_turn_however_many_others_wait_longer() -> None
 def test_an_operator_is_told_what_is_waited_for_and_who_has_left_has_nothing_done(
     web: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(server, "SOON", 0.01)
+    monkeypatch.setattr(dispatch, "SOON", 0.01)
     config = load(web.config_file, {})
     assert isinstance(config, Config)
-    actor, root, answers = server.ActorProcess(web.config_file, config), Peer(0, "root"), dict[str, Document]()
+    actor, root, answers = (
+        server.ActorProcess(web.config_file, config),
+        Peer(0, Printable("root")),
+        dict[str, Document](),
+    )
     told, left = threading.Semaphore(0), Request(Verb.REJECT, plan="0" * 8)
     heard: list[Document] = []
 
@@ -187,10 +192,10 @@ def test_an_operator_is_told_what_is_waited_for_and_who_has_left_has_nothing_don
             heard.append(document)
             told.release()
 
-        answers[name] = actor.do(left, root, server.Caller(tell, lambda: has_left))
+        answers[name] = actor.dispatcher.do(left, root, dispatch.Caller(tell, lambda: has_left))
 
     with closing(actor):
-        with actor._turn.taken(act="'propose web' for daemon"):
+        with actor.dispatcher.turn.taken(act=Printable("'propose web' for daemon")):
             asking = [
                 threading.Thread(target=ask, args=(name,), kwargs={"has_left": name == "gone"})
                 for name in ("there", "gone")
@@ -213,8 +218,8 @@ def test_what_a_user_causes_in_the_log_is_bounded_and_what_root_causes_is_not(
     now = 0.0
     lines = Lines(lambda: now)
     for _ in range(1000):
-        lines.write(STRANGER, logging.INFO, "refused %s", "nobody")
-    lines.write(DAEMON, logging.INFO, "refused %s", "daemon")
+        lines.write(STRANGER, logging.INFO, "refused %s", Printable("nobody"))
+    lines.write(DAEMON, logging.INFO, "refused %s", Printable("daemon"))
     said = [each.getMessage() for each in caplog.records]
     assert len(said) == MOST_LINES + 1
     assert "is not logged" in said[MOST_LINES - 1]

@@ -17,10 +17,12 @@ from actions.journal_state import ActionRequest
 from actions.plan import Kind
 from config.load import load
 from config.model import Config
+from monitor.actor.authority import Role
+from monitor.actor.handlers import handle
 from monitor.actor.pace import Pace
 from monitor.actor.request import Document, Request, Verb
 from monitor.actor.server import ActorProcess
-from monitor.actor.work import Bound, Work
+from monitor.actor.work import Work
 from monitor.lab.ca import Issued
 from monitor.lab.process import wait_for
 from probes.certificate import certificate
@@ -58,9 +60,16 @@ def replaced(
     web: House, actor: ActorProcess, told: Callable[[Record], None] = lambda _: None, kept_for: float = 600.0
 ) -> Document:
     web.put(fresh())
-    with actor.context() as context:
+    with actor.current.context() as context:
         briefly = replace(context, transaction=replace(context.transaction, kept_for=kept_for))
-        return Work(briefly, "somebody", told, bound=Bound.NOT).answer(Request(Verb.CARRY_OUT, REPLACE))
+        return handle(
+            Work(
+                briefly,
+                "somebody",
+                told,
+            ),
+            Request(Verb.CARRY_OUT, REPLACE),
+        )
 
 
 def outcomes(answer: Document) -> list[str]:
@@ -80,7 +89,7 @@ def test_the_actor_compares_at_the_end_of_the_time_though_nobody_asks(web: House
         assert outcomes(replaced(web, actor, kept_for=1.0)) == ["committed"]
         assert len(hidden(web)) == 2
         writer.write()
-        actor._leftovers.start()
+        actor.leftovers.start()
         wait_for(lambda: "let_go" in events(web), 20.0, "the last comparison")
         assert hidden(web) == []
         (late,) = [each for each in web.records() if each["event"] == "written_late"]
@@ -96,7 +105,7 @@ def test_a_running_actor_finishes_what_a_killed_command_left_half_done(web: Hous
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
         before = {web.old.chain_pem(), web.old.key_pem()}
         assert set(web.on_disk().values()) != before, "one file of two"
-        assert actor._leftovers.attend() > 0
+        assert actor.leftovers.attend() > 0
         assert {"rolled_back", "closed"} <= set(events(web)), events(web)
         assert presented(web.server)[0] == web.old.der()
         assert {web.on_disk()[each] for each in (web.site.certificate, web.site.key)} == before
@@ -147,7 +156,7 @@ def test_a_hook_that_copies_a_newer_pair_while_it_is_validated_supersedes_it(web
 
 @pytest.mark.parametrize("spoil", ["half", "missing", "garbage"])
 def test_what_is_on_disk_is_whole_only_with_its_key(spoil: str, web: House) -> None:
-    with actor_of(web) as actor, actor.context() as context:
+    with actor_of(web) as actor, actor.current.context() as context:
         whole = context.transaction.live.whole(("web",))
         assert whole is not None
         assert [each.chains[0][0] for each in whole] == [certificate(web.old.der()).sha256]
@@ -185,10 +194,9 @@ def test_the_daemon_has_what_was_replaced_compared_once_a_minute_and_a_person_at
     pace = Pace()
 
     def ask(actor: ActorProcess, attended: bool) -> Document:
-        with actor.context() as context:
-            bound = Bound.NOT if attended else Bound.LEAVE
-            work = Work(context, "somebody", bound=bound, attended=attended, pace=pace)
-            return work.answer(Request(Verb.CARRY_OUT, REPLACE, plan="0" * 64))
+        with actor.current.context() as context:
+            work = Work(context, "somebody", role=Role.OPERATOR if attended else Role.DAEMON, pace=pace)
+            return handle(work, Request(Verb.CARRY_OUT, REPLACE, plan="0" * 64))
 
     with actor_of(web) as actor, closing(Writer(web.site.certificate)) as writer:
         assert outcomes(replaced(web, actor)) == ["committed"]

@@ -39,3 +39,12 @@ def test_a_line_of_text_says_on_which_host_and_where_it_is(capsys: pytest.Captur
     assert all(line.endswith('host="web1.example.com"') for line in lines)
     assert ['location="' in line for line in lines] == [True, False, False]
     assert 'raised web/certificate event="raised" target="web/certificate" location="/etc/nginx' in lines[0]
+
+
+def test_the_message_of_an_exception_breaks_no_line_and_moves_no_cursor(capsys: pytest.CaptureFixture[str]) -> None:
+    set_up(LogFormat.TEXT, LogLevel.INFO, "web1.example.com")
+    error = ValueError("CN=evil\x1b[2J\x85\n2027-01-01T00:00:00Z info raised web/certificate")
+    log.error("looking at %s failed", "C:\\web", exc_info=error)
+    first, *trace = capsys.readouterr().err.splitlines()
+    assert "looking at C:\\web failed" in first, "a backslash stays one"
+    assert trace == [r"  ValueError: CN=evil\x1b[2J\x85", "  2027-01-01T00:00:00Z info raised web/certificate"]

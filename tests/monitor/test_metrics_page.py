@@ -214,8 +214,8 @@ def test_whatever_a_name_holds_it_is_read_back(named: dict[str, tuple[str, int]]
         for labels in (dict(pairs) for name, pairs in found if name == "certvigil_target_info")
     }
     assert infos == set(expected)
-    for (target, _), expiry in expected.items():
-        assert found["certvigil_target_expiry_timestamp_seconds", frozenset({("target", target)})] == expiry
+    for (name, _), expiry in expected.items():
+        assert found["certvigil_target_expiry_timestamp_seconds", frozenset({("target", name)})] == expiry
 
 
 def test_quotes_backslashes_and_newlines_are_escaped() -> None:

@@ -87,7 +87,7 @@ def test_every_message_says_which_host() -> None:
         *(message(replace(note, step=step)) for step in AlertStep),
         message(resolved),
         digest([note, resolved], SITE.host, NOW)[1],
-        notice("x", "ops", SITE.host, "web: policy renew holds", [], Tone.WARNING)[1],
+        notice("x", "ops", "web: policy renew holds", [], host=SITE.host, tone=Tone.WARNING)[1],
         trial("ops", SITE.host, "0123456789abcdef", NOW),
     ):
         assert re.match(r"\[[^]]+\] web1\.example\.com: ", said.title), said.title
@@ -199,12 +199,17 @@ def test_whatever_a_finding_says_a_message_is_made_of_it(target: str, detail: st
 
 def test_what_else_happened_is_told_with_an_id_of_its_own() -> None:
     name, said = notice(
-        "decision 7", "ops", "web1", "web was rolled back", ["java rejects it.", "The old set is served."], Tone.FAILURE
+        "decision 7",
+        "ops",
+        "web was rolled back",
+        ["java rejects it.", "The old set is served."],
+        host="web1",
+        tone=Tone.FAILURE,
     )
     assert said.title == "[critical] web1: web was rolled back"
     assert said.text == f"java rejects it.\nThe old set is served.\nmessage {name}"
-    assert notice("decision 7", "ops", "web1", "web was rolled back", [], Tone.FAILURE)[0] == name
-    assert notice("decision 7", "chat", "web1", "web was rolled back", [], Tone.FAILURE)[0] != name
+    assert notice("decision 7", "ops", "web was rolled back", [], host="web1", tone=Tone.FAILURE)[0] == name
+    assert notice("decision 7", "chat", "web was rolled back", [], host="web1", tone=Tone.FAILURE)[0] != name
 
 
 def test_nobody_is_called_by_what_a_certificate_says() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,13 +19,15 @@ from config.load import load
 from config.model import Config
 from monitor.actor.authority import Role, objection
 from monitor.actor.context import actor_context
+from monitor.actor.handlers import handle
 from monitor.actor.pace import Pace
+from monitor.actor.proposals import MOST_PLANS
 from monitor.actor.request import Document, Request, Verb, decode, encode
-from monitor.actor.work import MOST_PLANS, Bound, Work
+from monitor.actor.work import Work
 from monitor.lab.ca import Issued, bundle
 from monitor.lab.servers import Site, write_site
 from monitor.state.trust import read_trust_context
-from tests.monitor.acting import ISSUER, ISSUING, NAME, ROOT, fresh
+from tests.monitor.acting import ALONE, APPROVED, ISSUER, ISSUING, NAME, PERSON, ROOT, Right, fresh
 from tests.monitor.running import certvigil
 
 REPLACE = ActionRequest(Kind.REPLACE, ("web",))
@@ -82,13 +85,15 @@ class Bench:
             with open(os.open(f"{inbox}/{name}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
                 file.write(data)
 
-    def ask(self, verb: Verb, action: ActionRequest | None = None, bound: Bound = Bound.NOT, **more: Any) -> Document:
+    def ask(self, verb: Verb, action: ActionRequest | None = None, right: Right = PERSON, **more: Any) -> Document:
         with actor_context(read_trust_context(self.config)[0]) as context:
-            return Work(context, "alice", bound=bound).answer(Request(verb, action, **more))
+            return handle(
+                Work(context, "alice", role=right.role, approval=right.approval), Request(verb, action, **more)
+            )
 
     def ask_as_daemon(self, request: Request, pace: Pace) -> Document:
         with actor_context(read_trust_context(self.config)[0]) as context:
-            return Work(context, "daemon", bound=Bound.LEAVE, attended=False, pace=pace).answer(request)
+            return handle(Work(context, "daemon", role=Role.DAEMON, pace=pace), request)
 
     def killed(self, at: Event, action: ActionRequest) -> None:
         """Have somebody carry it out who is killed once a step is in the journal."""
@@ -98,7 +103,7 @@ class Bench:
                 raise KeyboardInterrupt
 
         with actor_context(read_trust_context(self.config)[0]) as context, pytest.raises(KeyboardInterrupt):
-            Work(context, "alice", told).answer(Request(Verb.CARRY_OUT, action))
+            handle(Work(context, "alice", told), Request(Verb.CARRY_OUT, action))
 
     def propose(self, action: ActionRequest = REPLACE) -> str:
         answer = self.ask(Verb.PROPOSE, action)
@@ -148,8 +153,8 @@ def test_a_key_that_was_given_up_is_brought_back_by_nothing(web: Bench) -> None:
         for verb in (Verb.PLAN, Verb.PROPOSE, Verb.CARRY_OUT):
             assert "key_given_up" in grounds(web.ask(verb, action)), (name, verb)
     web.put(same_key(web.old))
-    for bound in Bound:
-        assert grounds(web.ask(Verb.CARRY_OUT, REPLACE, bound)) == ["key_given_up"]
+    for right in (PERSON, APPROVED, ALONE):
+        assert grounds(web.ask(Verb.CARRY_OUT, REPLACE, right)) == ["key_given_up"]
     before = {path: Path(path).read_bytes() for path in (web.site.certificate, web.site.key)}
     back = same_key(web.old)
     Path(web.site.key).write_bytes(back.key_pem())
@@ -171,7 +176,7 @@ def test_the_same_key_again_is_refused_and_given_up_all_the_same(web: Bench) -> 
     assert "it takes a new key" in objection["detail"]
     (key,) = answer["given_up"]["web"]
     assert key in web.journal_state().given_up, "from the request on, whatever becomes of the replacement"
-    assert grounds(web.ask(Verb.CARRY_OUT, REPLACE, Bound.LEAVE)) == ["key_given_up"]
+    assert grounds(web.ask(Verb.CARRY_OUT, REPLACE, ALONE)) == ["key_given_up"]
     assert web.ask(Verb.CARRY_OUT, COMPROMISED)["given_up"] == answer["given_up"]
     assert len(web.events(Event.KEY_GIVEN_UP)) == 1
 
@@ -247,7 +252,7 @@ def test_recovery_brings_no_key_back_that_was_given_up(web: Bench, at: Event, li
     web.put(new)
     web.killed(at, COMPROMISED)
     with actor_context(read_trust_context(web.config)[0]) as context:
-        (ending,) = Work(context, "recovery", live=live).answer(Request(Verb.RECOVER))["endings"]
+        (ending,) = handle(Work(context, "recovery", live=live), Request(Verb.RECOVER))["endings"]
     assert ending["outcome"] in {"committed", "failed_forward"}, ending
     assert Path(web.site.key).read_bytes() == new.key_pem()
     assert new.pem() in Path(web.site.certificate).read_bytes()
@@ -258,7 +263,7 @@ def test_recovery_does_bring_back_a_key_that_is_not_given_up(web: Bench) -> None
     web.killed(Event.SWITCHED, REPLACE)
     web.configure("approve", "/bin/false")
     with actor_context(read_trust_context(web.config)[0]) as context:
-        Work(context, "recovery", live=False).answer(Request(Verb.RECOVER))
+        handle(Work(context, "recovery", live=False), Request(Verb.RECOVER))
     assert Path(web.site.key).read_bytes() == web.old.key_pem()
 
 
@@ -389,8 +394,8 @@ def test_a_rejection_is_of_the_candidate_and_not_of_the_hash_of_a_moment(web: Be
     assert grounds(answer) == ["rejected"]
     assert "not before the release" in answer["refused"]["objections"][0]["detail"]
     web.configure("auto")
-    assert grounds(web.ask(Verb.CARRY_OUT, REPLACE, Bound.LEAVE)) == ["rejected"]
-    assert grounds(web.ask(Verb.CARRY_OUT, REPLACE, Bound.APPROVED)) == ["rejected"]
+    assert grounds(web.ask(Verb.CARRY_OUT, REPLACE, ALONE)) == ["rejected"]
+    assert grounds(web.ask(Verb.CARRY_OUT, REPLACE, APPROVED)) == ["rejected"]
     web.configure("approve")
     web.put(fresh())
     web.propose()
@@ -420,3 +425,25 @@ def test_an_approval_ends_with_the_plan_that_is_withdrawn() -> None:
     journal_state = JournalState.of(story)
     assert list(journal_state.proposals) == ["a" * 64]
     assert journal_state.approved == {}
+
+
+def test_the_journal_is_taken_in_once_until_somebody_writes_to_it(web: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    taken: list[int] = []
+    take_in = JournalState.of
+
+    def counted(records: Sequence[Record]) -> JournalState:
+        taken.append(len(records))
+        return take_in(records)
+
+    web.replaced(fresh())
+    web.put(fresh())
+    with actor_context(read_trust_context(web.config)[0]) as context:
+        monkeypatch.setattr("monitor.actor.context.JournalState.of", counted)
+        first = context.journal_state()
+        handle(Work(context, "daemon", role=Role.DAEMON), Request(Verb.PLAN, REPLACE))
+        assert len(taken) == 1
+        proposed = handle(Work(context, "alice"), Request(Verb.PROPOSE, REPLACE))["plan"]["hash"]
+        assert proposed in context.journal_state().proposals
+        assert first.proposals == {}, "whoever has a state keeps it"
+        web.ask(Verb.REJECT, plan=proposed)
+        assert proposed not in context.journal_state().proposals, "what others write counts, too"

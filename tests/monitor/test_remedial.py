@@ -18,13 +18,12 @@ from actions.ending import Outcome
 from config.load import load
 from config.model import Config
 from monitor.actor.context import actor_context
-from monitor.actor.work import Bound
 from monitor.lab.ca import DAY, Issued
 from monitor.lab.process import find_command, wait_for
 from monitor.state.trust import read_trust_context
 from tests.lab.client import presented
 from tests.lab.keystore import keystore
-from tests.monitor.acting import ISSUER, ISSUING, NAME, House, fresh, house
+from tests.monitor.acting import APPROVED, ISSUER, ISSUING, NAME, House, fresh, house
 from tests.monitor.component import Component, Machine, on_disk
 from tests.monitor.component import fresh as fresh_for_machine
 from tests.monitor.test_keystore import Java, java
@@ -282,7 +281,7 @@ def test_without_a_person_a_test_that_fails_for_another_reason_refuses() -> None
         break_configuration(liar.web, first=True)
         liar.world.shift = 301
         refused(liar, "so a person must ask for it")
-        answer = liar.ask(REPLACE, Bound.APPROVED)
+        answer = liar.ask(REPLACE, APPROVED)
         assert "so a person must ask for it" in json.dumps(answer), "that a person approved it is none who attends"
 
 

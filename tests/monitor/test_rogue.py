@@ -23,6 +23,7 @@ import typer.main
 from config.vocabulary import Code, Severity
 from monitor.commands import app
 from monitor.decide.situation import FindingState
+from monitor.dialect import iso
 from monitor.http.situations import situations_to_plain
 from monitor.main import main
 from monitor.state.events import FindingRaised
@@ -37,7 +38,7 @@ WHEN = "2027-01-15T08:00:00.000Z"
 HASH = "ab" * 32
 FOUND = {"severity": "critical", "code": EVIL, "subject": EVIL, "detail": EVIL, "since": WHEN, "cure": EVIL}
 LAST = {"at": EVIL, "action": EVIL, "outcome": EVIL}
-DECISION = {"action": EVIL, "policy": EVIL, "standing": EVIL, "waits_for": EVIL}
+DECISION = {"action": EVIL, "policy": EVIL, "status": EVIL, "waits_for": EVIL}
 COMPONENT = {
     **dict.fromkeys(("component", "state", "mode", "approved_until", "plan"), EVIL),
     "frozen": None,
@@ -92,8 +93,8 @@ RESOURCES: Mapping[str, Any] = {
     "/api/v1/notifications/drop": {"detail": [{"loc": [EVIL], "msg": EVIL}]},
     "/api/v1/reload": {"mistakes": [EVIL]},
 }
-LEAF_FACTS = {"names": [EVIL], "subject": EVIL, "not_after": time.time(), "key": EVIL, "issuer": EVIL}
-EFFECT = {"client": EVIL, "endpoint": EVIL, "accepted_before": True, "accepts_after": False, "why": EVIL, "lost": True}
+LEAF_FACTS = {"names": [EVIL], "subject": EVIL, "not_after": EVIL, "key": {"kind": EVIL, "bits": EVIL}, "issuer": EVIL}
+EFFECT = {"client": EVIL, "target": EVIL, "accepted_before": True, "accepts": False, "why": EVIL, "lost": True}
 PLAN = {
     "kind": EVIL,
     "components": [EVIL],
@@ -120,13 +121,13 @@ ANSWERS: Mapping[str, list[Any]] = {
         {"step": {"event": EVIL, "at": EVIL}},
         {"plan": PLAN, "remarks": [EVIL], "effects": [EFFECT], "endings": [ENDING], "contested": {EVIL: SAID}},
     ],
-    "approve": [{"approved": HASH, "until": time.time() + 60}],
+    "approve": [{"approved": HASH, "until": iso(time.time() + 60)}],
     "reject": [{"rejected": EVIL}],
     "recover": [{"frozen": {EVIL: EVIL}, "quarantined": {EVIL: EVIL}, "endings": [ENDING]}],
     "backups": [
         {
             "sets": [
-                dict.fromkeys(("component", "set", "never"), EVIL) | {"taken": NOW, "default": True, "files": [EVIL]}
+                dict.fromkeys(("component", "set", "never"), EVIL) | {"taken": EVIL, "default": True, "files": [EVIL]}
             ]
         }
     ],

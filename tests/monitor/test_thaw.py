@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import shlex
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -12,6 +15,7 @@ import pytest
 
 from actions.validate import Worth
 from actions.verdict import Old
+from config.service import Activation
 from monitor.actor.context import actor_context
 from monitor.actor.worth import worth_of
 from monitor.lab.servers import Lighttpd
@@ -55,6 +59,8 @@ def test_half_a_pair_is_never_put_to_use_nor_thawed_and_a_whole_one_is(web: Comp
     assert "web stays frozen, and nothing was removed: " in said
     assert f"{web.site.key} does not belong to CN=www.example.com" in said
     assert web.on_disk() == before
+    assert "then `certvigil recover --thaw web`" in said
+    assert act(web, "recover")[1].splitlines()[-1].startswith("web: "), "the way out is told with what is frozen"
     good = fresh()
     Path(web.site.certificate).write_bytes(good.chain_pem())
     Path(web.site.key).write_bytes(good.key_pem())
@@ -62,6 +68,55 @@ def test_half_a_pair_is_never_put_to_use_nor_thawed_and_a_whole_one_is(web: Comp
     assert (code, "thawed     web" in said) == (0, True), said
     assert set(web.on_disk()) == {Path(each).name for each in (web.site.certificate, web.site.key)}
     assert act(web, "recover") == (0, "recovered  nothing was left half done: nothing was changed\n")
+
+
+def copied_as_told(said: str) -> list[str]:
+    """Copy each file that is named over the one that is named with it; return these."""
+    assert "kept files make them whole: copy " in said, said
+    copies = re.findall(r"(/\S+) over (/[^\s,]+)", said)
+    for kept, path in copies:
+        shutil.copyfile(kept, path)
+    return [path for _, path in copies]
+
+
+@pytest.mark.server("lighttpd")
+def test_half_a_pair_becomes_whole_by_the_kept_files_that_are_named(web: Component) -> None:
+    old = Path(web.site.certificate).read_bytes()
+    intruded(web)
+    assert web.replace(fresh()).outcome == "frozen"
+    said = act(web, "recover", "--thaw", "web")[1]
+    assert sorted(copied_as_told(said)) == sorted([web.site.certificate, web.site.key]), "the new key is nowhere"
+    Path(web.site.key).write_bytes(fresh().key_pem())
+    assert Path(web.site.certificate).read_bytes() == old
+    said = act(web, "recover", "--thaw", "web")[1]
+    assert copied_as_told(said) == [web.site.key], "one file is enough"
+    code, said = act(web, "recover", "--thaw", "web")
+    assert (code, "thawed     web" in said, "make them whole" in said) == (0, True, False), said
+
+
+@pytest.mark.server("lighttpd")
+def test_half_a_pair_of_which_nothing_is_kept_is_told_what_it_takes(web: Component) -> None:
+    intruded(web)
+    assert web.replace(fresh()).outcome == "frozen"
+    for each in Path(web.directory).rglob("*"):
+        if each.is_file() and (each.name.startswith(".site") or "backups" in each.parts):
+            each.unlink()
+    code, said = act(web, "recover", "--thaw", "web")
+    assert code == 4, said
+    assert f"put a certificate and its own key into {web.site.certificate}, {web.site.key}, then" in said
+
+
+@pytest.mark.server("lighttpd")
+def test_after_a_thaw_it_is_not_said_that_a_reload_starts_a_service_that_is_dead(tmp_path: Path) -> None:
+    with ExitStack() as cleanup:
+        machine = Machine(tmp_path, cleanup)
+        server = machine.start(Lighttpd, machine.site())
+        web = machine.component(server)
+        web.service = replace(web.service, activate=Activation.RELOAD, reload=("/bin/kill", "-HUP", "1"))
+        web.declare()
+        server.stop()
+        said = act(web, "recover", "--thaw", "web")[1]
+        assert f"`{shlex.join(web.service.restart)}` starts its service, a reload may not" in said
 
 
 @pytest.mark.server("lighttpd")

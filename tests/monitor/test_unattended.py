@@ -19,15 +19,16 @@ from config.load import load
 from config.model import Config
 from monitor.actor.context import actor_context
 from monitor.actor.evidence import is_own
+from monitor.actor.handlers import handle
 from monitor.actor.request import Document, Request, Verb
 from monitor.actor.sightings import FORGOTTEN, Sightings
-from monitor.actor.work import Bound, Work
+from monitor.actor.work import Work
 from monitor.lab.ca import DAY, Authority
 from monitor.lab.servers import replace_file
 from monitor.state.trust import read_trust_context
 from tests.bench import rogue
 from tests.lab.client import presented
-from tests.monitor.acting import ISSUER, House, fresh, house
+from tests.monitor.acting import ALONE, APPROVED, ISSUER, PERSON, House, Right, fresh, house
 
 nginx = pytest.mark.server("nginx")
 
@@ -56,17 +57,20 @@ class Liar:
     world: Shifted
     sightings: Sightings
 
-    def ask(self, action: ActionRequest, bound: Bound = Bound.LEAVE, verb: Verb = Verb.CARRY_OUT) -> Document:
+    def ask(self, action: ActionRequest, right: Right = ALONE, verb: Verb = Verb.CARRY_OUT) -> Document:
         config = load(self.web.config_file, {})
         assert isinstance(config, Config), config
         with actor_context(read_trust_context(config)[0]) as context:
             shifted = replace(context, world=self.world, transaction=replace(context.transaction, world=self.world))
-            return Work(shifted, "daemon", bound=bound, sightings=self.sightings).answer(Request(verb, action))
+            return handle(
+                Work(shifted, "daemon", role=right.role, approval=right.approval, sightings=self.sightings),
+                Request(verb, action),
+            )
 
     def replaced(self, **knobs: Any) -> ActionRequest:
         """Have a person replace the certificate, and return the action that undoes it."""
         self.web.put(fresh(**knobs))
-        answer = self.ask(REPLACE, Bound.NOT)
+        answer = self.ask(REPLACE, PERSON)
         assert [each["outcome"] for each in answer["endings"]] == ["committed"], answer
         return ActionRequest(Kind.ROLLBACK, ("web",), str(self.web.records()[-1]["transaction"]))
 
@@ -171,7 +175,7 @@ def test_an_approved_plan_is_not_carried_out_before_a_policy_would_have_it_done(
     soon = {"name": "soon", "when": {"remaining_below": "1d"}, "mode": "approve", "do": ["replace"]}
     with lying({"mode": "approve", "not_served_after": "1s"}, soon, lasting) as liar:
         liar.web.put(fresh())
-        assert "does not call for it" in liar.ask(REPLACE, Bound.APPROVED)["cannot"]
+        assert "does not call for it" in liar.ask(REPLACE, APPROVED)["cannot"]
         new = fresh()
         for path, data in ((liar.web.site.key, new.key_pem()), (liar.web.site.certificate, new.chain_pem())):
             replace_file(path, data, 0o600)
@@ -179,9 +183,9 @@ def test_an_approved_plan_is_not_carried_out_before_a_policy_would_have_it_done(
         activate = ActionRequest(Kind.ACTIVATE, ("web",))
         assert "plan" in liar.ask(activate, verb=Verb.PROPOSE)
         liar.world.shift += 20 * 60
-        assert "ask again after" in liar.ask(activate, Bound.APPROVED)["cannot"]
+        assert "ask again after" in liar.ask(activate, APPROVED)["cannot"]
         liar.world.shift += 11 * 60
-        answer = liar.ask(activate, Bound.APPROVED)
+        answer = liar.ask(activate, APPROVED)
         assert answer["endings"][-1]["outcome"] == "committed", "it counts from when the plan was proposed"
 
 
@@ -193,7 +197,7 @@ def test_an_older_certificate_than_one_that_was_in_use_needs_a_person() -> None:
         Path(liar.web.config_file).write_text(json.dumps(document))
         liar.web.put(fresh(not_before=time.time() - 30 * DAY))
         refused(liar, REPLACE, "one that begins later was in use")
-        assert liar.ask(REPLACE, Bound.APPROVED)["endings"][-1]["outcome"] == "committed"
+        assert liar.ask(REPLACE, APPROVED)["endings"][-1]["outcome"] == "committed"
 
 
 def test_what_was_seen_counts_from_the_actors_own_first_sight() -> None:

@@ -21,6 +21,7 @@ from config.load import load
 from config.model import Config
 from monitor.actor import context as context_module
 from monitor.actor.context import actor_context
+from monitor.actor.handlers import handle
 from monitor.actor.request import Request, Verb
 from monitor.actor.work import Work
 from monitor.host.units import units
@@ -435,7 +436,7 @@ def test_every_path_that_a_transaction_changes_may_be_written_by_the_actor_and_n
     os.makedirs(web.inbox)
     web.put(fresh())
     with actor_context(read_trust_context(config)[0]) as context:
-        answer = Work(context, "a test").answer(Request(Verb.CARRY_OUT, ActionRequest(Kind.REPLACE, ("web",))))
+        answer = handle(Work(context, "a test"), Request(Verb.CARRY_OUT, ActionRequest(Kind.REPLACE, ("web",))))
         assert answer["endings"][0]["outcome"] == "committed", answer
     assert {f"{web.directory}/real/site.crt", web.site.key, f"{web.directory}/inbox/web/new.key"} <= changed
     for unit in (ACTOR, RECOVER):

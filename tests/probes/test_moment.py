@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitor.commands.checked import iso
+from monitor.dialect import iso
 from monitor.http.answers import moment as answered
 from probes.judge.time import moment
 

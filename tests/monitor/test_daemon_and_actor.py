@@ -21,9 +21,11 @@ from actions.plan import Kind
 from actions.world import World
 from config.load import load
 from config.model import Config
+from monitor.actor.authority import Role
 from monitor.actor.context import actor_context
+from monitor.actor.handlers import handle
 from monitor.actor.request import Request, Verb
-from monitor.actor.work import Bound, Work
+from monitor.actor.work import Work
 from monitor.lab.ca import DAY
 from monitor.lab.servers import replace_file
 from monitor.state.trust import read_trust_context
@@ -161,7 +163,7 @@ def test_what_failed_is_said_and_not_tried_again_at_once(web: House) -> None:
         daemon.wait_until("ended", target="web/actions", outcome="rolled_back")
         daemon.wait_for(lambda: "action_failed" in daemon.findings("web/actions"), "the finding")
         daemon.wait_for(
-            lambda: (component_of(daemon)["decision"] or {}).get("standing") == "await_retry",
+            lambda: (component_of(daemon)["decision"] or {}).get("status") == "await_retry",
             "the wait for another try",
         )
         found = component_of(daemon)
@@ -291,7 +293,7 @@ def test_where_another_tool_reverts_it_twice_it_stops_and_names_the_other_writer
             if number == 0:
                 daemon.wait_until("ended", target="web/actions", action="activate", outcome="committed")
         daemon.wait_for(lambda: "reverted_by_another" in daemon.findings("web/actions"), "the finding")
-        daemon.wait_for(lambda: (component_of(daemon)["decision"] or {}).get("standing") == "held", "being held back")
+        daemon.wait_for(lambda: (component_of(daemon)["decision"] or {}).get("status") == "held", "being held back")
         assert presented(web.server)[0] == new.der(), "it was not activated once more"
         (note,) = component_of(daemon)["notes"]
         for word in ("twice", web.site.certificate, pwd.getpwuid(os.getuid()).pw_name, "recover --thaw web"):
@@ -312,18 +314,18 @@ def test_the_actor_itself_does_nothing_unattended_that_somebody_else_reverts(web
             write_back(web, old)
         web.configure(AUTO)
         with actor_context(read_trust_context(config_of(web))[0]) as context:
-            alone = Work(context, "daemon", bound=Bound.LEAVE)
+            alone = Work(context, "daemon", role=Role.DAEMON)
             activation = ActionRequest(Kind.ACTIVATE, ("web",))
-            plan = alone.answer(Request(Verb.PLAN, activation))
+            plan = handle(alone, Request(Verb.PLAN, activation))
             assert "twice" in plan["contested"]["web"]["sentence"]
-            answer = alone.answer(Request(Verb.CARRY_OUT, activation, plan["plan"]["hash"]))
+            answer = handle(alone, Request(Verb.CARRY_OUT, activation, plan["plan"]["hash"]))
             (objection,) = answer["refused"]["objections"]
             assert objection["ground"] == "contested"
             web.put(fresh(not_after=END))
             replacement = ActionRequest(Kind.REPLACE, ("web",))
-            plan = alone.answer(Request(Verb.PLAN, replacement))
+            plan = handle(alone, Request(Verb.PLAN, replacement))
             assert plan["contested"]["web"]["renewed"], "a new candidate lets it go on"
-            answer = alone.answer(Request(Verb.CARRY_OUT, replacement, plan["plan"]["hash"]))
+            answer = handle(alone, Request(Verb.CARRY_OUT, replacement, plan["plan"]["hash"]))
             assert answer["endings"][-1]["outcome"] == "committed"
 
 

@@ -1,0 +1,15 @@
+"""Pages that are made from the code: the command line, the configuration reference, the metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from docs.generate import commands, configuration, metrics
+
+PAGES: Final[Mapping[str, Callable[[], str]]] = {
+    "commands.md": commands.page,
+    "configuration.md": configuration.page,
+    "metrics.md": metrics.page,
+}
+"""What makes each generated page, by its file name in `docs/`."""

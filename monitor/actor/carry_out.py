@@ -1,0 +1,122 @@
+"""Carrying an action out: what a crash left comes first, then the plan, who may have it done now, the transaction."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from actions.component_files import keys_in_use
+from actions.ending import Ending, Outcome
+from actions.journal import Event
+from actions.journal_state import ActionRequest
+from actions.late import Compared, look_again
+from actions.plan import Kind
+from actions.prepare import Prepared, RefusedPlan
+from actions.recover import left_to_others, recover
+from actions.transaction import transact
+from actions.transaction_state import TransactionContext
+from config.text import Printable, printable, sentence
+from monitor.actor.documents import busy_document, cannot, endings_document, late_document, plan_document
+from monitor.actor.evidence import circumstances
+from monitor.actor.hindrances import rejected
+from monitor.actor.planning import Planned, checked, led_astray, make
+from monitor.actor.proposals import clear_away, empty_inboxes
+from monitor.actor.request import Document, Request
+from monitor.actor.unattended import begins, changed_by_others, may, not_to_be_mended
+from monitor.actor.work import Work
+
+_NEW_STAYS = frozenset({Outcome.COMMITTED, Outcome.FAILED_FORWARD})
+
+
+def carry_out(work: Work, request: Request) -> Document:
+    """Carry out the action that is wanted, by the plan `request.plan` and no other where that is given.
+
+    1. Finish what a crash left, and keep what somebody wrote late: neither may be mixed with what follows.
+    2. Give up the keys in use, where they are compromised: that stands whatever becomes of the replacement.
+    3. Make the plan; check that nobody rejected it and, without a person, that it may be carried out now.
+    4. Carry out the transaction, and empty the inboxes once the new files stay.
+
+    Raises JournalError, BackupError, OSError.
+    """
+    action, transaction = request.wanted, _recorded(work, request)
+    # 1
+    leftovers, compared = _attend_to_leftovers(work, transaction)
+    earlier = [each for each in leftovers if not left_to_others(each)]
+    beside: Document = {**busy_document(leftovers), **late_document(compared)}
+    # 2: the files of another component would have that component's keys given up.
+    if action.key_compromised and not led_astray(work.context, action):
+        beside["given_up"] = _give_up_keys(work, action, request.why)
+    # 3
+    planned = _permitted_plan(work, action)
+    if not isinstance(planned, Planned):
+        return {**(endings_document(earlier) if earlier else {}), **cannot(planned), **beside}
+    made = planned.made
+    if not isinstance(made, Prepared):
+        return {**(endings_document(earlier) if earlier else {}), **plan_document(work, made), **beside}
+    if request.plan not in {"", made.order.plan.hash}:
+        this = printable(made.order.plan.hash)
+        why = sentence("this plan is {}, not the one that was asked for: look at it again", this)
+        return {**cannot(why), **beside}
+    # 4
+    ending = transact(replace(transaction, asked={**transaction.asked, "begins": begins(made)}), made.order)
+    if ending.outcome in _NEW_STAYS:
+        empty_inboxes(work.context, planned.inboxes, made.remainder)
+    return {**plan_document(work, made), **endings_document([*earlier, ending]), **beside}
+
+
+def _recorded(work: Work, request: Request) -> TransactionContext:
+    """Return what a transaction works with, with what the journal is to keep of the request."""
+    asked = {
+        "by": work.by,
+        "why": printable(request.why),
+        "action": request.wanted.to_json(),
+        "handed": work.files is not None,
+        "circumstances": circumstances(work.context.trust_context),
+    }
+    return replace(work.transaction, asked=asked)
+
+
+def _attend_to_leftovers(work: Work, transaction: TransactionContext) -> tuple[tuple[Ending, ...], Compared]:
+    """Finish or undo what a crash left, and look at what was written late.
+
+    For the daemon no more often than the actor does so by itself: each recovery counts as an attempt.
+    """
+    if work.attended or work.pace.may(work.context.world):
+        return tuple(recover(transaction)), look_again(transaction)
+    return (), Compared()
+
+
+def _give_up_keys(work: Work, action: ActionRequest, why: str) -> dict[str, list[str]]:
+    """Note that the keys in use are compromised from now on; return them by component. Raises JournalError, OSError."""
+    context = work.context
+    found = {name: keys_in_use(context.site(name), context.world) for name in action.components}
+    known = context.journal_state().given_up.keys()
+    for name, keys in found.items():
+        if new := sorted(keys - known):
+            work.note(Event.KEY_GIVEN_UP, keys=new, components=[name], by=work.by, reason=printable(why))
+    return {name: sorted(keys) for name, keys in found.items()}
+
+
+def _permitted_plan(work: Work, action: ActionRequest) -> Planned | Printable:
+    """Return the plan and the inboxes it is from; a sentence where the daemon may not have it carried out now."""
+    made, inboxes = make(work, action)
+    if isinstance(made, RefusedPlan) and work.files is None:
+        clear_away(work, action, made, inboxes)
+    if work.attended:
+        return Planned(made, inboxes)
+    made = checked(work, action, made, rejected)
+    if work.approval is None:
+        made = checked(work, action, made, changed_by_others, not_to_be_mended)
+    if not isinstance(made, Prepared):
+        return Planned(made, inboxes)
+    permission = may(work, action, made)
+    if permission.why:
+        return _not_now(work, action, permission.why)
+    if permission.policy is not None and action.kind is Kind.REPLACE:
+        # The policy that calls for it may take the certificates of fewer issuers.
+        return make(work, action, permission.policy)
+    return Planned(made, inboxes)
+
+
+def _not_now(work: Work, action: ActionRequest, why: str) -> Printable:
+    now = "to be done now" if work.approval is not None else "for the daemon alone, and this plan is not approved"
+    return printable(f"{action.kind} of {', '.join(action.components)} is not {now}: {why}", 2000)

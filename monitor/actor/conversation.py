@@ -1,0 +1,136 @@
+"""One conversation on the socket: who asks, the line that is read, the answer; those who follow are told more."""
+
+from __future__ import annotations
+
+import json
+import logging
+import socket
+import threading
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+from actions import audit
+from actions.audit import summary
+from actions.backup import BackupError
+from actions.journal import JournalError
+from actions.world import World
+from config.text import Log, Printable, harmless, printable
+from monitor.actor.authority import STRANGER, Peer, Role, peer_of
+from monitor.actor.context import audit_directory
+from monitor.actor.current import CurrentConfig
+from monitor.actor.dispatch import Caller, Dispatcher
+from monitor.actor.documents import cannot
+from monitor.actor.follow import JournalPosition, behind
+from monitor.actor.news import News
+from monitor.actor.request import LONGEST, Document, Request, Verb, decode
+
+log: Log = logging.getLogger("certvigil.actor")
+
+PATIENCE: Final = 10.0
+"""Seconds for a peer to send its request, and to take each line of the answer."""
+BREATH: Final = 1.0
+"""Seconds between two looks at what others wrote to the journal."""
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """A conversation with whoever connected."""
+
+    connection: socket.socket
+    current: CurrentConfig
+    dispatcher: Dispatcher
+    news: News
+    stopping: threading.Event
+
+    def hold(self) -> None:
+        """Read one request and answer it; raises OSError where the connection is lost before the answer."""
+        peer, line = peer_of(self.connection), _read_line(self.connection)
+        if line is None:
+            return
+        request = decode(line)
+        if isinstance(request, str):
+            self._tell(cannot(request))
+        elif self.dispatcher.role(peer) is Role.STRANGER:
+            self.dispatcher.lines.write(peer.uid, logging.INFO, "refused %s", peer.name)
+            self._tell(cannot(STRANGER))
+        else:
+            self._answer(request, peer)
+
+    def _answer(self, request: Request, peer: Peer) -> None:
+        try:
+            match request.verb:
+                case Verb.FOLLOW:
+                    self._follow(JournalPosition(request.epoch, request.after))
+                case Verb.AUDIT:
+                    self._send_audit(peer)
+                case _:
+                    caller = Caller(self._tell, partial(_has_left, self.connection))
+                    self._tell(self.dispatcher.do(request, peer, caller))
+        except (JournalError, BackupError) as error:
+            self._tell(cannot(harmless(str(error))))
+        except OSError as error:
+            self._tell(cannot(printable(f"{error.filename or 'what the actor keeps'}: {error.strerror}")))
+        except Exception:
+            log.exception("a request failed for no foreseen reason")
+            self._tell(cannot(Printable("the actor failed for a reason that was not foreseen; its log says more")))
+
+    def _follow(self, place: JournalPosition) -> None:
+        """Tell records and changes of files as they come, until the other end has left."""
+        with self.current.context() as context:
+            _, noticed = self.news.changed_since(0)
+            while not self.stopping.is_set():
+                records, place, anew = behind(context.records(), place)
+                if anew:
+                    self._send({"anew": place.epoch})
+                for record in records:
+                    self._send({"record": summary(record)})
+                # This line also says that the actor is still here.
+                here = {"here": place.sequence, "epoch": place.epoch, "clock": self.dispatcher.suspicion(context)}
+                self._send(here)
+                names, noticed = self.news.changed_since(noticed)
+                for name in names:
+                    self._send({"look": name})
+                self.news.wait(noticed, BREATH)
+
+    def _send_audit(self, peer: Peer) -> None:
+        """Send the segments of the audit to an operator, byte for byte."""
+        if self.dispatcher.role(peer) is not Role.OPERATOR:
+            self._send(cannot(Printable("the audit is for an operator")))
+            return
+        for segment in audit.read(World(), audit_directory(self.current.config())):
+            self._send({"segment": segment.name, "data": segment.data.decode("latin-1")})
+        self._send({"end": True})
+
+    def _send(self, document: Document) -> None:
+        self.connection.sendall(json.dumps({**document, "host": self.current.last.host}).encode() + b"\n")
+
+    def _tell(self, document: Document) -> None:
+        """Send a document to a peer who may have left: what is under way goes on."""
+        with suppress(OSError):
+            self._send(document)
+
+
+def _has_left(connection: socket.socket) -> bool:
+    """Return whether the other end has closed the connection."""
+    try:
+        return not connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+
+
+def _read_line(connection: socket.socket) -> bytes | None:
+    """Return the line that a peer sends, without its end; None where it is too long, or comes too slowly."""
+    said, end = b"", time.monotonic() + PATIENCE
+    while b"\n" not in said:
+        if len(said) > LONGEST or time.monotonic() > end:
+            return None
+        more = connection.recv(LONGEST)
+        if not more:
+            return None
+        said += more
+    return said[: said.index(b"\n")]

@@ -1,0 +1,95 @@
+"""The configuration and its trust stores as they are on the disk now, for an actor that runs for months."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+
+from config.load import digest_on_disk, load
+from config.model import Config
+from config.text import Log, harmless, printable
+from monitor.actor.context import ActorContext, actor_context
+from monitor.state.trust import TrustContext, read_trust_context
+
+log: Log = logging.getLogger("certvigil.actor")
+
+Signature = tuple[tuple[str, int, int, int], ...]
+"""Path, inode, time of modification and size of files."""
+
+
+class CurrentConfig:
+    """Reads the configuration and its trust stores again where they are others than before; any thread may ask."""
+
+    def __init__(self, path: str, config: Config) -> None:
+        """`config` was read from `path`."""
+        self._path = path
+        self._config = config
+        self._seen = config.digest
+        """The digest of the configuration that was read last, good or not."""
+        self._trust_context: TrustContext | None = None
+        self._read: Signature = ()
+        """The files of the trust context, as they were when it was read."""
+        self._lock = threading.Lock()
+
+    @property
+    def last(self) -> Config:
+        """The configuration that was good last, without a look at the disk."""
+        return self._config
+
+    def expire(self) -> None:
+        """Have everything read again by whoever asks next; a signal handler may call it."""
+        self._seen, self._trust_context = "", None
+
+    def config(self) -> Config:
+        """Return the configuration on the disk; where that has mistakes, the last that had none."""
+        with self._lock:
+            return self._refresh()
+
+    @contextmanager
+    def context(self) -> Iterator[ActorContext]:
+        """Give the context for the configuration on the disk; raises JournalError, OSError."""
+        with self._lock:
+            config, trust_context = self._refresh(), self._trust_context
+            known = trust_context is not None and trust_context.config is config
+            if trust_context is None or not known or _signature(trust_context.paths()) != self._read:
+                trust_context, findings = read_trust_context(config)
+                for each in findings:
+                    log.warning("%s", harmless(each.detail))
+                self._trust_context, self._read = trust_context, _signature(trust_context.paths())
+        with actor_context(trust_context) as context:
+            if not known:
+                _make_inboxes(context)
+            yield context
+
+    def _refresh(self) -> Config:
+        digest = digest_on_disk(self._path)
+        if digest != self._seen:
+            self._seen = digest
+            found = load(self._path, os.environ)
+            if isinstance(found, Config):
+                self._config = found
+            else:
+                number, first = len(found), harmless(str(found[0]))
+                log.error("kept the old configuration: the new one has %d mistakes, the first: %s", number, first)
+        return self._config
+
+
+def _make_inboxes(context: ActorContext) -> None:
+    try:
+        context.make_inboxes()
+    except OSError as error:
+        where, why = printable(str(error.filename)), printable(str(error.strerror))
+        log.warning("an inbox cannot be made: %s: %s", where, why)
+
+
+def _signature(paths: Iterable[str]) -> Signature:
+    """Return what differs once a file is another."""
+    found = []
+    for path in sorted(paths):
+        with suppress(OSError):
+            status = os.stat(path)
+            found.append((path, status.st_ino, status.st_mtime_ns, status.st_size))
+    return tuple(found)

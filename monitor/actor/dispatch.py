@@ -1,0 +1,169 @@
+"""From a request to its answer: who may ask for it, whose turn it is, and the work itself."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Final
+
+from actions.clock import ClockWatch
+from actions.journal import JournalError, Record
+from actions.world import World
+from config.text import Log, Printable, harmless, listed, printable, sentence
+from monitor.actor.authority import Peer, Role, approval_of, objection, role_of
+from monitor.actor.context import ActorContext
+from monitor.actor.current import CurrentConfig
+from monitor.actor.documents import cannot, state_document, step_document, waits_document
+from monitor.actor.door import Lines, Turn
+from monitor.actor.facts import to_document
+from monitor.actor.handlers import handle, unknown, unusable
+from monitor.actor.news import News
+from monitor.actor.pace import Pace
+from monitor.actor.reader import NotNow, Reader
+from monitor.actor.request import Document, Request, Verb
+from monitor.actor.sightings import Sightings
+from monitor.actor.work import Work
+
+log: Log = logging.getLogger("certvigil.actor")
+
+PATIENCE: Final = 10.0
+"""Seconds for the daemon's turn to come."""
+SOON: Final = 1.0
+"""Seconds after which an operator is told what the turn is waited for."""
+LONGEST_TURN: Final = 600.0
+"""Seconds for an operator's turn to come: an act of the daemon may have to wait for hosts that never answer."""
+_LOOKING: Final = frozenset({Verb.STATE, Verb.PLAN, Verb.BACKUPS})
+"""Verbs that need no turn."""
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """The connection of a user who asks, and hears what happens meanwhile."""
+
+    tell: Callable[[Document], None] = lambda _document: None
+    has_left: Callable[[], bool] = lambda: False
+
+    def step(self, record: Record) -> None:
+        """Tell a step of a transaction."""
+        self.tell({"step": {**step_document(record), "transaction": record.transaction}})
+
+    def waits(self, act: str) -> None:
+        """Tell that the request waits for its turn."""
+        self.tell({"step": waits_document(act, time.time())})
+
+
+class Dispatcher:
+    """Has what is asked done, one act at a time; any thread may ask."""
+
+    def __init__(self, current: CurrentConfig, news: News, stopping: threading.Event, pace: Pace | None = None) -> None:
+        """`pace`: what the daemon's requests may cause, as by default where that is None."""
+        self.turn = Turn()
+        """Is taken by whoever acts."""
+        self.lines = Lines()
+        self.reader = Reader()
+        self._current = current
+        self._news = news
+        self._stopping = stopping
+        self._pace = pace or Pace()
+        self._clock = ClockWatch(World())
+        self._sightings = Sightings()
+
+    def role(self, peer: Peer) -> Role:
+        """Return what a user is to this actor now."""
+        return role_of(peer.uid, self._current.config().settings.actor)
+
+    def do(self, request: Request, peer: Peer, caller: Caller) -> Document:
+        """Return the answer to a request, once it is done; raises JournalError, BackupError, OSError."""
+        if request.verb is Verb.READ:
+            return self._facts(request.components[0])
+        with self._current.context() as context:
+            if request.verb in _LOOKING:
+                return self._permitted(context, request, peer, caller)
+            # Who may ask for what is decided in the turn: until then, a person may have rejected it.
+            with self._acting(request, peer, caller) as free:
+                if not free:
+                    act = self.turn.act or Printable("something else")
+                    return cannot(sentence("the actor is at work on {}: ask again", act))
+                answer = self._permitted(context, request, peer, caller)
+                tidy(context)
+                return answer
+
+    def suspicion(self, context: ActorContext) -> Printable | None:
+        """Say why the clock may be wrong; None where it is right."""
+        required = context.config.settings.actor.require_synchronised_clock
+        found = self._clock.suspicion(context.records(), required=required)
+        return None if found is None else harmless(found)
+
+    def _facts(self, name: str) -> Document:
+        """Return the facts of a component's files; it takes no turn, so that a transaction does not hold it up."""
+        config = self._current.config()
+        if (wrong := unknown(config, (name,))) is not None:
+            return cannot(wrong)
+        facts = self.reader.read(name, [each for each in config.files if each.component == name])
+        if isinstance(facts, NotNow):
+            return {**cannot(harmless(facts.why)), "again": facts.after}
+        return {"facts": to_document(facts)}
+
+    @contextmanager
+    def _acting(self, request: Request, peer: Peer, caller: Caller) -> Iterator[bool]:
+        """Give whether nobody else acts; an operator comes before the daemon, and waits for as long as that acts."""
+        first = self.role(peer) is Role.OPERATOR
+        about = listed(map(printable, request.names)) or printable(request.plan)
+        act = sentence("'{} {}' for {}", request.verb, about, peer.name)
+        with ExitStack() as stack:
+            had = stack.enter_context(self.turn.taken(SOON if first else PATIENCE, act=act, first=first))
+            if first and not had:
+                caller.waits(self.turn.act)
+                had = stack.enter_context(self.turn.taken(LONGEST_TURN, act=act))
+                # An operator who gave up waiting does not expect it to be done.
+                had = had and not caller.has_left()
+            free = had and not self._stopping.is_set()
+            if free and request.verb is not Verb.PROPOSE:
+                self.lines.write(peer.uid, logging.INFO, "asked to %s %s", request.verb, about)
+            yield free
+
+    def _permitted(self, context: ActorContext, request: Request, peer: Peer, caller: Caller) -> Document:
+        """Return the answer to a request, or why this user may not ask for that."""
+        journal_state, now = context.journal_state(), time.time()
+        role = role_of(peer.uid, context.config.settings.actor)
+        suspicion = self.suspicion(context)
+        wrong = unusable(context.config, request.names) or objection(role, request, context.config, journal_state)
+        if wrong is None and role is not Role.OPERATOR and request.verb is Verb.CARRY_OUT and suspicion is not None:
+            wrong = sentence("nothing is done unattended now: {}", suspicion)
+        if wrong is not None:
+            self.lines.write(peer.uid, logging.WARNING, "refused to %s for %s: %s", request.verb, peer.name, wrong)
+            return cannot(wrong)
+        if request.verb is Verb.STATE:
+            return state_document(context, suspicion)
+        work = Work(
+            context,
+            peer.name,
+            self._announcing(caller),
+            self._stopping.is_set,
+            role=role,
+            approval=approval_of(request, journal_state, now),
+            sightings=self._sightings,
+            pace=self._pace,
+        )
+        return handle(work, request)
+
+    def _announcing(self, caller: Caller) -> Callable[[Record], None]:
+        """Return a function that tells a step to the caller, and that there are records to whoever follows."""
+
+        def announce(record: Record) -> None:
+            self._news.wake()
+            caller.step(record)
+
+        return announce
+
+
+def tidy(context: ActorContext) -> None:
+    """Have the journal compacted where it has become large, while nobody else acts."""
+    try:
+        context.tidy()
+    except (JournalError, OSError) as error:
+        log.error("the journal was not compacted: %s", printable(str(error)))  # noqa: TRY400 (for an operator)

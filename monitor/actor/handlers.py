@@ -1,0 +1,88 @@
+"""The handler of each verb: a request that its user may make is answered here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
+from typing import Final
+
+from config.model import Config
+from config.text import Printable, listed, printable, sentence
+from monitor.actor.backup_sets import list_sets
+from monitor.actor.carry_out import carry_out
+from monitor.actor.documents import cannot, plan_document
+from monitor.actor.hindrances import fails_its_test, held_back
+from monitor.actor.planning import checked, make
+from monitor.actor.proposals import approve, contested_document, propose, reject, waiting_plans
+from monitor.actor.recovery import recover_all
+from monitor.actor.request import Document, Request, Verb
+from monitor.actor.work import Work
+
+
+def handle(work: Work, request: Request) -> Document:
+    """Return the answer to a request, once it is done; raises JournalError, BackupError, OSError."""
+    if (wrong := unusable(work.context.config, request.names) or _too_often(work, request)) is not None:
+        return cannot(wrong)
+    handler = HANDLERS.get(request.verb)
+    if handler is None:
+        return cannot(sentence("'{}' is answered only by an actor that runs", request.verb))
+    return handler(work, request)
+
+
+def show_plan(work: Work, request: Request) -> Document:
+    """Tell what would be done, or why it would not, and what waits or happens beside it."""
+    action = request.wanted
+    made = checked(work, action, make(work, action).made, held_back, fails_its_test)
+    return {
+        **plan_document(work, made),
+        **contested_document(work.context, action),
+        **waiting_plans(work.context, action),
+    }
+
+
+HANDLERS: Final[Mapping[Verb, Callable[[Work, Request], Document]]] = MappingProxyType(
+    {
+        Verb.PLAN: show_plan,
+        Verb.PROPOSE: propose,
+        Verb.APPROVE: approve,
+        Verb.REJECT: reject,
+        Verb.CARRY_OUT: carry_out,
+        Verb.RECOVER: recover_all,
+        Verb.BACKUPS: list_sets,
+    }
+)
+
+
+def _too_often(work: Work, request: Request) -> Printable | None:
+    """Say that the daemon has had too much written about one of the components lately; None where it has not."""
+    if work.attended or request.verb not in {Verb.PROPOSE, Verb.CARRY_OUT}:
+        return None
+    if not (wait := work.pace.wait(request.names, work.context.world)):
+        return None
+    return sentence(
+        "too much was asked about {} within the hour: an operator may ask, the daemon in {:.0f} s",
+        listed(map(printable, request.names)),
+        wait,
+    )
+
+
+def unknown(config: Config, components: Iterable[str]) -> Printable | None:
+    """Say which of `components` the configuration does not have, a sentence; None where it has all."""
+    for name in components:
+        if name not in config.components:
+            known = listed(map(printable, sorted(config.components))) or Printable("none")
+            return sentence("there is no component {}; there are: {}", printable(name, 200), known)
+    return None
+
+
+def unusable(config: Config, components: Iterable[str]) -> Printable | None:
+    """Say why nothing can be done to one of `components`, a sentence; None where it can."""
+    components = tuple(components)
+    if (wrong := unknown(config, components)) is not None:
+        return wrong
+    for name in components:
+        if config.components[name].service is None:
+            return sentence(
+                "component {} has no 'service' in the configuration: certvigil only watches it", printable(name)
+            )
+    return None

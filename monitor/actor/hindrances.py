@@ -1,0 +1,82 @@
+"""Objections to a plan that could be made: of the journal, of a person, of the files, of a service's test."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from actions.ending import Cause, Ground
+from actions.journal_state import ActionRequest, cases_of
+from actions.plan import Kind, Plan, candidate_of
+from actions.precheck import Objection
+from actions.prepare import Prepared
+from actions.refusal import refusal
+from actions.target import obstacle
+from config.text import printable
+from monitor.actor.backup_sets import ChosenSets, choose_sets
+from monitor.actor.context import ActorContext
+from monitor.actor.work import Work
+
+
+def case_of(context: ActorContext, action: ActionRequest, made: Prepared) -> dict[str, str]:
+    """Return the certificate, or the backup set, that a plan gives each component, as in `Case`."""
+    if action.kind is not Kind.ROLLBACK:
+        return {name: new.sha256 for name, (_, new) in made.leaves.items()}
+    if action.backup_set:
+        return dict.fromkeys(made.order.plan.components, action.backup_set)
+    chosen = {name: choose_sets(context, name, "") for name in made.order.plan.components}
+    return {name: each.sets[-1].transaction for name, each in chosen.items() if isinstance(each, ChosenSets)}
+
+
+def rejected(work: Work, action: ActionRequest, made: Prepared) -> Iterator[Objection]:
+    """Yield that a person rejected it, whatever plan it was in."""
+    ruling = work.context.journal_state().no_to(cases_of(action.kind, case_of(work.context, action, made)))
+    if ruling is not None:
+        because = f": {ruling.why}" if ruling.why else ""
+        yield Objection(Ground.REJECTED, f"this {action.kind} was rejected by {ruling.by}{because}")
+
+
+def held_back(work: Work, action: ActionRequest, made: Prepared) -> Iterator[Objection]:
+    """Yield what the journal and the files have against a plan, so that a dry run refuses what the run would."""
+    journal_state, plan = work.context.journal_state(), made.order.plan
+    for name in plan.components:
+        if name in journal_state.frozen:
+            yield Objection(Ground.FROZEN, f"{name} is frozen: {journal_state.frozen[name]}")
+    if (why := journal_state.quarantined.get(candidate_of(plan.changes))) is not None:
+        yield Objection(Ground.QUARANTINED, f"this candidate is in quarantine: {why}")
+    yield from rejected(work, action, made)
+    yield from _obstacles(work.context, plan)
+
+
+def _obstacles(context: ActorContext, plan: Plan) -> Iterator[Objection]:
+    """Yield why a file cannot be replaced."""
+    for change in plan.changes:
+        try:
+            why = obstacle(context.world, change, context.transaction.terms.trusted_owners)
+        except OSError as error:
+            why = printable(f"{change.path} cannot be examined: {error.strerror}")
+        if why is not None:
+            yield Objection(Ground.TARGET, why)
+
+
+def fails_its_test(work: Work, _action: ActionRequest, made: Prepared) -> Iterator[Objection]:
+    """Yield why a transaction would be refused now; commands are run only for a person."""
+    failure = refusal(work.transaction, made.order) if work.attended else None
+    if failure is not None:
+        ground = Ground.CONFIG_TEST_BEFORE if failure.cause is Cause.CONFIG_TEST_BEFORE else Ground.TARGET
+        yield Objection(ground, failure.sentence)
+
+
+def served_already(work: Work, _action: ActionRequest, made: Prepared) -> Iterator[Objection]:
+    """Yield that a plan has a service serve only what every endpoint serves already."""
+    plan = made.order.plan
+    if plan.kind is not Kind.ACTIVATE:
+        return
+    chains = {each.endpoint: each.chains for each in plan.serves}
+    served = [
+        (stage.endpoint.name, tuple(each.sha256 for each in shown.chain))
+        for name in plan.components
+        for stage in work.context.site(name).stages
+        for shown in stage.served
+    ]
+    if served and all(chain in chains.get(endpoint, ()) for endpoint, chain in served):
+        yield Objection(Ground.NOTHING_TO_DO, "what is on disk is served already")

@@ -1,0 +1,188 @@
+"""Making the plan that an action asks for, or saying why there is none."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from typing import NamedTuple
+
+from actions import backup
+from actions.candidate import Candidates, Flaw, NoCandidate, PrivateKey, read_candidates
+from actions.component_files import keys_at_hand, keys_in_use, read_password, shared_paths
+from actions.component_site import ComponentSite
+from actions.ending import Ground
+from actions.inbox import Inbox, InboxUnsafe, open_inbox
+from actions.journal_state import ActionRequest, GivenUp, JournalState
+from actions.plan import Kind
+from actions.plan_activation import plan_activation
+from actions.plan_replacement import plan_replacement
+from actions.plan_rollback import plan_rollback
+from actions.precheck import Objection
+from actions.prepare import Prepared, RefusedPlan
+from config.policy import Policy
+from config.text import Printable, printable
+from monitor.actor.authority import issuers_of, min_lifetime_of
+from monitor.actor.backup_sets import DEFAULT_SET, ChosenSets, choose_sets
+from monitor.actor.context import ActorContext
+from monitor.actor.work import CandidateFiles, Work
+
+Made = Prepared | RefusedPlan | Printable
+"""A plan, the objections to it, or a sentence that says why the action makes no sense."""
+Check = Callable[[Work, ActionRequest, Prepared], Iterable[Objection]]
+"""Yields objections to a plan."""
+
+
+class Planned(NamedTuple):
+    """A plan, and the inboxes that it was made from."""
+
+    made: Made
+    inboxes: tuple[Inbox, ...] = ()
+
+
+def make(work: Work, action: ActionRequest, policy: Policy | None = None) -> Planned:
+    """Return the plan for an action; raises JournalError, BackupError, OSError.
+
+    `policy` is the one that calls for a replacement, where that is known: it limits the issuers.
+    """
+    if objections := led_astray(work.context, action):
+        return Planned(RefusedPlan(objections))
+    match action.kind:
+        case Kind.REPLACE:
+            return _replacement(work, action, policy)
+        case Kind.ACTIVATE:
+            return Planned(_activation(work.context, action))
+        case Kind.ROLLBACK:
+            return Planned(_rollback(work.context, action))
+
+
+def checked(work: Work, action: ActionRequest, made: Made, *checks: Check) -> Made:
+    """Return the plan, or the objections of the first of the checks that has any."""
+    for check in checks:
+        if isinstance(made, Prepared) and (objections := tuple(check(work, action, made))):
+            return RefusedPlan(objections, made.effects)
+    return made
+
+
+def led_astray(context: ActorContext, action: ActionRequest) -> tuple[Objection, ...]:
+    """Return why the files to which the configured paths of these components lead must not be touched."""
+    try:
+        return tuple(shared_paths(action.components, context.config.components, context.world))
+    except OSError as error:
+        why = f"{error.filename}: {error.strerror or 'it cannot be examined'}"
+        return (Objection(Ground.UNREADABLE, printable(why)),)
+
+
+def _activation(context: ActorContext, action: ActionRequest) -> Made:
+    sites = [context.site(name, allow_shorter=action.allow_shorter) for name in action.components]
+    return plan_activation(sites, context.world, context.world.now(), losses=action.losses)
+
+
+def _rollback(context: ActorContext, action: ActionRequest) -> Made:
+    if len(action.components) > 1 and action.backup_set in {"", DEFAULT_SET}:
+        return Printable("a rollback of several components names the transaction that changed them as one")
+    content: dict[str, bytes] = {}
+    passed_over: list[str] = []
+    for name in action.components:
+        chosen = choose_sets(context, name, action.backup_set)
+        if not isinstance(chosen, ChosenSets):
+            return chosen
+        for each in chosen.sets:
+            content.update(backup.content(context.world, context.transaction.backups, each))
+        passed_over += chosen.passed_over
+    sites = [context.site(name) for name in action.components]
+    made = plan_rollback(sites, content, context.world, context.world.now(), losses=action.losses)
+    return replace(made, remarks=(*passed_over, *made.remarks)) if isinstance(made, Prepared) else made
+
+
+def _replacement(work: Work, action: ActionRequest, policy: Policy | None) -> Planned:
+    context, files = work.context, work.files
+    inboxes: tuple[Inbox, ...] = ()
+    if files is None:
+        taken = _taken_from_inboxes(context, action)
+        if isinstance(taken, RefusedPlan):
+            return Planned(taken)
+        files, inboxes = taken
+    candidates = _candidates(context, action, files)
+    if isinstance(candidates, NoCandidate):
+        return _refused(Ground.NO_CANDIDATE, f"{candidates.flaw}: {candidates.detail}", inboxes)
+    sites = [_site(work, name, action, policy) for name in action.components]
+    if action.key_compromised:
+        sites = _with_their_keys_given_up(work, sites)
+    quarantined = context.journal_state().quarantined
+    made = plan_replacement(
+        sites, candidates, context.world, context.world.now(), losses=action.losses, quarantined=quarantined
+    )
+    if action.key_compromised and _is_installed(made):
+        why = "that certificate is installed already, and its key is the one to be given up: it takes a new key"
+        return _refused(Ground.KEY_GIVEN_UP, why, inboxes)
+    return Planned(made, inboxes)
+
+
+def _refused(ground: Ground, detail: str, inboxes: tuple[Inbox, ...]) -> Planned:
+    return Planned(RefusedPlan((Objection(ground, detail),)), inboxes)
+
+
+def _is_installed(made: Prepared | RefusedPlan) -> bool:
+    return isinstance(made, RefusedPlan) and Ground.NOTHING_TO_DO in {each.ground for each in made.objections}
+
+
+def _taken_from_inboxes(
+    context: ActorContext, action: ActionRequest
+) -> tuple[CandidateFiles, tuple[Inbox, ...]] | RefusedPlan:
+    """Return the files in the inboxes of these components, and the inboxes; raises OSError."""
+    inboxes: list[Inbox] = []
+    for opened in [open_inbox(context.world, context.inbox(name)) for name in action.components]:
+        if isinstance(opened, InboxUnsafe):
+            return RefusedPlan((Objection(Ground.INBOX_UNSAFE, opened.detail),))
+        inboxes.append(opened)
+    # Somebody may have put the same file into several inboxes.
+    files = {each.data: each for inbox in inboxes for each in inbox.given()}
+    if not files:
+        where = ", ".join(printable(context.inbox(name)) for name in action.components)
+        return RefusedPlan((Objection(Ground.EMPTY_INBOX, f"there is no candidate in {where}"),))
+    return CandidateFiles(tuple(files.values())), tuple(inboxes)
+
+
+def _candidates(context: ActorContext, action: ActionRequest, files: CandidateFiles) -> Candidates | NoCandidate:
+    """Return the candidates that the files make up.
+
+    The key may be one that a component has; the password of a keystore may be a component's.
+    """
+    components = [context.config.components[name] for name in action.components]
+    at_hand: Sequence[PrivateKey] = [key for each in components for key in keys_at_hand(each, context.world)]
+    made = read_candidates(files.files, files.password, at_hand)
+    for component in components if files.password is None else ():
+        path = component.artefacts.password_file
+        if path is None or not (isinstance(made, NoCandidate) and made.flaw is Flaw.KEY_ENCRYPTED):
+            continue
+        # A password file that cannot be read is reported where the keystore on disk is read.
+        with suppress(OSError):
+            opened = read_candidates(files.files, read_password(path, context.world), at_hand)
+            if isinstance(opened, Candidates):
+                return opened
+    return made
+
+
+def _site(work: Work, name: str, action: ActionRequest, policy: Policy | None) -> ComponentSite:
+    """Return a component that is to be given a candidate."""
+    config = work.context.config
+    component = config.components[name]
+    by_policy = policy is not None or not work.attended
+    return work.context.site(
+        name,
+        issuers_of(config, component, policy),
+        allow_shorter=action.allow_shorter,
+        min_lifetime=min_lifetime_of(config, component, policy) if by_policy else None,
+        attended=work.attended,
+    )
+
+
+def _with_their_keys_given_up(work: Work, sites: Sequence[ComponentSite]) -> list[ComponentSite]:
+    """Return the sites as they are once the keys that they use are given up; raises OSError."""
+    given_up, now = dict(work.context.journal_state().given_up), work.context.world.now()
+    for site in sites:
+        for key in keys_in_use(site, work.context.world):
+            given_up.setdefault(key, GivenUp(work.by, now, (site.component.name,)))
+    why_not = JournalState(given_up=given_up).why_not
+    return [replace(site, given_up=why_not) for site in sites]

@@ -1,0 +1,274 @@
+"""Showing the answer to a command that acts: the plan, the steps, how it ended, and what is still to be done."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from typing import IO, Any, Final
+
+from actions.ending import Ground, Outcome
+from actions.journal import Event
+from config.text import Printable, Shown, harmless, listed, sentence
+from monitor.actor.documents import WAITS
+from monitor.actor.request import Document
+from monitor.commands.complain import complain
+from monitor.commands.screen import Screen
+
+EXIT_CODE: Final = {
+    Outcome.COMMITTED: 0,
+    Outcome.REFUSED: 1,
+    Outcome.ROLLED_BACK: 2,
+    Outcome.FAILED_FORWARD: 2,
+    Outcome.SUPERSEDED: 2,
+    Outcome.FROZEN: 3,
+}
+UNUSABLE: Final = 4
+"""What was asked for makes no sense, or the state cannot be used: nothing was tried."""
+
+_DONE: Final = ("endings", "thawed", "not_frozen", "released", "reinstated", "not_recovered")
+"""Parts of the answer to `recover` that say that something was done."""
+
+_STEPS: Final = {
+    Event.BEGIN: Printable("looked at what is served, and who accepts it"),
+    Event.BACKED_UP: Printable("copied the old files aside"),
+    Event.STAGED: Printable("put the new files beside the old ones"),
+    Event.INTENT: Printable("noted the intent"),
+    Event.SWITCHED: Printable("switched a file"),
+    Event.CONFIG_TESTED: Printable("the configuration test passes with the new files"),
+    Event.ACTIVATED: Printable("the service took them up"),
+    Event.VALIDATED: Printable("every endpoint serves the new chain, and every client accepts it"),
+    Event.ROLLING_BACK: Printable("undoing it"),
+    Event.COMMAND_OVER: Printable("waited for a command that a killed process left"),
+    Event.RECOVERING: Printable("finishing or undoing what a crash left"),
+    Event.COMMITTED: Printable("committed"),
+    Event.ROLLED_BACK: Printable("the old files are back"),
+    Event.FAILED_FORWARD: Printable("the new files stay"),
+    Event.STARTED: Printable("starting, once, a service that answers nobody"),
+    Event.SUPERSEDED: Printable("what somebody else put in place stays"),
+    Event.FROZEN: Printable("frozen"),
+    Event.CLOSED: Printable("tidied up"),
+    Event.QUARANTINED: Printable("put the candidate in quarantine"),
+}
+
+
+class StepProgress:
+    """Shows each step of a transaction, with the seconds since it was asked for."""
+
+    def __init__(self, where: IO[str] | None) -> None:
+        """Show the steps on `where`; nowhere for None."""
+        self.begun = False
+        """Whether the reader of what comes after has watched the steps."""
+        self._where = where
+        self._started = time.monotonic()
+
+    def hear(self, step: Mapping[str, Any]) -> None:
+        """Take in one step."""
+        if step["event"] == WAITS:
+            self.say("waiting for the actor, which is at work on {}", harmless(str(step["act"])))
+        elif (text := _STEPS.get(step["event"])) is not None and step.get("tested", True):
+            self.begun = self._where is sys.stdout
+            self.say("{}", text)
+
+    def say(self, template: str, *parts: Shown) -> None:
+        """Show a line, as `sentence` makes it."""
+        line = sentence("  {:6.2f} s  {}", time.monotonic() - self._started, sentence(template, *parts))
+        if self._where is sys.stdout:
+            Screen().say("{}", line, style="dim")
+        elif self._where is not None:
+            self._where.write(f"{line}\n")
+            self._where.flush()
+
+
+def exit_code(document: Document) -> int:
+    """Return the exit code for an answer."""
+    if "cannot" in document:
+        return UNUSABLE
+    if "refused" in document:
+        return 0 if _is_so(document) else EXIT_CODE[Outcome.REFUSED]
+    if "expired" in document:
+        return EXIT_CODE[Outcome.REFUSED]
+    endings = document.get("endings", ())
+    if "frozen" in document:
+        # After a recovery, only what is still broken is the caller's concern.
+        return EXIT_CODE[Outcome.FROZEN] if any(each["outcome"] == Outcome.FROZEN for each in endings) else 0
+    return EXIT_CODE[Outcome(endings[-1]["outcome"])] if endings else 0
+
+
+def _is_so(document: Document) -> bool:
+    """Whether nothing was done because everything is as it was asked for."""
+    return {each["ground"] for each in document["refused"]["objections"]} == {Ground.NOTHING_TO_DO}
+
+
+def show(document: Document, progress: StepProgress) -> None:
+    """Print an answer."""
+    screen = Screen()
+    if "cannot" in document:
+        complain("certvigil: {}", document["cannot"])
+        return
+    if "refused" in document:
+        for each in document["refused"]["objections"]:
+            if _is_so(document):
+                screen.say("unchanged  nothing to do: {}", each["detail"])
+            else:
+                screen.say("refused    {}: {}", each["ground"], each["detail"], style="red")
+        _show_effects(screen, document["refused"]["effects"])
+    # A reader who has watched the steps knows the plan.
+    if "plan" in document and not progress.begun:
+        _show_plan(screen, document)
+    for each in document.get("endings", ()):
+        well = each["outcome"] in {Outcome.COMMITTED, Outcome.SUPERSEDED}
+        screen.say("{:<10} {}", each["outcome"], each["sentence"], style="" if well else "bold red")
+        for remark in each["remarks"]:
+            screen.say("note       {}", remark, style="cyan")
+    _show_notes(screen, document)
+    _show_rulings(screen, document)
+    if "thawed" in document:
+        _show_recovered(screen, document)
+    _show_still_wrong(document)
+    if "sets" in document:
+        _show_sets(screen, document["sets"])
+
+
+def _show_notes(screen: Screen, document: Document) -> None:
+    """Print what others do or did meanwhile, and what waits."""
+    for each in document.get("not_recovered", ()):
+        screen.say("note       {}", each, style="yellow")
+    for each in document.get("late", ()):
+        screen.say("note       {}: {}", each["component"], each["sentence"], style="yellow")
+    for trouble in document.get("uncompared", ()):
+        screen.say("note       {}", trouble, style="yellow")
+    for name, keys in document.get("given_up", {}).items():
+        for key in keys:
+            screen.say("key        {}: {} is given up: nothing brings it back", name, key, style="bold")
+    for each in document.get("waiting", ()):
+        said = Printable("approved") if each["approved"] else Printable("waits")
+        screen.say("{:<10} {}, {}: {}", said, each["hash"][:16], each["kind"], each["shown"], style="cyan")
+    for each in document.get("contested", {}).values():
+        screen.say("note       {}", each["sentence"], style="yellow")
+
+
+def _show_plan(screen: Screen, document: Document) -> None:
+    plan = document["plan"]
+    screen.say("plan       {} of {}, {}", plan["kind"], listed(plan["components"]), plan["hash"], style="bold")
+    for each in plan["certificates"]:
+        screen.say("before     {}: {}", each["component"], _certificate(each["before"]))
+        screen.say("after      {}: {}", each["component"], _certificate(each["after"]))
+    for each in plan["changes"]:
+        before = each["before"]["sha256"][:16] if each["before"] else Printable("(missing)")
+        # The bytes of a keystore are others each time that the plan is made: what it says stays the same.
+        after = (each["says"] or each["after"]["sha256"])[:16]
+        if not each["changes"]:
+            after = sentence("{}  (stays as it is)", before)
+        screen.say("file       {}  {} -> {}", each["path"], before, after)
+    for component, command in dict.fromkeys(
+        (each["component"], shlex.join(each["command"])) for each in plan["commands"]
+    ):
+        screen.say("command    {}: {}", component, harmless(command))
+    for remark in document["remarks"]:
+        screen.say("note       {}", remark, style="cyan")
+    _show_effects(screen, document["effects"])
+
+
+def _certificate(leaf: Mapping[str, Any] | None) -> Printable:
+    if leaf is None:
+        return Printable("none")
+    ends = Printable("an unknown time") if leaf["not_after"] is None else _when(leaf["not_after"])
+    names, key = listed(leaf["names"]) or leaf["subject"], leaf["key"]
+    shown = sentence("{} {}", key["kind"], key["bits"]) if key["bits"] else key["kind"]
+    return sentence("{}, until {}, {}, issued by {}", names, ends, shown, leaf["issuer"])
+
+
+def _when(at: str) -> Printable:
+    """Return an ISO 8601 time as people write it down."""
+    return harmless(at.replace("T", " "))
+
+
+_VERDICTS: Final = {True: Printable("accepts"), False: Printable("rejects"), None: Printable("unknown")}
+
+
+def _show_effects(screen: Screen, effects: Iterable[Mapping[str, Any]]) -> None:
+    for each in effects:
+        before, after = _VERDICTS[each["accepted_before"]], _VERDICTS[each["accepts"]]
+        why = sentence(": {}", each["why"]) if each["why"] else Printable("")
+        style = "red" if each["lost"] else ""
+        screen.say("client     {} at {}: {} -> {}{}", each["client"], each["target"], before, after, why, style=style)
+
+
+def _show_rulings(screen: Screen, document: Document) -> None:
+    """Print that a plan was approved or rejected, or why an approved one was not carried out."""
+    if "approved" in document and not document.keys() & {"endings", "expired"}:
+        until = _when(document["until"])
+        screen.say("approved   {}, to be carried out by the daemon until {}", document["approved"], until, style="bold")
+    if "expired" in document:
+        complain("certvigil: not carried out: {}", document["expired"])
+    if "rejected" in document:
+        screen.say("rejected   {}", document["rejected"], style="bold")
+
+
+def _show_recovered(screen: Screen, document: Document) -> None:
+    for name in document["thawed"]:
+        screen.say("thawed     {}: what went wrong is known, and it may be changed again", name)
+    for name in document.get("not_frozen", ()):
+        screen.say("noted      {}: it was not frozen; what went wrong is known, and it may be changed", name)
+    for each in document.get("unanswered", ()):
+        _show_unanswered(screen, each)
+    for path in document.get("kept", ()):
+        screen.say(
+            "kept       {}: what it holds is in no backup set; remove it once it is not needed", path, style="yellow"
+        )
+    for candidate in document["released"]:
+        screen.say("released   candidate {}: it may be tried again", candidate[:16])
+    for key in document.get("reinstated", ()):
+        screen.say("reinstated key {}: it may be used again", key)
+    if not any(document.get(each) for each in _DONE):
+        screen.say("recovered  nothing was left half done: nothing was changed")
+
+
+def _show_unanswered(screen: Screen, of: Mapping[str, Any]) -> None:
+    """Print how a service is started that answers nobody: a reload may be a signal, which starts nothing."""
+    name = of["component"]
+    if of["activates"]:
+        screen.say(
+            "note       {0}: nobody is answered; `certvigil activate {0}` starts its service", name, style="yellow"
+        )
+    else:
+        command = harmless(shlex.join(of["start"]))
+        screen.say(
+            "note       {}: nobody is answered; `{}` starts its service, a reload may not",
+            name,
+            command,
+            style="yellow",
+        )
+
+
+def _show_still_wrong(document: Document) -> None:
+    for name, why in document.get("frozen", {}).items():
+        complain("{} is frozen: {}", name, why)
+    for name, way in document.get("way_out", {}).items():
+        complain("{}: {}", name, way)
+    for candidate, why in document.get("quarantined", {}).items():
+        complain("candidate {} is in quarantine: {}", candidate[:16], why)
+
+
+def _show_sets(screen: Screen, sets: Iterable[Mapping[str, Any]]) -> None:
+    rows = ((each["component"], each["set"], each["taken"], listed(_marks(each)), _use(each)) for each in sets)
+    screen.table(("component", "set", "taken", "which", "files"), rows)
+
+
+def _use(of: Mapping[str, Any]) -> Printable:
+    """Return the files of a backup set, or why it cannot be given back."""
+    if of.get("never"):
+        return sentence("never given back: {}", of["never"])
+    return harmless(of.get("unusable", "")) or listed(of["files"])
+
+
+def _marks(of: Mapping[str, Any]) -> Iterator[Printable]:
+    """Yield a word for each thing that sets a backup set apart."""
+    if of["default"]:
+        yield Printable("default")
+    elif of["late"]:
+        yield Printable("written late")
+    if of.get("unusable"):
+        yield Printable("unusable")

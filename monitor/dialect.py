@@ -1,0 +1,90 @@
+"""The JSON dialect of all that certvigil prints: one shape each for a time, a certificate, a key, a client's verdict.
+
+`monitor.http.published` has the schema of each document, which `certvigil json-schema` prints.
+"""
+
+from __future__ import annotations
+
+import math
+from datetime import datetime
+from typing import TypedDict
+
+from config.text import Printable, harmless
+from config.vocabulary import KeyKind
+from probes.certificate import Certificate
+from probes.judge.time import calendar, within_calendar
+
+
+def iso(at: float | None) -> Printable | None:
+    """Return Unix time `at` in ISO 8601, UTC, to the second: the nearest that can be written."""
+    return None if at is None else harmless(f"{calendar(math.floor(within_calendar(at))):%Y-%m-%dT%H:%M:%SZ}")
+
+
+def unix(at: str) -> float:
+    """Return the Unix time of an ISO 8601 time that names its zone; raises ValueError for another text."""
+    return datetime.fromisoformat(at).timestamp()
+
+
+class KeyObject(TypedDict):
+    """A public key."""
+
+    kind: KeyKind
+    bits: int
+    """0 where it is not known."""
+
+
+class CertificateObject(TypedDict):
+    """A certificate; a fact that could not be decoded is null or empty, and `failures` says why."""
+
+    subject: str
+    """RFC 4514, as is the issuer."""
+    issuer: str
+    serial: str
+    """Hexadecimal."""
+    not_before: str | None
+    not_after: str | None
+    sha256: str
+    """Of the DER, hexadecimal."""
+    names: list[str]
+    """Subject alternative names."""
+    key: KeyObject
+    spki_sha256: str
+    """SHA-256 of the public key (SubjectPublicKeyInfo), hexadecimal: as `allowed_issuers` takes it."""
+    signature_hash: str
+    is_ca: bool
+    failures: list[str]
+
+
+class VerdictObject(TypedDict):
+    """A client's verdict on what an endpoint presents."""
+
+    client: str
+    target: str
+    """The endpoint."""
+    accepts: bool | None
+    """Null where that is not known."""
+    why: str
+    """Where it does not accept: the cause, and what would cure it."""
+
+
+def certificate_object(certificate: Certificate) -> CertificateObject:
+    """Return the facts of one certificate."""
+    return {
+        "subject": certificate.subject,
+        "issuer": certificate.issuer,
+        "serial": certificate.serial,
+        "not_before": iso(certificate.not_before),
+        "not_after": iso(certificate.not_after),
+        "sha256": certificate.sha256,
+        "names": list(certificate.names),
+        "key": {"kind": certificate.key.kind, "bits": certificate.key.bits},
+        "spki_sha256": certificate.public_key_sha256(),
+        "signature_hash": certificate.signature_hash,
+        "is_ca": certificate.is_ca,
+        "failures": list(certificate.failures),
+    }
+
+
+def verdict_object(client: str, target: str, accepts: bool | None, why: str) -> VerdictObject:
+    """Return what a client makes of what an endpoint presents."""
+    return {"client": client, "target": target, "accepts": accepts, "why": why}

@@ -1,0 +1,421 @@
+"""The schema of all that commands print with `--json`, as `certvigil json-schema` publishes it.
+
+It is made of the objects of `monitor.dialect` and of the answers of the API. A document that holds anything else does
+not pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from types import MappingProxyType
+from typing import Any, Final, Literal
+
+from pydantic import ConfigDict, Field
+
+from actions.ending import Cause, Ground, Outcome
+from actions.journal import Event
+from actions.plan import Kind
+from config.vocabulary import Code, FileFormat, Severity, Verdict
+from monitor.decide.decision import DecisionStatus
+from monitor.http.answers import (
+    Answer,
+    CertificateAnswer,
+    ComponentAnswer,
+    Happened,
+    ObjectionAnswer,
+    StatusAnswer,
+    Target,
+)
+from monitor.http.notifications import AlertAnswer, Notification, NotificationsAnswer, SilenceAnswer
+from monitor.notify.deliver import SendOutcome
+
+
+class Published(Answer):
+    """Part of a document, which has nothing else."""
+
+    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True, extra="forbid")
+
+
+class PublishedDocument(Published):
+    """A document that a command prints."""
+
+    version: Literal[1] = Field(alias="schema")
+    """Of the shape: another number is another shape."""
+
+
+class CheckedFinding(Published):
+    """A fault of a target that was looked at once."""
+
+    code: Code
+    severity: Severity
+    subject: str
+    detail: str
+
+
+class CheckedCertificate(CertificateAnswer):
+    """A certificate, and the key of its issuer."""
+
+    issuer_spki_sha256: str | None
+    """Null where nobody at hand has issued it."""
+
+
+class CheckedAddress(Published):
+    """An address of an endpoint, and what it negotiated."""
+
+    address: str
+    version: str
+    cipher: str
+    group: str
+
+
+class CheckedKey(Published):
+    """The private key of a file's certificate."""
+
+    where: str
+    belongs: bool | None
+    why: str
+    """Why that is not known."""
+
+
+class CheckedTarget(Published):
+    """A target and its verdict."""
+
+    target: str
+    verdict: Verdict
+    findings: Sequence[CheckedFinding]
+    chain: Sequence[CheckedCertificate]
+    addresses: Sequence[CheckedAddress]
+    format: FileFormat | None
+    key: CheckedKey | None
+
+
+class PassedOver(Published):
+    """A file that was not judged."""
+
+    path: str
+    why: str
+
+
+class CheckDocument(PublishedDocument):
+    """`certvigil check`."""
+
+    at: datetime
+    targets: Sequence[CheckedTarget]
+    passed_over: Sequence[PassedOver]
+
+
+class FileStateObject(Published):
+    """A file as it is or shall be."""
+
+    sha256: str
+    """Empty where it may be a key and the daemon asks."""
+    mode: int
+    owner: int
+    group: int
+
+
+class ChangeObject(Published):
+    """A file of a plan."""
+
+    component: str
+    path: str
+    given: str
+    """As it is configured, where symbolic links lead elsewhere."""
+    before: FileStateObject | None
+    after: FileStateObject
+    in_place: bool
+    """Written over rather than renamed onto."""
+    says: str
+    """What identifies the content of a keystore, whose bytes are others each time."""
+    changes: bool
+
+
+class PlanCertificates(Published):
+    """The server's certificate of a component, before and after."""
+
+    component: str
+    before: CertificateAnswer | None
+    after: CertificateAnswer | None
+
+
+class PlanCommand(Published):
+    """A command that a plan runs."""
+
+    component: str
+    command: Sequence[str]
+
+
+class PlanObject(Published):
+    """A plan."""
+
+    hash: str
+    candidate: str
+    kind: Kind
+    components: Sequence[str]
+    changes: Sequence[ChangeObject]
+    certificates: Sequence[PlanCertificates]
+    commands: Sequence[PlanCommand]
+    expected_losses: Sequence[str]
+
+
+class EffectObject(Published):
+    """A client's verdict on what a plan would have served, and on what is served now."""
+
+    client: str
+    target: str
+    accepts: bool | None
+    why: str
+    accepted_before: bool | None
+    lost: bool
+
+
+class PlanObjection(ObjectionAnswer):
+    """A reason against a plan."""
+
+    ground: Ground
+
+
+class RefusedObject(Published):
+    """Why there is no plan."""
+
+    objections: Sequence[PlanObjection]
+    effects: Sequence[EffectObject]
+
+
+class EndingObject(Published):
+    """How a transaction ended."""
+
+    transaction: str
+    outcome: Outcome
+    cause: Cause
+    sentence: str
+    remarks: Sequence[str]
+
+
+class LateObject(Published):
+    """What somebody wrote to files that had been replaced."""
+
+    component: str
+    transaction: str
+    written: datetime
+    files: Sequence[str]
+    set: str
+    sentence: str
+
+
+class WaitingObject(Published):
+    """A plan that waits for a person."""
+
+    hash: str
+    kind: Kind
+    components: Sequence[str]
+    at: datetime
+    approved: bool
+    shown: str
+
+
+class ContestedObject(Published):
+    """Somebody else changes the files of a component, too."""
+
+    sentence: str
+    renewed: bool
+
+
+class BackupSetObject(Published):
+    """A backup set."""
+
+    component: str
+    set: str
+    taken: datetime
+    default: bool
+    late: bool
+    files: Sequence[str]
+    unusable: str
+    never: str = ""
+    """Why it is never given back."""
+
+
+class StartObject(Published):
+    """The command that starts a service that answers nobody."""
+
+    component: str
+    start: Sequence[str]
+    activates: bool
+    """`certvigil activate` runs it."""
+
+
+class ActDocument(PublishedDocument):
+    """`certvigil plan`, `replace`, `rollback`, `activate`, `approve`, `reject`, `recover`, `backups`.
+
+    What there is of it depends on the command, and on how it went.
+    """
+
+    host: str = ""
+    """Of the actor that answered; absent where the command did the work itself."""
+    plan: PlanObject | None = None
+    refused: RefusedObject | None = None
+    effects: Sequence[EffectObject] = ()
+    remarks: Sequence[str] = ()
+    endings: Sequence[EndingObject] = ()
+    waiting: Sequence[WaitingObject] = ()
+    contested: Mapping[str, ContestedObject] = {}
+    given_up: Mapping[str, Sequence[str]] = {}
+    """SHA-256 of the public half of each key that was given up, by component."""
+    not_recovered: Sequence[str] = ()
+    late: Sequence[LateObject] = ()
+    uncompared: Sequence[str] = ()
+    approved: str = ""
+    until: datetime | None = None
+    expired: str = ""
+    rejected: str = ""
+    thawed: Sequence[str] = ()
+    not_frozen: Sequence[str] = ()
+    unanswered: Sequence[StartObject] = ()
+    released: Sequence[str] = ()
+    reinstated: Sequence[str] = ()
+    kept: Sequence[str] = ()
+    frozen: Mapping[str, str] = {}
+    way_out: Mapping[str, str] = {}
+    quarantined: Mapping[str, str] = {}
+    sets: Sequence[BackupSetObject] = ()
+
+
+class StatusDocument(PublishedDocument):
+    """`certvigil status`."""
+
+    status: StatusAnswer
+    targets: Sequence[Target]
+    components: Sequence[ComponentAnswer]
+    notifications: NotificationsAnswer
+
+
+class HistoryDocument(PublishedDocument):
+    """`certvigil history`."""
+
+    entries: Sequence[Happened]
+
+
+class AuditLine(Published):
+    """A line of `certvigil audit`."""
+
+    at: datetime
+    transaction: str
+    event: Event
+    host: str = ""
+    epoch: str
+    sequence: int
+    data: Mapping[str, Any]
+    """Of the event; its times are ISO 8601, too."""
+
+
+class NotifyDocument(PublishedDocument):
+    """`certvigil notify show`."""
+
+    alerts: Sequence[AlertAnswer]
+    undelivered: Sequence[Notification]
+    silences: Sequence[SilenceAnswer]
+
+
+class TriedUrl(Published):
+    """What became of a test message."""
+
+    url: str
+    outcome: SendOutcome
+    status: int | None
+
+
+class NotifyTestDocument(PublishedDocument):
+    """`certvigil notify test`."""
+
+    tried: Sequence[TriedUrl]
+
+
+class ReasonObject(Published):
+    """A check of a policy, and why it holds or not."""
+
+    check: str
+    holds: bool
+    because: str
+    since: datetime | None
+
+
+class DecisionObject(Published):
+    """What a policy makes of a subject."""
+
+    subject: str
+    policy: str
+    action: str
+    standing: DecisionStatus
+    waits_for: str
+    case: str
+    identity: str
+    until: datetime | None
+
+
+class TimedDecision(DecisionObject):
+    """A decision, when it is taken, and why."""
+
+    at: datetime
+    reasons: Sequence[ReasonObject]
+
+
+class ExplainedPolicy(Published):
+    """A policy, and what it makes of a subject."""
+
+    policy: str
+    applies: bool
+    holds: bool
+    reasons: Sequence[ReasonObject]
+    reconsidered: datetime | None
+    decisions: Sequence[DecisionObject]
+
+
+class PolicyExplainDocument(PublishedDocument):
+    """`certvigil policy explain`."""
+
+    at: datetime
+    subject: str
+    policies: Sequence[ExplainedPolicy]
+    situations: Sequence[Mapping[str, Any]]
+    """What decisions rest on, as `--state` takes it: the one part whose times are Unix times."""
+
+
+class ForeseenObject(Published):
+    """A message that would be sent."""
+
+    at: datetime
+    channel: str
+    title: str
+
+
+class PolicyTestDocument(PublishedDocument):
+    """`certvigil policy test`."""
+
+    since: datetime = Field(alias="from")
+    to: datetime
+    timeline: Sequence[TimedDecision]
+    messages: Sequence[ForeseenObject]
+
+
+PUBLISHED: Final[Mapping[str, type[Answer]]] = MappingProxyType(
+    {
+        "check": CheckDocument,
+        "status": StatusDocument,
+        "history": HistoryDocument,
+        "audit": AuditLine,
+        **dict.fromkeys(
+            ("plan", "replace", "rollback", "reset-to-default", "activate", "approve", "reject", "recover", "backups"),
+            ActDocument,
+        ),
+        "notify show": NotifyDocument,
+        "notify test": NotifyTestDocument,
+        "policy explain": PolicyExplainDocument,
+        "policy test": PolicyTestDocument,
+    }
+)
+
+
+def json_schema(command: str) -> dict[str, Any]:
+    """Return the JSON Schema of what a command prints with `--json`."""
+    return PUBLISHED[command].model_json_schema(mode="serialization")

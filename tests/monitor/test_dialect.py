@@ -1,0 +1,124 @@
+"""Every `--json` is in one dialect, as its published schema says: one shape for times, certificates and verdicts."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import jsonschema
+import pytest
+
+from monitor.commands import app
+from monitor.http.published import PUBLISHED, json_schema
+from tests.monitor.acting import House, fresh, house
+from tests.monitor.running import Running, certvigil
+
+TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
+ABOUT_NOW = range(1_000_000_000, 5_000_000_000)
+"""Unix times of this age."""
+CERTIFICATE = {
+    *("subject", "issuer", "serial", "not_before", "not_after", "sha256", "names", "key", "spki_sha256"),
+    *("signature_hash", "is_ca", "failures"),
+}
+
+
+@pytest.fixture
+def web() -> Iterator[House]:
+    with house() as made:
+        yield made
+
+
+def objects(document: object, where: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yield every object in a document, with the path to it."""
+    if isinstance(document, dict):
+        yield where, document
+        for key, value in document.items():
+            # What decisions rest on is given back as it was: the schema says so.
+            yield from objects(value, f"{where}/{key}") if key != "situations" else ()
+    elif isinstance(document, list):
+        for value in document:
+            yield from objects(value, f"{where}[]")
+
+
+def check(command: str, text: str) -> Any:
+    """Check what a command printed by its published schema and by what the schema cannot say, and return it."""
+    document = json.loads(text)
+    jsonschema.validate(document, json_schema(command), format_checker=jsonschema.FormatChecker())
+    for where, each in objects(document):
+        for key, value in each.items():
+            place = f"{command}: {where}/{key}"
+            is_number = isinstance(value, int | float) and not isinstance(value, bool)
+            assert not (is_number and int(value) in ABOUT_NOW), f"{place} is a Unix time"
+            if isinstance(value, str) and value[4:5] == "-" and value[7:8] == "-":
+                assert TIME.fullmatch(value), f"{place} is no time: {value}"
+        if {"subject", "issuer"} <= each.keys():
+            assert each.keys() >= CERTIFICATE, f"{command}: {where}"
+            assert each["key"].keys() == {"kind", "bits"}
+        if "client" in each:
+            assert {"client", "target", "accepts", "why"} <= each.keys(), f"{command}: {where}"
+    return document
+
+
+@pytest.mark.server("nginx")
+def test_what_every_command_prints_as_json_is_as_its_published_schema_says(web: House) -> None:
+    printed: set[str] = set()
+
+    def run(command: str, *arguments: str, code: int | None = 0) -> Any:
+        ran = certvigil(*command.split(), *arguments, "--json")
+        assert code is None or ran.returncode == code, ran.stdout + ran.stderr
+        printed.add(command)
+        return check(command, ran.stdout)
+
+    daemon = Running(web.document({"mode": "approve"}))
+    config, socket = ("--config", daemon.config_file), ("--socket", daemon.socket)
+    with web.actor(), daemon:
+        assert run(
+            "check", web.site.certificate, web.server.address, "--ca-file", f"{web.directory}/root.pem", code=None
+        )
+        assert run("backups", *config)["sets"] == []
+        assert run("recover", "--thaw", "web", *config)["not_frozen"] == ["web"]
+        assert "refused" in run("plan", "web", *config, code=1)
+        web.put(fresh())
+        planned = run("plan", "web", *config)
+        assert planned["effects"][0]["client"] == "browser"
+        proposed = daemon.wait_for(lambda: run("plan", "web", *config).get("waiting"), "the daemon's proposal")[0]
+        assert run("reject", proposed["hash"], *config)["rejected"] == proposed["hash"]
+        web.put(fresh())
+        proposed = daemon.wait_for(lambda: run("plan", "web", *config).get("waiting"), "another proposal")[0]
+        assert run("approve", proposed["hash"], *config)["until"]
+        daemon.wait_until("ended", target="web/actions", action="replace", outcome="committed")
+        web.put(fresh())
+        assert run("replace", "web", *config)["endings"][0]["outcome"] == "committed"
+        assert run("activate", "web", *config)["endings"]
+        assert run("rollback", "web", *config)["endings"]
+        assert run("reset-to-default", "web", "--dry-run", *config, code=0)
+        assert run("backups", *config)["sets"]
+        assert run("status", *socket)["components"]
+        assert run("history", *config)["entries"]
+        assert run("notify show", *socket) is not None
+        assert run("policy explain", "web", *socket, *config)["subject"] == "web"
+        assert run("policy test", *socket, *config) is not None
+        lines = certvigil("audit", "--json", *config).stdout.splitlines()
+        assert [check("audit", line) for line in lines]
+    printed |= {"audit", "notify test"}
+    assert printed == PUBLISHED.keys()
+
+
+def test_the_schema_of_every_command_that_prints_json_is_published() -> None:
+    def commands(typed: Any, *before: str) -> Iterator[str]:
+        for each in typed.registered_commands:
+            if "as_json" in each.callback.__annotations__:
+                yield " ".join((*before, each.name or each.callback.__name__.replace("_", "-")))
+        for group in typed.registered_groups:
+            yield from commands(group.typer_instance, *before, group.name)
+
+    assert set(commands(app)) == PUBLISHED.keys()
+
+
+def test_a_command_without_json_is_not_guessed() -> None:
+    ran = certvigil("json-schema", "chek")
+    assert (ran.returncode, "did you mean 'check'?" in ran.stderr) == (3, True)
+    assert json.loads(certvigil("json-schema", "audit").stdout) == json_schema("audit")
+    assert certvigil("json-schema").stdout.splitlines() == list(PUBLISHED)
