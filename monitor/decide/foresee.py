@@ -53,7 +53,7 @@ class Recipients:
         self._now = 0.0
 
     def learn(self, situation: Situation, now: float) -> None:
-        """Take the facts in `situation` for the state of its targets at Unix time `now`."""
+        """Believe of a subject's targets what `situation` says, at Unix time `now`."""
         believed = {each.target: each for each in _believed(situation, self._config, now)}
         for target in self._of.get(situation.subject, frozenset()) - believed.keys():
             self._registry.pop(target, None)
@@ -101,7 +101,7 @@ class Recipients:
 
 
 def _believed(situation: Situation, config: Config, now: float) -> Iterator[TargetState]:
-    """Yield the state of each target that has the certificate, or that has findings."""
+    """Yield what is believed of each target that bears the certificate, or that something is wrong with."""
     bearing = _bearing(situation, config)
     found: dict[str, list[FindingState]] = {target: [] for target in bearing}
     for each in situation.findings:

@@ -96,14 +96,7 @@ def _findings(state: Iterable[TargetState], config: Config, now: float) -> Itera
             finding = raised.finding
             if (each.target, finding.code) not in waived:
                 live = each.kind is TargetKind.ENDPOINT
-                yield FindingState(
-                    target=each.target,
-                    code=finding.code,
-                    severity=finding.severity,
-                    since=raised.since,
-                    subject=finding.subject,
-                    live=live,
-                )
+                yield FindingState(each.target, finding.code, finding.severity, raised.since, finding.subject, live)
 
 
 def _edges(state: Iterable[TargetState], config: Config) -> Iterator[Accepts]:

@@ -14,6 +14,7 @@ from markdown_it import MarkdownIt
 from config.channel import Notifications
 from config.text import printable
 from config.vocabulary import Code, Severity
+from monitor.commands.explanation import explanation
 from monitor.notify.advice import AdviceContext
 from monitor.notify.deliver import Message, Tone
 from monitor.notify.lifecycle import AlertStep, Note, Reviewed, review
@@ -78,6 +79,13 @@ def test_a_message_says_everything_that_somebody_woken_by_it_needs() -> None:
     )
     assert said.brief == f"{said.title} (message {note.alert.message_id})"
     assert said.tone is Tone.FAILURE
+
+
+def test_by_default_a_message_links_to_the_section_of_its_code_that_explain_names_too() -> None:
+    note = raised(member("web/127.0.0.1:443", EXPIRED))
+    said = message(note, site=replace(SITE, runbook=Notifications().runbook))
+    assert f"Runbook: {explanation(Code.EXPIRED).runbook}\n" in said.text
+    assert "Runbook" not in message(note, site=replace(SITE, runbook=None)).text
 
 
 def test_every_message_says_which_host() -> None:
