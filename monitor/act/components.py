@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from actions.ending import Outcome
-from actions.journal_state import RecordedEnding, JournalState
+from actions.journal_state import JournalState, RecordedEnding
 from actions.plan import Kind
 from config.model import Component
 from config.policy import Notify

@@ -9,7 +9,7 @@ from contextlib import aclosing
 from typing import Final
 
 from actions.journal import Event, Record
-from actions.journal_state import RecordedEnding, JournalState
+from actions.journal_state import JournalState, RecordedEnding
 from config.text import printable
 from config.vocabulary import TargetKind
 from monitor.act.connection import ActorConnection, talk

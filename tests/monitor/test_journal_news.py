@@ -8,7 +8,7 @@ import pytest
 
 from actions.ending import Cause, Outcome
 from actions.journal import Event, Record
-from actions.journal_state import ActionRequest, RecordedEnding, JournalState
+from actions.journal_state import ActionRequest, JournalState, RecordedEnding
 from actions.plan import Kind
 from monitor.act.journal import concerned
 
