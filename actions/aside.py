@@ -198,11 +198,12 @@ def _look(world: World, file: AsideFile) -> _Found | None:
 
 
 def _keep(world: World, root: str, transaction: str, now: Iterable[_Found], written: list[_Found]) -> dict[str, Any]:
+    """Keep the written files of a component in a backup set; return the data of a WRITTEN_LATE record."""
     component = written[0].file.component
     held = {each.file.aside: each.sha256 for each in written}
     name, kept = "", ", ".join(held)
-    if readable := [each for each in written if each.sha256 != _UNREADABLE]:
-        others = [each for each in now if each.sha256 != _UNREADABLE]
+    if readable := _readable(written):
+        others = _readable(now)
         # Of two files of the same target, the file with a late write counts.
         sources = {each.file.path: each.file.aside for each in (*others, *readable)}
         hashes = {each.file.aside: each.sha256 for each in others}
@@ -212,15 +213,20 @@ def _keep(world: World, root: str, transaction: str, now: Iterable[_Found], writ
         held |= {aside: sha256 for aside, sha256 in copied.items() if held.get(aside)}
         name, kept = taken.transaction, os.path.join(root, component, taken.transaction)
     what = printable(", ".join(dict.fromkeys(each.file.path for each in written)), 2000)
+    large = "; ".join(each.large for each in written if each.large)
     return {
         "components": [component],
         "files": [[each.file.path, each.file.aside, held[each.file.aside]] for each in written],
         "written": max(within_calendar(each.mtime) for each in written),
         "set": name,
         "kept": kept,
-        **({"large": large} if (large := "; ".join(each.large for each in written if each.large)) else {}),
+        **({"large": large} if large else {}),
         "reason": f"somebody wrote to a replaced file of {what}; the content is kept in {printable(kept, 2000)}",
     }
+
+
+def _readable(found: Iterable[_Found]) -> list[_Found]:
+    return [each for each in found if each.sha256 != _UNREADABLE]
 
 
 def _take(

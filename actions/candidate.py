@@ -191,12 +191,7 @@ def read_candidates(
     leaves = _leaves(parts.certificates, keys.keys())
     if isinstance(leaves, NoCandidate):
         return parts.locked() or leaves
-    keyless = tuple(
-        Keyless(leaf, _chain(leaf, parts.certificates)[0], parts.locked() or _without_key(leaf, parts.keys))
-        for leaf in leaves
-        if leaf.public_key_sha256() not in keys
-    )
-    made = [_assembled(leaf, parts.certificates, keys) for leaf in leaves if leaf.public_key_sha256() in keys]
+    made, keyless = _paired(leaves, parts, keys)
     if not made:
         return max(keyless, key=lambda each: age(each.certificate)).why
     return Candidates(_described(made, keyless, parts), keyless)
@@ -264,27 +259,40 @@ def _parts(files: Sequence[Given], password: bytes | None) -> _Parts | NoCandida
     return parts
 
 
-def _assembled(leaf: Certificate, certificates: Sequence[Certificate], keys: Mapping[str, PrivateKey]) -> Candidate:
-    chain, root = _chain(leaf, certificates)
-    return Candidate(leaf, chain, keys[leaf.public_key_sha256()], root)
+def _paired(
+    leaves: Sequence[Certificate], parts: _Parts, keys: Mapping[str, PrivateKey]
+) -> tuple[list[Candidate], tuple[Keyless, ...]]:
+    """Return a candidate for each leaf whose key is among `keys`, by public half, and the leaves without a key."""
+    made: list[Candidate] = []
+    keyless: list[Keyless] = []
+    for leaf in leaves:
+        chain, root = _chain(leaf, parts.certificates)
+        key = keys.get(leaf.public_key_sha256())
+        if key is None:
+            keyless.append(Keyless(leaf, chain, parts.locked() or _without_key(leaf, parts.keys)))
+        else:
+            made.append(Candidate(leaf, chain, key, root))
+    return made, tuple(keyless)
 
 
 def _described(made: Sequence[Candidate], keyless: Sequence[Keyless], parts: _Parts) -> tuple[Candidate, ...]:
     """Return the candidates, each with the corrections to the files."""
+    corrections = tuple(_corrections(made, keyless, parts))
+    reused = "no private key was given: the installed one, to which the certificate belongs, is used again"
+    own = {one.certificate: () if one.key in parts.keys else (reused,) for one in made}
+    return tuple(replace(one, put_right=tuple(dict.fromkeys((*corrections, *own[one.certificate])))) for one in made)
+
+
+def _corrections(made: Sequence[Candidate], keyless: Sequence[Keyless], parts: _Parts) -> Iterable[str]:
+    """Yield the corrections to the files, which all candidates share."""
     every = parts.every
-    put_right = [each for one in parts.found for each in one.put_right]
-    put_right += [f"{each.title} was given more than once" for each in parts.certificates if every.count(each) > 1]
-    put_right += [each for one in made for each in _order(parts.found, one.presented)]
+    yield from (each for one in parts.found for each in one.put_right)
+    yield from (f"{each.title} was given more than once" for each in parts.certificates if every.count(each) > 1)
+    yield from (each for one in made for each in _order(parts.found, one.presented))
     waiting = {each for one in keyless for each in (one.certificate, *one.chain)}
-    put_right += _left_out(parts.certificates, made, waiting)
+    yield from _left_out(parts.certificates, made, waiting)
     if set(parts.keys) - {one.key for one in made}:
-        put_right.append("a private key that does not belong to the certificate was left out")
-
-    def reused(one: Candidate) -> Iterable[str]:
-        if one.key not in parts.keys:
-            yield "no private key was given: the installed one, to which the certificate belongs, is used again"
-
-    return tuple(replace(one, put_right=tuple(dict.fromkeys((*put_right, *reused(one))))) for one in made)
+        yield "a private key that does not belong to the certificate was left out"
 
 
 class _Form(StrEnum):

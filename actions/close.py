@@ -80,7 +80,7 @@ def _is_frozen_for(state: TransactionState, reason: str) -> bool:
 
 
 def clear(state: TransactionState, *, keep_backup: bool, keep_aside: bool = False) -> None:
-    """Remove what was put beside the targets, and old backup sets; raises OSError.
+    """Remove the files beside the targets, and old backup sets; raises OSError.
 
     With `keep_aside`, a file that was in the place of a target stays linked for a while.
     """

@@ -6,7 +6,7 @@ beginning, nobody but certvigil has stopped it, and the set on disk is recorded 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from actions import service, target
@@ -14,7 +14,7 @@ from actions.ending import Cause, Ending, Failure, Outcome, detail_of
 from actions.examine import unlike
 from actions.guard import Guarded
 from actions.journal import Event, JournalError
-from actions.plan import FileState
+from actions.plan import Change, FileState
 from actions.set_worth import old_set
 from actions.transaction_state import TransactionState
 from actions.validate import LiveView, Seen, watch
@@ -134,16 +134,28 @@ def _set_on_disk(state: TransactionState, names: tuple[str, ...]) -> WholeSet | 
         files = {path: target.state(state.world, path) for path in paths}
     except OSError as error:
         return f"its files cannot be read: {detail_of(error)}"
-    is_barred = old_set(state).old is Old.BARRED
-    if changes and all(files[each.path] == each.after for each in changes):
-        return WholeSet("the new set", files)
-    if changes and all(files[each.path] == each.before for each in changes) and not is_barred:
-        return WholeSet("the old set", files)
-    if not changes and state.plan.stands and not unlike(state, {}, names):
-        return WholeSet("the set of the plan", files)
-    if against := _objections(state, names):
+    recorded = _recorded_set(state, changes, files) if changes else _standing_set(state, names)
+    if recorded is None and (against := _objections(state, names)):
         return f"the files on disk are of no set that is recorded{against}"
-    return WholeSet("the set that somebody else put on disk, which passes every check of a candidate", files)
+    return WholeSet(
+        recorded or "the set that somebody else put on disk, which passes every check of a candidate", files
+    )
+
+
+def _recorded_set(
+    state: TransactionState, changes: Sequence[Change], files: Mapping[str, FileState | None]
+) -> str | None:
+    """Return which set of the changes the files are; None where they are neither, or the old set is barred."""
+    is_barred = old_set(state).old is Old.BARRED
+    if all(files[each.path] == each.after for each in changes):
+        return "the new set"
+    is_old = all(files[each.path] == each.before for each in changes)
+    return "the old set" if is_old and not is_barred else None
+
+
+def _standing_set(state: TransactionState, names: tuple[str, ...]) -> str | None:
+    """Return the set of an activation; None where its files are others now."""
+    return "the set of the plan" if state.plan.stands and not unlike(state, {}, names) else None
 
 
 def _objections(state: TransactionState, names: tuple[str, ...]) -> str:

@@ -133,7 +133,7 @@ FROZEN_UNTIL_RECOVERY: Final = ". FROZEN: the next recovery tries again, and not
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ending:
-    """How a transaction ended. `Ended` is the same value, read from the journal.
+    """How a transaction ended. `RecordedEnding` is the same value, read from the journal.
 
     Each answer, event, row and page that shows an ending takes its parts from one of the two.
     """

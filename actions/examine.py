@@ -1,4 +1,4 @@
-"""What the files of a transaction are now, compared with its plan; no file is changed."""
+"""The condition of the files of a transaction, compared with its plan; no file is changed."""
 
 from __future__ import annotations
 

@@ -76,7 +76,7 @@ def failure_of_theirs(state: TransactionState, seen: Seen) -> Failure:
 
 
 def whole_on_disk(state: TransactionState) -> tuple[Serving, ...] | None:
-    """Return what the files on disk would be served as; None where they are no whole set."""
+    """Return the chains that the files on disk would be served as; None where the files are no whole set."""
     try:
         return state.context.live.whole(state.plan.components)
     # The examination comes from outside. A set that cannot be examined does not count as whole.

@@ -194,7 +194,7 @@ class Journal:
     """The journal's file, open for appending; several processes may have it open."""
 
     def __init__(self, world: World, path: str, host: str = "") -> None:
-        """Open the journal, made where it is missing; `host` stands in what is appended.
+        """Open the journal, made where it is missing; `host` stands in each record that is appended.
 
         Raises JournalError where it cannot be opened or cannot be trusted.
         """
@@ -204,12 +204,12 @@ class Journal:
         self._broken: str | None = None
         self._records: list[Record] = []
         self._end = 0
-        # What lies before it is known to be on the medium.
+        # The bytes before it are known to be on the medium.
         self._synced = 0
         # Its name is known to be on the medium.
         self._named = False
         self.appended = 0
-        """How many records were written by this one."""
+        """The number of records that this object has written."""
         try:
             self._descriptor = self._open()
             self.records()
@@ -239,18 +239,18 @@ class Journal:
         return self._end
 
     def records(self) -> Sequence[Record]:
-        """Return every record, also those that others wrote; raises JournalError, OSError."""
+        """Return every record, also those of other processes; raises JournalError, OSError."""
         while not self._world.is_at(self._descriptor, self._path):
             self._reopen()
         self._read_on()
         return self._records
 
     def _reopen(self) -> None:
-        """Go on with the file that is at the path now: someone has put a shorter one there."""
+        """Go on with the file that is at the path now: another process has put a shorter file there."""
         self._take_up(self._open(), [], 0)
 
     def _take_up(self, descriptor: int, records: list[Record], end: int) -> None:
-        """Turn to another file, of which so much is known to be on the medium."""
+        """Turn to another file, which is known to be on the medium up to `end`."""
         old, self._descriptor = self._descriptor, descriptor
         self._records, self._end, self._synced = records, end, end
         self._world.close(old)
@@ -258,8 +258,8 @@ class Journal:
     def append(self, record: Record) -> None:
         """Return once the record is on the medium.
 
-        The first of a transaction has space set aside for those that follow. Raises JournalError: then the record may
-        or may not have been kept, and this journal takes no other.
+        The first record of a transaction reserves space for the following records. Raises JournalError: then the record
+        may or may not have been kept, and this journal takes no other record.
         """
         if self._broken:
             raise JournalError(self._broken)

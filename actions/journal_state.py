@@ -122,7 +122,7 @@ class Ruling:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ended(Ending):
+class RecordedEnding(Ending):
     """An ending in the journal, with its request and its plan."""
 
     at: float
@@ -204,9 +204,9 @@ class JournalState:
     given_up: dict[str, GivenUp] = field(default_factory=dict)
     """Private keys that never return, by the SHA-256 of their public half (SubjectPublicKeyInfo), hexadecimal. No other
     place has them."""
-    last: dict[str, Ended] = field(default_factory=dict)
+    last: dict[str, RecordedEnding] = field(default_factory=dict)
     """The last ending, by component."""
-    recent: dict[str, deque[Ended]] = field(default_factory=dict)
+    recent: dict[str, deque[RecordedEnding]] = field(default_factory=dict)
     """The recent endings, by component, oldest first."""
     thawed: dict[str, float] = field(default_factory=dict)
     """Unix time at which an operator last declared a component right, by component."""
@@ -235,7 +235,7 @@ class JournalState:
             journal_state.take(record)
         return journal_state
 
-    def take(self, record: Record) -> Ended | None:
+    def take(self, record: Record) -> RecordedEnding | None:
         """Take in the next record; returns the ending that it records, if any."""
         self._run(record)
         aside.note(self.aside, self.late, record)
@@ -337,7 +337,7 @@ class JournalState:
             self.proposals.pop(each, None)
             self.approved.pop(each, None)
 
-    def _outdate(self, ended: Ended) -> None:
+    def _outdate(self, ended: RecordedEnding) -> None:
         """Drop the plans that a change outdates: a plan contains the state of the files before it."""
         touched = set(ended.components)
         kinds = {Kind.ACTIVATE} if ended.kind is Kind.ACTIVATE else set(Kind)
@@ -367,13 +367,13 @@ class JournalState:
         """Return the rejection of one of these cases; None where none was rejected."""
         return next((self.rejected[each] for each in sorted(cases) if each in self.rejected), None)
 
-    def _ended(self, record: Record) -> Ended | None:
+    def _ended(self, record: Record) -> RecordedEnding | None:
         """Take in the end of a transaction, or its refusal."""
         if record.event in ENDED:
             self.under_way.pop(record.transaction, None)
             self._melt(record.transaction)
         begin = self._begun.get(record.transaction, record)
-        ended = Ended.read(record, begin, self._accepted.get(record.transaction, frozenset()))
+        ended = RecordedEnding.read(record, begin, self._accepted.get(record.transaction, frozenset()))
         if ended is None:
             return None
         for component in ended.components:
@@ -385,7 +385,7 @@ class JournalState:
             self._put_into_use(ended, begin)
         return ended
 
-    def _put_into_use(self, ended: Ended, begin: Record) -> None:
+    def _put_into_use(self, ended: RecordedEnding, begin: Record) -> None:
         """Take in that the files of a transaction, or services on them, stayed in use."""
         self._outdate(ended)
         begins = begin.data.get("begins", {})

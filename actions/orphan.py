@@ -50,7 +50,7 @@ _SAID: Final = {
 def settle_commands(context: TransactionContext) -> None:
     """Return once no command that a killed process left is under way.
 
-    It takes at most what each of them has left of its time limit. One whose transaction is under way is not touched.
+    It takes at most the rest of the time limit of each command. A command of a transaction under way is not touched.
     Raises JournalError, OSError.
     """
     world, journal = context.world, context.journal

@@ -1,4 +1,4 @@
-"""Planning a replacement: which of the offered candidates each component gets, and what its files are to hold then."""
+"""Planning a replacement: the candidate for each component, among those that are offered, and the new files."""
 
 from __future__ import annotations
 

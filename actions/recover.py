@@ -1,4 +1,4 @@
-"""After a crash: every transaction that did not end is finished or undone, by what the disk and the journal say."""
+"""After a crash: every transaction that did not end is finished or undone, as the disk and the journal tell."""
 
 from __future__ import annotations
 
@@ -296,7 +296,7 @@ def _go_forward(
 
 
 def _tidy(state: TransactionState, ended: Record) -> Ending:
-    """Remove what was left after the end; raises OSError."""
+    """Remove the files that were left after the end; raises OSError."""
     outcome = Outcome(ended.data["outcome"])
     clear(state, keep_backup=True, keep_aside=outcome is not Outcome.REFUSED)
     failure = Failure(Cause(ended.data["cause"]), str(ended.data["reason"]))

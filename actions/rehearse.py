@@ -94,7 +94,7 @@ def _edges(
 
 
 def serve(candidate: Candidate, version: TLSVersion, key_type: KeyKind | None = None) -> Presented | CannotBeServed:
-    """Return what a server with `candidate` presents to a client, by that version of TLS.
+    """Return the chain that a server with `candidate` presents to a client, by that version of TLS.
 
     With `key_type`, the client accepts only keys of that type. The server is OpenSSL with its defaults: a candidate
     that is too weak for these cannot be served.

@@ -19,6 +19,7 @@ from actions.world import (
     NOT_A_FILE,
     READ_LIMIT,
     Metadata,
+    Standing,
     World,
     remove,
     write_all,
@@ -88,8 +89,7 @@ def _names(change: Change) -> tuple[str, ...]:
 
 def obstacle(world: World, change: Change, trusted: frozenset[int]) -> str | None:
     """Return why a file cannot or should not be changed, as a sentence; raises OSError. `trusted` are user ids."""
-    path, directory = change.path, os.path.dirname(change.path)
-    name = printable(path)
+    name, directory = printable(change.path), os.path.dirname(change.path)
     if (why := _misled(world, change, trusted)) is not None:
         return f"{name}: {why}"
     for each in _names(change):
@@ -97,19 +97,28 @@ def obstacle(world: World, change: Change, trusted: frozenset[int]) -> str | Non
             return f"{name} belongs to certbot, which would undo the change: give the service a copy by a deploy hook"
     if (unsafe := unsafe_directory(world, directory, trusted)) is not None:
         return f"{name}: {printable(unsafe)} can be changed by a lesser user"
-    standing = world.standing(directory)
-    if standing.read_only or standing.immutable:
-        return f"{name}: its directory is {'read-only' if standing.read_only else 'immutable'}"
-    if change.before is None:
-        return None
-    standing, found = world.standing(path), world.stat(path)
-    if standing.read_only or standing.immutable:
-        return f"{name} is {'read-only' if standing.read_only else 'immutable'}"
+    if fixed := _fixed(world.standing(directory)):
+        return f"{name}: its directory is {fixed}"
+    return None if change.before is None else _obstacle_at(world, change)
+
+
+def _obstacle_at(world: World, change: Change) -> str | None:
+    """Return why an existing file cannot be changed, as a sentence; raises OSError."""
+    name = printable(change.path)
+    standing, found = world.standing(change.path), world.stat(change.path)
+    if fixed := _fixed(standing):
+        return f"{name} is {fixed}"
     if standing.mount_point and not change.in_place:
         return f"{name} is a mount point, which nothing can be renamed onto: set `write_mode: in_place`"
     if found.st_nlink > 1 and not change.in_place:
         return f"{name} has {found.st_nlink} names: replacing one would leave the others with the old content"
     return None
+
+
+def _fixed(standing: Standing) -> str:
+    if standing.read_only:
+        return "read-only"
+    return "immutable" if standing.immutable else ""
 
 
 def _misled(world: World, change: Change, trusted: frozenset[int]) -> str | None:

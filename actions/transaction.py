@@ -9,27 +9,27 @@ Steps, by these numbers in the body:
  4. Begin: the journal has plan and baseline.
  5. Back up every file of the plan.
  6. Stage each new file beside its target, and link the old file beside it.
- 7. Intend: the last step that a full disk or an order to stop can keep from happening. From here on files change by
-    renames only, and a process that is told to end goes on to the end of the transaction.
+ 7. Intend: from here on neither a full disk nor an order to stop ends the transaction half-way. Files change by renames
+    only, apart from those that must be written over in place.
  8. Stop the services that must not read between two renames.
  9. Switch the files one by one; an edit by another writer ends this.
 10. Test the configuration with the new files. Services that do not start with the old files are stopped only now.
 11. Activate: reload or restart, after one more look at the files, and prove a restart by a new process.
 12. Validate live: look until the new chains are served and accepted several times in a row.
-13. End: commit, or go back (`rollback.py`), or give way to another writer's whole set (`give_way.py`), or freeze.
-14. Tidy up. (`close.py`)
+13. End: commit, or go back (`rollback.py`), or give way to another writer's whole set (`give_way.py`), or freeze. Each
+    end tidies up. (`close.py`)
 
 States, by the last record in the journal, and the future of a transaction that is killed in each of them (`verdict.py`
 has the whole table, `recover.py` carries it out):
 
-    none           steps 1 to 3      nothing
-    BEGIN          steps 4 to 6      it is abandoned; nothing was changed
-    INTENT         steps 7 to 11     it goes forward where all files are new, else back
-    VALIDATED      step 12           it is committed
-    ROLLING_BACK   step 13           it goes back, or forward where the old set is spent or barred
-    COMMITTED, ROLLED_BACK, FAILED_FORWARD, SUPERSEDED    tidying up is repeated
-    FROZEN         nothing more is done until an operator thaws it, or with `again` until the next recovery
-    CLOSED         nothing is left to be done
+    none                                        steps 1 to 3    there is no transaction
+    BEGIN, BACKED_UP, STAGED                    steps 4 to 6    abandoned: no file was changed
+    INTENT, SWITCHED, CONFIG_TESTED, ACTIVATED  steps 7 to 11   forward if all files are new and services run; else back
+    VALIDATED                                   step 12         committed
+    ROLLING_BACK, RECOVERING                    step 13         back; forward if the old set is spent, barred or lost
+    COMMITTED, ROLLED_BACK, FAILED_FORWARD, SUPERSEDED          the tidying up is repeated
+    CLOSED                                                      nothing is left to be done
+    FROZEN       left alone until an operator thaws the components, or, with `again`, until the next recovery
 """
 
 from __future__ import annotations
@@ -252,7 +252,8 @@ def _attempt(state: TransactionState, step: Callable[[TransactionState], Failure
 
 
 def conclude(state: TransactionState, failure: Failure | None) -> Ending:
-    """End after the last step, or after the failure of a step (step 13), and tidy up (step 14)."""
+    """End after the last step, or after the failure of a step."""
+    # 13. End.
     if failure is None:
         return commit(state)
     if state.superseded:

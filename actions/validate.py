@@ -1,4 +1,4 @@
-"""What is seen of live services, and what it proves: pure judgement, and the loop that waits until it is steady."""
+"""Looks at live services and their judgement, which is pure, and the loop that waits until the result is steady."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _SOON: Final = 0.05
 
 
 class Acceptance(NamedTuple):
-    """A client accepts what an endpoint presents."""
+    """A client accepts the chains of an endpoint."""
 
     client: str
     endpoint: str

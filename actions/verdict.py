@@ -56,7 +56,7 @@ class RecoveryVerdict(StrEnum):
 
     COMMIT = "commit"
     FORWARD = "go forward"
-    """With the new set, made whole first by renaming what was staged; tested, activated and validated where services
+    """With the new set, made whole first by renaming the staged files; tested, activated and validated where services
     run."""
     UNDO = "undo"
     """With the old set, made whole first by renames."""

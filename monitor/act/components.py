@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from actions.ending import Outcome
-from actions.journal_state import Ended, JournalState
+from actions.journal_state import JournalState, RecordedEnding
 from actions.plan import Kind
 from config.model import Component
 from config.policy import Notify
@@ -123,7 +123,7 @@ class Components:
                 until, shown = self._approved_until(plan, now), printable(each.shown, 500)
                 yield Waiting(plan, each.action.kind, each.action.components, each.at, until, shown)
 
-    def _is_settled(self, name: str, last: Ended) -> bool:
+    def _is_settled(self, name: str, last: RecordedEnding) -> bool:
         """Whether what went wrong last is no concern any more: its candidate is gone, or an operator said so."""
         if self._journal.state.thawed.get(name, 0.0) >= last.at:
             return True
@@ -136,7 +136,7 @@ class Components:
             return False
         return candidate.candidate != last.candidate if last.candidate else candidate.plan != last.plan
 
-    def _unneeded(self, name: str, candidate: CandidateStatus, last: Ended | None) -> Iterator[str]:
+    def _unneeded(self, name: str, candidate: CandidateStatus, last: RecordedEnding | None) -> Iterator[str]:
         """Yield that a candidate was what is installed, until something else is done or brought."""
         at, why = self._journal.state.unneeded.get(name, (0.0, ""))
         if why and not candidate.candidate and not candidate.objections and (last is None or last.at < at):

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Protocol
 
 from actions.ending import Cause, Ground, Outcome
-from actions.journal_state import Ended
+from actions.journal_state import RecordedEnding
 from actions.plan import Kind
 from config.text import printable
 from config.vocabulary import Code, ComponentState, Mode, Severity, TargetKind, UnreachableReason
@@ -162,7 +162,7 @@ def _of_its_plan(component: ComponentStatus) -> Iterator[Finding]:
         yield finding(Code.APPROVAL_PENDING, f"the plan {plan} is ready: {what}", subject)
 
 
-def _how_to_settle(component: ComponentStatus, last: Ended) -> str:
+def _how_to_settle(component: ComponentStatus, last: RecordedEnding) -> str:
     """Say how this finding goes away."""
     if last.outcome is Outcome.FROZEN:
         return "it stands until the component is thawed"
@@ -172,7 +172,7 @@ def _how_to_settle(component: ComponentStatus, last: Ended) -> str:
     return f"the next change that holds clears this; or {state}"
 
 
-def _went_wrong(last: Ended) -> str | None:
+def _went_wrong(last: RecordedEnding) -> str | None:
     """Say what did not go as it should, a sentence; None where all is well."""
     when = moment(last.at)
     if last.outcome is Outcome.SUPERSEDED:

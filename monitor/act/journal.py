@@ -9,7 +9,7 @@ from contextlib import aclosing
 from typing import Final
 
 from actions.journal import Event, Record
-from actions.journal_state import Ended, JournalState
+from actions.journal_state import JournalState, RecordedEnding
 from config.text import printable
 from config.vocabulary import TargetKind
 from monitor.act.connection import ActorConnection, talk
@@ -146,7 +146,7 @@ class JournalFollower:
         for name in self._registry.config.components:
             self._bus.send(ServiceTouched(name))
 
-    def _publish(self, ended: Ended, heard: Heard) -> None:
+    def _publish(self, ended: RecordedEnding, heard: Heard) -> None:
         """Publish an ending, unless it was published before."""
         if not heard.is_news or (heard.is_first and ended.at <= self._recorded_until):
             return
@@ -158,7 +158,7 @@ class JournalFollower:
         self._bus.publish([_event(actions_of(name), ended) for name in names])
 
 
-def concerned(record: Record, ended: Ended | None, state: JournalState) -> frozenset[str] | None:
+def concerned(record: Record, ended: RecordedEnding | None, state: JournalState) -> frozenset[str] | None:
     """Return the components about which the actor may answer differently after a record; None for all."""
     if ended is not None:
         return frozenset(ended.components)
@@ -170,7 +170,7 @@ def concerned(record: Record, ended: Ended | None, state: JournalState) -> froze
     return None if proposal is None else frozenset(proposal.action.components)
 
 
-def _event(target: str, ended: Ended) -> ActionEnded:
+def _event(target: str, ended: RecordedEnding) -> ActionEnded:
     return ActionEnded(
         target, ended.at, ended.transaction, ended.kind, ended.outcome, ended.cause, ended.reason, ended.by
     )

@@ -10,7 +10,7 @@ from typing import Final
 from actions.aside import Late
 from actions.candidate import Flaw
 from actions.ending import Ground
-from actions.journal_state import Ended
+from actions.journal_state import RecordedEnding
 from actions.plan import Kind
 from config.model import Component, Config
 from config.text import printable
@@ -104,7 +104,7 @@ class ComponentStatus:
     approved_until: float | None
     frozen: str | None
     """Why."""
-    last: Ended | None
+    last: RecordedEnding | None
     contested: str = ""
     """How somebody else undoes what is done; empty where nobody does."""
     settled: bool = False

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from actions.component_files import set_on_disk
 from actions.contest import PERIOD, contest, history, sentence
 from actions.journal import Event, Record
-from actions.journal_state import JournalState
 from actions.plan import Plan, plan_from_json
 from actions.writer import writer_of
 from config.text import printable
@@ -26,7 +25,7 @@ class Contested:
     """A candidate came into the inbox since then."""
 
 
-def contested(context: ActorContext, records: Sequence[Record], name: str) -> Contested | None:
+def contested(context: ActorContext, name: str) -> Contested | None:
     """Return that what was done to the component called `name` was undone once too often; None where it was not.
 
     Raises OSError where its files cannot be read.
@@ -34,8 +33,8 @@ def contested(context: ActorContext, records: Sequence[Record], name: str) -> Co
     component = context.config.components[name]
     # What is older no longer counts.
     since = context.world.now() - PERIOD
-    past = history([each for each in records if each.at >= since], name, component.endpoints)
-    if not past or JournalState.of(records).is_our_doing(name):
+    past = history([each for each in context.records() if each.at >= since], name, component.endpoints)
+    if not past or context.journal_state().is_our_doing(name):
         # Files that a transaction has written so far are nobody else's, whether it goes on, is recovered or froze.
         return None
     found, changed = set_on_disk(component, context.world)

@@ -10,7 +10,7 @@ from actions.backup import BackupSet
 from actions.component_files import WITH_KEY
 from actions.ending import Ending
 from actions.journal import Record
-from actions.journal_state import Ended, JournalState, Proposal
+from actions.journal_state import JournalState, Proposal, RecordedEnding
 from actions.late import Compared
 from actions.plan import Change, Plan, candidate_of
 from actions.prepare import Prepared, RefusedPlan
@@ -197,7 +197,7 @@ def waiting_document(of: Proposal, journal_state: JournalState) -> Document:
     }
 
 
-def ended_document(ended: Ended) -> Document:
+def ended_document(ended: RecordedEnding) -> Document:
     """Return how something ended, as the journal has it."""
     return {
         "transaction": ended.transaction,

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
 from actions.journal import Event, Record, birth
-from actions.journal_state import Ended, JournalState
+from actions.journal_state import JournalState, RecordedEnding
 from monitor.actor.request import Document, Request, Verb
 
 
@@ -37,7 +37,7 @@ class Heard(NamedTuple):
     """A record that was told."""
 
     record: Record
-    ended: Ended | None
+    ended: RecordedEnding | None
     """What ended with it."""
     is_news: bool
     """It was not heard before, though the journal may have been told from its beginning."""

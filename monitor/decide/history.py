@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from actions.ending import Outcome
-from actions.journal_state import Ended, JournalState
+from actions.journal_state import JournalState, RecordedEnding
 from actions.plan import Kind
 from config.vocabulary import Severity
 from monitor.decide.situation import STEPPED, Attempt, Result, Situation, result_of
@@ -103,7 +103,7 @@ def attempts_of(journal_state: JournalState, component: str) -> tuple[Attempt, .
     )
 
 
-def _attempt(ended: Ended, *, undoable: bool) -> Attempt:
+def _attempt(ended: RecordedEnding, *, undoable: bool) -> Attempt:
     match ended.kind:
         case Kind.REPLACE:
             what = ended.candidate

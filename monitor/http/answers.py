@@ -10,7 +10,7 @@ from typing import Any, Final, Generic, Self, TypeVar
 from pydantic import BaseModel, ConfigDict
 
 from actions.ending import Cause, Outcome
-from actions.journal_state import Ended
+from actions.journal_state import RecordedEnding
 from actions.plan import Kind
 from config.model import DAY
 from config.vocabulary import Code, ComponentState, KeyKind, Mode, Severity, TargetKind, UnreadableReason, Verdict
@@ -288,7 +288,7 @@ class LastAction(Answer):
     at: datetime
 
     @classmethod
-    def of(cls, ended: Ended) -> LastAction:
+    def of(cls, ended: RecordedEnding) -> LastAction:
         """Return how it ended."""
         return cls(
             transaction=ended.transaction,

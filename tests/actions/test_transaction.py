@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import inspect
 import os
+import re
 import stat
 import struct
 import subprocess
@@ -14,6 +16,7 @@ from typing import Any
 
 import pytest
 
+import actions.transaction
 from actions import backup
 from actions.ending import Cause, Ending, Outcome
 from actions.journal import Event, Record
@@ -678,3 +681,10 @@ def test_a_state_directory_that_cannot_be_used_is_said(room: Path) -> None:
     context = scene.context()
     unusable: TransactionContext = replace(context, directory=f"{room}/missing")
     assert ended(transact(unusable, scene.order())) == (Outcome.REFUSED, Cause.STORAGE)
+
+
+def test_the_steps_of_the_docstring_stand_in_the_body_by_the_same_numbers_and_in_the_same_order() -> None:
+    told = [int(number) for number in re.findall(r"^ ?(\d+)\. ", actions.transaction.__doc__ or "", re.MULTILINE)]
+    body = inspect.getsource(actions.transaction).partition("import annotations")[2]
+    done = [int(number) for number in re.findall(r"# (\d+)\. ", body)]
+    assert list(dict.fromkeys(done)) == told == list(range(1, len(told) + 1))

@@ -80,7 +80,7 @@ def test_each_file_and_each_test_that_is_named_exists(document: Path) -> None:
     [
         ("actions.verdict.decides", "actions.verdict has no decides"),
         ("actions.transactions.Transaction", "actions has no transactions.Transaction"),
-        ("actions.transaction.TransactionContext.nowhere", "has no TransactionContext.nowhere"),
+        ("actions.transaction_state.TransactionContext.nowhere", "has no TransactionContext.nowhere"),
     ],
 )
 def test_a_name_that_is_gone_is_said(dotted: str, said: str) -> None:

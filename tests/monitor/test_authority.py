@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from actions.ending import Cause, Outcome
-from actions.journal_state import ActionRequest, Ended, JournalState
+from actions.journal_state import ActionRequest, JournalState, RecordedEnding
 from actions.plan import Kind
 from config.load import load
 from config.model import Config
@@ -37,8 +37,8 @@ def config(tmp_path: Path) -> Config:
     return made
 
 
-def ended(transaction: str, *components: str, kind: Kind = Kind.REPLACE) -> Ended:
-    return Ended(
+def ended(transaction: str, *components: str, kind: Kind = Kind.REPLACE) -> RecordedEnding:
+    return RecordedEnding(
         transaction=transaction,
         components=components,
         outcome=Outcome.COMMITTED,
@@ -52,7 +52,7 @@ def ended(transaction: str, *components: str, kind: Kind = Kind.REPLACE) -> Ende
     )
 
 
-def journal_state(*endings: Ended) -> JournalState:
+def journal_state(*endings: RecordedEnding) -> JournalState:
     made = JournalState()
     for each in endings:
         for name in each.components:

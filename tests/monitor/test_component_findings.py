@@ -8,7 +8,7 @@ import pytest
 
 from actions.aside import Late
 from actions.ending import Cause, Outcome
-from actions.journal_state import Ended
+from actions.journal_state import RecordedEnding
 from actions.plan import Kind
 from config.vocabulary import Code, ComponentState, Mode
 from monitor.act.findings import findings_of
@@ -48,7 +48,7 @@ def test_what_was_written_late_is_told_with_where_it_is_kept_and_how_to_go_on() 
 
 
 def test_what_gave_way_to_somebody_elses_set_is_no_finding() -> None:
-    last = Ended(
+    last = RecordedEnding(
         transaction="tx1",
         components=("web",),
         outcome=Outcome.SUPERSEDED,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import cast
@@ -11,6 +11,7 @@ from typing import cast
 import pytest
 
 from actions.journal import Event, Record
+from actions.journal_state import JournalState
 from actions.plan import Change, FileState, Kind, Plan, plan_to_json
 from actions.world import World
 from config.model import Artefacts, Component, Config
@@ -29,6 +30,13 @@ class Bench:
     config: Config
     world: World
     directory: str
+    told: list[Record] = field(default_factory=list)
+
+    def records(self) -> list[Record]:
+        return self.told
+
+    def journal_state(self) -> JournalState:
+        return JournalState.of(self.told)
 
     def inbox(self, name: str) -> str:
         return f"{self.directory}/{name}"
@@ -50,15 +58,16 @@ def test_what_a_transaction_has_written_is_nobody_else_s(tmp_path: Path, end: Ev
     world = World()
     now = world.now()
     web = Component("web", Artefacts(certificate=str(path)))
-    context = cast("ActorContext", Bench(config_with(components=MappingProxyType({"web": web})), world, str(tmp_path)))
-    records = [
+    bench = Bench(config_with(components=MappingProxyType({"web": web})), world, str(tmp_path))
+    context, records = cast("ActorContext", bench), bench.told
+    records += [
         Record(now - 90, "t1", Event.BEGIN, {"plan": plan_to_json(change(path, theirs, first))}),
         Record(now - 80, "t1", Event.COMMITTED, ENDED),
         Record(now - 70, "t2", Event.BEGIN, {"plan": plan_to_json(change(path, theirs, second))}),
         Record(now - 60, "t2", Event.COMMITTED, ENDED),
     ]
-    assert contested(context, records, "web") is not None, "with nothing under way, another has written it"
+    assert contested(context, "web") is not None, "with nothing under way, another has written it"
     records.append(Record(now - 10, "t3", Event.BEGIN, {"plan": plan_to_json(change(path, second, third))}))
     if end is not None:
         records.append(Record(now, "t3", end, ENDED))
-    assert contested(context, records, "web") is None
+    assert contested(context, "web") is None

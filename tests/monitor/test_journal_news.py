@@ -8,7 +8,7 @@ import pytest
 
 from actions.ending import Cause, Outcome
 from actions.journal import Event, Record
-from actions.journal_state import ActionRequest, Ended, JournalState
+from actions.journal_state import ActionRequest, JournalState, RecordedEnding
 from actions.plan import Kind
 from monitor.act.journal import concerned
 
@@ -49,7 +49,7 @@ def test_a_record_concerns_the_components_that_it_names_and_all_where_it_may_be_
 
 
 def test_an_ending_concerns_the_components_of_its_transaction() -> None:
-    ended = Ended(
+    ended = RecordedEnding(
         transaction="tx",
         kind=Kind.REPLACE,
         components=("web", "mail"),

@@ -67,6 +67,8 @@ def test_the_end_is_waited_for_and_each_step_is_told(event: str, outcome: Outcom
     document, steps = ended(begin("p1"), record("switched", "t1"), HERE, end(event, outcome), record("closed", "t1"))
     assert [each["outcome"] for each in document["endings"]] == [outcome]
     assert "web: that is how it ended" in document["endings"][0]["sentence"]
+    told = {Outcome.ROLLED_BACK: "; undone, the old files are in place", Outcome.COMMITTED: "that is how it ended"}
+    assert document["endings"][0]["sentence"].endswith(f"{told.get(outcome, '')}."), "with its consequence"
     assert steps == ["begin", "switched", event, "closed"]
 
 
