@@ -241,6 +241,7 @@ COMMANDS = {
     "backups": ("backups", "--config"),
 }
 ASK_NOBODY = {
+    "json-schema",
     *("check", "run", "actor", "demo", "notify test"),
     *("config check", "config schema", "config show", "config units"),
 }
