@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup servers demo test test-all lint format dashboards bench bench-full scene clean
+.PHONY: help setup servers demo test test-all lint format dashboards docs pages bench bench-full scene clean
 
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -20,7 +20,7 @@ setup: .venv/.ready ## make the virtual environment in .venv with everything in 
 servers:
 	@./tests/lab/install servers
 
-demo: setup servers ## build a small appliance on loopback and keep vigil over it
+demo: setup servers ## build a small appliance on loopback and watch it
 	$(BIN)/certvigil demo
 
 test: setup servers ## run the tests, in parallel; SLOW=SEED adds a tenth of the slow ones
@@ -42,6 +42,17 @@ format: setup ## let ruff format the code
 dashboards: setup ## write the dashboards' JSON from their source
 	$(BIN)/python -m grafana.source
 
+docs: pages .venv/.docs ## build the documentation into build/docs; a warning is an error
+	$(BIN)/sphinx-build --fail-on-warning --keep-going --quiet --fresh-env -b html docs build/docs
+	@echo build/docs/index.html
+
+.venv/.docs: .venv/.ready pyproject.toml
+	$(BIN)/pip install --quiet --group docs
+	@touch $@
+
+pages: setup ## write the generated pages of the documentation
+	$(BIN)/python -m docs.generate
+
 bench: setup servers ## measure; one JSON line for each number
 	$(BIN)/python -m tests.bench
 
@@ -53,4 +64,4 @@ scene: setup servers ## live for ten minutes on a host of many services, and pri
 	$(BIN)/python -m tests.scene
 
 clean: ## remove everything that is made
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf .venv build .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

@@ -1,4 +1,4 @@
-"""Rendering: what a candidate looks like in the files of a component, and whether a file says so already."""
+"""Rendering: the files of a component for a candidate, and whether a file has the same content already."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ _PARAMETERS: Final = re.compile(rb"-----BEGIN DH PARAMETERS-----[^-]*-----END DH
 def render(
     candidate: Candidate, artefacts: Artefacts, keystore: bytes = b"", password: bytes | None = None
 ) -> Mapping[FileRole, bytes]:
-    """Return the complete new content of each file of a component; `keystore` is the old one, `password` opens it.
+    """Return the complete new content of each file of a component; `password` opens `keystore`, the old keystore.
 
-    The chain follows the certificate unless it has a file of its own. That holds the root, or a self-signed certificate
-    itself, where there is no intermediate: servers do not start on an empty one. It is missing where neither is known.
+    The chain follows the certificate unless it has a file of its own. Without an intermediate, that file holds the root
+    or a self-signed certificate itself: servers do not start with an empty file. It is left out where neither is known.
     """
     certificates = candidate.presented if artefacts.chain is None else (candidate.certificate,)
     content = {
@@ -63,7 +63,7 @@ def carried_over(before: bytes) -> bytes:
 
 
 def presented_by(content: Mapping[FileRole, bytes | None], password: bytes | None = None) -> tuple[Certificate, ...]:
-    """Return what a server presents that reads files with this content, in that order; `password` opens a keystore.
+    """Return the certificates that a server presents of such files, in that order; `password` opens a keystore.
 
     None is a file that is not there.
     """
@@ -76,7 +76,7 @@ def ways_of_presenting(
 ) -> tuple[tuple[str, ...], ...]:
     """Return the chains that a server may present whose files hold `certificates`: SHA-256 of each, hexadecimal.
 
-    A root is presented or not by the server's whim: some look for one themselves, some leave it out.
+    Servers differ about a root: some look for it themselves, some leave it out.
     """
     bare = tuple(each for each in certificates if each is certificates[0] or not each.self_issued)
     chains = dict.fromkeys((tuple(certificates), bare, bare if root is None else (*bare, root)))
@@ -84,7 +84,7 @@ def ways_of_presenting(
 
 
 def keys_in(data: bytes, password: bytes | None = None) -> tuple[PrivateKey | None, ...]:
-    """Return the private keys in a file, in its order; None for each that cannot be read as it stands."""
+    """Return the private keys in a file, in its order; None for each that cannot be read without a password."""
     return tuple(map(_key, _blocks(data, password).keys))
 
 
@@ -102,13 +102,13 @@ def _key(data: bytes) -> PrivateKey | None:
 
 
 def says_the_same(before: bytes, after: bytes, password: bytes | None = None) -> bool:
-    """Whether two contents hold the same certificates and keys in the same order, however they are written down."""
+    """Whether two contents hold the same certificates and keys in the same order, in any encoding."""
     old, new = _blocks(before, password), _blocks(after, password)
     return not old.faults and old.certificates == new.certificates and [*map(_key, old.keys)] == [*map(_key, new.keys)]
 
 
 def digest_of(data: bytes, password: bytes | None) -> str:
-    """Return the SHA-256, hexadecimal, of the certificates and public keys in a file, however it is written down."""
+    """Return the SHA-256, hexadecimal, of the certificates and public keys in a file, in any encoding."""
     blocks = _blocks(data, password)
     keys = [key.public_sha256 if key else None for key in map(_key, blocks.keys)]
     said = [[hashlib.sha256(each).hexdigest() for each in blocks.certificates], keys]

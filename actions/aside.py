@@ -1,9 +1,9 @@
-"""Files that a transaction took the place of: whoever had one open may write to it for a while, and is not lost.
+"""Replaced files stay linked for a while: a process that has such a file open may still write to it.
 
-At its end a transaction leaves each inode that it took out of a target's place beside it, under its own hidden name,
-and notes that as ASIDE, with what the inode holds and until when it stays. It is compared at once, at the beginning of
-whatever acts next, and at the end of its time: what somebody wrote is kept as a backup set, and noted as WRITTEN_LATE.
-After the last comparison the names are removed, and that is noted as LET_GO.
+At its end a transaction leaves each replaced inode beside its target, under a hidden name, and notes that as ASIDE,
+with the hash of the content and the end of its time. The inode is compared at once, before the next action, and at the
+end of its time: a late write is kept as a backup set, and noted as WRITTEN_LATE. After the last comparison the names
+are removed, and that is noted as LET_GO.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from probes.judge.time import moment, within_calendar
 KEPT_FOR: Final = 600.0
 """Seconds for which a file stays linked after it was replaced."""
 _STEPPED: Final = 60.0
-"""Seconds: what was noted so much later than now, was noted before the clock was put back."""
+"""Seconds: a record that is so much later than now was written before the clock was put back."""
 _UNREADABLE: Final = ""
-"""In the place of a hash: no regular file any more, or one that is too large to be kept."""
+"""In the place of a hash: the file is no regular file any more, or too large to be kept."""
 _MOST_BYTES: Final = 2**20
-"""Of a file that is copied once it was written to late: more is no certificate, and would fill the state directory."""
+"""The size up to which a late write is copied: a larger file is no certificate, and would fill the state directory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,18 +38,18 @@ class AsideFile:
 
     component: str
     path: str
-    """Of the target in whose place it was."""
+    """The target that it was replaced at."""
     aside: str
     """Where it is."""
     sha256: str
-    """Of what it is known to hold, hexadecimal; empty where that can be neither read nor kept."""
+    """Of its last known content, hexadecimal; empty where that can be neither read nor kept."""
     told: bool = False
-    """Somebody wrote to it, and that was told."""
+    """A late write to it was reported."""
 
 
 @dataclass(frozen=True, slots=True)
 class Aside:
-    """What a transaction left linked."""
+    """The files that a transaction left linked."""
 
     transaction: str
     at: float
@@ -59,60 +59,66 @@ class Aside:
     files: tuple[AsideFile, ...]
 
     def is_due(self, now: float) -> bool:
-        """Whether the last comparison is to be made; also where the clock was put back to before all of this."""
+        """Whether the last comparison is due; it is also due where the clock was put back to before this."""
         return not self.at - _STEPPED <= now < self.until
 
     @property
     def components(self) -> tuple[str, ...]:
-        """Whose files they are, sorted."""
+        """The components of the files, sorted."""
         return tuple(sorted({each.component for each in self.files}))
 
 
 @dataclass(frozen=True, slots=True)
 class Late:
-    """Somebody wrote to files of a component that had been replaced."""
+    """A late write: somebody wrote to replaced files of a component."""
 
     component: str
     transaction: str
-    """The one that replaced them."""
+    """The transaction that replaced them."""
     at: float
-    """Unix time at which that was found."""
+    """Unix time at which the write was found."""
     written: float
     """Unix time of the last write."""
     paths: tuple[str, ...]
-    """The targets in whose place the files were."""
+    """The targets of the files."""
     backup_set: str
-    """The name of the set with what was written; empty where it could not be copied."""
+    """The name of the backup set with the written content; empty where it could not be copied."""
     kept: str
-    """The directory, or else the files, in which that is."""
+    """The directory with that content, or else the files."""
     large: str = ""
     """The files that are too large to be copied, with their hashes and sizes; printable."""
 
     @property
     def sentence(self) -> str:
-        """Who hears it knows what happened and where the content is; printable."""
+        """What happened, and where the content is; printable."""
         where = f"kept as backup set {self.backup_set}" if self.backup_set else "too large to be copied, or no file"
         large = f"; too large to be copied: {self.large}" if self.large else ""
         return printable(
             f"somebody wrote at {moment(self.written)} to a file that certvigil had replaced before, by "
-            f"transaction {self.transaction}: {', '.join(self.paths)}; no service reads it. What was written is "
+            f"transaction {self.transaction}: {', '.join(self.paths)}; no service reads it. The written content is "
             f"{where}, in {self.kept}{large}",
             2000,
         )
 
     @classmethod
     def of(cls, record: Record) -> Self:
-        """Return what a WRITTEN_LATE record says."""
+        """Return the late write of a WRITTEN_LATE record."""
         data = record.data
         (component,) = data["components"]
-        paths = tuple(dict.fromkeys(str(path) for path, _, _ in data["files"]))
-        written, kept = float(data["written"]), str(data["kept"])
-        large = printable(str(data.get("large", "")), 2000)
-        return cls(str(component), record.transaction, record.at, written, paths, str(data["set"]), kept, large)
+        return cls(
+            component=str(component),
+            transaction=record.transaction,
+            at=record.at,
+            written=float(data["written"]),
+            paths=tuple(dict.fromkeys(str(path) for path, _, _ in data["files"])),
+            backup_set=str(data["set"]),
+            kept=str(data["kept"]),
+            large=printable(str(data.get("large", "")), 2000),
+        )
 
 
 def note(asides: MutableMapping[str, Aside], late: MutableMapping[str, Late], record: Record) -> None:
-    """Take in what a record says: `asides` are by transaction, `late` by component until an operator knows of it."""
+    """Take in a record: `asides` are by transaction, `late` by component until an operator confirms the write."""
     match record.event:
         case Event.ASIDE:
             files = tuple(
@@ -138,7 +144,7 @@ def note(asides: MutableMapping[str, Aside], late: MutableMapping[str, Late], re
 
 
 def waiting(records: Iterable[Record]) -> Mapping[str, Aside]:
-    """Return what stays linked, by transaction, oldest first."""
+    """Return the files that stay linked, by transaction, oldest first."""
     asides: dict[str, Aside] = {}
     for record in records:
         note(asides, {}, record)
@@ -151,11 +157,11 @@ def to_data(files: Iterable[AsideFile], until: float) -> dict[str, Any]:
 
 
 def compare(world: World, root: str, aside: Aside) -> Iterator[dict[str, Any]]:
-    """Yield the data of a WRITTEN_LATE record for each component to whose files somebody wrote for the first time.
+    """Yield the data of a WRITTEN_LATE record for each component with a first late write.
 
-    What was written is then in a backup set below `root`, the files of the component that nobody wrote to beside it.
-    Of one transaction and component there is one such set: what is written later takes the place of what was, and is
-    not told once more, unless it has become too large to be kept. Raises OSError, BackupError.
+    The written content is then in a backup set below `root`, together with the component's other files. There is one
+    such set for each transaction and component: a later write replaces the content of the set, and is not reported
+    again, unless the file has become too large to be kept. Raises OSError, BackupError.
     """
     for component in aside.components:
         files = [each for each in aside.files if each.component == component]
@@ -172,11 +178,11 @@ class _Found:
     sha256: str
     mtime: float
     large: str = ""
-    """Hash and size of what is not kept; empty where that is not known, or it is."""
+    """Hash and size of a file that is not kept; empty where it is kept, or its size is not known."""
 
 
 def _look(world: World, file: AsideFile) -> _Found | None:
-    """Return what a file that stays linked holds; None where it is gone."""
+    """Return the content of a file that stays linked; None where it is gone."""
     try:
         found, data = world.read(file.aside)
     except FileNotFoundError:
@@ -197,7 +203,7 @@ def _keep(world: World, root: str, transaction: str, now: Iterable[_Found], writ
     name, kept = "", ", ".join(held)
     if readable := [each for each in written if each.sha256 != _UNREADABLE]:
         others = [each for each in now if each.sha256 != _UNREADABLE]
-        # Of two files that were in the same place, the one that was written to.
+        # Of two files of the same target, the file with a late write counts.
         sources = {each.file.path: each.file.aside for each in (*others, *readable)}
         hashes = {each.file.aside: each.sha256 for each in others}
         taken = _take(world, root, component, f"{transaction}-late", sources, now=hashes)
@@ -213,14 +219,14 @@ def _keep(world: World, root: str, transaction: str, now: Iterable[_Found], writ
         "set": name,
         "kept": kept,
         **({"large": large} if (large := "; ".join(each.large for each in written if each.large)) else {}),
-        "reason": f"somebody wrote to what had been replaced at {what}; that is kept in {printable(kept, 2000)}",
+        "reason": f"somebody wrote to a replaced file of {what}; the content is kept in {printable(kept, 2000)}",
     }
 
 
 def _take(
     world: World, root: str, component: str, name: str, sources: Mapping[str, str], *, now: Mapping[str, str]
 ) -> BackupSet:
-    """Return the set with what the files hold: the one that is there where it does, else a new one in its place."""
+    """Return a backup set with the content of the files: the existing set where it is equal, else a new set."""
     try:
         before = backup.load(world, root, component, name)
     except BackupError:
@@ -228,13 +234,13 @@ def _take(
     wanted = {path: now[aside] for path, aside in sources.items()}
     if before is not None and wanted == {each.path: each.state.sha256 for each in before.copies if each.state}:
         return before
-    # What an interruption left, if anything, or what was written before: until they are let go, the files have it.
+    # A set of an interruption, or of an earlier write, may go: the content is in the files until they are removed.
     backup.discard(world, root, component, name)
     return backup.take(world, root, component, name, sources, late=True)
 
 
 def let_go(world: World, aside: Aside) -> None:
-    """Remove the names of what stayed linked; what could be neither read nor kept stays. Raises OSError."""
+    """Remove the files that stayed linked; a file that could be neither read nor kept stays. Raises OSError."""
     gone = [each.aside for each in aside.files if each.sha256 != _UNREADABLE]
     for path in gone:
         remove(world, path)
@@ -245,5 +251,5 @@ def let_go(world: World, aside: Aside) -> None:
 
 
 def until_due(asides: Iterable[Aside], now: float, most: float) -> float:
-    """Return in how many seconds the next last comparison is due, `most` where none is sooner."""
+    """Return the seconds until the next last comparison is due, at most `most`."""
     return min(most, *(0.0 if each.is_due(now) else each.until - now for each in asides), most)

@@ -1,7 +1,7 @@
-"""Who asked for what, who said yes or no, and what came of it: entries of which each has the hash of the one before.
+"""The audit: requests, answers to them and their endings, in entries of which each has the hash of the entry before.
 
-Segments are files of JSON lines that are only ever appended to, and never compacted. The first entry of a segment has
-the hash of the last one of the segment before.
+Segments are files of JSON lines that are only appended to, and never compacted. The first entry of a segment has the
+hash of the last entry of the segment before.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from actions.world import World, write_all
 SEGMENT: Final = 2**20
 """Bytes after which a segment gets no further entry."""
 NOTHING: Final = "0" * 64
-"""What the first entry has for the hash of the one before."""
+"""The hash before the first entry."""
 STEPS: Final = frozenset(
     {
         *(Event.BACKED_UP, Event.STAGED, Event.INTENT, Event.SWITCHED, Event.CONFIG_TESTED),
         *(Event.ACTIVATED, Event.VALIDATED, Event.CLOSED, Event.COMMAND, Event.ASIDE, Event.LET_GO),
     }
 )
-"""Records that say nothing of who did what: they are steps on the way, and in the journal alone."""
+"""Records of mere steps, which are in the journal alone."""
 _LEAVES: Final = frozenset({"plan", "baseline"})
-"""What is left out of a record for its length: the plan's hash stays."""
+"""Parts of a record that are left out for their length; the hash of the plan stays."""
 _NAME: Final = re.compile(r"[0-9]{10}\.jsonl")
 _HASH: Final = b',"sha256":"%s"}'
 _HASH_LENGTH: Final = len(_HASH % NOTHING.encode())
@@ -46,11 +46,11 @@ class Entry:
     record: Mapping[str, Any]
     """As in `summary`."""
     sha256: str
-    """Of all that stands before it in the line, hexadecimal."""
+    """Of the text before it in the line, hexadecimal."""
 
     @property
     def epoch(self) -> str:
-        """Of the journal, in which its record was written."""
+        """The epoch of the journal in which its record was written."""
         return str(self.record.get("epoch", ""))
 
     @property
@@ -61,7 +61,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Break:
-    """Here the chain does not hold."""
+    """A place where the chain does not hold."""
 
     where: str
     """The segment."""
@@ -78,7 +78,7 @@ class Segment:
 
 
 def summary(record: Record) -> dict[str, Any]:
-    """Return a record as plain values, without what is long and in the journal alone."""
+    """Return a record as plain values, without the long parts that are in the journal alone."""
     data = {key: value for key, value in record.data.items() if key not in _LEAVES}
     if isinstance(plan := record.data.get("plan"), Mapping):
         data["plan"] = {key: plan[key] for key in ("kind", "components") if key in plan}
@@ -100,7 +100,7 @@ def encode(number: int, before: str, record: Mapping[str, Any]) -> bytes:
 
 
 def _decode(line: bytes) -> Entry | None:
-    """Return the entry of a line without its end; None where it is not what was written."""
+    """Return the entry of a line without its end; None where the line is damaged."""
     if line[-_HASH_LENGTH:] != _HASH % hashlib.sha256(line[:-_HASH_LENGTH]).hexdigest().encode():
         return None
     try:
@@ -112,7 +112,7 @@ def _decode(line: bytes) -> Entry | None:
 
 
 def _whole(data: bytes) -> int:
-    """Return where the last line ends that a crash did not interrupt."""
+    """Return the end of the last line that a crash did not interrupt."""
     end = data.rfind(b"\n") + 1
     last = data[data.rfind(b"\n", 0, max(0, end - 1)) + 1 : end]
     # A block that never reached the medium reads as zeros.
@@ -120,7 +120,7 @@ def _whole(data: bytes) -> int:
 
 
 def chain(segments: Iterable[Segment]) -> Iterator[Entry | Break]:
-    """Yield each entry, and beside it where the chain does not hold; what a crash cut off at the end is no break."""
+    """Yield each entry and each break of the chain; a line that a crash cut off at the end is no break."""
     number, before, torn = 0, NOTHING, ""
     for segment in segments:
         if torn:
@@ -130,7 +130,7 @@ def chain(segments: Iterable[Segment]) -> Iterator[Entry | Break]:
         for line in segment.data[:whole].split(b"\n")[:-1]:
             entry = _decode(line)
             if entry is None:
-                yield Break(segment.name, f"what follows entry {number} is not what was written")
+                yield Break(segment.name, f"the entry after entry {number} is damaged")
                 continue
             if (entry.number, entry.before) != (number + 1, before):
                 yield Break(segment.name, f"entry {entry.number} does not follow entry {number} as it is here")
@@ -146,10 +146,10 @@ def read(world: World, directory: str, *, backwards: bool = False) -> Iterator[S
 
 
 def add(world: World, directory: str, records: Sequence[Record]) -> Entry | None:
-    """Add those of a journal's records that are not there yet, each once; return the last entry, None where none is.
+    """Add the records of a journal that are not in the audit yet; return the last entry, None where there is none.
 
-    Then all is on the medium. `directory` is made in one that exists. Raises OSError: what was not added is added the
-    next time.
+    Then all is on the medium. `directory` is made where it is missing. Raises OSError: records that were not added are
+    added the next time.
     """
     world.make_directory(directory)
     world.sync_directory(os.path.dirname(directory))
@@ -176,7 +176,7 @@ def _open(world: World, path: str) -> int:
 
 
 class _Writer:
-    """Writes behind the last entry; nobody else does meanwhile."""
+    """Writes behind the last entry, while no other process does."""
 
     def __init__(self, world: World, directory: str) -> None:
         self._world = world
@@ -187,14 +187,14 @@ class _Writer:
         self.last: Entry | None = None
 
     def find_end(self) -> None:
-        """Go to the end, and take away what a crash interrupted there; raises OSError."""
+        """Go to the end, and remove a line that a crash interrupted there; raises OSError."""
         for segment in read(self._world, self._directory, backwards=True):
             if self._descriptor is None:
                 self._descriptor = self._world.open(os.path.join(self._directory, segment.name))
                 self._end = _whole(segment.data)
                 if self._end < len(segment.data):
                     self._world.truncate(self._descriptor, self._end)
-                # Whoever wrote it may have been killed before it was on the medium.
+                # The writer may have been killed before the segment was on the medium.
                 self._world.sync(self._descriptor)
             if (last := _last(segment)) is not None:
                 self.last = last
@@ -202,11 +202,11 @@ class _Writer:
         self._world.sync_directory(self._directory)
 
     def missing(self, records: Sequence[Record]) -> Iterator[Record]:
-        """Return those of a journal's records that are to be added."""
+        """Return the records of a journal that are to be added."""
         journal = birth(records[-1].epoch) if records else ""
         after = self.last.sequence if self.last is not None else 0
         if self.last is not None and birth(self.last.epoch) != journal:
-            # Another journal had its turn in between.
+            # Another journal was used in between.
             every = (each for each in chain(read(self._world, self._directory)) if isinstance(each, Entry))
             after = max((each.sequence for each in every if birth(each.epoch) == journal), default=0)
         return (each for each in records if each.sequence > after and each.event not in STEPS)
@@ -233,6 +233,6 @@ class _Writer:
 
 
 def _last(segment: Segment) -> Entry | None:
-    """Return the last entry of a segment that is one."""
+    """Return the last undamaged entry of a segment."""
     lines = segment.data[: _whole(segment.data)].split(b"\n")[:-1]
     return next(filter(None, map(_decode, reversed(lines))), None)

@@ -1,4 +1,4 @@
-"""Backup sets: what a component's files were before a transaction, whole, with everything that belongs to them."""
+"""Backup sets: full copies of a component's files before a transaction, with their metadata."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from actions.world import Metadata, World, remove, write_new
 
 _MANIFEST: Final = "manifest.json"
 _KEEP_LATE: Final = 4
-"""Sets of what was written late that are kept, for one component."""
+"""Backup sets of late writes that are kept for one component."""
 
 
 class BackupError(Exception):
-    """A backup set is not what was written; the message is a sentence, printable."""
+    """A backup set is missing or damaged; the message is a sentence, printable."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,24 +28,24 @@ class Copy:
 
     path: str
     name: str | None
-    """Of the copy within the set; None where there was no file."""
+    """The name of the copy in the set; None where there was no file."""
     state: FileState | None
     metadata: Metadata | None
 
 
 @dataclass(frozen=True, slots=True)
 class BackupSet:
-    """What a component had before a transaction."""
+    """The files of a component before a transaction."""
 
     component: str
     transaction: str
     at: float
     """Unix time."""
     pinned: bool
-    """The first one ever to hold some file: never pruned."""
+    """The first set with some file: never pruned."""
     copies: tuple[Copy, ...]
     late: bool = False
-    """What somebody wrote to files after the transaction had replaced them."""
+    """The set holds late writes, to files that the transaction had replaced."""
 
 
 def state_of(found: os.stat_result, data: bytes) -> FileState:
@@ -62,10 +62,10 @@ def take(
     *,
     late: bool = False,
 ) -> BackupSet:
-    """Copy the files, those that are missing as missing, below `root`, which exists; raises OSError.
+    """Copy the files below `root`, which exists; a missing file is noted as missing. Raises OSError.
 
-    A mapping says of each path where its content is to be read. The set counts once its manifest is there, which is
-    written last and at once.
+    A mapping gives the place where the content of each path is read. The set counts once its manifest is there, which
+    is written last and atomically.
     """
     earlier = {copy.path for each in sets(world, root, component) if each.pinned for copy in each.copies}
     directory = os.path.join(root, component, transaction)
@@ -98,7 +98,7 @@ def _copy(world: World, directory: str, number: int, path: str, source: str) -> 
 
 
 def sets(world: World, root: str, component: str) -> tuple[BackupSet, ...]:
-    """Return the complete sets of a component, oldest first, without those that are damaged; raises OSError."""
+    """Return the complete and undamaged sets of a component, oldest first; raises OSError."""
     found = []
     for name in world.names(os.path.join(root, component)):
         try:
@@ -120,12 +120,12 @@ def load(world: World, root: str, component: str, transaction: str) -> BackupSet
 
 
 def content(world: World, root: str, of: BackupSet) -> Mapping[str, bytes]:
-    """Return the bytes of a set's files by path; raises BackupError where one is not what was copied, OSError."""
+    """Return the bytes of a set's files by path; raises BackupError where a copy is damaged, OSError."""
     return {copy.path: read_copy(world, root, of, copy) for copy in of.copies if copy.name is not None}
 
 
 def read_copy(world: World, root: str, of: BackupSet, copy: Copy) -> bytes:
-    """Return the bytes of one file of a set; raises BackupError where they are not what was copied, OSError."""
+    """Return the bytes of one file of a set; raises BackupError where the copy is damaged, OSError."""
     try:
         _, data = world.read(os.path.join(root, of.component, of.transaction, copy.name or ""))
     except FileNotFoundError:
@@ -140,7 +140,7 @@ def discard(world: World, root: str, component: str, transaction: str) -> None:
     directory = os.path.join(root, component, transaction)
     remove(world, os.path.join(directory, _MANIFEST))
     try:
-        # Also where someone removed it who was killed: the medium may still have it.
+        # Also where the manifest is gone already: a process that removed it may have been killed before this.
         world.sync_directory(directory)
         for name in world.names(directory):
             world.unlink(os.path.join(directory, name))
@@ -150,9 +150,9 @@ def discard(world: World, root: str, component: str, transaction: str) -> None:
 
 
 def prune(world: World, root: str, component: str, keep: int) -> None:
-    """Remove all but the newest `keep` sets that are not pinned, and what an interruption left; raises OSError.
+    """Remove all but the newest `keep` sets that are not pinned, and incomplete sets; raises OSError.
 
-    Of what was written late, the newest few are kept beside these: nobody who writes a lot displaces a real set.
+    The newest few sets of late writes are kept beside these: many late writes do not displace a real set.
     """
     for name in world.names(os.path.join(root, component)):
         if _MANIFEST not in world.names(os.path.join(root, component, name)):

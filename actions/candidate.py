@@ -1,4 +1,4 @@
-"""A candidate: certificate, chain and key out of files in any disorder, or the reason why they make none."""
+"""A candidate: certificate, chain and key, read from files in any disorder; or the reason why there is none."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ LibraryKey = (
     | dsa.DSAPrivateKey
 )
 
-# What old tools write is BER: that it is taken is the point here, and nothing to write to the log.
+# Old tools write BER. Candidates of theirs are accepted on purpose, so no warning is logged.
 warnings.filterwarnings("ignore", category=UserWarning, message=r"PKCS#7 .* could not be parsed as DER")
 
 MOST_BYTES: Final = 1024 * 1024
@@ -47,7 +47,7 @@ MOST_CERTIFICATES: Final = 64
 
 
 class PrivateKey:
-    """A private key that shows nothing of itself: neither printed nor pickled nor copied; equal by its public half."""
+    """A private key that never shows: it is not printed, pickled or copied. Equality is by the public half."""
 
     __slots__ = ("_key", "public_sha256")
 
@@ -80,7 +80,7 @@ class PrivateKey:
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """A file that may hold a part of a candidate, whatever it is called."""
+    """A file that may hold a part of a candidate, under any name."""
 
     name: str
     data: bytes = field(repr=False)
@@ -88,16 +88,16 @@ class Given:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """Certificate, key and chain that are proposed for components; the key is the certificate's own."""
+    """Certificate, chain and key that are proposed for components; the key belongs to the certificate."""
 
     certificate: Certificate
     chain: tuple[Certificate, ...]
-    """What is to be presented after the certificate, each signed by the next, without a root."""
+    """The certificates to be presented after the leaf, each signed by the next, without a root."""
     key: PrivateKey
     root: Certificate | None = None
-    """Where one was given; clients must hold it themselves."""
+    """The root among the files, if there is one; clients must hold it themselves."""
     put_right: tuple[str, ...] = ()
-    """What was in disorder: sentences, printable."""
+    """Corrections that were made to the files: sentences, printable."""
 
     @property
     def presented(self) -> tuple[Certificate, ...]:
@@ -106,7 +106,7 @@ class Candidate:
 
     @property
     def sha256(self) -> str:
-        """Of what is to be presented, hexadecimal: the same candidate, in whatever files it comes."""
+        """Of the presented certificates, hexadecimal: the same for the same candidate in other files."""
         return hashlib.sha256(b"".join(each.der for each in self.presented)).hexdigest()
 
 
@@ -147,7 +147,7 @@ Offered = Candidate | Keyless
 
 @dataclass(frozen=True, slots=True)
 class Candidates:
-    """Every candidate that files make, in the order in which their certificates were found."""
+    """All candidates in some files, in the order in which their certificates were found."""
 
     usable: tuple[Candidate, ...]
     """At least one."""
@@ -155,7 +155,7 @@ class Candidates:
 
     @property
     def offered(self) -> tuple[Offered, ...]:
-        """All of them, with or without their keys."""
+        """All candidates, with or without their keys."""
         return (*self.usable, *self.keyless)
 
     @property
@@ -167,7 +167,7 @@ class Candidates:
 def read_candidate(
     files: Sequence[Given], password: bytes | None = None, at_hand: Sequence[PrivateKey] = ()
 ) -> Candidate | NoCandidate:
-    """Return the one candidate that `files` make together, as `read_candidates` does."""
+    """Return the only candidate in `files`, as `read_candidates` does."""
     made = read_candidates(files, password, at_hand)
     if isinstance(made, NoCandidate):
         return made
@@ -177,11 +177,11 @@ def read_candidate(
 def read_candidates(
     files: Sequence[Given], password: bytes | None = None, at_hand: Sequence[PrivateKey] = ()
 ) -> Candidates | NoCandidate:
-    """Return the candidates that `files` make together: PEM, DER, PKCS#7 or PKCS#12, told by content.
+    """Return the candidates in `files`: PEM, DER, PKCS#7 or PKCS#12, recognised by content.
 
-    There is one for each server's certificate whose key is at hand; all have the same to say of what was put right in
-    the files. `password` opens encrypted keys and keystores; `at_hand` are keys that the host has already, for a
-    certificate that comes without one.
+    There is one candidate for each server's certificate whose key is at hand; all share the remarks on corrections to
+    the files. `password` opens encrypted keys and keystores; `at_hand` are keys of the host, for a certificate that
+    comes without a key.
     """
     parts = _parts(files, password)
     if isinstance(parts, NoCandidate):
@@ -202,28 +202,28 @@ def read_candidates(
 
 
 def age(certificate: Certificate) -> tuple[float, float, str]:
-    """Return what sorts certificates from the oldest to the newest: begin, then end, then content."""
+    """Return a sort key from the oldest to the newest certificate: begin, then end, then content."""
     never = float("-inf")
     begin, end = certificate.not_before, certificate.not_after
     return never if begin is None else begin, never if end is None else end, certificate.sha256
 
 
 def identities(file: Given, password: bytes | None = None) -> frozenset[str]:
-    """Return what a file holds: SHA-256 of each certificate, and of each private key's public half, hexadecimal."""
+    """Return the SHA-256 of each certificate in a file, and of each private key's public half, hexadecimal."""
     found = _look_into(file, password)
     return frozenset((*(each.sha256 for each in found.certificates), *(each.public_sha256 for each in found.keys)))
 
 
 @dataclass(frozen=True, slots=True)
 class _Parts:
-    """What files hold together."""
+    """The content of all files together."""
 
     found: tuple[_Found, ...]
     password: bytes | None
 
     @property
     def every(self) -> list[Certificate]:
-        """The certificates as often as they were given."""
+        """The certificates, repeated where they were given more than once."""
         return [each for one in self.found for each in one.certificates]
 
     @property
@@ -235,7 +235,7 @@ class _Parts:
         return tuple(dict.fromkeys(each for one in self.found for each in one.keys))
 
     def locked(self) -> NoCandidate | None:
-        """Return that something was not opened for want of the right password; None where everything was."""
+        """Return that a key or keystore was not opened for want of the right password; None where all were."""
         where = ", ".join(one.name for one in self.found if one.locked)
         if not where:
             return None
@@ -249,7 +249,7 @@ class _Parts:
 
 
 def _parts(files: Sequence[Given], password: bytes | None) -> _Parts | NoCandidate:
-    """Return what `files` hold, where none is damaged and they are not too large."""
+    """Return the content of `files`, unless a file is damaged or they are too large."""
     if sum(len(file.data) for file in files) > MOST_BYTES:
         return NoCandidate(Flaw.TOO_LARGE, f"the files hold more than {MOST_BYTES} bytes together")
     parts = _Parts(tuple(_look_into(file, password) for file in files), password)
@@ -269,7 +269,7 @@ def _assembled(leaf: Certificate, certificates: Sequence[Certificate], keys: Map
 
 
 def _described(made: Sequence[Candidate], keyless: Sequence[Keyless], parts: _Parts) -> tuple[Candidate, ...]:
-    """Return the candidates, each with what was put right."""
+    """Return the candidates, each with the corrections to the files."""
     every = parts.every
     put_right = [each for one in parts.found for each in one.put_right]
     put_right += [f"{each.title} was given more than once" for each in parts.certificates if every.count(each) > 1]
@@ -305,7 +305,7 @@ _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 _UTF16_MARKS: Final = (b"\xff\xfe", b"\xfe\xff")
 _DER: Final = re.compile(rb"\x30(?:[\x80-\x84]|[\x20-\x7f]\x02\x01)")
 _INDEFINITE: Final = b"\x30\x80"
-"""How a SEQUENCE starts in BER that was written before its length was known: old keystores are."""
+"""The start of a SEQUENCE in BER whose length was not known when it was written, as in old keystores."""
 _SIGNED_DATA: Final = bytes.fromhex("06092a864886f70d010702")  # RFC 5652, 5.1
 _BLOCK: Final = re.compile(rb"-----BEGIN ([A-Z0-9#][A-Z0-9# ]{0,63})-----(.*?)-----END \1-----", re.DOTALL)
 _SIGNED_DATA_LABELS: Final = frozenset({b"PKCS7", b"CMS", b"PKCS #7 SIGNED DATA"})
@@ -313,7 +313,7 @@ _UNDECODABLE: Final = (ValueError, TypeError, UnsupportedAlgorithm)
 
 
 class _Found:
-    """What one file was found to hold."""
+    """The content of one file."""
 
     def __init__(self, name: str, password: bytes | None) -> None:
         self.name: Final = printable(name, 200)
@@ -321,7 +321,7 @@ class _Found:
         self.keys: list[PrivateKey] = []
         self.forms: set[_Form] = set()
         self.locked = False
-        """Something in it was not opened for want of the right password."""
+        """A key or keystore was not opened for want of the right password."""
         self.put_right: list[str] = []
         self.damage: list[str] = []
         self._password = password
@@ -438,7 +438,7 @@ class _Found:
 def _look_into(file: Given, password: bytes | None) -> _Found:
     found = _Found(file.name, password)
     data = _unmarked(file.data, found)
-    # Files that someone joined may hold DER after DER, or PEM after DER.
+    # Joined files may hold DER after DER, or PEM after DER.
     while data and not found.damage:
         if not _DER.match(data):
             found.take_pem(data)
@@ -469,11 +469,11 @@ def _misnamed(found: _Found) -> Iterable[str]:
     extension = found.name.rpartition(".")[2].lower()
     expected = _FORM_BY_EXTENSION.get(extension)
     if expected and found.forms and expected not in found.forms:
-        yield f"{found.name} holds {' and '.join(sorted(found.forms))}, whatever its name says"
+        yield f"{found.name} holds {' and '.join(sorted(found.forms))}, though its name says otherwise"
     elif extension == "key" and found.certificates and not found.keys:
-        yield f"{found.name} holds no key but certificates, whatever its name says"
+        yield f"{found.name} holds certificates and no key, though its name says otherwise"
     elif extension in {"crt", "cer"} and found.keys and not found.certificates:
-        yield f"{found.name} holds no certificate but a key, whatever its name says"
+        yield f"{found.name} holds a key and no certificate, though its name says otherwise"
 
 
 def _leaves(certificates: Sequence[Certificate], keys: Collection[str]) -> Sequence[Certificate] | NoCandidate:
@@ -481,7 +481,7 @@ def _leaves(certificates: Sequence[Certificate], keys: Collection[str]) -> Seque
     if not certificates:
         return NoCandidate(Flaw.NO_CERTIFICATE, "there is no certificate")
     ends = [each for each in certificates if not each.is_ca and not any(_issued(each, other) for other in certificates)]
-    # A server's own certificate that says it is a CA's: appliances come with such ones.
+    # Some appliances have a server's certificate that claims to be a CA's.
     ends = ends or [each for each in certificates if each.public_key_sha256() in keys]
     if not ends:
         shown = _subjects(certificates)
@@ -511,9 +511,9 @@ def _without_key(leaf: Certificate, keys: Sequence[PrivateKey]) -> NoCandidate:
 def _chain(
     leaf: Certificate, certificates: Sequence[Certificate]
 ) -> tuple[tuple[Certificate, ...], Certificate | None]:
-    """Return what leads from `leaf` towards roots, the longest way first, and the first root that was met."""
+    """Return the certificates from `leaf` towards roots, those of the longest path first, and the first root."""
     ways = sorted(paths(leaf, certificates, None), key=lambda path: -len(path.certificates))
-    # What only another way needs comes after: some client may know no other root.
+    # Certificates that only a shorter path needs come last: a client may know no other root.
     met = dict.fromkeys(each for way in ways for each in way.certificates[1:])
     roots = [each for each in met if each.self_issued and signed(each, each)]
     return tuple(each for each in met if each not in roots), roots[0] if roots else None
@@ -522,7 +522,7 @@ def _chain(
 def _order(found: Iterable[_Found], presented: Sequence[Certificate]) -> Iterable[str]:
     for one in found:
         places = [presented.index(each) for each in one.certificates if each in presented]
-        # The certificates of PKCS#7 and PKCS#12 are a set: these have no order to be wrong.
+        # The certificates of PKCS#7 and PKCS#12 are a set, so their order cannot be wrong.
         if places != sorted(places) and one.forms <= {_Form.PEM, _Form.DER}:
             yield f"{one.name}: the certificates were put in order, from the server's to its issuers'"
 
@@ -530,7 +530,7 @@ def _order(found: Iterable[_Found], presented: Sequence[Certificate]) -> Iterabl
 def _left_out(
     certificates: Iterable[Certificate], made: Sequence[Candidate], waiting: Collection[Certificate]
 ) -> Iterable[str]:
-    """Yield what none of `made`, nor of what is `waiting` for its key, needs."""
+    """Yield each certificate that neither a candidate nor a certificate that is `waiting` for its key needs."""
     presented = {each for one in made for each in one.presented}.union(waiting)
     roots = {one.root for one in made}
     for each in certificates:

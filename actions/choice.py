@@ -1,4 +1,4 @@
-"""Which of several candidates a component is given, and what becomes of the others; pure."""
+"""The choice among several candidates for a component, and the fate of the others; pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from probes.judge.time import moment
 
 @dataclass(frozen=True, slots=True)
 class PassedOverCandidate:
-    """A candidate that is not used, though it is no older than the one that is, or not for the same names."""
+    """A candidate that is not used, although it is not older than the chosen candidate, or is for other names."""
 
     certificate: Certificate
     why: Objection
@@ -22,22 +22,22 @@ class PassedOverCandidate:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """What a component is given."""
+    """The chosen candidate, and the others."""
 
     candidate: Candidate
     fit: bool = True
-    """Whether it can be used, as far as can be told without its clients; where none can, it is the newest."""
+    """Whether it can be used, before its clients are asked; where no candidate can, the newest is chosen."""
     obsolete: tuple[Certificate, ...] = ()
-    """Older ones for the same names: nothing will ever be done with them."""
+    """Older certificates for the same names: they will never be used."""
     passed_over: tuple[PassedOverCandidate, ...] = ()
 
     @property
     def certificates(self) -> tuple[Certificate, ...]:
-        """The servers' certificates that were weighed."""
+        """The servers' certificates that were compared."""
         return (self.candidate.certificate, *self.obsolete, *(each.certificate for each in self.passed_over))
 
     def remarks(self, component: str) -> tuple[str, ...]:
-        """Return what is to be said of the others, sentences."""
+        """Return remarks on the others, sentences."""
         return (
             *(f"{component}: {_named(each)} is obsolete: a newer candidate is there" for each in self.obsolete),
             *(
@@ -56,8 +56,8 @@ def choose(
     """Return the newest of `offered` (not empty) that can be used at Unix time `now`, by begin, then by end.
 
     A candidate can be used where its key is at hand, it covers the names, is of an allowed issuer, is valid now, and
-    `barred` gives no reason against it. Where none can be used, the newest is chosen, so that what is wrong with it is
-    told; an objection where the key of that one is not at hand.
+    `barred` gives no reason against it. Where none can be used, the newest is chosen, so that its faults are reported;
+    where the key of that one is not at hand, an objection is returned.
     """
 
     def against(one: Offered) -> Objection | None:

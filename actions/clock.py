@@ -1,4 +1,4 @@
-"""Whether the wall clock can be believed: on a wrong one, a good certificate looks expired and a bad one good."""
+"""Whether the wall clock can be believed: by a wrong clock, a good certificate looks expired and a bad one good."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from actions.journal import Record
 from actions.world import World
 
 JUMP: Final = 60.0
-"""Seconds by which the wall clock may part from the one that never jumps: more than any daemon slews at once."""
+"""Seconds by which the wall clock may differ from the monotonic clock: more than any daemon slews at once."""
 DISTRUST: Final = 600.0
 """Seconds after a jump for which the clock is not believed."""
 
 
 class ClockWatch:
-    """Watches one clock from its making on."""
+    """Watches the clock of a world from its own creation on."""
 
     def __init__(self, world: World) -> None:
         self._world = world
@@ -27,11 +27,11 @@ class ClockWatch:
         return self._world.now() - self._world.monotonic()
 
     def suspicion(self, records: Iterable[Record], *, required: bool) -> str | None:
-        """Say why the clock is not to be believed, a sentence; None where it is.
+        """Return why the clock is not believed, a sentence; None where it is.
 
-        `records` are those of the journal; `required` says whether the kernel must count it as synchronised.
+        `records` are those of the journal. With `required`, the kernel must count the clock as synchronised.
         """
-        # Not the newest, which may have been written on the wrong time already.
+        # The greatest time, not the last: the last record may have been written by the wrong clock already.
         last = max((each.at for each in records), default=0.0)
         offset = self._now()
         if abs(offset - self._offset) > JUMP:

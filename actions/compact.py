@@ -1,4 +1,4 @@
-"""What a journal may leave out: every record without which all that is known is the same."""
+"""Compacting the journal: every record is left out without which `JournalState` stays the same."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from typing import Any, Final
 from actions.journal import Event, Record, Shorter, encode
 from actions.journal_state import JournalState
 from actions.lock import Busy, acquire
-from actions.transaction import TransactionContext
+from actions.transaction_state import TransactionContext
 
 ENOUGH: Final = 2**20
 """Bytes of records from which on a journal is compacted."""
 YOUNG: Final = 3600.0
-"""Seconds for which every record stays, whatever it says: those who follow may have been away for a moment."""
+"""Seconds for which every record stays: a follower may have been away for a moment."""
 
 
 def is_due(records: Sequence[Record], size: int) -> bool:
-    """Whether a journal of that many bytes is to be compacted: it is large, and was half as large when it last was."""
+    """Whether a journal of that many bytes is to be compacted: it is large, and has doubled since the last time."""
     last = next((each.data for each in reversed(records) if each.event is Event.COMPACTED), {})
     return size >= max(ENOUGH, 2 * int(last.get("bytes", 0)))
 
 
 def compact(context: TransactionContext, before: Callable[[Sequence[Record]], None]) -> str | None:
-    """Have the journal leave out what counts no more; return why that is not done, a sentence, or None where it is.
+    """Compact the journal; return why that is not done, a sentence, or None where it is.
 
-    Nothing is under way meanwhile: every component is held. `before` sees all records while nobody appends; where it
-    raises, the journal stays as it is. Raises JournalError, OSError.
+    No transaction is under way meanwhile: all components are locked. `before` receives all records while no process
+    appends; where it raises, the journal stays as it is. Raises JournalError, OSError.
     """
     context.prepare()
     names = {name.removesuffix(".lock") for name in context.world.names(context.locks)} | context.services.keys()
@@ -55,11 +55,11 @@ def compact(context: TransactionContext, before: Callable[[Sequence[Record]], No
 
 
 def shorter(records: Sequence[Record], now: float) -> Shorter | str:
-    """Return what says the same as `records` at Unix time `now`, or why nothing may be left out, a sentence.
+    """Return the shortest journal with the state of `records` at Unix time `now`, or why there is none, a sentence.
 
-    What stays follows from the account, whatever fields it has: the records that made each of its entries, and then
-    those that take away or put right what these would leave behind, until both accounts are equal. Of a transaction all
-    records stay or none. Where the accounts do not become equal, or something is under way, nothing may be left out.
+    The state decides which records stay, whatever fields it has: the records that made each entry, and then those that
+    remove or correct what these would leave behind, until both states are equal. Of a transaction all records stay or
+    none. Where the states do not become equal, or a transaction is under way, no record may be left out.
     """
     if not records:
         return "it is empty"
@@ -67,7 +67,7 @@ def shorter(records: Sequence[Record], now: float) -> Shorter | str:
     journal_state = all_of_them.journal_state
     if journal_state.unfinished:
         return f"{', '.join(journal_state.unfinished)} did not end yet"
-    # What is later than now stays as well: by it is noticed that the clock went back.
+    # Records from the future stay as well: they show that the clock went back.
     wanted = set(all_of_them.makers()) | {number for number, each in enumerate(records) if each.at > now - YOUNG}
     older = {number for number, each in enumerate(records) if each.event is Event.COMPACTED and each.at <= now}
     while True:
@@ -81,7 +81,7 @@ def shorter(records: Sequence[Record], now: float) -> Shorter | str:
             number for entry, number in all_of_them.last.items() if left.value(entry) != all_of_them.value(entry)
         }
         if missing <= wanted:
-            return "what is known would be another without the records that count no more"
+            return "the state of the journal would differ without the records that no longer count"
         wanted |= missing
 
 
@@ -94,30 +94,30 @@ def _totals(journal_state: JournalState, records: Sequence[Record], kept: Sequen
 
 
 def _whole(wanted: Collection[int], records: Sequence[Record]) -> set[int]:
-    """Return these numbers, and those of all records of the same transactions."""
+    """Return these numbers, and the numbers of all other records of their transactions."""
     names = {records[number].transaction for number in wanted} - {""}
     return {number for number, each in enumerate(records) if number in wanted or each.transaction in names}
 
 
 Entry = tuple[str, Hashable]
-"""The name of a field, and what is looked up in it; None for the whole of a field that is no table."""
+"""The name of a field, and a key in it; None for the whole of a field that is no table."""
 
 
 class _Tracked:
-    """An account, with the number of the record that each of its entries is from."""
+    """A journal state, with the number of the record that made each entry."""
 
     def __init__(self) -> None:
         self.journal_state = JournalState()
         self.last: dict[Entry, int] = {}
         """The last record that changed an entry, or took it away."""
         self._tables: dict[str, dict[Hashable, Any]] = {each.name: {} for each in fields(JournalState)}
-        """What each field was after the last record, with nothing in it that can change."""
+        """Each field after the last record, as immutable values."""
         self._parts: dict[Entry, dict[int, int]] = {}
-        """Of each entry that has several parts, the record that brought each, by the part's identity."""
+        """For each entry with several parts: the record that added each part, by the part's identity."""
 
     @classmethod
     def of(cls, records: Sequence[Record]) -> _Tracked:
-        """Return what `records` amount to."""
+        """Return the state that `records` make."""
         tracked = cls()
         for number, record in enumerate(records):
             tracked.take(number, record)
@@ -143,12 +143,12 @@ class _Tracked:
             self._parts[entry] = {id(each): before.get(id(each), number) for each in value}
 
     def value(self, entry: Entry) -> Any:
-        """Return an entry's value; None where there is none."""
+        """Return the value of an entry; None where there is no such entry."""
         name, key = entry
         return self._tables[name].get(key)
 
     def makers(self) -> Iterator[int]:
-        """Yield the records that the entries, and the parts of those that have several, are from."""
+        """Yield the records that made the entries, or the parts of entries with several."""
         for entry, number in self.last.items():
             if entry[1] in self._tables[entry[0]]:
                 yield number
@@ -156,7 +156,7 @@ class _Tracked:
 
 
 def _still(value: object) -> Any:
-    """Return a value as it is now."""
+    """Return an immutable copy of a value."""
     if isinstance(value, deque | list):
         return tuple(value)
     if isinstance(value, set):
@@ -165,4 +165,4 @@ def _still(value: object) -> Any:
 
 
 _COUNTED: Final = frozenset({"counts"})
-"""Fields that the note has as a whole."""
+"""Fields that the COMPACTED record holds as a whole."""

@@ -1,4 +1,4 @@
-"""Completing a candidate whose issuer's certificate was forgotten, from what this host already knows; pure."""
+"""Completing a candidate that lacks an intermediate, from certificates that this host already has; pure."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from probes.judge.client import View
 
 
 def complete(candidate: Candidate, installed: Sequence[Certificate], views: Sequence[View], now: float) -> Candidate:
-    """Return `candidate` with the intermediates that a client misses, where the host has them; as it is otherwise.
+    """Return `candidate` with the intermediates that a client misses, where the host has them; else unchanged.
 
-    They are looked for in the installed chain, in what clients hold and in trust stores; a root is never added. Where
-    no client says what it misses, only a certificate that came without any chain is given one.
+    The installed chain, the certificates of clients and the trust stores are searched; a root is never added. Where no
+    client validates, only a certificate without any chain is completed.
     """
     completed, validating = candidate, [view for view in views if view.client.validates]
     if not validating and (candidate.chain or candidate.certificate.self_issued):
@@ -34,7 +34,7 @@ def complete(candidate: Candidate, installed: Sequence[Certificate], views: Sequ
 def _issuers(
     candidate: Candidate, installed: Sequence[Certificate], views: Sequence[View], now: float
 ) -> Iterator[tuple[Certificate, str]]:
-    """Yield intermediates that issued the end of the chain, and where each is known from."""
+    """Yield intermediates that issued the end of the chain, and the place where each was found."""
     last = candidate.presented[-1]
     for issuer, place in _known(last, installed, views):
         begin, end = issuer.not_before, issuer.not_after
@@ -51,6 +51,6 @@ def _known(
 ) -> Iterator[tuple[Certificate, str]]:
     yield from ((each, "the installed chain") for each in installed)
     for view in views:
-        yield from ((each, f"what the client {view.client.name} holds") for each in view.held)
+        yield from ((each, f"the certificates of the client {view.client.name}") for each in view.held)
         for anchor in view.trust.by_subject.get(last.outline().issuer, ()):
             yield anchor, f"the trust store {view.trust.name}"

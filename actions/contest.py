@@ -1,4 +1,4 @@
-"""Whether certvigil and somebody else undo each other's changes: from what was committed and what is on disk; pure."""
+"""Whether certvigil and another writer undo each other's changes, by the commits in the journal and the disk; pure."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from actions.journal import ENDED, Event, Record
+from actions.journal import Event, Record
 from actions.journal_state import RECENT
 from actions.plan import Change, Plan, Serving, plan_from_json
 from config.text import printable
@@ -14,11 +14,11 @@ from probes.judge.time import moment
 
 DAY: Final = 86_400.0
 NEAR: Final = DAY
-"""Seconds after a commit within which any other set that takes its place counts, not only one that was there before."""
+"""Seconds after a commit within which every other set that replaces it counts, and not only an earlier set."""
 PERIOD: Final = 30 * DAY
-"""Seconds for which it is remembered that a commit was reverted."""
+"""Seconds for which a reverted commit counts."""
 ENOUGH: Final = 2
-"""Times that a commit was reverted, after which nothing more is done unattended."""
+"""Reverted commits, after which nothing more is done unattended."""
 
 Chain = tuple[str, ...]
 """SHA-256 of each certificate that a server would present, hexadecimal."""
@@ -31,10 +31,10 @@ class FileOnDisk:
     files: Mapping[str, str]
     """SHA-256 of the content, hexadecimal, by path; empty where there is no such file."""
     chains: frozenset[Chain] = frozenset()
-    """What a server would present of them; empty where that is not known."""
+    """The chains that a server would present of them; empty where they are not known."""
 
     def is_as(self, other: FileOnDisk) -> bool:
-        """Whether both say the same: by their bytes, or by the chains that are served of them."""
+        """Whether both are the same: by their bytes, or by the chains that are served of them."""
         same = all(other.files.get(path, digest) == digest for path, digest in self.files.items())
         return same or bool(self.chains & other.chains)
 
@@ -52,31 +52,31 @@ class Committed:
 
 @dataclass(frozen=True, slots=True)
 class Contest:
-    """What was put in place was taken away again by somebody else, more than once."""
+    """Another writer reverted changes of certvigil more than once."""
 
     times: int
     committed: float
     """Unix time of the last change that was reverted."""
     paths: tuple[str, ...]
-    """The files that hold something else now."""
+    """The files with another content now."""
 
 
 @dataclass(frozen=True, slots=True)
 class OtherWriter:
-    """Who wrote a file, as far as that can be told."""
+    """The writer of a file, as far as the system tells."""
 
     path: str
     at: float
     """Unix time of the last change of the file, its owner and mode included."""
     owner: str = ""
     package: str = ""
-    """To which the file belongs."""
+    """The package that the file belongs to; empty where none is known."""
 
 
 def history(records: Iterable[Record], component: str, endpoints: Collection[str]) -> tuple[Committed, ...]:
-    """Return what was last committed to a component, oldest first, since an operator last said that it is right.
+    """Return the last commits to a component, oldest first, since an operator last thawed it.
 
-    `endpoints` are its own, by name. What came before the last `RECENT` times may not be in the journal any more.
+    `endpoints` are its own, by name. Only the last `RECENT` commits are sure to be in the journal.
     """
     begun: dict[str, Record] = {}
     found: list[Committed] = []
@@ -91,17 +91,6 @@ def history(records: Iterable[Record], component: str, endpoints: Collection[str
             if any(each.component == component for each in plan.changes):
                 found.append(_committed(plan, component, endpoints, begin.at, record.at))
     return tuple(found[-RECENT:])
-
-
-def is_under_way(records: Iterable[Record], component: str) -> bool:
-    """Whether a transaction of a component has begun and not ended: its files are what certvigil makes of them."""
-    open_: dict[str, Plan] = {}
-    for record in records:
-        if record.event is Event.BEGIN:
-            open_[record.transaction] = plan_from_json(record.data["plan"])
-        elif record.event in ENDED:
-            open_.pop(record.transaction, None)
-    return any(each.component == component for plan in open_.values() for each in plan.changes)
 
 
 def _committed(plan: Plan, component: str, endpoints: Collection[str], began: float, at: float) -> Committed:
@@ -123,10 +112,10 @@ def _chains(serving: Iterable[Serving], endpoints: Collection[str]) -> frozenset
 
 
 def contest(past: Sequence[Committed], now_on_disk: FileOnDisk, changed: float, now: float) -> Contest | None:
-    """Return that what was committed was reverted by somebody else once too often; None where it was not.
+    """Return that another writer reverted commits once too often; else None.
 
-    `past` is oldest first, `now_on_disk` what the files are at Unix time `now`, last changed at `changed`. A change is
-    reverted where the next one, or the disk now, shows files that were there before it, or any others within a day.
+    `past` is oldest first; `now_on_disk` are the files at Unix time `now`, last changed at `changed`. A commit was
+    reverted where the next commit found, or the disk has, files from before it, or any other files within a day.
     """
     if not past or past[-1].after.is_as(now_on_disk):
         return None
@@ -144,7 +133,7 @@ def contest(past: Sequence[Committed], now_on_disk: FileOnDisk, changed: float, 
 
 
 def _is_revert(past: Sequence[Committed], then: FileOnDisk, when: float) -> bool:
-    """Whether `then` is what somebody who reverts the last of `past` would write, and no new set of its own time."""
+    """Whether `then` reverts the last of `past`, and is no new set of its own."""
     last = past[-1].after.files
     others = {path: digest for path, digest in then.files.items() if digest != last.get(path, digest)}
     earlier = [each.files for one in past for each in (one.before, one.after)]
@@ -153,8 +142,8 @@ def _is_revert(past: Sequence[Committed], then: FileOnDisk, when: float) -> bool
 
 
 def sentence(component: str, found: Contest, writer: OtherWriter | None) -> str:
-    """Say who reverts what certvigil does, and how to go on."""
-    said = f"what certvigil put in place was replaced by somebody else {_times(found.times)}"
+    """Return who reverts the changes of certvigil, and how to go on."""
+    said = f"another writer replaced the files of certvigil {_times(found.times)}"
     said += f", the last time after {moment(found.committed)}"
     if writer is not None:
         by = f", whose owner is {writer.owner}" if writer.owner else ""

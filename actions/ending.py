@@ -1,10 +1,13 @@
-"""How what was to be done ended, and why."""
+"""How a transaction ended, and why: the outcomes, causes and grounds, and the value that has them."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
+
+from config.text import printable
 
 
 class Outcome(StrEnum):
@@ -12,14 +15,14 @@ class Outcome(StrEnum):
 
     COMMITTED = "committed"
     REFUSED = "refused"
-    """Nothing was touched."""
+    """No file was changed."""
     ROLLED_BACK = "rolled_back"
     FAILED_FORWARD = "failed_forward"
-    """Something is wrong with the new, but nobody would be better off with the old."""
+    """The new files have a fault, but no client would be better off with the old files."""
     SUPERSEDED = "superseded"
-    """Somebody else put a whole set in place meanwhile, which is served and accepted: it was left alone."""
+    """Another writer put a whole set in place meanwhile, which is served and accepted: it was left alone."""
     FROZEN = "frozen"
-    """Neither the one nor the other: an operator must look."""
+    """Neither set is in use as a whole: an operator must look."""
 
 
 class Ground(StrEnum):
@@ -36,38 +39,38 @@ class Ground(StrEnum):
     ISSUER_NOT_ALLOWED = "issuer_not_allowed"
     NO_CLIENT_ACCEPTS = "no_client_accepts"
     CLIENT_LOST = "client_lost"
-    """A client accepts what is served today and would not accept the candidate."""
+    """A client accepts the chain that is served today and would not accept the candidate."""
     CANNOT_BE_SERVED = "cannot_be_served"
     """A TLS library refuses to load it, or to complete a handshake with it."""
     NOTHING_TO_DO = "nothing_to_do"
     NO_CHAIN_TO_WRITE = "no_chain_to_write"
     KEY_WOULD_BE_EXPOSED = "key_would_be_exposed"
     KEYSTORE_WOULD_BE_LOST = "keystore_would_be_lost"
-    """It holds what a new one would not, or is not opened by its password."""
+    """It holds content that a new keystore would not, or is not opened by its password."""
     UNREADABLE = "unreadable"
     NO_CANDIDATE = "no_candidate"
-    """What was given makes none, or not yet."""
+    """The files make no candidate, or not yet."""
     EMPTY_INBOX = "empty_inbox"
     INBOX_UNSAFE = "inbox_unsafe"
     QUARANTINED = "quarantined"
-    """It was tried, and failed by its own fault."""
+    """The candidate was tried, and failed by its own fault."""
     REJECTED = "rejected"
-    """A person said no."""
+    """A person rejected the plan."""
     FROZEN = "frozen"
-    """Nothing is done to the component until an operator says so."""
+    """The component is left alone until an operator thaws it."""
     CONTESTED = "contested"
-    """Somebody else changes the files, too: a person is asked first."""
+    """Another writer changes the files, too: a person is asked first."""
     TARGET = "target"
     """A file cannot or should not be changed."""
     UNUSABLE = "unusable"
-    """What is on disk makes no candidate."""
+    """The files on disk make no candidate."""
     PATH_SHARED = "path_shared"
     CONFIG_TEST_BEFORE = "config_test_before"
-    """The service's configuration test fails as it is, and what is to be done does not mend that."""
+    """The service's configuration test fails already, and the plan does not mend that."""
     KEY_GIVEN_UP = "key_given_up"
-    """Its private key is compromised, as an operator has said."""
+    """An operator has declared its private key compromised."""
     TOO_MANY_PLANS = "too_many_plans"
-    """So many plans of the kind wait for a person already."""
+    """Too many plans of the kind wait for a person already."""
 
 
 class Cause(StrEnum):
@@ -93,7 +96,7 @@ class Cause(StrEnum):
     ACTIVATION = "activation"
     ACTIVATION_TIMEOUT = "activation_timeout"
     NOT_PROVEN = "not_proven"
-    """The service says that it restarted, and is the same process."""
+    """The service reports a restart, and is the same process."""
     NOT_SERVED = "not_served"
     CLIENT_LOST = "client_lost"
     INTERRUPTED = "interrupted"
@@ -102,25 +105,83 @@ class Cause(StrEnum):
 
 
 CANDIDATES_FAULT: Final = frozenset({Cause.CONFIG_TEST, Cause.ACTIVATION, Cause.CLIENT_LOST})
-"""What trying the same candidate again would only repeat, provided that the old set then works."""
+"""Causes that another attempt with the same candidate would repeat, provided that the old set then works."""
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why it does not go on."""
+    """Why a transaction does not go on."""
 
     cause: Cause
     sentence: str
 
+    def plus(self, more: str) -> Failure:
+        """Return the same failure with a longer sentence."""
+        return Failure(self.cause, self.sentence + more)
 
-@dataclass(frozen=True, slots=True)
+
+_CONSEQUENCES: Final = {
+    Outcome.COMMITTED: "",
+    Outcome.REFUSED: "; nothing was changed",
+    Outcome.ROLLED_BACK: "; undone, the old files are in place",
+    Outcome.FAILED_FORWARD: ". Look at it soon",
+    Outcome.SUPERSEDED: "; it was left alone",
+    Outcome.FROZEN: ". FROZEN: nothing more is done here until an operator clears it",
+}
+FROZEN_UNTIL_RECOVERY: Final = ". FROZEN: the next recovery tries again, and nothing else is done here until then"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Ending:
-    """How a transaction ended, for the one who asked and for the operator."""
+    """How a transaction ended. `Ended` is the same value, read from the journal.
+
+    Each answer, event, row and page that shows an ending takes its parts from one of the two.
+    """
 
     transaction: str
+    components: tuple[str, ...]
     outcome: Outcome
     cause: Cause
-    sentence: str
-    """What happened and what is so now; printable."""
+    reason: str
+    """A sentence without components, consequence and full stop, as in the journal."""
+    consequence: str | None = None
+    """The rest of the sentence; None for the usual consequence of the outcome."""
     remarks: tuple[str, ...] = ()
-    """What else an operator should know; printable."""
+    """Further sentences for the operator; printable."""
+
+    @classmethod
+    def of(
+        cls,
+        transaction: str,
+        components: tuple[str, ...],
+        outcome: Outcome,
+        failure: Failure,
+        remarks: Iterable[str] = (),
+        *,
+        consequence: str | None = None,
+    ) -> Ending:
+        """Return the ending of a transaction after a failure, or after none (`Cause.NONE`)."""
+        return cls(
+            transaction=transaction,
+            components=components,
+            outcome=outcome,
+            cause=failure.cause,
+            reason=failure.sentence,
+            consequence=consequence,
+            remarks=tuple(remarks),
+        )
+
+    @property
+    def sentence(self) -> str:
+        """What happened and what is true now; printable where the reason is."""
+        rest = _CONSEQUENCES[self.outcome] if self.consequence is None else self.consequence
+        return f"{printable(', '.join(self.components))}: {self.reason}{rest}."
+
+    def to_record(self) -> dict[str, str]:
+        """Return the part that the journal records, as plain values."""
+        return {"outcome": self.outcome, "cause": self.cause, "reason": self.reason}
+
+
+def detail_of(error: OSError) -> str:
+    """Return what failed, and on which file where that is known; printable."""
+    return printable(f"{error.strerror or type(error).__name__}" + (f" ({error.filename})" if error.filename else ""))

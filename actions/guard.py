@@ -1,27 +1,48 @@
-"""A world in which no command by which a service takes up files is run before these were looked at once more."""
+"""The last look at files, immediately before each command by which a service takes them up."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 from actions.process import ProcessId
+from actions.service import Trouble
+from actions.transaction_state import TransactionState
 from actions.world import Ran, World
 from config.service import Command, Service
 
 _NOT_RUN: Final = 126
-"""The exit status that a shell gives for what it found and did not run."""
+"""The exit status that a shell gives for a command that it found and did not run."""
 
 
 class _DisplacedError(Exception):
-    """The files are no longer those to take up; the message is a sentence."""
+    """The files are no longer the files to take up; the message is a sentence."""
+
+
+def onto_checked(
+    state: TransactionState, act: Callable[..., Trouble | None], check: Callable[[Service], str]
+) -> Callable[..., Trouble | None]:
+    """Return `act` for services with `check` made once more immediately before each activating command.
+
+    Where a command is not run, `displaced` of the state says why; else `activated` is set.
+    """
+
+    def guarded(world: World, one: Service, *more: Any) -> Trouble | None:
+        def checked() -> str:
+            state.displaced = check(one)
+            state.activated = state.activated or not state.displaced
+            return state.displaced
+
+        return act(Guarded(world, one, checked), one, *more)
+
+    return guarded
 
 
 class Guarded(World):
-    """Runs commands in another world, for one service."""
+    """Another world for one service, in which no activating command is run before a check of the files."""
 
     def __init__(self, world: World, service: Service, check: Callable[[], str]) -> None:
-        """Have `check` say, as a sentence, why the service must not take up its files now; empty where it may."""
+        """Take a `check` that returns why the service must not take up its files, a sentence; empty where it may."""
         self._world = world
         self._activating = {service.reload, service.restart, service.start}
         self._check = check
@@ -34,9 +55,9 @@ class Guarded(World):
         *,
         spare_server: bool = False,
     ) -> Ran:
-        """Run a command, unless it activates and the files are not what they should be.
+        """Run a command, unless it activates and the check fails.
 
-        That is looked at once more when the command is in the journal, and has done nothing yet.
+        The check is repeated when the command is in the journal, and has done nothing yet.
         """
         if command not in self._activating:
             return self._world.run(command, timeout, begun, spare_server=spare_server)

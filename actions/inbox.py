@@ -1,4 +1,4 @@
-"""An inbox: a directory where candidates are put, opened as if somebody had filled it with malice."""
+"""An inbox: a directory for candidates, whose content is hostile until it is checked."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class TakenFile:
 
 @dataclass(frozen=True, slots=True)
 class Inbox:
-    """What an inbox holds, copied; nothing that happens to the directory later changes it."""
+    """A copy of the files in an inbox; later changes of the directory do not change it."""
 
     files: tuple[TakenFile, ...] = ()
 
@@ -48,22 +48,22 @@ class Inbox:
 
 @dataclass(frozen=True, slots=True)
 class InboxUnsafe:
-    """Somebody who should not could have a say in what the inbox holds: nothing of it is used."""
+    """An unauthorised user could change the content of the inbox: no file of it is used."""
 
     detail: str
     """A sentence, printable."""
 
 
 def open_inbox(world: World, directory: str) -> Inbox | InboxUnsafe:
-    """Copy the files in `directory`, where only root or we ourselves can have put them; raises OSError.
+    """Copy the files in `directory`, which only root or this user can have put there; raises OSError.
 
-    Names that begin with a dot are passed over: many tools write to such a one and rename it when it is whole. An inbox
-    that is not there is empty.
+    Names that begin with a dot are passed over: many tools write to such a file and rename it when it is whole. An
+    inbox that does not exist is empty.
     """
     try:
         if (unsafe := unsafe_directory(world, directory) or _shared(world, directory)) is not None:
             who = f"user {os.geteuid()}" if os.geteuid() else "root"
-            return InboxUnsafe(f"{printable(unsafe)} belongs to, or can be changed by, someone else than {who}")
+            return InboxUnsafe(f"{printable(unsafe)} belongs to, or can be changed by, another user than {who}")
         names = [each for each in world.names(directory) if not each.startswith(".")]
     except FileNotFoundError:
         return Inbox()
@@ -80,9 +80,9 @@ def open_inbox(world: World, directory: str) -> Inbox | InboxUnsafe:
 
 
 def _shared(world: World, directory: str) -> str | None:
-    """Return the inbox, or the directory of inboxes, if others may put something into it.
+    """Return the inbox, or the directory of inboxes, if other users may create files in it.
 
-    There the sticky bit is no excuse, as it is for /tmp further up: what they put would stay theirs, but be in the way.
+    The sticky bit is no excuse here, as it is for /tmp further up: files of others would be in the way.
     """
     for each in (os.path.dirname(directory), directory):
         if world.stat(each).st_mode & (stat.S_IWGRP | stat.S_IWOTH):
@@ -94,7 +94,7 @@ def _take(world: World, path: str) -> TakenFile | InboxUnsafe | None:
     try:
         found, data = world.read(path)
     except FileNotFoundError:
-        # Taken away again: whoever did that will be noticed.
+        # It was removed meanwhile, which triggers another look.
         return None
     except OSError as error:
         if error.errno not in _CANNOT_READ:
@@ -103,7 +103,7 @@ def _take(world: World, path: str) -> TakenFile | InboxUnsafe | None:
     if len(data) > MOST_BYTES:
         return InboxUnsafe(f"{printable(path)} {_TOO_LARGE}")
     if found.st_uid not in {0, os.geteuid()} or found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-        return InboxUnsafe(f"{printable(path)} can be changed by someone else")
+        return InboxUnsafe(f"{printable(path)} can be changed by another user")
     if found.st_nlink != 1:
         return InboxUnsafe(f"{printable(path)} has {found.st_nlink} names, one of them elsewhere")
     return TakenFile(path, data, _identity(found))
@@ -114,7 +114,7 @@ def _identity(found: os.stat_result) -> tuple[int, int, int, int]:
 
 
 def empty(world: World, inbox: Inbox, done_with: Callable[[Given], bool] = lambda _file: True) -> int:
-    """Remove the files that are `done_with` and still those that were copied; return how many; raises OSError."""
+    """Remove the files that are `done_with` and unchanged since they were copied; return the number; raises OSError."""
     removed, directories = 0, set()
     for each, file in zip(inbox.files, inbox.given(), strict=True):
         try:

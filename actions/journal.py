@@ -1,10 +1,10 @@
-"""What was done and what is under way, in records that outlive a crash: the authority on every transaction.
+"""The journal: records of every transaction that outlive a crash; the authority on all of them.
 
-A file of JSON lines, each with the CRC-32 of what stands before it, each on the medium before the next step is taken.
-After the last line there may be zero bytes: space set aside, so that a full disk can still be told of the way back.
+A file of JSON lines, each with the CRC-32 of its own text, each on the medium before the next step is taken. After the
+last line there may be zero bytes: reserved space, so that the way back can be recorded on a full disk.
 
 Each record has a sequence number, which grows for as long as there is a journal, and the epoch in which it was written.
-An epoch ends where the file is replaced by a shorter one, with the records that still count, their numbers unchanged.
+An epoch ends where the file is replaced by a shorter file, with the records that still count, their numbers unchanged.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _CHECK_LENGTH: Final = len(_CHECK % 0)
 
 
 class Event(StrEnum):
-    """What a record says."""
+    """The meaning of a record."""
 
     BEGIN = "begin"
     BACKED_UP = "backed_up"
@@ -45,22 +45,22 @@ class Event(StrEnum):
     RECOVERING = "recovering"
     """Recovery has made the files a whole set, and goes on with the services: an attempt that counts."""
     STARTED = "started"
-    """A service that answers nobody, of components that are being frozen, is started, once."""
+    """A dead service of components that are being frozen is started, once."""
     COMMITTED = "committed"
     ROLLED_BACK = "rolled_back"
     FAILED_FORWARD = "failed_forward"
     SUPERSEDED = "superseded"
     CLOSED = "closed"
-    """Nothing is left beside the targets, but for what was noted as ASIDE."""
+    """No file is left beside the targets, except those noted as ASIDE."""
     ASIDE = "aside"
-    """Files that were replaced stay linked beside the targets for a while."""
+    """Replaced files stay linked beside the targets for a while."""
     WRITTEN_LATE = "written_late"
-    """Somebody wrote to such a file: what was written is kept."""
+    """Somebody wrote to such a file: the written content is kept."""
     LET_GO = "let_go"
     """Such files were removed, at the end of their time."""
     FROZEN = "frozen"
     THAWED = "thawed"
-    """An operator has put the component right."""
+    """An operator has declared the component right."""
     QUARANTINED = "quarantined"
     RELEASED = "released"
     REFUSED = "refused"
@@ -68,15 +68,15 @@ class Event(StrEnum):
     PROPOSED = "proposed"
     """A plan waits for approval."""
     WITHDRAWN = "withdrawn"
-    """A plan that waited is no longer wanted: its cause, or its candidate, is gone."""
+    """A plan that waited is no longer wanted: its cause or its candidate is gone."""
     UNNEEDED = "unneeded"
-    """A candidate was taken out of an inbox, since it is what is installed."""
+    """A candidate was removed from an inbox, since it is installed already."""
     APPROVED = "approved"
     REJECTED = "rejected"
     COMPACTED = "compacted"
-    """Records that count no more were left out before it; it begins an epoch, and has what is counted since ever."""
+    """Records that no longer count were left out before it; it begins an epoch, and has the totals of all records."""
     KEY_GIVEN_UP = "key_given_up"
-    """An operator has said that private keys are compromised: nothing brings them back."""
+    """An operator has declared private keys compromised: they never return."""
     KEY_REINSTATED = "key_reinstated"
     """An operator has taken that back."""
 
@@ -99,27 +99,27 @@ class Record:
     data: Mapping[str, Any] = field(default_factory=dict)
     """Plain values; never the content of a file."""
     host: str = ""
-    """Where it was written; empty where that is not known."""
+    """The host that wrote it; empty where that is not known."""
     epoch: str = field(default="", compare=False)
-    """That in which it was written; like the number given by the journal, and no part of what it says."""
+    """The epoch in which it was written; given by the journal, like the number."""
     sequence: int = field(default=0, compare=False)
-    """Its number, from 1 on; none is given twice."""
+    """Its number, from 1 on; no number is given twice."""
 
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """What the bytes of a journal amount to."""
+    """The content of a journal's bytes."""
 
     records: tuple[Record, ...]
     end: int
     """Offset behind the last whole record."""
     torn: bool
-    """Behind `end` lies a record that a crash interrupted: its writer was never told that it was kept."""
+    """Behind `end` lies a record that a crash interrupted: its writer never learnt that it was kept."""
 
 
 @dataclass(frozen=True, slots=True)
 class Shorter:
-    """What is to stand in a journal instead of all its records."""
+    """The records that replace all records of a journal."""
 
     kept: Sequence[Record]
     """Some of them, in their order."""
@@ -128,7 +128,7 @@ class Shorter:
 
 
 def birth(epoch: str) -> str:
-    """Return what all epochs of one journal have in common, and no other journal has."""
+    """Return the part of an epoch that identifies its journal."""
     return epoch.partition("-")[0]
 
 
@@ -149,12 +149,12 @@ def encode(record: Record) -> bytes:
 
 
 def decode(data: bytes) -> Decoded:
-    """Return the records; raises JournalError where a line that was once written whole is not what was written."""
+    """Return the records; raises JournalError where a line that was once complete is damaged."""
     records: list[Record] = []
     end = 0
     while (newline := data.find(b"\n", end)) >= 0:
         line = data[end:newline]
-        # Blocks of a record that never reached the medium read as zeros, since the space was set aside before.
+        # Blocks of a record that never reached the medium read as zeros, since the space was reserved before.
         if b"\0" in line:
             break
         records.append(_decode_line(line, len(records) + 1))
@@ -168,7 +168,7 @@ def decode(data: bytes) -> Decoded:
 
 
 def _blank(data: bytes) -> bool:
-    """Whether it is zeros only; by comparing, which for the space set aside is a hundred times as fast as stripping."""
+    """Whether it is zeros only; comparing is a hundred times as fast as stripping for the reserved space."""
     return data == bytes(len(data))
 
 
@@ -184,7 +184,8 @@ def _decode_line(line: bytes, number: int) -> Record:
         del plain["crc32"]
         at, host = float(plain.pop("at")), str(plain.pop("host", ""))
         epoch, sequence = str(plain.pop("epoch", "")), int(plain.pop("sequence", 0))
-        return Record(at, str(plain.pop("transaction")), Event(plain.pop("event")), plain, host, epoch, sequence)
+        transaction, event = str(plain.pop("transaction")), Event(plain.pop("event"))
+        return Record(at, transaction, event, plain, host=host, epoch=epoch, sequence=sequence)
     except (ValueError, KeyError, TypeError) as error:
         raise JournalError(f"line {number} of the journal is of a kind this version does not know") from error
 
@@ -269,7 +270,7 @@ class Journal:
             finally:
                 self._world.unlock(self._descriptor)
         except OSError as error:
-            # After a failed fsync the page may count as clean: whatever is written behind it would prove nothing.
+            # After a failed fsync the page may count as clean: a later record would prove nothing.
             self._broken = f"the journal cannot be written: {error.strerror}"
             raise JournalError(self._broken) from error
         except JournalError as error:
@@ -277,10 +278,10 @@ class Journal:
             raise
 
     def _lock(self) -> None:
-        """Have the file to ourselves that is at the path: whoever replaces it has the lock of the old one meanwhile."""
+        """Lock the file that is at the path now; a process that replaces it holds the lock of the old file."""
         self._world.lock(self._descriptor, wait=True)
         while not self._world.is_at(self._descriptor, self._path):
-            # Closing the old file gives its lock back.
+            # Closing the old file releases its lock.
             self._reopen()
             self._world.lock(self._descriptor, wait=True)
 
@@ -289,13 +290,13 @@ class Journal:
         record = self._placed(record, self._epoch())
         line = encode(record)
         if not self._named:
-            # Whoever made the file, or put it there, may have been killed before its name was on the medium.
+            # The process that made the file may have been killed before its name was on the medium.
             self._sync_name()
         if self._synced < self._end:
-            # Whoever wrote it may have been killed before the fsync: what comes now could be left behind a hole.
+            # The writer of the last record may have been killed before the fsync: a new record could follow a hole.
             self._world.sync(self._descriptor)
         if not _blank(behind):
-            # Blanked, not cut off: cutting would give back the space that was set aside.
+            # Blanked, not cut off: cutting would release the reserved space.
             write_all(self._world, self._descriptor, self._end, bytes(len(behind.rstrip(b"\0"))))
             self._world.sync(self._descriptor)
         if reserve and len(behind) < reserve + len(line):
@@ -315,10 +316,10 @@ class Journal:
         return replace(record, epoch=epoch, sequence=last + 1)
 
     def shorten(self, choose: Callable[[Sequence[Record]], Shorter | None]) -> bool:
-        """Put a file with what `choose` returns in the place of this one; return whether that was done.
+        """Replace the file by a file with the records that `choose` returns; return whether that was done.
 
-        Nobody appends meanwhile, and whoever has the old file open turns to the new one before it reads or appends.
-        A crash at any moment leaves the old file or the new one. Raises JournalError.
+        No process appends meanwhile, and a process that has the old file open turns to the new file before it reads or
+        appends. A crash at any moment leaves the old file or the new file. Raises JournalError.
         """
         if self._broken:
             raise JournalError(self._broken)
@@ -343,7 +344,7 @@ class Journal:
                 self._take_up(descriptor, records, end)
                 self._sync_name()
             finally:
-                # Of whichever file is ours by now.
+                # The lock of the old file, or by now of the new file.
                 self._world.unlock(self._descriptor)
         except OSError as error:
             with suppress(OSError):
@@ -358,17 +359,17 @@ class Journal:
     def _write_beside(self, records: Sequence[Record]) -> tuple[int, int]:
         """Return another file with these records, whole, on the medium and locked, and its length; raises OSError."""
         data = b"".join(map(encode, records))
-        # A process that was killed may have left one.
+        # A killed process may have left such a file.
         remove(self._world, self._beside)
         status = self._world.stat(self._path)
         write_new(self._world, self._beside, data, Metadata(0o600, status.st_uid, status.st_gid))
         descriptor = self._world.open(self._beside)
-        # Held until its name is on the medium: what somebody appended to it before could be lost with the name.
+        # Held until its name is on the medium: a record appended before that could be lost with the name.
         self._world.lock(descriptor, wait=True)
         return descriptor, len(data)
 
     def _read_on(self) -> bytes:
-        """Take in what others wrote; returns what lies behind the last record."""
+        """Take in records of other processes; returns the bytes behind the last record."""
         data = self._world.read_at(self._descriptor, self._end)
         decoded = decode(data)
         self._records.extend(decoded.records)

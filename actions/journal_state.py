@@ -1,4 +1,4 @@
-"""What the journal amounts to: who is frozen, what is under way, what waits for approval, how the last things ended."""
+"""The state of the journal: frozen components, unfinished transactions, waiting plans, keys given up, last endings."""
 
 from __future__ import annotations
 
@@ -9,36 +9,36 @@ from typing import Any, Final, Self
 
 from actions import aside
 from actions.aside import Aside, Late
-from actions.ending import Cause, Outcome
+from actions.ending import FROZEN_UNTIL_RECOVERY, Cause, Ending, Outcome
 from actions.journal import ENDED, Event, Record
-from actions.plan import Kind
+from actions.plan import Kind, plan_from_json
 from config.text import printable
 from probes.judge.time import moment
 
 Case = tuple[Kind, str, str]
-"""Kind, component and what is to be done to it with: what a person's no binds, whatever plan it stands in.
+"""Kind, component and object of an action: a rejection binds these in every plan.
 
-That is the SHA-256 of the server's certificate, or for a rollback the name of the backup set.
+The object is the SHA-256 of the server's certificate, or for a rollback the name of the backup set.
 """
 
 RECENT: Final = 32
-"""Endings of each component that are kept in mind."""
+"""Endings that are kept for each component."""
 _IN_USE: Final = frozenset({Outcome.COMMITTED, Outcome.FAILED_FORWARD})
 _OUTCOMES: Final = ENDED | {Event.REFUSED, Event.FROZEN}
 
 
 @dataclass(frozen=True, slots=True)
 class ActionRequest:
-    """What is asked for, in names only: the bytes are those in an inbox, on disk or in a backup set."""
+    """A requested action, in names only: the bytes are in an inbox, on disk or in a backup set."""
 
     kind: Kind
     components: tuple[str, ...]
     backup_set: str = ""
-    """For a rollback: the name of a set, `default` for the first that ever was, empty for the last."""
+    """For a rollback: the name of a set, `default` for the first set ever, empty for the last."""
     losses: tuple[str, ...] = ()
     """Clients that may be lost."""
     allow_shorter: bool = False
-    """For how long the certificate lasts does not matter."""
+    """The certificate may end at any time."""
     key_compromised: bool = False
     """The keys in use are given up for good."""
 
@@ -76,147 +76,175 @@ class Proposal:
     at: float
     """Unix time."""
     case: Mapping[str, str] = field(default_factory=dict)
-    """With what it is done, as in `Case`, by component."""
+    """The object of the action, as in `Case`, by component."""
     shown: str = ""
-    """What tells it from another plan for the same components: a sentence without an end, printable."""
+    """The difference from another plan for the same components: a sentence without an end, printable."""
 
     @property
     def cases(self) -> frozenset[Case]:
-        """What it does, and to which component."""
+        """The cases of the plan."""
         return cases_of(self.action.kind, self.case)
 
 
 def cases_of(kind: Kind, case: Mapping[str, str]) -> frozenset[Case]:
-    """Return what is done to each component of a plan; `case` says with what."""
+    """Return the cases of a plan; `case` gives the object of each component."""
     return frozenset((kind, component, what) for component, what in case.items())
 
 
 @dataclass(frozen=True, slots=True)
 class GivenUp:
-    """That a private key is compromised."""
+    """A declaration that a private key is compromised."""
 
     by: str
-    """Who said so; printable."""
+    """Who declared it; printable."""
     at: float
     """Unix time."""
     components: tuple[str, ...]
-    """Of which it was the key."""
+    """The components that had the key."""
 
     @property
     def sentence(self) -> str:
-        """Say it, without an end; printable."""
+        """A sentence without an end; printable."""
         of = printable(", ".join(self.components), 500)
         return f"its private key, of {of}, was given up as compromised at {moment(self.at)} by {printable(self.by)}"
 
 
 @dataclass(frozen=True, slots=True)
 class Ruling:
-    """What a person said to a plan."""
+    """The answer of a person to a plan."""
 
     by: str
     """Who; printable."""
     at: float
     until: float
-    """Unix time until which it holds."""
+    """Unix time until which it is valid."""
     why: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """How something that was to be done ended."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended(Ending):
+    """An ending in the journal, with its request and its plan."""
 
-    transaction: str
+    at: float
+    """Unix time."""
+    began: float
+    """Unix time; of the end where the transaction was refused."""
     kind: Kind
-    components: tuple[str, ...]
-    outcome: Outcome
-    cause: Cause
-    reason: str
+    plan: str
+    """The hash of the plan."""
     by: str
     """On whose behalf; printable."""
-    at: float
-    plan: str
-    """Its hash."""
-    began: float = 0.0
-    """Unix time; that of the end where it was refused."""
-    action: ActionRequest | None = None
-    """What was asked for, where that is recorded."""
     why: str = ""
-    """Why it was asked for; printable."""
+    """The reason of the request; printable."""
+    action: ActionRequest | None = None
+    """The requested action, where it is recorded."""
     candidate: str = ""
-    """What identifies what was to be installed."""
+    """Identifies the candidate, as `candidate_of` does."""
     leaf: str = ""
-    """SHA-256 of the certificate that was to be served."""
-    accepted: frozenset[tuple[str, str]] = frozenset()
-    """Each client and the endpoint that it accepted when it was validated."""
+    """SHA-256 of the server's certificate that was to be served."""
     handed: bool = False
     """A person handed the candidate over: it was in no inbox."""
+    accepted: frozenset[tuple[str, str]] = frozenset()
+    """Each client, and the endpoint that it accepted at the validation."""
+
+    @classmethod
+    def read(cls, end: Record, begin: Record, accepted: frozenset[tuple[str, str]]) -> Self | None:
+        """Return the ending that `end` records, of the transaction that `begin` begins; None where no kind is recorded.
+
+        A refusal is its own beginning.
+        """
+        begun = begin.data
+        plan = begun.get("plan", begun)
+        if "kind" not in plan:
+            return None
+        return cls(
+            transaction=end.transaction,
+            components=tuple(map(str, plan["components"])),
+            outcome=Outcome(end.data["outcome"]),
+            cause=Cause(end.data["cause"]),
+            reason=str(end.data["reason"]),
+            consequence=FROZEN_UNTIL_RECOVERY if end.data.get("again") else None,
+            at=end.at,
+            began=begin.at,
+            kind=Kind(plan["kind"]),
+            plan=str(begun.get("hash", "")),
+            by=str(begun.get("by", "")),
+            why=str(begun.get("why", "")),
+            action=ActionRequest.from_json(begun["action"]) if "action" in begun else None,
+            candidate=str(begun.get("candidate", "")),
+            leaf=str(begun.get("leaf", "")),
+            handed=bool(begun.get("handed")),
+            accepted=accepted,
+        )
 
 
 @dataclass(slots=True)
 class JournalState:
-    """What the records so far amount to, taken in one after the other."""
+    """The state that the records so far make, taken in one after the other."""
 
     frozen: dict[str, str] = field(default_factory=dict)
-    """Why, by component."""
+    """The reason, by component."""
     froze: dict[str, str] = field(default_factory=dict)
     """The transaction for which it is frozen, by component."""
     quarantined: dict[str, str] = field(default_factory=dict)
-    """Why, by what identifies a candidate."""
+    """The reason, by the identifier of the candidate (`candidate_of`)."""
     unfinished: dict[str, Record] = field(default_factory=dict)
     """The beginning of each transaction that neither closed nor froze for good, by its name, oldest first."""
+    under_way: dict[str, Record] = field(default_factory=dict)
+    """The unfinished transactions that have not ended: their files may be a mixed set. Only tidying follows an end."""
     commands: dict[str, Record] = field(default_factory=dict)
     """The command by which the records of a transaction end, so that it may still run, by the transaction's name."""
     proposals: dict[str, Proposal] = field(default_factory=dict)
-    """By hash, approved or not, oldest first: those that were neither rejected, withdrawn nor begun, and which nothing
-    that was put into use since has made another plan."""
+    """By hash, approved or not, oldest first: plans that were not rejected, withdrawn, begun or outdated by a later
+    change."""
     approved: dict[str, Ruling] = field(default_factory=dict)
-    """By hash: those that were not carried out yet."""
+    """By hash: approvals of plans that were not carried out yet."""
     rejected: dict[Case, Ruling] = field(default_factory=dict)
-    """What a person does not want done; no plan that does it is carried out or proposed without a person."""
+    """Cases that a person rejected; without a person, no plan with such a case is carried out or proposed."""
     given_up: dict[str, GivenUp] = field(default_factory=dict)
-    """Private keys that never return, by the SHA-256 of their public half (SubjectPublicKeyInfo), hexadecimal: the one
-    place that says so."""
+    """Private keys that never return, by the SHA-256 of their public half (SubjectPublicKeyInfo), hexadecimal. No other
+    place has them."""
     last: dict[str, Ended] = field(default_factory=dict)
-    """What ended last, by component."""
+    """The last ending, by component."""
     recent: dict[str, deque[Ended]] = field(default_factory=dict)
-    """What ended lately, by component, oldest first."""
+    """The recent endings, by component, oldest first."""
     thawed: dict[str, float] = field(default_factory=dict)
-    """Unix time at which an operator last said that a component is right, by component."""
+    """Unix time at which an operator last declared a component right, by component."""
     newest: dict[str, float] = field(default_factory=dict)
     """Unix time of the latest begin of a certificate that was ever committed, by component."""
     aside: dict[str, Aside] = field(default_factory=dict)
-    """What stays linked after it was replaced, by transaction, oldest first."""
+    """Replaced files that stay linked, by transaction, oldest first."""
     late: dict[str, Late] = field(default_factory=dict)
-    """What somebody wrote last to replaced files, by component, until an operator says that it is known."""
+    """The last late write to replaced files, by component, until an operator confirms it."""
     unneeded: dict[str, tuple[float, str]] = field(default_factory=dict)
-    """When a candidate was last taken out of an inbox unused, and why, by component."""
+    """Unix time at which a candidate was last removed from an inbox unused, and the reason, by component."""
     changes: dict[str, deque[str]] = field(default_factory=dict)
-    """The last transactions that changed its files, since an operator last said that it is right, by component."""
+    """The last transactions that changed its files, since an operator last declared it right, by component."""
     in_use: dict[str, str] = field(default_factory=dict)
     """The last transaction whose files, or service on them, stayed in use, by component."""
     counts: dict[tuple[str, Kind, Outcome], int] = field(default_factory=dict)
-    """How often something ended since the journal began, by component, kind and outcome."""
+    """The number of endings since the journal began, by component, kind and outcome."""
     _begun: dict[str, Record] = field(default_factory=dict)
     _accepted: dict[str, frozenset[tuple[str, str]]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, records: Iterable[Record]) -> Self:
-        """Return what `records` amount to."""
+        """Return the state that `records` make."""
         journal_state = cls()
         for record in records:
             journal_state.take(record)
         return journal_state
 
     def take(self, record: Record) -> Ended | None:
-        """Take in the next record; returns what it says has ended, where it does."""
+        """Take in the next record; returns the ending that it records, if any."""
         self._run(record)
         aside.note(self.aside, self.late, record)
         match record.event:
             case Event.BEGIN:
                 self._begin(record)
             case Event.CLOSED:
-                for under_way in (self.unfinished, self._begun, self._accepted):
-                    under_way.pop(record.transaction, None)
+                for each in (self.unfinished, self.under_way, self._begun, self._accepted):
+                    each.pop(record.transaction, None)
             case Event.VALIDATED:
                 accepted = record.data.get("accepted", ())
                 self._accepted[record.transaction] = frozenset((str(client), str(at)) for client, at in accepted)
@@ -230,7 +258,7 @@ class JournalState:
             case Event.PROPOSED | Event.WITHDRAWN | Event.APPROVED | Event.REJECTED:
                 self._word(record)
             case Event.COMPACTED:
-                # All of them, not only those of records that are gone: whoever has them already stays right.
+                # These are the totals, not only the counts of the records left out.
                 counts = record.data["counts"]
                 self.counts = {(str(name), Kind(kind), Outcome(how)): int(count) for name, kind, how, count in counts}
             case Event.KEY_GIVEN_UP | Event.KEY_REINSTATED:
@@ -238,13 +266,14 @@ class JournalState:
         return self._ended(record) if record.event in _OUTCOMES else None
 
     def _run(self, record: Record) -> None:
-        # Whoever runs a command writes nothing before it is over.
+        # A process that runs a command writes no record before the command is over.
         self.commands.pop(record.transaction, None)
         if record.event is Event.COMMAND:
             self.commands[record.transaction] = record
 
     def _begin(self, record: Record) -> None:
-        self.unfinished[record.transaction] = self._begun[record.transaction] = record
+        for each in (self.unfinished, self.under_way, self._begun):
+            each[record.transaction] = record
         plan = str(record.data.get("hash", ""))
         for waiting in (self.proposals, self.approved):
             waiting.pop(plan, None)
@@ -266,12 +295,13 @@ class JournalState:
                 self.froze.pop(component, None)
                 self.thawed[component] = record.at
                 self.changes.pop(component, None)
-        # What failed may pass: then recovery tries again.
+        # The obstacle may pass: then recovery tries again.
         if not record.data.get("again"):
             self.unfinished.pop(record.transaction, None)
+            self.under_way.pop(record.transaction, None)
 
     def _melt(self, transaction: str) -> None:
-        """Forget what is frozen for a transaction that recovery has ended after all."""
+        """Thaw the components that froze for a transaction that recovery has ended after all."""
         for component in [name for name, each in self.froze.items() if each == transaction]:
             self.frozen.pop(component, None)
             del self.froze[component]
@@ -279,7 +309,7 @@ class JournalState:
     def _word(self, record: Record) -> None:
         plan = str(record.data["hash"])
         if record.event is Event.WITHDRAWN:
-            # Nor does what a person said of it outlive it, should the same plan come again.
+            # An answer to the plan does not outlive it, should the same plan come again.
             self._drop([plan])
             return
         if record.event is Event.PROPOSED:
@@ -299,7 +329,7 @@ class JournalState:
             return
         cases = cases_of(Kind(record.data["kind"]), _case(record))
         self.rejected |= dict.fromkeys(cases, said)
-        # The same by another plan is not wanted either.
+        # Other plans with the same case are not wanted either.
         self._drop({plan} | {each.plan for each in self.proposals.values() if each.cases & cases})
 
     def _drop(self, plans: Iterable[str]) -> None:
@@ -308,7 +338,7 @@ class JournalState:
             self.approved.pop(each, None)
 
     def _outdate(self, ended: Ended) -> None:
-        """Drop the plans that what was put into use makes other plans: they say what the files were before."""
+        """Drop the plans that a change outdates: a plan contains the state of the files before it."""
         touched = set(ended.components)
         kinds = {Kind.ACTIVATE} if ended.kind is Kind.ACTIVATE else set(Kind)
         waiting = self.proposals.values()
@@ -324,56 +354,47 @@ class JournalState:
                 of = tuple(map(str, record.data.get("components", ())))
                 self.given_up.setdefault(key, GivenUp(str(record.data.get("by", "")), record.at, of))
 
+    def is_our_doing(self, component: str) -> bool:
+        """Whether a transaction made a component's files what they are: it is under way, or froze the component."""
+        plans = (plan_from_json(begin.data["plan"]) for begin in self.under_way.values())
+        return component in self.frozen or any(each.component == component for plan in plans for each in plan.changes)
+
     def why_not(self, keys: Iterable[str]) -> str:
-        """Say that one of these keys, by the SHA-256 of their public halves, was given up; empty where none was."""
+        """Return that one of these keys, by the SHA-256 of their public halves, was given up; empty where none was."""
         return next((self.given_up[each].sentence for each in keys if each in self.given_up), "")
 
     def no_to(self, cases: Iterable[Case]) -> Ruling | None:
-        """Return what a person said against one of these; None where nobody did."""
+        """Return the rejection of one of these cases; None where none was rejected."""
         return next((self.rejected[each] for each in sorted(cases) if each in self.rejected), None)
 
     def _ended(self, record: Record) -> Ended | None:
+        """Take in the end of a transaction, or its refusal."""
         if record.event in ENDED:
+            self.under_way.pop(record.transaction, None)
             self._melt(record.transaction)
-        # A refusal stands for itself.
         begin = self._begun.get(record.transaction, record)
-        begun = begin.data
-        plan = begun.get("plan", begun)
-        if "kind" not in plan:
+        ended = Ended.read(record, begin, self._accepted.get(record.transaction, frozenset()))
+        if ended is None:
             return None
-        ended = Ended(
-            record.transaction,
-            Kind(plan["kind"]),
-            tuple(map(str, plan["components"])),
-            Outcome(record.data["outcome"]),
-            Cause(record.data["cause"]),
-            str(record.data["reason"]),
-            str(begun.get("by", "")),
-            record.at,
-            str(begun.get("hash", "")),
-            begin.at,
-            ActionRequest.from_json(begun["action"]) if "action" in begun else None,
-            str(begun.get("why", "")),
-            str(begun.get("candidate", "")),
-            str(begun.get("leaf", "")),
-            self._accepted.get(record.transaction, frozenset()),
-            bool(begun.get("handed")),
-        )
-        if ended.outcome in _IN_USE:
-            self._outdate(ended)
-        begins = begun.get("begins", {}) if ended.outcome in _IN_USE else {}
         for component in ended.components:
-            if component in begins:
-                self.newest[component] = max(float(begins[component]), self.newest.get(component, 0.0))
             self.last[component] = ended
-            if ended.outcome in _IN_USE:
-                self.in_use[component] = ended.transaction
             counted = (component, ended.kind, ended.outcome)
             self.counts[counted] = self.counts.get(counted, 0) + 1
             self.recent.setdefault(component, deque(maxlen=RECENT)).append(ended)
-        for component in {str(each[0]) for each in plan.get("changes", ()) if ended.outcome in _IN_USE}:
-            self.changes.setdefault(component, deque(maxlen=RECENT)).append(ended.transaction)
+        if ended.outcome in _IN_USE:
+            self._put_into_use(ended, begin)
         return ended
+
+    def _put_into_use(self, ended: Ended, begin: Record) -> None:
+        """Take in that the files of a transaction, or services on them, stayed in use."""
+        self._outdate(ended)
+        begins = begin.data.get("begins", {})
+        for component in ended.components:
+            self.in_use[component] = ended.transaction
+            if component in begins:
+                self.newest[component] = max(float(begins[component]), self.newest.get(component, 0.0))
+        for component in {str(each[0]) for each in begin.data.get("plan", {}).get("changes", ())}:
+            self.changes.setdefault(component, deque(maxlen=RECENT)).append(ended.transaction)
 
 
 def _case(record: Record) -> dict[str, str]:
@@ -386,10 +407,10 @@ def unfinished(records: Sequence[Record]) -> tuple[str, ...]:
 
 
 def frozen(records: Sequence[Record]) -> Mapping[str, str]:
-    """Return why each component that is frozen is so, by component."""
+    """Return the reason of each frozen component, by component."""
     return JournalState.of(records).frozen
 
 
 def quarantined(records: Sequence[Record]) -> Mapping[str, str]:
-    """Return why each candidate that is in quarantine is so, by what identifies it."""
+    """Return the reason of each candidate in quarantine, by its identifier."""
     return JournalState.of(records).quarantined

@@ -1,4 +1,4 @@
-"""A PKCS#12 keystore that takes the place of another: sealed like the old one, and only where nothing else is lost."""
+"""A PKCS#12 keystore that replaces another: sealed like the old keystore, and only where no content is lost."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from probes.encoding import DERError, EncodingFault
 from probes.pkcs12 import is_keystore, open_keystore, seal_of, unlock
 
 _OLD_ENCRYPTION: Final = bytes.fromhex("2a864886f70d010c01")
-"""What begins the identifiers of PKCS#12's own ways to encrypt (RFC 7292, appendix C)."""
+"""The first bytes of the identifiers of PKCS#12's own encryption schemes (RFC 7292, appendix C)."""
 _HASHES: Final[dict[bytes, HashAlgorithm]] = {
-    bytes.fromhex("2b0e03021a"): SHA1(),  # noqa: S303 (what old readers verify; it is there to find damage)
+    bytes.fromhex("2b0e03021a"): SHA1(),  # noqa: S303 (old readers verify this; it finds damage)
     bytes.fromhex("608648016503040201"): SHA256(),
     bytes.fromhex("608648016503040202"): SHA384(),
     bytes.fromhex("608648016503040203"): SHA512(),
@@ -29,12 +29,13 @@ _HASHES: Final[dict[bytes, HashAlgorithm]] = {
 
 
 def seal(candidate: Candidate, like: bytes, password: bytes | None) -> bytes:
-    """Return a keystore with the key, the certificate and its chain of `candidate`, sealed as the old one, `like`, is.
+    """Return a keystore with key, certificate and chain of `candidate`, sealed like the old keystore `like`.
 
-    It has the friendly name of the old one, by which services choose an entry, and is encrypted in the same way, since
-    who reads it may know no other: Java 8 before 8u301 knows only PKCS#12's own, and a MAC by SHA-1. Where those were
-    used, it is 3DES and that MAC; else, and where it cannot be told, PBES2 with AES-256-CBC, which OpenSSL and Java
-    write today. Without a password it is not encrypted. Salts are random, so no two keystores are the same bytes.
+    It keeps the old friendly name, by which services choose an entry, and the old encryption, since its reader may
+    know no other: Java 8 before 8u301 knows only PKCS#12's own schemes, and a MAC by SHA-1. A keystore with such a
+    scheme is replaced by one with 3DES and that MAC; all others, and unknown ones, by one with PBES2 and AES-256-CBC,
+    the default of OpenSSL and Java today. Without a password it is not encrypted. Salts are random, so the bytes of
+    two keystores always differ.
     """
     opened = open_keystore(like, password) if is_keystore(like) else None
     own = None if opened is None or isinstance(opened, EncodingFault) else opened.cert
@@ -59,9 +60,9 @@ def _encryption(like: bytes, password: bytes) -> KeySerializationEncryption:
 
 
 def loss(old: bytes, password: bytes | None) -> str | None:
-    """Say what would be lost with an old keystore, as the end of a sentence about it; None where nothing would be.
+    """Return what would be lost with an old keystore, as the end of a sentence about it; None where nothing would.
 
-    What is no keystore, since it was damaged or is empty, is no loss.
+    A file that is no keystore, because it is damaged or empty, is no loss.
     """
     if not is_keystore(old):
         return None
@@ -73,4 +74,4 @@ def loss(old: bytes, password: bytes | None) -> str | None:
     held = decodable(blocks.certificates)
     chain = {each for path in paths(held[0], held, None) for each in path.certificates} if held else set()
     others = ", ".join(each.title for each in held if each not in chain)
-    return f"holds certificates that are none of its chain, and a new one would not: {others}" if others else None
+    return f"holds certificates outside its chain, and a new one would not: {others}" if others else None

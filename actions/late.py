@@ -1,4 +1,4 @@
-"""Whether somebody wrote to files that had been replaced: looked at again and again until these are let go."""
+"""Late writes: comparing replaced files that stay linked, until their time is over and they are removed."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from actions.aside import Aside, Late
 from actions.backup import BackupError
 from actions.journal import Event, Record
 from actions.lock import Busy, acquire
-from actions.transaction import TransactionContext
+from actions.transaction_state import TransactionContext
 from config.text import printable
 
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """What a look at all that stays linked brought."""
+    """The result of comparing all files that stay linked."""
 
     late: tuple[Late, ...] = ()
-    """What somebody wrote since the last time."""
+    """Writes since the last comparison."""
     troubles: tuple[str, ...] = ()
-    """Why something could be neither compared nor kept, so that it stays linked: sentences, printable."""
+    """Why a file could be neither compared nor kept, so that it stays linked: sentences, printable."""
 
 
 def look_again(context: TransactionContext) -> Compared:
-    """Compare what stays linked, keep what somebody wrote, and let go what has been linked for its time.
+    """Compare the files that stay linked, keep late writes, and remove files whose time is over.
 
-    What belongs to a component that somebody else is at work on has its turn the next time. Raises JournalError where
-    the journal cannot be trusted or written, OSError where the state directory cannot be used.
+    Files of a component that another process is at work on are compared the next time. Raises JournalError where the
+    journal cannot be trusted or written, OSError where the state directory cannot be used.
     """
     late: list[Late] = []
     troubles: list[str] = []
@@ -40,14 +40,16 @@ def look_again(context: TransactionContext) -> Compared:
         if isinstance(locks, Busy):
             continue
         try:
-            # Whoever held the locks until now may have done it.
+            # The process that held the locks until now may have done it.
             if (still := aside.waiting(context.journal.records()).get(each.transaction)) is not None:
                 late.extend(map(Late.of, _look_at(context, still)))
         except (OSError, BackupError) as error:
             why = f"{error.strerror} ({error.filename})" if isinstance(error, OSError) else str(error)
             names = ", ".join(each.components)
             troubles.append(
-                printable(f"{names}: whether somebody wrote to files that were replaced is not known: {why}", 2000)
+                printable(
+                    f"{names}: replaced files could not be compared, so late writes to them may be missed: {why}", 2000
+                )
             )
         finally:
             with suppress(OSError):

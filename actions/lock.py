@@ -1,4 +1,4 @@
-"""One transaction at a time for each component, whoever runs it: locks that a crash gives back."""
+"""One transaction at a time for each component: locks among processes, which a crash releases."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ from actions.world import World, write_all
 
 @dataclass(frozen=True, slots=True)
 class Busy:
-    """Someone else holds a component."""
+    """Another process holds a component."""
 
     component: str
     holder: str
-    """What the holder wrote into the lock: its process id."""
+    """The process id of the holder, as it stands in the lock."""
 
 
 @dataclass(frozen=True, slots=True)
 class Locks:
-    """Components that are held."""
+    """The locks of several components."""
 
     world: World
     descriptors: tuple[int, ...]
 
     def release(self) -> None:
-        """Let others have them."""
+        """Release the components; raises OSError."""
         for descriptor in reversed(self.descriptors):
             self.world.close(descriptor)
 
 
 def acquire(world: World, directory: str, components: Iterable[str]) -> Locks | Busy:
-    """Hold every one of `components`, in sorted order so that two who want several cannot wait for each other, or none.
+    """Lock all of `components` or none, in sorted order, so that two processes cannot wait for each other.
 
     The locks are files below `directory`, which exists. Raises OSError.
     """

@@ -1,4 +1,4 @@
-"""Commands that outlive the process that ran them: waited for, and ended by their time limit, before all else."""
+"""Commands that outlive the process that ran them: waited for, or ended at their time limit, before a recovery."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from actions.journal import Event, JournalError, Record
 from actions.journal_state import JournalState
 from actions.lock import Busy, acquire
 from actions.service import Running
-from actions.transaction import TransactionContext
+from actions.transaction_state import TransactionContext
 from actions.world import World
 from config.text import printable
 
@@ -20,14 +20,14 @@ _BETWEEN: Final = 0.05
 _PATIENCE: Final = 5.0
 """Seconds for systemd to say whether a unit has a job."""
 _JOB: Final = re.compile(r"\bJob=[1-9][0-9]*")
-"""What `systemctl show -p Job` says of a unit that has one; else the number is left out, or 0."""
+"""The output of `systemctl show -p Job` for a unit with a job; without a job, the number is missing or 0."""
 
 
 class OrphanFate(StrEnum):
-    """What became of a command that a killed process left."""
+    """The fate of a command that a killed process left."""
 
     GONE = "gone"
-    """It ran no more when it was looked for, or the machine was started since."""
+    """It no longer ran, or the machine was started since."""
     ENDED = "ended"
     """By itself, within its time limit."""
     KILLED = "killed"
@@ -35,11 +35,11 @@ class OrphanFate(StrEnum):
     SERVES = "serves"
     """It is the server by now, and was left alone."""
     QUEUED = "queued"
-    """Its job of systemd is not done at its time limit: what is asked of systemd next takes its place, or its turn."""
+    """Its job of systemd is not done at its time limit: the next request to systemd replaces it or waits for it."""
 
 
 _SAID: Final = {
-    OrphanFate.GONE: "ran no more",
+    OrphanFate.GONE: "no longer ran",
     OrphanFate.ENDED: "was waited for until it ended",
     OrphanFate.KILLED: "did not end in its time limit, and was killed",
     OrphanFate.SERVES: "is the server by now, and was left alone",
@@ -47,7 +47,7 @@ _SAID: Final = {
 }
 
 
-def settle(context: TransactionContext) -> None:
+def settle_commands(context: TransactionContext) -> None:
     """Return once no command that a killed process left is under way.
 
     It takes at most what each of them has left of its time limit. One whose transaction is under way is not touched.
@@ -59,7 +59,7 @@ def settle(context: TransactionContext) -> None:
         if isinstance(held, Busy):
             continue
         try:
-            # Whoever held the locks until now may have gone on, or have waited for it already.
+            # The process that held the locks until now may have gone on, or have waited for it already.
             last = JournalState.of(journal.records()).commands.get(name)
             if last is not None:
                 over = _over(world, last)
@@ -71,7 +71,7 @@ def settle(context: TransactionContext) -> None:
 
 
 def _over(world: World, last: Record) -> Record:
-    """Wait for a command, and return the record that says what became of it."""
+    """Wait for a command, and return the record of its fate."""
     try:
         running = Running.from_json(last.data)
     except (KeyError, TypeError, ValueError) as error:
@@ -86,7 +86,7 @@ def _wait(world: World, running: Running) -> OrphanFate:
     fate = OrphanFate.GONE
     while (age := world.age(running.process)) is not None:
         runs = world.runs(running.process)
-        # systemd goes on with a job whoever asked for it.
+        # systemd goes on with a job when the process that asked for it is gone.
         if not runs and not _has_job(world, running):
             return fate
         fate = OrphanFate.ENDED
@@ -100,7 +100,7 @@ def _wait(world: World, running: Running) -> OrphanFate:
 
 
 def _has_job(world: World, running: Running) -> bool:
-    """Whether systemd is still at work on what a command asked for."""
+    """Whether systemd is still at work on the job of a command."""
     job = running.job
     if job is None:
         return False

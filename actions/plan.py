@@ -1,4 +1,4 @@
-"""A plan: what is to be changed, by hash, before anything is touched."""
+"""A plan: every change, by hash, before any file is touched."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from typing import Any
 
 
 class Kind(StrEnum):
-    """What a transaction is for."""
+    """The kind of a transaction."""
 
     REPLACE = "replace"
     ROLLBACK = "rollback"
     ACTIVATE = "activate"
-    """Reload or restart a service onto what is already on disk."""
+    """Reload or restart a service onto the files that are already on disk."""
 
 
 class Ill(StrEnum):
-    """What is the matter with a set of files that a change mends; members are declared from least to most."""
+    """The fault of a set of files that a change mends; members are declared from the least to the worst."""
 
     EXPIRED = "expired"
-    """Servers start with it, and no client accepts it."""
+    """Servers start with the set, and no client accepts it."""
     DOUBTFUL = "doubtful"
-    """Some servers start with it, others do not: the configuration test tells."""
+    """Some servers start with the set, others do not: the configuration test tells."""
     DEAD = "dead"
-    """No server starts with it."""
+    """No server starts with the set."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,41 +45,44 @@ class FileState:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One whole file that is replaced by new bytes; `before` and `after` say whether it may be, and whether it was."""
+    """One whole file that is replaced by new bytes, with its state before and after."""
 
     component: str
     path: str
-    """Of the file itself: symbolic links were followed when the plan was made, and are followed again to compare."""
+    """The file itself: symbolic links were followed when the plan was made, and are followed again to compare."""
     before: FileState | None
     """None where there was no file."""
     after: FileState
     given: str = ""
-    """The path as configured, where that leads to `path` over symbolic links."""
+    """The configured path, where it leads to `path` over symbolic links."""
     in_place: bool = False
-    """Written over rather than renamed onto, as a file that is a mount point must be: the one case of torn files."""
+    """The file is written over instead of replaced by a rename, as a mount point requires. Only then it can be torn."""
     says: str = ""
-    """SHA-256 of the certificates and public keys in the new file, hexadecimal, where the same never is the same bytes,
-    as in a keystore with its random salts: what a plan promises then. All else goes by the bytes, in `after`."""
+    """SHA-256 of the certificates and public keys in a new keystore, hexadecimal; empty for other files.
+
+    The random salts of a keystore give it other bytes each time, so a plan is identified by this hash instead. Files on
+    disk are compared by their bytes, in `after`.
+    """
 
     @property
     def written_over(self) -> bool:
-        """Whether there is a file that is written over: one that was missing is made, whatever the mode."""
+        """Whether an existing file is written over; a missing file is created in either mode."""
         return self.in_place and self.before is not None
 
     @property
     def promise(self) -> str:
-        """What identifies the new content each time that the plan is made."""
+        """The identifier of the new content, equal each time that the plan is made."""
         return self.says or self.after.sha256
 
 
 @dataclass(frozen=True, slots=True)
 class Serving:
-    """What an endpoint presents once the files are in use."""
+    """The chains that an endpoint presents once some files are in use."""
 
     endpoint: str
     """Its name."""
     chains: tuple[tuple[str, ...], ...]
-    """Each chain that it may present, an RSA and an EC one, say: SHA-256 of each DER certificate, hexadecimal."""
+    """Each chain that it may present: SHA-256 of each DER certificate, hexadecimal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,39 +94,39 @@ class Plan:
     """Sorted: locks are taken in this order."""
     changes: tuple[Change, ...]
     expected_losses: tuple[str, ...] = ()
-    """Clients that the candidate is known to lose; losing any other undoes it."""
+    """Clients that may be lost; the loss of any other client undoes the change."""
     serves: tuple[Serving, ...] = ()
-    """By the files as they are to be."""
+    """With the new files."""
     served: tuple[Serving, ...] = ()
-    """By the files as they are: what shows that they are in use again, even if something older was served before."""
+    """With the old files: shows that they are in use again, even if an older set was served before."""
     stands: tuple[tuple[str, str, str], ...] = ()
-    """Component, path and SHA-256 of each file that is put to use and not changed, as an activation does."""
+    """Component, path and SHA-256 of each file that an activation puts to use without a change."""
 
     @property
     def hash(self) -> str:
-        """The SHA-256 of the plan, hexadecimal: what an approval binds."""
+        """The SHA-256 of the plan, hexadecimal; an approval binds it."""
         promised = (replace(each, after=replace(each.after, sha256=each.promise)) for each in self.changes)
         plain = plan_to_json(replace(self, changes=tuple(promised)))
         return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
 
 
 def candidate_of(changes: Iterable[Change]) -> str:
-    """Return what identifies a candidate, as in quarantine: SHA-256 over what is written where, hexadecimal."""
+    """Return the identifier of a candidate, as in quarantine: SHA-256 over all paths and new contents, hexadecimal."""
     what = sorted((each.path, each.promise) for each in changes)
     return hashlib.sha256(repr(what).encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """A plan with the bytes it is about; these are never logged, journalled or shown."""
+    """A plan with the bytes of its files, which are never logged, journalled or shown."""
 
     plan: Plan
     content: Mapping[str, bytes] = field(repr=False)
     """By path."""
     mends: Mapping[str, Ill] = field(default_factory=lambda: MappingProxyType({}))
-    """By component: what is the matter with its files as they are; none where nothing is known to be."""
+    """By component: the fault of its old files, where there is one."""
     keys: frozenset[str] = frozenset()
-    """The private keys that are to be used, by the SHA-256 of their public halves, hexadecimal."""
+    """The private keys in the new files, by the SHA-256 of their public halves, hexadecimal."""
 
 
 def plan_to_json(plan: Plan) -> dict[str, Any]:
@@ -155,15 +158,24 @@ def plan_from_json(plain: Mapping[str, Any]) -> Plan:
     def serving(of: Iterable[Sequence[Any]]) -> tuple[Serving, ...]:
         return tuple(Serving(str(name), tuple(tuple(map(str, chain)) for chain in chains)) for name, chains in of)
 
+    def change(of: Sequence[Any]) -> Change:
+        component, path, before, after, given, in_place, says = of
+        return Change(
+            component=component,
+            path=path,
+            before=None if before is None else state(before),
+            after=state(after),
+            given=given,
+            in_place=bool(in_place),
+            says=says,
+        )
+
     return Plan(
-        Kind(plain["kind"]),
-        tuple(map(str, plain["components"])),
-        tuple(
-            Change(component, path, None if before is None else state(before), state(after), given, bool(over), says)
-            for component, path, before, after, given, over, says in plain["changes"]
-        ),
-        tuple(map(str, plain["expected_losses"])),
-        serving(plain["serves"]),
-        serving(plain["served"]),
-        tuple((str(name), str(path), str(digest)) for name, path, digest in plain["stands"]),
+        kind=Kind(plain["kind"]),
+        components=tuple(map(str, plain["components"])),
+        changes=tuple(map(change, plain["changes"])),
+        expected_losses=tuple(map(str, plain["expected_losses"])),
+        serves=serving(plain["serves"]),
+        served=serving(plain["served"]),
+        stands=tuple((str(name), str(path), str(digest)) for name, path, digest in plain["stands"]),
     )

@@ -1,4 +1,4 @@
-"""Whether a candidate may be installed: every objection to it, before anything is touched; pure."""
+"""Whether a candidate may be installed: every objection to it, before any file is touched; pure."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ HOUR: Final = 3_600
 
 @dataclass(frozen=True, slots=True)
 class Objection:
-    """One reason against, with a sentence for a person, printable."""
+    """One reason against a plan, with a sentence for a person, printable."""
 
     ground: Ground
     detail: str
@@ -38,44 +38,44 @@ class Objection:
 
 @dataclass(frozen=True, slots=True)
 class Issuers:
-    """Whose certificates may be installed."""
+    """An issuer whose certificates may be installed, or a trust store of such issuers."""
 
     shown: str
-    """How the configuration calls them."""
+    """Their name in the configuration."""
     spki_sha256: str = ""
-    """SHA-256 of the public key of the one issuer, hexadecimal; empty where a trust store says who it may be."""
+    """SHA-256 of the public key of the issuer, hexadecimal; empty for a trust store."""
     view: View | None = None
-    """Of a client with that trust store; None where it could not be read, so that nobody is allowed by it."""
+    """Of a client with that trust store; None where the store could not be read, and so allows no issuer."""
 
 
 def nothing_given_up(_keys: Iterable[str]) -> str:
-    """Say nothing: no key was given up."""
+    """Return the empty sentence: no key was given up."""
     return ""
 
 
 @dataclass(frozen=True, slots=True)
 class Demands:
-    """What a component asks of a candidate."""
+    """The demands of a component on a candidate."""
 
     names: tuple[str, ...] = ()
-    """By which its clients connect; empty means the names of the certificate in use."""
+    """The names by which its clients connect; empty means the names of the certificate in use."""
     views: tuple[View, ...] = ()
     """Of the clients that must accept it."""
     installed: tuple[Certificate, ...] = ()
-    """What it presents today, in that order; empty where there is nothing, or nothing that can be read."""
+    """The chain that it presents today, in that order; empty where there is none, or none that can be read."""
     allowed_issuers: tuple[Issuers, ...] = ()
-    """One of which must have issued it; empty means anybody."""
+    """The issuers of which one must have issued it; empty allows every issuer."""
     allow_shorter: bool = False
-    """For how long it lasts does not matter, but for `least_left`."""
+    """It may end at any time, except within `least_left`."""
     min_lifetime: float | None = None
-    """Seconds for which it must remain valid, whatever is installed.
+    """Seconds for which it must remain valid.
 
-    None means that it may end before what is installed does only while its own first threshold is not reached.
+    None means: it may end before the installed certificate only while its own first threshold is not reached.
     """
     least_left: float = HOUR
     """Seconds for which it must remain valid."""
     given_up: Callable[[Iterable[str]], str] = nothing_given_up
-    """Says that one of some keys was given up, as `Account.why_not` does."""
+    """Returns that one of these keys was given up, as `JournalState.why_not` does."""
 
 
 _STRENGTH: Final = {Code.WEAK_KEY: Ground.WEAK_KEY, Code.WEAK_SIGNATURE: Ground.WEAK_SIGNATURE}
@@ -107,9 +107,9 @@ _UNFIT: Final = frozenset(
 
 
 def unfit(candidate: Candidate, demands: Demands, now: float) -> tuple[Objection, ...]:
-    """Return why `candidate` is none for this component at Unix time `now`, whatever its clients would say.
+    """Return why `candidate` is not for this component at Unix time `now`, before its clients are asked.
 
-    Another one of the same inbox may then be used in its stead.
+    Another candidate of the same inbox may then be used instead.
     """
     found = (
         *_key(candidate),
@@ -141,7 +141,7 @@ def _covers(leaf: Certificate, alternative_name: str) -> bool:
 
 
 def roots_known(candidate: Candidate, views: Sequence[View]) -> tuple[Trust, ...]:
-    """Return the stores by which a root that a client lacks is told from an intermediate that the candidate lacks."""
+    """Return the stores that tell a root that a client lacks from an intermediate that the candidate lacks."""
     stores = tuple(dict.fromkeys(view.trust for view in views))
     return stores if candidate.root is None else (*stores, Trust("of the candidate", (candidate.root,)))
 
@@ -163,7 +163,7 @@ def _order(presented: Sequence[Certificate], now: float) -> Iterator[Objection]:
 
 
 def _names(leaf: Certificate, demands: Demands) -> Iterator[Objection]:
-    # As they read names: what OpenSSL takes for one is none to the web PKI. Whoever has no clients asks for the best.
+    # By the rules of its clients: the web PKI accepts fewer forms than OpenSSL. Without clients, strict rules count.
     verifiers = {view.client.verifier for view in demands.views if view.client.validates} or {VerifierName.WEBPKI}
     for found in dict.fromkeys(found for each in sorted(verifiers) for found in judge_names(leaf, demands.names, each)):
         yield Objection(Ground.NAMES_MISSING, found.detail)
@@ -194,8 +194,8 @@ def _times(presented: Sequence[Certificate], demands: Demands, now: float) -> It
     elif today is not None and end < today and end - now <= _first_threshold(presented[0]):
         yield Objection(
             Ground.TOO_SHORT,
-            f"it ends at {moment(end)}, before the one that is installed, which ends at {moment(today)}, and counts as "
-            "expiring already",
+            f"it ends at {moment(end)}, before the installed certificate, which ends at {moment(today)}, and already "
+            "counts as expiring",
         )
 
 
@@ -239,7 +239,7 @@ def _issuing_keys(candidate: Candidate, demands: Demands) -> Iterator[str]:
     for each in (*candidate.chain, *root, *anchors):
         if each.subject != candidate.certificate.issuer:
             continue
-        # What is no key, or not of a kind that signs, has signed nothing.
+        # A certificate without a key that can sign has signed nothing.
         with suppress(InvalidSignature, UnsupportedAlgorithm, ValueError, TypeError):
             leaf.verify_directly_issued_by(each.x509())
             yield each.public_key_sha256()
@@ -253,16 +253,16 @@ _BESIDE: Final = (
 
 
 def of_candidate(why: str) -> str:
-    """Return why a client rejects a candidate with a cure that is the candidate's: no server presents it yet."""
+    """Return why a client rejects a candidate, with the cure for a candidate: no server presents it yet."""
     what, named, cure = why.rpartition(_CURE)
     return f"{what}{_CURE}{_BESIDE}" if named and "to what the server presents" in cure else why
 
 
 def _clients(candidate: Candidate, demands: Demands, now: float) -> Iterator[Objection]:
-    """Yield what no client can overlook: an issuer is missing that was there, or nobody accepts the chain at all.
+    """Yield faults of the chain: an issuer is missing that was there before, or no client accepts the chain.
 
-    A client that has not accepted what is installed, and does not accept the candidate, is none of its faults. The
-    same gap is told once, whoever notices it.
+    A client that accepts neither the installed chain nor the candidate is no fault of the candidate. The same gap is
+    reported once for all clients that miss the issuer.
     """
     views = [view for view in demands.views if view.client.validates]
     elsewhere = roots_known(candidate, demands.views)

@@ -1,4 +1,4 @@
-"""Processes as /proc shows them: told apart from those that get their number later, and ended with their session."""
+"""Processes as /proc shows them: told from later processes with the same number, and ended with their session."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _LISTENS: Final = b"0A"
 """TCP_LISTEN of the kernel, as /proc/net/tcp spells it."""
 _ROUNDS: Final = 100
 _BETWEEN: Final = 0.01
-"""Seconds between two looks whether what was killed is gone: a second in all."""
+"""Seconds between two looks whether the killed processes are gone: a second in all."""
 
 
 @dataclass(frozen=True, slots=True)
 class ProcessId:
-    """A process, told from every other that has its number before or after it."""
+    """A process, told from earlier and later processes with the same number."""
 
     pid: int
     started: int
@@ -51,7 +51,7 @@ class _Stat:
 
 
 def identify(pid: int) -> ProcessId:
-    """Return the process that has this number now; raises OSError where there is none."""
+    """Return the process with this number now; raises OSError where there is none."""
     stat = _stat(pid)
     if stat is None:
         raise ProcessLookupError(pid)
@@ -65,14 +65,14 @@ def boot() -> str:
 
 
 def age(process: ProcessId) -> float | None:
-    """Return the seconds since a process began, whether or not it still runs; None where the machine ran anew since."""
+    """Return the seconds since a process began, running or not; None where the machine was started since."""
     if process.boot != boot():
         return None
     return time.clock_gettime(time.CLOCK_BOOTTIME) - process.started / _TICKS
 
 
 def runs(process: ProcessId) -> bool:
-    """Whether a process still runs: not one that ended and was not waited for, nor another that got its number."""
+    """Whether a process still runs; a zombie does not, nor does another process with its number."""
     stat = _stat(process.pid)
     return stat is not None and stat.started == process.started and stat.state not in _ENDED and process.boot == boot()
 
@@ -80,8 +80,8 @@ def runs(process: ProcessId) -> bool:
 def end_session(leader: int, *, spare_server: bool) -> bool:
     """Kill every process of the session and of the process group that `leader` leads; returns whether it still runs.
 
-    With `spare_server` those are left that listen on a TCP port, with what they started: they are a server by now. A
-    process that has made a session of its own is none of these. The caller knows that `leader` is nobody else.
+    With `spare_server`, processes that listen on a TCP port are left alone, with their descendants: they are a server
+    by now. Processes with a session of their own are not killed. The caller knows that `leader` is the right process.
     """
     for _ in range(_ROUNDS):
         every = {each.pid: each for each in _everybody()}
@@ -100,7 +100,7 @@ def end_session(leader: int, *, spare_server: bool) -> bool:
 def _stat(pid: int) -> _Stat | None:
     try:
         with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
-            # The name before it may hold anything, parentheses and spaces included.
+            # The name before it may contain parentheses and spaces.
             fields = file.read().rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
         return None
@@ -121,7 +121,7 @@ def _with_descendants(roots: Iterable[_Stat], every: Mapping[int, _Stat]) -> fro
 
 
 def _is_server(process: _Stat) -> bool:
-    """Whether a process has a TCP port open that it listens on; by its user where it does not show what it has open."""
+    """Whether a process listens on a TCP port; judged by its user where its descriptors cannot be read."""
     sockets, users = _listening(process.pid)
     directory = f"/proc/{process.pid}/fd"
     try:
@@ -138,7 +138,7 @@ def _is_server(process: _Stat) -> bool:
 
 
 def _listening(pid: int) -> tuple[frozenset[str], frozenset[int]]:
-    """Return the sockets that listen where a process is in the network, as its descriptors name them, and whose."""
+    """Return the listening sockets in the network of a process, as its descriptors name them, and their users."""
     sockets, users = set(), set()
     for name in ("tcp", "tcp6"):
         with suppress(OSError), open(f"/proc/{pid}/net/{name}", "rb") as file:

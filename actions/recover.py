@@ -10,37 +10,44 @@ from functools import partial
 from typing import Final
 
 from actions.backup import BackupError
-from actions.ending import Cause, Ending, Failure, Outcome
+from actions.close import abandon, clear, clear_accounted, freeze
+from actions.dead_service import start_dead_later
+from actions.ending import Cause, Ending, Failure, Outcome, detail_of
+from actions.examine import Examined, examine, facts, foreign
+from actions.give_way import give_way
 from actions.journal import ENDED, Event, JournalError, Record
 from actions.journal_state import JournalState, frozen, unfinished
 from actions.lock import Busy, acquire
-from actions.orphan import settle
+from actions.orphan import settle_commands
 from actions.plan import Ill, plan_from_json
+from actions.rollback import stay_unseen, undo
+from actions.set_worth import why_unusable
 from actions.target import ThirdPartyError
-from actions.transaction import Transaction, TransactionContext
+from actions.transaction import commit, conclude, forward
+from actions.transaction_state import TransactionContext, TransactionState
 from actions.validate import live_view_from_json
 from actions.verdict import Disk, JournalStage, Old, RecoveryFacts, RecoveryVerdict, decide, stage_of
+from actions.whole_set import complete, make_others_whole, settle
 from config.text import printable
 
 _ATTEMPTS: Final = 3
 _FOR_NOW: Final = frozenset({errno.EAGAIN, errno.ETXTBSY})
-"""How opening a file fails that another process has a lease on, or runs."""
+"""How opening a file fails while another process has a lease on it, or runs it."""
 
 
 def recover(context: TransactionContext, *, live: bool = True) -> tuple[Ending, ...]:
-    """Finish or undo every transaction that neither ended nor is under way elsewhere; again changes nothing.
+    """Finish or undo every transaction that neither ended nor is under way elsewhere; a repetition changes nothing.
 
     Without `live`, as at boot before services are started, files are put right and services left alone. A transaction
-    whose files cannot be read or changed now is left for the next recovery, says so, and is in the way of no other.
+    whose files cannot be read or changed now is left for the next recovery; its ending says so, and the others go on.
     Raises JournalError where the journal cannot be trusted or written, OSError where the state cannot be used: then
     nothing may be started.
     """
     context.prepare()
-    # What a killed process left running would act on files and services while they are put right.
-    settle(context)
-    endings = [
-        _unless_unusable(context, name, partial(_recover, live=live)) for name in unfinished(context.journal.records())
-    ]
+    # Commands that a killed process left would act on files and services during the recovery.
+    settle_commands(context)
+    names = unfinished(context.journal.records())
+    endings = [_unless_unusable(context, name, partial(_recover, live=live)) for name in names]
     if live:
         journal_state = JournalState.of(context.journal.records())
         dead = dict.fromkeys(each for each in journal_state.froze.values() if each not in journal_state.unfinished)
@@ -49,35 +56,30 @@ def recover(context: TransactionContext, *, live: bool = True) -> tuple[Ending, 
 
 
 def _unless_unusable(
-    context: TransactionContext, name: str, deed: Callable[[TransactionContext, str], Ending | None]
+    context: TransactionContext, name: str, act: Callable[[TransactionContext, str], Ending | None]
 ) -> Ending | None:
-    """Return what comes of one transaction; where a file of it cannot be used, that it stays as it is until later."""
+    """Return the ending of one transaction; where a file of it cannot be used, that it is left for later."""
     try:
-        return deed(context, name)
+        return act(context, name)
     except (OSError, BackupError) as error:
-        names = ", ".join(_resume(context, _records_of(context, name)).plan.components)
-        what = f"{error.filename}: {_said(error)}" if isinstance(error, OSError) and error.filename else str(error)
-        later = "once that is mended, `certvigil recover` finishes it, and so does whatever is done next"
+        later = "; once that is mended, `certvigil recover` finishes it, and so does the next action"
         if isinstance(error, OSError) and error.errno in _FOR_NOW:
-            later = f"another process holds that file (a lease, or it is being run), and else {later}"
-        return Ending(
-            name,
-            Outcome.REFUSED,
-            Cause.STORAGE,
-            printable(
-                f"{names}: what a crash, or an earlier end, left could not be finished yet: {what}; {later}.", 2000
-            ),
-        )
+            later = f"; another process holds that file (it has a lease, or runs the file){later}"
+        detail = detail_of(error) if isinstance(error, OSError) else str(error)
+        why = printable(f"files of an interrupted transaction could not be put right yet: {detail}", 2000)
+        components = _resume(context, _records_of(context, name)).plan.components
+        failure = Failure(Cause.STORAGE, why)
+        return Ending.of(name, components, Outcome.REFUSED, failure, consequence=later)
 
 
 def _start_later(context: TransactionContext, name: str) -> Ending | None:
-    """Start what was frozen, failed and answers nobody, once; None where nothing is to be started."""
-    under_way = _resume(context, _records_of(context, name))
-    locks = acquire(context.world, context.locks, under_way.plan.components)
+    """Start the services of frozen components that failed and answer nobody, once; None where nothing is started."""
+    state = _resume(context, _records_of(context, name))
+    locks = acquire(context.world, context.locks, state.plan.components)
     if isinstance(locks, Busy):
         return None
     try:
-        return under_way.start_the_dead_later()
+        return start_dead_later(state)
     finally:
         with suppress(OSError):
             locks.release()
@@ -85,7 +87,7 @@ def _start_later(context: TransactionContext, name: str) -> Ending | None:
 
 @dataclass(frozen=True, slots=True)
 class NotWhole:
-    """A component cannot be thawed, since what it has on disk is no whole set."""
+    """A component cannot be thawed, since its files on disk are no whole set."""
 
     component: str
     why: str
@@ -94,16 +96,16 @@ class NotWhole:
 
 @dataclass(frozen=True, slots=True)
 class KeptPaths:
-    """Files beside the targets that stay: what they hold may be nowhere else."""
+    """Files beside the targets that stay: their content may be nowhere else."""
 
     paths: tuple[str, ...]
 
 
 def thaw(context: TransactionContext, component: str) -> Busy | NotWhole | KeptPaths | None:
-    """Take an operator's word that a component is right, once the set on disk was seen to be whole, key included.
+    """Take an operator's word that a component is right, after a check that the set on disk is whole, key included.
 
-    Removes what was kept beside the files of a frozen one, as far as it is known to be elsewhere, too. Where the set is
-    not whole, nothing is removed or noted. Raises JournalError, OSError.
+    Files kept beside those of a frozen component are removed where their content is known to be elsewhere too. Where
+    the set is not whole, nothing is removed or noted. Raises JournalError, OSError.
     """
     context.prepare()
     locks = acquire(context.world, context.locks, (component,))
@@ -119,23 +121,23 @@ def _thaw(context: TransactionContext, component: str) -> NotWhole | KeptPaths |
     records = tuple(context.journal.records())
     still = frozen(records)
     if component not in still:
-        # What is decided of it starts afresh, too: who reverts whom, and what failed.
+        # Decisions about it start afresh too: earlier failures and contests no longer count.
         _note_thawed(context, component)
         return None
     froze = [each for each in records if each.event is Event.FROZEN and component in each.data["components"]]
     latest = {each.transaction: each for each in froze}
-    under_way = {name: _resume(context, _records_of(context, name)) for name in latest}
-    for each in under_way.values():
-        if why := each.fault(component):
+    states = {name: _resume(context, _records_of(context, name)) for name in latest}
+    for state in states.values():
+        if why := why_unusable(state, component):
             return NotWhole(component, why)
     kept: tuple[str, ...] = ()
     for name, record in latest.items():
-        # Of a set that froze as one, the last that is right takes away what was kept for all. That comes first:
-        # whoever is killed amid it leaves the component frozen, to be thawed again.
+        # Components that froze together: the last to be thawed removes the files kept for all. That comes first: a
+        # process that is killed meanwhile leaves the component frozen, to be thawed again.
         stays: tuple[str, ...] = ()
         if not (still.keys() & set(record.data["components"])) - {component}:
-            stays = under_way[name].clear_accounted()
-        under_way[name].note(Event.THAWED, components=[component], **({"kept": stays} if stays else {}))
+            stays = clear_accounted(states[name])
+        states[name].note(Event.THAWED, components=[component], **({"kept": stays} if stays else {}))
         kept += stays
     return KeptPaths(kept) if kept else None
 
@@ -151,10 +153,10 @@ def _recover(context: TransactionContext, name: str, *, live: bool) -> Ending | 
     plan = _resume(context, records).plan
     locks = acquire(context.world, context.locks, plan.components)
     if isinstance(locks, Busy):
-        busy = f"not recovered now: process {locks.holder} is at work on {locks.component}"
-        return Ending(name, Outcome.REFUSED, Cause.BUSY, busy)
+        busy = Failure(Cause.BUSY, f"not recovered now: process {locks.holder} is at work on {locks.component}")
+        return Ending.of(name, plan.components, Outcome.REFUSED, busy, consequence="")
     try:
-        # Whoever held the locks until now may have ended it.
+        # The process that held the locks until now may have ended it.
         if name not in unfinished(context.journal.records()):
             return None
         records = _records_of(context, name)
@@ -165,18 +167,18 @@ def _recover(context: TransactionContext, name: str, *, live: bool) -> Ending | 
 
 
 def left_to_others(ending: Ending) -> bool:
-    """Whether that is no end that recovery came to: another process is at work on the components."""
+    """Whether recovery left the transaction to another process, which is at work on the components."""
     return (ending.outcome, ending.cause) == (Outcome.REFUSED, Cause.BUSY)
 
 
 def _records_of(context: TransactionContext, name: str) -> Sequence[Record]:
-    # That a command was run is no step: the test of what is there comes before the beginning.
+    # A command is no step: the configuration test of the old files is run before the beginning.
     steps = (each for each in context.journal.records() if each.event not in (Event.COMMAND, Event.COMMAND_OVER))
     return [each for each in steps if each.transaction == name]
 
 
-def _resume(context: TransactionContext, records: Sequence[Record]) -> Transaction:
-    """Return the transaction as far as its records say that it may have come."""
+def _resume(context: TransactionContext, records: Sequence[Record]) -> TransactionState:
+    """Return the state that the transaction may have come to, by its records."""
     begin = records[0].data
     try:
         plan, baseline = plan_from_json(begin["plan"]), live_view_from_json(begin["baseline"])
@@ -184,32 +186,31 @@ def _resume(context: TransactionContext, records: Sequence[Record]) -> Transacti
     except (KeyError, TypeError, ValueError) as error:
         raise JournalError(f"the plan of transaction {records[0].transaction} cannot be read") from error
     events = {each.event for each in records}
-    under_way = Transaction(
+    state = TransactionState(
         context,
         records[0].transaction,
         plan,
-        baseline,
+        mends,
+        failing=bool(begin.get("failing")),
+        baseline=baseline,
         touched=_touched(records, len(plan.changes)),
         activated=Event.CONFIG_TESTED in events,
         distrusted=any(each.event is Event.FROZEN and each.data.get("again") for each in records),
-        mends=mends,
-        failing=bool(begin.get("failing")),
     )
-    # Where services do not start with the old files, they are stopped only once the new ones are tested.
-    under_way.stopped = (Event.CONFIG_TESTED if under_way.no_return else Event.INTENT) in events and any(
-        context.services[each].quiesce for each in plan.components if each in context.services
-    )
-    return under_way
+    # Services that do not start with the old files are stopped only once the new files are tested.
+    since = Event.CONFIG_TESTED if state.no_return else Event.INTENT
+    state.stopped = since in events and any(each.quiesce for each in state.services().values())
+    return state
 
 
 def _touched(records: Sequence[Record], changes: int) -> int:
-    """Return how many of the changes, from the first on, may have been made."""
+    """Return the number of changes, from the first on, that may have been made."""
     touched = 0
     for each in records:
         if each.event is Event.INTENT:
             touched = 1
         elif each.event is Event.SWITCHED:
-            # The next one may have been made, and its record not.
+            # The next change may have been made without its record.
             touched = max(touched, int(each.data["number"]) + 2)
         elif each.event is Event.ROLLING_BACK:
             touched = int(each.data["touched"])
@@ -217,89 +218,90 @@ def _touched(records: Sequence[Record], changes: int) -> int:
     return touched
 
 
-def _end(under_way: Transaction, records: Sequence[Record], *, live: bool) -> Ending:
+def _end(state: TransactionState, records: Sequence[Record], *, live: bool) -> Ending:
+    """Bring a transaction to its end, by the table of `verdict.py`."""
     ended = next((each for each in records if each.event in ENDED), None)
     if ended is not None:
-        return _tidy(under_way, ended)
-    under_way.live = live
+        return _tidy(state, ended)
+    state.live = live
     stage, why = stage_of(records), _why(records)
     if stage is JournalStage.PREPARED:
-        return under_way.abandon(Failure(Cause.INTERRUPTED, "it was interrupted before any file was switched"))
+        return abandon(state, Failure(Cause.INTERRUPTED, "it was interrupted before any file was switched"))
+    examined: Examined = ()
     unreadable = ""
     try:
-        facts = under_way.facts(stage)
+        settle(state)
+        examined = examine(state)
+        known = facts(state, stage, examined)
     except OSError as error:
-        facts = RecoveryFacts(stage, Disk.UNREADABLE, live=live)
-        unreadable = f"a file cannot be read: {_said(error)}"
+        known = RecoveryFacts(stage, Disk.UNREADABLE, live=live)
+        unreadable = f"a file cannot be read: {detail_of(error)}"
 
     def attempt() -> Failure | None:
-        # Only from here on: whatever interrupts what came before, the files are a whole set now.
+        # Attempts count only from here on: if anything interrupted the steps before, the files are a whole set now.
         if sum(each.event is Event.RECOVERING for each in records) >= _ATTEMPTS:
             return Failure(Cause.INTERRUPTED, f"recovery itself was interrupted {_ATTEMPTS} times")
-        under_way.note(Event.RECOVERING)
+        state.note(Event.RECOVERING)
         return None
 
-    match decide(facts):
+    match decide(known):
         case RecoveryVerdict.COMMIT:
-            return under_way.commit()
+            return commit(state)
         case RecoveryVerdict.FORWARD:
-            return _go_forward(under_way, facts, why, attempt)
+            return _go_forward(state, known, why, attempt)
         case RecoveryVerdict.UNDO:
-            return under_way.undo(why, live=live, ready=attempt if live else lambda: None)
+            return undo(state, why, ready=attempt if live else lambda: None)
         case RecoveryVerdict.FREEZE:
-            return _freeze(under_way, facts, why, unreadable)
+            return _freeze(state, examined, why, unreadable)
 
 
-def _freeze(under_way: Transaction, facts: RecoveryFacts, why: Failure, unreadable: str) -> Ending:
-    """Freeze, with no component half and half but one that has a file of someone else's."""
+def _freeze(state: TransactionState, examined: Examined, why: Failure, unreadable: str) -> Ending:
+    """Freeze, with no component's set mixed except where a file is another writer's."""
     found, again = unreadable or "the old set cannot be had whole any more", bool(unreadable)
     try:
-        if facts.disk is Disk.FOREIGN:
-            found = under_way.obstacle()
-            under_way.make_others_whole()
-            if (ending := under_way.give_way()) is not None:
+        if not unreadable and (problem := foreign(examined)) is not None:
+            found = problem.sentence
+            make_others_whole(state, examined)
+            if (ending := give_way(state)) is not None:
                 return ending
     except ThirdPartyError as error:
         found = f"{found}, and {error}"
     except OSError as error:
-        again, found = True, f"{found}, and the others could not be made whole: {_said(error)}"
-    return under_way.freeze(Failure(why.cause, f"{why.sentence}; and then {found}"), again=again)
+        again, found = True, f"{found}, and the others could not be made whole: {detail_of(error)}"
+    return freeze(state, why.plus(f"; and then {found}"), again=again)
 
 
 def _go_forward(
-    under_way: Transaction, facts: RecoveryFacts, why: Failure, attempt: Callable[[], Failure | None]
+    state: TransactionState, known: RecoveryFacts, why: Failure, attempt: Callable[[], Failure | None]
 ) -> Ending:
-    if facts.disk is not Disk.NEW:
+    """Complete the new set, and have it tested, activated and validated where services run."""
+    if known.disk is not Disk.NEW:
         try:
-            under_way.complete()
+            complete(state)
         except ThirdPartyError as error:
-            return under_way.freeze(Failure(why.cause, f"{why.sentence}; and then {error}"))
+            return freeze(state, why.plus(f"; and then {error}"))
         except OSError as error:
-            said = f"{why.sentence}; and then a new file could not be put in place: {_said(error)}"
-            failure = Failure(why.cause, said)
-            return under_way.freeze(failure, again=True)
-    if not facts.live:
+            said = f"; and then a new file could not be put in place: {detail_of(error)}"
+            return freeze(state, why.plus(said), again=True)
+    if not known.live:
         because = {
             Old.USABLE: "the old set cannot be had whole any more",
             Old.SPENT: "nobody would be better off with the old set",
             Old.BARRED: "the old set may not come back",
-        }[facts.old]
-        return under_way.stay_unseen(Failure(why.cause, f"{why.sentence}; {because}, so the new files stay"))
+        }[known.old]
+        return stay_unseen(state, why.plus(f"; {because}, so the new files stay"))
     if (stopped := attempt()) is not None:
-        return under_way.freeze(Failure(why.cause, f"{why.sentence}; {stopped.sentence}"))
-    return under_way.conclude(under_way.forward())
+        return freeze(state, why.plus(f"; {stopped.sentence}"))
+    return conclude(state, forward(state))
 
 
-def _said(error: OSError) -> str:
-    return printable(error.strerror or type(error).__name__)
-
-
-def _tidy(under_way: Transaction, ended: Record) -> Ending:
+def _tidy(state: TransactionState, ended: Record) -> Ending:
     """Remove what was left after the end; raises OSError."""
-    outcome, cause = Outcome(ended.data["outcome"]), Cause(ended.data["cause"])
-    under_way.clear(keep_backup=True, keep_aside=outcome is not Outcome.REFUSED)
-    sentence = str(ended.data["reason"]) + "; interrupted while tidying up."
-    return Ending(under_way.name, outcome, cause, sentence, tuple(under_way.remarks))
+    outcome = Outcome(ended.data["outcome"])
+    clear(state, keep_backup=True, keep_aside=outcome is not Outcome.REFUSED)
+    failure = Failure(Cause(ended.data["cause"]), str(ended.data["reason"]))
+    rest = "; interrupted while tidying up"
+    return Ending.of(state.name, state.plan.components, outcome, failure, state.remarks, consequence=rest)
 
 
 def _why(records: Sequence[Record]) -> Failure:

@@ -1,4 +1,4 @@
-"""The rehearsal: a candidate is served in this process, and each client's verifier judges what it would be shown."""
+"""The rehearsal: a candidate is served in this process, and each client's verifier judges the presented chain."""
 
 from __future__ import annotations
 
@@ -35,16 +35,16 @@ class RehearsalStage:
     views: tuple[View, ...]
     """Of each client that must accept it."""
     served: tuple[Presented, ...] = ()
-    """What it presents today, by address; empty where that is not known."""
+    """The chains that it presents today, by address; empty where they are not known."""
 
 
 @dataclass(frozen=True, slots=True)
 class Effect:
-    """What becomes of one client at one endpoint."""
+    """The effect of a change on one client at one endpoint."""
 
     endpoint: str
     before: Edge | None
-    """None where it is not known what is served today."""
+    """None where the chain that is served today is not known."""
     after: Edge
 
     @property
@@ -67,7 +67,7 @@ class CannotBeServed:
 
 
 def rehearse(candidate: Candidate, stages: Sequence[RehearsalStage], now: float) -> tuple[Effect, ...] | CannotBeServed:
-    """Return each client's verdict before and after, at Unix time `now`, on what a server really presents.
+    """Return each client's verdict before and after, at Unix time `now`, on the chain that a server really presents.
 
     The candidate is served by TLS 1.2 and by TLS 1.3, without a socket; the client's side is the probes' own.
     """
@@ -94,10 +94,10 @@ def _edges(
 
 
 def serve(candidate: Candidate, version: TLSVersion, key_type: KeyKind | None = None) -> Presented | CannotBeServed:
-    """Return what a client is presented by a server that was given `candidate`, by that version of TLS.
+    """Return what a server with `candidate` presents to a client, by that version of TLS.
 
-    Where `key_type` is given, the client takes only keys of that type.
-    The server is OpenSSL as it comes: what it finds too weak to serve cannot be served.
+    With `key_type`, the client accepts only keys of that type. The server is OpenSSL with its defaults: a candidate
+    that is too weak for these cannot be served.
     """
     context = SSL.Context(SSL.TLS_SERVER_METHOD)
     context.set_min_proto_version(_VERSIONS[version])
@@ -147,8 +147,8 @@ def _sent(server: SSL.Connection) -> bytes:
 
 
 def _said(error: Exception) -> str:
-    """Return OpenSSL's own words, for people only."""
+    """Return OpenSSL's message, for people only."""
     queue = error.args[0] if error.args else None
     if isinstance(queue, list) and queue:
         return printable(str(queue[-1][-1]), 200)
-    return printable(str(error), 200) or "it says no more"
+    return printable(str(error), 200) or "without a message"

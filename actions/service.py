@@ -1,4 +1,4 @@
-"""A service at work: tested, put onto what is on disk, stopped and started, and how one tells that it was."""
+"""The commands of a service: test, reload, restart, stop and start, and the proof that it was restarted."""
 
 from __future__ import annotations
 
@@ -13,32 +13,32 @@ from config.service import Activation, Command, Job, Service, job_of
 from config.text import printable
 
 _MAY_BECOME_THE_SERVER: Final = frozenset({"reload", "restart", "start"})
-"""Commands after which a process that listens is what they are for."""
+"""Commands that may become the server themselves."""
 
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """A command of a service under way, as the journal has it."""
+    """A command of a service under way, as in the journal."""
 
     what: str
     """Which command of the service it is, as in its declaration: test, reload, restart, stop, start or reset."""
     command: Command
     limit: float
-    """Seconds that it has from its start."""
+    """Seconds from its start until it is ended."""
     process: ProcessId
 
     @property
     def job(self) -> Job | None:
-        """What systemd was asked for, which goes on when the one who asked is gone."""
+        """The job of systemd, which goes on when the command is gone."""
         return job_of(self.command)
 
     @property
     def may_become_the_server(self) -> bool:
-        """Whether what it leaves listening is not ended with it."""
+        """Whether processes of it that listen are not ended with it."""
         return self.what in _MAY_BECOME_THE_SERVER
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as plain values, the job as systemd writes it."""
+        """Return plain values, the job as systemd writes it."""
         job = {} if self.job is None else {"job": f"{self.job.unit}/{self.job.verb}"}
         return {"what": self.what, "command": self.command, "limit": self.limit, **self.process.to_json(), **job}
 
@@ -50,19 +50,19 @@ class Running:
 
 
 Begun = Callable[[Running], None]
-"""Is told of a command before it does anything; where it raises, the command never does."""
+"""Receives a command before the command does anything; where it raises, the command never does."""
 
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """A command of a service did not do what it is for."""
+    """A command of a service failed."""
 
     ran: Ran
     timeout: float
 
     @property
     def timed_out(self) -> bool:
-        """Whether it was killed rather than ended."""
+        """Whether it was killed at its time limit."""
         return self.ran.status is None
 
     @property
@@ -74,27 +74,27 @@ class Trouble:
 
 
 def steps(service: Service) -> tuple[Command, ...]:
-    """Return the commands that a transaction runs where nothing goes wrong, in that order."""
+    """Return the commands of a transaction without failures, in that order."""
     stopped = (service.stop, service.test, service.start) if service.quiesce else (service.test, _activation(service))
     return tuple(each for each in (service.test, *stopped) if each is not None)
 
 
 Act = Callable[[World, Service, Begun | None], Trouble | None]
-"""Has a service do something; returns None where that worked."""
+"""Has a service act; returns None where that worked."""
 
 
 def test(world: World, service: Service, begun: Begun | None = None) -> Trouble | None:  # noqa: PT028 (no test of pytest)
-    """Run the service's own test of its configuration; None where it passes or there is none."""
+    """Run the configuration test of the service; None where it passes or there is none."""
     return _run(world, service, "test", begun)
 
 
 def stop(world: World, service: Service, begun: Begun | None = None) -> Trouble | None:
-    """Stop a service that is to be stopped for the switch; None where that worked or it is not."""
+    """Stop a service that must not run during the switch; None where that worked or it may run."""
     return _run(world, service, "stop", begun) if service.quiesce else None
 
 
 def activate(world: World, service: Service, begun: Begun | None = None) -> Trouble | None:
-    """Put the service onto what is on disk, as it is declared to."""
+    """Put the service onto the files on disk, by its declared command."""
     return _run(world, service, "start" if service.quiesce else service.activate, begun)
 
 
@@ -103,7 +103,7 @@ def _activation(service: Service) -> Command | None:
 
 
 def activate_again(world: World, service: Service, begun: Begun | None = None) -> Trouble | None:
-    """Put the service back onto what is on disk, when what was tried before may have left it dead."""
+    """Put the service back onto the files on disk, where an earlier command may have left it dead."""
     reloads = service.activate is Activation.RELOAD and not service.quiesce
     if reloads and activate(world, service, begun) is None:
         return None
@@ -111,24 +111,24 @@ def activate_again(world: World, service: Service, begun: Begun | None = None) -
 
 
 def revive(world: World, service: Service, begun: Begun | None = None) -> Trouble | None:
-    """Restart the service, also one that its supervisor has given up on."""
-    # It fails where there is nothing to forget.
+    """Restart the service, even where its supervisor has given it up."""
+    # It fails where the supervisor has no failure to forget.
     _run(world, service, "reset", begun)
     return _run(world, service, "restart", begun)
 
 
 def begin(world: World, service: Service, begun: Begun | None = None) -> Trouble | None:
-    """Start the service where it is down, also one that its supervisor has given up on."""
-    # It fails where there is nothing to forget.
+    """Start a service that is down, even where its supervisor has given it up."""
+    # It fails where the supervisor has no failure to forget.
     _run(world, service, "reset", begun)
     return _run(world, service, "restart" if service.start is None else "start", begun)
 
 
 def may_start(world: World, service: Service, *, stopped: bool, activated: bool) -> str:
-    """Say why a service that is down is not to be started by us, as the end of a sentence; empty where it may be.
+    """Return why certvigil must not start a service that is down, as the end of a sentence; empty where it may.
 
-    It may where we `stopped` it or it failed, never where a person stopped, disabled or masked it. Of one without a
-    supervisor that tells, only what we did ourselves is known: that it was stopped, or `activated`.
+    It may where this transaction `stopped` the service or the service failed, never where a person stopped, disabled or
+    masked it. Without a supervisor that tells, it may where this transaction stopped or `activated` it.
     """
     shown = supervised(world, service)
     if "ActiveState" not in shown:
@@ -146,7 +146,7 @@ def may_start(world: World, service: Service, *, stopped: bool, activated: bool)
 
 
 def supervised(world: World, service: Service) -> dict[str, str]:
-    """Return what the supervisor knows of a service, by property; nothing where there is none, or it does not say."""
+    """Return the properties of a service by its supervisor; empty where there is none, or it does not answer."""
     if service.state is None:
         return {}
     ran = world.run(service.state, service.timeout)
@@ -155,7 +155,7 @@ def supervised(world: World, service: Service) -> dict[str, str]:
 
 
 def identity(world: World, service: Service) -> str | None:
-    """Return what differs from one process of the service to the next; None where that is not known."""
+    """Return a value that differs between two processes of the service; None where none is known."""
     if service.identity is None:
         return None
     ran = world.run(service.identity, service.timeout)
@@ -163,7 +163,7 @@ def identity(world: World, service: Service) -> str | None:
 
 
 def _run(world: World, service: Service, what: str, begun: Begun | None) -> Trouble | None:
-    """Run one command of a service, where it has that; `begun` is told of it first."""
+    """Run one command of a service, where it is declared; `begun` receives it first."""
     command: Command | None = getattr(service, what)
     if command is None:
         return None

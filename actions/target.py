@@ -1,4 +1,4 @@
-"""One file that is changed: whether it may be, what it is now, how it is put in its place and taken out again."""
+"""One file of a change: whether it may be changed, its condition, and the steps that switch, restore and clear it."""
 
 from __future__ import annotations
 
@@ -30,44 +30,44 @@ from probes.opening import RefusedError
 _NO_EXCHANGE: Final = frozenset({errno.EINVAL, errno.ENOSYS, errno.ENOTSUP})
 _NO_LINKS: Final = frozenset({errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.EXDEV})
 _WRITES: Final = 3
-"""Times that a file is written over before its medium counts as failing."""
+"""Attempts to write over a file, after which its medium counts as failing."""
 
 
 class Condition(StrEnum):
-    """What a file is, as a change sees it."""
+    """The condition of a file, as seen by a change."""
 
     OLD = "old"
     NEW = "new"
     TORN = "torn"
-    """Partly written over: only by us, and only where the change is in place."""
+    """Partly written over: only by certvigil, and only where the file is written over in place."""
     GONE = "gone"
-    """Missing: what is put there takes the place of nothing."""
+    """Missing: a file can be put there without replacing another."""
     OTHER = "other"
-    """Someone else's."""
+    """Another writer's."""
 
 
 class ThirdPartyError(Exception):
-    """Someone else has changed a file meanwhile; the message is a sentence, printable."""
+    """Another writer has changed a file meanwhile; the message is a sentence, printable."""
 
 
 def staged(change: Change, transaction: str) -> str:
-    """Return where the new file waits."""
+    """Return the path of the staged new file."""
     return _beside(change.path, transaction, "new")
 
 
 def sidecar(change: Change, transaction: str) -> str:
-    """Return where the old file is kept."""
+    """Return the path of the link to the old file."""
     return _beside(change.path, transaction, "old")
 
 
 def _beside(path: str, transaction: str, what: str) -> str:
     directory, name = os.path.split(path)
-    # A leading dot: servers read whole directories.
+    # A leading dot hides the file: some servers read whole directories.
     return os.path.join(directory, f".{name}.{transaction}.{what}")
 
 
 def state(world: World, path: str) -> FileState | None:
-    """Return what a file is, None where there is none; raises OSError, also for what is no regular file."""
+    """Return the state of a file, None where there is none; raises OSError, also where it is no regular file."""
     try:
         return backup.state_of(*world.read(path))
     except FileNotFoundError:
@@ -87,7 +87,7 @@ def _names(change: Change) -> tuple[str, ...]:
 
 
 def obstacle(world: World, change: Change, trusted: frozenset[int]) -> str | None:
-    """Say why a file cannot or should not be changed, as a sentence; raises OSError. `trusted` are user ids."""
+    """Return why a file cannot or should not be changed, as a sentence; raises OSError. `trusted` are user ids."""
     path, directory = change.path, os.path.dirname(change.path)
     name = printable(path)
     if (why := _misled(world, change, trusted)) is not None:
@@ -113,14 +113,14 @@ def obstacle(world: World, change: Change, trusted: frozenset[int]) -> str | Non
 
 
 def _misled(world: World, change: Change, trusted: frozenset[int]) -> str | None:
-    """Say why the symbolic links on the way to a file are not to be followed; raises OSError."""
+    """Return why the symbolic links on the way to a file are not followed; raises OSError."""
     try:
         laid = {each for given in _names(change) for each in world.way(given)}
     except RefusedError as error:
         return printable(error.why.detail)
     if moved(world, change):
         return "symbolic links now lead elsewhere"
-    # Whoever has the file may choose among those that are his.
+    # The owner of the file may choose among files of its own.
     own = trusted if change.before is None else trusted | {world.stat(change.path).st_uid}
     for each in sorted(laid):
         if (unsafe := unsafe_directory(world, each, own)) is not None:
@@ -136,11 +136,11 @@ def _is_certbots(world: World, path: str) -> bool:
 
 
 def unsafe_directory(world: World, directory: str, trusted: frozenset[int] = frozenset()) -> str | None:
-    """Return the first directory from the root on in which someone else could put another in the place of the next.
+    """Return the first directory, from the root on, in which another user could replace the next part of the path.
 
-    `trusted` are user ids that may own one, beside root and our own. Raises OSError. A sticky one that others may write
-    to, as /tmp, is good enough on the way: there nobody replaces a directory of root's. It is no place for files, which
-    may be others', and have names that anybody could have taken before.
+    `trusted` are user ids that may own a directory, beside root and this user. Raises OSError. A sticky directory that
+    others may write to, as /tmp, is safe on the way: nobody can replace a directory of root there. It is not safe as
+    the last directory: any user could have taken the name of a file before.
     """
     owners = {0, os.geteuid()} | trusted
     parts = directory.split("/")
@@ -155,10 +155,10 @@ def unsafe_directory(world: World, directory: str, trusted: frozenset[int] = fro
 
 
 def stage(world: World, change: Change, transaction: str, data: bytes) -> None:
-    """Put the new file beside the target and give the old one a second name; raises OSError.
+    """Put the new file beside the target and link the old file beside it; raises OSError.
 
-    It has owner, mode, access list and attributes of the old one, and the time of now, since whoever compares times to
-    learn of a change would miss it else.
+    The new file has owner, mode, access list and attributes of the old file, and the time of now: a process that
+    compares times would miss the change otherwise.
     """
     if hashlib.sha256(data).hexdigest() != change.after.sha256:
         raise OSError(errno.EINVAL, "the bytes are not those of the plan")
@@ -172,11 +172,11 @@ def stage(world: World, change: Change, transaction: str, data: bytes) -> None:
     except OSError as error:
         if error.errno not in _NO_LINKS:
             raise
-        # Rolling back then takes the copy of the backup set.
+        # A rollback then uses the copy of the backup set.
 
 
 def switch(world: World, change: Change, transaction: str) -> None:
-    """Put the new file in the old one's place; raises ThirdPartyError before anything is touched, OSError."""
+    """Put the new file in the place of the old file; raises ThirdPartyError before any change, OSError."""
     if moved(world, change):
         raise ThirdPartyError(f"{printable(change.path)}: symbolic links were changed meanwhile")
     new = staged(change, transaction)
@@ -193,7 +193,7 @@ def switch(world: World, change: Change, transaction: str) -> None:
         raise _changed(change)
     _bytes_of_plan(world, change, new)
     if change.before is None:
-        # A rename would take the place of a file that someone made just now.
+        # A rename would replace a file that another writer made just now.
         try:
             world.link(new, change.path)
         except FileExistsError:
@@ -208,7 +208,7 @@ def _changed(change: Change) -> ThirdPartyError:
 
 
 def _bytes_of_plan(world: World, change: Change, path: str) -> bytes:
-    """Return the new bytes, which lie at `path`; raises ThirdPartyError where they are no longer those of the plan."""
+    """Return the new bytes at `path`; raises ThirdPartyError where they are no longer the bytes of the plan."""
     data = world.read(path)[1]
     if hashlib.sha256(data).hexdigest() != change.after.sha256:
         raise ThirdPartyError(f"{printable(path)} was changed by someone else meanwhile")
@@ -216,7 +216,7 @@ def _bytes_of_plan(world: World, change: Change, path: str) -> bytes:
 
 
 def _write_over_unchanged(world: World, change: Change, data: bytes) -> None:
-    """Write over the very file that is looked at, which must be the one before; raises ThirdPartyError, OSError."""
+    """Write over the old file, compared by the same descriptor; raises ThirdPartyError, OSError."""
     try:
         descriptor = world.open(change.path)
     except OSError as error:
@@ -233,9 +233,9 @@ def _write_over_unchanged(world: World, change: Change, data: bytes) -> None:
 
 
 def _take_place(world: World, ours: str, path: str, expected: FileState) -> None:
-    """Put `ours` at `path`, in the place of what is `expected` there; raises ThirdPartyError, OSError.
+    """Put `ours` at `path`, in the place of the `expected` file; raises ThirdPartyError, OSError.
 
-    What was there is looked at once more when it is out of the way: nobody's edit of the last instant is lost.
+    The replaced file is compared once more when it is out of the way, so that an edit of the last instant is not lost.
     """
     try:
         world.exchange(ours, path)
@@ -260,7 +260,7 @@ def _write_over(world: World, change: Change, data: bytes, after: FileState, mti
 
 
 def _owners(change: Change) -> frozenset[int]:
-    """Return whose a file may be that is in the place of a target, or was."""
+    """Return the possible owners of a target, before and after the change."""
     return frozenset(each.owner for each in (change.before, change.after) if each is not None)
 
 
@@ -277,7 +277,7 @@ def _write(world: World, descriptor: int, data: bytes, after: FileState, mtime_n
 
 
 def settle(world: World, change: Change) -> None:
-    """Have a file that is written over reach the medium, where a process that wrote it was killed; raises OSError."""
+    """Have a file that is written over reach the medium, after its writer may have been killed; raises OSError."""
     if not change.written_over:
         return
     try:
@@ -293,9 +293,9 @@ def settle(world: World, change: Change) -> None:
 
 
 def condition(world: World, change: Change, transaction: str, old: bytes | None) -> Condition:
-    """Say what the target is now; `old` are the bytes it had, needed for one that is changed in place. Raises OSError.
+    """Return the condition of the target; `old` are its old bytes, for a file that is written over. Raises OSError.
 
-    Where the change changes nothing, it is old.
+    A file that the change leaves equal is old.
     """
     if moved(world, change):
         return Condition.OTHER
@@ -318,12 +318,12 @@ def condition(world: World, change: Change, transaction: str, old: bytes | None)
 
 
 def _old_is_aside(world: World, change: Change, transaction: str) -> bool:
-    """Whether what was exchanged for the new file is the old one, and no edit of the last instant."""
+    """Whether the file that was exchanged for the new file is the old file, and no edit of the last instant."""
     aside = staged(change, transaction)
     if state(world, aside) in {None, change.before, change.after}:
         return True
     try:
-        # The old one all the same, to which whoever has it open still writes.
+        # Also the old file where a process that has it open has written to it.
         return world.stat(aside).st_ino == world.stat(sidecar(change, transaction)).st_ino
     except FileNotFoundError:
         return False
@@ -337,7 +337,7 @@ def _staged_bytes(world: World, change: Change, transaction: str) -> bytes:
 
 
 def _torn(data: bytes, old: bytes, new: bytes) -> bool:
-    """Whether each byte is the old one or the new one at its place, as writing over leaves it when interrupted."""
+    """Whether each byte is the old or the new byte at its place, as an interrupted write leaves it."""
     length = max(len(old), len(new))
     return len(data) <= length and all(
         byte in (before, after)
@@ -346,7 +346,7 @@ def _torn(data: bytes, old: bytes, new: bytes) -> bool:
 
 
 def _is(world: World, path: str, wanted: FileState | None) -> bool:
-    """Whether a file is what it should be; one that cannot be read is not."""
+    """Whether a file has the wanted state; a file that cannot be read has not."""
     try:
         return state(world, path) == wanted
     except OSError:
@@ -354,7 +354,7 @@ def _is(world: World, path: str, wanted: FileState | None) -> bool:
 
 
 def _beside_as(world: World, change: Change, transaction: str, wanted: FileState | None) -> str | None:
-    """Return where a file like that lies beside the target; None where there is none, or none is wanted."""
+    """Return the path of a file with the wanted state beside the target; None without one, or where none is wanted."""
     if wanted is None:
         return None
     names = (_beside(change.path, transaction, what) for what in ("old", "new", "again"))
@@ -367,7 +367,7 @@ def new_at_hand(world: World, change: Change, transaction: str) -> bool:
 
 
 def old_at_hand(world: World, root: str, change: Change, transaction: str) -> None:
-    """Return where the old file can be put back, being intact or having an intact copy; raises BackupError, OSError."""
+    """Return where the old file can be put back, from beside the target or its copy; raises BackupError, OSError."""
     if change.before is None or (
         not change.written_over and _beside_as(world, change, transaction, change.before) is not None
     ):
@@ -385,16 +385,16 @@ def _copied(world: World, root: str, change: Change, transaction: str) -> tuple[
 
 
 def intact_copy(world: World, root: str, change: Change, transaction: str) -> None:
-    """Return where the backup set holds the old file; raises BackupError, OSError."""
+    """Return where the backup set holds an intact copy of the old file; raises BackupError, OSError."""
     if change.before is not None:
         _copied(world, root, change, transaction)
 
 
 def bring(world: World, root: str, change: Change, transaction: str) -> None:
-    """Have the old file lie beside the target, so that putting it back is one rename; raises BackupError, OSError.
+    """Bring the old file beside the target, so that putting it back is one rename; raises BackupError, OSError.
 
-    The old inode where it is what it was, else the copy of the backup set. For one that is written over, and is there,
-    it is only read.
+    The old inode where it is unchanged, else the copy of the backup set. For a file that is written over and exists,
+    the copy is only checked.
     """
     if change.before is None or _beside_as(world, change, transaction, change.before) is not None:
         return
@@ -407,15 +407,15 @@ def bring(world: World, root: str, change: Change, transaction: str) -> None:
 
 
 def _is_written_over(world: World, change: Change) -> bool:
-    """Whether a file is to be written over and is there to be: where somebody removed it, it must be made again."""
+    """Whether a file is to be written over and exists; a file that was removed must be created again."""
     return change.written_over and _inode(world, change.path) is not None
 
 
 def restore(world: World, root: str, change: Change, transaction: str) -> None:
-    """Put the old file back where the new one is, or parts of it, or nothing.
+    """Put the old file back, in the place of the new file, of a torn file or of none.
 
-    Raises BackupError, ThirdPartyError, OSError. It is the old file in everything that was kept, the time of its last
-    change included, as if nothing had happened. Where `bring` did its work before, that is one rename.
+    Its metadata are restored as well, the time of its last change included. After `bring`, that is one rename. Raises
+    BackupError, ThirdPartyError, OSError.
     """
     if change.before is None:
         remove(world, change.path)
@@ -432,7 +432,7 @@ def restore(world: World, root: str, change: Change, transaction: str) -> None:
 
 
 def complete(world: World, change: Change, transaction: str) -> None:
-    """Put the new file where the old one is, or parts of it, or nothing; raises ThirdPartyError, OSError."""
+    """Put the new file in the place of the old file, of a torn file or of none; raises ThirdPartyError, OSError."""
     new = _beside_as(world, change, transaction, change.after)
     if new is None:
         raise OSError(errno.ENOENT, "the new file is no longer beside it", change.path)
@@ -440,7 +440,7 @@ def complete(world: World, change: Change, transaction: str) -> None:
         _write_until_it_holds(world, change, _bytes_of_plan(world, change, new), change.after)
         return
     if change.written_over and new == staged(change, transaction):
-        # The next recovery may write it over once more.
+        # The staged file stays for the next recovery, which may write it over once more.
         after, data, new = change.after, world.read(new)[1], _beside(change.path, transaction, "again")
         attributes = world.attributes(staged(change, transaction))
         remove(world, new)
@@ -449,11 +449,11 @@ def complete(world: World, change: Change, transaction: str) -> None:
 
 
 def _put(world: World, ours: str, path: str, expected: FileState | None) -> None:
-    """Put `ours` at `path`, in place of what is `expected` there, or of nothing; raises ThirdPartyError, OSError."""
+    """Put `ours` at `path`, in the place of the `expected` file or of none; raises ThirdPartyError, OSError."""
     if state(world, path) is not None and expected is not None:
         _take_place(world, ours, path, expected)
         return
-    # A rename would take the place of a file that someone made just now.
+    # A rename would replace a file that another writer made just now.
     try:
         world.link(ours, path)
     except FileExistsError:
@@ -464,11 +464,10 @@ def _put(world: World, ours: str, path: str, expected: FileState | None) -> None
 def _write_until_it_holds(
     world: World, change: Change, data: bytes, wanted: FileState, mtime_ns: int | None = None
 ) -> None:
-    """Write a file over until it is what it should be; raises OSError once the medium has failed often enough.
+    """Write over a file until it has the wanted state; raises OSError once the medium has failed often enough.
 
-    Raises ThirdPartyError where it is somebody else's.
-
-    What it is to hold stays where it comes from, so that the next recovery can begin anew.
+    Raises ThirdPartyError where the file is another writer's. The source of the bytes stays, so that the next recovery
+    can begin anew.
     """
     for attempt in range(1, _WRITES + 1):
         try:
@@ -482,7 +481,7 @@ def _write_until_it_holds(
 
 
 def clear(world: World, change: Change, transaction: str) -> None:
-    """Remove whatever was put beside the target, and nothing that is no file; raises OSError."""
+    """Remove all files of this transaction beside the target, but no directory; raises OSError."""
     strange = strangers(world, change, transaction)
     for what in ("new", "old", "again"):
         if (path := _beside(change.path, transaction, what)) not in strange:
@@ -490,7 +489,7 @@ def clear(world: World, change: Change, transaction: str) -> None:
 
 
 def strangers(world: World, change: Change, transaction: str) -> tuple[str, ...]:
-    """Return what has a name of ours beside the target and is no regular file: somebody else's. Raises OSError."""
+    """Return paths beside the target with a name of this transaction that are no regular files. Raises OSError."""
     found: list[str] = []
     for what in ("new", "old", "again"):
         path = _beside(change.path, transaction, what)
@@ -501,9 +500,9 @@ def strangers(world: World, change: Change, transaction: str) -> tuple[str, ...]
 
 
 def clear_accounted(world: World, change: Change, transaction: str, kept: frozenset[str]) -> tuple[str, ...]:
-    """Remove what was put beside the target as far as its content is among `kept`, SHA-256, which are elsewhere, too.
+    """Remove the files beside the target whose content, by SHA-256, is among `kept`, and so elsewhere too.
 
-    Returns the paths of what stays, since its content may be nowhere else. Raises OSError.
+    Returns the paths of the files that stay, since their content may be nowhere else. Raises OSError.
     """
     stays: list[str] = []
     for what in ("new", "old", "again"):
@@ -523,9 +522,9 @@ def clear_accounted(world: World, change: Change, transaction: str, kept: frozen
 
 
 def keep_aside(world: World, change: Change, transaction: str) -> tuple[AsideFile, ...]:
-    """Remove what was put beside the target, but for what was in its place: whoever has that open may still write.
+    """Remove the files beside the target, except replaced files: a process that has one open may still write to it.
 
-    It is then its owner's alone to read. Returns it with what it is known to have held; raises OSError.
+    Only its owner can read a replaced file then. Returns these files with their last known content; raises OSError.
     """
     if change.before is None or change.written_over:
         clear(world, change, transaction)
@@ -543,12 +542,12 @@ def _out_of_place(world: World, change: Change, transaction: str, paths: Sequenc
     seen = {_inode(world, change.path)}
     for path in paths:
         inode = _inode(world, path)
-        # What was staged and never switched, nobody else has ever opened.
+        # A staged file that was never switched cannot be open in another process.
         if inode in seen or (path == staged(change, transaction) and _digest(world, path) == change.after.sha256):
             remove(world, path)
         elif inode is not None:
             seen.add(inode)
-            # It is no less safe as it is, and nothing else depends on it.
+            # A failure leaves the file as safe as it was, and no step depends on it.
             with suppress(OSError):
                 ours = sum(_inode(world, each) == inode for each in (change.path, *paths))
                 _close_to_others(world, path, inode, _owners(change), ours)
@@ -564,7 +563,7 @@ def _inode(world: World, path: str) -> tuple[int, int] | None:
 
 
 def _digest(world: World, path: str) -> str:
-    """Return the SHA-256 of a file, hexadecimal; empty where there is none, or something else."""
+    """Return the SHA-256 of a file, hexadecimal; empty where there is no regular file."""
     try:
         found = state(world, path)
     except OSError as error:
@@ -575,7 +574,7 @@ def _digest(world: World, path: str) -> str:
 
 
 def _known_of(world: World, path: str, change: Change) -> str:
-    """Return the SHA-256 of what a file held that was in the place of the target: before the change, or after it."""
+    """Return the SHA-256 of a replaced file when it was replaced: the content before the change, or after it."""
     return change.after.sha256 if _digest(world, path) == change.after.sha256 else _before(change)
 
 
@@ -584,7 +583,7 @@ def _before(change: Change) -> str:
 
 
 def _close_to_others(world: World, path: str, inode: tuple[int, int], owners: frozenset[int], names: int) -> None:
-    """Have a file be its owner's alone, if it is the one that was seen, with no names but so many of ours."""
+    """Take a file from all but its owner, if it is the inode that was seen and has at most `names` names."""
     descriptor = world.open(path)
     try:
         found = world.status(descriptor)

@@ -14,7 +14,7 @@ from config.text import printable
 _Chains = tuple[tuple[str, ...], ...]
 
 _SOON: Final = 0.05
-"""Seconds from a first look at what is not served yet to the second; each further wait is twice as long."""
+"""Seconds from a first look at an endpoint that does not serve yet to the second; each later wait is twice as long."""
 
 
 class Acceptance(NamedTuple):
@@ -26,23 +26,23 @@ class Acceptance(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """What an endpoint presented to one way of asking, in one or several handshakes."""
+    """The chain that an endpoint presented to one way of asking, in one or several handshakes."""
 
     endpoint: str
     """Its name."""
     how: str
     """The address, the server name and the key type that were asked for.
 
-    With `endpoint` and `chain` it is unique in a Sight: what differs between handshakes is there several times.
+    With `endpoint` and `chain` it is unique in a LiveView: an endpoint whose handshakes differ is there several times.
     """
     chain: tuple[str, ...]
     """SHA-256 of each DER certificate as presented, hexadecimal; empty where no handshake was completed."""
     why: str = ""
-    """Where the chain is empty."""
+    """Why the chain is empty."""
 
     @property
     def way(self) -> tuple[str, str]:
-        """What was asked, and how."""
+        """The endpoint and the way of asking."""
         return self.endpoint, self.how
 
 
@@ -52,13 +52,13 @@ class LiveView:
 
     served: tuple[Served, ...] = ()
     accepted: frozenset[Acceptance] = frozenset()
-    """Of everything that an endpoint presents."""
+    """Clients that accept every chain that an endpoint presents."""
     partly: frozenset[Acceptance] = frozenset()
-    """Of some of what an endpoint presents, not of all of it; no part of the record of a view."""
+    """Clients that accept some of the chains that an endpoint presents, not all; not recorded in the journal."""
 
     @property
     def answering(self) -> frozenset[tuple[str, str]]:
-        """The ways of asking that were answered at all."""
+        """The ways of asking that were answered at least once."""
         return frozenset(each.way for each in self.served if each.chain)
 
     @property
@@ -69,74 +69,75 @@ class LiveView:
 
 @dataclass(frozen=True, slots=True)
 class Worth:
-    """What a set of files is worth now."""
+    """The worth of a set of files now."""
 
     old: Old = Old.USABLE
     why: str = ""
-    """Where it is worth less; printable, the end of a sentence."""
+    """Why it is worth less; printable, the end of a sentence."""
 
 
 @dataclass(frozen=True, slots=True)
 class Live:
-    """How to look and to judge; given from outside, since looking is another room's work."""
+    """How to look and to judge; given from outside, since looking is the work of another room."""
 
     look: Callable[[tuple[str, ...], float], LiveView]
     """Look at the local endpoints of these components, and judge as of that Unix time."""
     judge: Callable[[tuple[str, ...], Mapping[str, bytes], float], frozenset[Acceptance]]
-    """Say who would accept these components' endpoints at that Unix time if the files, by path, were these."""
+    """Return the clients that would accept these components' endpoints at that Unix time with these files, by path."""
     whole: Callable[[tuple[str, ...]], tuple[Serving, ...] | None] = lambda _components: None
-    """Say what these components' endpoints present once their files as they are now are in use; None where the files of
-    one are no whole set: certificate, chain and the key that belongs to them."""
+    """Return the chains that these components' endpoints present once the files on disk are in use; None where
+    the files of a component are no whole set: no server starts with them."""
     worth: Callable[[tuple[str, ...], Mapping[str, bytes], float], Worth] | None = None
-    """Say what these components' sets would be worth at that Unix time if the files, by path, were these, the least
-    of them; None where nobody can tell."""
+    """Return the least worth of these components' sets at that Unix time with these files, by path; None where nobody
+    can tell."""
     fit: Callable[[str, float], str] | None = None
-    """Say why what a component has on disk would be refused as a candidate at that Unix time, printable; empty where
-    it would not. None where nobody can tell."""
+    """Return why a component's files on disk would be refused as a candidate at that Unix time, printable; empty where
+    they would not. None where nobody can tell."""
 
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """When what is seen counts."""
+    """The conditions under which a look counts."""
 
     successes: int = 3
-    """Looks in a row that must find nothing wrong."""
+    """Looks in a row that must find no fault."""
     interval: float = 1.0
     """Seconds between two looks."""
     deadline: float = 120.0
-    """Seconds after which it is too late."""
+    """Seconds after which the validation fails."""
     handshakes: int = 16
-    """With each address, in one look.
+    """Handshakes with each address in one look.
 
-    Where w workers share a port, the kernel deals connections out by a hash over their source ports, so that one worker
-    that kept the old certificate is missed by n handshakes with probability (1 - 1/w)^n. Three looks of one handshake
-    would miss one worker of four in 42 % of all cases; three of 16 miss it once in a million, one of eight in 0.2 %.
+    Where w workers share a port, the kernel distributes connections by a hash over their source ports: n handshakes
+    miss a worker that kept the old certificate with probability (1 - 1/w)^n. Three looks of one handshake would miss
+    one worker of four in 42 % of all cases; three looks of 16 miss it once in a million, and one worker of eight in
+    0.2 %.
     """
     required: bool = False
-    """Also what failed before the change must succeed after it."""
+    """Endpoints that failed before the change must succeed after it as well."""
     trusted_owners: frozenset[int] = frozenset()
-    """User ids, beside root and our own, that may own a directory on the way to a target."""
+    """User ids, beside root and this user, that may own a directory on the way to a target."""
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """The last of several looks and what was wrong with it."""
+    """The last of several looks, and its faults."""
 
     live_view: LiveView
     unserved: tuple[str, ...] = ()
-    """Sentences: endpoints that do not present what they should."""
+    """Sentences: endpoints that do not present the right chain."""
     lost: tuple[Acceptance, ...] = ()
     theirs: bool = False
-    """It is somebody else's set that is on disk, and that this was judged by."""
+    """The look was judged by another writer's set, which is on disk."""
 
     @property
     def steady(self) -> bool:
-        """Whether nothing was wrong."""
+        """Whether there was no fault."""
         return not self.unserved and not self.lost
 
 
 def judge_new(plan: Plan, before: LiveView, now: LiveView, *, required: bool = False) -> Seen:
-    """Say what is wrong after the change: who serves anything but the new chains, which client no longer accepts."""
+    """Return the faults after the change: endpoints without the new chains, and clients that no longer accept."""
     chains = {each.endpoint: each.chains for each in plan.serves}
     unserved = _unserved(lambda each: chains.get(each.endpoint), before, now, required=required)
     lost = sorted(each for each in before.accepted - now.accepted if each.client not in plan.expected_losses)
@@ -144,7 +145,7 @@ def judge_new(plan: Plan, before: LiveView, now: LiveView, *, required: bool = F
 
 
 def judge_old(plan: Plan, before: LiveView, now: LiveView) -> Seen:
-    """Say what is wrong after a rollback: who serves neither what it did before nor what the old files hold."""
+    """Return the faults after a rollback: endpoints with neither the chain of before nor a chain of the old files."""
     of_files = {each.endpoint: each.chains for each in plan.served}
 
     def allowed(each: Served) -> _Chains | None:
@@ -157,7 +158,7 @@ def judge_old(plan: Plan, before: LiveView, now: LiveView) -> Seen:
 def _unserved(
     allowed: Callable[[Served], _Chains | None], before: LiveView, now: LiveView, *, required: bool = False
 ) -> tuple[str, ...]:
-    # Whoever failed in some handshakes before the change may do so after it, but may not fail in all of them.
+    # An endpoint that failed in some handshakes before the change may do so after it, but not in all handshakes.
     needed = before.reliable | (before.answering - now.answering)
     wrong: list[str] = []
     for each in now.served:
@@ -168,7 +169,9 @@ def _unserved(
             if required or each.way in needed:
                 wrong.append(f"{name} does not answer" + (f": {printable(each.why)}" if each.why else ""))
         elif chains is not None and each.chain not in chains:
-            wrong.append(f"{name} presents {each.chain[0][:16]}… in a chain of {len(each.chain)}, not what it should")
+            wrong.append(
+                f"{name} presents {each.chain[0][:16]}… in a chain of {len(each.chain)}, not the expected chain"
+            )
     missing = before.answering - {each.way for each in now.served}
     return (*wrong, *(f"{_name(*way)} was not seen again" for way in sorted(missing)))
 
@@ -178,10 +181,10 @@ def _name(endpoint: str, how: str) -> str:
 
 
 def watch(world: World, look: Callable[[], LiveView], judge: Callable[[LiveView], Seen], terms: Terms) -> Seen:
-    """Look until nothing is wrong several times in a row, or only lost clients are, or it is too late.
+    """Look until there is no fault several times in a row, or clients are the only loss, or the deadline has passed.
 
-    Looks that count are the interval of the terms apart; a service that is not yet there is looked at again sooner, for
-    many take up their files just after the command that tells them to has ended.
+    Looks that count are the interval of the terms apart; a service that does not serve yet is looked at again sooner:
+    many services take up their files just after their command has ended.
     """
     end = world.monotonic() + terms.deadline
     good = only_lost = 0
@@ -192,10 +195,10 @@ def watch(world: World, look: Callable[[], LiveView], judge: Callable[[LiveView]
         seen = judge(look())
         unserved = seen.unserved or unserved
         if seen.theirs != theirs:
-            # What was seen of another set proves nothing of this one.
+            # Looks at another set prove nothing for this set.
             good, only_lost, theirs = 0, 0, seen.theirs
         good = good + 1 if seen.steady else 0
-        # A client that is lost to the very chain it is to accept is not won back by waiting.
+        # A client that rejects the right chain is not won back by waiting.
         only_lost = only_lost + 1 if seen.lost and not seen.unserved else 0
         if max(good, only_lost) >= terms.successes:
             return seen
@@ -207,7 +210,7 @@ def watch(world: World, look: Callable[[], LiveView], judge: Callable[[LiveView]
 
 
 def live_view_to_json(live_view: LiveView) -> dict[str, Any]:
-    """Return what was seen as plain values."""
+    """Return the live view as plain values."""
     return {
         "served": [[each.endpoint, each.how, each.chain] for each in live_view.served],
         "accepted": sorted(live_view.accepted),

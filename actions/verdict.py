@@ -1,6 +1,6 @@
-"""What becomes of an interrupted transaction: one table over the journal, the files and the worth of the old set; pure.
+"""The verdict on an interrupted transaction: one table over the journal, the files and the worth of the old set; pure.
 
-The same table is in CONTRIBUTING.md.
+The same table is in docs/architecture.md.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from actions.journal import Event, Record
 
 
 class JournalStage(StrEnum):
-    """How far the journal says that it came."""
+    """The progress of a transaction, by the journal."""
 
     PREPARED = "prepared"
     """No file was switched."""
@@ -23,36 +23,36 @@ class JournalStage(StrEnum):
     """Files may have been switched."""
     VALIDATED = "validated"
     UNDOING = "undoing"
-    """On the way back, for no fault of the new set."""
+    """On the way back, through no fault of the new set."""
     FAILED = "failed"
     """On the way back, since the new set failed."""
 
 
 class Disk(StrEnum):
-    """What the files on disk are."""
+    """The condition of the files on disk."""
 
     OLD = "old"
     NEW = "new"
     MIXED = "mixed"
     """Some are old and some new, torn or missing."""
     FOREIGN = "foreign"
-    """At least one is someone else's."""
+    """At least one file is another writer's."""
     UNREADABLE = "unreadable"
     """They cannot be read now."""
 
 
 class Old(StrEnum):
-    """What the old set is worth now."""
+    """The worth of the old set now."""
 
     USABLE = "usable"
     SPENT = "spent"
-    """Servers start with it, and no client is served by it: it is expired or revoked."""
+    """Servers start with it, and no client accepts it: it is expired or revoked."""
     BARRED = "barred"
     """It may not come back: its key was given up, or no server starts with it."""
 
 
 class RecoveryVerdict(StrEnum):
-    """What recovery does."""
+    """The action of the recovery."""
 
     COMMIT = "commit"
     FORWARD = "go forward"
@@ -65,22 +65,22 @@ class RecoveryVerdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RecoveryFacts:
-    """All that recovery decides by."""
+    """All facts that recovery decides by."""
 
     stage: JournalStage
     disk: Disk
     old: Old = Old.USABLE
     old_at_hand: bool = True
-    """The whole old set can be had: what is not in place lies beside it or in the backup set, and is intact."""
+    """The whole old set can be had: each missing file lies beside its target or in the backup set, intact."""
     new_at_hand: bool = True
-    """The whole new set can be had: what is not in place lies beside it, and is intact."""
+    """The whole new set can be had: each missing file lies beside its target, intact."""
     live: bool = True
     """Services run; they do not at boot."""
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One row of the table; an empty cell stands for anything."""
+    """One row of the table; an empty cell matches everything."""
 
     verdict: RecoveryVerdict
     stages: tuple[JournalStage, ...] = ()
@@ -91,7 +91,7 @@ class Row:
     live: bool | None = None
 
     def covers(self, facts: RecoveryFacts) -> bool:
-        """Whether this row is about these facts."""
+        """Whether this row matches these facts."""
         return (
             (not self.stages or facts.stage in self.stages)
             and (not self.disks or facts.disk in self.disks)
@@ -130,7 +130,7 @@ TABLE: Final = (
     Row(RecoveryVerdict.FORWARD, disks=(Disk.MIXED,), at_hand="new"),
     Row(RecoveryVerdict.FREEZE),
 )
-"""The first row that is about the facts counts."""
+"""The first matching row counts."""
 
 _NO_FAULT_OF_THE_NEW: Final = frozenset(
     {Cause.INTERRUPTED, Cause.STORAGE, Cause.JOURNAL, Cause.INTERNAL, Cause.CHANGED, Cause.STOP}
@@ -138,12 +138,12 @@ _NO_FAULT_OF_THE_NEW: Final = frozenset(
 
 
 def decide(facts: RecoveryFacts) -> RecoveryVerdict:
-    """Return what becomes of a transaction of which this is so."""
+    """Return the action for a transaction with these facts."""
     return next(row.verdict for row in TABLE if row.covers(facts))
 
 
 def stage_of(records: Sequence[Record]) -> JournalStage:
-    """Return how far a transaction came, by its records."""
+    """Return the progress of a transaction, by its records."""
     stage = JournalStage.PREPARED
     for each in records:
         if each.event is Event.INTENT:

@@ -1,4 +1,4 @@
-"""The one way by which actions touch files, processes and the clock: a port that tests trace, kill and make fail."""
+"""The only access of actions to files, processes and the clock: a port that tests trace, kill and make fail."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from probes.opening import open_through, resolve_through
 
 READ_LIMIT: Final = 16 * 2**20
 LOST_BY_WRITING: Final = stat.S_ISUID | stat.S_ISGID
-"""Bits of a mode that the kernel takes away when someone else than root writes: to be set once more after it."""
+"""Mode bits that the kernel clears when a user other than root writes: they are set again afterwards."""
 NOT_A_FILE: Final = frozenset({errno.ELOOP, errno.EINVAL, errno.ENOTDIR, errno.EISDIR, errno.EFBIG})
-"""How reading fails where there is something else than a regular file, or one that is too large."""
+"""How reading fails where the path is no regular file, or the file is too large."""
 _OUTPUT_LIMIT: Final = 16_384
 _GATE: Final = ("/bin/sh", "-c", 'read -r go && exec "$@" </dev/null', "sh")
-"""Becomes the command that follows once a line comes in; ends without it where the one who holds the other end dies."""
+"""Becomes the command that follows once a line comes in; ends without it where the process at the other end dies."""
 _servers: list[subprocess.Popen[bytes]] = []
-"""Children of this process that are servers: kept to be waited for once they end."""
+"""Children of this process that are servers: kept, to be reaped once they end."""
 _SUPERVISOR: Final = ("LISTEN_", "WATCHDOG_")
 _SUPERVISORS: Final = frozenset({"NOTIFY_SOCKET", "INVOCATION_ID", "JOURNAL_STREAM", "MAINPID", "SYSTEMD_EXEC_PID"})
-"""What systemd tells the actor about the actor: of no concern to what a command starts."""
+"""Variables of systemd that are about the actor: commands do not inherit them."""
 _KEPT_ATTRIBUTES: Final = ("user.", "system.posix_acl_access", "security.selinux")
 _GET_FLAGS: Final = 0x80086601
 """FS_IOC_GETFLAGS of linux/fs.h."""
@@ -40,7 +40,7 @@ _IMMUTABLE_OR_APPEND_ONLY: Final = 0x10 | 0x20
 _EXCHANGE: Final = 2
 """RENAME_EXCHANGE of linux/fs.h."""
 _TIMEX_SIZE: Final = 512
-"""More than a struct timex takes anywhere; all zeros asks and sets nothing."""
+"""More than a struct timex takes on any platform; all zeros asks and sets nothing."""
 _TIME_ERROR: Final = 5
 """Of linux/timex.h."""
 _HERE: Final = -100
@@ -54,21 +54,21 @@ class Ran:
 
     command: Command
     status: int | None
-    """The exit status, negative for a signal; None where it did not end in time and was killed."""
+    """The exit status, negative for a signal; None where the command did not end in time and was killed."""
     output: str
-    """The end of what it wrote, both streams, printable."""
+    """The end of its output, both streams, printable."""
     serving: bool = False
-    """It did not end since it is the server by now, and was left alone."""
+    """The command is the server by now, and was left alone at its time limit."""
 
     @property
     def ok(self) -> bool:
-        """Whether it ended by itself and said so with status 0, or became the server."""
+        """Whether it ended by itself with status 0, or became the server."""
         return self.status == 0 or self.serving
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """What may keep a file from being replaced."""
+    """Properties that may keep a file from being replaced."""
 
     read_only: bool
     """Of the file system."""
@@ -78,26 +78,26 @@ class Standing:
 
 
 class World:
-    """The real one. Each method is one primitive step: it is done, or raises OSError, and calls no other."""
+    """The real world. Each method is one primitive step: it succeeds, or raises OSError, and calls no other method."""
 
     def stat(self, path: str) -> os.stat_result:
-        """Return what the path itself is, a link not followed."""
+        """Return the status of the path itself, a link not followed."""
         return os.lstat(path)
 
     def resolve(self, path: str) -> str:
         """Return the absolute path with every symbolic link followed, of a missing file as well.
 
-        Links are followed that are root's or our own, or whose owner has the file that they lead to, too; another one
-        raises RefusedError: else a lesser user would choose which file is read and changed.
+        Links of root, of this user, or of the owner of the file that they lead to are followed; any other link raises
+        RefusedError: else a lesser user would choose which file is read and changed.
         """
         return _resolved(path)[0]
 
     def way(self, path: str) -> tuple[str, ...]:
-        """Return the directories in which the symbolic links lie over which `path` leads; raises as `resolve`."""
+        """Return the directories of the symbolic links on the way of `path`; raises as `resolve`."""
         return _resolved(path)[1]
 
     def read(self, path: str) -> tuple[os.stat_result, bytes]:
-        """Return a regular file as it is, both from one opened file; it is no link (ELOOP).
+        """Return status and content of a regular file, both from one descriptor; a link raises OSError (ELOOP).
 
         Links among the directories on its way are followed as in `resolve`.
         """
@@ -143,7 +143,7 @@ class World:
             return ()
 
     def create(self, path: str) -> int:
-        """Open a file that did not exist, for us alone; returns the descriptor."""
+        """Create a file for this user alone; returns the descriptor."""
         return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | _OPEN, 0o600)
 
     def open(self, path: str) -> int:
@@ -155,17 +155,17 @@ class World:
         return descriptor
 
     def status(self, descriptor: int) -> os.stat_result:
-        """Return what an open file is."""
+        """Return the status of an open file."""
         return os.fstat(descriptor)
 
     def is_at(self, descriptor: int, path: str) -> bool:
-        """Whether an open file is the one that has the name `path` now."""
+        """Whether `path` names an open file now."""
         with suppress(FileNotFoundError):
             return os.path.samestat(os.fstat(descriptor), os.lstat(path))
         return False
 
     def set_attributes(self, descriptor: int, attributes: Mapping[str, bytes]) -> None:
-        """Give an open file exactly these extended attributes, those apart that no replaced file keeps."""
+        """Give an open file exactly these extended attributes, as far as a replaced file keeps them."""
         for name, value in attributes.items():
             os.setxattr(descriptor, name, value)
         # A directory's default ACL gives a new file an access ACL that the old one did not have.
@@ -174,7 +174,7 @@ class World:
                 os.removexattr(descriptor, "system.posix_acl_access")
 
     def set_owner(self, descriptor: int, owner: int, group: int) -> None:
-        """Give an open file away."""
+        """Set owner and group of an open file."""
         os.fchown(descriptor, owner, group)
 
     def set_mode(self, descriptor: int, mode: int) -> None:
@@ -182,7 +182,7 @@ class World:
         os.fchmod(descriptor, mode)
 
     def set_times(self, descriptor: int, mtime_ns: int) -> None:
-        """Set when an open file was last changed."""
+        """Set the time of the last change of an open file."""
         os.utime(descriptor, ns=(mtime_ns, mtime_ns))
 
     def read_at(self, descriptor: int, offset: int) -> bytes:
@@ -190,7 +190,7 @@ class World:
         return os.pread(descriptor, max(0, os.fstat(descriptor).st_size - offset), offset)
 
     def write_at(self, descriptor: int, offset: int, data: bytes) -> int:
-        """Write; returns how many bytes were, which may be fewer."""
+        """Write; returns the number of bytes written, which may be fewer."""
         return os.pwrite(descriptor, data, offset)
 
     def reserve(self, descriptor: int, offset: int, length: int) -> None:
@@ -202,7 +202,7 @@ class World:
         os.ftruncate(descriptor, length)
 
     def sync(self, descriptor: int) -> None:
-        """Return once an open file is on the medium; after an error nothing is known about it, and no retry helps."""
+        """Return once an open file is on the medium; after an error its content is unknown, and no retry helps."""
         os.fsync(descriptor)
 
     def close(self, descriptor: int) -> None:
@@ -210,7 +210,7 @@ class World:
         os.close(descriptor)
 
     def lock(self, descriptor: int, *, wait: bool) -> bool:
-        """Take the exclusive lock of an open file (flock); False where someone else has it and `wait` is not set."""
+        """Take the exclusive lock of an open file (flock); False where another has it and `wait` is not set."""
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -218,7 +218,7 @@ class World:
         return True
 
     def unlock(self, descriptor: int) -> None:
-        """Give the lock back."""
+        """Release the lock."""
         fcntl.flock(descriptor, fcntl.LOCK_UN)
 
     def sync_directory(self, path: str) -> None:
@@ -230,11 +230,11 @@ class World:
             os.close(descriptor)
 
     def rename(self, old: str, new: str) -> None:
-        """Move a file over another, at once."""
+        """Move a file over another, atomically."""
         os.rename(old, new)
 
     def exchange(self, one: str, other: str) -> None:
-        """Give two files each other's name, at once (renameat2); raises OSError EINVAL where that cannot be done."""
+        """Exchange the names of two files, atomically (renameat2); raises OSError EINVAL if not supported."""
         try:
             renameat2 = ctypes.CDLL(None, use_errno=True).renameat2
         except AttributeError:
@@ -269,16 +269,17 @@ class World:
         *,
         spare_server: bool = False,
     ) -> Ran:
-        """Run a command in a session of its own and return how it ended; that it cannot be run is status 127.
+        """Run a command in a session of its own and return how it ended; status 127 means that it cannot be run.
 
-        `begun` is told which process it is before it does anything: where this process ends before `begun` returned,
-        or `begun` raises, it never does. With `spare_server`, what listens by the time limit is left alone.
+        `begun` receives the process before the command does anything: where this process ends before `begun` returns,
+        or `begun` raises, the command never does. With `spare_server`, processes that listen at the time limit are
+        left alone.
         """
         if not os.access(command[0], os.X_OK):
             why = errno.EACCES if os.path.exists(command[0]) else errno.ENOENT
             return Ran(command, 127, printable(f"{command[0]}: {os.strerror(why)}"))
         _servers[:] = [each for each in _servers if each.poll() is None]
-        # A file, not a pipe: what a service manager leaves in the background would hold a pipe open.
+        # A file, not a pipe: processes that a service manager leaves in the background would hold a pipe open.
         with open(os.memfd_create("output"), "r+b") as output:
             try:
                 started = _start(command, begun, output.fileno())
@@ -313,7 +314,7 @@ class World:
         return process.runs(one) and process.end_session(one.pid, spare_server=spare_server)
 
     def synchronised(self) -> bool | None:
-        """Return whether the kernel counts the wall clock as synchronised (adjtimex); None where it does not say."""
+        """Return whether the kernel counts the wall clock as synchronised (adjtimex); None where that is not known."""
         try:
             state = ctypes.CDLL(None).adjtimex(ctypes.create_string_buffer(_TIMEX_SIZE))
         except AttributeError:
@@ -344,7 +345,7 @@ def _start(command: Command, begun: Callable[[ProcessId], None] | None, output: 
             stderr=output,
             cwd="/",
             env=_environment(),
-            # As systemd has it for a service: what a command starts is no secret because the actor's files are.
+            # The default of systemd for services: the umask of the actor is for its own files only.
             umask=0o022,
             start_new_session=True,
         )
@@ -355,7 +356,7 @@ def _start(command: Command, begun: Callable[[ProcessId], None] | None, output: 
                 gate.close()
                 started.wait()
                 raise
-            # Somebody may have killed it meanwhile: then it says so itself.
+            # It may have been killed meanwhile: then its status tells.
             with suppress(BrokenPipeError):
                 gate.write(b"\n")
     return started
@@ -370,7 +371,7 @@ def _environment() -> dict[str, str]:
 
 
 def _trusted() -> frozenset[int]:
-    """Return whose symbolic links lead anywhere."""
+    """Return the users whose symbolic links may lead anywhere."""
     return frozenset({0, os.geteuid()})
 
 
@@ -383,17 +384,17 @@ def _resolved(path: str) -> tuple[str, tuple[str, ...]]:
 
 
 def _opened(path: str, flags: int) -> int:
-    """Open an existing file that is no link, over such links as `World.resolve` follows; raises OSError."""
+    """Open an existing file that is no link, over the links that `World.resolve` follows; raises OSError."""
     try:
         return open_through(os.path.abspath(path), flags | os.O_NONBLOCK | _OPEN, _trusted())
     except OSError as error:
-        # The name of a part of the way would say less.
+        # The whole path says more than a part of the way.
         error.filename = path
         raise
 
 
 def write_all(world: World, descriptor: int, offset: int, data: bytes) -> None:
-    """Write all of `data` at `offset`, however many writes that takes; raises OSError."""
+    """Write all of `data` at `offset`, in as many writes as needed; raises OSError."""
     view = memoryview(data)
     while view:
         written = world.write_at(descriptor, offset, bytes(view))
@@ -404,21 +405,21 @@ def write_all(world: World, descriptor: int, offset: int, data: bytes) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Metadata:
-    """What a file has beside its bytes."""
+    """The metadata of a file."""
 
     mode: int
     owner: int
     group: int
     attributes: Mapping[str, bytes] | None = None
-    """None leaves them as the directory gives them."""
+    """None for the defaults of the directory."""
     mtime_ns: int | None = None
     """Of the last change; None for now."""
 
 
 def write_new(world: World, path: str, data: bytes, metadata: Metadata | None = None) -> None:
-    """Write a file that did not exist, whole and on the medium; owner, attributes and mode come before its bytes.
+    """Create a file, whole and on the medium; owner, attributes and mode are set before its bytes are written.
 
-    Without metadata it is for us alone. Raises OSError; then an unfinished file may be left.
+    Without metadata it is for this user alone. Raises OSError; then an unfinished file may be left.
     """
     descriptor = world.create(path)
     try:
@@ -439,7 +440,7 @@ def write_new(world: World, path: str, data: bytes, metadata: Metadata | None = 
 
 
 def remove(world: World, path: str) -> bool:
-    """Remove a name where it exists; returns whether it did. Raises OSError."""
+    """Remove a name where it exists; returns whether it existed. Raises OSError."""
     try:
         world.unlink(path)
     except FileNotFoundError:

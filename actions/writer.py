@@ -1,4 +1,4 @@
-"""Who wrote a file: its owner, the time, and the package that it belongs to, where a package manager knows."""
+"""The writer of a file: its owner, the time, and its package, where a package manager knows it."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _ASK: Final = (("dpkg-query", "-S"), ("rpm", "-qf"))
 
 
 def writer_of(world: World, paths: Iterable[str]) -> OtherWriter | None:
-    """Return who wrote the file that changed last; None where none of them is there."""
+    """Return the writer of the file that changed last; None where no file is there."""
     found: list[tuple[float, str, int]] = []
     for path in paths:
         try:
             status = world.stat(path)
         except OSError:
             continue
-        # Not the time of the content, which copying keeps.
+        # Copying keeps the time of the content, so the time of the status counts.
         found.append((status.st_ctime, path, status.st_uid))
     if not found:
         return None

@@ -124,6 +124,6 @@ class Notifications:
     attempts: int = 50
     """To deliver a message before it is given up; these last about a day."""
     runbook: str | None = None
-    """The begin of a URL to which the code of a finding is appended."""
+    """The start of a URL that the code of a finding completes; without it, a message names `certvigil explain`."""
     silences: tuple[Silence, ...] = ()
     heartbeat: Heartbeat | None = None

@@ -222,7 +222,7 @@ def _channel(channel: Channel) -> dict[str, Any]:
 
 def _notifications(notifications: Notifications) -> dict[str, Any]:
     beat = notifications.heartbeat
-    return given(
+    shown = given(
         {
             "enabled": notifications.enabled,
             "routes": [
@@ -247,7 +247,6 @@ def _notifications(notifications: Notifications) -> dict[str, Any]:
             },
             "resolved_after": duration_text(notifications.resolved_after),
             "attempts": notifications.attempts,
-            "runbook": notifications.runbook,
             "silences": [
                 {**_match(each.match), "reason": each.reason, "until": last_day_text(int(each.until))}
                 for each in notifications.silences
@@ -255,6 +254,8 @@ def _notifications(notifications: Notifications) -> dict[str, Any]:
             "heartbeat": beat and {**_secret_url(beat), "every": duration_text(beat.every)},
         }
     )
+    # Without it, the default would apply.
+    return {**shown, "runbook": notifications.runbook}
 
 
 def _secret_url(beat: Heartbeat) -> dict[str, str]:

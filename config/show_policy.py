@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+from config.catalogue import GROUP_MEMBERS
 from config.fields import duration_text, share_text
 from config.model import DAY, Threshold
 from config.policy import (
@@ -32,7 +33,7 @@ from config.policy import (
     days_left,
     share_of_lifetime,
 )
-from config.vocabulary import GROUP_MEMBERS, Group
+from config.vocabulary import Group
 
 
 def given(section: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from enum import StrEnum
-from types import MappingProxyType
 from typing import Final
 
 
@@ -37,7 +35,7 @@ class Verdict(StrEnum):
 
 
 class Code(StrEnum):
-    """What can be wrong: the closed list of finding codes."""
+    """The closed list of finding codes; `config.catalogue` has a row for each, and something raises each."""
 
     # time
     EXPIRED = "expired"
@@ -94,65 +92,8 @@ class Code(StrEnum):
     CONFIG_REJECTED = "config_rejected"
 
 
-_CRITICAL: Final = frozenset(
-    {
-        Code.EXPIRED,
-        Code.NOT_YET_VALID,
-        Code.INCOMPLETE_CHAIN,
-        Code.UNTRUSTED_ISSUER,
-        Code.SELF_SIGNED,
-        Code.BAD_SIGNATURE,
-        Code.INVALID_CA,
-        Code.PATH_REJECTED,
-        Code.HOSTNAME_MISMATCH,
-        Code.KEY_MISMATCH,
-        Code.CLIENT_REJECTS,
-        Code.NO_CERTIFICATE,
-        Code.UNREADABLE,
-        Code.COMPONENT_FROZEN,
-    }
-)
-_WARNING: Final = frozenset(
-    {
-        Code.EXPIRING,
-        Code.WRONG_ORDER,
-        Code.WEAK_KEY,
-        Code.WEAK_SIGNATURE,
-        Code.KEY_EXPOSED,
-        Code.NEXT_RELOAD_BREAKS,
-        Code.NOT_SERVED,
-        Code.ENDPOINTS_DISAGREE,
-        Code.OBSOLETE_PROTOCOL,
-        Code.UNREACHABLE,
-        Code.CANDIDATE_REFUSED,
-        Code.APPROVAL_PENDING,
-        Code.ACTION_FAILED,
-        Code.REVERTED_BY_ANOTHER,
-        Code.WRITTEN_LATE,
-        Code.CLOCK_SUSPECT,
-        Code.KEYS_UNREAD,
-        Code.DAEMON_UNSTABLE,
-        Code.INBOX_UNSAFE,
-        Code.DATABASE_DEGRADED,
-        Code.DELIVERY_FAILED,
-        Code.CONFIG_REJECTED,
-    }
-)
-
-_INFORMATIONAL: Final = frozenset({Code.VALIDITY_TOO_LONG})
-"""How a public CA issues, who installs its certificates cannot change; so, too, where these are `nonconforming`."""
-
-DEFAULT_SEVERITY: Final = {
-    **dict.fromkeys(Code, Severity.NOTICE),
-    **dict.fromkeys(_INFORMATIONAL, Severity.INFORMATIONAL),
-    **dict.fromkeys(_WARNING, Severity.WARNING),
-    **dict.fromkeys(_CRITICAL, Severity.CRITICAL),
-}
-"""Each code's severity where the circumstances say nothing else."""
-
-
 class Group(StrEnum):
-    """What a finding is about, in the coarse."""
+    """The subject area of a finding."""
 
     TIME = "time"
     CHAIN = "chain"
@@ -164,56 +105,6 @@ class Group(StrEnum):
     CLIENT = "client"
     ACTION = "action"
     SELF = "self"
-
-
-_FIRST_OF_GROUP: Final = {
-    Code.EXPIRED: Group.TIME,
-    Code.INCOMPLETE_CHAIN: Group.CHAIN,
-    Code.HOSTNAME_MISMATCH: Group.NAME,
-    Code.KEY_MISMATCH: Group.KEY,
-    Code.UNSETTLED: Group.STATE,
-    Code.UNREADABLE: Group.SOURCE,
-    Code.OBSOLETE_PROTOCOL: Group.TLS,
-    Code.CLIENT_REJECTS: Group.CLIENT,
-    Code.CANDIDATE_REFUSED: Group.ACTION,
-    Code.CLOCK_SUSPECT: Group.SELF,
-}
-
-
-def _members() -> Mapping[Group, frozenset[Code]]:
-    """Return the codes of each group: they are declared one group after the other."""
-    members: dict[Group, set[Code]] = {group: set() for group in Group}
-    group = Group.TIME
-    for code in Code:
-        group = _FIRST_OF_GROUP.get(code, group)
-        members[group].add(code)
-    return {each: frozenset(codes) for each, codes in members.items()}
-
-
-GROUP_MEMBERS: Final = _members()
-"""The codes of each group; each code is in one."""
-
-NOT_RAISED_YET: Final[Mapping[str, str]] = MappingProxyType(
-    {
-        "key_shared": "",
-        "not_activated": "not_served",
-        "undeclared_endpoint": "",
-        "changed_unexpectedly": "",
-        "revoked": "",
-        "revocation_unknown": "",
-        "crl_stale": "",
-        "must_staple_without_staple": "",
-        "client_will_reject": "client_rejects",
-        "model_disagrees": "",
-        "default_certificate": "self_signed",
-        "validation_disabled": "",
-        "default_store_password": "",
-        "config_line_missing": "",
-        "revocation": "",
-        "appliance": "",
-    }
-)
-"""Codes and groups that are planned, and what comes nearest to each and is raised; empty where nothing does."""
 
 
 class TargetKind(StrEnum):

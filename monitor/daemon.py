@@ -1,4 +1,4 @@
-"""The composition root: wires configuration, memory, vigils, export and signals, and takes them down again."""
+"""The life of the daemon: it starts what `monitor.wiring` has made, reloads it, and takes it down again."""
 
 from __future__ import annotations
 
@@ -10,11 +10,9 @@ import signal
 import sys
 import threading
 import time
-from collections import Counter
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
+from collections.abc import Callable, Coroutine, Iterable
+from concurrent.futures import Executor
 from dataclasses import replace
-from importlib.metadata import version
 from typing import Any, Final
 
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
@@ -22,37 +20,18 @@ from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from config.document import Mistake
 from config.load import digest_on_disk, load
 from config.model import DAY, Config
-from config.policy import Notify
 from config.vocabulary import Code
-from monitor.act.status import ComponentStatus
-from monitor.act.steward import Steward
-from monitor.actor.request import Verb
-from monitor.decide.decision import ORDERED, Decision
-from monitor.decide.loop import Decider
-from monitor.decide.outlook import outlook
-from monitor.decide.situation import Situation
+from monitor import wiring
+from monitor.decide.decision import ORDERED
 from monitor.host import systemd
 from monitor.host.life import ALREADY_RUNNING, Life, StateTaken, begin, own_files
-from monitor.http import DaemonStatus, WebServer
-from monitor.look.demand import Module, Prober, RefusedProbe
-from monitor.look.endpoints import EndpointVigil
-from monitor.look.files import FileVigil
+from monitor.http import WebServer
 from monitor.look.pool import dismiss, hire
-from monitor.look.reading import ArtefactReader
-from monitor.look.sets import SetVigil
-from monitor.metrics import Counters, Page, Piece, piece
-from monitor.metrics.probed import Probed
-from monitor.notify.deliver import Tone
-from monitor.notify.notifier import Notifier
-from monitor.notify.outbox import OutboxState
-from monitor.state.bus import Bus
-from monitor.state.events import Looked
-from monitor.state.log import event_log
-from monitor.state.registry import SELF, TargetRegistry
-from monitor.state.target import TargetState
+from monitor.overview import Overview, RunState
+from monitor.state.messages import TrustFilesChanged
+from monitor.state.own import SELF
 from monitor.state.trust import read_trust_context
-from monitor.store import DATABASE_ENDINGS, Degraded, HistoryEntry, Store, database_path
-from monitor.store import history as read_history
+from monitor.store import DATABASE_ENDINGS, database_path
 from probes.finding import Finding, finding
 from probes.opening import leave_alone
 
@@ -112,100 +91,36 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
 
 
 class Daemon:
-    """One daemon: everything it consists of, and its life from start to stop."""
+    """One daemon, from its start to its stop."""
 
     def __init__(self, path: str, config: Config, helpers: Executor | None = None, life: Life | None = None) -> None:
+        """Make its parts for the configuration at `path`, read as `config`; nothing goes on before `run`."""
         now = time.time()
-        self._life = life
         self.path = path
-        self.started = self._loaded = now
-        self._stale = self._announced = self._recording = False
-        self._for_life = _for_life(config)
-        self.counters = Counters(version("certvigil"), now)
-        self.counters.host(config.host)
-        self.page = Page(
-            x509_cert=config.settings.x509_cert, interval=lambda known: self.config.interval(known.target, known.kind)
-        )
-        self._own_findings: dict[str, tuple[Finding, ...]] = {}
         self.failed = False
-        self._stop = asyncio.Event()
-        self._loop = asyncio.get_running_loop()
-        self._reloading = asyncio.Lock()
-        # Judging must not wait for a file on a file system that hangs.
-        self._reader = ThreadPoolExecutor(1, "files")
-        self._judge = ThreadPoolExecutor(1, "judge")
-        self._sets = ThreadPoolExecutor(2, "sets")
+        self._run_state = RunState(started=now, loaded=now)
+        self._life = life
         self._helpers = helpers
-        trust_context, findings = read_trust_context(config)
-        self._own_findings["trust"] = findings
-        self._own_findings["life"] = () if life is None else life.findings(now)
-        self._database = database_path(config.settings.state_directory)
-        self.store = Store(
-            self._database,
-            snapshot=lambda: tuple(self.registry.known.values()),
-            on_health=self._store_health,
-            kept=self._kept,
-        )
-        self.notifier = Notifier(
-            config,
-            lambda: self.registry.known,
-            self.store,
-            self.counters,
-            self._notifier_fails,
-            outlook=lambda member: outlook(self.decider.standing(member.component or member.target)),
-            transactions=lambda: self.steward.transactions(),  # noqa: PLW0108 (which is made last)
-        )
-        self.decider = Decider(
-            lambda: self.config,
-            lambda: self.registry.known,
-            lambda subject: self.steward.done(subject),  # noqa: PLW0108 (which is made last)
-            self._decided,
-            self.store.record,
-            lambda: self.steward.say(),  # noqa: PLW0108
-        )
-        bus = Bus(
-            event_log(self._location),
-            self.store.record,
-            self.notifier.take,
-            self.decider.take,
-            lambda events: self.sets.take(events),  # noqa: PLW0108 (which is made last)
-        )
-        self.registry = TargetRegistry(trust_context, bus, self.page)
-        self.endpoints = EndpointVigil(self.registry, self._judge, looked=self._looked)
-        self.sets = SetVigil(
-            self.registry,
-            self._sets,
-            looked=self._looked,
-            event_latency=self.counters.event_latency,
-            component_changed=self._component_changed,
-            read=ArtefactReader(
-                lambda: self.config.settings.actor.socket,
-                self._sets,
-                lambda component: self.sets.look_again(component),  # noqa: PLW0108 (which is being made)
-            ).read,
-        )
-        self.files = FileVigil(
-            self.registry,
-            self._reader,
-            looked=self._looked,
-            event_latency=self.counters.event_latency,
-            overflowed=self.counters.overflowed,
-            sets=self.sets,
-            trust_changed=lambda: self._spawn(self._read_trust_again()),
-            unsearched=self._unsearched,
-            helpers=helpers,
-        )
-        self._prober = Prober(self._judge, config.settings.concurrency)
-        self.steward = Steward(
-            self.registry, self.decider.standing, self.decider.touch, self._look_again, self._actions_changed
-        )
-        self.web = WebServer(self, config.settings)
+        self._for_life = _for_life(config)
+        self._announced = self._recording = False
+        self._stop = asyncio.Event()
+        self._reloading = asyncio.Lock()
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._pools = wiring.Pools.start()
+        database = database_path(config.settings.state_directory)
+        trust_context, findings = read_trust_context(config)
+        self.parts = wiring.build(trust_context, database, self._pools, helpers, now)
+        self.parts.bus.connect(
+            wiring.subscribers_of(self.parts), wiring.routes_of(self.parts, self._trust_files_changed)
+        )
+        self.parts.own.report("trust", findings)
+        self.parts.own.report("life", () if life is None else life.findings(now))
+        self.web = WebServer(Overview(self.parts, self._run_state, database, self.reload), config.settings)
 
     @property
     def config(self) -> Config:
         """The configuration in force."""
-        return self.registry.trust_context.config
+        return self.parts.registry.config
 
     async def run(self) -> None:
         """Run until told to stop."""
@@ -214,133 +129,84 @@ class Daemon:
             loop.add_signal_handler(number, self._stop.set)
         loop.add_signal_handler(signal.SIGHUP, lambda: self._spawn(self.reload("SIGHUP")))
         systemd.notify("STATUS=reading what is remembered")
-        for known in self.store.load().values():
-            self.registry.remember(known)
-        # What is not looked at is known after the first scan; until then it is as it was.
-        itself = self.registry.known.get(SELF)
-        self._own_findings["files"] = tuple(
-            raised.finding
-            for (code, subject), raised in (itself.findings.items() if itself is not None else ())
-            if code is Code.UNREADABLE and subject.startswith(os.sep)
-        )
-        self.notifier.restore(self.store.load_kept())
+        self._remember()
         gc.freeze()
-        self.web.allow(self.config.settings.web.tokens)
-        self.web.call(self.config.host)
-        self._own_findings["web"] = self._web_findings(await self.web.start())
-        self._say_own()
-        self.sets.reconfigure()
-        self.endpoints.reconfigure()
-        self.steward.recorded_until = self.store.newest_action()
-        # What was to be done and had not begun is decided again.
-        self.decider.restore(
-            (subject, identity) for subject, identity, standing in self.store.decisions() if standing not in ORDERED
-        )
-        vigils = (self.files, self.sets, self.endpoints, self.steward, self.decider, self.notifier)
-        for vigil in (*(each.run() for each in vigils), self._announce(), self._keep_house()):
-            self._spawn(vigil)
+        await self._start_web()
+        self.parts.own.publish()
+        self.parts.sets.reconfigure()
+        self.parts.endpoints.reconfigure()
+        for each in (*wiring.running(self.parts), self._announce(), self._keep_house()):
+            self._spawn(each)
         calendar = AsyncIOScheduler(timezone="UTC")
         calendar.add_job(self._prune, "cron", hour=3, minute=17, coalesce=True, misfire_grace_time=DAY)
         calendar.start()
         await self._stop.wait()
+        self._run_state.stopping = True
         calendar.shutdown(wait=False)
         await self._end()
 
-    def known(self) -> Mapping[str, TargetState]:
-        """Return what is believed of every target, by name."""
-        return self.registry.known
-
-    def charges(self) -> Sequence[ComponentStatus]:
-        """Return what is known of each component that certvigil may change."""
-        return self.steward.charges(time.time())
-
-    def situations(self) -> Sequence[Situation]:
-        """Return what decisions rest on."""
-        return self.decider.situations()
-
-    def metrics(self) -> Iterator[Piece]:
-        """Return the metrics, made step by step."""
-        yield from self.page.pieces()
-        yield piece(self.counters.text())
-
-    def not_ready(self) -> Sequence[str]:
-        """Return why certvigil is not doing its work yet, or no longer; empty where it is."""
-        if self._stop.is_set():
-            return ["it is stopping"]
-        problems = [found.detail for found in self._own_findings.get("web", ())]
-        progress = self.files.progress
-        if not progress.finished:
-            problems.append(f"it has looked at {progress.done} of {progress.total} files")
-        if self.sets.unseen:
-            problems.append(f"it has not looked yet at the files of {len(self.sets.unseen)} components")
-        if unseen := self.endpoints.unseen:
-            endpoints = len(self.config.endpoints)
-            problems.append(f"it has looked at {endpoints - unseen} of {endpoints} endpoints, and waits for the others")
-        return problems
-
-    def status(self) -> DaemonStatus:
-        """Return what certvigil knows of itself."""
-        now, watching, progress = time.time(), self.files.watch_state, self.files.progress
-        return DaemonStatus(
-            version=version("certvigil"),
-            host=self.config.host,
-            started=self.started,
-            sources=self.config.sources,
-            digest=self.config.digest,
-            loaded=self._loaded,
-            stale=self._stale,
-            files_looked_at=progress.done,
-            files_to_look_at=progress.total,
-            directories_notified=watching.watched,
-            directories_polled=watching.polled,
-            polled_because=watching.reason,
-            waivers=tuple(waiver for waiver in self.config.waivers if now < waiver.until),
-            no_actor=self.steward.actor or "",
+    def _remember(self) -> None:
+        """Load targets, messages and decisions from the database."""
+        parts = self.parts
+        for state in parts.store.load().values():
+            parts.registry.remember(state)
+        # The first scan tells which files are not looked at; until then the remembered findings hold.
+        itself = parts.registry.targets.get(SELF)
+        unsearched = [
+            raised.finding
+            for (code, subject), raised in (itself.findings.items() if itself is not None else ())
+            if code is Code.UNREADABLE and subject.startswith(os.sep)
+        ]
+        parts.own.report("files", unsearched)
+        parts.notifier.restore(parts.store.load_kept())
+        parts.journal.restore(parts.store.newest_action())
+        # Orders that had not begun are decided again.
+        parts.table.restore(
+            (subject, identity) for subject, identity, status in parts.store.decisions() if status not in ORDERED
         )
 
-    async def word(self, verb: Verb, plan: str, by: str, why: str) -> Mapping[str, Any] | str:
-        """Have the actor note what `by` says of a plan; return its answer, or why it takes none."""
-        return await self.steward.word(verb, plan, by, why)
-
-    async def history(
-        self, target: str | None, since: float, until: float | None, limit: int
-    ) -> Sequence[HistoryEntry] | Degraded:
-        """Return what happened from Unix time `since` until just before `until`, newest first."""
-        return await self._loop.run_in_executor(None, read_history, self._database, target, since, until, limit)
-
-    async def probe(self, target: str, module: Module, seconds: float) -> Probed | RefusedProbe:
-        """Return what is seen at `target`, where it may be looked there, within `seconds`."""
-        return await self._prober.probe(target, module, self.registry.trust_context, seconds)
+    async def _start_web(self) -> None:
+        self.web.allow(self.config.settings.web.tokens)
+        self.web.call(self.config.host)
+        self._report_web(await self.web.start())
 
     async def _announce(self) -> None:
-        """Tell the service manager once everything was looked at, and then that this goes on."""
-        progress, done = self.files.progress, -1
-        while not progress.finished or self.sets.unseen:
+        """Tell the service manager when the first scan is over, and from then on that the daemon is alive."""
+        await self._await_files()
+        self.parts.store.start()
+        self._recording = True
+        await self._await_endpoints()
+        self.parts.notifier.looked_at_everything()
+        self.parts.decider.begin()
+        self._announced = True
+        systemd.notify("READY=1", f"STATUS=watching {len(self.parts.registry.targets)} targets")
+        interval = systemd.watchdog_interval()
+        while interval is not None:
+            systemd.notify("WATCHDOG=1")
+            await asyncio.sleep(interval)
+
+    async def _await_files(self) -> None:
+        """Return once every file was looked at."""
+        progress, done = self.parts.files.progress, -1
+        while not progress.finished or self.parts.sets.unseen:
             systemd.notify(f"STATUS=looked at {progress.done} of {progress.total} files")
             if progress.done != done:
-                # What was read at the start stays: there is no use in walking it at any collection.
+                # The objects of the first scan stay: the collector need not walk them each time.
                 gc.freeze()
                 done = progress.done
             await asyncio.sleep(0.02)
         self._dismiss_helpers()
         gc.freeze()
-        # What comes is little.
+        # Few objects are made from now on.
         gc.set_threshold(10_000, 20, 100)
-        self.store.start()
-        self._recording = True
+
+    async def _await_endpoints(self) -> None:
+        """Return once every endpoint has answered, or after `READY_WITHIN` seconds."""
         latest = time.monotonic() + READY_WITHIN
-        while (unseen := self.endpoints.unseen) and time.monotonic() < latest:
+        while (unseen := self.parts.endpoints.unseen) and time.monotonic() < latest:
             endpoints = len(self.config.endpoints)
             systemd.notify(f"STATUS=looked at {endpoints - unseen} of {endpoints} endpoints")
             await asyncio.sleep(0.02)
-        self.notifier.looked_at_everything()
-        self.decider.begin()
-        self._announced = True
-        systemd.notify("READY=1", f"STATUS=keeping vigil over {len(self.registry.known)} targets")
-        interval = systemd.watchdog_interval()
-        while interval is not None:
-            systemd.notify("WATCHDOG=1")
-            await asyncio.sleep(interval)
 
     def _dismiss_helpers(self) -> None:
         if self._helpers is not None:
@@ -348,21 +214,23 @@ class Daemon:
             self._helpers = None
 
     async def _keep_house(self) -> None:
-        """Say now and then what only looking at certvigil itself can tell."""
-        loop = asyncio.get_running_loop()
+        """Check the state of the daemon itself now and then, and report it."""
+        loop, counters = asyncio.get_running_loop(), self.parts.counters
         while True:
-            state = self.files.watch_state
-            self.counters.watching(state.watched, state.polled)
+            state = self.parts.files.watch_state
+            counters.watching(state.watched, state.polled)
             now = time.time()
-            self.counters.waivers(sum(now < waiver.until for waiver in self.config.waivers))
-            digest = await loop.run_in_executor(self._judge, digest_on_disk, self.path)
-            self._stale = digest != self.config.digest
-            self.counters.config_stale(stale=self._stale)
+            counters.waivers(sum(now < waiver.until for waiver in self.config.waivers))
+            digest = await loop.run_in_executor(self._pools.judge, digest_on_disk, self.path)
+            self._run_state.stale = digest != self.config.digest
+            counters.config_stale(stale=self._run_state.stale)
             if self._life is not None:
-                await loop.run_in_executor(self._judge, self._life.go_on, now)
-                self._own_findings["life"] = self._life.findings(now)
-            self._say_own()
+                await loop.run_in_executor(self._pools.judge, self._life.go_on, now)
+                self.parts.own.report("life", self._life.findings(now))
+            self.parts.own.publish()
             await asyncio.sleep(HOUSEKEEPING)
+
+    # Reading the configuration again
 
     async def reload(self, who: str) -> tuple[Mistake, ...]:
         """Read the configuration again because `who` asked; where it has mistakes, return them and keep the old one."""
@@ -370,139 +238,69 @@ class Daemon:
             if self._announced:
                 systemd.reloading()
             loop = asyncio.get_running_loop()
-            config = await loop.run_in_executor(self._judge, load, self.path, os.environ)
+            config = await loop.run_in_executor(self._pools.judge, load, self.path, os.environ)
             if isinstance(config, Config):
                 log.info("read the configuration again, asked by %s", who)
-                self._own_findings.pop("config", None)
-                if _for_life(config) != self._for_life:
-                    log.warning(
-                        "host, state_directory, socket, web and metrics are those of the start until the next one"
-                    )
-                config = replace(config, host=self.config.host)
-                self._own_findings["web"] = self._web_findings(map(str, await self.web.reload_web_config()))
-                self._loaded, self._stale = time.time(), False
-                self.counters.config_loaded(self._loaded)
-                self.counters.config_stale(stale=False)
-                await self._surround(config)
-                self.web.allow(config.settings.web.tokens)
+                await self._go_by(config)
                 mistakes: tuple[Mistake, ...] = ()
             else:
                 mistakes = config
                 log.error("kept the old configuration: the new one, read for %s, has %d mistakes", who, len(mistakes))
-                for mistake in mistakes:
-                    log.error("%s", mistake)
-                self._own_findings["config"] = (
-                    finding(Code.CONFIG_REJECTED, f"{len(mistakes)} mistakes, the first: {mistakes[0]}"),
-                )
-                self.counters.config_rejected()
-            self._say_own()
+                self._reject(mistakes)
             if self._announced:
                 systemd.notify("READY=1")
             return mistakes
 
+    async def _go_by(self, config: Config) -> None:
+        """Put a new configuration in force."""
+        if _for_life(config) != self._for_life:
+            log.warning("host, state_directory, socket, web and metrics are those of the start until the next one")
+        config = replace(config, host=self.config.host)
+        self.parts.own.report("config", ())
+        self._report_web(map(str, await self.web.reload_web_config()))
+        self._run_state.loaded, self._run_state.stale = time.time(), False
+        self.parts.counters.config_loaded(self._run_state.loaded)
+        self.parts.counters.config_stale(stale=False)
+        await self._read_trust(config)
+        self.web.allow(config.settings.web.tokens)
+
+    def _reject(self, mistakes: tuple[Mistake, ...]) -> None:
+        for mistake in mistakes:
+            log.error("%s", mistake)
+        detail = f"{len(mistakes)} mistakes, the first: {mistakes[0]}"
+        self.parts.own.report("config", [finding(Code.CONFIG_REJECTED, detail)])
+        self.parts.counters.config_rejected()
+
+    def _trust_files_changed(self, _: TrustFilesChanged) -> None:
+        self._spawn(self._read_trust_again())
+
     async def _read_trust_again(self) -> None:
         async with self._reloading:
-            await self._surround(self.config)
-            self._say_own()
+            await self._read_trust(self.config)
 
-    async def _surround(self, config: Config) -> None:
-        """Judge by `config` from now on, with its trust stores read anew."""
-        loop = asyncio.get_running_loop()
-        trust_context, findings = await loop.run_in_executor(
-            self._judge, read_trust_context, config, self.registry.trust_context
-        )
-        self._own_findings["trust"] = findings
-        self.registry.trust_context = trust_context
-        self.page.reconfigure()
-        self.registry.reconsider()
-        self.sets.reconfigure()
-        self.endpoints.reconfigure()
-        self.notifier.reconfigure(config)
-        self.files.rescan()
-        self.steward.reconfigure()
-        self.decider.reconfigure()
+    async def _read_trust(self, config: Config) -> None:
+        """Go by `config` from now on, with its trust stores read anew."""
+        loop, before = asyncio.get_running_loop(), self.parts.registry.trust_context
+        trust_context, findings = await loop.run_in_executor(self._pools.judge, read_trust_context, config, before)
+        wiring.reconfigure(self.parts, trust_context)
+        self.parts.own.report("trust", findings)
 
-    def _web_findings(self, problems: Iterable[str]) -> tuple[Finding, ...]:
-        found = tuple(
-            finding(Code.CONFIG_REJECTED, f"not everything is answered over HTTP: {problem}", f"web {number}")
-            for number, problem in enumerate(problems, start=1)
-        )
-        for each in found:
-            log.error("%s", each.detail)
-        return found
-
-    def _looked(self, look: Looked) -> None:
-        self.counters.looked(look)
-        self.notifier.looked(look)
-
-    def _location(self, target: str) -> str:
-        """Return the path or the address of a target; empty for one that is watched no longer."""
-        known = self.registry.known.get(target)
-        return known.location if known is not None else ""
-
-    def _kept(self) -> OutboxState:
-        return self.notifier.everything()
-
-    def _notifier_fails(self, findings: tuple[Finding, ...]) -> None:
-        self._own_findings["notifications"] = findings
-        self._say_own()
-
-    def _look_again(self, component: str) -> None:
-        """Have the files and the endpoints of a component looked at."""
-        self.sets.look_again(component)
-        self._component_changed(component)
-
-    def _component_changed(self, component: str) -> None:
-        declared = self.config.components.get(component)
-        if declared is not None:
-            self.endpoints.hasten(declared.endpoints)
-
-    def _decided(self, decision: Decision) -> None:
-        """Have done what was decided."""
-        self.counters.decided(self.decider.counted)
-        if isinstance(decision.action, Notify):
-            reasons = [each.because for each in decision.reasons]
-            title = f"{decision.subject}: policy {decision.policy} holds"
-            self.notifier.announce(decision.identity, decision.action.channels, title, reasons, Tone.WARNING)
-        else:
-            self.steward.order(decision)
-
-    def _actions_changed(self) -> None:
-        clock = self.steward.clock
-        self._own_findings["clock"] = () if clock is None else (finding(Code.CLOCK_SUSPECT, clock),)
-        charges = self.steward.charges(time.time())
-        self.counters.components({each.name: each.state for each in charges}, actor=self.steward.actor is None)
-        plans = {each.name: Counter(one.kind for one in each.waiting) for each in charges}
-        self.counters.waiting(plans, {each.name: len(each.given_up) for each in charges})
-        self.counters.actions(self.steward.ended, self.steward.newest())
-
-    def _unsearched(self, findings: Sequence[Finding]) -> None:
-        self._own_findings["files"] = tuple(findings)
-        self._say_own()
-
-    def _store_health(self, health: Degraded | None) -> None:
-        """Take the store's word, from whichever thread."""
-
-        def say() -> None:
-            self.counters.database_degraded(degraded=health is not None)
-            self._own_findings["database"] = (
-                () if health is None else (finding(Code.DATABASE_DEGRADED, f"{health.reason}: {health.detail}"),)
-            )
-            if health is not None:
-                self.notifier.keeper_fails()
-            self._say_own()
-
-        self._loop.call_soon_threadsafe(say)
-
-    def _say_own(self) -> None:
-        findings = [found for group in self._own_findings.values() for found in group]
-        self.registry.about_self(findings, time.time())
+    def _report_web(self, problems: Iterable[str]) -> None:
+        """Report the listeners that are not up, and mistakes of the web configuration."""
+        found: list[Finding] = []
+        for number, problem in enumerate(problems, start=1):
+            detail = f"not everything is answered over HTTP: {problem}"
+            log.error("%s", detail)
+            found.append(finding(Code.CONFIG_REJECTED, detail, f"web {number}"))
+        self.parts.own.report("web", found)
 
     def _prune(self) -> None:
-        self.store.prune(time.time() - self.config.settings.history_days * DAY)
+        self.parts.store.prune(time.time() - self.config.settings.history_days * DAY)
+
+    # Tasks, and the end
 
     def _spawn(self, work: Coroutine[Any, Any, Any]) -> None:
-        """Run `work` beside the rest; that it fails for a reason not foreseen ends the daemon, loudly."""
+        """Run `work` beside the rest; an unforeseen exception in it ends the daemon with an error."""
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._ended)
@@ -524,15 +322,14 @@ class Daemon:
             task.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=STOP_WITHIN / 2)
-        self.notifier.end()
+        self.parts.notifier.end()
         self._dismiss_helpers()
-        for executor in (self._reader, self._judge, self._sets):
-            executor.shutdown(wait=False, cancel_futures=True)
+        self._pools.shut_down()
         loop = asyncio.get_running_loop()
-        recorded = await loop.run_in_executor(None, self.store.close, max(0.5, end - time.monotonic()))
+        recorded = await loop.run_in_executor(None, self.parts.store.close, max(0.5, end - time.monotonic()))
         # Before the first scan is over nothing is written: it will be seen again.
         if self._recording and not recorded:
-            log.error("not everything that happened could be recorded")
+            log.error("not all events could be recorded")
 
 
 def _for_life(config: Config) -> tuple[object, ...]:

@@ -135,17 +135,17 @@ def look_into(
         keys = _public_halves(blocks.keys, password if isinstance(password, bytes) else None)
         failures += keys.failures
     return FileObservation(
-        target.name,
-        now,
-        identity,
-        _content(certificates, with_key=bool(blocks.keys)),
-        certificates,
-        keys.sha256,
-        mode,
-        owner,
-        failures[0] if failures else None,
-        keys.encrypted,
-        container.format,
+        target=target.name,
+        at=now,
+        identity=identity,
+        content=_content(certificates, with_key=bool(blocks.keys)),
+        certificates=certificates,
+        keys=keys.sha256,
+        mode=mode,
+        owner=owner,
+        failure=failures[0] if failures else None,
+        encrypted_keys=keys.encrypted,
+        format=container.format,
     )
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from config.vocabulary import DEFAULT_SEVERITY, Code, Severity, Verdict
+from config.catalogue import CATALOGUE
+from config.vocabulary import Code, Severity, Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,7 @@ class Assessment:
 
 def finding(code: Code, detail: str, subject: str = "", severity: Severity | None = None, *, cure: str = "") -> Finding:
     """Return a finding with the code's default severity unless another is given."""
-    return Finding(code, severity or DEFAULT_SEVERITY[code], subject, detail, cure)
+    return Finding(code, severity or CATALOGUE[code].severity, subject, detail, cure)
 
 
 def verdict(findings: Iterable[Finding], *, known: bool = True) -> Verdict:

@@ -194,8 +194,8 @@ class NotificationsSection(Section):
     """How long a problem must be gone before that is told, so that what comes back at once is not told twice."""
     attempts: Attempts = _TELLING.attempts
     """How often a message is tried before it is given up; fifty times take about a day."""
-    runbook: RunbookURL | None = None
-    """The begin of a URL, to which the code of a finding is appended, for those who are told."""
+    runbook: RunbookURL | None = _TELLING.runbook
+    """The start of a URL that the code of a finding completes, such as of your own copy of the page of findings."""
     silences: list[SilenceSection] = []
     """Findings that nobody is told of until a date."""
     heartbeat: HeartbeatSection | None = None
@@ -209,13 +209,13 @@ class NotificationsSection(Section):
             Severity.CRITICAL: self.remind.critical,
         }
         return model.Notifications(
-            self.enabled,
-            tuple(each.build() for each in self.routes),
-            self.digest.build() if self.digest else None,
-            remind,
-            self.resolved_after,
-            self.attempts,
-            self.runbook,
-            tuple(each.build() for each in self.silences),
-            self.heartbeat.build(heartbeat) if self.heartbeat else None,
+            enabled=self.enabled,
+            routes=tuple(each.build() for each in self.routes),
+            digest=self.digest.build() if self.digest else None,
+            remind=remind,
+            resolved_after=self.resolved_after,
+            attempts=self.attempts,
+            runbook=self.runbook,
+            silences=tuple(each.build() for each in self.silences),
+            heartbeat=self.heartbeat.build(heartbeat) if self.heartbeat else None,
         )

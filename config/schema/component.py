@@ -197,17 +197,17 @@ class ComponentSection(Section):
         for each in self.endpoints:
             endpoints.append(each.build(name, clients, [built.name for built in endpoints]))
         component = model.Component(
-            name,
-            self.artefacts.build(),
-            tuple(each.name for each in endpoints),
-            clients,
-            self.not_served_after,
-            self.service.build() if self.service else None,
-            tuple(each.build() for each in self.allowed_issuers),
-            self.mode,
-            self.write_mode,
-            MappingProxyType(dict(self.labels)),
-            self.keys or keys,
-            self.min_lifetime,
+            name=name,
+            artefacts=self.artefacts.build(),
+            endpoints=tuple(each.name for each in endpoints),
+            clients=clients,
+            not_served_after=self.not_served_after,
+            service=self.service.build() if self.service else None,
+            allowed_issuers=tuple(each.build() for each in self.allowed_issuers),
+            mode=self.mode,
+            write_mode=self.write_mode,
+            labels=MappingProxyType(dict(self.labels)),
+            keys=self.keys or keys,
+            min_lifetime=self.min_lifetime,
         )
         return component, tuple(endpoints)

@@ -69,18 +69,18 @@ class _Looking(Section):
     ) -> model.Endpoint:
         host, port = split_address(self.address)
         return model.Endpoint(
-            name,
-            host,
-            port,
-            server_name,
-            self.every,
-            self.timeout,
-            self.minimum_version,
-            frozenset(self.allowed_versions),
-            clients if self.clients is None else tuple(self.clients),
-            component,
-            built(self.thresholds),
-            KeyKind(self.key_type) if self.key_type else None,
+            name=name,
+            host=host,
+            port=port,
+            server_name=server_name,
+            every=self.every,
+            timeout=self.timeout,
+            minimum_version=self.minimum_version,
+            allowed_versions=frozenset(self.allowed_versions),
+            clients=clients if self.clients is None else tuple(self.clients),
+            component=component,
+            thresholds=built(self.thresholds),
+            key_type=KeyKind(self.key_type) if self.key_type else None,
         )
 
     def _typed(self, name: str) -> str:

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Final, Literal, Self
 from pydantic import ConfigDict, Field, model_validator
 
 from config import model, policy
+from config.catalogue import GROUP_MEMBERS
 from config.fields import Attempts, Days, Duration, Interval, PlainName, Share, duration
 from config.schema.issuer import AllowedIssuer
 from config.schema.section import (
@@ -21,7 +22,7 @@ from config.schema.section import (
     broken_rule,
     unlike,
 )
-from config.vocabulary import GROUP_MEMBERS, Code, Group, Mode, Severity
+from config.vocabulary import Code, Group, Mode, Severity
 from config.window import check_window
 
 _ACTIONS: Final = ("activate", "replace", "rollback")
@@ -293,15 +294,15 @@ class PolicySection(Section):
         """Return the policy."""
         built = [step.build() for step in self.do]
         return policy.Policy(
-            self.name,
-            self.when.build(),
-            next((each for each in built if not isinstance(each, policy.Notify)), None),
-            next((each for each in built if isinstance(each, policy.Notify)), None),
-            self.match.build(),
-            tuple(each.build() for each in self.windows),
-            self.override_window_when.build() if self.override_window_when else None,
-            self.mode,
-            self.fallback,
+            name=self.name,
+            when=self.when.build(),
+            action=next((each for each in built if not isinstance(each, policy.Notify)), None),
+            notify=next((each for each in built if isinstance(each, policy.Notify)), None),
+            match=self.match.build(),
+            windows=tuple(each.build() for each in self.windows),
+            override_window_when=self.override_window_when.build() if self.override_window_when else None,
+            mode=self.mode,
+            fallback=self.fallback,
         )
 
 

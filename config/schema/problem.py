@@ -10,7 +10,6 @@ from pydantic_core import ErrorDetails
 
 from config.document import Document, Path, shown
 from config.schema.section import unlike
-from config.vocabulary import NOT_RAISED_YET, Code, Group
 
 
 class Problem(NamedTuple):
@@ -41,7 +40,6 @@ def problems(
 
 _SECRET: Final = (("channels",), ("notifications", "heartbeat"))
 """Where a text may be a secret, or be one that was put into the wrong place."""
-_FINDINGS: Final = frozenset(map(str, (*Code, *Group)))
 _TYPES: Final = {
     "string_type": "text",
     "list_type": "a list",
@@ -69,10 +67,6 @@ def _problem_text(error: ErrorDetails, found: str, path: Path, schema: Mapping[s
         case "enum" | "literal_error":
             node = _resolved(_schema_at(path, schema), schema)
             allowed = node["enum"] if "enum" in node else [node["const"]]
-            if word in NOT_RAISED_YET and _FINDINGS.issuperset(allowed):
-                near = NOT_RAISED_YET[word]
-                guess = f" (the nearest that is raised is '{near}')" if near else ""
-                return f"nothing raises {found} yet{guess}{unlike('', allowed)}"
             return f"found {found}{unlike(word, (each if isinstance(each, str) else shown(each) for each in allowed))}"
         case "string_type" if isinstance(error["input"], bool | int | float):
             return f"found {found}, expected text: put it in quotes"

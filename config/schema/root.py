@@ -126,15 +126,15 @@ class Actor(Section):
     def build(self) -> model.ActorSettings:
         """Return the settings of the actor."""
         return model.ActorSettings(
-            self.socket,
-            self.directory,
-            self.inbox_directory,
-            tuple(self.operators),
-            self.group,
-            self.daemon_user,
-            self.approval_lifetime,
-            self.approvals_over_api,
-            self.require_synchronised_clock,
+            socket=self.socket,
+            directory=self.directory,
+            inbox_directory=self.inbox_directory,
+            operators=tuple(self.operators),
+            group=self.group,
+            daemon_user=self.daemon_user,
+            approval_lifetime=self.approval_lifetime,
+            approvals_over_api=self.approvals_over_api,
+            require_synchronised_clock=self.require_synchronised_clock,
         )
 
 
@@ -199,18 +199,18 @@ class RootSection(Section):
     def settings(self) -> model.Settings:
         """Return how the daemon runs."""
         return model.Settings(
-            self.state_directory,
-            self.socket,
-            self.rescan,
-            self.concurrency,
-            self.history_days,
-            self.web.build(),
-            self.actor.build(),
-            self.validation.build(),
-            tuple(each.build() for each in self.probe.allow),
-            self.metrics.x509_cert,
-            self.settle,
-            self.pending,
+            state_directory=self.state_directory,
+            socket=self.socket,
+            rescan=self.rescan,
+            concurrency=self.concurrency,
+            history_days=self.history_days,
+            web=self.web.build(),
+            actor=self.actor.build(),
+            validation=self.validation.build(),
+            probe=tuple(each.build() for each in self.probe.allow),
+            x509_cert=self.metrics.x509_cert,
+            settle=self.settle,
+            pending=self.pending,
         )
 
 

@@ -63,11 +63,11 @@ class ClientSection(Section):
     def build(self, name: str) -> model.Client:
         """Return the client called `name`."""
         return model.Client(
-            name,
-            self.trusts,
-            self.verifier,
-            tuple(self.intermediates),
-            tuple(self.names),
-            self.validates,
-            self.security_level,
+            name=name,
+            trusts=self.trusts,
+            verifier=self.verifier,
+            intermediates=tuple(self.intermediates),
+            names=tuple(self.names),
+            validates=self.validates,
+            security_level=self.security_level,
         )

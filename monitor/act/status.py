@@ -1,34 +1,53 @@
-"""What is known of a component that may be changed: its candidate, what waits, and what is the matter with it."""
+"""The status of components that certvigil may change, and of the candidates in their inboxes, as values."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 from actions.aside import Late
 from actions.candidate import Flaw
-from actions.ending import Cause, Ground, Outcome
+from actions.ending import Ground
 from actions.journal_state import Ended
 from actions.plan import Kind
+from config.model import Component, Config
 from config.text import printable
-from config.vocabulary import Code, ComponentState, Mode
+from config.vocabulary import ComponentState, Mode, TargetKind
 from monitor.actor.request import Document
-from monitor.decide.decision import Decision, DecisionStatus, kind_of_decision
+from monitor.decide.decision import Decision
 from monitor.dialect import unix
-from probes.finding import Finding, finding
-from probes.judge.time import moment
+from monitor.state.target import TargetState
 
 _NONE_YET: Final = frozenset({Ground.EMPTY_INBOX, Ground.NOTHING_TO_DO})
-
-
 _LACKS_A_FILE: Final = frozenset({Flaw.NO_CERTIFICATE, Flaw.NO_KEY, Flaw.UNDECODABLE})
 """Flaws that the next file, or the rest of one, may mend."""
 
 
+def components_of(config: Config) -> Mapping[str, Component]:
+    """Return the components that certvigil may change: those with a service, by name."""
+    return {name: each for name, each in config.components.items() if each.service is not None}
+
+
+def actions_of(component: str) -> str:
+    """Return the name of the target that stands for the actions on a component."""
+    return f"{component}/actions"
+
+
+def inbox_of(component: str, config: Config) -> str:
+    """Return the directory in which candidates for a component are put."""
+    return os.path.join(config.settings.actor.inbox_directory, component)
+
+
+def action_target(component: str, config: Config) -> TargetState:
+    """Return the target that stands for the actions on a component, with nothing known of it yet."""
+    return TargetState(actions_of(component), TargetKind.COMPONENT, printable(inbox_of(component, config)), component)
+
+
 @dataclass(frozen=True, slots=True)
 class CandidateStatus:
-    """What the actor says of what is in an inbox."""
+    """What the actor says of the content of an inbox."""
 
     candidate: str = ""
     """What identifies it; empty where there is nothing, or something is wrong with it."""
@@ -77,7 +96,7 @@ class ComponentStatus:
     mode: Mode
     state: ComponentState
     inbox: str
-    offer: CandidateStatus
+    candidate: CandidateStatus
     decision: Decision | None
     """What is to be done to it, or waits to be."""
     plan: str
@@ -106,7 +125,7 @@ def is_done(answer: Document) -> bool:
     return Ground.NOTHING_TO_DO in {each["ground"] for each in objections}
 
 
-def offer_of(answer: Document, before: CandidateStatus, now: float) -> CandidateStatus:
+def candidate_of(answer: Document, before: CandidateStatus, now: float) -> CandidateStatus:
     """Return what an answer to a plan says of an inbox at Unix time `now`, where `before` was what it held."""
     if "plan" in answer:
         plan = answer["plan"]
@@ -120,63 +139,6 @@ def offer_of(answer: Document, before: CandidateStatus, now: float) -> Candidate
         wrong = [each for each in objections if each["ground"] not in _NONE_YET]
         return CandidateStatus(objections=tuple((str(each["ground"]), str(each["detail"])) for each in wrong))
     return CandidateStatus(objections=(("cannot", why_not(answer)),))
-
-
-def findings_of(charge: ComponentStatus) -> Iterator[Finding]:
-    """Yield what is the matter with a component, as findings of its actions."""
-    name = charge.name
-    if charge.frozen is not None:
-        cure = f"once it is right, `certvigil recover --thaw {name}` says so"
-        yield finding(Code.COMPONENT_FROZEN, f"{printable(charge.frozen)}; nothing more is done to it: {cure}")
-    if charge.contested:
-        yield finding(Code.REVERTED_BY_ANOTHER, printable(charge.contested))
-    if charge.late is not None:
-        known = f"`certvigil recover --thaw {name}` says that it is known"
-        way = f"`certvigil rollback {name} --to {charge.late.backup_set}` puts it in place, and " * bool(
-            charge.late.backup_set
-        )
-        yield finding(Code.WRITTEN_LATE, f"{charge.late.sentence}; {way}{known}")
-    if charge.last is not None and not charge.settled and (what := _went_wrong(charge.last)) is not None:
-        yield finding(Code.ACTION_FAILED, f"{what}; {_how_to_settle(charge, charge.last)}")
-    for number, (ground, detail) in enumerate(charge.offer.objections):
-        code = Code.INBOX_UNSAFE if ground == Ground.INBOX_UNSAFE else Code.CANDIDATE_REFUSED
-        # These say what the code, or the detail itself, says already.
-        what = detail if ground in {Ground.INBOX_UNSAFE, Ground.NO_CANDIDATE} else f"{ground}: {detail}"
-        yield finding(code, what, str(number) if number else "")
-    if charge.decision is None or not charge.plan:
-        return
-    plan, kind = charge.plan[:16], kind_of_decision(charge.decision)
-    # So that the notifier knows what is wrong until then.
-    subject = str(kind) if kind is Kind.ACTIVATE else ""
-    if charge.decision.standing is DecisionStatus.AWAIT_APPROVAL:
-        what = f"`certvigil approve {plan}` or `certvigil reject {plan}`"
-        yield finding(Code.APPROVAL_PENDING, f"the {kind} by plan {plan} waits for approval: {what}", subject)
-    elif charge.decision.standing is DecisionStatus.PLAN:
-        what = f"`certvigil {kind} {name} --plan {charge.plan}` carries it out"
-        yield finding(Code.APPROVAL_PENDING, f"the plan {plan} is ready: {what}", subject)
-
-
-def _how_to_settle(charge: ComponentStatus, last: Ended) -> str:
-    """Say how this finding goes away."""
-    if last.outcome is Outcome.FROZEN:
-        return "it stands until the component is thawed"
-    known = f"`certvigil recover --thaw {charge.name}` says that it is known"
-    if last.kind is Kind.REPLACE and not last.handed and last.outcome is not Outcome.FAILED_FORWARD:
-        return f"another candidate clears this, and so does an empty inbox {printable(charge.inbox)}; or {known}"
-    return f"the next change that holds clears this; or {known}"
-
-
-def _went_wrong(last: Ended) -> str | None:
-    """Say what did not go as it should, a sentence; None where all is well."""
-    when = moment(last.at)
-    if last.outcome is Outcome.SUPERSEDED:
-        return None
-    if last.outcome is Outcome.COMMITTED:
-        undone = last.kind is Kind.ROLLBACK and last.why
-        return f"it was rolled back by itself at {when}, by {printable(last.why)}" if undone else None
-    if last.cause is Cause.BUSY:
-        return None
-    return f"the {last.kind} of {when} was {last.outcome}: {printable(last.reason)}"
 
 
 def why_not(answer: Document | None) -> str:

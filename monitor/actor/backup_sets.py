@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 from actions import backup
 from actions.backup import BackupError, BackupSet
+from actions.component_files import keys_of_set
 from actions.ending import Ground
 from actions.precheck import Objection
-from actions.prepare import RefusedPlan, keys_of_set
+from actions.prepare import RefusedPlan
 from config.text import Printable, printable, sentence
 from monitor.actor.context import ActorContext
 from monitor.actor.documents import set_document

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from actions.component_files import keys_in_use
 from actions.ending import Ending, Outcome
 from actions.journal import Event
 from actions.journal_state import ActionRequest
 from actions.late import Compared, look_again
 from actions.plan import Kind
-from actions.prepare import Prepared, RefusedPlan, keys_in_use
+from actions.prepare import Prepared, RefusedPlan
 from actions.recover import left_to_others, recover
-from actions.transaction import TransactionContext, transact
+from actions.transaction import transact
+from actions.transaction_state import TransactionContext
 from config.text import Printable, printable, sentence
 from monitor.actor.documents import busy_document, cannot, endings_document, late_document, plan_document
 from monitor.actor.evidence import circumstances

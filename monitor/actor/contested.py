@@ -6,10 +6,11 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from actions.contest import PERIOD, contest, history, is_under_way, sentence
+from actions.component_files import set_on_disk
+from actions.contest import PERIOD, contest, history, sentence
 from actions.journal import Event, Record
+from actions.journal_state import JournalState
 from actions.plan import Plan, plan_from_json
-from actions.prepare import set_on_disk
 from actions.writer import writer_of
 from config.text import printable
 from monitor.actor.context import ActorContext
@@ -34,8 +35,8 @@ def contested(context: ActorContext, records: Sequence[Record], name: str) -> Co
     # What is older no longer counts.
     since = context.world.now() - PERIOD
     past = history([each for each in records if each.at >= since], name, component.endpoints)
-    if not past or is_under_way(records, name):
-        # What a transaction has written so far is nobody else's, whether it goes on or is recovered.
+    if not past or JournalState.of(records).is_our_doing(name):
+        # Files that a transaction has written so far are nobody else's, whether it goes on, is recovered or froze.
         return None
     found, changed = set_on_disk(component, context.world)
     verdict = contest(past, found, changed, context.world.now())

@@ -12,15 +12,18 @@ from dataclasses import astuple, dataclass, field, replace
 from actions import audit, backup
 from actions.artefact import presented_by
 from actions.compact import compact, is_due
+from actions.component_files import held_by, keystore_password
+from actions.component_site import ComponentSite, LastSet
 from actions.journal import Event, Journal, JournalError, Record
 from actions.journal_state import JournalState
 from actions.plan import Ill, Plan, plan_from_json
+from actions.plan_activation import plan_activation
 from actions.precheck import Issuers
-from actions.prepare import ComponentSite, LastSet, RefusedPlan, held_by, keystore_password, plan_activation
+from actions.prepare import RefusedPlan
 from actions.rehearse import RehearsalStage
 from actions.service import test
 from actions.soundness import faults_in, ill_of
-from actions.transaction import TransactionContext
+from actions.transaction_state import TransactionContext
 from actions.validate import Terms
 from actions.world import World
 from config.model import AllowedIssuer, Component, Config

@@ -7,12 +7,13 @@ from dataclasses import asdict
 from typing import Final
 
 from actions.backup import BackupSet
+from actions.component_files import WITH_KEY
 from actions.ending import Ending
 from actions.journal import Record
 from actions.journal_state import Ended, JournalState, Proposal
 from actions.late import Compared
 from actions.plan import Change, Plan, candidate_of
-from actions.prepare import WITH_KEY, Prepared, RefusedPlan
+from actions.prepare import Prepared, RefusedPlan
 from actions.recover import left_to_others
 from actions.rehearse import Effect
 from actions.service import steps
@@ -136,7 +137,18 @@ def _effects(effects: Iterable[Effect]) -> list[Document]:
 
 def endings_document(endings: Iterable[Ending]) -> Document:
     """Return how transactions ended."""
-    return {"endings": [asdict(each) for each in endings]}
+    return {"endings": [ending_document(each) for each in endings]}
+
+
+def ending_document(ending: Ending) -> Document:
+    """Return how a transaction ended, with the whole sentence and its remarks."""
+    return {
+        "transaction": ending.transaction,
+        "outcome": ending.outcome,
+        "cause": ending.cause,
+        "sentence": ending.sentence,
+        "remarks": list(ending.remarks),
+    }
 
 
 def busy_document(recovered: Iterable[Ending]) -> Document:

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
+from actions.component_files import chain_on_disk, set_on_disk
 from actions.journal import Event
 from actions.plan import Plan, plan_from_json
-from actions.prepare import chain_on_disk, set_on_disk
 from config.model import Component, Config, Thresholds
 from config.text import printable
 from config.vocabulary import Code

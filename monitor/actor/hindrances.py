@@ -9,8 +9,8 @@ from actions.journal_state import ActionRequest, cases_of
 from actions.plan import Kind, Plan, candidate_of
 from actions.precheck import Objection
 from actions.prepare import Prepared
+from actions.refusal import refusal
 from actions.target import obstacle
-from actions.transaction import refusal
 from config.text import printable
 from monitor.actor.backup_sets import ChosenSets, choose_sets
 from monitor.actor.context import ActorContext

@@ -7,13 +7,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Final
 
-from actions.artefact import keys_in, presented_by, ways_of_presenting
-from actions.plan import Ill, Serving
-from actions.prepare import held_by, keystore_password
-from actions.soundness import faults_in, ill_of
+from actions.artefact import ways_of_presenting
+from actions.component_files import held_by, keystore_password
+from actions.plan import Serving
+from actions.soundness import usable_chain
 from actions.validate import Acceptance, Live, LiveView, Served
 from actions.world import World
-from config.model import Artefacts, Component, Config, Endpoint
+from config.model import Component, Config, Endpoint
+from config.vocabulary import FileRole
 from monitor.state.trust import TrustContext
 from probes.assess import EndpointContext, assess_endpoint
 from probes.certificate import Certificate
@@ -87,14 +88,11 @@ def _judge(
         accepted: set[Acceptance] = set()
         for component in map(config.components.__getitem__, components):
             artefacts = component.artefacts
-            held, password = held_by(artefacts, files, world), keystore_password(artefacts, world)
-            if ill_of(faults_in(artefacts, held, password, now)) is Ill.DEAD:
-                # No server presents the chain of a set that it does not start with.
+            chain = usable_chain(artefacts, held_by(artefacts, files, world), keystore_password(artefacts, world), now)
+            if not chain:
                 continue
-            chain = presented_by(held, password)
             for endpoint in endpoints_of(config, component):
-                presented = (Presented("on disk", chain, "", "", ""),) if chain else ()
-                observation = EndpointObservation(endpoint.name, now, presented)
+                observation = EndpointObservation(endpoint.name, now, (Presented("on disk", chain, "", "", ""),))
                 accepted |= _acceptances(trust_context, endpoint, observation)
         return frozenset(accepted)
 
@@ -107,8 +105,8 @@ def _wholeness(trust_context: TrustContext, world: World) -> Callable[[tuple[str
     def whole(components: tuple[str, ...]) -> tuple[Serving, ...] | None:
         serves: list[Serving] = []
         for component in map(config.components.__getitem__, components):
-            chain = _whole_on_disk(component.artefacts, world)
-            if chain is None:
+            chain = _chain_on_disk(component, world)
+            if not chain:
                 return None
             serves += (Serving(endpoint, ways_of_presenting(chain)) for endpoint in component.endpoints)
         return tuple(serves)
@@ -116,18 +114,19 @@ def _wholeness(trust_context: TrustContext, world: World) -> Callable[[tuple[str
     return whole
 
 
-def _whole_on_disk(artefacts: Artefacts, world: World) -> tuple[Certificate, ...] | None:
-    """Return what a server presents of these files; None where one is missing, or no key of theirs belongs to it."""
+def _chain_on_disk(component: Component, world: World) -> tuple[Certificate, ...]:
+    """Return the certificates that a server presents of a component's files; empty where they are no whole set."""
+    artefacts = component.artefacts
+    held: dict[FileRole, bytes | None] = {}
     try:
-        held = {role: world.read(world.resolve(path))[1] for role, path in artefacts.files.items()}
-        password = keystore_password(artefacts, world)
+        for role, path in artefacts.files.items():
+            try:
+                held[role] = world.read(world.resolve(path))[1]
+            except FileNotFoundError:
+                held[role] = None
+        return usable_chain(artefacts, held, keystore_password(artefacts, world), world.now())
     except OSError:
-        return None
-    chain = presented_by(held, password)
-    keys = [key for data in held.values() for key in keys_in(data, password)]
-    if not chain or not any(key is not None and key.public_sha256 == chain[0].public_key_sha256() for key in keys):
-        return None
-    return chain
+        return ()
 
 
 def _acceptances(trust_context: TrustContext, endpoint: Endpoint, observation: EndpointObservation) -> set[Acceptance]:

@@ -9,23 +9,17 @@ from typing import NamedTuple
 
 from actions import backup
 from actions.candidate import Candidates, Flaw, NoCandidate, PrivateKey, read_candidates
+from actions.component_files import keys_at_hand, keys_in_use, read_password, shared_paths
+from actions.component_site import ComponentSite
 from actions.ending import Ground
 from actions.inbox import Inbox, InboxUnsafe, open_inbox
 from actions.journal_state import ActionRequest, GivenUp, JournalState
 from actions.plan import Kind
+from actions.plan_activation import plan_activation
+from actions.plan_replacement import plan_replacement
+from actions.plan_rollback import plan_rollback
 from actions.precheck import Objection
-from actions.prepare import (
-    ComponentSite,
-    Prepared,
-    RefusedPlan,
-    keys_at_hand,
-    keys_in_use,
-    make_plan,
-    plan_activation,
-    plan_rollback,
-    read_password,
-    shared_paths,
-)
+from actions.prepare import Prepared, RefusedPlan
 from config.policy import Policy
 from config.text import Printable, printable
 from monitor.actor.authority import issuers_of, min_lifetime_of
@@ -81,7 +75,7 @@ def led_astray(context: ActorContext, action: ActionRequest) -> tuple[Objection,
 
 def _activation(context: ActorContext, action: ActionRequest) -> Made:
     sites = [context.site(name, allow_shorter=action.allow_shorter) for name in action.components]
-    return plan_activation(sites, context.world, context.world.now(), action.losses)
+    return plan_activation(sites, context.world, context.world.now(), losses=action.losses)
 
 
 def _rollback(context: ActorContext, action: ActionRequest) -> Made:
@@ -97,7 +91,7 @@ def _rollback(context: ActorContext, action: ActionRequest) -> Made:
             content.update(backup.content(context.world, context.transaction.backups, each))
         passed_over += chosen.passed_over
     sites = [context.site(name) for name in action.components]
-    made = plan_rollback(sites, content, context.world, context.world.now(), action.losses)
+    made = plan_rollback(sites, content, context.world, context.world.now(), losses=action.losses)
     return replace(made, remarks=(*passed_over, *made.remarks)) if isinstance(made, Prepared) else made
 
 
@@ -116,7 +110,9 @@ def _replacement(work: Work, action: ActionRequest, policy: Policy | None) -> Pl
     if action.key_compromised:
         sites = _with_their_keys_given_up(work, sites)
     quarantined = context.journal_state().quarantined
-    made = make_plan(sites, candidates, context.world, context.world.now(), action.losses, quarantined)
+    made = plan_replacement(
+        sites, candidates, context.world, context.world.now(), losses=action.losses, quarantined=quarantined
+    )
     if action.key_compromised and _is_installed(made):
         why = "that certificate is installed already, and its key is the one to be given up: it takes a new key"
         return _refused(Ground.KEY_GIVEN_UP, why, inboxes)

@@ -9,7 +9,7 @@ from actions.journal import Event
 from actions.late import look_again
 from actions.lock import Busy
 from actions.recover import KeptPaths, NotWhole, left_to_others, recover, thaw
-from actions.transaction import TransactionContext
+from actions.transaction_state import TransactionContext
 from config.service import Activation
 from config.text import Printable, harmless, listed, printable, sentence
 from monitor.actor.context import ActorContext

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
+from actions.component_files import set_on_disk
 from actions.ending import Ground
 from actions.journal_state import ActionRequest, JournalState, Ruling, cases_of
 from actions.plan import Ill, Kind, candidate_of
 from actions.precheck import Objection
-from actions.prepare import Prepared, set_on_disk
+from actions.prepare import Prepared
 from monitor.actor.contested import changed_since, contested
 from monitor.actor.context import ActorContext
 from monitor.actor.evidence import NOT_ASKED, Look, look_at, situation_of, unproven

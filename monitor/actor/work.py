@@ -8,7 +8,7 @@ from dataclasses import KW_ONLY, dataclass, field, replace
 from actions.candidate import Given
 from actions.journal import Event, Record
 from actions.journal_state import Ruling
-from actions.transaction import TransactionContext
+from actions.transaction_state import TransactionContext
 from monitor.actor.authority import Role
 from monitor.actor.context import ActorContext
 from monitor.actor.pace import Pace

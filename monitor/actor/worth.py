@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from actions.artefact import presented_by
+from actions.component_files import held_by, keystore_password
 from actions.plan import Ill
-from actions.prepare import held_by, keystore_password
 from actions.soundness import faults_in, ill_of
 from actions.validate import Worth
 from actions.verdict import Old

@@ -84,7 +84,16 @@ def check(
     from monitor.commands.check import CheckOptions
     from monitor.commands.check import check as run
 
-    options = CheckOptions(ca_file, verifier, name, at, key, password_file, timeout, as_json)
+    options = CheckOptions(
+        ca_file=ca_file,
+        verifier=verifier,
+        name=name,
+        at=at,
+        key=key,
+        password_file=password_file,
+        timeout=timeout,
+        as_json=as_json,
+    )
     raise typer.Exit(run(targets, options))
 
 
@@ -114,7 +123,7 @@ def demo(
         typer.Option(help="Where the daemon answers HTTP, as host:port; else at an address of its own on loopback."),
     ] = None,
 ) -> None:
-    """Build a small appliance on loopback, keep vigil over it and show what happens; leaves nothing behind."""
+    """Build a small appliance on loopback, watch it and show what happens; leaves nothing behind."""
     from monitor.demo.tour import demo as start
 
     raise typer.Exit(start(scenario, seconds, listen))
@@ -167,6 +176,20 @@ def history(
     from monitor.commands.history import history as show
 
     raise typer.Exit(show(HistoryQuery(tuple(names), since, until, limit, as_json), config, database))
+
+
+@app.command()
+def explain(
+    codes: Annotated[
+        list[str],
+        typer.Argument(metavar="[CODE...]", show_default=False, help="Codes of findings; patterns with * and ?."),
+    ] = [],  # noqa: B006
+    as_json: Json = False,
+) -> None:
+    """Say what a finding means, what cures it and whom it hurts; without a code, list all findings."""
+    from monitor.commands.explain import explain as show
+
+    raise typer.Exit(show(codes, as_json=as_json))
 
 
 @app.command()

@@ -12,10 +12,10 @@ from typing import IO
 
 from actions.backup import BackupError
 from actions.candidate import Given
+from actions.component_files import read_password
 from actions.journal import JournalError, Record
 from actions.journal_state import ActionRequest
 from actions.plan import Kind
-from actions.prepare import read_password
 from actions.world import World
 from config.model import Config
 from config.text import Printable, Shown, harmless, printable, sentence

@@ -126,7 +126,7 @@ def _cells(*texts: str) -> tuple[Printable, ...]:
 
 
 def _stands(decision: Decision) -> str:
-    return f"{decision.standing}: {decision.waits_for}" if decision.waits_for else str(decision.standing)
+    return f"{decision.status}: {decision.waits_for}" if decision.waits_for else str(decision.status)
 
 
 def _explained_to_plain(explained: Explained) -> dict[str, Any]:
@@ -146,7 +146,7 @@ def _decision_to_plain(decision: Decision) -> dict[str, Any]:
         "subject": decision.subject,
         "policy": decision.policy,
         "action": action_name(decision.action),
-        "standing": decision.standing,
+        "status": decision.status,
         "waits_for": decision.waits_for,
         "case": decision.case,
         "identity": decision.identity,

@@ -265,7 +265,7 @@ def _waits(component: dict[str, Any]) -> Printable:
     decision = component["decision"]
     if decision is not None:
         until, plan = component["approved_until"], component["plan"]
-        said = [sentence("{} by {}: {}", decision["action"], decision["policy"], decision["standing"])]
+        said = [sentence("{} by {}: {}", decision["action"], decision["policy"], decision["status"])]
         said += [sentence("for {}", decision["waits_for"])] if decision["waits_for"] else []
         said += [sentence("plan {}", plan[:16])] if plan else []
         said += [sentence("approved until {}", _second(until))] if until else []

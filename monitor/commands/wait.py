@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from actions.journal import Event
-from actions.journal_state import Case, Ended, JournalState
+from actions.journal_state import Case, JournalState
 from monitor.actor.client import NoActor, talking
-from monitor.actor.documents import step_document
+from monitor.actor.documents import endings_document, step_document
 from monitor.actor.follow import Follower
 from monitor.actor.request import Document
 from monitor.dialect import unix
@@ -55,11 +55,11 @@ def _end(documents: Iterable[Document], plan: str, until: float, told: Callable[
             if ended is not None and ended.plan == plan:
                 ending = ended
             if ending is not None and record.transaction == ending.transaction and record.event in _OVER:
-                return {"endings": [_plain(ending)]}
+                return endings_document([ending])
         elif "here" not in document:
             continue
         elif ending is not None:
-            return {"endings": [_plain(ending)]}
+            return endings_document([ending])
         elif transaction == "" and (why := _hopeless(follower.journal_state, plan, cases, until)) is not None:
             return {"expired": why}
     raise ConnectionError("the actor went away without an answer; `certvigil audit` tells how it ended")
@@ -72,13 +72,3 @@ def _hopeless(journal_state: JournalState, plan: str, cases: frozenset[Case], un
     if plan not in journal_state.proposals:
         return "it waits no longer: its cause is gone, or what would be done is by now another plan"
     return "its approval has expired" if time.time() >= until else None
-
-
-def _plain(ended: Ended) -> Document:
-    return {
-        "transaction": ended.transaction,
-        "outcome": ended.outcome,
-        "cause": ended.cause,
-        "sentence": f"{', '.join(ended.components)}: {ended.reason}",
-        "remarks": [],
-    }

@@ -1,4 +1,4 @@
-"""Whether the checks of a policy hold, since when, what that rests on, and when time alone may change it."""
+"""Evaluates the checks of a policy: whether they hold, since when, why, and when time alone may change that."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from config.catalogue import GROUP_MEMBERS
 from config.fields import duration_text, share_text
 from config.policy import (
     AllOf,
@@ -23,7 +24,7 @@ from config.policy import (
     RemainingBelow,
 )
 from config.text import printable
-from config.vocabulary import GROUP_MEMBERS, Code, Group, Severity
+from config.vocabulary import Code, Group, Severity
 from monitor.decide.history import failures_in_a_row, is_later, watched, why_not
 from monitor.decide.situation import STEPPED, Attempt, Situation
 from probes.judge.time import moment
@@ -36,7 +37,7 @@ _WRONG_LEAF: Final = frozenset({Code.NOT_SERVED, Code.ENDPOINTS_DISAGREE, Code.H
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """A check, whether it holds, and what that rests on."""
+    """One check, whether it holds, and why."""
 
     check: str
     """Its name in the configuration."""
@@ -49,29 +50,29 @@ class Reason:
 
 @dataclass(frozen=True, slots=True)
 class CheckAnswer:
-    """What a check came to."""
+    """The result of a check."""
 
     holds: bool
     reasons: tuple[Reason, ...]
-    """What it rests on: where it holds, only what makes it hold."""
+    """Where the check holds, only the reasons that make it hold."""
     since: float = 0.0
-    """Unix time from which it holds; 0 where that is not known."""
+    """Unix time since when it holds; 0 where that is not known."""
     until: float = NEVER
-    """Unix time at which it may come out otherwise though nothing else changes."""
+    """Unix time at which time alone may change the result."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Span:
-    """From when until when the facts are as a check wants them."""
+    """The span of time within which the facts meet a check."""
 
     because: str
     start: float = NEVER
     """Unix time."""
     end: float = NEVER
     delay: float = 0.0
-    """Seconds that must have passed since `start`."""
+    """Seconds that must pass after `start`."""
     foreseen: bool = False
-    """Computed from a certificate, so that a clock that was put back does not make it an event of the past."""
+    """Whether `start` is computed from a certificate: in the future, it is no sign that the clock was put back."""
 
 
 def evaluate(check: Check, situation: Situation, now: float) -> CheckAnswer:
@@ -104,7 +105,7 @@ def _all(answers: list[CheckAnswer]) -> CheckAnswer:
 def _leaf(check: Leaf, situation: Situation, now: float) -> CheckAnswer:
     span = _span(check, situation, now)
     start = span.start + span.delay + check.lasting
-    # Put back by an hour, the clock must not make people wait for what was ripe already.
+    # A clock that was put back by an hour must not make a check wait that held already.
     put_back = not span.foreseen and now < span.start - STEPPED < NEVER
     holds = (now >= start or put_back) and now < span.end
     because = span.because
@@ -117,7 +118,7 @@ def _leaf(check: Leaf, situation: Situation, now: float) -> CheckAnswer:
 
 
 def name_of(check: Leaf) -> str:
-    """Return how the configuration calls `check`."""
+    """Return the name of `check` in the configuration."""
     match check:
         case RemainingBelow():
             return "remaining_below"
@@ -169,7 +170,7 @@ def _remaining(check: RemainingBelow, situation: Situation) -> _Span:
 
 def _findings(check: HasFinding, situation: Situation) -> _Span:
     wanted = check.severity.rank
-    # From when the first of them was there; that it was less severe then is not remembered.
+    # The time of the first finding; a lower severity at that time is not remembered.
     first = min(
         (each for each in situation.findings if each.code in check.codes and each.severity.rank >= wanted),
         key=lambda each: (each.since, each.target, each.code, each.subject),
@@ -228,9 +229,9 @@ def _regressions(check: Regressed, situation: Situation, now: float) -> _Span:
 
 
 def _worse(situation: Situation, replacement: Attempt, now: float) -> Iterator[tuple[float, str]]:
-    """Yield since when what is worse, as clients meet it, than it was before the replacement.
+    """Yield each regression since the replacement that clients meet: since when, and a sentence.
 
-    A finding about files alone is no reason to undo what is served.
+    A finding about files alone is no reason to undo the set that is served.
     """
     for edge in situation.edges:
         if not edge.accepts and (edge.client, edge.target) in replacement.accepted:

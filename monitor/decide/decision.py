@@ -1,4 +1,4 @@
-"""What a decision says."""
+"""Decisions as values: what a policy makes of a situation, and how far it has come."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from monitor.decide.check import Reason
 
 
 class DecisionStatus(StrEnum):
-    """What follows from a decision now."""
+    """How far a decision has come, and what follows from it now."""
 
     ACT = "act"
-    """It is to be done, once: whoever is to do it notes an attempt whatever comes of it, even if it was not begun."""
+    """The actor is to do it, once; the actor records an attempt whatever its result, even if it did not begin."""
     NOTIFY = "notify"
-    """People are to be told."""
+    """People are to be notified."""
     OBSERVE = "observe"
-    """It would be done, if certvigil was to do more than observe."""
+    """The mode is to observe only, so nothing is done."""
     PLAN = "plan"
     """A plan is to be made and shown."""
     AWAIT_APPROVAL = "await_approval"
@@ -27,43 +27,52 @@ class DecisionStatus(StrEnum):
     AWAIT_CANDIDATE = "await_candidate"
     AWAIT_RETRY = "await_retry"
     REJECTED = "rejected"
-    """An operator said no."""
+    """An operator rejected it."""
     HELD = "held"
-    """Nothing may be started there, for a reason of its own."""
+    """Nothing may be started on the component now, for a reason that `waits_for` gives."""
     SPENT = "spent"
-    """It was done and did not help, or what it acts with was at fault: doing it again would not help."""
+    """An attempt did not help, or its candidate was at fault: another attempt would not help."""
 
 
 ORDERED = frozenset({DecisionStatus.ACT, DecisionStatus.AWAIT_APPROVAL, DecisionStatus.PLAN})
-"""What the actor is asked for, again at every start where it had not begun."""
+"""The daemon orders these from the actor, and again at every start where the actor had not begun."""
+PENDING = ORDERED | {DecisionStatus.AWAIT_WINDOW, DecisionStatus.AWAIT_RETRY}
+"""Such a decision will be carried out, or waits for a person."""
 PASSED_OVER = frozenset({DecisionStatus.AWAIT_CANDIDATE, DecisionStatus.SPENT, DecisionStatus.REJECTED})
-"""What a policy further down may still act in spite of."""
+"""A decision with one of these lets a policy further down act."""
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What a policy makes of a situation."""
+    """The result of one policy for one situation."""
 
     subject: str
     """The name of the component, or of the target."""
     policy: str
     action: Action | Notify
-    standing: DecisionStatus
+    status: DecisionStatus
     reasons: tuple[Reason, ...]
     case: str
-    """Identifies what is to be done about what: an approval is given to it, whatever it then waits for."""
+    """Identifies the action and its reason. An approval is for a case, so it holds whatever the decision waits for."""
     identity: str
-    """Identifies the decision: the same again is the same decision, which is recorded, and carried out, once."""
+    """Identifies the decision. Each identity is recorded once, and carried out once."""
     what: str = ""
-    """What it acts with: a candidate, the leaf on disk, the transaction to be undone."""
+    """The object of the action: a candidate, the leaf on disk, or the transaction to undo."""
     waits_for: str = ""
-    """A sentence, printable; empty where it waits for nothing."""
+    """A sentence, printable; empty where the decision waits for nothing."""
     until: float | None = None
-    """Unix time at which it may come out otherwise though nothing else changes; None for never."""
+    """Unix time at which time alone may change the result; None for never."""
+
+
+@dataclass(frozen=True, slots=True)
+class DecisionMade:
+    """A message: a policy came to a decision that it had not come to before."""
+
+    decision: Decision
 
 
 def kind_of(action: Action) -> Kind:
-    """Return the kind of transaction that `action` is."""
+    """Return the kind of transaction that carries out `action`."""
     match action:
         case Replace():
             return Kind.REPLACE
@@ -74,16 +83,16 @@ def kind_of(action: Action) -> Kind:
 
 
 def kind_of_decision(decision: Decision) -> Kind:
-    """Return the kind of transaction that a decision to act is about."""
-    assert not isinstance(decision.action, Notify)  # noqa: S101 (what tells people is never ordered)
+    """Return the kind of transaction of a decision to act."""
+    assert not isinstance(decision.action, Notify)  # noqa: S101 (a notification is never ordered)
     return kind_of(decision.action)
 
 
 def action_name(action: Action | Notify) -> str:
-    """Return how the configuration calls `action`."""
+    """Return the name of `action` in the configuration."""
     return "notify" if isinstance(action, Notify) else str(kind_of(action))
 
 
 def digest(*parts: object) -> str:
-    """Return what identifies these parts."""
+    """Return a short hash of these parts."""
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:32]

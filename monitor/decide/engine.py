@@ -1,4 +1,4 @@
-"""The decision: what the policies make of one situation at one time."""
+"""The decision: from policies, one situation and one time to `Decision`s."""
 
 from __future__ import annotations
 
@@ -25,27 +25,27 @@ _LONG: Final = 3650.0 * DAY
 
 @dataclass(frozen=True, slots=True)
 class Outlook:
-    """What is decided about one subject, and until when that holds."""
+    """The decisions on one subject, and until when they hold."""
 
     decisions: tuple[Decision, ...]
     until: float = NEVER
-    """Unix time at which it may come out otherwise though nothing else changes."""
+    """Unix time at which time alone may change the result."""
 
 
 @dataclass(frozen=True, slots=True)
 class DecisionStep:
-    """How far a case has come."""
+    """How far a case has come, as part of a decision."""
 
-    standing: DecisionStatus
+    status: DecisionStatus
     waits_for: str = ""
     until: float = NEVER
     turn: object = None
-    """What makes it another decision than one that has come as far before."""
+    """Part of the identity: tells this decision from an earlier one of the same case with the same status."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Case:
-    """Something that may be done about something."""
+    """One action that a policy may take on one object, in one situation."""
 
     policy: Policy
     kind: Kind
@@ -56,7 +56,7 @@ class _Case:
 
 
 def matches(match: PolicyMatch, situation: Situation) -> bool:
-    """Whether a policy with that `match` is for this subject."""
+    """Whether a policy with that `match` applies to this subject."""
     return (
         (not match.components or (situation.is_component and is_one_of(situation.subject, match.components)))
         and (not match.targets or any(is_one_of(each, match.targets) for each in situation.targets))
@@ -66,27 +66,28 @@ def matches(match: PolicyMatch, situation: Situation) -> bool:
 
 
 def decide(situation: Situation, policies: Iterable[Policy], now: float) -> Outlook:
-    """Return what `policies`, in their order, make of `situation` at Unix time `now`.
+    """Return the decisions of `policies`, in their order, on `situation` at Unix time `now`.
 
-    The first with an action that could be done wins; those before it that lack what they would act with say so.
+    The first policy whose action is possible wins. A policy before it that lacks the object of its action, such as a
+    candidate, has a decision that says so.
     """
     return decide_by(applicable(policies, situation), situation, now)
 
 
 def applicable(policies: Iterable[Policy], situation: Situation) -> tuple[Policy, ...]:
-    """Return the policies that are for this subject, in their order."""
+    """Return the policies that apply to this subject, in their order."""
     matching = [each for each in policies if matches(each.match, situation)]
     own = {type(each.action) for each in matching if each.action is not None and not each.fallback}
     return tuple(each for each in matching if not (each.fallback and type(each.action) in own))
 
 
 def decide_by(policies: Iterable[Policy], situation: Situation, now: float) -> Outlook:
-    """Return what `policies` that are all for this subject make of it, like `decide`."""
+    """Return the decisions of `policies` that all apply to this subject, as `decide` does."""
     decisions: list[Decision] = []
     until = NEVER
     won = False
     for policy in policies:
-        # What comes after the winner is asked again when the winner is.
+        # A policy after the winner is evaluated again when the winner is.
         if won and policy.notify is None:
             continue
         answer = evaluate(policy.when, situation, now)
@@ -100,45 +101,52 @@ def decide_by(policies: Iterable[Policy], situation: Situation, now: float) -> O
             if decision is not None:
                 decisions.append(decision)
                 until = min(until, decision.until or NEVER)
-                won = decision.standing not in PASSED_OVER
+                won = decision.status not in PASSED_OVER
     return Outlook(tuple(decisions), until)
 
 
 def _told(policy: Policy, notify: Notify, situation: Situation, answer: CheckAnswer) -> Decision:
     case = digest(situation.subject, policy.name, "notify", answer.since)
     return Decision(
-        situation.subject,
-        policy.name,
-        notify,
-        DecisionStatus.NOTIFY,
-        answer.reasons,
-        case,
-        case,
+        subject=situation.subject,
+        policy=policy.name,
+        action=notify,
+        status=DecisionStatus.NOTIFY,
+        reasons=answer.reasons,
+        case=case,
+        identity=case,
         until=_or_none(answer.until),
     )
 
 
 def _acted(policy: Policy, action: Action, situation: Situation, answer: CheckAnswer, now: float) -> Decision | None:
-    """Return what comes of the action, None where there is nothing that it could ever act on."""
+    """Return the decision on an action; None where the action has no object in this situation."""
     kind = kind_of(action)
     what = _what(kind, situation)
     if situation.mode is None or what is None:
         return None
     in_use = situation.certificate.sha256 if situation.certificate else ""
-    case = _Case(policy, kind, what, digest(situation.subject, policy.name, kind, what, in_use), situation, now)
+    case = _Case(
+        policy=policy,
+        kind=kind,
+        what=what,
+        name=digest(situation.subject, policy.name, kind, what, in_use),
+        situation=situation,
+        now=now,
+    )
     step = _step(case, answer)
     tried = max((each.ended for each in situation.attempts if (each.kind, each.what) == (kind, what)), default=None)
     return Decision(
-        situation.subject,
-        policy.name,
-        action,
-        step.standing,
-        answer.reasons,
-        case.name,
-        digest(case.name, step.standing, tried, step.turn),
-        what,
-        step.waits_for,
-        _or_none(min(answer.until, step.until)),
+        subject=situation.subject,
+        policy=policy.name,
+        action=action,
+        status=step.status,
+        reasons=answer.reasons,
+        case=case.name,
+        identity=digest(case.name, step.status, tried, step.turn),
+        what=what,
+        waits_for=step.waits_for,
+        until=_or_none(min(answer.until, step.until)),
     )
 
 
@@ -150,7 +158,7 @@ def _what(kind: Kind, situation: Situation) -> str | None:
             return situation.on_disk
         case Kind.ROLLBACK:
             replacement = watched(situation)
-            # What was replaced as one is undone as one, or not at all.
+            # Components that were replaced together are undone together, or not at all.
             return replacement.transaction if replacement and replacement.undoable else None
 
 
@@ -164,7 +172,7 @@ def _step(case: _Case, answer: CheckAnswer) -> DecisionStep:
     if situation.held:
         return DecisionStep(DecisionStatus.HELD, situation.held, turn=situation.held)
     if situation.contested and not (case.kind is Kind.REPLACE and situation.renewed):
-        # A new candidate has its turn before what somebody else wrote.
+        # A new candidate has its turn before the files that another tool wrote.
         return (
             DecisionStep(DecisionStatus.SPENT)
             if situation.renewed
@@ -181,14 +189,14 @@ def _step(case: _Case, answer: CheckAnswer) -> DecisionStep:
     if at is not None:
         return DecisionStep(DecisionStatus.AWAIT_RETRY, f"the next attempt, at {moment(at)}", at)
     step = DecisionStep(DecisionStatus.ACT) if mode is Mode.AUTO and not blind else _approval(case, blind)
-    if step.standing is not DecisionStatus.ACT:
+    if step.status is not DecisionStatus.ACT:
         return step
     opened = window(case.policy, situation, now)
     return replace(opened, until=min(opened.until, step.until))
 
 
 def effective_mode(policy: Policy, situation: Situation) -> Mode:
-    """Return how far to go: where nobody says whose certificates may be installed, a person looks at the plan."""
+    """Return the mode; where no issuers are allowed for automatic installation, `auto` becomes `approve`."""
     if situation.mode is None or situation.mode is Mode.OBSERVE:
         return Mode.OBSERVE
     mode = policy.mode or situation.mode
@@ -197,7 +205,7 @@ def effective_mode(policy: Policy, situation: Situation) -> Mode:
 
 
 def _blind(case: _Case) -> str:
-    """Say why a person is asked although the mode asks for none: the actor sees too little; empty where it does not."""
+    """Return why a person must approve in mode `auto`: the facts that the actor sees are not enough; else empty."""
     when, situation = case.policy.when, case.situation
     if case.kind is Kind.ROLLBACK:
         worse = evaluate(Regressed(_LONG), situation, case.now)
@@ -216,13 +224,13 @@ def _approval(case: _Case, blind: str = "") -> DecisionStep:
     said = [each for each in case.situation.approvals if each.case == case.name]
     if said and case.now < said[-1].until:
         return DecisionStep(DecisionStatus.ACT if said[-1].approved else DecisionStatus.REJECTED, until=said[-1].until)
-    # Once what was said has expired, it is asked for again.
+    # Once an approval or a rejection has expired, a new one is asked for.
     waits_for = f"an operator's approval, since {blind}" if blind else "an operator's approval"
     return DecisionStep(DecisionStatus.AWAIT_APPROVAL, waits_for, turn=len(said))
 
 
 def window(policy: Policy, situation: Situation, now: float) -> DecisionStep:
-    """Return whether a window of `policy` is open at Unix time `now`, or is not waited for: ACT or AWAIT_WINDOW."""
+    """Return ACT where a window of `policy` is open at Unix time `now` or is not needed, else AWAIT_WINDOW."""
     openings = [opening(each, now) for each in policy.windows]
     edge = min((each.until for each in openings if each.until is not None), default=NEVER)
     if not openings or any(each.since is not None for each in openings):

@@ -1,4 +1,4 @@
-"""What each policy makes of a situation, those that do not apply or do not hold included."""
+"""The result of every policy for one situation, including policies that do not apply or do not hold."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from monitor.decide.situation import Situation
 
 @dataclass(frozen=True, slots=True)
 class Explained:
-    """What one policy makes of it."""
+    """The result of one policy."""
 
     policy: Policy
     applies: bool
-    """Whether it is for this subject, and does not give way to another."""
+    """Whether the policy applies to this subject, and does not give way to another policy."""
     answer: CheckAnswer
     decisions: tuple[Decision, ...]
-    """Empty where another policy won, or where there is nothing that its action could be done to."""
+    """Empty where another policy won, or where the action has no object."""
 
 
 def explain(situation: Situation, policies: Iterable[Policy], now: float) -> tuple[Explained, ...]:
-    """Return what each of `policies` makes of `situation` at Unix time `now`, in their order."""
+    """Return the result of each of `policies` for `situation` at Unix time `now`, in their order."""
     asked = tuple(policies)
     chosen = applicable(asked, situation)
     decisions = decide(situation, asked, now).decisions

@@ -1,4 +1,4 @@
-"""What people would be told when, if things went on as they are: the outbox itself, on a clock that jumps. Pure."""
+"""Messages of the future: the outbox itself, on a simulated clock, if nothing changes but the time. Pure."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Final
 from actions.ending import Cause, Outcome
 from config.model import Config
 from config.policy import Notify
-from config.vocabulary import Code, FileRole, KeyKind, TargetKind
+from config.vocabulary import FileRole, KeyKind, TargetKind
 from monitor.decide.decision import Decision, DecisionStatus, kind_of
-from monitor.decide.situation import FindingState, Situation, Validity
+from monitor.decide.situation import BY_TIME, FindingState, Situation, Validity
 from monitor.notify import news
 from monitor.notify.advice import AdviceContext
 from monitor.notify.deliver import Tone
@@ -25,7 +25,7 @@ from probes.finding import Finding
 
 _WITH_LEAF: Final = (FileRole.CERTIFICATE, FileRole.COMBINED, FileRole.KEYSTORE)
 _LEAST: Final = 1.0
-"""Seconds by which the clock moves on at least."""
+"""The smallest step of the simulated clock, in seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class ForeseenMessage:
 
 
 class Recipients:
-    """Those who are told, by the channels and routes of a configuration: every message is delivered at once."""
+    """The recipients by the channels and routes of a configuration; every message is delivered at once."""
 
     def __init__(self, config: Config) -> None:
         self._config = config
@@ -47,7 +47,7 @@ class Recipients:
         self._of: dict[str, frozenset[str]] = {}
         """The targets of each subject."""
         self._labels = {name: component.labels for name, component in config.components.items()}
-        self._outbox = Outbox(lambda: self._registry, lambda _: "")
+        self._outbox = Outbox(self._registry, lambda _: "")
         self._outbox.reconfigure(config.channels, config.notifications, self._labels, AdviceContext.of(config))
         self._committed: list[ActionEnded] = []
         self._now = 0.0
@@ -64,28 +64,38 @@ class Recipients:
             self._outbox.observe(target)
 
     def decided(self, decision: Decision, now: float) -> None:
-        """Take note of a decision; one to act succeeds."""
-        if decision.standing is DecisionStatus.ACT and not isinstance(decision.action, Notify):
+        """Take note of a decision; a decision to act is assumed to succeed."""
+        if decision.status is DecisionStatus.ACT and not isinstance(decision.action, Notify):
             kind, by = kind_of(decision.action), f"policy {decision.policy}"
-            ended = (decision.subject, now, decision.identity, kind, Outcome.COMMITTED, Cause.NONE, "", by)
-            self._committed.append(ActionEnded(*ended))
+            self._committed.append(
+                ActionEnded(
+                    target=decision.subject,
+                    at=now,
+                    transaction=decision.identity,
+                    action=kind,
+                    outcome=Outcome.COMMITTED,
+                    cause=Cause.NONE,
+                    reason="",
+                    by=by,
+                )
+            )
 
     def tell(self, now: float) -> Iterator[ForeseenMessage]:
-        """Yield what is told at Unix time `now`."""
+        """Yield the messages that are sent at Unix time `now`."""
         self._now = now
         ended, self._committed = self._committed, []
         names = {each.target: each.target for each in ended}
         for each in news.committed(ended, names, self._config.notifications, self._labels, {}):
             if each.channel in self._config.channels:
-                name, host = each.name, self._config.host
-                _, message = notice(name, each.channel, host, each.title, each.sentences, Tone.SUCCESS)
+                host = self._config.host
+                _, message = notice(each.name, each.channel, each.title, each.sentences, host=host, tone=Tone.SUCCESS)
                 yield ForeseenMessage(now, each.channel, message.title)
         for delivery in self._outbox.review(now):
             self._outbox.amend(replace(delivery, fate=DeliveryFate.DELIVERED, ended_at=now))
             yield ForeseenMessage(now, delivery.channel, delivery.message.title)
 
     def next(self) -> float | None:
-        """Return when more may have to be told though nothing else happens; None for never."""
+        """Return the Unix time of the next message that time alone may cause; None for never."""
         at = self._outbox.next_review()
         return None if at is None else max(at, self._now + _LEAST)
 
@@ -95,9 +105,9 @@ def _believed(situation: Situation, config: Config, now: float) -> Iterator[Targ
     bearing = _bearing(situation, config)
     found: dict[str, list[FindingState]] = {target: [] for target in bearing}
     for each in situation.findings:
-        # What time brings shows wherever the certificate is.
+        # Findings that time brings show wherever the certificate is.
         spread = each.target == situation.subject or each.target in bearing
-        for target in bearing if spread and each.code in _BY_TIME else (each.target,):
+        for target in bearing if spread and each.code in BY_TIME else (each.target,):
             found.setdefault(target, []).append(each)
     presented = () if situation.certificate is None else (_certificate(situation, situation.certificate),)
     for target, those in found.items():
@@ -107,21 +117,18 @@ def _believed(situation: Situation, config: Config, now: float) -> Iterator[Targ
             for each in those
         ]
         yield TargetState(
-            target,
-            TargetKind.FILE if endpoint is None else TargetKind.ENDPOINT,
-            target if endpoint is None else f"{endpoint.host}:{endpoint.port}",
-            situation.subject if situation.is_component else None,
-            presented if target in bearing else (),
+            target=target,
+            kind=TargetKind.FILE if endpoint is None else TargetKind.ENDPOINT,
+            location=target if endpoint is None else f"{endpoint.host}:{endpoint.port}",
+            component=situation.subject if situation.is_component else None,
+            presented=presented if target in bearing else (),
             findings={(each.finding.code, each.finding.subject): each for each in raised},
             last_look=now,
         )
 
 
-_BY_TIME: Final = frozenset({Code.EXPIRING, Code.EXPIRED, Code.NOT_YET_VALID})
-
-
 def _bearing(situation: Situation, config: Config) -> Sequence[str]:
-    """Return the targets at which the certificate of a situation is seen."""
+    """Return the targets that have the certificate of a situation."""
     if not situation.is_component:
         return (situation.subject,)
     files = [each.name for each in config.files if each.component == situation.subject and each.role in _WITH_LEAF]
@@ -130,31 +137,31 @@ def _bearing(situation: Situation, config: Config) -> Sequence[str]:
 
 
 def _certificate(situation: Situation, validity: Validity) -> Certificate:
-    """Return a certificate of that validity, of which nothing else is known."""
+    """Return a certificate with that validity; its other facts are unknown."""
     return Certificate(
-        validity.sha256.encode(),
-        validity.sha256,
-        f"the certificate of {situation.subject}" if situation.is_component else "its certificate",
-        "",
-        "",
-        int(validity.not_before),
-        int(validity.not_after),
-        (),
-        Key(KeyKind.UNKNOWN, 0),
-        "",
+        der=validity.sha256.encode(),
+        sha256=validity.sha256,
+        subject=f"the certificate of {situation.subject}" if situation.is_component else "its certificate",
+        issuer="",
+        serial="",
+        not_before=int(validity.not_before),
+        not_after=int(validity.not_after),
+        names=(),
+        key=Key(KeyKind.UNKNOWN, 0),
+        signature_hash="",
         is_ca=False,
         self_issued=False,
     )
 
 
 def fresh(config: Config, begin: float, lifetime: float) -> Iterator[Situation]:
-    """Yield, for each component and each endpoint that belongs to none, a certificate that lasts from `begin` on."""
+    """Yield a situation for each component and for each endpoint of none, with a certificate valid from `begin` on."""
     for name, component in config.components.items():
         thresholds = next((config.endpoints[each].thresholds for each in component.endpoints), None)
         yield Situation(
-            name,
-            component.mode if component.service is not None else None,
-            (*(each.name for each in config.files if each.component == name), *component.endpoints),
+            subject=name,
+            mode=component.mode if component.service is not None else None,
+            targets=(*(each.name for each in config.files if each.component == name), *component.endpoints),
             is_component=True,
             labels=component.labels,
             profile=config.profile,

@@ -1,4 +1,4 @@
-"""What earlier attempts mean for the next one: what was done already, what failed, when to try again."""
+"""Earlier attempts and their meaning for the next one: which succeeded, which failed, when to try again."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from monitor.decide.situation import STEPPED, Attempt, Result, Situation, result
 DELAYS: Final = (60.0, 600.0, 6_000.0, 86_400.0)
 """Seconds until the next attempt after the first, second, third and each further failure in a row."""
 _ROOM: Final = 4
-"""A wait takes at most this part of the time that is left, so that three attempts always fit into it."""
+"""A wait takes at most one part in so many of the time that is left, so that three attempts always fit into it."""
 _IN_USE: Final = frozenset({Result.COMMITTED, Result.FAILED_FORWARD})
 _NO_FAILURE: Final = _IN_USE | {Result.SUPERSEDED}
 
 
 def failures_in_a_row(situation: Situation) -> list[Attempt]:
-    """Return the attempts that failed since the last one that did not, oldest first."""
+    """Return the attempts that failed in a row up to now, oldest first."""
     failed: list[Attempt] = []
     for attempt in situation.attempts:
         if attempt.result in _NO_FAILURE:
@@ -31,7 +31,7 @@ def failures_in_a_row(situation: Situation) -> list[Attempt]:
 
 
 def next_attempt(situation: Situation, kind: Kind, what: str, now: float) -> float | None:
-    """Return when to try that again after it failed, None where nothing has to be waited for."""
+    """Return the Unix time of the next attempt after a failure; None where no wait is needed."""
     failed = [each for each in failures_in_a_row(situation) if (each.kind, each.what) == (kind, what)]
     if not failed or failed[-1].ended > now + STEPPED:
         return None
@@ -48,7 +48,7 @@ def next_attempt(situation: Situation, kind: Kind, what: str, now: float) -> flo
 
 
 def is_spent(situation: Situation, kind: Kind, what: str, reasons: Iterable[float], now: float) -> bool:
-    """Whether that was done, or found to be at fault, and of the `reasons`, by their times, none has come up since."""
+    """Whether the action was done, or its object found at fault, after the last of the `reasons` (Unix times)."""
     done = [
         each.ended
         for each in situation.attempts
@@ -58,19 +58,19 @@ def is_spent(situation: Situation, kind: Kind, what: str, reasons: Iterable[floa
 
 
 def is_later(one: float, other: float, now: float) -> bool:
-    """Whether Unix time `one` is later than `other`, of things that have happened.
+    """Whether Unix time `one` is later than `other`, where both are times of past events.
 
-    What lies in the future happened before the clock was put back, and so before what does not.
+    A time in the future dates from before the clock was put back, so it is earlier than any time that is not.
     """
     edge = now + STEPPED
     return (one <= edge, one) > (other <= edge, other)
 
 
 def why_not(situation: Situation) -> str:
-    """Return why the candidate in the inbox is not to be tried; empty where it is."""
+    """Return why the candidate in the inbox is not tried; empty where it is."""
     candidate = situation.candidate
     if candidate is None:
-        # What lies there and makes none is a finding, which says why.
+        # A finding says why the files in the inbox make no candidate.
         return "there is none in the inbox that can be used"
     if candidate.quarantined:
         return f"the one in the inbox is in quarantine: {candidate.quarantined}"
@@ -85,7 +85,7 @@ def why_not(situation: Situation) -> str:
 
 
 def watched(situation: Situation) -> Attempt | None:
-    """Return the replacement that is in use: the last thing done, and nobody has changed the files since."""
+    """Return the replacement in use, where it is the last transaction and nobody has changed the files since."""
     done = [each for each in situation.attempts if each.result in _NO_FAILURE]
     if not done or done[-1].kind is not Kind.REPLACE or done[-1].result is not Result.COMMITTED:
         return None
@@ -95,7 +95,7 @@ def watched(situation: Situation) -> Attempt | None:
 
 
 def attempts_of(journal_state: JournalState, component: str) -> tuple[Attempt, ...]:
-    """Return what was tried lately with a component, in the order in which it ended; what was refused is no attempt."""
+    """Return the recent attempts on a component, in the order of their ends; a refusal is no attempt."""
     return tuple(
         _attempt(each, undoable=all(journal_state.last.get(one) is each for one in each.components))
         for each in journal_state.recent.get(component, ())
@@ -112,13 +112,13 @@ def _attempt(ended: Ended, *, undoable: bool) -> Attempt:
         case Kind.ROLLBACK:
             what = ended.action.backup_set if ended.action is not None else ""
     return Attempt(
-        ended.kind,
-        what,
-        ended.began,
-        ended.at,
-        result_of(ended.outcome, ended.cause),
-        ended.transaction,
-        ended.leaf,
-        ended.accepted,
-        undoable,
+        kind=ended.kind,
+        what=what,
+        began=ended.began,
+        ended=ended.at,
+        result=result_of(ended.outcome, ended.cause),
+        transaction=ended.transaction,
+        leaf=ended.leaf,
+        accepted=ended.accepted,
+        undoable=undoable,
     )

@@ -1,7 +1,7 @@
-"""Whether something may be done without a person, now: the decision itself, asked by whoever is to act on it.
+"""Leave to act without a person, now: the decision itself, asked again by the process that acts.
 
-The daemon acts on the decisions that stand by what it knows; the actor takes nobody's word for them, and asks here with
-a situation that holds only what it saw itself.
+The daemon orders an action by the decision that stands. The actor does not rely on the daemon: it asks here, with a
+situation that holds only the facts that it saw itself.
 """
 
 from __future__ import annotations
@@ -23,47 +23,47 @@ from probes.judge.time import moment
 
 @dataclass(frozen=True, slots=True)
 class Leave:
-    """The policy by which something may be done, or why it may not be."""
+    """The policy that permits an action, or the reason why none does."""
 
     policy: Policy | None = None
     why: str = ""
-    """A sentence, printable; empty where it may be done."""
+    """A sentence, printable; empty where the action is permitted."""
 
 
 def leave(kind: Kind, what: str, situation: Situation, policies: Iterable[Policy], now: float) -> Leave:
-    """Return whether that is what is to be done to a component at Unix time `now`, and waits for nobody's approval.
+    """Return whether a policy has that action done to a component at Unix time `now`, without further approval.
 
-    `what` is as in `Decision.what`: the candidate, the leaf on disk, the transaction that is undone. Where a person has
-    approved that, as the situation says, all else must be as it is without: mode, windows, remaining lifetime,
-    attempts, for how long. Only what the actor cannot see that person has answered for.
+    `what` is as in `Decision.what`. Where a person has approved the action, which the situation says, every other
+    condition holds as without the approval: mode, windows, remaining lifetime, attempts, `for`. The person answers only
+    for the facts that the actor cannot see.
     """
     if situation.given_up:
         return Leave(None, situation.given_up)
     mine = _policies(kind, what, situation, policies, now)
     outlook = decide_by(mine, situation, now)
     for decision in outlook.decisions:
-        if isinstance(decision.action, Notify) or decision.standing in PASSED_OVER:
+        if isinstance(decision.action, Notify) or decision.status in PASSED_OVER:
             continue
         if kind_of(decision.action) is not kind or decision.what != what:
             return Leave(None, f"policy {decision.policy} comes first, with {action_name(decision.action)}")
-        if decision.standing is DecisionStatus.ACT:
+        if decision.status is DecisionStatus.ACT:
             return Leave(next(each for each in mine if each.name == decision.policy))
         what_for = f": {decision.waits_for}" if decision.waits_for else ""
-        return Leave(None, f"by policy {decision.policy} it stands at '{decision.standing}'{what_for}")
+        return Leave(None, f"by policy {decision.policy} it stands at '{decision.status}'{what_for}")
     spent = [
         each
         for each in outlook.decisions
-        if not isinstance(each.action, Notify) and each.standing in PASSED_OVER and kind_of(each.action) is kind
+        if not isinstance(each.action, Notify) and each.status in PASSED_OVER and kind_of(each.action) is kind
     ]
     if spent:
-        return Leave(None, f"by policy {spent[0].policy} it stands at '{spent[0].standing}'")
+        return Leave(None, f"by policy {spent[0].policy} it stands at '{spent[0].status}'")
     return Leave(None, _unmet(kind, situation, mine, now))
 
 
 def _policies(
     kind: Kind, what: str, situation: Situation, policies: Iterable[Policy], now: float
 ) -> tuple[Policy, ...]:
-    """Return the policies for this subject, as they count where a person has approved that or has not."""
+    """Return the policies for this subject; their checks are narrowed where a person has approved the action."""
     mine = applicable(policies, situation)
     if not _is_granted(kind, what, situation, now):
         return mine
@@ -81,7 +81,7 @@ def _is_granted(kind: Kind, what: str, situation: Situation, now: float) -> bool
 
 
 def _unmet(kind: Kind, situation: Situation, policies: Iterable[Policy], now: float) -> str:
-    """Say why no policy with that action holds."""
+    """Return why no policy with that action holds, as a sentence."""
     doing = [each for each in policies if each.action is not None and kind_of(each.action) is kind]
     if not doing:
         return f"no policy has {kind} done to {situation.subject}"
@@ -96,9 +96,9 @@ def _unmet(kind: Kind, situation: Situation, policies: Iterable[Policy], now: fl
 
 
 def joins(kind: Kind, what: str, situation: Situation, policies: Iterable[Policy], now: float) -> str:
-    """Say why a component may not be changed along with one for which leave was given; empty where it may.
+    """Return why a component may not join a change for which another component has leave; empty where it may.
 
-    What calls for it is with that other one; by whose leave and when this one is changed is its own matter.
+    The reason for the change lies with the other component. Its own policies must permit the action and its time.
     """
     if why := situation.given_up or situation.held or situation.contested:
         return why
@@ -110,7 +110,7 @@ def joins(kind: Kind, what: str, situation: Situation, policies: Iterable[Policy
         each for each in applicable(policies, situation) if each.action is not None and kind_of(each.action) is kind
     ]
     if not any(
-        effective_mode(each, situation) in modes and window(each, situation, now).standing is DecisionStatus.ACT
+        effective_mode(each, situation) in modes and window(each, situation, now).status is DecisionStatus.ACT
         for each in doing
     ):
         return f"no policy has {kind} done to {situation.subject} by itself now"

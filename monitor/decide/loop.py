@@ -1,22 +1,23 @@
-"""Decides what is to be done, when what is known changes or the time has come, and hands each decision on once."""
+"""Decides again about a subject when its facts change or its time has come, and sends each new decision once."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from typing import Final
 
-from config.model import Config
 from config.text import printable
-from monitor.decide.decision import Decision, DecisionStatus, action_name
-from monitor.decide.gather import Done, situation_of
+from monitor.decide.decision import Decision, DecisionMade, DecisionStatus, action_name
+from monitor.decide.gather import ComponentRecord, situation_of
 from monitor.decide.situation import Situation
 from monitor.decide.table import DecisionTable
+from monitor.state.bus import Bus
 from monitor.state.events import Decided, Event
-from monitor.state.target import TargetState
+from monitor.state.messages import CandidateConsidered, ComponentsChanged, DecisionInputsChanged, JournalNews
+from monitor.state.registry import TargetRegistry
 
 log = logging.getLogger("certvigil.decide")
 
@@ -33,57 +34,52 @@ STEPPED: Final = 30.0
 class Decider:
     """Keeps the decision table; lives on the event loop's thread and does no I/O."""
 
-    def __init__(  # noqa: PLR0917 (its surroundings, in the order in which they are asked)
-        self,
-        config: Callable[[], Config],
-        known: Callable[[], Mapping[str, TargetState]],
-        done: Callable[[str], Done],
-        decided: Callable[[Decision], None],
-        record: Callable[[Sequence[Event]], None],
-        stands: Callable[[], None],
+    def __init__(
+        self, registry: TargetRegistry, table: DecisionTable, record: Callable[[str], ComponentRecord], bus: Bus
     ) -> None:
-        """Ask `done` for what is known of a component beside its targets.
-
-        Calls `decided` with each new decision, and `stands` where other ones may stand than before.
-        """
-        self._config = config
-        self._known = known
-        self._done = done
-        self._decided = decided
+        """Decide in `table`; `record` gives what is known of a component beside its targets."""
+        self._registry = registry
+        self._table = table
         self._record = record
-        self._stands = stands
-        self._table = DecisionTable(())
+        self._bus = bus
         self._touched: set[str] = set()
         self._news = asyncio.Event()
         self._begun = asyncio.Event()
-        self.counted: dict[tuple[str, str], int] = {}
-        """How many decisions were new, by policy and action."""
-
-    def restore(self, recorded: Iterable[tuple[str, str]]) -> None:
-        """Know that these decisions, by subject and identity, were recorded before."""
-        self._table = DecisionTable(self._config().policies, recorded)
 
     def take(self, events: Sequence[Event]) -> None:
-        """Take what happened: a subscriber of the bus."""
+        """Decide again about the subjects of events: a subscriber of the bus."""
+        config = self._registry.config
         for event in events:
-            known = self._known().get(event.target)
-            component = (known.component if known is not None else None) or event.target.partition("/")[0]
-            self.touch(component if component in self._config().components else event.target)
+            if isinstance(event, Decided):
+                continue
+            state = self._registry.targets.get(event.target)
+            component = (state.component if state is not None else None) or event.target.partition("/")[0]
+            self._touch(component if component in config.components else event.target)
 
-    def touch(self, subject: str) -> None:
-        """Decide about a component, or a target of none, again."""
+    def inputs_changed(self, message: JournalNews | DecisionInputsChanged) -> None:
+        """Decide again about components."""
+        components = self._registry.config.components
+        for name in components if message.components is None else message.components:
+            self._touch(name)
+
+    def candidate_considered(self, message: CandidateConsidered) -> None:
+        """Decide again about a component whose candidate may be another."""
+        self._touch(message.component)
+
+    def _touch(self, subject: str) -> None:
+        """Decide again about a component, or a target of no component: `run` does."""
         self._touched.add(subject)
         self._news.set()
 
     def reconfigure(self) -> None:
         """Decide by the policies that are in force now."""
-        self._table.set_policies(self._config().policies)
+        self._table.set_policies(self._registry.config.policies)
         self._touch_all()
 
     def _subjects(self) -> Iterator[str]:
-        components = self._config().components
+        components = self._registry.config.components
         yield from components
-        yield from (name for name, known in self._known().items() if known.component not in components)
+        yield from (name for name, state in self._registry.targets.items() if state.component not in components)
 
     def _touch_all(self) -> None:
         self._touched.update(self._subjects())
@@ -93,10 +89,6 @@ class Decider:
         """Return what decisions rest on now, of every subject."""
         return tuple(filter(None, map(self._situation, sorted(self._subjects()))))
 
-    def standing(self, subject: str) -> tuple[Decision, ...]:
-        """Return what stands about a subject."""
-        return self._table.standing.get(subject, ())
-
     def begin(self) -> None:
         """Decide from now on, since everything was looked at once."""
         self._begun.set()
@@ -104,7 +96,7 @@ class Decider:
     async def run(self) -> None:
         """Decide until cancelled."""
         await self._begun.wait()
-        self._table.set_policies(self._config().policies)
+        self._table.set_policies(self._registry.config.policies)
         self._touch_all()
         offset = time.time() - time.monotonic()
         while True:
@@ -122,7 +114,7 @@ class Decider:
                 self._decide(time.time())
                 await asyncio.sleep(0)
             self._decide(time.time())
-            self._stands()
+            self._bus.send(ComponentsChanged())
             due = self._table.next()
             with suppress(TimeoutError):
                 async with asyncio.timeout(ROUND if due is None else max(GATHER, min(ROUND, due - now))):
@@ -141,20 +133,19 @@ class Decider:
                 self._table.learn(situation)
 
     def _situation(self, subject: str) -> Situation | None:
-        return situation_of(subject, self._config(), self._known(), time.time(), self._done(subject))
+        registry = self._registry
+        return situation_of(subject, registry.config, registry.targets, time.time(), self._record(subject))
 
     def _tell(self, decision: Decision, now: float) -> None:
         action = action_name(decision.action)
-        key = (decision.policy, action)
-        self.counted[key] = self.counted.get(key, 0) + 1
         reasons = tuple(each.because for each in decision.reasons)
         log.log(
-            logging.INFO if decision.standing in {DecisionStatus.ACT, DecisionStatus.NOTIFY} else logging.DEBUG,
+            logging.INFO if decision.status in {DecisionStatus.ACT, DecisionStatus.NOTIFY} else logging.DEBUG,
             "%s of %s by %s: %s, because %s",
             action,
             printable(decision.subject),
             decision.policy,
-            decision.standing,
+            decision.status,
             "; ".join(reasons),
         )
         event = Decided(
@@ -162,10 +153,11 @@ class Decider:
             now,
             decision.policy,
             action,
-            str(decision.standing),
+            str(decision.status),
             decision.identity,
             reasons,
             decision.waits_for,
         )
-        self._record([event])
-        self._decided(decision)
+        # Recorded first: a decision that is carried out must not come anew after a crash.
+        self._bus.publish([event])
+        self._bus.send(DecisionMade(decision))

@@ -1,4 +1,8 @@
-"""Which policies could hold for a situation at all, without asking each: what an index over many of them is for."""
+"""An index of policies: finds those that can hold for a situation without evaluating the others.
+
+Each check needs certain things to hold at all, such as a finding with a code or a candidate in the inbox. A policy is
+evaluated only for situations that have one of the things that its check needs.
+"""
 
 from __future__ import annotations
 
@@ -31,9 +35,10 @@ from monitor.decide.situation import Situation
 
 
 class Trait(StrEnum):
-    """What a situation has, beside findings and a certificate that ends."""
+    """Things that a situation may have, beside findings and a certificate with an end."""
 
     ANY = "any"
+    """Every situation has it."""
     REJECTION = "rejection"
     DRIFT = "drift"
     CANDIDATE = "candidate"
@@ -44,12 +49,12 @@ Need = Code | Trait | Threshold
 
 
 def needs(check: Check) -> frozenset[Need]:
-    """Return what of which a situation must have one thing for `check` to hold, now or by time alone."""
+    """Return the things of which a situation must have at least one, or `check` cannot hold, now or by time alone."""
     match check:
         case AnyOf(checks):
             return frozenset[Need]().union(*map(needs, checks))
         case AllOf(checks):
-            # Any of them will do: the one that is met most seldom.
+            # Each part must hold, so the needs of one part are enough: those that the fewest situations meet.
             return min(map(needs, checks), key=_commonness)
         case Not():
             return frozenset({Trait.ANY})
@@ -74,20 +79,20 @@ def _commonness(needed: frozenset[Need]) -> tuple[int, int]:
 
 @dataclass(frozen=True, slots=True)
 class _Steps:
-    """The thresholds as they come for one lifetime."""
+    """The thresholds of all policies, computed for one lifetime."""
 
     seconds: Sequence[float]
-    """What is left at each, the least first."""
+    """The seconds that are left at each threshold, in rising order."""
     reached: Sequence[int]
-    """For each number of thresholds that are not reached yet, the policies for which the others are."""
+    """By the number of thresholds that are not reached yet: the policies whose threshold is reached, as bits."""
 
 
 _LIFETIMES: Final = 256
-"""For so many different ones the order of thresholds is kept; there are few, unless someone plays tricks."""
+"""Lifetimes for which the steps are kept; a site has few, unless somebody plays tricks."""
 
 
 class Index:
-    """Policies, in their order, by what they need; sets of them are the bits of a number."""
+    """Policies in their order, indexed by their needs; a set of policies is a number with a bit for each."""
 
     def __init__(self, policies: Sequence[Policy]) -> None:
         self.policies = tuple(policies)
@@ -109,7 +114,7 @@ class Index:
             self._codes[need] = self._codes.get(need, 0) | bit
 
     def select(self, situation: Situation, now: float) -> tuple[tuple[Policy, ...], float]:
-        """Return the policies that could hold at Unix time `now`, and when one of the others may by time alone."""
+        """Return the policies that can hold at Unix time `now`, and when another one may by time alone."""
         chosen = self._any
         for found in situation.findings:
             chosen |= self._codes.get(found.code, 0)
@@ -124,11 +129,11 @@ class Index:
         until = NEVER
         certificate = situation.certificate
         if certificate is not None and self._thresholds:
-            # Not by its property, which takes as long as all the rest.
+            # Not the property `lifetime`, which takes as long as all the rest.
             lifetime = certificate.not_after - certificate.not_before
             steps = self._steps.get(lifetime) or self._steps_for(max(0.0, lifetime))
             ahead = bisect_left(steps.seconds, certificate.not_after - now)
-            # As a check computes it, to the last bit.
+            # Computed as the check does, so that both agree to the last bit.
             while ahead and certificate.not_after - steps.seconds[ahead - 1] <= now:
                 ahead -= 1
             chosen |= steps.reached[ahead]

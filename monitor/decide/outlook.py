@@ -1,4 +1,4 @@
-"""What will happen by itself, said to a person."""
+"""The outlook of a subject in words: what certvigil will do by itself."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from monitor.notify.mute import ABOUT_TO
 
 
 def outlook(decisions: Iterable[Decision]) -> str:
-    """Return what follows from what stands about a subject, a sentence; empty where nothing happens by itself."""
+    """Return the consequences of the decisions on a subject, a sentence; empty where nothing happens by itself."""
     return "; ".join(filter(None, map(_follows, decisions)))
 
 
@@ -21,7 +21,7 @@ def _follows(decision: Decision) -> str:
     if isinstance(decision.action, Notify):
         return ""
     what = f"{_DOES[kind_of(decision.action)].format(printable(decision.subject))}, by policy {decision.policy}"
-    match decision.standing:
+    match decision.status:
         case DecisionStatus.ACT:
             return f"{ABOUT_TO} {what}"
         case (

@@ -1,4 +1,4 @@
-"""What of a policy's checks the actor can see itself: nothing else is a reason to act without a person."""
+"""Checks without the daemon's word: only what the actor can see itself is a reason to act without a person."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import Final
 
+from config.catalogue import ENTRIES
 from config.policy import (
     AllOf,
     AnyOf,
@@ -19,21 +20,12 @@ from config.policy import (
     Regressed,
     RemainingBelow,
 )
-from config.vocabulary import GROUP_MEMBERS, Code, Group
 
-SEEN: Final = frozenset(
-    {
-        *(
-            code
-            for group in (Group.TIME, Group.CHAIN, Group.NAME, Group.KEY, Group.TLS)
-            for code in GROUP_MEMBERS[group]
-        ),
-        Code.NOT_SERVED,
-        Code.ENDPOINTS_DISAGREE,
-        Code.CLIENT_REJECTS,
-    }
-)
-"""Findings that a look of the actor at a component's files and endpoints may give: not to reach one is no evidence."""
+SEEN: Final = frozenset(each.code for each in ENTRIES if each.seen_by_actor)
+"""Findings that the actor may raise itself, by a look at the files and endpoints of a component.
+
+`unreachable` is missing: an endpoint that does not answer is no evidence.
+"""
 
 _NEVER: Final = HasFinding(frozenset(), "what the actor sees itself")
 _ALWAYS: Final = Not(_NEVER)
@@ -41,19 +33,18 @@ _ALWAYS: Final = Not(_NEVER)
 
 @lru_cache(maxsize=4096)
 def as_seen(check: Check, *, unreached: bool = False) -> Check:
-    """Return what is left of `check` where nothing that the actor cannot see counts as a reason.
+    """Return `check` without the parts that the actor cannot see: these count neither as true nor as false.
 
-    What it cannot see neither holds, nor holds not. `unreached`: it did not see every endpoint, so that nothing is
-    known of what it did not find there.
+    `unreached` says that the actor did not reach every endpoint, so that a fault it has not found may exist there.
     """
     return _narrowed(check, unreached=unreached, wanted=True)
 
 
 @lru_cache(maxsize=4096)
 def as_granted(check: Check, *, unreached: bool = False) -> Check:
-    """Return what is left of `check` where a person has approved what follows from it.
+    """Return `check` as it counts after a person has approved the action of its policy.
 
-    What the actor cannot see, that person is believed to have seen; what it does see must be as the check wants it.
+    The person answers for the parts that the actor cannot see. The parts that it can see must still hold.
     """
     return _narrowed(check, unreached=unreached, wanted=False)
 
@@ -77,7 +68,7 @@ def _narrowed(check: Check, *, unreached: bool, wanted: bool) -> Check:
 
 
 def unseen(check: Check) -> tuple[str, ...]:
-    """Return how the configuration calls what a check asks for and the actor cannot see, each once."""
+    """Return the codes and groups, as the configuration names them, that a check asks for and the actor cannot see."""
     return tuple(dict.fromkeys(each.named for each in _leaves(check) if _is_unseen(each)))
 
 

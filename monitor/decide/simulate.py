@@ -1,4 +1,4 @@
-"""What would be decided when, if things went on as they are: the decisions themselves, on a clock that jumps."""
+"""Decisions of the future: the decision table itself, on a simulated clock, if nothing changes but the time. Pure."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
+from config.catalogue import ENTRIES, GROUP_MEMBERS, Change
 from config.policy import Activate, Notify, Policy, Replace, Rollback
-from config.vocabulary import GROUP_MEMBERS, Code, Group, Severity
+from config.vocabulary import Code, Group, Severity
 from monitor.decide.check import NEVER
 from monitor.decide.decision import Decision, DecisionStatus, kind_of
 from monitor.decide.foresee import ForeseenMessage
 from monitor.decide.situation import (
+    BY_TIME,
     LEVELS,
     Approval,
     Attempt,
@@ -24,14 +26,15 @@ from monitor.decide.situation import (
 from monitor.decide.table import DecisionTable
 from monitor.host.schedule import Agenda
 
-_BY_TIME: Final = frozenset({Code.EXPIRING, Code.EXPIRED, Code.NOT_YET_VALID})
-_ACTIVATED: Final = frozenset({Code.NOT_SERVED, Code.ENDPOINTS_DISAGREE})
+_ACTIVATED: Final = frozenset(each.code for each in ENTRIES if each.change is Change.ACTIVATION)
+"""Findings that an activation cures."""
 _STAYS: Final = GROUP_MEMBERS[Group.SELF] | GROUP_MEMBERS[Group.TLS]
+"""Findings that no replacement cures."""
 
 
 @dataclass(frozen=True, slots=True)
 class SimulatedEvent:
-    """Something that comes to be known in the future."""
+    """A change of the facts at a time in the future."""
 
     at: float
     subject: str
@@ -48,30 +51,30 @@ class Happening:
 
 @dataclass(frozen=True, slots=True)
 class Assumptions:
-    """What is taken for granted of what only the future knows."""
+    """Assumptions about people and transactions, of which only the future knows."""
 
     candidates: bool = False
-    """A candidate comes as soon as one is waited for."""
+    """A candidate arrives as soon as a decision waits for it."""
     approvals: bool = False
-    """An operator approves as soon as that is waited for."""
+    """An operator approves as soon as a decision waits for that."""
     carry_out: Callable[[Decision, Situation, float], Situation] | None = None
-    """What a decision to act leads to; None for that it succeeds."""
+    """Returns the situation after a decision to act; None where every transaction succeeds."""
 
 
 class Listener(Protocol):
-    """Those who are told what is wrong, on the same clock."""
+    """The recipients of notifications, on the same clock."""
 
     def learn(self, situation: Situation, now: float) -> None:
-        """Take note of what is known of a subject at Unix time `now`."""
+        """Take note of the facts about a subject at Unix time `now`."""
 
     def decided(self, decision: Decision, now: float) -> None:
         """Take note of a decision."""
 
     def tell(self, now: float) -> Iterator[ForeseenMessage]:
-        """Yield what is told at Unix time `now`."""
+        """Yield the messages that are sent at Unix time `now`."""
 
     def next(self) -> float | None:
-        """Return when more may have to be told though nothing else happens; None for never."""
+        """Return the Unix time of the next message that time alone may cause; None for never."""
 
 
 def simulate(
@@ -81,21 +84,22 @@ def simulate(
     future: Iterable[SimulatedEvent] = (),
     assumptions: Assumptions | None = None,
 ) -> Iterator[Happening]:
-    """Yield what is decided within a `span` of Unix times, in that order."""
-    for each in timeline(situations, policies, span, future, assumptions):
+    """Yield the decisions within a `span` of Unix times, in the order of time."""
+    for each in timeline(situations, policies, span, future=future, assumptions=assumptions):
         if isinstance(each, Happening):
             yield each
 
 
-def timeline(  # noqa: PLR0917 (what simulate takes, and who is told)
+def timeline(
     situations: Iterable[Situation],
     policies: Sequence[Policy],
     span: tuple[float, float],
+    *,
     future: Iterable[SimulatedEvent] = (),
     assumptions: Assumptions | None = None,
     audience: Listener | None = None,
 ) -> Iterator[Happening | ForeseenMessage]:
-    """Yield what is decided, and what an `audience` is told, within a `span` of Unix times, in that order."""
+    """Yield the decisions, and the messages to an `audience`, within a `span` of Unix times, in the order of time."""
     course = Course(situations, policies, assumptions or Assumptions())
     events = sorted(future, key=lambda event: event.at)
     now, end = span
@@ -118,7 +122,7 @@ def timeline(  # noqa: PLR0917 (what simulate takes, and who is told)
 
 
 class Course:
-    """Situations as they go on, and what is decided about them."""
+    """Situations as time goes on, and the decisions on them."""
 
     def __init__(self, situations: Iterable[Situation], policies: Sequence[Policy], assumptions: Assumptions) -> None:
         self.situations = {each.subject: each for each in situations}
@@ -129,12 +133,12 @@ class Course:
         self._changed = dict.fromkeys(self.situations)
 
     def change(self, event: SimulatedEvent) -> None:
-        """Let something come to be known."""
+        """Change the facts about a subject."""
         self.situations[event.subject] = event.change(self.situations[event.subject])
         self._news[event.subject] = None
 
     def decide(self, now: float) -> Iterator[Happening]:
-        """Yield what is decided at Unix time `now`, and do it."""
+        """Yield the decisions at Unix time `now`, and carry them out."""
         for subject, _ in self._turns.take(now):
             self._news[subject] = None
         for subject in self._news:
@@ -146,7 +150,7 @@ class Course:
                 self._learn(self._after(decision, now), now)
 
     def take_changed(self) -> Iterable[str]:
-        """Return the subjects of which something else may be known than when this was asked last."""
+        """Return the subjects whose facts may have changed since the last call."""
         changed, self._changed = self._changed, {}
         return changed
 
@@ -162,7 +166,7 @@ class Course:
 
     def _after(self, decision: Decision, now: float) -> Situation:
         situation = self.situations[decision.subject]
-        match decision.standing:
+        match decision.status:
             case DecisionStatus.ACT:
                 return (self._assumptions.carry_out or succeed)(decision, situation, now)
             case DecisionStatus.AWAIT_CANDIDATE if self._assumptions.candidates:
@@ -173,19 +177,19 @@ class Course:
                 return situation
 
     def next(self) -> float:
-        """Return when there is something to decide again, though nothing more comes to be known."""
+        """Return the Unix time of the next decision that time alone may cause."""
         times = (self._table.next(), self._turns.next())
         return min((at for at in times if at is not None), default=NEVER)
 
 
 def as_of(situation: Situation, now: float) -> Situation:
-    """Return `situation` with the findings that time alone has brought by Unix time `now`, as a look would."""
+    """Return `situation` with the findings that a look at Unix time `now` would raise by the time alone."""
     certificate = situation.certificate
     if certificate is None:
         return situation
-    before = {each.code: each for each in situation.findings if each.code in _BY_TIME}
+    before = {each.code: each for each in situation.findings if each.code in BY_TIME}
     target = next((each.target for each in before.values()), situation.subject)
-    others = tuple(each for each in situation.findings if each.code not in _BY_TIME)
+    others = tuple(each for each in situation.findings if each.code not in BY_TIME)
     found = tuple(
         replace(before[each.code], severity=each.severity) if each.code in before else each
         for each in _found_by_time(certificate, target, now)
@@ -206,7 +210,7 @@ def _found_by_time(certificate: Validity, target: str, now: float) -> Iterator[F
 
 
 def next_turn(certificate: Validity | None, now: float) -> float:
-    """Return when time alone will bring, or end, a finding about `certificate`."""
+    """Return the Unix time at which time alone raises or clears the next finding about `certificate`."""
     if certificate is None:
         return NEVER
     turns = (certificate.not_before, *map(certificate.reaches, LEVELS), certificate.not_after + 1)
@@ -214,7 +218,7 @@ def next_turn(certificate: Validity | None, now: float) -> float:
 
 
 def succeed(decision: Decision, situation: Situation, now: float) -> Situation:
-    """Return what is known once a decision to act was carried out, and did what it was to do."""
+    """Return the situation after a decision to act was carried out with success."""
     edges = tuple(each if each.accepts else replace(each, accepts=True, since=now) for each in situation.edges)
     after = replace(situation, drift_since=None)
     match decision.action:
@@ -228,7 +232,7 @@ def succeed(decision: Decision, situation: Situation, now: float) -> Situation:
                 candidate=None,
             )
         case Rollback():
-            findings = tuple(each for each in situation.findings if each.code in _STAYS | _BY_TIME)
+            findings = tuple(each for each in situation.findings if each.code in _STAYS | BY_TIME)
             after = replace(after, findings=findings, edges=edges)
         case Activate():
             after = replace(after, findings=tuple(each for each in situation.findings if each.code not in _ACTIVATED))
@@ -249,7 +253,7 @@ def succeed(decision: Decision, situation: Situation, now: float) -> Situation:
 
 
 def _successor(situation: Situation, sha256: str, now: float) -> Validity | None:
-    """Return the certificate of a candidate, which lasts as long as the one before unless more is known of it."""
+    """Return the certificate of a candidate; it lasts as long as the former certificate where its end is not known."""
     old = situation.certificate
     if old is None:
         return None

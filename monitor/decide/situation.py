@@ -1,4 +1,4 @@
-"""What decisions rest on: everything that is known of one component, or of one target that belongs to none."""
+"""The input of decisions: all facts about one component, or about one target that belongs to no component."""
 
 from __future__ import annotations
 
@@ -15,14 +15,16 @@ from config.vocabulary import Code, Mode, Severity
 from probes.lifetime import leaf_thresholds
 
 LEVELS: Final = (Severity.NOTICE, Severity.WARNING, Severity.CRITICAL)
-"""As what a certificate is expiring, one after the other."""
+"""The severities through which `expiring` goes, in order."""
+BY_TIME: Final = frozenset({Code.EXPIRING, Code.EXPIRED, Code.NOT_YET_VALID})
+"""Findings that time alone raises and clears."""
 STEPPED: Final = 60.0
-"""Seconds: what is said to have happened so much later than now, happened before the clock was put back."""
+"""Seconds. An event with a time so much later than now happened before the clock was put back."""
 
 
 @dataclass(frozen=True, slots=True)
 class FindingState:
-    """A finding of one of the component's targets. One that is waived is none."""
+    """A finding on one of the component's targets; findings that are waived are left out."""
 
     target: str
     code: Code
@@ -31,12 +33,12 @@ class FindingState:
     """Unix time, as all times here."""
     subject: str = ""
     live: bool = False
-    """It is of an endpoint: what clients meet, rather than what lies in a file."""
+    """Whether the target is an endpoint, so that clients meet the fault; a file is not live."""
 
 
 @dataclass(frozen=True, slots=True)
 class Accepts:
-    """What a client that validates makes of an endpoint."""
+    """The verdict of one client that validates, on one endpoint."""
 
     client: str
     target: str
@@ -46,22 +48,22 @@ class Accepts:
 
 @dataclass(frozen=True, slots=True)
 class Validity:
-    """The certificate in use: the one that ends first where there are several."""
+    """The validity of the certificate in use; where there are several, of the one that ends first."""
 
     sha256: str
     not_before: float
     not_after: float
     """Earliest end on the verified path."""
     thresholds: Thresholds | None = None
-    """None means the default ones."""
+    """None for the defaults."""
 
     @property
     def lifetime(self) -> float:
-        """Seconds from begin to end."""
+        """Seconds from its start to its end."""
         return max(0.0, self.not_after - self.not_before)
 
     def reaches(self, severity: Severity) -> float:
-        """Return when it comes to be expiring at that level."""
+        """Return the Unix time from which `expiring` has that severity."""
         thresholds = self.thresholds or leaf_thresholds(self.lifetime)
         levels = {
             Severity.NOTICE: thresholds.notice,
@@ -73,10 +75,10 @@ class Validity:
 
 @dataclass(frozen=True, slots=True)
 class KnownCandidate:
-    """What lies in the component's inbox."""
+    """The candidate in the component's inbox."""
 
     identity: str
-    """The same for the same content."""
+    """A hash of its content."""
     since: float
     quarantined: str = ""
     """Why it is in quarantine; empty where it is not."""
@@ -84,21 +86,21 @@ class KnownCandidate:
 
 
 class Result(StrEnum):
-    """How an attempt ended, as far as further ones depend on it."""
+    """How an attempt ended, as far as later attempts depend on it."""
 
     COMMITTED = "committed"
     FAILED_FORWARD = "failed_forward"
-    """It is in use, though not for the good of everybody."""
+    """The new set is in use, although a check failed."""
     SUPERSEDED = "superseded"
-    """Somebody else's set is in use, which came meanwhile."""
+    """Somebody else put another set in place meanwhile, and that set is in use."""
     TRANSIENT = "transient"
-    """It failed for a reason that may pass."""
+    """The attempt failed for a reason that may pass."""
     CANDIDATE = "candidate"
-    """The candidate, or what is on disk, is at fault: trying it again would only repeat what happened."""
+    """The candidate, or the set on disk, is at fault: another attempt would fail the same way."""
 
 
 def result_of(outcome: Outcome, cause: Cause) -> Result:
-    """Return what the ending of a transaction means for further attempts."""
+    """Return the meaning of a transaction's ending for later attempts."""
     if outcome is Outcome.COMMITTED:
         return Result.COMMITTED
     if outcome is Outcome.FAILED_FORWARD:
@@ -114,25 +116,25 @@ class Attempt:
 
     kind: Kind
     what: str
-    """What was installed, by `Decision.what`: a candidate, the certificate on disk, or the transaction undone."""
+    """As `Decision.what`: the candidate that was installed, the leaf on disk, or the transaction that was undone."""
     began: float
     ended: float
     result: Result
     transaction: str = ""
     leaf: str = ""
-    """SHA-256 of the leaf that was installed; empty where that is not known."""
+    """SHA-256 of the leaf that was installed; empty where it is not known."""
     accepted: frozenset[tuple[str, str]] = frozenset()
-    """Each client and the endpoint that it accepted once the transaction was committed."""
+    """The pairs of client and endpoint where the client accepted at the commit."""
     undoable: bool = True
-    """It is the last thing done to every component that it changed as one."""
+    """Whether it is the last transaction on every component that it changed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Approval:
-    """What an operator said of a case."""
+    """An operator's approval or rejection of a case."""
 
     case: str
-    """Of the decision."""
+    """As `Decision.case`."""
     approved: bool
     until: float
     by: str = ""
@@ -140,7 +142,7 @@ class Approval:
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """What a person said of doing that to the component, whatever policy calls for it."""
+    """A person's approval or rejection of one action on the component, whatever policy calls for it."""
 
     kind: Kind
     what: str
@@ -153,12 +155,12 @@ class Said:
 
 @dataclass(frozen=True, slots=True)
 class Situation:
-    """Everything known that a decision may rest on; the same situation is the same value."""
+    """All facts that a decision may depend on; equal facts are equal values."""
 
     subject: str
     """The name of the component, or of the target."""
     mode: Mode | None = None
-    """How far to go where a policy does not say; None where nothing can be done to it at all, as to a mere target."""
+    """The mode where a policy gives none; None where certvigil cannot act on the subject, such as a mere target."""
     targets: tuple[str, ...] = ()
     is_component: bool = False
     labels: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
@@ -167,9 +169,9 @@ class Situation:
     edges: tuple[Accepts, ...] = ()
     certificate: Validity | None = None
     on_disk: str = ""
-    """SHA-256 of the leaf on disk; empty where none is known."""
+    """SHA-256 of the leaf on disk; empty where it is not known."""
     drift_since: float | None = None
-    """Since when another leaf than that is served; None where it is served."""
+    """Unix time since when another leaf than the one on disk is served; None where that one is served."""
     candidate: KnownCandidate | None = None
     attempts: tuple[Attempt, ...] = ()
     """In the order in which they ended."""
@@ -178,21 +180,21 @@ class Situation:
     allowed_issuers: bool = False
     """Whether the component says whose certificates may be installed."""
     held: str = ""
-    """Why nothing may be started, such as that the component is frozen or the clock suspect; empty where it may."""
+    """Why nothing may be started, such as a frozen component or a suspect clock; empty where actions may start."""
     contested: str = ""
-    """How somebody else undoes what is done to it; empty where nobody does."""
+    """A sentence about another tool that reverts transactions on the component; empty where none does."""
     renewed: bool = False
-    """A candidate came after that."""
+    """Whether a candidate arrived after the other tool's last change."""
     unreached: bool = False
-    """Not every endpoint was seen, so that what was not found there may be there."""
+    """Whether an endpoint was not reached, so that a fault that was not found may exist there."""
     unproven: str = ""
-    """Why nothing that is worse since a replacement is evidence against it; empty where it may be."""
+    """Why a regression since a replacement is no evidence against the replacement; empty where it may be."""
     apart: float = 0.0
-    """Seconds for which what is worse must have been seen to be evidence."""
+    """Seconds for which a regression must have been seen before it is evidence."""
     given_up: str = ""
-    """Why the private key with which it would be done may not be used again; empty where it may."""
+    """Why the private key of the action may not be used again; empty where it may."""
 
     def word(self, kind: Kind, what: str, now: float) -> Said | None:
-        """Return what a person said last of doing that, as far as it holds at Unix time `now`; None where nothing."""
+        """Return the last approval or rejection of that action which holds at Unix time `now`; None without one."""
         found = [each for each in self.said if (each.kind, each.what) == (kind, what) and now < each.until]
         return found[-1] if found else None

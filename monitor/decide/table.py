@@ -1,4 +1,4 @@
-"""The decisions on everything, kept up to date by deciding again only about what changed or whose time has come."""
+"""The decisions on all subjects; a subject is decided again only when its facts change or its time has come."""
 
 from __future__ import annotations
 
@@ -15,31 +15,35 @@ from monitor.decide.situation import Situation
 from monitor.host.schedule import Agenda
 
 _REMEMBERED: Final = 64
-"""Decisions about one subject that are known to have been taken, at least."""
+"""The least number of decisions on one subject that are remembered as recorded."""
 
 
 class DecisionTable:
-    """What stands about each subject, and when it is to be decided again.
+    """The decisions about each subject, and when each subject is decided again.
 
-    Times are those of the wall clock, which windows are made of. Whoever waits for `next` asks again every minute, so
-    that a clock that is put back or forward is noticed.
+    Times are those of the wall clock, since windows are. The caller that waits for `next` asks again every minute, so
+    that it notices when the clock is put back or forward.
     """
 
     def __init__(self, policies: Sequence[Policy], recorded: Iterable[tuple[str, str]] = ()) -> None:
-        """Begin with decisions `recorded` earlier: subject and identity; without those to act that were not begun."""
+        """Start with the decisions `recorded` earlier, as subject and identity; leave out orders that had not begun."""
         self._policies = tuple(policies)
         self._situations: dict[str, Situation] = {}
         self._indexes: dict[tuple[str, ...], Index] = {}
         self._index: dict[str, Index] = {}
-        self._standing: dict[str, tuple[Decision, ...]] = {}
+        self._decisions: dict[str, tuple[Decision, ...]] = {}
         self._taken: dict[str, dict[str, None]] = {}
         self._touched: dict[str, None] = {}
         self._agenda = Agenda()
+        self.restore(recorded)
+
+    def restore(self, recorded: Iterable[tuple[str, str]]) -> None:
+        """Know that these decisions, by subject and identity, were taken before: they are not new any more."""
         for subject, identity in recorded:
             self._taken.setdefault(subject, {})[identity] = None
 
     def set_policies(self, policies: Sequence[Policy]) -> None:
-        """Decide by other policies from now on."""
+        """Replace the policies, and decide on every subject again."""
         self._policies = tuple(policies)
         self._indexes.clear()
         for subject, situation in self._situations.items():
@@ -47,7 +51,7 @@ class DecisionTable:
             self._touched[subject] = None
 
     def learn(self, situation: Situation) -> None:
-        """Take note of what is known of a subject; the same again changes nothing."""
+        """Take note of the facts about a subject; equal facts change nothing."""
         subject = situation.subject
         if self._situations.get(subject) == situation:
             return
@@ -57,7 +61,7 @@ class DecisionTable:
 
     def forget(self, subject: str) -> None:
         """Take note that a subject is no more."""
-        for kept in (self._situations, self._index, self._standing, self._taken, self._touched):
+        for kept in (self._situations, self._index, self._decisions, self._taken, self._touched):
             kept.pop(subject, None)
         self._agenda.forget(subject)
 
@@ -70,19 +74,19 @@ class DecisionTable:
         return index
 
     def decide(self, now: float) -> tuple[Decision, ...]:
-        """Decide about what changed and what is due at Unix time `now`; return each decision that is new."""
+        """Decide on the subjects that changed or are due at Unix time `now`; return the new decisions."""
         for subject, _ in self._agenda.take(now):
             self._touched[subject] = None
         subjects, self._touched = self._touched, {}
         return tuple(self._decide(subjects, now))
 
     def decide_all(self, now: float) -> tuple[Decision, ...]:
-        """Decide about everything at Unix time `now`, as after the clock was changed; return what is new."""
+        """Decide on all subjects at Unix time `now`, as after a change of the clock; return the new decisions."""
         self._touched.clear()
         return tuple(self._decide(self._situations, now))
 
     def _decide(self, subjects: Iterable[str], now: float) -> Iterator[Decision]:
-        situations, indexes, standing = self._situations, self._index, self._standing
+        situations, indexes, decided = self._situations, self._index, self._decisions
         schedule, forget = self._agenda.schedule, self._agenda.forget
         for subject in subjects:
             situation = situations[subject]
@@ -96,33 +100,37 @@ class DecisionTable:
             else:
                 forget(subject)
             if decisions:
-                standing[subject] = decisions
+                decided[subject] = decisions
                 yield from self._take(subject, decisions)
             else:
-                standing.pop(subject, None)
+                decided.pop(subject, None)
 
     def _take(self, subject: str, decisions: Iterable[Decision]) -> Iterator[Decision]:
         taken = self._taken.setdefault(subject, {})
         for decision in decisions:
             is_new = decision.identity not in taken
-            # To the end: what stands is forgotten last.
+            # To the end, so that decisions that stand are forgotten last.
             taken.pop(decision.identity, None)
             taken[decision.identity] = None
             if is_new:
                 yield decision
-        # What stands itself must never be among what is forgotten.
+        # Decisions that stand must never be forgotten.
         while len(taken) > max(_REMEMBERED, len(self._policies) * 2):
             del taken[next(iter(taken))]
 
     def next(self) -> float | None:
-        """Return the Unix time at which something is to be decided again, though nothing changes; None for never."""
+        """Return the Unix time of the next decision that time alone may cause; None for never."""
         return self._agenda.next()
 
     @property
-    def standing(self) -> Mapping[str, tuple[Decision, ...]]:
-        """What stands about each subject about which anything does."""
-        return MappingProxyType(self._standing)
+    def decisions(self) -> Mapping[str, tuple[Decision, ...]]:
+        """The decisions about each subject that has any."""
+        return MappingProxyType(self._decisions)
+
+    def about(self, subject: str) -> tuple[Decision, ...]:
+        """Return the decisions about a subject."""
+        return self._decisions.get(subject, ())
 
     def situation(self, subject: str) -> Situation | None:
-        """Return what is known of a subject."""
+        """Return the facts about a subject; None where it is unknown."""
         return self._situations.get(subject)

@@ -14,7 +14,7 @@ from typing import Final
 from actions.ending import Outcome
 from config.text import printable
 from config.vocabulary import Code
-from monitor.act.steward import actions_of
+from monitor.act.status import actions_of
 from monitor.commands.act import ActOptions, backups, replace
 from monitor.commands.history import HistoryQuery, history
 from monitor.commands.outcome import EXIT_CODE

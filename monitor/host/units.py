@@ -46,14 +46,14 @@ def units(
 
     `command` begins an invocation of certvigil, `path` is the configuration, `resolve` follows symbolic links.
     """
-    charged = {name: each for name, each in config.components.items() if each.service is not None}
+    replaceable = {name: each for name, each in config.components.items() if each.service is not None}
     # To read keys takes an actor as well as to act does.
-    has_actor = bool(charged) or any(map(_is_read, config.components.values()))
-    targets = sorted({where for each in charged.values() for where in _directories_of(each, resolve)})
-    if wrong := tuple(dict.fromkeys(_objections(config, charged, targets, (*command, path)))):
+    has_actor = bool(replaceable) or any(map(_is_read, config.components.values()))
+    targets = sorted({where for each in replaceable.values() for where in _directories_of(each, resolve)})
+    if wrong := tuple(dict.fromkeys(_objections(config, replaceable, targets, (*command, path)))):
         return wrong
     settings = config.settings
-    services = list(dict.fromkeys(filter(None, (each.service for each in charged.values()))))
+    services = list(dict.fromkeys(filter(None, (each.service for each in replaceable.values()))))
     own = (*_own("State", settings.state_directory), *_own("Runtime", os.path.dirname(settings.socket)))
     values = {
         "configuration": printable(path),
@@ -70,14 +70,14 @@ def units(
         "private_tmp": "no" if _shares_tmp(services, targets) else "yes",
         "writes": "\n".join(_writes(config, services, targets)),
         "users": "\n".join(_users(settings.actor, settings.state_directory, has_actor=has_actor)),
-        "directories": "\n".join(_directories(config, charged, has_actor=has_actor)),
+        "directories": "\n".join(_directories(config, replaceable, has_actor=has_actor)),
     }
     values["because"], values["capabilities"] = _capabilities(services)
     values["sandbox"] = _fill("sandbox.conf", values)
     wanted = {_DAEMON: "certvigil.service", _USERS: "sysusers.conf", _DIRECTORIES: "tmpfiles.conf"}
     if has_actor:
         wanted[_ACTOR] = "certvigil-actor.service"
-    if charged:
+    if replaceable:
         wanted[_RECOVER] = "certvigil-recover.service"
     return {name: _fill(template, values) for name, template in sorted(wanted.items())}
 
@@ -100,10 +100,10 @@ def _directories_of(component: Component, resolve: Callable[[str], str]) -> Iter
 
 
 def _objections(
-    config: Config, charged: Mapping[str, Component], targets: Iterable[str], words: Sequence[str]
+    config: Config, replaceable: Mapping[str, Component], targets: Iterable[str], words: Sequence[str]
 ) -> Iterator[str]:
     settings = config.settings
-    services = [each.service for each in charged.values() if each.service is not None]
+    services = [each.service for each in replaceable.values() if each.service is not None]
     daemons = (settings.state_directory, os.path.dirname(settings.socket))
     ours = (settings.state_directory, settings.actor.directory, settings.actor.inbox_directory)
     sockets = (settings.socket, settings.actor.socket)
@@ -116,7 +116,7 @@ def _objections(
     for path in ours:
         if os.path.normpath(path) in _SHARED:
             yield f"{path} is used by others, expected a directory for certvigil alone"
-    for path in (*targets, settings.actor.directory, settings.actor.inbox_directory) if charged else ():
+    for path in (*targets, settings.actor.directory, settings.actor.inbox_directory) if replaceable else ():
         if _lies_in(path, daemons):
             yield (
                 f"{printable(path)} is the actor's to write, but lies where the daemon may write, expected"
@@ -204,13 +204,13 @@ def _users(actor: ActorSettings, home: str, *, has_actor: bool) -> Iterator[str]
                 yield f"m {each} {actor.group}"
 
 
-def _directories(config: Config, charged: Iterable[str], *, has_actor: bool) -> Iterator[str]:
+def _directories(config: Config, replaceable: Iterable[str], *, has_actor: bool) -> Iterator[str]:
     settings = config.settings
     yield f"d {_quoted(settings.state_directory)} 0700 {settings.actor.daemon_user} - -"
     if has_actor:
         yield f"d {_quoted(settings.actor.directory)} 0700 root root -"
         yield f"d {_quoted(settings.actor.inbox_directory)} 0755 root root -"
-    for name in sorted(charged):
+    for name in sorted(replaceable):
         yield f"d {_quoted(os.path.join(settings.actor.inbox_directory, name))} 0755 root root -"
 
 

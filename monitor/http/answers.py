@@ -161,7 +161,7 @@ class FailureAnswer(Answer):
 
 
 class Target(Answer):
-    """Something that is looked at, and what is believed of it."""
+    """Something that is looked at, and its state."""
 
     target: str
     kind: TargetKind
@@ -184,45 +184,45 @@ class Target(Answer):
     clients: Sequence[ClientAnswer]
 
     @classmethod
-    def of(cls, known: TargetState, now: float, **more: object) -> Self:
-        """Return what is believed of a target at Unix time `now`."""
-        failure = known.failure and FailureAnswer(reason=known.failure[0], detail=known.failure[1])
+    def of(cls, state: TargetState, now: float, **more: object) -> Self:
+        """Return the state of a target at Unix time `now`."""
+        failure = state.failure and FailureAnswer(reason=state.failure[0], detail=state.failure[1])
         return cls.model_validate(
             {
-                "target": known.target,
-                "kind": known.kind,
-                "location": known.location,
-                "component": known.component,
-                "verdict": known.verdict,
-                "up": known.up,
+                "target": state.target,
+                "kind": state.kind,
+                "location": state.location,
+                "component": state.component,
+                "verdict": state.verdict,
+                "up": state.up,
                 "failure": failure,
-                "last_look": _moment(known.last_look),
-                "expiry": _moment(known.expiry),
-                "days_left": None if known.expiry is None else round((known.expiry - now) / DAY, 2),
-                "presented": [each.sha256 for each in known.presented],
-                "findings": [FindingAnswer.of(known.target, each) for each in known.findings.values()],
-                "pending": [FindingAnswer.of(known.target, each) for each in known.pending.values()],
-                "clients": [verdict_object(each.client, known.target, each.accepted, each.why) for each in known.edges],
+                "last_look": _moment(state.last_look),
+                "expiry": _moment(state.expiry),
+                "days_left": None if state.expiry is None else round((state.expiry - now) / DAY, 2),
+                "presented": [each.sha256 for each in state.presented],
+                "findings": [FindingAnswer.of(state.target, each) for each in state.findings.values()],
+                "pending": [FindingAnswer.of(state.target, each) for each in state.pending.values()],
+                "clients": [verdict_object(each.client, state.target, each.accepted, each.why) for each in state.edges],
                 **more,
             }
         )
 
     @classmethod
-    def bare(cls, known: TargetState) -> Target:
+    def bare(cls, state: TargetState) -> Target:
         """Return what is known of a target of which something cannot be shown, and that this is so."""
         return Target(
-            target=known.target,
-            kind=known.kind,
-            location=known.location,
-            component=known.component,
-            verdict=known.verdict,
-            up=known.up,
+            target=state.target,
+            kind=state.kind,
+            location=state.location,
+            component=state.component,
+            verdict=state.verdict,
+            up=state.up,
             failure=FailureAnswer(reason=UnreadableReason.UNFORESEEN, detail=_NOT_SHOWN),
             last_look=None,
             expiry=None,
             days_left=None,
             presented=[],
-            findings=[FindingAnswer.bare(known.target, each) for each in known.findings.values()],
+            findings=[FindingAnswer.bare(state.target, each) for each in state.findings.values()],
             pending=[],
             clients=[],
         )
@@ -250,9 +250,9 @@ class TargetInFull(Target):
     """Of an endpoint, when one last answered."""
 
     @classmethod
-    def of_known(cls, known: TargetState, now: float) -> TargetInFull:
-        """Return everything believed of a target at Unix time `now`."""
-        since = moment(known.since) if known.presented else None
+    def of_known(cls, state: TargetState, now: float) -> TargetInFull:
+        """Return everything known of a target at Unix time `now`."""
+        since = moment(state.since) if state.presented else None
         addresses = [
             Address(
                 address=each.address,
@@ -261,10 +261,10 @@ class TargetInFull(Target):
                 cipher=each.cipher,
                 group=each.group,
             )
-            for each in known.addresses
+            for each in state.addresses
         ]
         return cls.of(
-            known, now, since=since, chain=list(map(CertificateAnswer.of, known.presented)), addresses=addresses
+            state, now, since=since, chain=list(map(CertificateAnswer.of, state.presented)), addresses=addresses
         )
 
 
@@ -306,7 +306,7 @@ class DecisionAnswer(Answer):
 
     policy: str
     action: str
-    standing: DecisionStatus
+    status: DecisionStatus
     """What follows from it now."""
     reasons: Sequence[str]
     waits_for: str
@@ -320,7 +320,7 @@ class DecisionAnswer(Answer):
         return cls(
             policy=decision.policy,
             action=decided.action_name(decision.action),
-            standing=decision.standing,
+            status=decision.status,
             reasons=[each.because for each in decision.reasons],
             waits_for=decision.waits_for,
             until=_moment(decision.until),
@@ -367,7 +367,7 @@ class ComponentAnswer(Answer):
     mode: Mode
     state: ComponentState
     inbox: str
-    candidate: str | None
+    candidate_plan: str | None
     """The hash of the plan that the candidate in its inbox would lead to."""
     decision: DecisionAnswer | None
     """What is to be done to it, or waits to be."""
@@ -387,41 +387,43 @@ class ComponentAnswer(Answer):
     """What else is worth knowing of its candidate, and of who else changes its files."""
 
     @classmethod
-    def of(cls, charge: ComponentStatus) -> ComponentAnswer:
+    def of(cls, component: ComponentStatus) -> ComponentAnswer:
         """Return what is known of a component."""
         return cls(
-            component=charge.name,
-            mode=charge.mode,
-            state=charge.state,
-            inbox=charge.inbox,
-            candidate=charge.offer.plan or None,
-            plan=charge.plan or None,
-            plans=list(map(WaitingPlan.of, charge.waiting)),
-            given_up=[GivenUpKey(spki_sha256=key, why=why) for key, why in charge.given_up.items()],
-            objections=[ObjectionAnswer(ground=ground, detail=detail) for ground, detail in charge.offer.objections],
-            decision=DecisionAnswer.of(charge.decision) if charge.decision is not None else None,
-            approved_until=_moment(charge.approved_until),
-            frozen=charge.frozen,
-            last=LastAction.of(charge.last) if charge.last is not None else None,
-            notes=[*([charge.contested] if charge.contested else []), *charge.notes],
+            component=component.name,
+            mode=component.mode,
+            state=component.state,
+            inbox=component.inbox,
+            candidate_plan=component.candidate.plan or None,
+            plan=component.plan or None,
+            plans=list(map(WaitingPlan.of, component.waiting)),
+            given_up=[GivenUpKey(spki_sha256=key, why=why) for key, why in component.given_up.items()],
+            objections=[
+                ObjectionAnswer(ground=ground, detail=detail) for ground, detail in component.candidate.objections
+            ],
+            decision=DecisionAnswer.of(component.decision) if component.decision is not None else None,
+            approved_until=_moment(component.approved_until),
+            frozen=component.frozen,
+            last=LastAction.of(component.last) if component.last is not None else None,
+            notes=[*([component.contested] if component.contested else []), *component.notes],
         )
 
     @classmethod
-    def bare(cls, charge: ComponentStatus) -> ComponentAnswer:
+    def bare(cls, component: ComponentStatus) -> ComponentAnswer:
         """Return what is known of a component of which something cannot be shown, and that this is so."""
         return cls(
-            component=charge.name,
-            mode=charge.mode,
-            state=charge.state,
-            inbox=charge.inbox,
-            candidate=None,
+            component=component.name,
+            mode=component.mode,
+            state=component.state,
+            inbox=component.inbox,
+            candidate_plan=None,
             plan=None,
             plans=[],
             given_up=[],
             objections=[],
             decision=None,
             approved_until=None,
-            frozen=charge.frozen,
+            frozen=component.frozen,
             last=None,
             notes=[_NOT_SHOWN],
         )
@@ -513,7 +515,7 @@ class StatusAnswer(Answer):
         targets: dict[Verdict, int],
         itself: TargetState | None,
     ) -> StatusAnswer:
-        """Return the status; `itself` is what is believed of the target `certvigil`."""
+        """Return the status; `itself` is the state of the target `certvigil`."""
         return cls(
             version=status.version,
             host=status.host,

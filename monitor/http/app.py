@@ -26,7 +26,7 @@ from monitor.http.probe import add_probe
 from monitor.http.situations import add_situations
 from monitor.http.view import DaemonView
 from monitor.metrics import gzipped, plain
-from monitor.state.registry import SELF
+from monitor.state.own import SELF
 from monitor.state.target import TargetState
 from monitor.store import Degraded
 from probes.certificate import Certificate
@@ -179,10 +179,12 @@ def _add_targets(app: FastAPI, view: DaemonView) -> None:
     @app.get(f"{API}/targets", response_model=answers.Listing[answers.Target])
     async def targets(verdict: Verdict | None = None, limit: Limit = 100, offset: Offset = 0) -> Response:
         """List what is looked at, by name."""
-        chosen = [known async for known in _unhurried(tuple(view.known().values())) if verdict in {None, known.verdict}]
-        chosen.sort(key=lambda known: known.target)
+        chosen = [
+            state async for state in _unhurried(tuple(view.targets().values())) if verdict in {None, state.verdict}
+        ]
+        chosen.sort(key=lambda state: state.target)
         now = time.time()
-        return await _listing(chosen, offset, limit, lambda known: answers.Target.of(known, now), answers.Target.bare)
+        return await _listing(chosen, offset, limit, lambda state: answers.Target.of(state, now), answers.Target.bare)
 
     @app.get(
         f"{API}/targets/{{name:path}}",
@@ -190,12 +192,12 @@ def _add_targets(app: FastAPI, view: DaemonView) -> None:
         responses=answers.not_found("No such target."),
     )
     async def target(name: str) -> Response:
-        """Tell everything believed of one target."""
-        known = view.known().get(name)
-        if known is None:
+        """Tell everything known of one target."""
+        state = view.targets().get(name)
+        if state is None:
             raise HTTPException(404, "there is no such target")
-        shown = _or_bare(known, lambda each: answers.TargetInFull.of_known(each, time.time()))
-        return _json(shown or answers.Target.bare(known))
+        shown = _or_bare(state, lambda each: answers.TargetInFull.of_known(each, time.time()))
+        return _json(shown or answers.Target.bare(state))
 
     @app.get(f"{API}/findings", response_model=answers.Listing[answers.FindingAnswer])
     async def findings(
@@ -203,9 +205,9 @@ def _add_targets(app: FastAPI, view: DaemonView) -> None:
     ) -> Response:
         """List what is wrong, the worst first."""
         found = [
-            (known.target, raised)
-            async for known in _unhurried(tuple(view.known().values()))
-            for raised in known.findings.values()
+            (state.target, raised)
+            async for state in _unhurried(tuple(view.targets().values()))
+            for raised in state.findings.values()
             if code in {None, raised.finding.code} and severity in {None, raised.finding.severity}
         ]
         found.sort(key=lambda pair: (-pair[1].finding.severity.rank, pair[0], pair[1].finding.code))
@@ -222,9 +224,9 @@ def _add_certificates(app: FastAPI, view: DaemonView) -> None:
     async def presented() -> dict[Certificate, list[str]]:
         """Return every certificate with the targets that present it."""
         where: dict[Certificate, list[str]] = {}
-        async for known in _unhurried(tuple(view.known().values())):
-            for each in dict.fromkeys(known.presented):
-                where.setdefault(each, []).append(known.target)
+        async for state in _unhurried(tuple(view.targets().values())):
+            for each in dict.fromkeys(state.presented):
+                where.setdefault(each, []).append(state.target)
         return where
 
     @app.get(f"{API}/certificates", response_model=answers.Listing[answers.PresentedCertificate])
@@ -254,10 +256,10 @@ def _add_status(app: FastAPI, view: DaemonView) -> None:
     async def status() -> Response:
         """Tell what certvigil knows of itself."""
         targets: Counter[Verdict] = Counter()
-        async for known in _unhurried(tuple(view.known().values())):
-            targets[known.verdict] += 1
+        async for state in _unhurried(tuple(view.targets().values())):
+            targets[state.verdict] += 1
         by_verdict = {verdict: targets[verdict] for verdict in Verdict}
-        itself: TargetState | None = view.known().get(SELF)
+        itself: TargetState | None = view.targets().get(SELF)
         told = view.status(), view.not_ready(), by_verdict
         shown = _or_bare(itself, lambda each: answers.StatusAnswer.of(*told, each))
         return _json(shown or answers.StatusAnswer.of(*told, None))
@@ -265,7 +267,9 @@ def _add_status(app: FastAPI, view: DaemonView) -> None:
     @app.get(f"{API}/components", response_model=answers.Listing[answers.ComponentAnswer])
     async def components(limit: Limit = 100, offset: Offset = 0) -> Response:
         """List the components that certvigil may change, and what waits to be done to each."""
-        return await _listing(view.charges(), offset, limit, answers.ComponentAnswer.of, answers.ComponentAnswer.bare)
+        return await _listing(
+            view.components(), offset, limit, answers.ComponentAnswer.of, answers.ComponentAnswer.bare
+        )
 
     @app.get(f"{API}/history", response_model=answers.History, responses={503: {"description": "No database."}})
     async def history(

@@ -34,16 +34,16 @@ def add_plans(app: FastAPI, view: DaemonView) -> None:
     @app.post(f"{API}/plans/{{plan}}/approve", response_model=RulingAnswer, responses=refused)
     async def approve(request: Request, plan: _Plan) -> RulingAnswer:
         """Have a plan that waits carried out: exactly this one, for as long as approvals hold."""
-        return await word(request, Verb.APPROVE, plan, "")
+        return await rule(request, Verb.APPROVE, plan, "")
 
     @app.post(f"{API}/plans/{{plan}}/reject", response_model=RulingAnswer, responses=refused)
     async def reject(request: Request, plan: _Plan, why: _Why = "") -> RulingAnswer:
         """Have a plan that waits not carried out, nor proposed again."""
-        return await word(request, Verb.REJECT, plan, why)
+        return await rule(request, Verb.REJECT, plan, why)
 
-    async def word(request: Request, verb: Verb, plan: str, why: str) -> RulingAnswer:
+    async def rule(request: Request, verb: Verb, plan: str, why: str) -> RulingAnswer:
         by = _who(request)
-        answer = await view.word(verb, plan, by, why)
+        answer = await view.rule(verb, plan, by, why)
         if isinstance(answer, str):
             raise HTTPException(409, answer)
         return RulingAnswer(plan=answer["approved" if verb is Verb.APPROVE else "rejected"], by=by)

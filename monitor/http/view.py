@@ -1,4 +1,4 @@
-"""What the HTTP interface shows and asks for: all that it knows of the rest of certvigil."""
+"""The interface between the web server and the rest of the daemon: all that HTTP can show or ask for."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from monitor.store import Degraded, HistoryEntry
 
 @dataclass(frozen=True, slots=True)
 class DaemonStatus:
-    """What certvigil knows of itself; what is wrong with it is among the findings of the target `certvigil`."""
+    """The status of the daemon; its problems are findings of the target `certvigil`."""
 
     version: str
     host: str
-    """What the configuration calls this host."""
+    """The name of this host in the configuration."""
     started: float
     """Unix time."""
     sources: tuple[str, ...]
@@ -40,82 +40,82 @@ class DaemonStatus:
     stale: bool
     """Whether they are others now."""
     files_looked_at: int
-    """Of the first scan, as is the next."""
+    """Of the first scan, as is `files_to_look_at`."""
     files_to_look_at: int
     directories_notified: int
     """In which the kernel notices changes."""
     directories_polled: int
     polled_because: str
-    """A sentence; empty where none is polled."""
+    """A sentence; empty where no directory is polled."""
     waivers: tuple[Waiver, ...]
     """In force."""
     no_actor: str
-    """Why none is there, a sentence; empty where one is."""
+    """Why there is no actor, a sentence; empty where an actor answers."""
 
 
 class NotifierView(Protocol):
-    """Those who tell people, as the HTTP interface sees them."""
+    """The notifier, as the web server sees it."""
 
     def alerts(self) -> Sequence[Alert]:
-        """Return every problem that a channel was told of, and that is not resolved."""
+        """Return the problems that a channel was told of and that are not resolved."""
 
     def undelivered(self) -> Sequence[Delivery]:
-        """Return the messages that are to be delivered or were given up, oldest first."""
+        """Return the messages that wait for delivery or were given up, oldest first."""
 
     def silences(self) -> Sequence[RequestedSilence]:
         """Return the silences in force."""
 
     def acknowledge(self, problem: str, who: str, until: float | None) -> int:
-        """Note that `who` knows of a problem; return how many channels were told of it."""
+        """Acknowledge a problem for `who`; return the number of channels that were told of it."""
 
     def silence(self, match: FindingMatch, reason: str, until: float, who: str) -> RequestedSilence:
-        """Tell nobody of what `match` means until Unix time `until`."""
+        """Silence the findings that `match` selects until Unix time `until`."""
 
     def unsilence(self, identifier: str, who: str) -> bool:
         """End a silence; return whether there was one."""
 
     def retry(self, channel: str | None) -> int:
-        """Deliver what was given up again, to `channel` or to all; return how many messages that are."""
+        """Deliver the messages that were given up, for `channel` or for all; return their number."""
 
     def drop(self, channel: str | None) -> int:
-        """Forget what was given up, to `channel` or to all; return how many messages that are."""
+        """Forget the messages that were given up, for `channel` or for all; return their number."""
 
 
 class DaemonView(Protocol):
-    """The daemon, as the HTTP interface sees it; every method is called on the event loop's thread."""
+    """The daemon, as the web server sees it; every method is called on the event loop's thread."""
 
     @property
     def notifier(self) -> NotifierView:
-        """Those who tell people."""
+        """The notifier."""
 
-    def known(self) -> Mapping[str, TargetState]:
-        """Return what is believed of every target, by name."""
+    def targets(self) -> Mapping[str, TargetState]:
+        """Return the state of every target, by name."""
 
-    def charges(self) -> Sequence[ComponentStatus]:
-        """Return what is known of each component that certvigil may change."""
+    def components(self) -> Sequence[ComponentStatus]:
+        """Return the status of each component that certvigil may change."""
 
     def situations(self) -> Sequence[Situation]:
-        """Return what decisions rest on."""
+        """Return the situations on which decisions rest."""
 
     def metrics(self) -> Iterator[Piece]:
         """Return the metrics, made step by step."""
 
     def not_ready(self) -> Sequence[str]:
-        """Return why certvigil is not doing its work yet, or no longer; empty where it is."""
+        """Return the reasons why the daemon is not ready; empty where it is."""
 
     def status(self) -> DaemonStatus:
-        """Return what certvigil knows of itself."""
+        """Return the status of the daemon."""
 
-    async def word(self, verb: Verb, plan: str, by: str, why: str) -> Mapping[str, Any] | str:
-        """Have the actor note what `by` says of a plan; return its answer, or why it takes none."""
+    async def rule(self, verb: Verb, plan: str, by: str, why: str) -> Mapping[str, Any] | str:
+        """Have the actor record that `by` approves or rejects a plan; return its answer, or why it does not."""
 
     async def history(
         self, target: str | None, since: float, until: float | None, limit: int
     ) -> Sequence[HistoryEntry] | Degraded:
-        """Return what happened from Unix time `since` until just before `until`, newest first."""
+        """Return the history from Unix time `since` until just before `until`, newest first."""
 
     async def probe(self, target: str, module: Module, seconds: float) -> Probed | RefusedProbe:
-        """Return what is seen at `target`, where it may be looked there, within `seconds`."""
+        """Look at `target`, if that is permitted, within `seconds`."""
 
     async def reload(self, who: str) -> Sequence[Mistake]:
         """Read the configuration again because `who` asked; where it has mistakes, return them and keep the old one."""

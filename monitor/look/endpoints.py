@@ -1,21 +1,23 @@
-"""Keeping vigil over endpoints: each at its own pace, whatever the others do, and a bounded number at once."""
+"""Looking at endpoints: each at its own pace, independent of the others, and a bounded number at once."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Coroutine, Iterable
 from concurrent.futures import Executor
 
 from config.model import Endpoint
 from config.text import printable
 from config.vocabulary import LookOutcome, TargetKind, UnreachableReason
-from monitor.host.schedule import Agenda, spread
+from monitor.host.schedule import spread
 from monitor.look.job import UNFORESEEN
+from monitor.look.rounds import Rounds
 from monitor.look.slots import Places
-from monitor.state.events import Looked
-from monitor.state.registry import TargetRegistry
+from monitor.state.bus import Bus
+from monitor.state.endpoints import EndpointRegistry
+from monitor.state.messages import ArtefactsChanged, Looked, ServiceTouched
 from monitor.state.target import TargetState, failure_of
 from monitor.state.trust import TrustContext
 from probes.assess import assess_endpoint
@@ -27,32 +29,32 @@ from probes.tls.drive import look
 log = logging.getLogger("certvigil.endpoints")
 
 SECOND_LOOK = 1.0
-"""Seconds after a look that failed until the next one, until it is sure that the endpoint does not answer: at least
-that, and less than twice that, each endpoint at a moment of its own."""
+"""Seconds from a failed look to the next, until it is sure that the endpoint does not answer. The pause is at least as
+long, and less than twice as long: each endpoint has its own, so that looks are spread."""
 SOON = 0.001
 """Seconds after a moment at which a verdict changes, to be on its far side."""
 
 
-class EndpointVigil:
+class EndpointMonitor:
     """Looks at live endpoints."""
 
-    def __init__(self, registry: TargetRegistry, worker: Executor, *, looked: Callable[[Looked], None]) -> None:
-        self._registry = registry
+    def __init__(self, endpoints: EndpointRegistry, bus: Bus, worker: Executor) -> None:
+        """Judge in `worker`."""
+        self._endpoints = endpoints
+        self._registry = endpoints.registry
+        self._bus = bus
         self._worker = worker
-        self._looked = looked
-        self._agenda = Agenda()
-        self._places = Places(registry.trust_context.config.settings.concurrency)
-        self._at_once = registry.trust_context.config.settings.concurrency
+        self._rounds = Rounds(self._begin, self._timeout)
+        self._places = Places(self._registry.config.settings.concurrency)
+        self._at_once = self._registry.config.settings.concurrency
         self._grounds: dict[str, _Grounds] = {}
         """On which each endpoint is looked at and judged."""
         self._first_looks: dict[str, float] | None = None
         """Endpoints of the start whose first look is not over; the monotonic time at which its time limit runs out."""
-        self._under_way: dict[str, asyncio.Task[None]] = {}
-        self._wake = asyncio.Event()
 
     @property
     def unseen(self) -> int:
-        """How many endpoints, of those at the start, were neither looked at yet nor have used up their time limit."""
+        """The number of endpoints of the start that have neither answered yet nor used up their time limit."""
         now = time.monotonic()
         return sum(limit > now for limit in (self._first_looks or {}).values())
 
@@ -67,34 +69,31 @@ class EndpointVigil:
         if trust_context.config.settings.concurrency != self._at_once:
             self._at_once = trust_context.config.settings.concurrency
             self._places.resize(self._at_once)
-        for known in tuple(self._registry.known.values()):
-            if known.kind is TargetKind.ENDPOINT and known.target not in endpoints:
-                self._forget(known.target)
+        for state in tuple(self._registry.targets.values()):
+            if state.kind is TargetKind.ENDPOINT and state.target not in endpoints:
+                self._forget(state.target)
         before, self._grounds = self._grounds, {each.name: _grounds(each, trust_context) for each in endpoints.values()}
-        now = time.monotonic()
         for name, endpoint in endpoints.items():
             if self._grounds[name] == before.get(name):
                 continue
             self._give_up(name)
             location = printable(f"{endpoint.host}:{endpoint.port}")
             self._registry.watch(TargetState(name, TargetKind.ENDPOINT, location, endpoint.component), time.time())
-            self._agenda.schedule(name, now)
+            self._rounds.hasten([name])
         if self._first_looks is None:
+            now = time.monotonic()
             self._first_looks = {each.name: now + each.timeout for each in endpoints.values()}
-        self._wake.set()
 
     def _forget(self, name: str) -> None:
         self._give_up(name)
-        self._agenda.forget(name)
+        self._rounds.forget(name)
         self._seen(name)
         self._registry.remove(name, time.time())
 
     def _give_up(self, name: str) -> None:
         """End the look under way: it may be at where an endpoint was, or be judged as it was to be judged."""
         self._places.forget(name)
-        task = self._under_way.pop(name, None)
-        if task is not None:
-            task.cancel()
+        self._rounds.give_up(name)
 
     def _seen(self, name: str) -> None:
         if self._first_looks is not None:
@@ -102,41 +101,26 @@ class EndpointVigil:
 
     def hasten(self, names: Iterable[str]) -> None:
         """Look at these endpoints as soon as there is room."""
-        now = time.monotonic()
-        for name in names:
-            self._agenda.hasten(name, now)
-        self._wake.set()
+        self._rounds.hasten(names)
+
+    def component_touched(self, message: ArtefactsChanged | ServiceTouched) -> None:
+        """Look at the endpoints of a component as soon as there is room."""
+        component = self._registry.config.components.get(message.component)
+        if component is not None:
+            self.hasten(component.endpoints)
 
     async def run(self) -> None:
-        """Keep vigil until cancelled."""
-        try:
-            while True:
-                self._wake.clear()
-                self._start_what_is_due()
-                await self._sleep()
-        finally:
-            for task in self._under_way.values():
-                task.cancel()
-            await asyncio.gather(*self._under_way.values(), return_exceptions=True)
+        """Look at endpoints when they are due, until cancelled."""
+        await self._rounds.run()
 
-    def _start_what_is_due(self) -> None:
-        now = time.monotonic()
-        for name, lag in self._agenda.take(now):
-            endpoint = self._registry.trust_context.config.endpoints.get(name)
-            if endpoint is None:
-                continue
-            if name in self._under_way:
-                self._agenda.schedule(name, now + endpoint.timeout)
-                continue
-            self._under_way[name] = asyncio.create_task(self._look(endpoint, now - lag))
+    def _begin(self, name: str, due: float) -> Coroutine[None, None, None] | None:
+        endpoint = self._registry.config.endpoints.get(name)
+        return None if endpoint is None else self._look(endpoint, due)
 
-    async def _sleep(self) -> None:
-        due = self._agenda.next()
-        try:
-            async with asyncio.timeout(None if due is None else max(0.0, due - time.monotonic())):
-                await self._wake.wait()
-        except TimeoutError:
-            return
+    def _timeout(self, name: str) -> float:
+        """Return the seconds after which a look under way will be over."""
+        endpoint = self._registry.config.endpoints.get(name)
+        return 0.0 if endpoint is None else endpoint.timeout
 
     async def _look(self, endpoint: Endpoint, due: float) -> None:
         """Look at an endpoint that is due since monotonic time `due`."""
@@ -150,13 +134,11 @@ class EndpointVigil:
             log.exception("looking at %s failed for no reason that was foreseen", endpoint.name)
             self._learn_of_failure(endpoint)
         finally:
-            if self._under_way.get(endpoint.name) is asyncio.current_task():
-                del self._under_way[endpoint.name]
-                self._agenda.hasten(endpoint.name, self._next_look(endpoint, begun.at))
-                self._wake.set()
+            if self._rounds.is_current(endpoint.name):
+                self._rounds.hasten([endpoint.name], self._next_look(endpoint, begun.at))
         self._seen(endpoint.name)
         seconds = time.monotonic() - begun.at
-        self._looked(Looked(endpoint.name, TargetKind.ENDPOINT, outcome, seconds, begun.first - due))
+        self._bus.send(Looked(endpoint.name, TargetKind.ENDPOINT, outcome, seconds, begun.first - due))
 
     async def _look_and_learn(self, endpoint: Endpoint, begun: Begun) -> LookOutcome:
         async def begin() -> tuple[EndpointObservation, float]:
@@ -165,23 +147,23 @@ class EndpointVigil:
             return await look(endpoint, now), now
 
         observation, now = await self._places.take(endpoint.name, begin, lambda found: is_silent(found[0]))
-        context = self._registry.endpoint_context(endpoint, failed=failure_of(observation) is not None)
-        if not self._registry.is_news(observation, context, now):
+        context = self._endpoints.context(endpoint, failed=failure_of(observation) is not None)
+        if not self._endpoints.is_news(observation, context, now):
             self._registry.looked_again(endpoint.name, now)
             return LookOutcome.UNCHANGED
         # A chain made to be costly to judge must not stall the loop.
         loop = asyncio.get_running_loop()
         assessment = await loop.run_in_executor(self._worker, assess_endpoint, observation, context, now)
-        return self._registry.learn(observation, context, assessment, now)
+        return self._endpoints.learn(observation, context, assessment, now)
 
     def _learn_of_failure(self, endpoint: Endpoint) -> None:
-        """Let nothing known stand as if it had been seen again."""
+        """Note that the endpoint could not be looked at, so that its state does not look up to date."""
         now = time.time()
         why = Unreachable(printable(endpoint.host), UnreachableReason.UNFORESEEN, UNFORESEEN)
         observation = EndpointObservation(endpoint.name, now, (), (why,))
-        context = self._registry.endpoint_context(endpoint, failed=True)
+        context = self._endpoints.context(endpoint, failed=True)
         findings = judge_endpoint_source(observation, context.failures_in_a_row)
-        self._registry.learn(observation, context, Assessment(tuple(findings)), now)
+        self._endpoints.learn(observation, context, Assessment(tuple(findings)), now)
 
     def _next_look(self, endpoint: Endpoint, begun: float) -> float:
         """Return the monotonic time of the next look: on the endpoint's own beat, or when its verdict may change.
@@ -191,10 +173,10 @@ class EndpointVigil:
         beat = begun - begun % endpoint.every + spread(endpoint.name, endpoint.every)
         while beat <= begun + endpoint.every / 2:
             beat += endpoint.every
-        known = self._registry.known.get(endpoint.name)
-        if known is not None and (known.pending or 0 < known.failures < UNREACHABLE_AFTER):
+        state = self._registry.targets.get(endpoint.name)
+        if state is not None and (state.pending or 0 < state.failures < UNREACHABLE_AFTER):
             beat = min(beat, time.monotonic() + SECOND_LOOK + spread(endpoint.name, SECOND_LOOK))
-        until = self._registry.until(endpoint.name)
+        until = self._endpoints.until(endpoint.name)
         if until is None:
             return beat
         return min(beat, time.monotonic() + max(0.0, until - time.time()) + SOON)
@@ -206,7 +188,7 @@ def is_silent(observation: EndpointObservation) -> bool:
 
 
 class Begun:
-    """When a look began, which it may do twice; monotonic times, for one that has not begun of now."""
+    """When a look began, which may be twice; monotonic times, that of now before it begins."""
 
     def __init__(self) -> None:
         self.first = self.at = time.monotonic()
@@ -228,7 +210,7 @@ def _grounds(endpoint: Endpoint, trust_context: TrustContext) -> _Grounds:
     return (
         endpoint,
         trust_context.views(endpoint.clients),
-        # By which a chain that a client does not trust is explained.
+        # They explain why a client does not trust a chain.
         tuple(trust_context.trusts.values()),
         config.components.get(endpoint.component or ""),
         tuple(each for each in config.waivers if each.target == endpoint.name),

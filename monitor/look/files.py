@@ -1,4 +1,4 @@
-"""Keeping vigil over files: finding them, looking when one may have changed, and at all of them now and then."""
+"""Looking at files: find them, look at a file when it may have changed, and at all files now and then."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ from config.vocabulary import Code, FileRole, LookOutcome, Severity, TargetKind,
 from monitor.host.schedule import Agenda
 from monitor.look.job import FileJob, Result, run
 from monitor.look.searches import Searches, ways_up
-from monitor.look.sets import SetVigil
-from monitor.state.events import Looked
-from monitor.state.registry import TargetRegistry
+from monitor.look.sets import SetMonitor
+from monitor.state.bus import Bus
+from monitor.state.files import FileRegistry
+from monitor.state.messages import Looked, TrustFilesChanged
 from monitor.state.target import TargetState
 from monitor.watch.watcher import FileChange, Watcher, WatchState
 from probes.assess import FileContext, is_denied, is_worth_watching
@@ -33,17 +34,17 @@ from probes.observation import FileIdentity, FileObservation
 log = logging.getLogger("certvigil.files")
 
 BATCH: Final = 32
-"""Files looked at in one go: few enough that learning from them does not stall the event loop."""
+"""Files in a batch: few enough that learning from them does not stall the event loop."""
 URGENT_FIRST: Final = 8
-"""Batches of files that may have changed, after which one of the others gets its turn."""
+"""Batches of files that may have changed, after which a batch of other files has its turn."""
 _NAMED: Final = 3
-"""Files or directories that are named where many cannot be read."""
+"""The most files or directories that a finding names."""
 _CALLED_KEY: Final = re.compile(r"(?:privkey|private|(?:^|[-_. ])key)\d*(?:\.[a-z0-9]{2,5})?$", re.IGNORECASE)
-"""The name of a file with a private key, which nobody but its service is to read."""
+"""The name of a file with a private key, which only its service should read."""
 SOON: Final = 0.01
 """Seconds after a moment at which a verdict changes, to be on its far side."""
 AT_ONCE: Final = 16
-"""Batches given to helpers before a change that was noticed meanwhile gets its turn."""
+"""Batches given to helpers before a change that was noticed meanwhile has its turn."""
 
 
 @dataclass(slots=True)
@@ -57,25 +58,24 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class _Unrest:
-    """What a file was at the last look, and since when, monotonic time."""
+    """The identity of a file at the last look, and the monotonic time since when it has it."""
 
     seen: tuple[FileIdentity | None, UnreadableReason | None]
     since: float
 
 
-class FileVigil:
-    """Looks at files. A trigger only says where to look; what is new is told by the files themselves."""
+class FileMonitor:
+    """Looks at files. A trigger only says where to look; only the files say whether something is new."""
 
     def __init__(
         self,
-        registry: TargetRegistry,
+        files: FileRegistry,
+        sets: SetMonitor,
+        bus: Bus,
         worker: Executor,
         *,
-        looked: Callable[[Looked], None],
         event_latency: Callable[[float], None],
         overflowed: Callable[[], None],
-        sets: SetVigil,
-        trust_changed: Callable[[], None],
         unsearched: Callable[[Sequence[Finding]], None],
         helpers: Executor | None = None,
     ) -> None:
@@ -85,14 +85,14 @@ class FileVigil:
         that changes. `helpers`, where given, take part in that first look.
         """
         self.progress = Progress()
-        self._registry = registry
+        self._files = files
+        self._registry = files.registry
+        self._bus = bus
         self._worker = worker
         self._helpers = helpers
-        self._looked = looked
         self._event_latency = event_latency
         self._overflowed = overflowed
         self._sets = sets
-        self._trust_changed = trust_changed
         self._tell_unsearched = unsearched
         # A search of a large tree must not keep looks waiting.
         self._searcher = ThreadPoolExecutor(1, "files-search")
@@ -101,9 +101,9 @@ class FileVigil:
         self._exceeded: dict[str, str] = {}
         """Which limit was reached, by tree."""
         self._denied: set[str] = set()
-        """Files that a pattern matches, and that the daemon may not read."""
+        """Files that a pattern matches and the daemon may not read."""
         self._is_said = False
-        """Whether `unsearched` was called with what is not looked at."""
+        """Whether `unsearched` was called with the current state."""
         self._said: tuple[Finding, ...] | None = None
         self._watcher = Watcher(asyncio.get_running_loop(), self._changed, self._lost)
         self._targets: dict[str, FileTarget] = {}
@@ -132,7 +132,7 @@ class FileVigil:
     @property
     def config(self) -> Config:
         """The configuration in force."""
-        return self._registry.trust_context.config
+        return self._registry.config
 
     @property
     def watch_state(self) -> WatchState:
@@ -140,18 +140,19 @@ class FileVigil:
         return self._watcher.state
 
     def look_again(self, paths: Iterable[str]) -> None:
-        """Look at these files as soon as possible."""
+        """Look at these files as soon as possible: `_keep_looking` does."""
         now = time.monotonic()
         self._changed(FileChange(frozenset(paths), frozenset(), now))
 
     def _changed(self, change: FileChange) -> None:
+        """Take a change that the watcher noticed: files go to `_keep_looking`, places to `_keep_searching`."""
         for path in change.files & self._targets.keys():
             self._urgent.setdefault(path, change.since)
         self._sets.changed(change.files, change.since)
         for place in change.places:
             self._search(place, change.since)
         if not change.files.isdisjoint(self._trust_paths):
-            self._trust_changed()
+            self._bus.send(TrustFilesChanged())
         self._wake.set()
 
     def _lost(self, reason: str) -> None:
@@ -160,25 +161,25 @@ class FileVigil:
         self.rescan()
 
     def rescan(self) -> None:
-        """Find everything anew, and look at all of it."""
+        """Find all files again, and look at all of them."""
         self._next_scan = 0.0
         self._sets.rescan()
         self._wake_search.set()
 
     def _search(self, place: str, noticed: float) -> None:
-        """Find anew at or beneath `place` as soon as possible."""
+        """Find files at or beneath `place` again as soon as possible: `_keep_searching` does."""
         self._searches.add(self._tree(place), place, noticed)
         self._wake_search.set()
 
     def _tree(self, path: str) -> str:
-        """Return the watched tree that a path lies in; empty where it lies in none."""
+        """Return the watched tree in which a path lies; empty where there is no such tree."""
         watches = self.config.watches
         if self._trees[0] is not watches:
             self._trees = watches, frozenset(tree_of(pattern) for each in watches for pattern in each.patterns)
         return next((each for each in (path, *ways_up(path)) if each in self._trees[1]), "")
 
     async def run(self) -> None:
-        """Keep vigil until cancelled."""
+        """Find files and look at them until cancelled."""
         try:
             async with asyncio.TaskGroup() as both:
                 both.create_task(self._keep_searching())
@@ -241,9 +242,9 @@ class FileVigil:
         for target in wanted.values():
             self._add(target)
         watched = self._paths.keys() | self._sets.targets
-        for known in tuple(self._registry.known.values()):
-            if known.kind is TargetKind.FILE and known.target not in watched:
-                self._registry.remove(known.target, time.time())
+        for state in tuple(self._registry.targets.values()):
+            if state.kind is TargetKind.FILE and state.target not in watched:
+                self._registry.remove(state.target, time.time())
         if not self.progress.finished:
             self.progress.total, self.progress.done = len(self._targets), 0
         self._trust_paths = self._registry.trust_context.paths()
@@ -284,7 +285,7 @@ class FileVigil:
         return found
 
     def _say_unread(self) -> None:
-        """Say of each tree what in it is not looked at, where that is another thing than before."""
+        """Report the files in each tree that are not looked at, if they have changed."""
         if self._is_said or not self.progress.finished:
             return
         self._is_said = True
@@ -300,7 +301,7 @@ class FileVigil:
             self._tell_unsearched(said)
 
     def _unread(self, tree: str, unsearched: Sequence[str], denied: Sequence[str]) -> Finding:
-        """Return one finding about all that is not looked at in a tree."""
+        """Return the finding about the files in a tree that are not looked at."""
         wrong: list[str] = []
         cures: list[str] = []
         if unsearched:
@@ -320,8 +321,8 @@ class FileVigil:
         return finding(Code.UNREADABLE, detail, printable(tree or os.sep, 4096), severity)
 
     def _add(self, target: FileTarget) -> None:
-        known = self._registry.known.get(target.name)
-        if known is not None and known.location != printable(target.path):
+        state = self._registry.targets.get(target.name)
+        if state is not None and state.location != printable(target.path):
             self._registry.remove(target.name, time.time())
         self._targets[target.path] = target
         self._paths[target.name] = target.path
@@ -354,11 +355,11 @@ class FileVigil:
             if self._targets.get(target.path) != target:
                 continue
             if target.role is FileRole.FOUND and _is_gone(result):
-                # A pattern, not this path, is what was asked for: whether it still matches is for it to say.
+                # The configuration names a pattern, not this path: a search tells whether it still matches.
                 self._search(target.path, noticed)
                 continue
             outcome = self._learn(target, job.context, result, now)
-            self._looked(Looked(target.name, TargetKind.FILE, outcome, each, started - noticed))
+            self._bus.send(Looked(target.name, TargetKind.FILE, outcome, each, started - noticed))
             if urgent and outcome is not LookOutcome.UNCHANGED:
                 self._event_latency(time.monotonic() - noticed)
         self._say_unread()
@@ -366,22 +367,22 @@ class FileVigil:
             self.progress.done += len(paths)
 
     def _job(self, target: FileTarget, now: float, *, urgent: bool) -> FileJob:
-        context = self._registry.file_context(target)
+        context = self._files.context(target)
         # Two writes within a tick of the file system's clock leave the same identity: a notice is reason to read.
         if urgent:
             return FileJob(context)
         if target.path in self._not_targets:
             return FileJob(context, self._not_targets[target.path], judged=True)
-        known = self._registry.known.get(target.name)
-        judged = self._registry.is_judged(context, now)
-        # After a restart what is remembered is judged, not read.
-        if known is None or known.failure is not None or known.pending or not (judged or target.role is FileRole.FOUND):
+        state = self._registry.targets.get(target.name)
+        judged = self._files.is_judged(context, now)
+        # After a restart the remembered certificates are judged, and the file is not read.
+        if state is None or state.failure is not None or state.pending or not (judged or target.role is FileRole.FOUND):
             return FileJob(context)
-        return FileJob(context, known.identity, judged)
+        return FileJob(context, state.identity, judged)
 
     def _learn(self, target: FileTarget, context: FileContext, result: Result, now: float) -> LookOutcome:
         if result is None:
-            if target.name in self._registry.known:
+            if target.name in self._registry.targets:
                 self._registry.looked_again(target.name, now)
             return LookOutcome.UNCHANGED
         observation, assessment = result
@@ -391,15 +392,15 @@ class FileVigil:
             self._registry.remove(target.name, now)
             return LookOutcome.UNCHANGED
         self._not_targets.pop(target.path, None)
-        if target.name not in self._registry.known:
+        if target.name not in self._registry.targets:
             self._registry.add(TargetState(target.name, TargetKind.FILE, printable(target.path)), now)
         at = time.monotonic()
         unrest = self._unrest_of(target, observation, now, at)
-        outcome = self._registry.learn(observation, context, assessment, now, at - unrest.since)
-        until = self._registry.until(target.name)
+        outcome = self._files.learn(observation, context, assessment, now, at - unrest.since)
+        until = self._files.until(target.name)
         if until is not None and until - now < self.config.settings.rescan:
             self._agenda.schedule(target.name, at + until - now)
-        if self._registry.known[target.name].pending:
+        if self._registry.targets[target.name].pending:
             self._unrest[target.path] = unrest
             self._agenda.hasten(target.name, max(at, unrest.since + self.config.settings.settle) + SOON)
         else:
@@ -407,7 +408,7 @@ class FileVigil:
         return outcome
 
     def _note_denied(self, path: str, *, denied: bool) -> None:
-        """Note whether a file may not be read; that a key may not is as it should be."""
+        """Note whether a file may not be read; a private key should not be readable, so it is no finding."""
         denied = denied and not _CALLED_KEY.search(os.path.basename(path))
         if denied != (path in self._denied):
             (self._denied.add if denied else self._denied.discard)(path)
@@ -420,14 +421,14 @@ class FileVigil:
         before = self._unrest.get(target.path)
         if before is not None:
             return before if before.seen == seen else _Unrest(seen, at)
-        known = self._registry.known[target.name]
-        is_first = known.last_look is None
+        state = self._registry.targets[target.name]
+        is_first = state.last_look is None
         if identity is None:
-            # What is not there at the first look may never have been; it is nobody's unfinished work.
+            # A file that is missing at the first look may never have existed: nobody is writing it.
             return _Unrest(seen, float("-inf") if is_first else at)
         age = now - identity.ctime_ns / 1e9
         if age < 0:
-            # A clock that cannot be believed.
+            # The clock of the host or of the file system is wrong.
             age = float("inf") if is_first else 0.0
         return _Unrest(seen, at - age)
 

@@ -21,13 +21,13 @@ UNFORESEEN: Final = "certvigil failed at it, its log tells where"
 
 @dataclass(frozen=True, slots=True)
 class FileJob:
-    """A file to look at, and what spares reading it."""
+    """A file to look at, and the facts that may make reading it unnecessary."""
 
     context: FileContext
     identity: FileIdentity | None = None
-    """What the file was when it was read last: while it is that, it is not read again."""
+    """The identity of the file when it was read last: a file with this identity is not read again."""
     judged: bool = False
-    """The verdict on what was read then still stands."""
+    """The verdict on the content that was read then still holds."""
 
 
 Result = tuple[FileObservation, Assessment] | None
@@ -35,7 +35,7 @@ Result = tuple[FileObservation, Assessment] | None
 
 
 def run(jobs: Sequence[FileJob], now: float) -> list[Result]:
-    """Return what each job found at Unix time `now`, in order.
+    """Return the result of each job at Unix time `now`, in order.
 
     One that fails for no reason that was foreseen is logged and gives a file that cannot be read.
     """

@@ -17,6 +17,7 @@ from config.vocabulary import UnreadableReason
 from monitor.actor.facts import LONGEST_LINE, NotFactsError, from_document, reading_of
 from monitor.actor.request import Request, Verb, encode
 from monitor.state.cure import BUSY, curable
+from monitor.state.messages import ReadingDue
 from probes.file import NOT_FOR_US, identify
 from probes.judge.time import moment
 from probes.observation import FileIdentity, FileObservation, Unreadable
@@ -71,7 +72,7 @@ class ArtefactReader:
         self,
         socket: Callable[[], str],
         worker: Executor,
-        look_again: Callable[[str], None] = lambda _component: None,
+        look_again: Callable[[ReadingDue], object] = lambda _due: None,
         *,
         missed_after: float = MISSED_AFTER,
     ) -> None:
@@ -105,7 +106,7 @@ class ArtefactReader:
     def _ask_again(self, component: str, after: float) -> None:
         if component in self._again:
             self._again[component].cancel()
-        self._again[component] = asyncio.get_running_loop().call_later(after, self._look_again, component)
+        self._again[component] = asyncio.get_running_loop().call_later(after, self._look_again, ReadingDue(component))
 
     async def _ask(self, component: str, targets: Sequence[FileTarget], now: float) -> SetReading:
         """Return what the actor tells; raises NoFactsError."""

@@ -1,4 +1,4 @@
-"""Where to search anew: every watched tree has its turn, and what was searched with a directory above is done."""
+"""Where to search again: the watched trees take turns, and a search of a directory covers all below it."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ class _Tree:
 
 
 class Searches:
-    """Places to be searched, one at a time: a tree in which much happens keeps no other waiting for long."""
+    """Places to search, one at a time: a tree with many changes does not keep other trees waiting for long."""
 
     def __init__(self) -> None:
         self._trees: dict[str, _Tree] = {}
-        """By the path of the tree, the one whose turn is next first."""
+        """By the path of the tree; the first has the next turn."""
 
     def __bool__(self) -> bool:
         return bool(self._trees)
 
     def add(self, tree: str, place: str, since: float) -> None:
-        """Have `place`, which lies in `tree`, searched; that it must be was noticed at monotonic time `since`."""
+        """Have `place` in `tree` searched, because of a notice at monotonic time `since`."""
         queued = self._trees.setdefault(tree, _Tree()).queued
         first, last = queued.get(place, (since, since))
         queued[place] = (min(first, since), max(last, since))
 
     def take(self, now: float) -> tuple[str, float] | None:
-        """Return the place to search from monotonic time `now` on, and when that was noticed; None where nothing is."""
+        """Return the next place to search, at monotonic time `now`, and its first notice; None without any."""
         while self._trees:
             name = next(iter(self._trees))
             tree = self._trees.pop(name)

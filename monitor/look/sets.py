@@ -1,11 +1,11 @@
-"""Keeping vigil over the files of components: those of one are a set, read together and judged once it is at rest."""
+"""Looking at the files of components: the files of a component are a set, read together and judged once at rest."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import partial
@@ -14,19 +14,21 @@ from typing import Final
 from config.model import Config, FileTarget
 from config.text import printable
 from config.vocabulary import FileContent, LookOutcome, TargetKind, UnreadableReason
-from monitor.host.schedule import Agenda, spread
+from monitor.host.schedule import spread
 from monitor.look.job import UNFORESEEN
+from monitor.look.rounds import Rounds
+from monitor.state.bus import Bus
 from monitor.state.events import (
     Event,
     FindingChanged,
     FindingCleared,
     FindingRaised,
-    Looked,
     LookFailed,
     LookRecovered,
     PresentedChanged,
 )
-from monitor.state.registry import TargetRegistry
+from monitor.state.messages import ArtefactsChanged, Looked, ReadingDue, ServiceTouched
+from monitor.state.sets import SetRegistry
 from monitor.state.target import TargetState
 from probes.assess_set import SetContext, assess_set, with_unrest
 from probes.finding import Assessment
@@ -37,7 +39,7 @@ log = logging.getLogger("certvigil.sets")
 
 READ_AT_ONCE: Final = 8
 UNREST: Final = 10.0
-"""Seconds of writing without a pause after which that is a finding."""
+"""Seconds of writing without a pause after which there is a finding."""
 GATHER: Final = 0.05
 """Seconds to wait for the other endpoints of a component, which change with the first."""
 SOON: Final = 0.01
@@ -46,7 +48,7 @@ SOON: Final = 0.01
 ReadSet = Callable[[str, Sequence[FileTarget], float], Awaitable[SetReading]]
 """Reads the set of a component, by its name, at Unix time."""
 _OF_ENDPOINTS: Final = (FindingRaised, FindingChanged, FindingCleared, PresentedChanged, LookFailed, LookRecovered)
-"""What happens to an endpoint and may decide on what is pending about its component."""
+"""Events of an endpoint that may decide about pending findings of its component."""
 
 
 @dataclass(slots=True)
@@ -56,7 +58,7 @@ class _Rest:
     seen: SetReading | None = None
     changed_at: float = 0.0
     restless_since: float | None = None
-    """Since when it was written to without a pause; None where it is at rest."""
+    """Since when somebody writes to it without a pause; None where it is at rest."""
 
     def take(self, reading: SetReading, now: float, at: float) -> None:
         """Note a reading at Unix time `now`, monotonic time `at`."""
@@ -71,44 +73,44 @@ class _Rest:
         return at - self.changed_at
 
 
-class SetVigil:
+class SetMonitor:
     """Looks at the sets of components."""
 
     def __init__(
         self,
-        registry: TargetRegistry,
+        sets: SetRegistry,
+        bus: Bus,
         worker: Executor,
         *,
-        looked: Callable[[Looked], None],
         event_latency: Callable[[float], None],
-        component_changed: Callable[[str], None],
         read: ReadSet | None = None,
     ) -> None:
-        """Read sets by `read`, in this process where none is given; call `component_changed` where facts are new."""
-        self._registry = registry
+        """Judge in `worker`; read sets by `read`, or in `worker` where it is not given.
+
+        Calls `event_latency` with the seconds from the notice of a change until it was known.
+        """
+        self._sets = sets
+        self._registry = sets.registry
+        self._bus = bus
         self._worker = worker
         self._read = read or self._read_here
-        self._looked = looked
         self._event_latency = event_latency
-        self._component_changed = component_changed
         self._targets: dict[str, tuple[FileTarget, ...]] = {}
         """By component."""
         self._concerned: dict[str, set[str]] = {}
-        """Components, by the path of each file that belongs to them."""
+        """The components to which a file belongs, by its path."""
         self._rest: dict[str, _Rest] = {}
         self._noticed: dict[str, float] = {}
         """Monotonic time at which a change of a component's files was noticed."""
-        self._agenda = Agenda()
-        self._under_way: dict[str, asyncio.Task[None]] = {}
+        self._rounds = Rounds(self._begin, lambda _name: GATHER)
         self._places = asyncio.Semaphore(READ_AT_ONCE)
-        self._wake = asyncio.Event()
         self.unseen: set[str] = set()
-        """Components that were not looked at yet."""
+        """Components whose set was not looked at yet."""
 
     @property
     def config(self) -> Config:
         """The configuration in force."""
-        return self._registry.trust_context.config
+        return self._registry.config
 
     @property
     def paths(self) -> frozenset[str]:
@@ -121,7 +123,7 @@ class SetVigil:
         return frozenset(each.name for members in self._targets.values() for each in members)
 
     def reconfigure(self) -> None:
-        """Keep vigil over the components that the configuration names, each looked at once soon."""
+        """Look at the components that the configuration names, at each once soon."""
         targets: dict[str, tuple[FileTarget, ...]] = {}
         for each in self.config.files:
             if each.component is not None:
@@ -141,12 +143,9 @@ class SetVigil:
 
     def _forget(self, component: str) -> None:
         self._rest.pop(component, None)
-        self._registry.forget_set(component)
-        self._agenda.forget(component)
+        self._sets.forget(component)
+        self._rounds.forget(component)
         self.unseen.discard(component)
-        task = self._under_way.pop(component, None)
-        if task is not None:
-            task.cancel()
 
     def is_at_rest(self, component: str) -> bool:
         """Whether the set of a component was judged since it changed last."""
@@ -155,69 +154,40 @@ class SetVigil:
 
     def rescan(self) -> None:
         """Look at every set."""
-        self._schedule(self._targets)
+        self._rounds.hasten(self._targets)
 
     def changed(self, paths: Iterable[str], since: float) -> None:
         """Look at the sets that these files belong to; the change was noticed at monotonic time `since`."""
         components = {name for path in paths for name in self._concerned.get(path, ())}
         for name in components:
             self._noticed.setdefault(name, since)
-        self._schedule(components)
+        self._rounds.hasten(components)
 
-    def look_again(self, component: str) -> None:
+    def look_again(self, message: ReadingDue | ServiceTouched) -> None:
         """Look at the set of a component."""
-        self._schedule({component} & self._targets.keys())
+        self._rounds.hasten({message.component} & self._targets.keys())
 
     def take(self, events: Sequence[Event]) -> None:
         """Look again at the sets of components whose endpoints changed: a subscriber of the bus."""
         for event in events:
             if isinstance(event, _OF_ENDPOINTS):
-                known = self._registry.known.get(event.target)
-                if known is not None and known.kind is TargetKind.ENDPOINT and known.component in self._targets:
-                    self._agenda.hasten(known.component, time.monotonic() + GATHER)
-                    self._wake.set()
-
-    def _schedule(self, components: Iterable[str]) -> None:
-        now = time.monotonic()
-        for name in components:
-            self._agenda.hasten(name, now)
-        self._wake.set()
+                state = self._registry.targets.get(event.target)
+                if state is not None and state.kind is TargetKind.ENDPOINT and state.component in self._targets:
+                    self._rounds.hasten([state.component], time.monotonic() + GATHER)
 
     async def run(self) -> None:
-        """Keep vigil until cancelled."""
-        try:
-            while True:
-                self._wake.clear()
-                for name, _ in tuple(self._agenda.take(time.monotonic())):
-                    self._start(name)
-                due = self._agenda.next()
-                try:
-                    async with asyncio.timeout(None if due is None else max(0.0, due - time.monotonic())):
-                        await self._wake.wait()
-                except TimeoutError:
-                    continue
-        finally:
-            for task in self._under_way.values():
-                task.cancel()
-            await asyncio.gather(*self._under_way.values(), return_exceptions=True)
+        """Look at sets when they are due, until cancelled."""
+        await self._rounds.run()
 
-    def _start(self, name: str) -> None:
-        if name not in self._targets:
-            return
-        if name in self._under_way:
-            self._agenda.schedule(name, time.monotonic() + GATHER)
-            return
-        self._under_way[name] = asyncio.create_task(self._look(name, self._targets[name]))
+    def _begin(self, name: str, _due: float) -> Coroutine[None, None, None] | None:
+        targets = self._targets.get(name)
+        return None if targets is None else self._look(name, targets)
 
     async def _look(self, name: str, targets: tuple[FileTarget, ...]) -> None:
         noticed = self._noticed.pop(name, None)
         started = time.monotonic()
-        try:
-            async with self._places:
-                outcome = await self._look_and_learn(name, targets)
-        finally:
-            if self._under_way.get(name) is asyncio.current_task():
-                del self._under_way[name]
+        async with self._places:
+            outcome = await self._look_and_learn(name, targets)
         self.unseen.discard(name)
         if self._targets.get(name) is not targets:
             return
@@ -226,9 +196,9 @@ class SetVigil:
             self._event_latency(ended - noticed)
         lag = 0.0 if noticed is None else started - noticed
         for each in targets:
-            known = self._registry.known[each.name]
-            own = LookOutcome.FAILED if known.failure is not None else outcome
-            self._looked(Looked(each.name, TargetKind.FILE, own, (ended - started) / len(targets), lag))
+            state = self._registry.targets[each.name]
+            own = LookOutcome.FAILED if state.failure is not None else outcome
+            self._bus.send(Looked(each.name, TargetKind.FILE, own, (ended - started) / len(targets), lag))
 
     async def _look_and_learn(self, name: str, targets: tuple[FileTarget, ...]) -> LookOutcome:
         now, at = time.time(), time.monotonic()
@@ -240,38 +210,37 @@ class SetVigil:
         rest.take(reading, now, at)
         settle = self.config.settings.settle
         if reading.moved or rest.left_alone(at) < settle:
-            changed = self._registry.glimpse_set(reading, assessments, now)
+            changed = self._sets.glimpse(reading, assessments, now)
             rest.restless_since = at if rest.restless_since is None else rest.restless_since
             restless = at - rest.restless_since
             if restless >= max(UNREST, self.config.settings.pending) and not reading.moved:
-                # No renewal takes so long: what is there is judged as it is.
+                # No renewal takes so long: the files are judged as they are.
                 assessments = with_unrest(assessments, targets, printable(name), now)
-                changed |= self._registry.learn_set(name, reading, context, assessments, now, restless=True)
+                changed |= self._sets.learn(name, reading, context, assessments, now, restless=True)
             elif restless >= UNREST:
-                self._registry.note_unrest(name, context, assessments, now)
-            self._agenda.hasten(name, rest.changed_at + settle + SOON if not reading.moved else at + settle)
+                self._sets.note_unrest(name, context, assessments, now)
+            self._rounds.hasten([name], rest.changed_at + settle + SOON if not reading.moved else at + settle)
         else:
             rest.restless_since = None
-            if self._registry.is_set_judged(name, reading, context, now):
+            if self._sets.is_judged(name, reading, context, now):
                 for each in targets:
                     self._registry.looked_again(each.name, now)
                 changed = False
             else:
-                changed = self._registry.learn_set(name, reading, context, assessments, now)
-            self._agenda.hasten(name, at + self._until_next(name, now))
-        self._wake.set()
+                changed = self._sets.learn(name, reading, context, assessments, now)
+            self._rounds.hasten([name], at + self._until_next(name, now))
         if changed:
-            self._component_changed(name)
+            self._bus.send(ArtefactsChanged(name))
         return LookOutcome.CHANGED if changed else LookOutcome.UNCHANGED
 
     async def _judge(
         self, name: str, targets: tuple[FileTarget, ...], now: float
     ) -> tuple[SetReading, Mapping[str, Assessment], SetContext]:
-        """Return what the set holds at Unix time `now`, and the verdict on it."""
+        """Read the set at Unix time `now`; return the reading, the verdict and the context of the verdict."""
         loop = asyncio.get_running_loop()
         try:
             reading = await self._read(name, targets, now)
-            context = self._registry.set_context(name, targets)
+            context = self._sets.context(name, targets)
             assessments = await loop.run_in_executor(self._worker, assess_set, reading, context, now)
         except (asyncio.CancelledError, KeyboardInterrupt, SystemExit):
             raise
@@ -281,7 +250,7 @@ class SetVigil:
             reading = SetReading(
                 tuple(FileObservation(each.name, now, None, FileContent.NOTHING, failure=why) for each in targets)
             )
-            context = self._registry.set_context(name, targets)
+            context = self._sets.context(name, targets)
             assessments = assess_set(reading, context, now)
         return reading, assessments, context
 
@@ -296,7 +265,7 @@ class SetVigil:
     def _until_next(self, name: str, now: float) -> float:
         """Return the seconds until the set is looked at again by itself."""
         pause = self.config.settings.rescan / 2 + spread(name, self.config.settings.rescan / 2)
-        for until in (self._registry.set_until(name), self._registry.pending_until(name)):
+        for until in (self._sets.until(name), self._sets.pending_until(name)):
             if until is not None:
                 pause = min(pause, max(0.0, until - now) + SOON)
         return pause

@@ -1,8 +1,8 @@
-"""The small families: what certvigil does, by prometheus_client in a registry of its own."""
+"""The small families: the work of certvigil, counted by prometheus_client in a registry of its own."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
 from typing import Final
 
@@ -22,7 +22,9 @@ from prometheus_client.registry import Collector
 
 from actions.plan import Kind
 from config.vocabulary import ComponentState, DeliveryOutcome, LookOutcome, TargetKind
-from monitor.state.events import Action, Looked
+from monitor.decide.decision import DecisionMade, action_name
+from monitor.state.events import Action
+from monitor.state.messages import DatabaseHealthChanged, Looked
 
 LOOKED_AT: Final = (TargetKind.FILE, TargetKind.ENDPOINT)
 
@@ -57,116 +59,73 @@ class _Actions(Collector):
         yield last
 
 
-class _Decisions(Collector):
-    """How many decisions of each policy were new in this run."""
-
-    def __init__(self) -> None:
-        self.counted: Mapping[tuple[str, str], int] = {}
-
-    def collect(self) -> Iterator[Metric]:
-        """Yield the family."""
-        decisions = CounterMetricFamily("certvigil_decisions", "Decisions that were new.", labels=("policy", "action"))
-        for labels, count in self.counted.items():
-            decisions.add_metric(labels, count)
-        yield decisions
-
-
 class Counters:
     """Counts looks, delays and the state of the daemon; every series of a closed list exists from the start."""
 
     def __init__(self, version: str, loaded_at: float) -> None:
         """Begin at zero with a configuration that was read at Unix time `loaded_at`."""
-        # Prometheus text 0.0.4 has no place for them but as gauges that nobody asked for.
+        # In Prometheus text 0.0.4 they would be gauges of their own.
         disable_created_metrics()  # type: ignore[no-untyped-call]
-        self._registry = registry = CollectorRegistry()
-        ProcessCollector(registry=registry)
-        GCCollector(registry=registry)
-        looks = Counter("certvigil_looks", "Looks that ended.", ("kind", "outcome"), registry=registry)
-        self._looks = {pair: looks.labels(*pair) for pair in product(LOOKED_AT, LookOutcome)}
-        durations = Histogram(
-            "certvigil_look_duration_seconds",
-            "Duration of a look.",
-            ("kind",),
-            registry=registry,
-            buckets=_LOOK_SECONDS,
-        )
-        self._durations = {kind: durations.labels(kind) for kind in LOOKED_AT}
-        self._lag = Histogram(
-            "certvigil_look_lag_seconds",
-            "Time by which a look started later than it was due.",
-            registry=registry,
-            buckets=_LAG_SECONDS,
-        )
-        self._event_latency = Histogram(
-            "certvigil_event_latency_seconds",
-            "Time from the notice that a file changed until that showed in the metrics.",
-            registry=registry,
-            buckets=_EVENT_SECONDS,
-        )
-        self._overflows = Counter(
-            "certvigil_event_queue_overflows", "Notices of changes that the kernel lost.", registry=registry
-        )
-        watched = Gauge(
-            "certvigil_watched_directories", "Directories in which changes are noticed.", ("mode",), registry=registry
-        )
-        self._notified, self._polled = watched.labels("inotify"), watched.labels("polling")
-        self._waivers = Gauge("certvigil_waivers", "Waivers in force.", registry=registry)
-        self._reload_succeeded = Gauge(
-            "certvigil_config_last_reload_successful",
-            "Whether the configuration was good when it was last read.",
-            registry=registry,
-        )
-        self._loaded_at = Gauge(
-            "certvigil_config_last_reload_success_timestamp_seconds",
-            "When the configuration in force was read.",
-            registry=registry,
-        )
-        self._stale = Gauge(
-            "certvigil_config_stale", "Whether the configuration on disk differs from that in force.", registry=registry
-        )
-        self._degraded = Gauge(
-            "certvigil_database_degraded", "Whether history is not being recorded.", registry=registry
-        )
-        self._states = Gauge(
-            "certvigil_component_state",
-            "What is the matter with a component that may be changed: 1 for the state it is in.",
-            ("component", "state"),
-            registry=registry,
-        )
-        self._plans = Gauge(
-            "certvigil_plans_waiting",
-            "Plans for a component that wait for a person, or for their window.",
-            ("component", "action"),
-            registry=registry,
-        )
-        self._given_up = Gauge(
-            "certvigil_keys_given_up",
-            "Private keys of a component that were compromised and never return.",
-            ("component",),
-            registry=registry,
-        )
-        self._actor_up = Gauge(
-            "certvigil_actor_up", "Whether the one with the rights to act answers.", registry=registry
-        )
-        self._decisions = _Decisions()
-        registry.register(self._decisions)
-        self._actions = _Actions()
-        registry.register(self._actions)
-        self._notifications = Counter(
-            "certvigil_notifications",
-            "Messages that were delivered or given up, and attempts that failed.",
-            ("channel", "outcome"),
-            registry=registry,
-        )
-        self._notifications_pending = Gauge(
-            "certvigil_notifications_pending", "Messages that are to be delivered.", ("channel",), registry=registry
-        )
-        build = Gauge("certvigil_build_info", "The version that runs.", ("version",), registry=registry)
-        build.labels(version).set(1)
-        self._host = Gauge(
-            "certvigil_host_info", "What the configuration calls this host.", ("host",), registry=registry
-        )
+        self._registry = CollectorRegistry()
+        ProcessCollector(registry=self._registry)
+        GCCollector(registry=self._registry)
+        self._add_looks()
+        self._add_own_state(version)
+        self._add_components()
+        self._add_notifications()
         self.config_loaded(loaded_at)
+
+    def _counter(self, name: str, documentation: str, *labels: str) -> Counter:
+        return Counter(f"certvigil_{name}", documentation, labels, registry=self._registry)
+
+    def _gauge(self, name: str, documentation: str, *labels: str) -> Gauge:
+        return Gauge(f"certvigil_{name}", documentation, labels, registry=self._registry)
+
+    def _histogram(self, name: str, documentation: str, *labels: str, buckets: Sequence[float]) -> Histogram:
+        return Histogram(f"certvigil_{name}", documentation, labels, registry=self._registry, buckets=buckets)
+
+    def _add_looks(self) -> None:
+        looks = self._counter("looks", "Looks that ended.", "kind", "outcome")
+        self._looks = {pair: looks.labels(*pair) for pair in product(LOOKED_AT, LookOutcome)}
+        durations = self._histogram("look_duration_seconds", "Duration of a look.", "kind", buckets=_LOOK_SECONDS)
+        self._durations = {kind: durations.labels(kind) for kind in LOOKED_AT}
+        late = "Time by which a look started later than it was due."
+        self._lag = self._histogram("look_lag_seconds", late, buckets=_LAG_SECONDS)
+        latency = "Time from the notice that a file changed until that showed in the metrics."
+        self._event_latency = self._histogram("event_latency_seconds", latency, buckets=_EVENT_SECONDS)
+        self._overflows = self._counter("event_queue_overflows", "Notices of changes that the kernel lost.")
+        watched = self._gauge("watched_directories", "Directories in which changes are noticed.", "mode")
+        self._notified, self._polled = watched.labels("inotify"), watched.labels("polling")
+
+    def _add_own_state(self, version: str) -> None:
+        self._waivers = self._gauge("waivers", "Waivers in force.")
+        good = "Whether the configuration was good when it was last read."
+        self._reload_succeeded = self._gauge("config_last_reload_successful", good)
+        loaded = "When the configuration in force was read."
+        self._loaded_at = self._gauge("config_last_reload_success_timestamp_seconds", loaded)
+        stale = "Whether the configuration on disk differs from that in force."
+        self._stale = self._gauge("config_stale", stale)
+        self._degraded = self._gauge("database_degraded", "Whether history is not being recorded.")
+        self._gauge("build_info", "The version that runs.", "version").labels(version).set(1)
+        self._host = self._gauge("host_info", "What the configuration calls this host.", "host")
+
+    def _add_components(self) -> None:
+        state = "What is the matter with a component that may be changed: 1 for the state it is in."
+        self._states = self._gauge("component_state", state, "component", "state")
+        waiting = "Plans for a component that wait for a person, or for their window."
+        self._plans = self._gauge("plans_waiting", waiting, "component", "action")
+        given_up = "Private keys of a component that were compromised and never return."
+        self._given_up = self._gauge("keys_given_up", given_up, "component")
+        self._actor_up = self._gauge("actor_up", "Whether the one with the rights to act answers.")
+        self._decisions = self._counter("decisions", "Decisions that were new.", "policy", "action")
+        self._actions = _Actions()
+        self._registry.register(self._actions)
+
+    def _add_notifications(self) -> None:
+        delivered = "Messages that were delivered or given up, and attempts that failed."
+        self._notifications = self._counter("notifications", delivered, "channel", "outcome")
+        pending = "Messages that are to be delivered."
+        self._notifications_pending = self._gauge("notifications_pending", pending, "channel")
 
     def host(self, name: str) -> None:
         """Say what the configuration calls this host."""
@@ -209,9 +168,9 @@ class Counters:
         """Say whether the configuration on disk differs from that in force."""
         self._stale.set(stale)
 
-    def database_degraded(self, *, degraded: bool) -> None:
+    def database_health_changed(self, message: DatabaseHealthChanged) -> None:
         """Say whether history is not being recorded."""
-        self._degraded.set(degraded)
+        self._degraded.set(bool(message.problem))
 
     def components(self, states: Mapping[str, ComponentState], *, actor: bool) -> None:
         """Say in what state each component is, and whether an actor is there."""
@@ -240,16 +199,16 @@ class Counters:
         self._notifications.labels(channel, outcome).inc()
 
     def notifications_pending(self, pending: Mapping[str, int]) -> None:
-        """Say how many messages to each channel are to be delivered; these are all channels that there are."""
+        """Say how many messages wait for each channel; `pending` has every channel."""
         self._notifications_pending.clear()
         for channel, count in pending.items():
             self._notifications_pending.labels(channel).set(count)
             for outcome in DeliveryOutcome:
                 self._notifications.labels(channel, outcome)
 
-    def decided(self, counted: Mapping[tuple[str, str], int]) -> None:
-        """Say how many decisions were new, by policy and action."""
-        self._decisions.counted = counted
+    def decision_made(self, made: DecisionMade) -> None:
+        """Count a decision that is new."""
+        self._decisions.labels(made.decision.policy, action_name(made.decision.action)).inc()
 
     def text(self) -> bytes:
         """Return all of it in Prometheus text format 0.0.4."""

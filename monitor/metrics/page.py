@@ -1,4 +1,4 @@
-"""What is believed of every target as Prometheus text (exposition format 0.0.4), made again only where it changed.
+"""The state of every target as Prometheus text (exposition format 0.0.4), made again only where it changed.
 
 Targets and certificates are spread over shards by a hash of their names. A shard keeps its text, compressed, until
 one of its members changes; so a change costs next to nothing when it happens, and a scrape costs what has changed
@@ -24,67 +24,67 @@ SHARDS: Final = 128
 Member = TypeVar("Member")
 
 
-def _target(known: TargetState) -> str:
-    return f'target="{escape(known.target)}"'
+def _target(state: TargetState) -> str:
+    return f'target="{escape(state.target)}"'
 
 
-def _not_after(known: TargetState) -> Iterator[tuple[str, object]]:
-    target = _target(known)
-    for position, each in enumerate(known.presented):
+def _not_after(state: TargetState) -> Iterator[tuple[str, object]]:
+    target = _target(state)
+    for position, each in enumerate(state.presented):
         if each.not_after is not None:
             yield f'{target},position="{position}"', each.not_after
 
 
-def _not_before(known: TargetState) -> Iterator[tuple[str, object]]:
-    if known.presented and known.presented[0].not_before is not None:
-        yield _target(known), known.presented[0].not_before
+def _not_before(state: TargetState) -> Iterator[tuple[str, object]]:
+    if state.presented and state.presented[0].not_before is not None:
+        yield _target(state), state.presented[0].not_before
 
 
-def _expiry(known: TargetState) -> Iterator[tuple[str, object]]:
-    if known.expiry is not None:
-        yield _target(known), known.expiry
+def _expiry(state: TargetState) -> Iterator[tuple[str, object]]:
+    if state.expiry is not None:
+        yield _target(state), state.expiry
 
 
-def _presented(known: TargetState) -> Iterator[tuple[str, object]]:
-    target = _target(known)
-    for position, each in enumerate(known.presented):
+def _presented(state: TargetState) -> Iterator[tuple[str, object]]:
+    target = _target(state)
+    for position, each in enumerate(state.presented):
         yield f'{target},position="{position}",sha256="{each.sha256}"', 1
 
 
-def _findings(known: TargetState) -> Iterator[tuple[str, object]]:
-    if known.findings:
-        target = _target(known)
-        counts = Counter((code, raised.finding.severity) for (code, _), raised in known.findings.items())
+def _findings(state: TargetState) -> Iterator[tuple[str, object]]:
+    if state.findings:
+        target = _target(state)
+        counts = Counter((code, raised.finding.severity) for (code, _), raised in state.findings.items())
         for (code, severity), count in counts.items():
             yield f'{target},code="{code}",severity="{severity}"', count
 
 
-def _pending(known: TargetState) -> Iterator[tuple[str, object]]:
-    if known.pending:
-        target = _target(known)
-        for code, count in Counter(code for code, _ in known.pending).items():
+def _pending(state: TargetState) -> Iterator[tuple[str, object]]:
+    if state.pending:
+        target = _target(state)
+        for code, count in Counter(code for code, _ in state.pending).items():
             yield f'{target},code="{code}"', count
 
 
-def _accepts(known: TargetState) -> Iterator[tuple[str, object]]:
-    accepted = {edge.client: edge.accepted for edge in known.edges}
+def _accepts(state: TargetState) -> Iterator[tuple[str, object]]:
+    accepted = {edge.client: edge.accepted for edge in state.edges}
     for client, each in accepted.items():
-        yield f'client="{escape(client)}",{_target(known)}', int(each)
+        yield f'client="{escape(client)}",{_target(state)}', int(each)
 
 
-def _up(known: TargetState) -> Iterator[tuple[str, object]]:
-    if known.up is not None:
-        yield _target(known), int(known.up)
+def _up(state: TargetState) -> Iterator[tuple[str, object]]:
+    if state.up is not None:
+        yield _target(state), int(state.up)
 
 
-def _info(known: TargetState) -> Iterator[tuple[str, object]]:
-    component, location = escape(known.component or ""), escape(known.location)
-    yield f'{_target(known)},kind="{known.kind}",component="{component}",location="{location}"', 1
+def _info(state: TargetState) -> Iterator[tuple[str, object]]:
+    component, location = escape(state.component or ""), escape(state.location)
+    yield f'{_target(state)},kind="{state.kind}",component="{component}",location="{location}"', 1
 
 
-def _last_look(known: TargetState) -> Iterator[tuple[str, object]]:
-    if known.last_look is not None:
-        yield _target(known), f"{known.last_look:.3f}"
+def _last_look(state: TargetState) -> Iterator[tuple[str, object]]:
+    if state.last_look is not None:
+        yield _target(state), f"{state.last_look:.3f}"
 
 
 def _certificate(certificate: Certificate) -> Iterator[tuple[str, object]]:
@@ -194,14 +194,14 @@ class Page:
         self._presenters: dict[str, int] = {}
         self._look_head = OF_LOOKS.head()
 
-    def update(self, known: TargetState) -> None:
-        """Show `known` in place of what was believed of its target before."""
-        shard = self._targets.of(known.target)
-        before = shard.members.get(known.target)
-        shard.members[known.target] = known
-        if before is None or self._shown(before) != self._shown(known):
+    def update(self, state: TargetState) -> None:
+        """Show `state` in place of the earlier state of its target."""
+        shard = self._targets.of(state.target)
+        before = shard.members.get(state.target)
+        shard.members[state.target] = state
+        if before is None or self._shown(before) != self._shown(state):
             shard.pieces = None
-            self._present(before.presented if before else (), known.presented)
+            self._present(before.presented if before else (), state.presented)
 
     def remove(self, target: str) -> None:
         """Show nothing of a target any more."""
@@ -211,15 +211,16 @@ class Page:
             shard.pieces = None
             self._present(before.presented, ())
 
-    def reconfigure(self) -> None:
-        """Make the text of all targets anew: intervals may be others."""
+    def reconfigure(self, interval: Callable[[TargetState], float | None] | None = None) -> None:
+        """Make the text of all targets anew, with other intervals where these are given."""
+        self._interval = interval or self._interval
         for shard in self._targets.shards:
             shard.pieces = None
 
-    def _intervals(self, known: TargetState) -> Iterator[tuple[str, object]]:
-        seconds = self._interval(known)
+    def _intervals(self, state: TargetState) -> Iterator[tuple[str, object]]:
+        seconds = self._interval(state)
         if seconds is not None:
-            yield _target(known), f"{seconds:g}"
+            yield _target(state), f"{seconds:g}"
 
     def _present(self, before: tuple[Certificate, ...], after: tuple[Certificate, ...]) -> None:
         if before == after:
@@ -248,17 +249,17 @@ class Page:
             if shard.members:
                 yield OF_LOOKS.lines(shard.members.values())
 
-    def _shown(self, known: TargetState) -> tuple[object, ...]:
+    def _shown(self, state: TargetState) -> tuple[object, ...]:
         """Return what the cached samples are made of."""
         return (
-            known.presented,
-            known.findings,
-            known.pending,
-            known.edges,
-            known.expiry,
-            known.up,
-            known.kind,
-            known.component,
-            known.location,
-            ended(known) if self._x509_cert else None,
+            state.presented,
+            state.findings,
+            state.pending,
+            state.edges,
+            state.expiry,
+            state.up,
+            state.kind,
+            state.component,
+            state.location,
+            ended(state) if self._x509_cert else None,
         )

@@ -18,12 +18,12 @@ from probes.lifetime import has_ended
 Sample = tuple[str, object]
 
 
-def ended(known: TargetState) -> tuple[bool, ...]:
+def ended(state: TargetState) -> tuple[bool, ...]:
     """Return of each certificate whether it had ended when its target was looked at last.
 
     A target is looked at again when one of its certificates ends.
     """
-    return tuple(known.last_look is not None and has_ended(each, known.last_look) for each in known.presented)
+    return tuple(state.last_look is not None and has_ended(each, state.last_look) for each in state.presented)
 
 
 # Each family asks for them: as many as a shard of the page has are kept until the next one does.
@@ -41,30 +41,30 @@ def _labels(path: str, certificate: Certificate) -> str:
     return ",".join(f'{name}="{escape(text)}"' for name, text in pairs if text)
 
 
-def _labelled(known: TargetState) -> Iterator[tuple[str, Certificate]]:
+def _labelled(state: TargetState) -> Iterator[tuple[str, Certificate]]:
     """Yield the certificates of a file, each once; where several have the same labels, those with one more."""
-    if known.kind is not TargetKind.FILE:
+    if state.kind is not TargetKind.FILE:
         return
-    labelled = [(_labels(known.location, each), each) for each in dict.fromkeys(known.presented)]
+    labelled = [(_labels(state.location, each), each) for each in dict.fromkeys(state.presented)]
     times = Counter(labels for labels, _ in labelled)
     for labels, each in labelled:
         yield f'{labels},discriminator="{each.sha256[:8]}"' if times[labels] > 1 else labels, each
 
 
 def _samples(fact: Callable[[TargetState, Certificate], object]) -> Callable[[TargetState], Iterator[Sample]]:
-    def samples(known: TargetState) -> Iterator[Sample]:
-        for labels, each in _labelled(known):
-            number = fact(known, each)
+    def samples(state: TargetState) -> Iterator[Sample]:
+        for labels, each in _labelled(state):
+            number = fact(state, each)
             if number is not None:
                 yield labels, number
 
     return samples
 
 
-def _expired(known: TargetState, certificate: Certificate) -> int | None:
-    if known.last_look is None or certificate.not_after is None:
+def _expired(state: TargetState, certificate: Certificate) -> int | None:
+    if state.last_look is None or certificate.not_after is None:
         return None
-    return int(has_ended(certificate, known.last_look))
+    return int(has_ended(certificate, state.last_look))
 
 
 OF_FILES: Final[tuple[Family[TargetState], ...]] = (

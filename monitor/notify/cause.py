@@ -20,7 +20,8 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import Final
 
-from config.vocabulary import GROUP_MEMBERS, Code, Group, Severity, TargetKind, UnreachableReason, UnreadableReason
+from config.catalogue import GROUP_MEMBERS
+from config.vocabulary import Code, Group, Severity, TargetKind, UnreachableReason, UnreadableReason
 from monitor.notify.problem import OUTAGE, Member
 from monitor.state.target import TargetState
 from probes.finding import Finding
@@ -304,7 +305,7 @@ class Causes:
             if base not in found:
                 touched |= self._right(target, base, now)
         for base, those in found.items():
-            touched |= self._wrong(target, base, those, where, now, excused)
+            touched |= self._wrong(target, base, those, where=where, now=now, excused=excused)
         return touched
 
     def forget(self, target: str) -> set[str]:
@@ -346,11 +347,12 @@ class Causes:
         moves, self._moves = self._moves, []
         return moves
 
-    def _wrong(  # noqa: PLR0917 (what `observe` has)
+    def _wrong(
         self,
         target: str,
         base: str,
         those: tuple[Member, ...],
+        *,
         where: NetworkPlace,
         now: float,
         excused: tuple[float, float] | None,

@@ -1,7 +1,7 @@
 """The life of a problem as one channel is told of it: raised, worsened, eased, reminded, resolved. Pure.
 
-Every message says what is so at its time, and after each the channel believes exactly that: `Alert.targets`. A further
-one is worth sending where that belief has become wrong in a way that matters.
+Every message tells the state at its time, and after it the channel believes exactly that: `Alert.targets`. Another
+message is sent where that belief has become wrong in a way that matters.
 """
 
 from __future__ import annotations
@@ -14,21 +14,22 @@ from hashlib import blake2b
 from types import MappingProxyType
 from typing import Final
 
+from config.catalogue import CATALOGUE, ProblemScope
 from config.channel import Notifications
 from config.vocabulary import Code, Severity
 from monitor.notify.problem import Member, problem_id
 
 HOLD: Final = 7.0
-"""Seconds for which more of the same waits after each message about it: with the gathering of news, ten at most.
+"""Seconds for which further findings of a problem wait after each message; with the gathering of news, ten at most.
 
-So a network that goes dark endpoint by endpoint is a few messages, and nothing new is told late.
+So a network that goes dark endpoint by endpoint causes a few messages, and no news comes late.
 """
 GONE: Final = 60.0
-"""Seconds after which a target that is right again counts as right while its problem lasts: wrong again, it is news."""
+"""Seconds after which a target without findings has left a problem that lasts; a finding on it is then news."""
 SOONEST: Final = 10_800.0
-"""Seconds between two reminders that a certificate ends, at least."""
+"""The least number of seconds between two reminders that a certificate ends."""
 _ASK_AGAIN: Final = 10.0
-"""Seconds until it is asked again whether what was said has been delivered."""
+"""Seconds until the next check whether the last message has been delivered."""
 
 
 AlertKey = tuple[str, str]
@@ -38,22 +39,22 @@ _NONE_FLAPPING: Final[Mapping[str, tuple[int, float]]] = MappingProxyType({})
 
 
 class AlertStep(StrEnum):
-    """What a message says has become of a problem."""
+    """The change of a problem that a message is about."""
 
     RAISED = "raised"
     WORSENED = "worsened"
-    """It is more severe, or more is wrong, or more targets are concerned, or they fail in another way."""
+    """The problem is more severe, or has more findings or more targets, or its targets fail in another way."""
     CHANGED = "changed"
-    """Something else is wrong with it, or others are concerned, and it is less severe, or fewer are concerned."""
+    """The problem has other findings or other targets, and is less severe or has fewer targets."""
     EASED = "eased"
-    """Half of the targets that the last message named are right again, or more."""
+    """At least half of the targets in the last message have no finding any more."""
     REMINDED = "reminded"
     RESOLVED = "resolved"
 
 
 @dataclass(frozen=True, slots=True)
 class Acknowledgement:
-    """Somebody knows: no more is said until it gets worse in kind or is resolved."""
+    """Somebody knows of the problem: the next message comes when it gets worse in kind or is resolved."""
 
     who: str
     at: float
@@ -61,41 +62,41 @@ class Acknowledgement:
     until: float | None = None
 
     def holds(self, now: float) -> bool:
-        """Whether it has not ended."""
+        """Whether the acknowledgement has not ended at Unix time `now`."""
         return self.until is None or now < self.until
 
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """What a channel was told of a problem."""
+    """The state of a problem as the messages to one channel have told it."""
 
     channel: str
     key: str
     severity: Severity
-    """The worst when it was told last, as are those below."""
+    """The worst severity at the last message."""
     codes: frozenset[Code]
-    """All that were told of it."""
+    """All codes in messages about it."""
     targets: frozenset[str]
-    """What the channel believes to be concerned."""
+    """The targets that the channel believes to be part of it."""
     since: float
-    """Unix time since when something of it was wrong."""
+    """Unix time of the start of its oldest finding."""
     opened_at: float
     """Unix time, as is the next."""
     told_at: float
     what: str
-    """The code of the worst."""
+    """The code of the worst finding."""
     about: str = ""
-    """The subject of the certificate that it is about."""
+    """The subject of its certificate; empty without one."""
     messages: int = 1
-    """How many there were; none where it only came of another problem so far."""
+    """The number of messages; 0 where the problem has only split from another one so far."""
     cleared_at: float | None = None
     acknowledged: Acknowledgement | None = None
     gone: Mapping[str, float] = field(default_factory=lambda: _NONE_GONE)
-    """Of the targets, those that are right again, with since when; once that is `GONE` seconds ago, until told anew."""
+    """Targets without a finding, with the Unix time since when; they stay in here until the next message."""
     flapping: Mapping[str, tuple[int, float]] = field(default_factory=lambda: _NONE_FLAPPING)
-    """Of the targets, those that were told to be flapping, with how often they had failed since which Unix time."""
+    """Targets that a message called flapping, with the number of failures and the Unix time since when."""
     begins: Mapping[str, float] = field(default_factory=lambda: _NONE_GONE)
-    """Of each target, the Unix time since when it is part of the problem."""
+    """By target: the Unix time since when it is part of the problem."""
 
     @property
     def problem(self) -> str:
@@ -104,18 +105,18 @@ class Alert:
 
     @property
     def began(self) -> float:
-        """Unix time since when the first of its targets is part of it."""
+        """Unix time since when its first target is part of it."""
         return min(self.begins.values(), default=self.since)
 
     @property
     def message_id(self) -> str:
-        """The name of the newest message about it, the same however often that is sent."""
+        """The id of the newest message about it; a message that is sent again has the same id."""
         whole = f"{self.channel}\0{self.key}\0{self.opened_at!r}\0{self.messages}"
         return blake2b(whole.encode(errors="surrogatepass"), digest_size=8).hexdigest()
 
     @property
     def headline(self) -> str:
-        """What is wrong, of what and where."""
+        """The worst code, the certificate and the place, in a few words."""
         where = min(self.targets, default="") if len(self.targets) == 1 else f"{len(self.targets)} targets"
         if self.targets and self.targets <= self.flapping.keys():
             return f"flapping: {where}, {self.what} {max(self.flapping.values())[0]} times"
@@ -124,26 +125,26 @@ class Alert:
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """One thing to say about a problem."""
+    """The content of one message about a problem."""
 
     step: AlertStep
     alert: Alert
-    """As it is once this is said."""
+    """The state after this message."""
     members: tuple[Member, ...]
-    """What is wrong now, the worst first; empty where it is resolved."""
+    """The findings now, the worst first; empty where the problem is resolved."""
     recovered: tuple[str, ...] = ()
-    """The targets that the channel was told of, and that are no more concerned: right again, or watched no longer."""
+    """Targets in earlier messages that are no longer part of it: without findings, or not watched any more."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reviewed:
-    """What becomes of a problem."""
+    """The result of a review of a problem."""
 
     alert: Alert | None
-    """None where nothing is open."""
+    """None where the problem is not open."""
     note: Note | None = None
     next_at: float | None = None
-    """Unix time at which more may have to be said by itself."""
+    """Unix time of the next review that time alone may need; None for never."""
 
 
 def review(
@@ -156,17 +157,29 @@ def review(
     now: float,
     undelivered: bool = False,
 ) -> Reviewed:
-    """Return what is to be said at Unix time `now` of a problem that shows in `members`.
+    """Return the message at Unix time `now`, if any, about a problem with the findings `members`.
 
-    Of the targets that are `held` nothing is said, neither that they are wrong nor that they are right. While what was
-    said before is `undelivered`, only that it is more severe is worth another message.
+    No message says anything about targets that are `held`, neither that they have findings nor that they have none.
+    While the message before is `undelivered`, only a higher severity is worth another one.
     """
     ordered = tuple(_worst_first(members))
     if alert is None:
         if not ordered:
             return Reviewed(None)
         worst = ordered[0]
-        alert = Alert(*about, worst.finding.severity, frozenset(), frozenset(), worst.since, now, now, "", messages=0)
+        channel, key = about
+        alert = Alert(
+            channel=channel,
+            key=key,
+            severity=worst.finding.severity,
+            codes=frozenset(),
+            targets=frozenset(),
+            since=worst.since,
+            opened_at=now,
+            told_at=now,
+            what="",
+            messages=0,
+        )
         return _tell(AlertStep.RAISED, alert, ordered, held, terms, now=now)
     alert = replace(alert, gone=_gone(alert, {each.target for each in members}, held, now))
     if ordered:
@@ -184,7 +197,7 @@ def review(
 
 
 def _gone(alert: Alert, present: AbstractSet[str], held: AbstractSet[str], now: float) -> Mapping[str, float]:
-    """Return which of the targets that were told are right again, since when."""
+    """Return the targets in earlier messages that have no finding, with the Unix time since when."""
     gone = {}
     for target in alert.targets:
         at = alert.gone.get(target)
@@ -236,7 +249,7 @@ def _open(
 
 
 def _is_worse(alert: Alert, members: Sequence[Member]) -> bool:
-    """Whether more is wrong than was told, in kind, in number or in other targets."""
+    """Whether there are more codes or more targets than the messages have told, or other targets flap."""
     news = [each for each in members if not _is_implied(each, alert, members)]
     present = {each.target for each in members}
     flapping = {each.target for each in members if each.flaps}
@@ -249,27 +262,22 @@ def _is_worse(alert: Alert, members: Sequence[Member]) -> bool:
 
 
 def _is_implied(member: Member, alert: Alert, members: Sequence[Member]) -> bool:
-    """Whether whoever was told that this is wrong with another target of the component needs no message about it."""
-    found = member.finding
-    if member.target in alert.targets or member.component is None or found.code in _EACH_BY_ITSELF:
+    """Whether a message about another target of the component makes one about this member superfluous."""
+    found, entry = member.finding, CATALOGUE[member.finding.code]
+    # A server or a file that fails is news each time, whichever component it belongs to.
+    if member.target in alert.targets or member.component is None or entry.scope is ProblemScope.CAUSE:
         return False
     return any(
         each.component == member.component
         and each.target in alert.targets
         and each.finding.severity.rank >= found.severity.rank
-        and (found.code is each.finding.code or (found.code, each.finding.code) in _IMPLIED)
+        and (found.code is each.finding.code or each.finding.code in entry.implied_by)
         for each in members
     )
 
 
-_EACH_BY_ITSELF: Final = frozenset({Code.UNREACHABLE, Code.UNREADABLE})
-"""What is wrong with each server or file of a component anew."""
-_IMPLIED: Final = frozenset({(Code.CLIENT_REJECTS, code) for code in Code} | {(Code.NOT_SERVED, Code.APPROVAL_PENDING)})
-"""Codes that follow from another one."""
-
-
 def _how(alert: Alert, members: Sequence[Member]) -> AlertStep:
-    """Return what became of a problem of which something is to be told, and that is no more severe than it was told."""
+    """Return the step for a message about a problem that is not more severe than the messages have told."""
     present = {each.target for each in members}
     if members[0].finding.severity.rank < alert.severity.rank:
         return AlertStep.CHANGED
@@ -278,7 +286,7 @@ def _how(alert: Alert, members: Sequence[Member]) -> AlertStep:
 
 
 def _eased_at(alert: Alert, members: Sequence[Member], held: AbstractSet[str]) -> float | None:
-    """Return the Unix time from which half of the targets have been right for long enough; None where they are not."""
+    """Return the Unix time from which half of the targets have had no finding for long enough; None without it."""
     wrong = held | {each.target for each in members}
     times = sorted(at for target, at in alert.gone.items() if target not in wrong)
     half = (len(alert.targets) + 1) // 2
@@ -320,7 +328,7 @@ def _tell(
 
 
 def _begins(alert: Alert, members: Sequence[Member], held: AbstractSet[str]) -> Mapping[str, float]:
-    """Return since when each target is part of the problem: it may have been wrong in another way before."""
+    """Return since when each target is part of the problem, with an earlier finding of another kind included."""
     begins = {target: at for target, at in alert.begins.items() if target in alert.targets & held}
     for each in members:
         before = each.since if each.target in alert.gone else alert.begins.get(each.target, each.since)
@@ -329,15 +337,15 @@ def _begins(alert: Alert, members: Sequence[Member], held: AbstractSet[str]) -> 
 
 
 def _reminded_after(members: Sequence[Member], terms: Notifications, told_at: float) -> float | None:
-    """Return the seconds after which what was told last is told again; None for never.
+    """Return the seconds between the last message and its reminder; None for never.
 
-    Where a certificate ends sooner than that would come twice, it is told again when half of the rest has passed: one
-    of six days becomes critical in its last 18 hours, in which a daily reminder would never come.
+    Where the certificate ends within two of the configured intervals, the reminder comes after half of the time left: a
+    certificate of six days becomes critical in its last 18 hours, in which a daily reminder would never come.
     """
     interval = terms.remind[members[0].finding.severity]
     ends = min((each.ends for each in members if each.ends is not None), default=None)
     if interval is None or ends is None or ends - told_at <= SOONEST:
-        # What comes next is that it has ended.
+        # The next message is that it has ended.
         return interval
     return min(interval, max((ends - told_at) / 2, SOONEST))
 
@@ -347,7 +355,7 @@ def _worst_first(members: Collection[Member]) -> list[Member]:
         members,
         key=lambda each: (
             -each.finding.severity.rank,
-            each.finding.code in {Code.CLIENT_REJECTS, Code.APPROVAL_PENDING},
+            not CATALOGUE[each.finding.code].names_problem,
             bool(each.flaps),
             str(each.finding.code),
             each.target,

@@ -21,10 +21,9 @@ from monitor.notify.deliver import SendOutcome, Tone
 from monitor.notify.delivery import Delivery, DeliveryFate, attempted, deliverable, pause, waiting
 from monitor.notify.lifecycle import Alert
 from monitor.notify.liveness import Liveness
-from monitor.notify.mute import ComponentTransaction
 from monitor.notify.outbox import Changes, Outbox, OutboxState, RequestedSilence, no_changes
 from monitor.notify.problem import Member
-from monitor.notify.text import Outlook, notice
+from monitor.notify.text import notice
 from monitor.notify.workers import DeliveryWorkers
 from monitor.state.events import (
     ActionEnded,
@@ -32,10 +31,10 @@ from monitor.state.events import (
     FindingChanged,
     FindingCleared,
     FindingRaised,
-    Looked,
     PresentedChanged,
     TargetRemoved,
 )
+from monitor.state.messages import DatabaseHealthChanged, Looked
 from monitor.state.target import TargetState
 from probes.finding import Finding, finding
 
@@ -102,27 +101,22 @@ def gathering(since_first: float, since_last: float, targets: int) -> float:
 class Notifier:
     """All that tells people; one part that fails never stops another, nor the daemon."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0917 (its surroundings, in the order in which they are made)
         self,
         config: Config,
-        known: Callable[[], Mapping[str, TargetState]],
+        targets: Mapping[str, TargetState],
+        outbox: Outbox,
         keeper: Keeper,
         counts: DeliveryCounts,
         report: Callable[[tuple[Finding, ...]], None],
-        *,
-        outlook: Outlook = nothing_happens,
-        transactions: Callable[[], Mapping[str, ComponentTransaction]] = dict,
     ) -> None:
-        """Begin with nothing told; `report` takes what is wrong with notifications themselves.
-
-        `transactions` gives the newest one of each component: nobody is told of what is under one.
-        """
-        self._known = known
+        """Deliver what lies in `outbox`; `report` takes what is wrong with notifications themselves."""
+        self._targets = targets
         self._keeper = keeper
         self._counts = counts
         self._report = report
         self._config = config
-        self._outbox = Outbox(known, outlook, transactions)
+        self._outbox = outbox
         self._workers = DeliveryWorkers()
         self._liveness = Liveness(time.monotonic())
         self._digested = self._digest_at = 0.0
@@ -158,15 +152,16 @@ class Notifier:
         self._liveness.looked(look.kind, time.monotonic())
 
     def looked_at_everything(self) -> None:
-        """Begin to tell, since what is believed is no longer only what was remembered."""
+        """Begin to tell, since the states are no longer only the remembered ones."""
         self._looked_at_everything.set()
         if self._config.channels:
             # To keep the first message would take long if that had still to be made ready.
             self._keeper.keep(no_changes())
 
-    def keeper_fails(self) -> None:
-        """Deliver what waits to be recorded: it cannot be, and notifications matter more."""
-        self._make_ready(tuple(self._unrecorded))
+    def database_health_changed(self, message: DatabaseHealthChanged) -> None:
+        """Deliver what waits to be recorded, where that cannot be: notifications matter more."""
+        if message.problem:
+            self._make_ready(tuple(self._unrecorded))
 
     def reconfigure(self, config: Config) -> None:
         """Tell as `config` says from now on."""
@@ -180,8 +175,10 @@ class Notifier:
         deliveries = []
         for channel in channels:
             if channel in self._config.channels:
-                identifier, message = notice(name, channel, self._config.host, title, sentences, tone)
-                deliveries.append(Delivery(identifier, channel, (), message, time.time()))
+                identifier, message = notice(name, channel, title, sentences, host=self._config.host, tone=tone)
+                deliveries.append(
+                    Delivery(id=identifier, channel=channel, problems=(), message=message, at=time.time())
+                )
         self._keep([delivery for delivery in deliveries if self._outbox.announce(delivery)])
         self._say_counts()
 
@@ -191,7 +188,7 @@ class Notifier:
         recent = [each for each in ended if now - each.at < news.NEWS_FOR]
         if not recent:
             return
-        known = self._known()
+        known = self._targets
         component_of = {each.target: known[each.target].component or "" for each in recent if each.target in known}
         used = {name: news.in_use(name, known.values()) for name in component_of.values()}
         for each in news.committed(recent, component_of, self._config.notifications, self._labels(), used):
@@ -209,7 +206,7 @@ class Notifier:
             return
         self._digested = since
         silences = [each.silence for each in self.silences()]
-        digest = news.digest_of(self._known().values(), silences, self._labels())
+        digest = news.digest_of(self._targets.values(), silences, self._labels())
         if digest is not None:
             self.announce(f"digest {since:.0f}", wanted.channels, *digest, Tone.INFO)
 
@@ -223,10 +220,11 @@ class Notifier:
         self._say_counts()
 
     def _is_wrong(self, target: str) -> bool:
-        known = self._known().get(target)
+        known = self._targets.get(target)
         return known is not None and bool(known.findings)
 
     def _touch(self, target: str) -> None:
+        """Have the outbox look at a target soon: `_review` does, once no more news comes."""
         now = time.monotonic()
         if not self._touched:
             self._first_news = now
@@ -427,7 +425,7 @@ class Notifier:
                 await asyncio.sleep(_LOOK_ROUND)
                 continue
             begun = time.monotonic()
-            kinds = {known.kind for known in self._known().values()}
+            kinds = {known.kind for known in self._targets.values()}
             if self._liveness.goes_on(self._config, kinds, begun):
                 receipt = await self._workers.beat(beat.url)
                 if receipt.outcome is not SendOutcome.DELIVERED:
@@ -445,10 +443,6 @@ class Notifier:
     def undelivered(self) -> Sequence[Delivery]:
         """Return the messages that are to be delivered or were given up, oldest first."""
         return self._outbox.undelivered()
-
-    def everything(self) -> OutboxState:
-        """Return all that must be kept; any thread may ask."""
-        return self._outbox.everything()
 
     def silences(self) -> Sequence[RequestedSilence]:
         """Return the silences in force: those of the configuration, which have no id, and those asked for."""

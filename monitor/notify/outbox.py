@@ -81,16 +81,16 @@ def no_changes() -> Changes:
 
 
 class Outbox:
-    """Turns what is believed into messages, and keeps these until they are delivered."""
+    """Turns the states of targets into messages, and keeps these until they are delivered."""
 
     def __init__(
         self,
-        known: Callable[[], Mapping[str, TargetState]],
+        targets: Mapping[str, TargetState],
         outlook: Outlook,
         transactions: Callable[[], Mapping[str, ComponentTransaction]] = dict,
     ) -> None:
         """Begin with nothing told; `transactions` gives the newest one of each component."""
-        self._known = known
+        self._targets = targets
         self._outlook = outlook
         self._transactions = transactions
         self._channels: Mapping[str, Channel] = {}
@@ -100,7 +100,7 @@ class Outbox:
         self._least = Severity.WARNING
         self._causes = Causes()
         self._news: set[str] = set()
-        """Targets of which something new may be believed."""
+        """Targets whose state may be new."""
         self._reached: dict[str, dict[tuple[Code, str], tuple[float, ...]]] = {}
         """By target: since when each finding has been at least how severe."""
         self._alerts: dict[str, dict[str, Alert]] = {}
@@ -146,16 +146,16 @@ class Outbox:
                 self._set_delivery(
                     replace(delivery, fate=DeliveryFate.DROPPED, ended_at=delivery.ended_at or delivery.at)
                 )
-        self._news.update(self._causes.targets(), self._known())
+        self._news.update(self._causes.targets(), self._targets)
         self._touched.update(self._causes.keys(), self._alerts)
 
     def observe(self, target: str) -> None:
-        """Take note, at the next review, of what is believed of a target then."""
+        """Take note, at the next review, of the state of a target then."""
         self._news.add(target)
 
     def _take_in(self, now: float) -> None:
-        """Take note of what is believed now, of targets in the order in which something began to be wrong with them."""
-        known, news, transactions = self._known(), [], self._transactions()
+        """Take note of the states of targets now, in the order in which something began to be wrong with them."""
+        known, news, transactions = self._targets, [], self._transactions()
         for target in self._news:
             believed = known.get(target)
             if believed is None:
@@ -242,7 +242,7 @@ class Outbox:
     def review(self, now: float) -> tuple[Delivery, ...]:
         """Return the messages that are to be written at Unix time `now`; they are in the outbox already."""
         self._take_in(now)
-        self._muted = muted(self._transactions(), self._known().values(), now)
+        self._muted = muted(self._transactions(), self._targets.values(), now)
         silences = frozenset(each for each in self._all_silences() if now < each.until)
         if silences != self._silent:
             self._silent = silences
@@ -343,7 +343,7 @@ class Outbox:
 
         They were not looked at in this run, or are under a transaction, or are flapping.
         """
-        known = self._known()
+        known = self._targets
         return {
             target
             for target in alert.targets - wrong
@@ -354,11 +354,23 @@ class Outbox:
     def _write(self, channel: str, notes: list[Note], now: float) -> Iterator[Delivery]:
         if len(notes) > APART:
             name, message = digest(notes, self._site.host, now)
-            yield self._post(Delivery(name, channel, tuple(note.alert.problem for note in notes), message, now))
+            yield self._post(
+                Delivery(
+                    id=name,
+                    channel=channel,
+                    problems=tuple(note.alert.problem for note in notes),
+                    message=message,
+                    at=now,
+                )
+            )
             return
         for note in notes:
             message = compose(note, self._says, self._site, now)
-            yield self._post(Delivery(note.alert.message_id, channel, (note.alert.problem,), message, now))
+            yield self._post(
+                Delivery(
+                    id=note.alert.message_id, channel=channel, problems=(note.alert.problem,), message=message, at=now
+                )
+            )
 
     def _says(self, member: Member) -> str:
         """Return what will happen by itself; that this fails must not keep anybody from being told."""

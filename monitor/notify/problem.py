@@ -1,4 +1,7 @@
-"""What is one problem, however many targets and findings it shows in. Pure."""
+"""Findings become problems: many findings on many targets can be one problem. Pure.
+
+The catalogue says of each code which findings with it are one problem (`ProblemScope`).
+"""
 
 from __future__ import annotations
 
@@ -9,27 +12,15 @@ from hashlib import blake2b
 from typing import Final
 
 from actions.plan import Kind
+from config.catalogue import CATALOGUE, ProblemScope
 from config.vocabulary import Code, Severity, TargetKind
 from monitor.state.target import Raised, TargetState
 from probes.certificate import Certificate
 from probes.finding import Finding
 
-_CERTIFICATE: Final = frozenset(
-    {
-        *(Code.EXPIRED, Code.EXPIRING, Code.NOT_YET_VALID, Code.VALIDITY_TOO_LONG),
-        *(Code.INCOMPLETE_CHAIN, Code.WRONG_ORDER, Code.UNNEEDED_CERTIFICATE, Code.ROOT_PRESENTED),
-        *(Code.UNTRUSTED_ISSUER, Code.SELF_SIGNED, Code.BAD_SIGNATURE, Code.INVALID_CA, Code.PATH_REJECTED),
-        *(Code.NONCONFORMING, Code.HOSTNAME_MISMATCH, Code.COMMON_NAME_ONLY, Code.WEAK_KEY, Code.WEAK_SIGNATURE),
-        Code.CLIENT_REJECTS,
-    }
-)
-"""What is wrong with a certificate is one problem wherever that certificate is."""
-_OF_THE_LEAF: Final = frozenset({Code.HOSTNAME_MISMATCH, Code.COMMON_NAME_ONLY, Code.CLIENT_REJECTS})
-"""Whose subject is a name or a client."""
-_AT_LARGE: Final = frozenset({Code.UNREACHABLE, Code.UNREADABLE})
-"""What befalls many targets for one reason outside of them, as a network or a disk that is gone."""
+_OF_CERTIFICATE: Final = frozenset({ProblemScope.CERTIFICATE, ProblemScope.SERVER_CERTIFICATE})
 OUTAGE: Final = "outage "
-"""How the base of these begins: which targets have one cause, `monitor.notify.cause` knows."""
+"""The start of the base of a problem with a cause outside: `monitor.notify.cause` tells which targets share one."""
 _POSITION: Final = re.compile(r"position (\d{1,4})")
 
 
@@ -44,27 +35,27 @@ class Member:
     since: float
     """Unix time."""
     about: str = ""
-    """The subject of the certificate that it is about; printable."""
+    """The subject of the certificate with the fault; printable."""
     location: str = ""
     """The path or the address of the target; printable."""
     ends: int | None = None
-    """Unix time at which the certificate that it is about ends, where it is that this draws near."""
+    """Unix time of the end of the certificate; only of `expiring`."""
     reached: tuple[float, ...] = ()
-    """Unix times since when it is at least how severe, from the least on, where that is later than `since`."""
+    """By the rank of a severity: the Unix time since when the finding is at least that severe; empty for `since`."""
     flaps: int = 0
-    """How often it began since then, of a target that is flapping; its severity is the worst of these times."""
+    """The number of times it began since then, on a flapping target; its severity is the worst of these times."""
     wrong_now: bool = True
-    """Whether it is so at this moment, which only of a flapping target it need not be."""
+    """Whether the finding stands at this moment; only on a flapping target it may not."""
 
     def since_at_least(self, severity: Severity) -> float:
-        """Return the Unix time since when it is at least that severe."""
+        """Return the Unix time since when the finding is at least that severe."""
         return self.reached[severity.rank] if severity.rank < len(self.reached) else self.since
 
 
 def members(known: TargetState) -> Iterator[tuple[str, Member]]:
-    """Yield each finding of a target, with the base of the problem that it is part of.
+    """Yield each finding on a target, with the base of its problem.
 
-    That a client rejects is a consequence: it belongs to the worst that is wrong with what is presented.
+    `client_rejects` is a consequence: it belongs to the problem of the worst fault of the certificates presented.
     """
     causes = [each for each in known.findings.values() if _is_cause(each)]
     worst = max(causes, key=lambda each: (each.finding.severity.rank, str(each.finding.code)), default=None)
@@ -75,53 +66,56 @@ def members(known: TargetState) -> Iterator[tuple[str, Member]]:
         yield (
             base,
             Member(
-                known.target,
-                known.kind,
-                known.component,
-                each.finding,
-                each.since,
-                about,
-                known.location,
-                concerned.not_after if concerned is not None else None,
+                target=known.target,
+                kind=known.kind,
+                component=known.component,
+                finding=each.finding,
+                since=each.since,
+                about=about,
+                location=known.location,
+                ends=concerned.not_after if concerned is not None else None,
             ),
         )
 
 
 def problem_id(key: str) -> str:
-    """Return the short name by which people speak of a problem: always the same."""
+    """Return the short name of a problem for people; the same key always has the same name."""
     return blake2b(key.encode(errors="surrogatepass"), digest_size=4).hexdigest()
 
 
 def _is_cause(raised: Raised) -> bool:
-    return raised.finding.code in _CERTIFICATE and raised.finding.code is not Code.CLIENT_REJECTS
+    code = raised.finding.code
+    return CATALOGUE[code].scope in _OF_CERTIFICATE and code is not Code.CLIENT_REJECTS
 
 
 def _problem(known: TargetState, found: Finding) -> tuple[str, str]:
-    """Return the base of the problem that a finding is part of, and what certificate it is about."""
+    """Return the base of the problem of a finding, and the title of its certificate; empty without one."""
     if known.kind is TargetKind.SELF:
         return f"{found.code} {known.target} {found.subject}", ""
-    if found.code in _CERTIFICATE and known.presented:
+    scope = CATALOGUE[found.code].scope
+    if scope in _OF_CERTIFICATE and known.presented:
         concerned = _certificate(known, found)
         if concerned is None:
             return f"certificate {found.subject}", found.subject
         return f"certificate {concerned.sha256}", concerned.title
-    if found.code in _AT_LARGE:
+    if scope is ProblemScope.CAUSE:
         if known.kind is TargetKind.COMPONENT:
-            # The actor, of which there is one for all components.
+            # The one actor of all components.
             return f"{found.code} {found.subject}", ""
         return f"{OUTAGE}{found.code}", ""
     if found.code is Code.APPROVAL_PENDING and found.subject == Kind.ACTIVATE:
-        # What waits for approval is the cure of that.
+        # The plan that waits for approval cures `not_served`.
         return f"{Code.NOT_SERVED} {known.component or known.target}", ""
     return f"{found.code} {known.component or known.target}", ""
 
 
 def _certificate(known: TargetState, found: Finding) -> Certificate | None:
-    """Return the certificate that a finding is about, None where it is none of those presented."""
+    """Return the certificate of a finding; None where the target does not present it."""
     position = _POSITION.fullmatch(found.subject)
     if not known.presented:
         return None
     if position is not None:
         number = int(position[1])
         return known.presented[number if number < len(known.presented) else 0]
-    return known.presented[0] if not found.subject or found.code in _OF_THE_LEAF else None
+    of_server = CATALOGUE[found.code].scope is ProblemScope.SERVER_CERTIFICATE
+    return known.presented[0] if not found.subject or of_server else None

@@ -120,10 +120,10 @@ def digest(notes: Sequence[Note], host: str, now: float) -> tuple[str, Message]:
     return name, _message(title, lines, name, tone)
 
 
-def notice(  # noqa: PLR0917 (what a message has)
-    name: str, channel: str, host: str, title: str, sentences: Iterable[str], tone: Tone
+def notice(
+    name: str, channel: str, title: str, sentences: Iterable[str], *, host: str, tone: Tone
 ) -> tuple[str, Message]:
-    """Return a message, and its id, that says what happened; `name` tells it from anything else to that channel."""
+    """Return a message about an event, and its id; `name` tells the event from every other one for that channel."""
     identifier = blake2b(f"{channel}\0{name}".encode(errors="surrogatepass"), digest_size=8).hexdigest()
     heading = sentence("[{}] {}{}", _WORD[tone], _of(host), shown(title, 200))
     lines = [_Line(heading, heading=True), *(_Line(shown(each, 1000)) for each in sentences)]
@@ -210,8 +210,11 @@ def _body(note: Note, outlook: Outlook, site: AdviceContext, now: float) -> Iter
     happens = listed((shown(each) for each in sentences[:3]), "; ")
     yield _Line(sentence("By itself: {}.", happens or harmless(by_itself(members[0]))))
     yield from (_Line(sentence("To act: {}", shown(each, 1000))) for each in advice(members, site))
+    code = members[0].finding.code
     if site.runbook is not None:
-        yield _Line(sentence("Runbook: {}{}", harmless(site.runbook), members[0].finding.code))
+        yield _Line(sentence("Runbook: {}{}", harmless(site.runbook), code))
+    else:
+        yield _Line(sentence("More: certvigil explain {}", code))
 
 
 def _concerned(members: Sequence[Member], host: str) -> Iterator[_Line]:

@@ -1,1 +1,1 @@
-"""What is known of every target, kept in one place, and the events by which a change is made known."""
+"""The state of every target, kept in one place, and the events and messages by which a change is told."""

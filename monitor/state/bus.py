@@ -1,27 +1,64 @@
-"""Carries events to those who record, export and tell them; one that fails never stops another."""
+"""Carries events and messages to those who take them; one that fails never stops another.
+
+Which goes to whom is one table: `monitor.wiring.handlers_of`.
+"""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
 from monitor.state.events import Event
 
 log = logging.getLogger("certvigil.bus")
 
 Subscriber = Callable[[Sequence[Event]], None]
+M = TypeVar("M")
+
+
+@dataclass(frozen=True, slots=True)
+class MessageRoute(Generic[M]):
+    """Who takes a kind of message, in this order."""
+
+    message: type[M]
+    handlers: tuple[Callable[[M], None], ...]
+
+
+def route(message: type[M], *handlers: Callable[[M], None]) -> MessageRoute[M]:
+    """Return the route of a kind of message."""
+    return MessageRoute(message, handlers)
 
 
 class Bus:
-    """Delivers each batch of events to each subscriber, in the order in which they subscribed."""
+    """Delivers each batch of events to every subscriber, and each message to the handlers of its kind, in order.
 
-    def __init__(self, *subscribers: Subscriber) -> None:
-        self._subscribers = subscribers
+    It is made before the parts that publish, and connected once all of them are made; until then it delivers nothing.
+    """
+
+    def __init__(self, *subscribers: Subscriber, routes: Sequence[MessageRoute[Any]] = ()) -> None:
+        self._subscribers: tuple[Subscriber, ...] = ()
+        self._handlers: dict[type, tuple[Callable[[Any], None], ...]] = {}
+        self.connect(subscribers, routes)
+
+    def connect(self, subscribers: Sequence[Subscriber], routes: Sequence[MessageRoute[Any]]) -> None:
+        """Deliver events to `subscribers` and messages by `routes` from now on."""
+        self._subscribers = tuple(subscribers)
+        self._handlers = {each.message: each.handlers for each in routes}
 
     def publish(self, events: Sequence[Event]) -> None:
-        """Hand `events` to every subscriber; what one raises is logged."""
+        """Hand a batch of events to every subscriber; what a subscriber raises is logged."""
         for subscriber in self._subscribers:
             try:
                 subscriber(events)
             except Exception:
                 log.exception("a subscriber failed and missed %d events", len(events))
+
+    def send(self, message: object) -> None:
+        """Hand a message to the handlers of its kind; what a handler raises is logged."""
+        for handler in self._handlers.get(type(message), ()):
+            try:
+                handler(message)
+            except Exception:
+                log.exception("a handler failed and missed a %s", type(message).__name__)

@@ -1,4 +1,4 @@
-"""What happened: the values that travel on the bus, to be recorded, counted, exported and told."""
+"""Events: how targets changed. They travel on the bus in batches, to be recorded, exported and told to people."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from actions.ending import Cause, Outcome
 from actions.plan import Kind
-from config.vocabulary import LookOutcome, TargetKind
+from config.vocabulary import TargetKind
 from probes.certificate import Certificate
 from probes.finding import Finding
 from probes.observation import FileIdentity
@@ -44,7 +44,7 @@ class PresentedChanged:
 
 @dataclass(frozen=True, slots=True)
 class IdentityChanged:
-    """A file was touched: what must be the same for it not to be read again after a restart."""
+    """A file was touched: after a restart it is read again unless it has this identity."""
 
     target: str
     at: float
@@ -100,7 +100,7 @@ class LookRecovered:
 
 
 Action = tuple[str, Kind, Outcome]
-"""Component, what was done to it, and how that ended."""
+"""Component, kind of transaction, and outcome."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,15 +121,15 @@ class ActionEnded:
 
 @dataclass(frozen=True, slots=True)
 class Decided:
-    """A policy came to a decision that it had not come to before."""
+    """A policy made a new decision."""
 
     target: str
     """The subject: the name of a component, or of a target that belongs to none."""
     at: float
     policy: str
     action: str
-    standing: str
-    """What follows from it now."""
+    status: str
+    """The status of the decision."""
     identity: str
     """The same decision has the same."""
     reasons: tuple[str, ...]
@@ -151,17 +151,4 @@ Event = (
     | ActionEnded
     | Decided
 )
-"""Every event is a change, so that what stays as it is writes nothing."""
-
-
-@dataclass(frozen=True, slots=True)
-class Looked:
-    """A look ended; not an event to record, but one to count."""
-
-    target: str
-    kind: TargetKind
-    outcome: LookOutcome
-    seconds: float
-    """Duration of the look."""
-    lag: float
-    """Seconds by which it started later than it was due."""
+"""Every event is a change: a target that stays the same causes no write."""

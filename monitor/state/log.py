@@ -44,7 +44,7 @@ class _Formatter(logging.Formatter):
         self._host = host
 
     def facts(self, record: logging.LogRecord) -> dict[str, str]:
-        """Return what a line says beside its message."""
+        """Return the facts of a line beside its message."""
         return {**getattr(record, "facts", {}), "host": self._host}
 
 
@@ -97,7 +97,7 @@ def set_up(form: LogFormat, level: LogLevel, host: str) -> None:
 
 
 def event_log(location: Callable[[str], str]) -> Subscriber:
-    """Return what writes a line for each event that a person would want to read.
+    """Return a subscriber that writes a line for each event that a person would want to read.
 
     `location` gives the path or the address of a target, which is said where its name does not say it.
     """
@@ -127,7 +127,7 @@ def _line(event: Event) -> tuple[int, str, dict[str, str]] | None:
         case PresentedChanged(before=before, after=after):
             leaf = after[0] if after else None
             facts = {"subject": leaf.subject if leaf else "", "sha256": leaf.sha256 if leaf else ""}
-            # What is there at first sight is no news: a first scan would say it of every file.
+            # The first look at a target is no news: a first scan would write a line for every file.
             return logging.INFO if before else logging.DEBUG, "presents", facts
         case LookFailed(reason=reason, detail=detail):
             return logging.DEBUG, "failed", {"reason": reason, "detail": detail}

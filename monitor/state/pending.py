@@ -9,7 +9,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from config.vocabulary import GROUP_MEMBERS, Code, Group, Severity
+from config.catalogue import GROUP_MEMBERS
+from config.vocabulary import Code, Group, Severity
 from monitor.state.target import Raised, TargetState
 from probes.certificate import Certificate
 
@@ -91,7 +92,7 @@ class Darkness:
     """When this endpoint last began not to answer, this time included, oldest first."""
 
 
-def awaits_second_look(raised: Raised, known: TargetState, every: float, darkness: Darkness, now: float) -> bool:
+def awaits_second_look(raised: Raised, state: TargetState, every: float, darkness: Darkness, now: float) -> bool:
     """Whether a finding about an endpoint that is looked at `every` so many seconds waits at Unix time `now`.
 
     A service that restarts refuses connections for seconds, and one that reloads has two certificates for a moment.
@@ -101,7 +102,7 @@ def awaits_second_look(raised: Raised, known: TargetState, every: float, darknes
     finding = raised.finding
     if finding.code not in _PASSING:
         return False
-    if (finding.code, finding.subject) not in known.pending:
+    if (finding.code, finding.subject) not in state.pending:
         return True
     if finding.code is not Code.UNREACHABLE or now - raised.since >= min(RESTART, every):
         return False

@@ -1,4 +1,4 @@
-"""What is believed of each target, and the one place where a look turns into events."""
+"""The state of a target as a value, and the one place where a look turns into events."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ NO_FINDINGS: Final[Mapping[FindingKey, Raised]] = MappingProxyType({})
 
 @dataclass(frozen=True, slots=True)
 class TargetState:
-    """Everything believed of one target."""
+    """Everything that is known of one target."""
 
     target: str
     kind: TargetKind
@@ -51,11 +51,11 @@ class TargetState:
     presented: tuple[Certificate, ...] = ()
     """The last known good: where the last look failed, a finding stands beside it."""
     since: float = 0.0
-    """Unix time since when it presents that."""
+    """Unix time since when it presents these."""
     findings: Mapping[FindingKey, Raised] = field(default_factory=lambda: NO_FINDINGS)
     edges: tuple[Edge, ...] = ()
     expiry: int | None = None
-    """Earliest end on the verified path, or of what is presented where nothing is verified; Unix time."""
+    """Earliest end on the verified path, or of the presented certificates where nothing is verified; Unix time."""
     identity: FileIdentity | None = None
     failures: int = 0
     """Looks that failed, in a row."""
@@ -64,9 +64,9 @@ class TargetState:
     last_look: float | None = None
     """Unix time; None before the first look of this run."""
     addresses: tuple[Presented, ...] = ()
-    """Of an endpoint: what each address presented when one last answered, in this run."""
+    """Of an endpoint: the certificates of each address at the last look that was answered, in this run."""
     pending: Mapping[FindingKey, Raised] = field(default_factory=lambda: NO_FINDINGS)
-    """What is seen to be wrong and may be a state between two writes or two looks: shown, and not told yet."""
+    """Findings that may be a state between two writes or two looks: shown, and not told yet."""
 
     @property
     def up(self) -> bool | None:
@@ -80,7 +80,7 @@ class TargetState:
 
 
 def representative(presented: Sequence[Presented]) -> tuple[Certificate, ...]:
-    """Return the chain that stands for an endpoint: of those its addresses present, the one whose leaf ends first."""
+    """Return the chain that represents an endpoint: of the chains of its addresses, that whose leaf ends first."""
     chains = [each.chain for each in presented if each.chain]
     return min(chains, key=lambda chain: chain[0].not_after or 0) if chains else ()
 
@@ -95,7 +95,7 @@ def failure_of(observation: Observation) -> tuple[str, str] | None:
 
 
 def learn(
-    known: TargetState,
+    state: TargetState,
     presented: tuple[Certificate, ...],
     assessment: Assessment,
     failure: tuple[str, str] | None,
@@ -106,32 +106,32 @@ def learn(
     seen_at: float | None = None,
     waits: Callable[[Raised], bool] = lambda _raised: False,
 ) -> tuple[TargetState, tuple[Event, ...]]:
-    """Return what is believed after a look at Unix time `now`, and each change as an event.
+    """Return the state after a look at Unix time `now`, and each change as an event.
 
     The same facts and verdict again give no event. `seen_at` is when what is presented was seen first, where that was
     before it was judged. A finding that is new and `waits` is pending, which is no event.
     """
-    standing, pending = _set_aside(known, assessment.findings, now, waits)
-    findings, events = _compare(known, standing, now)
+    standing, pending = _set_aside(state, assessment.findings, now, waits)
+    findings, events = _compare(state, standing, now)
     # Not by replace(), which takes twice the time.
     new = TargetState(
-        known.target,
-        known.kind,
-        known.location,
-        known.component,
+        state.target,
+        state.kind,
+        state.location,
+        state.component,
         presented,
-        since=known.since if presented == known.presented else seen_at or now,
-        addresses=addresses or known.addresses,
+        since=state.since if presented == state.presented else seen_at or now,
+        addresses=addresses or state.addresses,
         findings=findings,
         edges=assessment.edges,
         expiry=assessment.expiry,
         identity=identity,
-        failures=known.failures + 1 if failure else 0,
+        failures=state.failures + 1 if failure else 0,
         failure=failure,
         last_look=now,
         pending=pending,
     )
-    return new, (*_facts_changed(known, new, now), *events)
+    return new, (*_facts_changed(state, new, now), *events)
 
 
 def _facts_changed(old: TargetState, new: TargetState, now: float) -> Iterator[Event]:
@@ -146,15 +146,15 @@ def _facts_changed(old: TargetState, new: TargetState, now: float) -> Iterator[E
 
 
 def _set_aside(
-    known: TargetState, found: Iterable[Finding], now: float, waits: Callable[[Raised], bool]
+    state: TargetState, found: Iterable[Finding], now: float, waits: Callable[[Raised], bool]
 ) -> tuple[list[Finding], Mapping[FindingKey, Raised]]:
-    """Return the findings that stand, and those that are pending: what is told once stays told."""
+    """Return the findings that hold, and the pending ones: a finding that was told once stays told."""
     standing: list[Finding] = []
     pending: dict[FindingKey, Raised] = {}
     for finding in found:
         key = (finding.code, finding.subject)
-        raised = Raised(finding, known.pending[key].since if key in known.pending else now)
-        if key not in known.findings and waits(raised):
+        raised = Raised(finding, state.pending[key].since if key in state.pending else now)
+        if key not in state.findings and waits(raised):
             pending[key] = raised
         else:
             standing.append(finding)
@@ -162,25 +162,25 @@ def _set_aside(
 
 
 def _compare(
-    known: TargetState, found: Iterable[Finding], now: float
+    state: TargetState, found: Iterable[Finding], now: float
 ) -> tuple[Mapping[FindingKey, Raised], tuple[Event, ...]]:
     raised: dict[FindingKey, Raised] = {}
     events: list[Event] = []
     for finding in found:
         key = (finding.code, finding.subject)
-        before = known.findings.get(key)
+        before = state.findings.get(key)
         if before is None:
-            since = known.pending[key].since if key in known.pending else now
+            since = state.pending[key].since if key in state.pending else now
             raised[key] = Raised(finding, since)
-            events.append(FindingRaised(known.target, since, finding))
+            events.append(FindingRaised(state.target, since, finding))
         elif before.finding == finding:
             raised[key] = before
         else:
             raised[key] = Raised(finding, before.since)
-            events.append(FindingChanged(known.target, now, before.finding, finding))
+            events.append(FindingChanged(state.target, now, before.finding, finding))
     events.extend(
-        FindingCleared(known.target, now, before.finding, before.since)
-        for key, before in known.findings.items()
+        FindingCleared(state.target, now, before.finding, before.since)
+        for key, before in state.findings.items()
         if key not in raised
     )
     return raised or NO_FINDINGS, tuple(events)

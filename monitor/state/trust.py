@@ -1,4 +1,4 @@
-"""What the configuration names outside itself: trust stores, and the intermediates that clients hold."""
+"""The files that the configuration names for trust: trust stores, and the intermediates of clients."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from probes.trust import Trust, TrustUnreadable, read_certificates, read_trust, 
 
 @dataclass(frozen=True, slots=True)
 class TrustContext:
-    """What the configuration says, and what the files that its trust stores and clients name were read to hold."""
+    """The configuration, and the content of the files of its trust stores and clients."""
 
     config: Config
     trusts: Mapping[str, Trust]

@@ -1,4 +1,4 @@
-"""What must be recorded so that the database, having missed events, again says what is believed."""
+"""The events by which a database that has missed some catches up with the states of the targets."""
 
 from __future__ import annotations
 
@@ -19,43 +19,43 @@ from monitor.state.events import (
 from monitor.state.target import TargetState
 
 
-def differences(recorded: Mapping[str, TargetState], believed: Iterable[TargetState], now: float) -> Iterator[Event]:
-    """Yield the events that lead from what is `recorded` to what is `believed`.
+def differences(recorded: Mapping[str, TargetState], current: Iterable[TargetState], now: float) -> Iterator[Event]:
+    """Yield the events that lead from the `recorded` states to the `current` ones.
 
-    Where nothing is believed of a target yet, what is recorded of it stands.
+    A target without a current state keeps the recorded one.
     """
     unseen = dict(recorded)
-    for known in believed:
-        before = unseen.pop(known.target, None)
+    for state in current:
+        before = unseen.pop(state.target, None)
         if before is None or (before.kind, before.location, before.component) != (
-            known.kind,
-            known.location,
-            known.component,
+            state.kind,
+            state.location,
+            state.component,
         ):
-            yield TargetAdded(known.target, now, known.kind, known.location, known.component)
-        if known.last_look is not None or known.presented or known.findings:
-            yield from _of_one(before or TargetState(known.target, known.kind, known.location), known, now)
+            yield TargetAdded(state.target, now, state.kind, state.location, state.component)
+        if state.last_look is not None or state.presented or state.findings:
+            yield from _of_one(before or TargetState(state.target, state.kind, state.location), state, now)
     for target in unseen:
         yield TargetRemoved(target, now)
 
 
-def _of_one(before: TargetState, known: TargetState, now: float) -> Iterator[Event]:
-    target = known.target
-    if before.presented != known.presented:
-        yield PresentedChanged(target, known.since, tuple(each.sha256 for each in before.presented), known.presented)
-    if before.identity != known.identity:
-        yield IdentityChanged(target, now, known.identity)
-    for key, raised in known.findings.items():
+def _of_one(before: TargetState, state: TargetState, now: float) -> Iterator[Event]:
+    target = state.target
+    if before.presented != state.presented:
+        yield PresentedChanged(target, state.since, tuple(each.sha256 for each in before.presented), state.presented)
+    if before.identity != state.identity:
+        yield IdentityChanged(target, now, state.identity)
+    for key, raised in state.findings.items():
         old = before.findings.get(key)
         if old is None:
             yield FindingRaised(target, raised.since, raised.finding)
         elif old.finding != raised.finding:
             yield FindingChanged(target, now, old.finding, raised.finding)
     for key, old in before.findings.items():
-        if key not in known.findings:
+        if key not in state.findings:
             yield FindingCleared(target, now, old.finding, old.since)
-    if known.failure is None:
+    if state.failure is None:
         if before.failure is not None:
             yield LookRecovered(target, now)
-    elif before.failure is None or before.failure[0] != known.failure[0]:
-        yield LookFailed(target, now, *known.failure)
+    elif before.failure is None or before.failure[0] != state.failure[0]:
+        yield LookFailed(target, now, *state.failure)

@@ -27,7 +27,7 @@ class DegradedReason(StrEnum):
     UNAVAILABLE = "unavailable"
     """It cannot be opened, or the disk fails."""
     BEHIND = "behind"
-    """Changes were not recorded one by one; what is believed now is being written instead."""
+    """Changes were not recorded one by one; the states of now are being written instead."""
     FAILED = "failed"
     """Anything else."""
 

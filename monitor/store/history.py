@@ -82,7 +82,7 @@ SELECT * FROM (
     SELECT ended_at, name, 8, 'ended', action, outcome, reason, on_behalf_of
         FROM actions AS it JOIN targets ON targets.id = it.target
     UNION ALL
-    SELECT decided_at, subject, 9, 'decided', action || ' by ' || policy, standing, reasons, waits_for FROM decisions
+    SELECT decided_at, subject, 9, 'decided', action || ' by ' || policy, status, reasons, waits_for FROM decisions
     UNION ALL
     SELECT removed_at, name, 7, 'removed', NULL, NULL, NULL, NULL FROM targets WHERE removed_at IS NOT NULL
 )
@@ -151,11 +151,11 @@ def _entry(at: float, name: str | bytes, _place: int, what: str, *facts: Any) ->
             sentence = f"{action} {outcome}{on_behalf}: {printable(detail)}"
             return HistoryEntry(at, target, happened, sentence, reason=outcome, detail=detail)
         case What.DECIDED:
-            what, standing, reasons, waits_for = *facts[:2], restored(facts[2]), restored(facts[3])
+            what, status, reasons, waits_for = *facts[:2], restored(facts[2]), restored(facts[3])
             detail = printable("; ".join(reasons.splitlines()), 4096)
             wait = f", for {printable(waits_for)}" if waits_for else ""
             return HistoryEntry(
-                at, target, happened, f"{what}: {standing}{wait}, because {detail}", reason=standing, detail=detail
+                at, target, happened, f"{what}: {status}{wait}, because {detail}", reason=status, detail=detail
             )
         case What.FAILED | What.RECOVERED:
             reason, detail = restored(facts[0]), restored(facts[1])

@@ -114,22 +114,22 @@ def _alerts(connection: sqlite3.Connection) -> Iterator[Alert]:
     for channel, key, content in connection.execute(_ALERTS):
         said = json.loads(content)
         yield Alert(
-            channel,
-            restored(key),
-            Severity(said["severity"]),
-            frozenset(Code(each) for each in said["codes"] if each in _CODES),
-            frozenset(said["targets"]),
-            said["since"],
-            said["opened_at"],
-            said["told_at"],
-            said["what"],
-            said["about"],
-            said["messages"],
-            said["cleared_at"],
-            Acknowledgement(*said["acknowledged"]) if said["acknowledged"] else None,
-            said["gone"],
-            {target: (count, since) for target, (count, since) in said["flapping"].items()},
-            said["begins"],
+            channel=channel,
+            key=restored(key),
+            severity=Severity(said["severity"]),
+            codes=frozenset(Code(each) for each in said["codes"] if each in _CODES),
+            targets=frozenset(said["targets"]),
+            since=said["since"],
+            opened_at=said["opened_at"],
+            told_at=said["told_at"],
+            what=said["what"],
+            about=said["about"],
+            messages=said["messages"],
+            cleared_at=said["cleared_at"],
+            acknowledged=Acknowledgement(*said["acknowledged"]) if said["acknowledged"] else None,
+            gone=said["gone"],
+            flapping={target: (count, since) for target, (count, since) in said["flapping"].items()},
+            begins=said["begins"],
         )
 
 
@@ -142,16 +142,16 @@ def _deliveries(connection: sqlite3.Connection) -> Iterator[Delivery]:
         said = json.loads(content)
         title, text, markdown, brief, tone = said["message"]
         yield Delivery(
-            identifier,
-            channel,
-            tuple(said["problems"]),
-            Message(title, text, markdown, brief, Tone(tone)),
-            at,
-            DeliveryFate(fate),
-            said["attempts"],
-            frozenset(said["delivered_to"]),
-            said["why"],
-            ended_at,
+            id=identifier,
+            channel=channel,
+            problems=tuple(said["problems"]),
+            message=Message(title, text, markdown, brief, Tone(tone)),
+            at=at,
+            fate=DeliveryFate(fate),
+            attempts=said["attempts"],
+            delivered_to=frozenset(said["delivered_to"]),
+            why=said["why"],
+            ended_at=ended_at,
         )
 
 

@@ -41,7 +41,7 @@ _COUNTS: Final = """
 _CODES: Final = {str(code): code for code in Code}
 
 
-_DECISIONS: Final = "SELECT subject, identity, standing FROM decisions ORDER BY id DESC LIMIT 100000"
+_DECISIONS: Final = "SELECT subject, identity, status FROM decisions ORDER BY id DESC LIMIT 100000"
 _NEWEST_ACTION: Final = "SELECT max(ended_at) FROM actions"
 
 
@@ -57,11 +57,11 @@ class RowCounts:
 
 
 def decisions(path: str) -> list[tuple[str, str, str]] | Degraded:
-    """Return subject, identity and standing of each decision that is recorded, oldest first."""
+    """Return subject, identity and status of each decision that is recorded, oldest first."""
     try:
         with reading(path) as connection:
             rows = connection.execute(_DECISIONS).fetchall()
-            return [(restored(subject), identity, standing) for subject, identity, standing in reversed(rows)]
+            return [(restored(subject), identity, status) for subject, identity, status in reversed(rows)]
     except (OSError, sqlite3.Error, UnusableError) as error:
         return degraded(error)
 
@@ -76,7 +76,7 @@ def newest_action(path: str) -> float | Degraded:
 
 
 def load(path: str) -> Mapping[str, TargetState] | Degraded:
-    """Return what was last recorded of each target still watched, by name: believed, but not looked at in this run.
+    """Return what was last recorded of each target still watched, by name: known, but not looked at in this run.
 
     Edges, expiry and the number of failures in a row are not recorded.
     """
@@ -135,13 +135,13 @@ def _targets(connection: sqlite3.Connection, certificates: Mapping[int, Certific
         target = restored(name)
         chain, since = presented.get(row, ((), 0.0))
         targets[target] = TargetState(
-            target,
-            TargetKind(kind),
-            target if location == name else restored(location),
-            component,
-            chain,
-            since,
-            findings.get(row, NO_FINDINGS),
+            target=target,
+            kind=TargetKind(kind),
+            location=target if location == name else restored(location),
+            component=component,
+            presented=chain,
+            since=since,
+            findings=findings.get(row, NO_FINDINGS),
             identity=FileIdentity(*identity) if identity else None,
             failure=failures.get(row),
         )
@@ -173,20 +173,20 @@ def _certificates(connection: sqlite3.Connection) -> dict[int, Certificate]:
         key = keys.get((kind, bits)) or keys.setdefault((kind, bits), Key(KeyKind(kind), bits))
         certificates[row] = remember(
             Certificate(
-                der,
-                sha256,
-                subject,
+                der=der,
+                sha256=sha256,
+                subject=subject,
                 # Thousands of certificates share an issuer.
-                one.setdefault(issuer, issuer),
-                serial,
-                begins,
-                ends,
-                tuple(names.split("\n")) if names else (),
-                key,
-                one.setdefault(digest, digest),
-                bool(ca),
-                bool(own),
-                tuple(failures.split("\n")) if failures else (),
+                issuer=one.setdefault(issuer, issuer),
+                serial=serial,
+                not_before=begins,
+                not_after=ends,
+                names=tuple(names.split("\n")) if names else (),
+                key=key,
+                signature_hash=one.setdefault(digest, digest),
+                is_ca=bool(ca),
+                self_issued=bool(own),
+                failures=tuple(failures.split("\n")) if failures else (),
             )
         )
     return certificates

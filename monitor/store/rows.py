@@ -134,10 +134,10 @@ class Rows:
             target, {"target": target, "certificates": certificates, "since": event.at, "until": None}
         )
 
-    def _certificate(self, known: Certificate) -> int:
-        if known.sha256 not in self.certificates.current:
-            self.certificates.begin(known.sha256, _certificate_columns(known))
-        row: int = self.certificates.current[known.sha256]["id"]
+    def _certificate(self, state: Certificate) -> int:
+        if state.sha256 not in self.certificates.current:
+            self.certificates.begin(state.sha256, _certificate_columns(state))
+        row: int = self.certificates.current[state.sha256]["id"]
         return row
 
     def _found(self, target: int, finding: Finding, at: float) -> None:
@@ -179,22 +179,22 @@ class Rows:
         )
 
 
-def _certificate_columns(known: Certificate) -> Row:
+def _certificate_columns(state: Certificate) -> Row:
     return {
-        "sha256": known.sha256,
-        "der": known.der,
-        "subject": known.subject,
-        "issuer": known.issuer,
-        "serial": known.serial,
-        "not_before": known.not_before,
-        "not_after": known.not_after,
-        "names": "\n".join(known.names),
-        "key_kind": str(known.key.kind),
-        "key_bits": known.key.bits,
-        "signature_hash": known.signature_hash,
-        "is_ca": known.is_ca,
-        "self_issued": known.self_issued,
-        "failures": "\n".join(known.failures),
+        "sha256": state.sha256,
+        "der": state.der,
+        "subject": state.subject,
+        "issuer": state.issuer,
+        "serial": state.serial,
+        "not_before": state.not_before,
+        "not_after": state.not_after,
+        "names": "\n".join(state.names),
+        "key_kind": str(state.key.kind),
+        "key_bits": state.key.bits,
+        "signature_hash": state.signature_hash,
+        "is_ca": state.is_ca,
+        "self_issued": state.self_issued,
+        "failures": "\n".join(state.failures),
     }
 
 
@@ -217,7 +217,7 @@ def _decision(event: Decided) -> Row:
         "decided_at": event.at,
         "policy": event.policy,
         "action": event.action,
-        "standing": event.standing,
+        "status": event.status,
         "identity": event.identity,
         "reasons": stored("\n".join(event.reasons)),
         "waits_for": stored(event.waits_for),

@@ -29,23 +29,23 @@ _AT_ONCE: Final = 2_000
 _BACK_OFF: Final = (0.1, 0.5, 2.0, 10.0)
 """Seconds between attempts; the last one repeats."""
 _MISSED: Final = Degraded(
-    DegradedReason.BEHIND, "changes could not be recorded one by one; what is believed now is being written instead"
+    DegradedReason.BEHIND, "changes could not be recorded one by one; the states of now are being written instead"
 )
 _log: Final[Log] = logging.getLogger("certvigil.store")
 
 
 class Store:
-    """Records events in the database at `path`, and what is believed where events could not be recorded.
+    """Records events in the database at `path`, and the states of the targets where events could not be recorded.
 
     Nothing that befalls the database reaches the caller: events wait, at most `limit` of them; when there are more, or
-    the database had to be begun anew, `snapshot` is asked for everything believed and the database is made to say that.
+    the database had to be begun anew, `snapshot` is asked for all states and the database is made to say these.
 
     What notifications must not forget is kept in the same way: `kept` returns all of it, for a database begun anew.
 
     `snapshot`, `kept` and `on_health` are called in the writer's thread (`on_health` also by `load`): the first two
     return a copy that nobody changes, the last is told each time that the database cannot be used, and None when it can
     again.
-    Beliefs must be changed before the events that say so are recorded, so that no snapshot lacks what came before it.
+    States must be changed before the events that say so are recorded, so that no snapshot lacks an earlier event.
     """
 
     def __init__(
@@ -115,7 +115,7 @@ class Store:
         return self._thread.is_alive() and self._health is None and not self._closing
 
     def decisions(self) -> list[tuple[str, str, str]]:
-        """Return subject, identity and standing of each decision that is recorded, oldest first."""
+        """Return subject, identity and status of each decision that is recorded, oldest first."""
         found = decisions(self._path)
         return [] if isinstance(found, Degraded) else found
 

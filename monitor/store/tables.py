@@ -109,7 +109,7 @@ class DecisionRow(SQLModel, table=True):
     decided_at: float = Field(index=True)
     policy: str
     action: str
-    standing: str
+    status: str
     identity: str
     reasons: str
     """One per line: they are printable."""

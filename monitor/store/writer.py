@@ -145,13 +145,15 @@ def _recorded(connection: Connection, events: Iterable[Event]) -> Rows:
     findings = _current(connection, _FINDINGS, _FINDINGS.c.target, watched)
     failed_looks = _current(connection, _FAILED_LOOKS, _FAILED_LOOKS.c.target, watched)
     return Rows(
-        _ledger(connection, _CERTIFICATES, {row["sha256"]: dict(row) for row in certificates}),
-        _ledger(connection, _TARGETS, {row["name"]: row for row in targets}),
-        _ledger(connection, _PRESENTATIONS, {row["target"]: row for row in presentations}),
-        _ledger(connection, _FINDINGS, {(row["target"], row["code"], row["subject"]): row for row in findings}),
-        _ledger(connection, _FAILED_LOOKS, {row["target"]: row for row in failed_looks}),
-        _ledger(connection, _ACTIONS, {}),
-        _ledger(connection, _DECISIONS, {}),
+        certificates=_ledger(connection, _CERTIFICATES, {row["sha256"]: dict(row) for row in certificates}),
+        targets=_ledger(connection, _TARGETS, {row["name"]: row for row in targets}),
+        presentations=_ledger(connection, _PRESENTATIONS, {row["target"]: row for row in presentations}),
+        findings=_ledger(
+            connection, _FINDINGS, {(row["target"], row["code"], row["subject"]): row for row in findings}
+        ),
+        failed_looks=_ledger(connection, _FAILED_LOOKS, {row["target"]: row for row in failed_looks}),
+        actions=_ledger(connection, _ACTIONS, {}),
+        decisions=_ledger(connection, _DECISIONS, {}),
     )
 
 

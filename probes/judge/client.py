@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from types import MappingProxyType
 from typing import Final
 
 from cryptography import x509
 
+from config.catalogue import CATALOGUE
 from config.model import Client
 from config.vocabulary import Code, Severity, VerifierName
 from probes.certificate import Certificate
@@ -44,28 +44,10 @@ class ChainVerdict:
     """What is wrong with that path; where it is accepted, rules that only a stricter verifier enforces."""
 
 
-CURES: Final[Mapping[Code, str]] = MappingProxyType(
-    {
-        Code.INCOMPLETE_CHAIN: "append the missing intermediate to what the server presents",
-        Code.UNTRUSTED_ISSUER: "add that root to the client's store, or serve a certificate of a CA it trusts",
-        Code.SELF_SIGNED: "serve a certificate of a CA that the client trusts, or add this one to its store",
-        Code.BAD_SIGNATURE: "install the certificate and the chain anew from the CA's originals",
-        Code.EXPIRED: "replace it",
-        Code.NOT_YET_VALID: "check the clocks, or wait until it is valid",
-        Code.INVALID_CA: "have the certificate issued by a CA that may issue it",
-        Code.WEAK_KEY: "have the certificate issued anew for a longer key",
-        Code.WEAK_SIGNATURE: "have the certificate issued anew by a CA that signs with SHA-256",
-        Code.PATH_REJECTED: "have the certificate issued anew without that restriction",
-        Code.NONCONFORMING: "have the certificate issued to the web PKI's profile",
-        Code.HOSTNAME_MISMATCH: "have the certificate issued with that name, or connect by a name it carries",
-        Code.NO_CERTIFICATE: "configure a certificate",
-    }
-)
-
-
 def cure_of(cause: Finding) -> str:
     """Return what would put right a cause of a refusal, a clause."""
-    return cause.cure or CURES.get(cause.code, "see what the finding says")
+    entry = CATALOGUE[cause.code]
+    return cause.cure or entry.client_cure or entry.cure
 
 
 def judge_chain(

@@ -15,7 +15,8 @@ from actions.journal import Journal
 from actions.late import Compared, look_again
 from actions.plan import Change, FileState, Kind, Order, Plan, Serving
 from actions.target import state
-from actions.transaction import TransactionContext, transact
+from actions.transaction import transact
+from actions.transaction_state import TransactionContext
 from actions.validate import Acceptance, Live, LiveView, Served, Terms
 from actions.world import World
 from config.service import Activation, Service

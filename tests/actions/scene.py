@@ -16,7 +16,8 @@ from actions.journal_state import frozen
 from actions.plan import Change, FileState, Kind, Order, Plan, Serving
 from actions.recover import recover
 from actions.target import state
-from actions.transaction import TransactionContext, transact
+from actions.transaction import transact
+from actions.transaction_state import TransactionContext
 from actions.validate import Acceptance, Live, LiveView, Served, Terms
 from actions.world import Metadata, World, write_new
 from config.service import Service

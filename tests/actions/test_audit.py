@@ -103,7 +103,7 @@ FIRST, SECOND, LAST = "0000000001.jsonl", "0000000003.jsonl", "0000000005.jsonl"
     [
         pytest.param(
             partial(rewrite, lambda data: data.replace(b"alice", b"mallo", 1), FIRST),
-            [f"{FIRST}: what follows entry 0 is not what was written", f"{FIRST}: entry 2 does not follow entry 0"],
+            [f"{FIRST}: the entry after entry 0 is damaged", f"{FIRST}: entry 2 does not follow entry 0"],
             id="an entry says something else",
         ),
         pytest.param(
@@ -131,7 +131,7 @@ FIRST, SECOND, LAST = "0000000001.jsonl", "0000000003.jsonl", "0000000005.jsonl"
         ),
         pytest.param(
             partial(rewrite, lambda data: data.replace(b'"number":1', b'"number":9'), FIRST),
-            [f"{FIRST}: what follows entry 0", f"{FIRST}: entry 2 does not follow entry 0"],
+            [f"{FIRST}: the entry after entry 0", f"{FIRST}: entry 2 does not follow entry 0"],
             id="another number",
         ),
     ],
@@ -158,7 +158,7 @@ def test_an_entry_written_anew_with_a_right_hash_breaks_the_chain_behind_it(writ
 def test_after_a_break_it_goes_on_and_the_break_stays(written: str) -> None:
     rewrite(lambda data: data + b"not an entry\n", LAST, written)
     add(World(), written, [*RECORDS, record(7)])
-    assert breaks(written) == [f"{LAST}: what follows entry 6 is not what was written"]
+    assert breaks(written) == [f"{LAST}: the entry after entry 6 is damaged"]
     entries = [each for each in chain(audit.read(World(), written)) if isinstance(each, Entry)]
     assert [each.sequence for each in entries] == [1, 2, 3, 4, 5, 6, 7]
 

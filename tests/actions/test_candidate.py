@@ -137,12 +137,12 @@ def test_files_in_order_need_nothing_put_right() -> None:
         ),
         pytest.param(
             [given_pem(LEAF.chain_pem(), name="a.key"), given_pem(LEAF.key_pem(), name="b.crt")],
-            "a.key holds no key but certificates, whatever its name says",
+            "a.key holds certificates and no key, though its name says otherwise",
             id="wrong extension",
         ),
         pytest.param(
             [given_pem(LEAF.chain_pem(), LEAF.key_pem(), name="a.der")],
-            "a.der holds PEM, whatever its name says",
+            "a.der holds PEM, though its name says otherwise",
             id="PEM called DER",
         ),
         pytest.param(

@@ -11,8 +11,9 @@ from actions.candidate import Candidate, Candidates, Flaw, Given, Keyless, NoCan
 from actions.choice import Choice, choose
 from actions.ending import Ground
 from actions.plan import Change, candidate_of
+from actions.plan_replacement import plan_replacement
 from actions.precheck import Demands, Issuers, Objection
-from actions.prepare import Prepared, RefusedPlan, make_plan
+from actions.prepare import Prepared, RefusedPlan
 from actions.rehearse import RehearsalStage
 from actions.world import World
 from monitor.lab.ca import DAY, Authority, Issued, KeyType
@@ -137,7 +138,7 @@ def disk(tmp_path: Path) -> Disk:
 def prepared(disk: Disk, *files: Given, quarantined: dict[str, str] | None = None) -> Prepared | RefusedPlan:
     candidates = read_candidates(files)
     assert isinstance(candidates, Candidates), candidates
-    return make_plan([site(disk.pair())], candidates, World(), NOW, quarantined=quarantined or {})
+    return plan_replacement([site(disk.pair())], candidates, World(), NOW, quarantined=quarantined or {})
 
 
 def pem(name: str, *parts: bytes) -> Given:
@@ -202,7 +203,7 @@ def test_what_is_installed_already_is_done_with_though_a_newer_one_lacks_its_key
     disk.pair(installed)
     candidates = read_candidates([whole("a.pem", installed), pem("b.crt", of_age(1, key=KeyType.P384).chain_pem())])
     assert isinstance(candidates, Candidates)
-    refused = make_plan([site(disk.pair(installed))], candidates, World(), NOW)
+    refused = plan_replacement([site(disk.pair(installed))], candidates, World(), NOW)
     assert isinstance(refused, RefusedPlan)
     assert [each.ground for each in refused.objections] == [Ground.NOTHING_TO_DO, Ground.NO_CANDIDATE]
     assert refused.remainder is not None
@@ -218,7 +219,7 @@ def test_components_of_different_names_each_take_their_own_of_one_pile(disk: Dis
     new = of_age(1, "mail.example.com", key=KeyType.P384)
     candidates = read_candidates([whole("web.pem", NEW), whole("mail.pem", new)])
     assert isinstance(candidates, Candidates)
-    plan = make_plan([site(disk.pair()), site(mail.pair(old), "mail", stage)], candidates, World(), NOW)
+    plan = plan_replacement([site(disk.pair()), site(mail.pair(old), "mail", stage)], candidates, World(), NOW)
     assert isinstance(plan, Prepared), plan
     by_component = {
         each.component: plan.order.content[each.path] for each in plan.order.plan.changes if "crt" in each.path
@@ -242,17 +243,17 @@ def test_a_forgotten_intermediate_is_added_from_what_a_client_holds(disk: Disk) 
     where = site(disk.pair(), stage=RehearsalStage(ENDPOINT, (view(ROOT), holding), presented([OLD, ISSUING])))
     candidates = read_candidates([pem("new.pem", new.pem(), new.key_pem())])
     assert isinstance(candidates, Candidates)
-    plan = make_plan([where], candidates, World(), NOW)
+    plan = plan_replacement([where], candidates, World(), NOW)
     assert isinstance(plan, Prepared), plan
     assert new.chain_pem() in plan.order.content.values()
-    assert any("was added from what the client fetching holds" in each for each in plan.remarks)
+    assert any("was added from the certificates of the client fetching" in each for each in plan.remarks)
 
 
 def test_an_intermediate_that_nobody_knows_is_told_once_and_not_for_each_client(disk: Disk) -> None:
     views = tuple(view(ROOT, name=name) for name in ("browser", "java", "finder"))
     where = site(disk.pair(), stage=RehearsalStage(ENDPOINT, views, presented([OLD, ISSUING])))
     other = ROOT.intermediate("Other Issuing")
-    refused = make_plan([where], Candidates((made(of_age(1, authority=other)),)), World(), NOW)
+    refused = plan_replacement([where], Candidates((made(of_age(1, authority=other)),)), World(), NOW)
     assert isinstance(refused, RefusedPlan)
     (only,) = refused.objections
     assert only.ground is Ground.INCOMPLETE_CHAIN

@@ -279,7 +279,7 @@ def test_an_account_that_would_be_another_is_never_written(monkeypatch: pytest.M
 
     monkeypatch.setattr(JournalState, "take", counting)
     found = shorter(told(50), LATER)
-    assert found == "what is known would be another without the records that count no more"
+    assert found == "the state of the journal would differ without the records that no longer count"
 
 
 def test_it_is_due_when_it_is_large_and_again_when_it_is_twice_what_stayed() -> None:

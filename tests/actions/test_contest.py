@@ -21,10 +21,10 @@ from actions.contest import (
     OtherWriter,
     contest,
     history,
-    is_under_way,
     sentence,
 )
 from actions.journal import Event, Record
+from actions.journal_state import JournalState
 from actions.plan import Change, FileState, Kind, Plan, Serving, plan_to_json
 from actions.world import World
 from actions.writer import writer_of
@@ -138,9 +138,10 @@ def plan(before: str, after: str, component: str = "web") -> Plan:
 
 
 def records(*, until: Event = Event.COMMITTED, component: str = "web") -> tuple[Record, ...]:
+    end = {"outcome": "committed", "cause": "none", "reason": "", "components": [component]}
     return (
         Record(NOW - 10, "t1", Event.BEGIN, {"plan": plan_to_json(plan("old", "new", component))}),
-        Record(NOW - 5, "t1", until, {}),
+        Record(NOW - 5, "t1", until, end),
     )
 
 
@@ -168,12 +169,22 @@ def test_what_does_not_count_is_no_history(told: tuple[Record, ...]) -> None:
     assert history(told, "web", {"web/443"}) == ()
 
 
+def is_our_doing(told: tuple[Record, ...], component: str) -> bool:
+    return JournalState.of(told).is_our_doing(component)
+
+
 def test_a_transaction_is_under_way_until_it_ends() -> None:
-    assert is_under_way(records()[:1], "web")
-    assert not is_under_way(records()[:1], "mail")
+    assert is_our_doing(records()[:1], "web")
+    assert not is_our_doing(records()[:1], "mail")
     for end in (Event.COMMITTED, Event.ROLLED_BACK, Event.FAILED_FORWARD, Event.SUPERSEDED):
-        assert not is_under_way(records(until=end), "web")
-    assert is_under_way(records(until=Event.RECOVERING), "web")
+        assert not is_our_doing(records(until=end), "web")
+    assert is_our_doing(records(until=Event.RECOVERING), "web")
+
+
+def test_the_files_of_a_frozen_component_are_our_doing_until_it_is_thawed() -> None:
+    frozen = records(until=Event.FROZEN)
+    assert is_our_doing(frozen, "web")
+    assert not is_our_doing((*frozen, Record(NOW, "t1", Event.THAWED, {"components": ["web"]})), "web")
 
 
 def test_the_sentence_names_the_other_writer_and_how_to_go_on() -> None:

@@ -118,7 +118,7 @@ def directory(path: Path) -> None:
         (directory, "is a directory"),
         (huge, "is larger than"),
         (gigantic, "is larger than"),
-        (writable, "can be changed by someone else"),
+        (writable, "can be changed by another user"),
     ],
 )
 def test_one_thing_that_is_no_plain_file_of_ours_makes_all_of_it_unsafe(
@@ -134,7 +134,7 @@ def test_one_thing_that_is_no_plain_file_of_ours_makes_all_of_it_unsafe(
 @as_root
 def test_a_file_of_somebody_else_makes_it_unsafe(inbox: Path) -> None:
     os.chown(put(inbox), 12345, 12345)
-    assert "can be changed by someone else" in why(opened(inbox))
+    assert "can be changed by another user" in why(opened(inbox))
 
 
 @as_root

@@ -14,18 +14,15 @@ from cryptography.hazmat.primitives.serialization import NoEncryption, pkcs12
 
 import actions.keystore
 from actions.candidate import Candidates, PrivateKey
+from actions.component_files import keys_at_hand
+from actions.component_site import ComponentSite
 from actions.ending import Ground
 from actions.keystore import loss, seal
 from actions.plan import Kind, candidate_of, plan_from_json, plan_to_json
-from actions.prepare import (
-    ComponentSite,
-    Prepared,
-    RefusedPlan,
-    keys_at_hand,
-    make_plan,
-    plan_activation,
-    plan_rollback,
-)
+from actions.plan_activation import plan_activation
+from actions.plan_replacement import plan_replacement
+from actions.plan_rollback import plan_rollback
+from actions.prepare import Prepared, RefusedPlan
 from actions.rehearse import RehearsalStage
 from actions.world import World
 from config.model import Artefacts, Component
@@ -100,7 +97,7 @@ def test_a_keystore_that_is_nothing_but_a_chain_and_its_key_is_no_loss() -> None
 def test_what_else_a_keystore_holds_would_be_lost() -> None:
     other = ROOT.intermediate("Another")
     assert loss(beside(other.certificate), None) == (
-        "holds certificates that are none of its chain, and a new one would not: CN=Another"
+        "holds certificates outside its chain, and a new one would not: CN=Another"
     )
     two = keystore(OLD)
     assert loss(two, b"wrong") == (
@@ -136,12 +133,12 @@ class Java:
         self.path.chmod(0o640)
 
     def plan(self) -> Prepared:
-        prepared = make_plan([self.site], Candidates((CANDIDATE,)), World(), NOW)
+        prepared = plan_replacement([self.site], Candidates((CANDIDATE,)), World(), NOW)
         assert isinstance(prepared, Prepared), prepared
         return prepared
 
     def grounds(self) -> dict[Ground, str]:
-        refused = make_plan([self.site], Candidates((CANDIDATE,)), World(), NOW)
+        refused = plan_replacement([self.site], Candidates((CANDIDATE,)), World(), NOW)
         assert isinstance(refused, RefusedPlan)
         return {each.ground: each.detail for each in refused.objections}
 
@@ -165,7 +162,7 @@ def test_a_plan_has_the_same_hash_each_time_though_the_bytes_never_are_the_same(
 
 def test_the_hash_of_a_plan_binds_what_a_keystore_is_to_say(java: Java) -> None:
     first = java.plan().order.plan
-    other = make_plan([java.site], Candidates((made(ISSUING.issue(NAME), ISSUING),)), World(), NOW)
+    other = plan_replacement([java.site], Candidates((made(ISSUING.issue(NAME), ISSUING),)), World(), NOW)
     assert isinstance(other, Prepared)
     assert other.order.plan.hash != first.hash
     assert candidate_of(other.order.plan.changes) != candidate_of(first.changes)

@@ -21,7 +21,8 @@ from actions.late import Compared, look_again
 from actions.plan import Kind, Order, Plan, Serving
 from actions.recover import recover
 from actions.target import state
-from actions.transaction import TransactionContext, transact
+from actions.transaction import transact
+from actions.transaction_state import TransactionContext
 from actions.validate import Acceptance, Live, LiveView, Served, Terms
 from actions.world import World
 from monitor.lab.ca import Authority

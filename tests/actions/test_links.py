@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from actions import target
+from actions.component_files import keys_at_hand, keys_in_use, read_password, shared_paths
 from actions.ending import Cause, Ground, Outcome
 from actions.plan import Change, Order
-from actions.prepare import keys_at_hand, keys_in_use, read_password, shared_paths
 from actions.target import obstacle, state
 from actions.transaction import transact
 from actions.world import World

@@ -58,10 +58,12 @@ def ends_with_its_issuer() -> Candidate:
         pytest.param(
             good(not_before=NOW - 80 * DAY, not_after=NOW + 10 * DAY),
             Ground.TOO_SHORT,
-            "before the one that is installed",
+            "before the installed certificate",
             id="expiring, and shorter than today's",
         ),
-        pytest.param(ends_with_its_issuer(), Ground.TOO_SHORT, "before the one", id="its issuer ends"),
+        pytest.param(
+            ends_with_its_issuer(), Ground.TOO_SHORT, "before the installed certificate", id="its issuer ends"
+        ),
         pytest.param(good(key=KeyType.RSA1024), Ground.WEAK_KEY, "has a key of rsa 1024", id="weak key"),
         pytest.param(weak_intermediate(), Ground.WEAK_KEY, "CN=Weak has a key of rsa 1024", id="weak issuer"),
         pytest.param(good(signature_hash="sha1"), Ground.WEAK_SIGNATURE, "is signed with sha1", id="weak signature"),

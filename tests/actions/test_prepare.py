@@ -12,10 +12,14 @@ import pytest
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, NoEncryption, PrivateFormat
 
 from actions.candidate import Candidate, Candidates, PrivateKey
+from actions.component_files import keys_at_hand
+from actions.component_site import ComponentSite
 from actions.ending import Ground
 from actions.plan import FileState, Kind
+from actions.plan_activation import plan_activation
+from actions.plan_replacement import plan_replacement
 from actions.precheck import Issuers, Objection
-from actions.prepare import ComponentSite, Prepared, RefusedPlan, keys_at_hand, make_plan, plan_activation
+from actions.prepare import Prepared, RefusedPlan
 from actions.rehearse import RehearsalStage
 from actions.world import World
 from config.model import Artefacts, Component
@@ -61,13 +65,13 @@ def site(artefacts: Artefacts, name: str = "web", stage: RehearsalStage | None =
 
 
 def plan(*sites: ComponentSite, candidate: Candidate = CANDIDATE, losses: tuple[str, ...] = ()) -> Prepared:
-    prepared = make_plan(sites, Candidates((candidate,)), World(), NOW, losses)
+    prepared = plan_replacement(sites, Candidates((candidate,)), World(), NOW, losses=losses)
     assert isinstance(prepared, Prepared), prepared
     return prepared
 
 
 def grounds(*sites: ComponentSite, candidate: Candidate = CANDIDATE) -> set[Ground]:
-    refused = make_plan(sites, Candidates((candidate,)), World(), NOW)
+    refused = plan_replacement(sites, Candidates((candidate,)), World(), NOW)
     assert isinstance(refused, RefusedPlan)
     return {each.ground for each in refused.objections}
 
@@ -165,7 +169,7 @@ RSA_NEW = ISSUING.issue(NAME, key=new_key(KeyType.RSA2048))
 
 def test_of_two_candidates_each_component_gets_the_one_of_its_own_kind_of_key(disk: Disk, tmp_path: Path) -> None:
     ec, rsa = disk.pair(), Disk(tmp_path / "rsa").pair(RSA_OLD)
-    prepared = make_plan(
+    prepared = plan_replacement(
         [site(rsa, "rsa"), site(ec, "ec")], Candidates((CANDIDATE, made(RSA_NEW, ISSUING))), World(), NOW
     )
     assert isinstance(prepared, Prepared)
@@ -176,28 +180,29 @@ def test_of_two_candidates_each_component_gets_the_one_of_its_own_kind_of_key(di
 
 
 def test_a_candidate_that_no_component_has_the_kind_of_key_for_is_left_out_and_that_is_said(disk: Disk) -> None:
-    prepared = make_plan([site(disk.pair())], Candidates((made(RSA_NEW, ISSUING), CANDIDATE)), World(), NOW)
+    prepared = plan_replacement([site(disk.pair())], Candidates((made(RSA_NEW, ISSUING), CANDIDATE)), World(), NOW)
     assert isinstance(prepared, Prepared)
     assert NEW.key_pem() in prepared.order.content.values()
-    assert prepared.remarks == (f"CN={NAME}, for a key of rsa, is none of these components'",)
+    assert prepared.remarks == (f"CN={NAME}, for a key of rsa, is for none of these components",)
 
 
 def test_a_component_without_files_gets_the_candidate_that_its_endpoint_asks_for(disk: Disk) -> None:
     where = Artefacts(str(disk.path / "site.crt"), str(disk.path / "site.key"))
     candidates = Candidates((CANDIDATE, made(RSA_NEW, ISSUING)))
     asking = RehearsalStage(replace(ENDPOINT, key_type=KeyKind.RSA), (view(ROOT),))
-    prepared = make_plan([site(where, stage=asking)], candidates, World(), NOW)
+    prepared = plan_replacement([site(where, stage=asking)], candidates, World(), NOW)
     assert isinstance(prepared, Prepared)
     assert prepared.order.content[where.key or ""] == RSA_NEW.key_pem()
-    served = make_plan([site(where)], candidates, World(), NOW)
+    served = plan_replacement([site(where)], candidates, World(), NOW)
     assert isinstance(served, Prepared), "it is of the kind that is served"
     assert served.order.content[where.key or ""] == NEW.key_pem()
-    refused = make_plan([site(where, stage=RehearsalStage(ENDPOINT, (view(ROOT),)))], candidates, World(), NOW)
+    refused = plan_replacement([site(where, stage=RehearsalStage(ENDPOINT, (view(ROOT),)))], candidates, World(), NOW)
     assert isinstance(refused, RefusedPlan)
     assert refused.objections == (
         Objection(
             Ground.KEY_MISMATCH,
-            "which of the certificates, for keys of ec, rsa, web is to have cannot be told: its own kind is unknown",
+            "no certificate can be chosen for web: the certificates are for keys of ec, rsa, and the kind of web is "
+            "unknown",
         ),
     )
 
@@ -271,7 +276,7 @@ def test_losing_a_client_blocks_unless_it_may_be_lost(disk: Disk) -> None:
     candidate = made(OTHER_ROOT.issue(NAME), root=OTHER_ROOT)
     stage = RehearsalStage(ENDPOINT, (view(ROOT, OTHER_ROOT), view(ROOT, name="java")), SERVED)
     where = site(disk.pair(), stage=stage)
-    refused = make_plan([where], Candidates((candidate,)), World(), NOW)
+    refused = plan_replacement([where], Candidates((candidate,)), World(), NOW)
     assert isinstance(refused, RefusedPlan)
     (objection,) = refused.objections
     assert objection.ground is Ground.CLIENT_LOST
@@ -351,7 +356,7 @@ class Denied(World):
 
 
 def test_a_file_that_cannot_be_read_is_an_objection(disk: Disk) -> None:
-    refused = make_plan([site(disk.pair())], Candidates((CANDIDATE,)), Denied(), NOW)
+    refused = plan_replacement([site(disk.pair())], Candidates((CANDIDATE,)), Denied(), NOW)
     assert isinstance(refused, RefusedPlan)
     assert [each.ground for each in refused.objections] == [Ground.UNREADABLE, Ground.UNREADABLE]
     assert refused.objections[0].detail.endswith("site.crt: Permission denied")
@@ -372,7 +377,7 @@ def test_what_is_worth_knowing_is_remarked(disk: Disk) -> None:
     assert plan(site(artefacts), candidate=new).remarks == (
         "the root was left out",
         "web: names that are no longer covered: DNS:legacy.example.com",
-        "web: the key changes from ec 256 to rsa 2048: who knows only the one kind no longer connects",
+        "web: the key changes from ec 256 to rsa 2048: a client that supports only ec is lost",
         "web: the private key on disk is encrypted, the new one will not be",
     )
 

@@ -15,7 +15,8 @@ from actions.journal import Event
 from actions.journal_state import frozen
 from actions.plan import Ill, Order
 from actions.recover import recover
-from actions.transaction import refusal, transact
+from actions.refusal import refusal
+from actions.transaction import transact
 from actions.world import World
 from config.service import Activation, Service
 from tests.actions.scene import Scene
@@ -173,7 +174,10 @@ def test_where_the_new_set_cannot_be_activated_what_runs_is_left_alone_and_the_o
     memory = broken.scene.memory("web")
     ending = broken.transact(activate=Activation.RELOAD, reload=("/bin/false",))
     assert (ending.outcome, ending.cause) == (Outcome.FROZEN, Cause.ACTIVATION)
-    assert "no service starts with the old files, so the new ones stay, and what runs was left alone" in ending.sentence
+    assert (
+        "no service starts with the old files, so the new ones stay, and the running service was left alone"
+        in ending.sentence
+    )
     assert (broken.started, broken.scene.memory("web")) == (0, memory)
     assert b"GOOD" in broken.scene.read(broken.path)
     assert frozen(broken.scene.records())

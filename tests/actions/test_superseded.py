@@ -70,8 +70,8 @@ def test_a_whole_set_that_came_during_validation_and_is_served_ends_it_at_once(r
     ending = scene.replace()
     assert ended(ending) == (Outcome.SUPERSEDED, Cause.CHANGED)
     assert ending.sentence == (
-        "web: somebody else put another whole set in place meanwhile, which is served, and accepted by all that "
-        "accepted before; it was left alone."
+        "web: another writer put another whole set in place meanwhile, which is served, and accepted by all clients "
+        "that accepted before; it was left alone."
     )
     assert time.monotonic() - began < PATIENT.deadline / 3, "not only at the deadline"
     assert scene.read(scene.certificate("web")) == THEIRS
@@ -109,7 +109,7 @@ def test_the_same_content_with_another_mode_supersedes_as_well(room: Path) -> No
     [
         (lambda scene: copy(scene, key=b"another key\n"), "no whole set"),
         (lambda scene: copy(scene, certificate=b"GOOD their certificate, no java"), "java does not accept it at web"),
-        (lambda scene: copy(scene, reload=False), "not what it should"),
+        (lambda scene: copy(scene, reload=False), "not the expected chain"),
     ],
     ids=["half a pair", "a client is lost", "not served"],
 )

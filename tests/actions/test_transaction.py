@@ -23,7 +23,8 @@ from actions.plan import Change, Kind, Order, Plan, plan_from_json, plan_to_json
 from actions.process import ProcessId
 from actions.recover import recover, thaw
 from actions.target import state
-from actions.transaction import TransactionContext, transact
+from actions.transaction import transact
+from actions.transaction_state import TransactionContext
 from actions.validate import Acceptance, Live, LiveView, Served, Terms
 from actions.world import Ran, World
 from config.model import DAY
@@ -477,7 +478,7 @@ def test_a_plan_made_before_someone_elses_edit_is_out_of_date(room: Path) -> Non
     os.chmod(scene.key("web"), 0o600)
     ending = transact(scene.context(), order)
     assert ended(ending) == (Outcome.REFUSED, Cause.CHANGED)
-    assert "is not what it was when this was planned; nothing was changed." in ending.sentence
+    assert "was changed after the plan was made; nothing was changed." in ending.sentence
 
 
 def test_two_at_once_are_one_after_the_other(room: Path) -> None:
@@ -610,7 +611,7 @@ def test_an_activation_that_leaves_the_port_dead_is_frozen(room: Path) -> None:
 
 
 def test_the_first_backup_set_is_pinned_and_the_others_are_pruned(room: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("actions.transaction._KEEP", 2)
+    monkeypatch.setattr("actions.close._KEEP", 2)
     scene = Scene(f"{room}/s")
     for number in range(5):
         scene.new = {"web": b"GOOD %d" % number}

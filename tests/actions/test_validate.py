@@ -96,12 +96,12 @@ def test_a_dead_port_has_until_the_deadline_to_open() -> None:
 
 def test_a_missing_intermediate_is_not_what_should_be_presented() -> None:
     (said,) = judge_new(PLAN, OLD, LiveView((Served("web", "v4", ("new",)),))).unserved
-    assert said == "web (v4) presents new… in a chain of 1, not what it should"
+    assert said == "web (v4) presents new… in a chain of 1, not the expected chain"
 
 
 def test_one_way_that_answers_now_with_the_one_and_now_with_the_other_is_found_out() -> None:
     (said,) = judge_new(PLAN, OLD, LiveView(NEW.served + OLD.served)).unserved
-    assert said == "web (v4) sometimes presents old… in a chain of 1, not what it should"
+    assert said == "web (v4) sometimes presents old… in a chain of 1, not the expected chain"
     (said,) = judge_new(PLAN, OLD, LiveView(NEW.served + DEAD.served)).unserved
     assert said == "web (v4) sometimes does not answer: refused"
 

@@ -19,7 +19,7 @@ from actions.journal import Event
 from actions.journal_state import frozen
 from actions.recover import KeptPaths, NotWhole, recover, thaw
 from actions.target import state
-from actions.transaction import TransactionContext
+from actions.transaction_state import TransactionContext
 from actions.validate import Live, Worth
 from actions.verdict import Old
 from actions.world import World

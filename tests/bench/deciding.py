@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Final
 
+from config.catalogue import GROUP_MEMBERS
 from config.model import DAY
 from config.policy import (
     Activate,
@@ -32,7 +33,7 @@ from config.policy import (
     days_left,
     share_of_lifetime,
 )
-from config.vocabulary import GROUP_MEMBERS, Code, Group, Mode, Severity
+from config.vocabulary import Code, Group, Mode, Severity
 from monitor.decide.situation import FindingState, Situation, Validity
 from monitor.decide.table import DecisionTable
 from tests.bench.report import Measurement

@@ -23,11 +23,13 @@ from config.model import Client, Config, Endpoint, PemBundle, Settings, TrustSto
 from config.vocabulary import LookOutcome
 from monitor.lab.ca import Authority, KeyType, bundle
 from monitor.lab.servers import Nginx, replace_file, write_site
-from monitor.look.endpoints import EndpointVigil
+from monitor.look.endpoints import EndpointMonitor
 from monitor.metrics import Page
-from monitor.state.bus import Bus
-from monitor.state.events import Looked
+from monitor.state.bus import Bus, route
+from monitor.state.endpoints import EndpointRegistry
+from monitor.state.messages import Looked
 from monitor.state.registry import TargetRegistry
+from monitor.state.sets import SetRegistry
 from monitor.state.trust import read_trust_context
 from tests.bench.report import Measurement
 from tests.lab import blackbox as lab
@@ -83,9 +85,10 @@ class Vigil:
             clients={"all": Client("all", "lab")},
         )
         self._names = names
-        self._registry = TargetRegistry(read_trust_context(config)[0], Bus(), Page())
+        bus = Bus(routes=(route(Looked, self._looked),))
+        self._registry = TargetRegistry(read_trust_context(config)[0], bus, Page())
         self._worker = ThreadPoolExecutor(1)
-        self._vigil = EndpointVigil(self._registry, self._worker, looked=self._looked)
+        self._vigil = EndpointMonitor(EndpointRegistry(SetRegistry(self._registry)), bus, self._worker)
         self._runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)
         self._outcomes: list[LookOutcome] = []
         self._all_looked = asyncio.Event()
@@ -105,7 +108,7 @@ class Vigil:
         self._runner.run(self._round())
         after = os.times()
         expected = {LookOutcome.UNCHANGED if known else LookOutcome.CHANGED}
-        if set(self._outcomes) != expected or any(each.findings for each in self._registry.known.values()):
+        if set(self._outcomes) != expected or any(each.findings for each in self._registry.targets.values()):
             raise RuntimeError(f"the looks went wrong: {set(self._outcomes)}")
         return after.user - before.user + after.system - before.system
 

@@ -19,11 +19,11 @@ from typing import Any, Final
 from config.load import load
 from config.model import Config
 from config.vocabulary import LogFormat, LogLevel
-from monitor import daemon
+from monitor import daemon, wiring
 from monitor.host.life import Life
 from monitor.metrics import Counters, Page
-from monitor.state.events import Looked
 from monitor.state.log import set_up
+from monitor.state.messages import Looked
 from monitor.state.target import TargetState
 
 BEAT: Final = 0.001
@@ -46,10 +46,10 @@ SEEN: Final = Seen()
 
 
 class _Page(Page):
-    def update(self, known: TargetState) -> None:
-        super().update(known)
-        first = known.presented[0].sha256 if known.presented and known.failure is None else ""
-        SEEN.shown.append((time.monotonic(), known.target, first))
+    def update(self, state: TargetState) -> None:
+        super().update(state)
+        first = state.presented[0].sha256 if state.presented and state.failure is None else ""
+        SEEN.shown.append((time.monotonic(), state.target, first))
 
     def remove(self, target: str) -> None:
         super().remove(target)
@@ -86,8 +86,8 @@ class _Daemon(daemon.Daemon):
     async def _look_at_all_again(self) -> None:
         before = SEEN.looks
         while SEEN.looks - before < LOOKS:
-            enough = SEEN.looks + self.files.progress.total
-            self.files.rescan()
+            enough = SEEN.looks + self.parts.files.progress.total
+            self.parts.files.rescan()
             while SEEN.looks < enough:  # noqa: ASYNC110 (the vigil tells nobody when it is through)
                 await asyncio.sleep(0.01)
         _write(f"{self.path}.looked", SEEN.looks - before)
@@ -105,8 +105,12 @@ def main(path: str) -> int:
     if not isinstance(config, Config):
         raise SystemExit("\n".join(map(str, config)))
     set_up(LogFormat.TEXT, LogLevel.INFO, "localhost")
-    for name, measured in (("Page", _Page), ("Counters", _Counters), ("Daemon", _Daemon)):
-        setattr(daemon, name, measured)
+    for module, name, measured in (
+        (wiring, "Page", _Page),
+        (wiring, "Counters", _Counters),
+        (daemon, "Daemon", _Daemon),
+    ):
+        setattr(module, name, measured)
     code = daemon.run_daemon(path, config)
     _write(f"{path}.seen", asdict(SEEN))
     return code

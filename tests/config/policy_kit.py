@@ -6,6 +6,7 @@ from types import MappingProxyType
 
 from hypothesis import strategies as st
 
+from config.catalogue import GROUP_MEMBERS
 from config.model import AllowedIssuer
 from config.policy import (
     Activate,
@@ -29,7 +30,7 @@ from config.policy import (
     days_left,
     share_of_lifetime,
 )
-from config.vocabulary import GROUP_MEMBERS, Code, Group, Mode, Severity
+from config.vocabulary import Code, Group, Mode, Severity
 
 CODES = st.sampled_from(Code)
 DURATIONS = st.sampled_from([0.0, 60.0, 900.0, 3600.0, 86_400.0])

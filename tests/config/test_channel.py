@@ -76,6 +76,18 @@ def test_notifier_is_understood_in_full(loaded: Loaded, secrets: tuple[str, str]
     assert replace(shown, sources=(), digest="") == replace(config, sources=(), digest="")
 
 
+@pytest.mark.parametrize(
+    ("section", "runbook"),
+    [("{}", None), ("{runbook: null}", None), ("{runbook: 'https://wiki/x/'}", "https://wiki/x/")],
+)
+def test_people_are_sent_to_no_place_that_the_site_does_not_name(
+    section: str, runbook: str | None, loaded: Loaded
+) -> None:
+    config = loaded(f"notifications: {section}")
+    assert config.notifications.runbook == runbook
+    assert loaded(show(config)).notifications == config.notifications
+
+
 def test_no_secret_is_shown(loaded: Loaded, secrets: tuple[str, str]) -> None:
     urls, beat = secrets
     channels = f"channels: {{ops: {{urls: ['${{CHAT}}', 'json://{SECRET}']}}}}"

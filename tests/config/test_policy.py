@@ -4,13 +4,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from config.catalogue import GROUP_MEMBERS
 from config.channel import Channel
 from config.load import load
 from config.model import DAY, Config, Threshold, Thresholds
 from config.policy import Activate, HasFinding, Policy, RemainingBelow, Replace, Rollback, days_left, share_of_lifetime
 from config.shipped import shipped_policies
 from config.show import show
-from config.vocabulary import GROUP_MEMBERS, Code, Mode
+from config.vocabulary import Code, Mode
 from tests.config.conftest import Loaded, Write
 from tests.config.policy_kit import policies
 

@@ -15,8 +15,12 @@ from actions import backup
 from actions.candidate import Given, NoCandidate, read_candidates
 from actions.ending import Ending
 from actions.plan import Order
-from actions.prepare import Prepared, RefusedPlan, make_plan, plan_activation, plan_rollback
-from actions.transaction import TransactionContext, transact
+from actions.plan_activation import plan_activation
+from actions.plan_replacement import plan_replacement
+from actions.plan_rollback import plan_rollback
+from actions.prepare import Prepared, RefusedPlan
+from actions.transaction import transact
+from actions.transaction_state import TransactionContext
 from config.load import load
 from config.model import Config
 from config.service import Service, systemd
@@ -199,7 +203,7 @@ def order_of(context: ActorContext, issued: Issued, at: float | None = None) -> 
     candidates = read_candidates([Given("new", issued.chain_pem() + issued.key_pem())])
     assert not isinstance(candidates, NoCandidate), candidates
     site = replace(context.site("web"), allow_shorter=True)
-    made = make_plan([site], candidates, context.world, time.time() if at is None else at)
+    made = plan_replacement([site], candidates, context.world, time.time() if at is None else at)
     assert isinstance(made, Prepared), made
     return made.order
 

@@ -8,9 +8,10 @@ from typing import Any, Final
 from hypothesis import strategies as st
 
 from actions.plan import Kind
+from config.catalogue import CATALOGUE
 from config.model import DAY
 from config.policy import Action, Activate, Check, HasFinding, Policy, Replace, Rollback
-from config.vocabulary import DEFAULT_SEVERITY, Code, Mode, Severity
+from config.vocabulary import Code, Mode, Severity
 from monitor.decide.decision import Decision
 from monitor.decide.engine import decide
 from monitor.decide.situation import Accepts, Attempt, FindingState, KnownCandidate, Result, Situation, Validity
@@ -52,7 +53,7 @@ def validity(days: float = 90, left: float | None = None, sha256: str = "old") -
 
 
 def found(code: Code, since: float = NOW - HOUR, severity: Severity | None = None) -> FindingState:
-    return FindingState("web/443", code, severity or DEFAULT_SEVERITY[code], since, live=True)
+    return FindingState("web/443", code, severity or CATALOGUE[code].severity, since, live=True)
 
 
 def has(code: Code, lasting: float = 0.0) -> HasFinding:

@@ -85,8 +85,8 @@ class FakeView:
     asked_by: list[str] = field(default_factory=list)
     asked_for: list[tuple[str | None, float, float | None, int]] = field(default_factory=list)
     page: Page = field(default_factory=Page)
-    charged: Sequence[ComponentStatus] = ()
-    said: list[tuple[Verb, str, str, str]] = field(default_factory=list)
+    statuses: Sequence[ComponentStatus] = ()
+    ruled: list[tuple[Verb, str, str, str]] = field(default_factory=list)
     takes: str = ""
     notifier: FakeNotifier = field(default_factory=FakeNotifier)
 
@@ -95,14 +95,14 @@ class FakeView:
             self.registry[each.target] = each
             self.page.update(each)
 
-    def known(self) -> Mapping[str, TargetState]:
+    def targets(self) -> Mapping[str, TargetState]:
         return self.registry
 
     def situations(self) -> Sequence[Situation]:
         return self.decided_by
 
-    def charges(self) -> Sequence[ComponentStatus]:
-        return self.charged
+    def components(self) -> Sequence[ComponentStatus]:
+        return self.statuses
 
     def metrics(self) -> Iterator[Piece]:
         return self.page.pieces()
@@ -128,8 +128,8 @@ class FakeView:
             no_actor="nobody answers",
         )
 
-    async def word(self, verb: Verb, plan: str, by: str, why: str) -> Mapping[str, Any] | str:
-        self.said.append((verb, plan, by, why))
+    async def rule(self, verb: Verb, plan: str, by: str, why: str) -> Mapping[str, Any] | str:
+        self.ruled.append((verb, plan, by, why))
         return self.takes or {"approved": plan, "rejected": plan}
 
     async def history(

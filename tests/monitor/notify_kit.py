@@ -72,7 +72,7 @@ class Office:
     transactions: dict[str, ComponentTransaction] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.outbox = Outbox(lambda: self.registry, nothing_happens, lambda: self.transactions)
+        self.outbox = Outbox(self.registry, nothing_happens, lambda: self.transactions)
         self.outbox.reconfigure(self.channels, self.terms)
 
     def believe(self, *those: TargetState) -> None:

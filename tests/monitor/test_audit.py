@@ -157,7 +157,7 @@ def test_the_chain_is_verified_and_a_hash_that_was_kept_elsewhere_is_looked_for(
     segment.write_bytes(segment.read_bytes().replace(b"alice", b"carol", 1))
     ran = certvigil("audit", "--verify", "--config", path)
     assert (ran.returncode, ran.stdout) == (2, "the chain does not hold\n")
-    assert "0000000001.jsonl: what follows entry 1 is not what was written" in ran.stderr
+    assert "0000000001.jsonl: the entry after entry 1 is damaged" in ran.stderr
     ran = certvigil("audit", "--config", path)
     assert (ran.returncode, "see `certvigil audit --verify`" in ran.stderr) == (0, True)
 

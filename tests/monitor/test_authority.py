@@ -38,7 +38,18 @@ def config(tmp_path: Path) -> Config:
 
 
 def ended(transaction: str, *components: str, kind: Kind = Kind.REPLACE) -> Ended:
-    return Ended(transaction, kind, components, Outcome.COMMITTED, Cause.NONE, "", "daemon", NOW - 60, "p")
+    return Ended(
+        transaction=transaction,
+        components=components,
+        outcome=Outcome.COMMITTED,
+        cause=Cause.NONE,
+        reason="",
+        at=NOW - 60,
+        began=NOW - 60,
+        kind=kind,
+        plan="p",
+        by="daemon",
+    )
 
 
 def journal_state(*endings: Ended) -> JournalState:

@@ -138,7 +138,7 @@ def requests_made(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Got]]:
 
 
 def message(sentences: int = 1) -> Message:
-    return notice("x", "ops", "web1", HOSTILE, [f"expired: {HOSTILE}"] * sentences, Tone.FAILURE)[1]
+    return notice("x", "ops", HOSTILE, [f"expired: {HOSTILE}"] * sentences, host="web1", tone=Tone.FAILURE)[1]
 
 
 class Page(HTMLParser):

@@ -17,7 +17,9 @@ from config.model import Artefacts, Component, Config
 from monitor.actor.contested import contested
 from monitor.actor.context import ActorContext
 from tests.monitor.acting import fresh
-from tests.monitor.vigil import config_with
+from tests.monitor.look_kit import config_with
+
+ENDED = {"outcome": "committed", "cause": "none", "reason": "the files are in use"}
 
 
 @dataclass
@@ -51,12 +53,12 @@ def test_what_a_transaction_has_written_is_nobody_else_s(tmp_path: Path, end: Ev
     context = cast("ActorContext", Bench(config_with(components=MappingProxyType({"web": web})), world, str(tmp_path)))
     records = [
         Record(now - 90, "t1", Event.BEGIN, {"plan": plan_to_json(change(path, theirs, first))}),
-        Record(now - 80, "t1", Event.COMMITTED),
+        Record(now - 80, "t1", Event.COMMITTED, ENDED),
         Record(now - 70, "t2", Event.BEGIN, {"plan": plan_to_json(change(path, theirs, second))}),
-        Record(now - 60, "t2", Event.COMMITTED),
+        Record(now - 60, "t2", Event.COMMITTED, ENDED),
     ]
     assert contested(context, records, "web") is not None, "with nothing under way, another has written it"
     records.append(Record(now - 10, "t3", Event.BEGIN, {"plan": plan_to_json(change(path, second, third))}))
     if end is not None:
-        records.append(Record(now, "t3", end))
+        records.append(Record(now, "t3", end, ENDED))
     assert contested(context, records, "web") is None

@@ -125,7 +125,9 @@ def test_it_ends_in_time_while_an_endpoint_says_nothing(start: Start, start_peer
     daemon.wait_for(lambda: daemon.manager.said.count("WATCHDOG=1") > 2, "signs of life")
     assert daemon.stop() == 0
     assert daemon.manager.said[-1] == "STOPPING=1"
-    assert not [line for line in daemon.log if line["level"] in {"error", "critical"}]
+    # A machine that is busy may be too slow to record everything in time: that is said, and seen again by the next.
+    late = "not everything that happened could be recorded"
+    assert not [line for line in daemon.log if line["level"] in {"error", "critical"} and line["message"] != late]
 
 
 def test_it_ends_in_time_in_the_middle_of_its_first_scan(tmp_path: Path, cleanup: ExitStack) -> None:

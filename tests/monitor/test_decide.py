@@ -7,6 +7,7 @@ import pytest
 
 from actions.ending import Cause, Outcome
 from actions.plan import Kind
+from config.catalogue import GROUP_MEMBERS
 from config.model import DAY, AllowedIssuer
 from config.policy import (
     AllOf,
@@ -27,7 +28,7 @@ from config.policy import (
     share_of_lifetime,
 )
 from config.shipped import shipped_policies
-from config.vocabulary import GROUP_MEMBERS, Code, Group, Mode, Severity
+from config.vocabulary import Code, Group, Mode, Severity
 from monitor.decide.check import evaluate
 from monitor.decide.decision import DecisionStatus
 from monitor.decide.engine import decide, matches
@@ -188,7 +189,7 @@ def test_every_list_of_a_match_must_match_and_one_item_of_each_is_enough() -> No
 
 def test_not_served_is_activated_and_says_why() -> None:
     decision = one(NOT_SERVED, SERVE)
-    assert (decision.standing, decision.action, decision.what) == (DecisionStatus.ACT, ACTIVATE, "old")
+    assert (decision.status, decision.action, decision.what) == (DecisionStatus.ACT, ACTIVATE, "old")
     (reason,) = decision.reasons
     assert (reason.check, reason.holds, reason.since) == ("finding", True, NOW - HOUR)
     assert reason.because == "web/443: not_served (warning) since 2027-01-15 07:00:00Z"
@@ -197,7 +198,7 @@ def test_not_served_is_activated_and_says_why() -> None:
 def test_nothing_is_done_to_a_mere_target_but_people_are_told() -> None:
     facts = Situation("mail", targets=("mail",), findings=(found(Code.NOT_SERVED),))
     decision = one(facts, SERVE, policy(has(Code.NOT_SERVED), name="t", notify=Notify(("ops",))))
-    assert (decision.standing, decision.policy) == (DecisionStatus.NOTIFY, "t")
+    assert (decision.status, decision.policy) == (DecisionStatus.NOTIFY, "t")
 
 
 def test_the_first_policy_whose_action_can_be_done_wins() -> None:
@@ -209,17 +210,17 @@ def test_the_first_policy_whose_action_can_be_done_wins() -> None:
 def test_a_replacement_without_a_candidate_says_so_and_lets_others_act() -> None:
     facts = replace(NOT_SERVED, certificate=validity(left=5))
     waiting, acting = decide(facts, (RENEW, SERVE), NOW).decisions
-    assert (waiting.standing, waiting.waits_for) == (
+    assert (waiting.status, waiting.waits_for) == (
         DecisionStatus.AWAIT_CANDIDATE,
         "a candidate: there is none in the inbox that can be used",
     )
-    assert (acting.standing, acting.action) == (DecisionStatus.ACT, ACTIVATE)
+    assert (acting.status, acting.action) == (DecisionStatus.ACT, ACTIVATE)
 
 
 def test_several_policies_may_tell_people() -> None:
     tell = [policy(has(Code.NOT_SERVED), name=name, notify=Notify((name,))) for name in ("a", "b")]
     decisions = decide(NOT_SERVED, (SERVE, *tell), NOW).decisions
-    assert [(each.policy, each.standing) for each in decisions] == [
+    assert [(each.policy, each.status) for each in decisions] == [
         ("p", DecisionStatus.ACT),
         ("a", DecisionStatus.NOTIFY),
         ("b", DecisionStatus.NOTIFY),
@@ -227,7 +228,7 @@ def test_several_policies_may_tell_people() -> None:
 
 
 @pytest.mark.parametrize(
-    ("component", "given", "standing"),
+    ("component", "given", "status"),
     [
         (Mode.AUTO, None, DecisionStatus.ACT),
         (Mode.APPROVE, None, DecisionStatus.AWAIT_APPROVAL),
@@ -238,20 +239,20 @@ def test_several_policies_may_tell_people() -> None:
     ],
 )
 def test_a_policy_goes_as_far_as_it_says_else_as_its_component_does(
-    component: Mode, given: Mode | None, standing: DecisionStatus
+    component: Mode, given: Mode | None, status: DecisionStatus
 ) -> None:
-    assert one(replace(NOT_SERVED, mode=component), replace(SERVE, mode=given)).standing is standing
+    assert one(replace(NOT_SERVED, mode=component), replace(SERVE, mode=given)).status is status
 
 
 def test_nothing_is_installed_unattended_where_nobody_vouches_for_its_issuer() -> None:
     facts = replace(DUE, allowed_issuers=False)
-    assert one(facts, RENEW).standing is DecisionStatus.AWAIT_APPROVAL
-    assert one(facts, replace(RENEW, action=Replace((AllowedIssuer("system"),)))).standing is DecisionStatus.ACT
+    assert one(facts, RENEW).status is DecisionStatus.AWAIT_APPROVAL
+    assert one(facts, replace(RENEW, action=Replace((AllowedIssuer("system"),)))).status is DecisionStatus.ACT
 
 
 def test_nothing_is_started_where_that_is_held_back() -> None:
     decision = one(replace(NOT_SERVED, held="web is frozen: someone changed a file"), SERVE)
-    assert (decision.standing, decision.waits_for) == (DecisionStatus.HELD, "web is frozen: someone changed a file")
+    assert (decision.status, decision.waits_for) == (DecisionStatus.HELD, "web is frozen: someone changed a file")
 
 
 NIGHT = Window("0 2 * * *", 3 * HOUR)
@@ -260,14 +261,14 @@ NIGHT = Window("0 2 * * *", 3 * HOUR)
 def test_outside_its_window_an_action_waits_and_says_until_when() -> None:
     decision = one(DUE, replace(RENEW, windows=(NIGHT,)))
     opens = NOW + 18 * HOUR
-    assert (decision.standing, decision.until) == (DecisionStatus.AWAIT_WINDOW, opens)
+    assert (decision.status, decision.until) == (DecisionStatus.AWAIT_WINDOW, opens)
     assert decision.waits_for == "its window, which opens at 2027-01-16 02:00:00Z"
-    assert one(DUE, replace(RENEW, windows=(NIGHT,)), now=opens).standing is DecisionStatus.ACT
+    assert one(DUE, replace(RENEW, windows=(NIGHT,)), now=opens).status is DecisionStatus.ACT
 
 
 def test_the_first_of_several_windows_is_enough() -> None:
     windows = (NIGHT, Window("0 8 * * *", HOUR))
-    assert one(DUE, replace(RENEW, windows=windows)).standing is DecisionStatus.ACT
+    assert one(DUE, replace(RENEW, windows=windows)).status is DecisionStatus.ACT
 
 
 def test_a_window_is_not_waited_for_where_it_is_overridden() -> None:
@@ -275,40 +276,40 @@ def test_a_window_is_not_waited_for_where_it_is_overridden() -> None:
     certificate = validity(left=7.3)
     facts = replace(DUE, certificate=certificate)
     decision = one(facts, waiting)
-    assert decision.standing is DecisionStatus.AWAIT_WINDOW
+    assert decision.status is DecisionStatus.AWAIT_WINDOW
     assert decision.until == certificate.not_after - share_of_lifetime(0.08).seconds_left(90 * DAY)
-    assert one(facts, waiting, now=decision.until).standing is DecisionStatus.ACT
+    assert one(facts, waiting, now=decision.until).status is DecisionStatus.ACT
 
 
 def test_people_are_told_outside_windows() -> None:
     decisions = decide(DUE, (replace(RENEW, windows=(NIGHT,), notify=Notify(("ops",))),), NOW).decisions
-    assert [each.standing for each in decisions] == [DecisionStatus.NOTIFY, DecisionStatus.AWAIT_WINDOW]
+    assert [each.status for each in decisions] == [DecisionStatus.NOTIFY, DecisionStatus.AWAIT_WINDOW]
 
 
 def test_an_approval_is_of_its_case_and_ends() -> None:
     asking = replace(SERVE, mode=Mode.APPROVE)
     asked = one(NOT_SERVED, asking)
-    assert asked.standing is DecisionStatus.AWAIT_APPROVAL
+    assert asked.status is DecisionStatus.AWAIT_APPROVAL
     approved = replace(NOT_SERVED, approvals=(Approval(asked.case, True, NOW + HOUR, "alice"),))
-    assert one(approved, asking).standing is DecisionStatus.ACT
+    assert one(approved, asking).status is DecisionStatus.ACT
     again = one(approved, asking, now=NOW + HOUR)
-    assert again.standing is DecisionStatus.AWAIT_APPROVAL
+    assert again.status is DecisionStatus.AWAIT_APPROVAL
     assert again.identity != asked.identity
     other = replace(approved, on_disk="another")
-    assert one(other, asking).standing is DecisionStatus.AWAIT_APPROVAL
+    assert one(other, asking).status is DecisionStatus.AWAIT_APPROVAL
 
 
 def test_what_was_rejected_is_not_asked_for_again_while_that_holds() -> None:
     asking = replace(SERVE, mode=Mode.APPROVE)
     case = one(NOT_SERVED, asking).case
     rejected = replace(NOT_SERVED, approvals=(Approval(case, False, NOW + HOUR, "alice"),))
-    assert one(rejected, asking).standing is DecisionStatus.REJECTED
+    assert one(rejected, asking).status is DecisionStatus.REJECTED
 
 
 def test_an_approved_action_still_waits_for_its_window() -> None:
     asking = replace(RENEW, mode=Mode.APPROVE, windows=(NIGHT,))
     approved = replace(DUE, approvals=(Approval(one(DUE, asking).case, True, NOW + 10 * DAY),))
-    assert one(approved, asking).standing is DecisionStatus.AWAIT_WINDOW
+    assert one(approved, asking).status is DecisionStatus.AWAIT_WINDOW
 
 
 def test_what_failed_is_tried_again_after_one_ten_and_a_hundred_minutes_and_then_each_day() -> None:
@@ -322,9 +323,9 @@ def test_what_failed_is_tried_again_after_one_ten_and_a_hundred_minutes_and_then
             certificate=certificate, candidate=candidate(), attempts=tuple(tried), findings=(found(Code.EXPIRING),)
         )
         decision = one(facts, check)
-        assert decision.standing is DecisionStatus.AWAIT_RETRY
+        assert decision.status is DecisionStatus.AWAIT_RETRY
         assert decision.until is not None
-        assert one(facts, check, now=decision.until).standing is DecisionStatus.ACT
+        assert one(facts, check, now=decision.until).status is DecisionStatus.ACT
         waits.append(decision.until - NOW)
     assert waits == [*DELAYS, DAY, DAY]
 
@@ -352,18 +353,18 @@ def test_once_critical_three_attempts_still_fit_before_the_end() -> None:
 def test_a_candidate_that_caused_a_failure_is_not_tried_again_but_another_is() -> None:
     tried = (attempt(what="new", result=Result.CANDIDATE),)
     refused = one(replace(DUE, attempts=tried), RENEW)
-    assert refused.standing is DecisionStatus.AWAIT_CANDIDATE
+    assert refused.status is DecisionStatus.AWAIT_CANDIDATE
     assert refused.waits_for == "a candidate: the one in the inbox was tried and failed"
-    assert one(replace(DUE, attempts=tried, candidate=candidate("newer")), RENEW).standing is DecisionStatus.ACT
+    assert one(replace(DUE, attempts=tried, candidate=candidate("newer")), RENEW).status is DecisionStatus.ACT
 
 
 @pytest.mark.parametrize("result", [Result.COMMITTED, Result.FAILED_FORWARD, Result.CANDIDATE, Result.SUPERSEDED])
 def test_what_was_done_and_did_not_help_is_not_done_again(result: Result) -> None:
     done = attempt(Kind.ACTIVATE, "old", ended=NOW - 60, result=result)
     facts = replace(NOT_SERVED, attempts=(done,))
-    assert one(facts, SERVE).standing is DecisionStatus.SPENT
+    assert one(facts, SERVE).status is DecisionStatus.SPENT
     anew = replace(facts, findings=(found(Code.NOT_SERVED, since=NOW - 30),))
-    assert one(anew, SERVE).standing is DecisionStatus.ACT
+    assert one(anew, SERVE).status is DecisionStatus.ACT
 
 
 @pytest.mark.parametrize(
@@ -387,7 +388,7 @@ def test_the_ending_of_a_transaction_says_whether_to_try_again(outcome: Outcome,
 def test_a_client_that_is_lost_soon_after_a_replacement_has_it_undone() -> None:
     lost = replace(WATCHED, edges=(Accepts("java", "web/443", False, NOW - 60),))
     decision = one(lost, UNDO)
-    assert (decision.standing, decision.action, decision.what) == (DecisionStatus.ACT, ROLLBACK, "t1")
+    assert (decision.status, decision.action, decision.what) == (DecisionStatus.ACT, ROLLBACK, "t1")
     assert "java no longer accepts web/443" in decision.reasons[0].because
     assert decision.until == REPLACED.ended + HOUR
 
@@ -401,7 +402,7 @@ def test_a_client_that_never_accepted_is_no_reason_to_undo() -> None:
     "code", [Code.INCOMPLETE_CHAIN, Code.UNTRUSTED_ISSUER, Code.NOT_SERVED, Code.HOSTNAME_MISMATCH]
 )
 def test_a_broken_chain_or_a_wrong_leaf_soon_after_a_replacement_has_it_undone(code: Code) -> None:
-    assert one(replace(WATCHED, findings=(found(code, NOW - 60),)), UNDO).standing is DecisionStatus.ACT
+    assert one(replace(WATCHED, findings=(found(code, NOW - 60),)), UNDO).status is DecisionStatus.ACT
 
 
 @pytest.mark.parametrize("code", [Code.INCOMPLETE_CHAIN, Code.KEY_MISMATCH, Code.HOSTNAME_MISMATCH, Code.BAD_SIGNATURE])
@@ -412,7 +413,7 @@ def test_a_finding_about_files_alone_is_no_reason_to_undo_what_is_served(code: C
     assert decide(facts, (UNDO,), NOW).decisions == ()
     assert decide(facts, shipped_policies(), NOW).decisions == ()
     live = found(Code.INCOMPLETE_CHAIN, NOW - 60)
-    assert one(replace(facts, findings=(about_a_file, live)), UNDO).standing is DecisionStatus.ACT
+    assert one(replace(facts, findings=(about_a_file, live)), UNDO).status is DecisionStatus.ACT
 
 
 def test_what_was_replaced_as_one_and_is_no_longer_one_is_not_undone() -> None:
@@ -427,15 +428,15 @@ CONTESTED = "what certvigil put in place was replaced by somebody else twice"
 @pytest.mark.parametrize("mode", [Mode.APPROVE, Mode.AUTO])
 def test_where_somebody_else_reverts_what_is_done_it_is_held_back_and_why_is_said(mode: Mode) -> None:
     decision = one(replace(NOT_SERVED, mode=mode, contested=CONTESTED), replace(SERVE, mode=mode))
-    assert (decision.standing, decision.waits_for) == (DecisionStatus.HELD, CONTESTED)
+    assert (decision.status, decision.waits_for) == (DecisionStatus.HELD, CONTESTED)
 
 
 def test_a_new_candidate_lets_it_go_on_and_has_its_turn_before_what_somebody_else_wrote() -> None:
     facts = replace(NOT_SERVED, contested=CONTESTED, candidate=candidate())
-    assert one(facts, *shipped_policies()).standing is DecisionStatus.HELD
+    assert one(facts, *shipped_policies()).status is DecisionStatus.HELD
     serve, use = decide(replace(facts, renewed=True), shipped_policies(), NOW).decisions
-    assert (serve.action, serve.standing) == (ACTIVATE, DecisionStatus.SPENT)
-    assert (use.policy, use.standing) == ("use-candidate", DecisionStatus.ACT)
+    assert (serve.action, serve.status) == (ACTIVATE, DecisionStatus.SPENT)
+    assert (use.policy, use.status) == ("use-candidate", DecisionStatus.ACT)
 
 
 def test_what_was_wrong_before_the_replacement_is_no_reason_to_undo_it() -> None:
@@ -463,7 +464,7 @@ def test_a_replacement_is_undone_once() -> None:
 def test_what_is_shipped_replaces_each_lifetime_in_its_own_time(days: int, due: float) -> None:
     for left, expected in ((due + 0.1, []), (due - 0.1, [DecisionStatus.AWAIT_CANDIDATE])):
         facts = as_of(situation(certificate=validity(days, left)), NOW)
-        assert [each.standing for each in decide(facts, shipped_policies(), NOW).decisions] == expected
+        assert [each.status for each in decide(facts, shipped_policies(), NOW).decisions] == expected
 
 
 def test_what_is_shipped_uses_a_candidate_as_soon_as_it_is_there() -> None:
@@ -473,7 +474,7 @@ def test_what_is_shipped_uses_a_candidate_as_soon_as_it_is_there() -> None:
 def test_what_is_shipped_does_not_forestall_the_window_of_a_site() -> None:
     own = replace(RENEW, windows=(NIGHT,))
     facts = as_of(situation(certificate=validity(90, 29.9), candidate=candidate()), NOW)
-    assert one(facts, *shipped_policies()).standing is DecisionStatus.ACT
+    assert one(facts, *shipped_policies()).status is DecisionStatus.ACT
     assert decide(facts, (own, *shipped_policies()), NOW).decisions == ()
     elsewhere = replace(own, match=PolicyMatch(components=("mail",)))
     assert one(facts, elsewhere, *shipped_policies()).policy == "replace-in-time"
@@ -482,9 +483,9 @@ def test_what_is_shipped_does_not_forestall_the_window_of_a_site() -> None:
 def test_what_is_shipped_undoes_a_regression_even_where_a_person_approves_replacements() -> None:
     lost = replace(WATCHED, mode=Mode.APPROVE, edges=(Accepts("java", "web/443", False, NOW - 60),))
     decision = one(lost, *shipped_policies())
-    assert (decision.policy, decision.standing) == ("undo-regression", DecisionStatus.ACT)
+    assert (decision.policy, decision.status) == ("undo-regression", DecisionStatus.ACT)
 
 
 def test_what_is_shipped_serves_what_is_on_disk_as_far_as_the_component_lets() -> None:
-    assert one(NOT_SERVED, *shipped_policies()).standing is DecisionStatus.ACT
-    assert one(replace(NOT_SERVED, mode=Mode.APPROVE), *shipped_policies()).standing is DecisionStatus.AWAIT_APPROVAL
+    assert one(NOT_SERVED, *shipped_policies()).status is DecisionStatus.ACT
+    assert one(replace(NOT_SERVED, mode=Mode.APPROVE), *shipped_policies()).status is DecisionStatus.AWAIT_APPROVAL

@@ -19,16 +19,18 @@ from config.vocabulary import Code, LookOutcome, Severity, TargetKind
 from monitor.lab.ca import Authority
 from monitor.lab.process import free_address
 from monitor.lab.servers import LocalServer, write_site
-from monitor.look.endpoints import EndpointVigil
+from monitor.look.endpoints import EndpointMonitor
 from monitor.look.slots import PATIENCE, SLOW_FOR_EACH, Places
 from monitor.state import pending
+from monitor.state.endpoints import EndpointRegistry
 from monitor.state.events import FindingRaised, LookFailed, TargetAdded, TargetRemoved
+from monitor.state.sets import SetRegistry
 from monitor.state.trust import read_trust_context
 from probes.observation import EndpointObservation
 from probes.tls.drive import look
 from tests.conftest import StartServer
 from tests.lab.peers import Behaviour, Peer
-from tests.monitor.vigil import Kept, registry_of, until
+from tests.monitor.look_kit import Kept, registry_of, until
 
 ROOT = Authority.root()
 NAME = "www.example.com"
@@ -52,7 +54,6 @@ class Watched(Kept):
         assert self.registry is not None
         assert self.endpoints is not None
         self.registry.trust_context, _ = read_trust_context(config, self.registry.trust_context)
-        self.registry.reconsider()
         self.endpoints.reconfigure()
 
     def looked_at(self, target: str) -> list[LookOutcome]:
@@ -60,11 +61,11 @@ class Watched(Kept):
 
 
 @asynccontextmanager
-async def keep_vigil(config: Config) -> AsyncIterator[Watched]:
+async def keep_looking(config: Config) -> AsyncIterator[Watched]:
     kept = Watched()
     registry = registry_of(config, kept)
     with ThreadPoolExecutor(1) as worker:
-        vigil = EndpointVigil(registry, worker, looked=kept.looks.append)
+        vigil = EndpointMonitor(EndpointRegistry(SetRegistry(registry)), kept.bus, worker)
         kept.registry, kept.endpoints = registry, vigil
         vigil.reconfigure()
         running = asyncio.create_task(vigil.run())
@@ -141,7 +142,7 @@ def test_no_more_looks_are_under_way_at_once_than_allowed(monkeypatch: pytest.Mo
     async def story() -> None:
         async with counting() as peer:
             endpoints = [endpoint(f"e{number}", peer.host, peer.port) for number in range(12)]
-            async with keep_vigil(watching(*endpoints, concurrency=4)) as kept:
+            async with keep_looking(watching(*endpoints, concurrency=4)) as kept:
                 await until(lambda: peer.now == 4)
                 peer.let_go.set()
                 await until(lambda: len(kept.looks) == 12)
@@ -158,7 +159,7 @@ def test_waiting_for_room_is_lag(start_peer: Callable[[Behaviour], Peer], monkey
     async def story() -> None:
         silent = start_peer(Behaviour.SILENT)
         both = [endpoint(name, silent.host, silent.port, timeout=0.3) for name in ("a", "b")]
-        async with keep_vigil(watching(*both, concurrency=1)) as kept:
+        async with keep_looking(watching(*both, concurrency=1)) as kept:
             await until(lambda: len(kept.looks) == 2)
             first, second = kept.looks
             assert first.lag < second.lag
@@ -199,7 +200,7 @@ def test_endpoints_that_never_answer_do_not_starve_those_that_do(serve: Callable
         async with hanging() as peer:
             bad = [endpoint(name, peer.host, peer.port, every=1.0, timeout=10.0) for name in bad_ones]
             good = [endpoint(name, server.host, server.port, every=1.0) for name in good_ones]
-            async with keep_vigil(watching(*bad, *good)) as kept:
+            async with keep_looking(watching(*bad, *good)) as kept:
                 # Each of those that hang has taken its place once, for as long as it may.
                 await until(lambda: peer.now == len(bad), deadline=20)
                 await until(lambda: all(len(kept.looked_at(name)) > 5 for name in good_ones), deadline=20)
@@ -218,7 +219,7 @@ def test_so_many_hang_that_their_own_places_run_out_and_still_each_gets_its_turn
         async with hanging() as peer:
             bad = [endpoint(f"bad{number}", peer.host, peer.port, timeout=1.0) for number in range(30)]
             good = [endpoint(f"good{number}", server.host, server.port, every=0.5) for number in range(3)]
-            async with keep_vigil(watching(*bad, *good, concurrency=1)) as kept:
+            async with keep_looking(watching(*bad, *good, concurrency=1)) as kept:
                 await until(lambda: all(kept.looked_at(each.name) for each in bad), deadline=40)
                 assert SLOW_FOR_EACH < peer.most <= 1 + 2 * SLOW_FOR_EACH
                 # Each was given all of its time, whether or not it was begun twice.
@@ -288,7 +289,7 @@ def test_looks_are_spread_over_the_interval() -> None:
         async with counting() as peer:
             peer.let_go.set()
             endpoints = [endpoint(f"e{number}", peer.host, peer.port, every=1.0) for number in range(20)]
-            async with keep_vigil(watching(*endpoints)):
+            async with keep_looking(watching(*endpoints)):
                 await until(lambda: len(peer.times) >= 60)
         # After the first looks, which come at once, each endpoint keeps to a beat of its own.
         later = sorted(peer.times)[40:60]
@@ -302,7 +303,7 @@ def test_looks_are_spread_over_the_interval() -> None:
 def test_a_verdict_that_time_changes_is_given_anew_at_its_time(serve: Callable[..., LocalServer]) -> None:
     async def story() -> None:
         server = serve(lifetime=2)
-        async with keep_vigil(watching(endpoint("e", server.host, server.port))) as kept:
+        async with keep_looking(watching(endpoint("e", server.host, server.port))) as kept:
             await until(lambda: Code.EXPIRED in kept.codes("e"))
             known = kept.page.shown["e"]
             assert known.expiry is not None
@@ -316,7 +317,7 @@ def test_a_verdict_that_time_changes_is_given_anew_at_its_time(serve: Callable[.
 def test_the_same_again_gives_no_event(serve: Callable[..., LocalServer]) -> None:
     async def story() -> None:
         server = serve()
-        async with keep_vigil(watching(endpoint("e", server.host, server.port, every=0.05))) as kept:
+        async with keep_looking(watching(endpoint("e", server.host, server.port, every=0.05))) as kept:
             await until(lambda: len(kept.looks) > 0)
             events = list(kept.events)
             await until(lambda: len(kept.looks) > 5)
@@ -329,7 +330,7 @@ def test_the_same_again_gives_no_event(serve: Callable[..., LocalServer]) -> Non
 def test_what_is_hastened_is_looked_at_now(serve: Callable[..., LocalServer]) -> None:
     async def story() -> None:
         server = serve()
-        async with keep_vigil(watching(endpoint("e", server.host, server.port))) as kept:
+        async with keep_looking(watching(endpoint("e", server.host, server.port))) as kept:
             await until(lambda: len(kept.looks) == 1)
             assert kept.endpoints is not None
             kept.endpoints.hasten(["e", "unknown"])
@@ -343,7 +344,7 @@ def test_an_unreachable_endpoint_becomes_critical_at_the_third_look_and_recovers
 ) -> None:
     async def story() -> None:
         server = serve()
-        async with keep_vigil(watching(endpoint("e", server.host, server.port, every=0.1))) as kept:
+        async with keep_looking(watching(endpoint("e", server.host, server.port, every=0.1))) as kept:
             await until(lambda: bool(kept.looks))
             before = kept.page.shown["e"]
             server.stop()
@@ -374,7 +375,7 @@ def test_an_endpoint_that_refuses_is_looked_at_again_within_two_seconds_until_th
         server = serve()
         every = [endpoint(f"e{number}", server.host, server.port, every=NEVER) for number in range(5)]
         names = [each.name for each in every]
-        async with keep_vigil(watching(*every)) as kept:
+        async with keep_looking(watching(*every)) as kept:
             assert kept.endpoints is not None
             await until(lambda: all(kept.looked_at(name) for name in names))
             server.stop()
@@ -396,7 +397,7 @@ def test_an_endpoint_that_refuses_is_looked_at_again_within_two_seconds_until_th
 def test_a_server_that_only_restarts_is_seen_again_at_the_second_look(serve: Callable[..., LocalServer]) -> None:
     async def story() -> None:
         server = serve()
-        async with keep_vigil(watching(endpoint("e", server.host, server.port, every=NEVER))) as kept:
+        async with keep_looking(watching(endpoint("e", server.host, server.port, every=NEVER))) as kept:
             assert kept.endpoints is not None
             await until(lambda: bool(kept.looks))
             server.stop()
@@ -415,7 +416,7 @@ def test_everything_was_looked_at_once_each_answered_or_had_its_time(serve: Call
         async with hanging() as peer:
             bad = endpoint("bad", peer.host, peer.port, timeout=1.0)
             good = endpoint("good", server.host, server.port)
-            async with keep_vigil(watching(bad, good)) as kept:
+            async with keep_looking(watching(bad, good)) as kept:
                 assert kept.endpoints is not None
                 assert kept.endpoints.unseen == 2
                 started = time.monotonic()
@@ -434,7 +435,7 @@ def test_one_that_waits_for_its_turn_longer_than_its_time_is_not_waited_for() ->
     async def story() -> None:
         async with hanging() as peer:
             many = [endpoint(f"bad{number}", peer.host, peer.port, timeout=1.0) for number in range(40)]
-            async with keep_vigil(watching(*many, concurrency=1)) as kept:
+            async with keep_looking(watching(*many, concurrency=1)) as kept:
                 await until(lambda: kept.endpoints is not None and kept.endpoints.unseen == 0, deadline=2)
                 assert not all(kept.looked_at(each.name) for each in many)
 
@@ -446,7 +447,7 @@ def test_a_reload_looks_only_at_what_it_changes(serve: Callable[..., LocalServer
         server, bundle = serve(), tmp_path / "root.pem"
         bundle.write_bytes(ROOT.pem())
         stays, changes, goes = (endpoint(name, server.host, server.port) for name in ("stays", "changes", "goes"))
-        async with keep_vigil(watching(stays, changes, goes, trusted=bundle)) as kept:
+        async with keep_looking(watching(stays, changes, goes, trusted=bundle)) as kept:
             await until(lambda: len(kept.looks) == 3)
             new = replace(stays, name="new")
             kept.configure(watching(stays, replace(changes, every=60.0), new, trusted=bundle))
@@ -466,7 +467,7 @@ def test_a_reload_leaves_a_look_under_way_alone() -> None:
     async def story() -> None:
         async with hanging() as peer:
             both = [endpoint(name, peer.host, peer.port, timeout=1.0) for name in ("a", "b")]
-            async with keep_vigil(watching(*both)) as kept:
+            async with keep_looking(watching(*both)) as kept:
                 await until(lambda: peer.now == 2)
                 kept.configure(watching(both[0], replace(both[1], timeout=1.5)))
                 await until(lambda: len(kept.looks) == 2)
@@ -478,7 +479,7 @@ def test_a_reload_leaves_a_look_under_way_alone() -> None:
 def test_an_endpoint_removed_while_it_is_looked_at_stays_removed(start_peer: Callable[[Behaviour], Peer]) -> None:
     async def story() -> None:
         silent = start_peer(Behaviour.SILENT)
-        async with keep_vigil(watching(endpoint("gone", silent.host, silent.port, timeout=0.5))) as kept:
+        async with keep_looking(watching(endpoint("gone", silent.host, silent.port, timeout=0.5))) as kept:
             await until(lambda: silent.connections == 1)
             kept.configure(watching())
             assert kept.page.shown == {}
@@ -496,7 +497,7 @@ def test_an_endpoint_that_moves_while_it_is_looked_at_is_looked_at_where_it_is_n
     async def story() -> None:
         silent, server = start_peer(Behaviour.SILENT), serve()
         before = endpoint("e", silent.host, silent.port, timeout=60.0)
-        async with keep_vigil(watching(before)) as kept:
+        async with keep_looking(watching(before)) as kept:
             await until(lambda: silent.connections == 1)
             kept.configure(watching(replace(before, host=server.host, port=server.port)))
             await until(lambda: bool(kept.page.shown["e"].presented))
@@ -510,7 +511,7 @@ def test_an_endpoint_that_moved_is_not_taken_for_what_it_was(serve: Callable[...
     async def story() -> None:
         server = serve()
         before = endpoint("e", server.host, server.port)
-        async with keep_vigil(watching(before)) as kept:
+        async with keep_looking(watching(before)) as kept:
             await until(lambda: bool(kept.page.shown["e"].presented))
             host, port = free_address()
             kept.configure(watching(replace(before, host=host, port=port)))
@@ -527,7 +528,7 @@ def test_an_endpoint_that_stays_keeps_its_facts_when_the_configuration_changes(
     async def story() -> None:
         server, bundle = serve(), tmp_path / "root.pem"
         bundle.write_bytes(ROOT.pem())
-        async with keep_vigil(watching(endpoint("e", server.host, server.port))) as kept:
+        async with keep_looking(watching(endpoint("e", server.host, server.port))) as kept:
             await until(lambda: bool(kept.page.shown["e"].presented))
             since = kept.page.shown["e"].since
             kept.configure(watching(endpoint("e", server.host, server.port), trusted=bundle))
@@ -554,7 +555,7 @@ def test_a_look_that_fails_for_no_foreseen_reason_ends_nothing(
 
         monkeypatch.setattr("monitor.look.endpoints.look", fail_at_first)
         targets = [endpoint(name, server.host, server.port, every=0.1) for name in ("bad", "good")]
-        async with keep_vigil(watching(*targets)) as kept:
+        async with keep_looking(watching(*targets)) as kept:
             await until(lambda: bool(kept.page.shown["bad"].presented) and bool(kept.page.shown["good"].presented))
             assert kept.looked_at("bad")[:2] == [LookOutcome.FAILED] * 2
             raised = [event.finding.code for event in kept.events if isinstance(event, FindingRaised)]
@@ -569,7 +570,7 @@ def test_a_look_that_fails_for_no_foreseen_reason_ends_nothing(
 def test_every_endpoint_is_told_once_as_what_it_is(serve: Callable[..., LocalServer]) -> None:
     async def story() -> None:
         server = serve()
-        async with keep_vigil(watching(endpoint("e", server.host, server.port, every=0.05))) as kept:
+        async with keep_looking(watching(endpoint("e", server.host, server.port, every=0.05))) as kept:
             await until(lambda: len(kept.looks) > 2)
             added = [event for event in kept.events if isinstance(event, TargetAdded)]
             assert [(event.target, event.kind, event.location) for event in added] == [

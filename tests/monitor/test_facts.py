@@ -24,14 +24,16 @@ from monitor.actor.facts import facts_of, to_document
 from monitor.lab.ca import Authority, KeyType, new_key
 from monitor.look.reading import MISSED_AFTER, STALE_AFTER, ArtefactReader, Here, LastReading, believed
 from monitor.state.cure import cure
+from monitor.state.messages import ReadingDue
+from monitor.state.sets import SetRegistry
 from monitor.state.target import TargetState
 from probes.assess_set import SetContext, assess_set
 from probes.certificate import Certificate, certificate
 from probes.judge.source import judge_unread
 from probes.observation import FileIdentity, FileObservation, Unreadable
 from probes.set import SetReading, read_set
-from tests.monitor.vigil import Kept as Reported
-from tests.monitor.vigil import config_with, registry_of
+from tests.monitor.look_kit import Kept as Reported
+from tests.monitor.look_kit import config_with, registry_of
 
 NOW: Final = 1_700_000_000.0
 LEAF: Final = Authority.root().intermediate().issue("www.example.com", key=KeyType.P256)
@@ -177,8 +179,8 @@ def test_an_actor_that_says_when_to_ask_again_is_asked_then(
     async def ask() -> float:
         again = asyncio.Event()
 
-        def look_again(component: str) -> None:
-            assert component == "web"
+        def look_again(due: ReadingDue) -> None:
+            assert due.component == "web"
             looked.append(time.monotonic())
             again.set()
 
@@ -337,8 +339,8 @@ def test_an_actor_that_is_not_missed_yet_is_missed_in_time(on_disk: tuple[FileTa
     async def early() -> None:
         again = asyncio.Event()
 
-        def look_again(component: str) -> None:
-            looked.append(component)
+        def look_again(due: ReadingDue) -> None:
+            looked.append(due.component)
             again.set()
 
         with ThreadPoolExecutor(1, initializer=_without_rights) as worker:
@@ -382,19 +384,20 @@ class Host:
         web = Component("web", artefacts)
         self.told = Reported()
         self.registry = registry_of(config_with(files=targets, components=MappingProxyType({"web": web})), self.told)
+        self.sets = SetRegistry(self.registry)
         for each in targets:
             self.registry.watch(TargetState(each.name, TargetKind.FILE, each.path, "web"), NOW)
 
     def learn(self, now: float, *observations: FileObservation, unsure: Sequence[str] = ()) -> None:
         reading = SetReading(observations, unsure=frozenset(unsure))
-        context = self.registry.set_context("web", self.targets)
-        self.registry.learn_set("web", reading, context, assess_set(reading, context, now), now)
+        context = self.sets.context("web", self.targets)
+        self.sets.learn("web", reading, context, assess_set(reading, context, now), now)
 
     def codes(self, target: FileTarget) -> set[Code]:
-        return {code for code, _ in self.registry.known[target.name].findings}
+        return {code for code, _ in self.registry.targets[target.name].findings}
 
     def pending(self, target: FileTarget) -> set[Code]:
-        return {code for code, _ in self.registry.known[target.name].pending}
+        return {code for code, _ in self.registry.targets[target.name].pending}
 
 
 AWAY: Final = Unreadable(UnreadableReason.READER_BUSY, "believed")
@@ -453,14 +456,14 @@ def test_what_was_wrong_or_pending_stays_so_and_comes_of_age_by_no_belief(host: 
     assert host.codes(KEY) == {Code.KEY_EXPOSED}
     host.learn(BEGUN + 1e5 + 1, whole(1), seen(KEY, 3, mode=0o644))
     assert host.pending(CRT) == {Code.KEY_MISMATCH}
-    assert host.registry.pending_until("web") is not None
-    since = [each.since for each in host.registry.known[CRT.name].pending.values()]
+    assert host.sets.pending_until("web") is not None
+    since = [each.since for each in host.registry.targets[CRT.name].pending.values()]
     for after in (2e5, 1e6):
         host.learn(BEGUN + after, whole(1), own(2, failure=AWAY), unsure=[KEY.name])
         assert host.pending(CRT) == {Code.KEY_MISMATCH}
         assert host.codes(KEY) == {Code.KEY_EXPOSED, Code.KEYS_UNREAD}
-        assert host.registry.pending_until("web") is None, "no time at which to look again"
-    assert [each.since for each in host.registry.known[CRT.name].pending.values()] == since
+        assert host.sets.pending_until("web") is None, "no time at which to look again"
+    assert [each.since for each in host.registry.targets[CRT.name].pending.values()] == since
     host.learn(BEGUN + 2e6, whole(1), own(2, mode=0o600))
     assert (host.codes(CRT), host.pending(CRT), host.codes(KEY)) == (set(), set(), set())
 
@@ -481,7 +484,7 @@ def test_a_renewed_pair_that_only_the_actor_read_is_believed_as_one(host: Host, 
     for later in (after, after + 1e5):
         host.learn(BEGUN + later, *reading.observations)
         assert Code.KEY_MISMATCH not in host.codes(CRT) | host.pending(CRT)
-    assert host.registry.known[CRT.name].presented == NEW_CHAIN
+    assert host.registry.targets[CRT.name].presented == NEW_CHAIN
 
 
 def test_a_renewed_file_with_certificate_and_key_that_only_the_actor_read_is_believed_as_one() -> None:
@@ -495,7 +498,7 @@ def test_a_renewed_file_with_certificate_and_key_that_only_the_actor_read_is_bel
     for later in (1.0, 1e5):
         host.learn(BEGUN + later, *reading.observations)
         assert (host.codes(COMBINED), host.pending(COMBINED)) == ({Code.KEYS_UNREAD}, set())
-    assert host.registry.known[COMBINED.name].presented == NEW_CHAIN
+    assert host.registry.targets[COMBINED.name].presented == NEW_CHAIN
 
 
 @pytest.mark.parametrize("left", [NEW_CHAIN[1:], ()], ids=["a part of it", "nothing"])
@@ -508,7 +511,7 @@ def test_a_last_known_certificate_is_compared_with_no_key_that_was_read_later(
     for later in (1.0, 1e5):
         host.learn(BEGUN + later, broken, replace(own(4), keys=NEW_KEY))
     assert host.codes(CRT) == {Code.UNREADABLE}
-    assert host.registry.known[CRT.name].presented == CHAIN
+    assert host.registry.targets[CRT.name].presented == CHAIN
 
 
 def test_a_mismatch_that_is_known_stands_while_the_certificate_cannot_be_read(host: Host) -> None:

@@ -17,10 +17,11 @@ from config.vocabulary import Code, FileRole, LookOutcome, Severity
 from monitor.lab.ca import DAY, Authority, KeyType, new_key
 from monitor.look import files
 from monitor.state import pending
-from monitor.state.events import FindingCleared, FindingRaised, Looked, PresentedChanged, TargetRemoved
+from monitor.state.events import FindingCleared, FindingRaised, PresentedChanged, TargetRemoved
+from monitor.state.messages import Looked
 from probes.find import Found, find
 from tests.lab.keystore import PASSWORD, keystore
-from tests.monitor.vigil import config_with, file_vigil, until
+from tests.monitor.look_kit import config_with, file_monitor, until
 from tests.probes.test_file import unprivileged
 
 ROOT = Authority.root()
@@ -42,7 +43,7 @@ def test_a_file_renewed_in_place_behind_a_symlink_is_noticed(tmp_path: Path) -> 
         link = tmp_path / "live" / "cert.pem"
         link.parent.mkdir()
         link.symlink_to("../archive/cert1.pem")
-        async with file_vigil(config_with(watches=(watching(link),))) as kept:
+        async with file_monitor(config_with(watches=(watching(link),))) as kept:
             before = kept.page.shown[str(link)].expiry
             real.write_bytes(certificate(80))
             await until(lambda: kept.page.shown[str(link)].expiry != before)
@@ -60,7 +61,7 @@ def test_the_swap_of_a_projected_volume_is_noticed(tmp_path: Path) -> None:
         (tmp_path / "..data").symlink_to("..1")
         link = tmp_path / "tls.crt"
         link.symlink_to("..data/tls.crt")
-        async with file_vigil(config_with(watches=(watching(tmp_path / "*.crt"),))) as kept:
+        async with file_monitor(config_with(watches=(watching(tmp_path / "*.crt"),))) as kept:
             before = kept.page.shown[str(link)].expiry
             (tmp_path / "..data_tmp").symlink_to("..2")
             os.replace(tmp_path / "..data_tmp", tmp_path / "..data")
@@ -73,7 +74,7 @@ def test_a_corrupted_renewal_keeps_the_last_known_expiry_beside_a_finding(tmp_pa
     async def story() -> None:
         path = tmp_path / "site.pem"
         path.write_bytes(certificate())
-        async with file_vigil(config_with(watches=(watching(path),))) as kept:
+        async with file_monitor(config_with(watches=(watching(path),))) as kept:
             before = kept.page.shown[str(path)]
             path.write_bytes(certificate()[:200])
             await until(lambda: Code.UNREADABLE in kept.codes(str(path)))
@@ -88,7 +89,7 @@ def test_a_corrupted_renewal_keeps_the_last_known_expiry_beside_a_finding(tmp_pa
 
 def test_a_new_file_that_matches_becomes_a_target_and_a_deleted_one_is_none(tmp_path: Path) -> None:
     async def story() -> None:
-        async with file_vigil(config_with(watches=(watching(tmp_path / "**" / "*.pem"),))) as kept:
+        async with file_monitor(config_with(watches=(watching(tmp_path / "**" / "*.pem"),))) as kept:
             path = tmp_path / "deep" / "down" / "new.pem"
             path.parent.mkdir(parents=True)
             path.write_bytes(certificate())
@@ -104,7 +105,7 @@ def test_a_deleted_file_that_a_pattern_matched_is_no_finding(tmp_path: Path) -> 
     async def story() -> None:
         path = tmp_path / "site.pem"
         path.write_bytes(certificate())
-        async with file_vigil(config_with(watches=(watching(tmp_path / "*.pem"),))) as kept:
+        async with file_monitor(config_with(watches=(watching(tmp_path / "*.pem"),))) as kept:
             events = len(kept.events)
             path.unlink()
             await until(lambda: str(path) not in kept.page.shown)
@@ -118,7 +119,7 @@ def test_a_link_that_leads_nowhere_any_more_is_unreadable(tmp_path: Path) -> Non
         real, link = tmp_path / "real", tmp_path / "link.pem"
         real.write_bytes(certificate())
         link.symlink_to(real)
-        async with file_vigil(config_with(watches=(watching(tmp_path / "*.pem"),))) as kept:
+        async with file_monitor(config_with(watches=(watching(tmp_path / "*.pem"),))) as kept:
             real.unlink()
             await until(lambda: kept.codes(str(link)) == {Code.UNREADABLE})
             assert kept.page.shown[str(link)].presented
@@ -130,7 +131,7 @@ def test_a_file_named_on_its_own_that_is_gone_is_critical_and_stays_known(tmp_pa
     async def story() -> None:
         path = tmp_path / "site.pem"
         path.write_bytes(certificate())
-        async with file_vigil(config_with(watches=(watching(path),))) as kept:
+        async with file_monitor(config_with(watches=(watching(path),))) as kept:
             path.unlink()
             await until(lambda: Code.UNREADABLE in kept.codes(str(path)))
             known = kept.page.shown[str(path)]
@@ -146,7 +147,7 @@ def test_what_is_no_certificate_is_no_target(tmp_path: Path) -> None:
         (tmp_path / "empty").touch()
         os.mkfifo(tmp_path / "fifo")
         (tmp_path / "cert.pem").write_bytes(certificate())
-        async with file_vigil(config_with(watches=(watching(tmp_path),))) as kept:
+        async with file_monitor(config_with(watches=(watching(tmp_path),))) as kept:
             assert set(kept.page.shown) == {str(tmp_path / "cert.pem")}
 
     asyncio.run(story())
@@ -155,10 +156,10 @@ def test_what_is_no_certificate_is_no_target(tmp_path: Path) -> None:
 def test_the_same_observation_again_gives_no_event(tmp_path: Path) -> None:
     async def story() -> None:
         (tmp_path / "cert.pem").write_bytes(certificate(5))
-        async with file_vigil(config_with(watches=(watching(tmp_path),))) as kept:
+        async with file_monitor(config_with(watches=(watching(tmp_path),))) as kept:
             events, looks = len(kept.events), len(kept.looks)
-            assert kept.vigil is not None
-            kept.vigil.rescan()
+            assert kept.files is not None
+            kept.files.rescan()
             await until(lambda: len(kept.looks) > looks)
             assert kept.looks[-1].outcome is LookOutcome.UNCHANGED
             assert len(kept.events) == events
@@ -170,9 +171,9 @@ def test_a_restart_remembers_and_raises_nothing_twice(tmp_path: Path) -> None:
     async def story() -> None:
         (tmp_path / "cert.pem").write_bytes(certificate(5))
         config = config_with(watches=(watching(tmp_path),))
-        async with file_vigil(config) as kept:
+        async with file_monitor(config) as kept:
             remembered = [replace(known, last_look=None) for known in kept.page.shown.values()]
-        async with file_vigil(config, remembered) as again:
+        async with file_monitor(config, remembered) as again:
             assert again.events == []
             assert again.page.shown[remembered[0].target].findings == remembered[0].findings
 
@@ -182,9 +183,9 @@ def test_a_restart_remembers_and_raises_nothing_twice(tmp_path: Path) -> None:
 def test_a_target_that_is_configured_no_longer_is_forgotten_after_a_restart(tmp_path: Path) -> None:
     async def story() -> None:
         (tmp_path / "cert.pem").write_bytes(certificate())
-        async with file_vigil(config_with(watches=(watching(tmp_path),))) as kept:
+        async with file_monitor(config_with(watches=(watching(tmp_path),))) as kept:
             remembered = list(kept.page.shown.values())
-        async with file_vigil(config_with(), remembered) as again:
+        async with file_monitor(config_with(), remembered) as again:
             assert again.page.shown == {}
 
     asyncio.run(story())
@@ -194,7 +195,7 @@ def test_a_verdict_changes_at_the_second_at_which_time_makes_it_change(tmp_path:
     async def story() -> None:
         path = tmp_path / "cert.pem"
         path.write_bytes(ROOT.issue("a.example", not_after=int(time.time()) + 2).pem())
-        async with file_vigil(config_with(watches=(watching(path),))) as kept:
+        async with file_monitor(config_with(watches=(watching(path),))) as kept:
             await until(lambda: Code.EXPIRED in kept.codes(str(path)))
             known = kept.page.shown[str(path)]
             assert known.expiry is not None
@@ -214,7 +215,7 @@ def test_a_key_that_does_not_belong_to_the_certificate_is_noticed_whichever_chan
         files = tuple(FileTarget(f"web/{role}", str(path), role, component="web") for role, path in paths.items())
         component = Component("web", Artefacts(*map(str, paths.values())))
         settings = Settings(settle=0.1, pending=0.0)
-        async with file_vigil(config_with(settings=settings, files=files, components={"web": component})) as kept:
+        async with file_monitor(config_with(settings=settings, files=files, components={"web": component})) as kept:
             assert kept.codes("web/certificate") == set()
             paths[FileRole.KEY].write_bytes(two.key_pem())
             await until(lambda: kept.codes("web/certificate") == {Code.KEY_MISMATCH})
@@ -248,7 +249,7 @@ def test_keystores_that_a_pattern_matches_never_vanish(tmp_path: Path) -> None:
         for name, data in contents.items():
             (tmp_path / "stores" / name).write_bytes(data)
         watch = watching(tmp_path / "stores" / "*")
-        async with file_vigil(config_with(watches=(watch,))) as kept:
+        async with file_monitor(config_with(watches=(watch,))) as kept:
             unopened = [str(tmp_path / "stores" / name) for name in ("locked.p12", "app.jks")]
             await until(lambda: all(kept.codes(each) for each in unopened))
             shown = {os.path.basename(target): known for target, known in kept.page.shown.items()}
@@ -260,7 +261,7 @@ def test_keystores_that_a_pattern_matches_never_vanish(tmp_path: Path) -> None:
                 assert called in raised.finding.detail
                 assert "damaged" not in raised.finding.detail
         secret.write_bytes(PASSWORD)
-        async with file_vigil(config_with(watches=(replace(watch, password_file=str(secret)),))) as kept:
+        async with file_monitor(config_with(watches=(replace(watch, password_file=str(secret)),))) as kept:
             opened = kept.page.shown[str(tmp_path / "stores" / "locked.p12")]
             assert (len(opened.presented), opened.findings) == (1, {})
 
@@ -275,19 +276,19 @@ def test_a_lost_certificate_stays_lost_when_files_are_judged_anew_and_after_a_re
         path = tmp_path / "site.cer"
         path.write_bytes(certificate())
         config = config_with(settings=Settings(settle=0.1), watches=(watching(tmp_path / "*"),))
-        async with file_vigil(config) as kept:
+        async with file_monitor(config) as kept:
             path.write_bytes(content)
             await until(lambda: bool(kept.codes(str(path))))
             lost = kept.codes(str(path))
-            assert kept.vigil is not None
+            assert kept.files is not None
             assert kept.registry is not None
             events, looks = len(kept.events), len(kept.looks)
-            kept.registry.reconsider()
-            kept.vigil.rescan()
+            kept.registry.trust_context = replace(kept.registry.trust_context)
+            kept.files.rescan()
             await until(lambda: len(kept.looks) > looks)
             assert (kept.codes(str(path)), kept.events[events:]) == (lost, [])
             remembered = [replace(known, last_look=None, pending={}) for known in kept.page.shown.values()]
-        async with file_vigil(config, remembered) as again:
+        async with file_monitor(config, remembered) as again:
             assert (again.codes(str(path)), again.events) == (lost, [])
             path.write_bytes(certificate())
             await until(lambda: again.codes(str(path)) == set())
@@ -301,11 +302,13 @@ def test_a_file_lost_just_before_a_restart_is_not_taken_for_what_it_was(tmp_path
     async def story() -> None:
         path = tmp_path / "site.cer"
         path.write_bytes(certificate())
-        async with file_vigil(config_with(settings=Settings(settle=60), watches=(watching(path),))) as kept:
+        async with file_monitor(config_with(settings=Settings(settle=60), watches=(watching(path),))) as kept:
             path.write_bytes(b"")
             await until(lambda: bool(kept.page.shown[str(path)].pending))
             remembered = [replace(known, last_look=None, pending={}) for known in kept.page.shown.values()]
-        async with file_vigil(config_with(settings=Settings(settle=0), watches=(watching(path),)), remembered) as again:
+        async with file_monitor(
+            config_with(settings=Settings(settle=0), watches=(watching(path),)), remembered
+        ) as again:
             assert again.codes(str(path)) == {Code.NO_CERTIFICATE}
 
     asyncio.run(story())
@@ -319,7 +322,7 @@ def test_a_watched_file_is_not_judged_while_it_is_being_written(tmp_path: Path) 
         for path in paths:
             path.write_bytes(certificate(40))
         watches = (watching(listed), watching(tmp_path / "some" / "*.pem"))
-        async with file_vigil(config_with(settings=Settings(settle=1), watches=watches)) as kept:
+        async with file_monitor(config_with(settings=Settings(settle=1), watches=watches)) as kept:
             before = {path: kept.page.shown[str(path)].presented for path in paths}
             for content in (b"", certificate()[:300]):
                 for path in paths:
@@ -342,7 +345,7 @@ def test_a_file_that_is_written_to_all_the_time_is_judged_in_the_end(
     async def story() -> None:
         path = tmp_path / "site.pem"
         path.write_bytes(certificate())
-        async with file_vigil(config_with(settings=Settings(settle=60), watches=(watching(path),))) as kept:
+        async with file_monitor(config_with(settings=Settings(settle=60), watches=(watching(path),))) as kept:
             started, number = time.time(), 0
             while not kept.codes(str(path)):
                 assert time.time() < started + 10
@@ -371,7 +374,7 @@ def test_a_search_that_takes_long_keeps_no_look_waiting(tmp_path: Path, monkeypa
 
         monkeypatch.setattr(files, "find", slow)
         watches = (watching(pub / "**" / "*.pem"), watching(path.parent / "*.pem"))
-        async with file_vigil(config_with(watches=watches)) as kept:
+        async with file_monitor(config_with(watches=watches)) as kept:
             try:
                 before = kept.page.shown[str(path)].expiry
                 (pub / "new").mkdir()
@@ -379,8 +382,8 @@ def test_a_search_that_takes_long_keeps_no_look_waiting(tmp_path: Path, monkeypa
                 path.write_bytes(certificate(80))
                 await until(lambda: kept.page.shown[str(path)].expiry != before, 5)
                 looks = len(kept.looks)
-                assert kept.vigil is not None
-                kept.vigil.look_again([str(path)])
+                assert kept.files is not None
+                kept.files.look_again([str(path)])
                 await until(lambda: len(kept.looks) > looks, 5)
             finally:
                 ended.set()
@@ -393,16 +396,14 @@ def test_files_that_change_all_the_time_keep_no_other_waiting(tmp_path: Path) ->
         quiet, busy = tmp_path / "quiet.pem", tmp_path / "busy.pem"
         for path in (quiet, busy):
             path.write_bytes(certificate())
-        async with file_vigil(config_with(watches=(watching(quiet, busy),))) as kept:
-            vigil = kept.vigil
+        async with file_monitor(config_with(watches=(watching(quiet, busy),))) as kept:
+            vigil = kept.files
             assert vigil is not None
-            taken = kept.looks.append
 
-            def busily(look: Looked) -> None:
-                taken(look)
+            def busily(_: Looked) -> None:
                 vigil.look_again([str(busy)])
 
-            vigil._looked = busily
+            kept.on_look = busily
             vigil.look_again([str(busy)])
             looks = len(kept.looks)
             vigil.rescan()
@@ -420,7 +421,7 @@ def test_many_directories_that_are_not_searched_are_one_finding(tmp_path: Path) 
             laid = pub / f"{number:02}" / "root"
             laid.symlink_to("/")
             os.chown(laid, 1234, 1234, follow_symlinks=False)
-        async with file_vigil(config_with(watches=(watching(pub / "**" / "*.pem"),))) as kept:
+        async with file_monitor(config_with(watches=(watching(pub / "**" / "*.pem"),))) as kept:
             ((found,),) = kept.unsearched
             assert (found.code, found.subject, found.severity) == (Code.UNREADABLE, str(pub), Severity.WARNING)
             assert "20 directories are not searched, 00/root, 01/root, 02/root and 17 more: unsafe_link" in found.detail
@@ -439,7 +440,7 @@ def test_a_key_that_may_not_be_read_is_nobodys_fault_and_another_file_is_a_notic
             (tmp_path / name).chmod(0o600)
         config = config_with(watches=(watching(tmp_path / "**" / "*"),))
         with unprivileged(tmp_path):
-            async with file_vigil(config) as kept:
+            async with file_monitor(config) as kept:
                 assert kept.page.shown == {}
                 ((found,),) = kept.unsearched
                 assert (found.subject, found.severity) == (str(tmp_path), Severity.NOTICE)

@@ -13,7 +13,7 @@ import pytest
 from config.model import Watch
 from monitor.lab.ca import Authority
 from monitor.lab.process import wait_for
-from tests.monitor.vigil import config_with, file_vigil
+from tests.monitor.look_kit import config_with, file_monitor
 
 HIRE = """
 import os, sys
@@ -88,7 +88,7 @@ def _runs(process: str) -> bool:
 def test_what_helpers_looked_at_is_learned(watched: Path) -> None:
     async def story() -> None:
         with ThreadPoolExecutor(2) as helpers:
-            async with file_vigil(config_with(watches=(Watch((str(watched),)),)), helpers=helpers) as kept:
+            async with file_monitor(config_with(watches=(Watch((str(watched),)),)), helpers=helpers) as kept:
                 assert {os.path.basename(name) for name in kept.page.shown} == {f"{number}.pem" for number in range(40)}
                 assert all(known.presented for known in kept.page.shown.values())
 
@@ -97,7 +97,7 @@ def test_what_helpers_looked_at_is_learned(watched: Path) -> None:
 
 def test_without_its_helpers_the_daemon_looks_itself(watched: Path) -> None:
     async def story() -> None:
-        async with file_vigil(config_with(watches=(Watch((str(watched),)),)), helpers=Broken()) as kept:
+        async with file_monitor(config_with(watches=(Watch((str(watched),)),)), helpers=Broken()) as kept:
             assert len(kept.page.shown) == 40
 
     asyncio.run(story())

@@ -15,7 +15,7 @@ from config.document import Mistake
 from config.model import Settings, Web
 from config.vocabulary import Code, TargetKind
 from monitor.http.app import accepts_gzip
-from monitor.state.registry import SELF
+from monitor.state.own import SELF
 from monitor.state.target import Raised, TargetState
 from monitor.store import Degraded, DegradedReason, HistoryEntry, What
 from probes.finding import Edge, finding

@@ -40,7 +40,7 @@ def test_the_bearer_of_a_token_approves_and_rejects_in_its_name(view: FakeView, 
     answer = client.post(f"/api/v1/plans/{PLAN}/approve", headers=bearer(SECRET))
     assert (answer.status_code, answer.json()) == (200, {"plan": PLAN, "by": "token deploy-bot"})
     client.post(f"/api/v1/plans/{PLAN[:12]}/reject", params={"why": "wrong week"}, headers=bearer(SECRET))
-    assert view.said == [
+    assert view.ruled == [
         (Verb.APPROVE, PLAN, "token deploy-bot", ""),
         (Verb.REJECT, PLAN[:12], "token deploy-bot", "wrong week"),
     ]
@@ -49,12 +49,12 @@ def test_the_bearer_of_a_token_approves_and_rejects_in_its_name(view: FakeView, 
 @pytest.mark.parametrize("headers", [{}, bearer("wrong"), bearer("other"), {"Authorization": f"Basic {SECRET}"}])
 def test_nobody_else_does(view: FakeView, client: httpx.Client, headers: dict[str, str]) -> None:
     assert client.post(f"/api/v1/plans/{PLAN}/approve", headers=headers).status_code == 403
-    assert view.said == []
+    assert view.ruled == []
 
 
 def test_what_is_no_hash_of_a_plan_is_refused(view: FakeView, client: httpx.Client) -> None:
     assert client.post("/api/v1/plans/ABC/approve", headers=bearer(SECRET)).status_code == 422
-    assert view.said == []
+    assert view.ruled == []
 
 
 def test_what_the_actor_does_not_take_is_a_conflict_that_says_why(view: FakeView, client: httpx.Client) -> None:

@@ -178,7 +178,7 @@ def test_what_may_be_done_without_a_person_is_one_rule(seen: Situation, rule: Po
     given = leave(kind_of(rule.action), what, seen, [rule], NOW)
     assert (given.policy is rule) is (not why), given.why
     assert why in given.why
-    acting = [each.what for each in decide(seen, [rule], NOW).decisions if each.standing is DecisionStatus.ACT]
+    acting = [each.what for each in decide(seen, [rule], NOW).decisions if each.status is DecisionStatus.ACT]
     assert (what in acting) is (not why), "the daemon decides the same"
 
 
@@ -276,7 +276,7 @@ def test_an_approved_plan_whose_replacement_is_too_old_is_not_undone() -> None:
 def test_what_a_person_rejected_does_not_keep_the_next_policy_from_acting() -> None:
     seen = replace(OFFERED, findings=(found(Code.NOT_SERVED),), said=(word(Kind.ACTIVATE, "old", approved=False),))
     rules = [policy(has(Code.NOT_SERVED), ACTIVATE, "first"), USE]
-    assert [each.standing for each in decide(seen, rules, NOW).decisions] == [
+    assert [each.status for each in decide(seen, rules, NOW).decisions] == [
         DecisionStatus.REJECTED,
         DecisionStatus.ACT,
     ]

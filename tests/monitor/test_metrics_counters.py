@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from config.vocabulary import DeliveryOutcome, LookOutcome, TargetKind
 from monitor.metrics import Counters
-from monitor.state.events import Looked
+from monitor.state.messages import DatabaseHealthChanged, Looked
 from tests.monitor.metrics_kit import series, value
 
 
@@ -49,7 +49,7 @@ def test_the_state_of_the_daemon_shows() -> None:
     counters.watching(notified=7, polled=2)
     counters.waivers(3)
     counters.config_stale(stale=True)
-    counters.database_degraded(degraded=True)
+    counters.database_health_changed(DatabaseHealthChanged("the disk is full"))
     counters.overflowed()
     counters.host("web1")
     counters.host("web1.example.com")

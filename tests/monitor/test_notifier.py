@@ -316,6 +316,7 @@ def test_a_channel_that_hangs_delays_neither_others_nor_the_end(
         daemon.wait_for(lambda: len(receiver.accepted) > number, "the message")  # noqa: B023
         daemon.page()
     daemon.wait_for(lambda: len(hanging.seen) == 3, "the message that hangs at each URL")
+    daemon.wait_for(lambda: len(recorded(daemon, "delivered")) == 4, "the record of what was delivered")
     assert daemon.stop() == 0
     assert len(recorded(daemon, "pending")) == 4
 

@@ -8,12 +8,12 @@ from itertools import product
 
 import pytest
 
+from config.catalogue import CATALOGUE
 from config.model import Artefacts, Component
 from config.vocabulary import Code, TargetKind
 from monitor.commands import app
 from monitor.notify.advice import AdviceContext, advice, by_itself, hurts
 from monitor.notify.problem import Member
-from monitor.state.cure import CURES
 from probes.finding import finding
 from tests.monitor.notify_kit import WITH_SERVICE, WITHOUT_SERVICE
 
@@ -113,7 +113,7 @@ def test_what_has_no_command_of_its_own_is_advised_on_in_the_words_of_its_cure()
     for code in Code:
         for sentence in advice([concerned(code)], SITE):
             if "certvigil history" in sentence:
-                assert sentence.startswith(f"{CURES[code]}; ")
+                assert sentence.startswith(f"{CATALOGUE[code].cure}; ")
 
 
 def test_before_an_approval_the_command_that_shows_that_very_plan_is_named() -> None:
@@ -135,7 +135,9 @@ def test_many_components_are_one_command_and_the_rest_is_counted() -> None:
 
 def test_what_is_wrong_with_certvigil_itself_has_remedies_of_its_own() -> None:
     said = {code: advice([concerned(code, ITSELF)], SITE)[0] for code in Code}
-    assert said[Code.CONFIG_REJECTED] == "mend what this names: certvigil config check; then: certvigil reload"
+    assert said[Code.CONFIG_REJECTED] == (
+        "mend the mistakes that this reports: certvigil config check; then: certvigil reload"
+    )
     assert said[Code.DELIVERY_FAILED] == "see whether the channel works: certvigil notify test ops"
     assert said[Code.DATABASE_DEGRADED] == "see whether the disk is full or fails: df -h /var/lib/certvigil"
     assert said[Code.UNREADABLE] == "certvigil status"

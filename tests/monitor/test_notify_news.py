@@ -15,8 +15,8 @@ from config.channel import Channel, Digest, FindingMatch, Notifications, Route, 
 from config.model import Config
 from config.vocabulary import Code, DeliveryOutcome, Severity, TargetKind, Verdict
 from monitor.notify.news import News, committed, digest_of, in_use
-from monitor.notify.notifier import Notifier
-from monitor.notify.outbox import Changes
+from monitor.notify.notifier import Notifier, nothing_happens
+from monitor.notify.outbox import Changes, Outbox
 from monitor.state.events import ActionEnded
 from probes.finding import finding
 from tests.monitor.notify_kit import EXPIRED, Office, known
@@ -141,7 +141,7 @@ def titles(terms: Notifications, work: Callable[[Notifier], None]) -> list[str]:
     config = Config(channels=channels, notifications=terms, host="web1.example.com")
 
     async def life() -> list[str]:
-        teller = Notifier(config, lambda: registry, Nobody(), Nobody(), lambda _: None)
+        teller = Notifier(config, registry, Outbox(registry, nothing_happens), Nobody(), Nobody(), lambda _: None)
         try:
             work(teller)
             return [f"{delivery.channel}: {delivery.message.title}" for delivery in teller.undelivered()]

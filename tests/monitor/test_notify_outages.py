@@ -66,7 +66,7 @@ class World:
         self.outbox = self._outbox()
 
     def _outbox(self) -> NotingDesk:
-        outbox = NotingDesk(lambda: self.registry, nothing_happens)
+        outbox = NotingDesk(self.registry, nothing_happens)
         outbox.notes = []
         return outbox
 

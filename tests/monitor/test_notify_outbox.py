@@ -174,11 +174,9 @@ def test_after_a_restart_nothing_is_told_again_and_nothing_is_resolved_unseen() 
     assert len(before.at(1000.0)) == 2
     after = Office()
     after.outbox.restore(before.outbox.everything())
-    after.registry = {
-        "web": known("web", EXPIRED, last_look=None),
-        # What was found was not recorded, and it was not looked at again so far.
-        "mail": known("mail", last_look=None),
-    }
+    after.registry["web"] = known("web", EXPIRED, last_look=None)
+    # What was found was not recorded, and it was not looked at again so far.
+    after.registry["mail"] = known("mail", last_look=None)
     after.outbox.reconfigure({"ops": OPS}, Notifications())
     assert after.at(2000.0) == after.at(2100.0) == []
     assert after.outbox.pending() == before.outbox.pending()
@@ -329,7 +327,7 @@ def test_the_approval_of_a_replacement_is_a_problem_of_its_own() -> None:
 def test_what_is_about_to_be_mended_waits_for_that(mended: bool) -> None:
     office = Office()
     office.outbox = Outbox(
-        lambda: office.registry,
+        office.registry,
         lambda _: "certvigil is about to have shop serve what is on disk, by policy x",
         lambda: office.transactions,
     )

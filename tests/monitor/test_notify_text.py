@@ -80,6 +80,13 @@ def test_a_message_says_everything_that_somebody_woken_by_it_needs() -> None:
     assert said.tone is Tone.FAILURE
 
 
+def test_by_default_a_message_names_the_command_that_explains_its_code() -> None:
+    note = raised(member("web/127.0.0.1:443", EXPIRED))
+    said = message(note, site=replace(SITE, runbook=Notifications().runbook))
+    assert "More: certvigil explain expired\n" in said.text
+    assert "Runbook" not in said.text
+
+
 def test_every_message_says_which_host() -> None:
     note = raised(replace(member("web", UNREACHABLE), location="192.0.2.1:443"))
     resolved = replace(note, step=AlertStep.RESOLVED, members=())
@@ -87,7 +94,7 @@ def test_every_message_says_which_host() -> None:
         *(message(replace(note, step=step)) for step in AlertStep),
         message(resolved),
         digest([note, resolved], SITE.host, NOW)[1],
-        notice("x", "ops", SITE.host, "web: policy renew holds", [], Tone.WARNING)[1],
+        notice("x", "ops", "web: policy renew holds", [], host=SITE.host, tone=Tone.WARNING)[1],
         trial("ops", SITE.host, "0123456789abcdef", NOW),
     ):
         assert re.match(r"\[[^]]+\] web1\.example\.com: ", said.title), said.title
@@ -194,17 +201,22 @@ def test_whatever_a_finding_says_a_message_is_made_of_it(target: str, detail: st
     said = compose(raised(replace(member(target, found), about=about)), nothing_happens, SITE, NOW)
     for line in (said.title, said.brief, *said.text.split("\n"), *said.markdown.split("\n")):
         assert is_harmless(line)
-    assert len(said.text.split("\n")) == 10
+    assert len(said.text.split("\n")) == 11
 
 
 def test_what_else_happened_is_told_with_an_id_of_its_own() -> None:
     name, said = notice(
-        "decision 7", "ops", "web1", "web was rolled back", ["java rejects it.", "The old set is served."], Tone.FAILURE
+        "decision 7",
+        "ops",
+        "web was rolled back",
+        ["java rejects it.", "The old set is served."],
+        host="web1",
+        tone=Tone.FAILURE,
     )
     assert said.title == "[critical] web1: web was rolled back"
     assert said.text == f"java rejects it.\nThe old set is served.\nmessage {name}"
-    assert notice("decision 7", "ops", "web1", "web was rolled back", [], Tone.FAILURE)[0] == name
-    assert notice("decision 7", "chat", "web1", "web was rolled back", [], Tone.FAILURE)[0] != name
+    assert notice("decision 7", "ops", "web was rolled back", [], host="web1", tone=Tone.FAILURE)[0] == name
+    assert notice("decision 7", "chat", "web was rolled back", [], host="web1", tone=Tone.FAILURE)[0] != name
 
 
 def test_nobody_is_called_by_what_a_certificate_says() -> None:

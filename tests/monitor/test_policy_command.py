@@ -84,8 +84,8 @@ def test_candidates_and_approvals_can_be_assumed(run: Run, given: Given) -> None
     options = ("--assume-candidates", "--assume-approvals", "--days", "7", "--json")
     code, output, _ = run("test", "--at", AT, *options, *given(facts))
     assert code == 0
-    standings = [each["standing"] for each in json.loads(output)["timeline"]]
-    assert standings.count("act") == 2
+    statuses = [each["status"] for each in json.loads(output)["timeline"]]
+    assert statuses.count("act") == 2
 
 
 def test_the_timeline_in_json_says_everything(run: Run, given: Given) -> None:
@@ -96,12 +96,12 @@ def test_the_timeline_in_json_says_everything(run: Run, given: Given) -> None:
     assert code == 0
     assert (document["schema"], document["from"], document["to"]) == (1, AT, "2027-01-16T08:00:00Z")
     (happened,) = document["timeline"]
-    assert {key: happened[key] for key in ("at", "subject", "policy", "action", "standing", "waits_for")} == {
+    assert {key: happened[key] for key in ("at", "subject", "policy", "action", "status", "waits_for")} == {
         "at": AT,
         "subject": "web",
         "policy": "serve-what-is-on-disk",
         "action": "activate",
-        "standing": "act",
+        "status": "act",
         "waits_for": "",
     }
     assert happened["reasons"][0] == {

@@ -89,7 +89,7 @@ def test_from_the_end_of_a_certificate_to_a_rollback_that_nobody_asked_for(web: 
 
 def _standing(daemon: Running) -> str:
     (found,) = daemon.ask("/api/v1/components")["items"]
-    return str((found["decision"] or {}).get("standing"))
+    return str((found["decision"] or {}).get("status"))
 
 
 def _committed(daemon: Running) -> bool:

@@ -274,4 +274,4 @@ def test_no_more_time_passes_than_prometheus_waits(surround: Surround, answering
     found = asked(surround(endpoint(server)), "web", seconds=0.5)
     assert found.seconds < 2
     assert found.asked is not None
-    assert re.fullmatch(r"NoAnswer\(why='no whole answer within 0\.\d+ s'\)", str(found.asked.answer))
+    assert re.fullmatch(r"NoResponse\(why='no whole answer within 0\.\d+ s'\)", str(found.asked.answer))

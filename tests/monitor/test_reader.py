@@ -272,7 +272,7 @@ def test_each_component_pays_for_its_own_work_and_for_that_alone(monkeypatch: py
 
 
 def test_a_component_that_takes_long_keeps_no_other_waiting(pair: tuple[FileTarget, ...], tmp_path: Path) -> None:
-    reader = Reader(work=30)
+    reader = Reader(seconds=120.0, work=30)
     asked = costly(tmp_path)
     try:
         facts(reader, *pair)
@@ -282,7 +282,7 @@ def test_a_component_that_takes_long_keeps_no_other_waiting(pair: tuple[FileTarg
             for _ in range(3):
                 assert len(facts(reader, *pair)[1].keys) == 1
             assert not long.done()
-            assert isinstance(long.result(60), Facts)
+            assert isinstance(long.result(150), Facts)
     finally:
         reader.end()
 

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-import monitor.act.steward
-from monitor.act.steward import Steward
-from tests.monitor.vigil import Kept, config_with, registry_of
+import monitor.act.journal
+from monitor.act.connection import ActorConnection
+from monitor.act.journal import JournalFollower
+from tests.monitor.look_kit import Kept, config_with, registry_of
 
 MOST = 5.0
 """Seconds."""
@@ -20,12 +21,14 @@ def test_however_long_an_actor_was_away_it_is_asked_for_within_seconds(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The clock runs a hundred times as fast."""
-    quick = tuple(each / 100 for each in monitor.act.steward.RECONNECT)
-    monkeypatch.setattr(monitor.act.steward, "RECONNECT", quick)
+    quick = tuple(each / 100 for each in monitor.act.journal.RECONNECT)
+    monkeypatch.setattr(monitor.act.journal, "RECONNECT", quick)
     config = config_with()
     path = str(tmp_path / "actor.sock")
     settings = replace(config.settings, actor=replace(config.settings.actor, socket=path))
-    steward = Steward(registry_of(replace(config, settings=settings), Kept()), lambda _: (), lambda _: None)
+    kept = Kept()
+    registry = registry_of(replace(config, settings=settings), kept)
+    journal = JournalFollower(registry, ActorConnection(registry), kept.bus)
 
     async def story() -> float:
         met = asyncio.Event()
@@ -34,7 +37,7 @@ def test_however_long_an_actor_was_away_it_is_asked_for_within_seconds(
             met.set()
             writer.close()
 
-        following = asyncio.create_task(steward._follow())
+        following = asyncio.create_task(journal.run())
         # Until after the longest pause has begun, whatever it is.
         await asyncio.sleep(sum(quick[:-1]) + 0.05)
         loop = asyncio.get_running_loop()

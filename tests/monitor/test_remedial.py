@@ -183,7 +183,7 @@ def test_a_dry_run_refuses_what_the_run_would_where_the_set_is_good_and_the_conf
         for more in (("--dry-run",), ()):
             code, said = web.command("replace", "web", *candidate(web, fresh()), *more)
             assert code == 1, said
-            assert "its configuration is not good as it is" in said
+            assert "its configuration test fails already before the change" in said
             grounds.append("config_test_before" in said)
         assert grounds[0]
         assert looks(web) == before
@@ -311,7 +311,7 @@ def test_a_keystore_with_a_wrong_password_is_replaced_where_the_service_does_not
     new = fresh()
     code, said = java.replace(new, "--dry-run")
     assert code == 0, said
-    assert "what the keystore holds is not known; it is kept in the backup set" in said
+    assert "the content of the keystore is not known; the backup set keeps the keystore" in said
     code, said = java.replace(new)
     assert code == 0, said
     assert java.serves() == new.der()

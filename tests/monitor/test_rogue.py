@@ -38,7 +38,7 @@ WHEN = "2027-01-15T08:00:00.000Z"
 HASH = "ab" * 32
 FOUND = {"severity": "critical", "code": EVIL, "subject": EVIL, "detail": EVIL, "since": WHEN, "cure": EVIL}
 LAST = {"at": EVIL, "action": EVIL, "outcome": EVIL}
-DECISION = {"action": EVIL, "policy": EVIL, "standing": EVIL, "waits_for": EVIL}
+DECISION = {"action": EVIL, "policy": EVIL, "status": EVIL, "waits_for": EVIL}
 COMPONENT = {
     **dict.fromkeys(("component", "state", "mode", "approved_until", "plan"), EVIL),
     "frozen": None,

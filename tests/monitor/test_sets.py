@@ -29,17 +29,19 @@ from config.vocabulary import Code, FileContent, FileRole, Severity, UnreadableR
 from monitor.lab.ca import Authority, Issued, KeyType, new_key
 from monitor.lab.servers import LocalServer, write_site
 from monitor.look import sets
-from monitor.look.endpoints import EndpointVigil
+from monitor.look.endpoints import EndpointMonitor
 from monitor.look.reading import Here, believed
 from monitor.look.reading import LastReading as Told
 from monitor.state import pending as pending_rules
+from monitor.state.endpoints import EndpointRegistry
 from monitor.state.events import Event, FindingCleared, FindingRaised, PresentedChanged
+from monitor.state.messages import ServiceTouched
 from probes.certificate import Certificate, certificate
 from probes.file import look_at_file
 from probes.observation import FileIdentity, FileObservation, Unreadable
 from probes.set import SetReading, read_set
 from tests.lab.keystore import PASSWORD, keystore
-from tests.monitor.vigil import Kept, file_vigil, until
+from tests.monitor.look_kit import Kept, file_monitor, until
 
 ROOT = Authority.root()
 ISSUING = ROOT.intermediate()
@@ -84,12 +86,13 @@ class Scene:
 
 
 @asynccontextmanager
-async def keep_vigil(config: Config, read: sets.ReadSet | None = None) -> AsyncIterator[Kept]:
-    """Keep vigil over files and endpoints, which tell each other what changed, as in the daemon."""
-    async with file_vigil(config, read=read) as kept:
+async def keep_looking(config: Config, read: sets.ReadSet | None = None) -> AsyncIterator[Kept]:
+    """Look at files and endpoints, which tell each other what changed, as in the daemon."""
+    async with file_monitor(config, read=read) as kept:
         assert kept.registry is not None
         with ThreadPoolExecutor(1) as worker:
-            endpoints = EndpointVigil(kept.registry, worker, looked=kept.looks.append)
+            assert kept.set_registry is not None
+            endpoints = EndpointMonitor(EndpointRegistry(kept.set_registry), kept.bus, worker)
             kept.on_component = lambda _: endpoints.hasten(config.endpoints)
             kept.endpoints = endpoints
             endpoints.reconfigure()
@@ -137,7 +140,7 @@ def test_a_renewal_of_one_file_with_a_new_key_is_no_finding_for_a_moment(
         password = tmp_path / "password"
         password.write_bytes(PASSWORD)
         scene = Scene(Artefacts(**{str(role): str(path)}, password_file=str(password)), tmp_path)
-        async with file_vigil(scene.config()) as kept:
+        async with file_monitor(scene.config()) as kept:
             for _ in range(3):
                 renewed = issue()
                 if in_place:
@@ -177,7 +180,7 @@ def test_a_foreign_key_in_the_same_file_is_seen_at_once_and_told_when_it_stays(t
         path.touch(0o600)
         path.write_bytes(combined(issue()))
         scene = Scene(Artefacts(combined=str(path)), tmp_path)
-        async with file_vigil(scene.config(pending=0.5)) as kept:
+        async with file_monitor(scene.config(pending=0.5)) as kept:
             path.write_bytes(issue().key_pem() + issue().chain_pem())
             await until(lambda: pending(kept, "web/combined") == {Code.KEY_MISMATCH})
             assert kept.codes("web/combined") == set()
@@ -194,7 +197,7 @@ def test_a_pair_that_is_written_with_a_pause_between_is_pending_and_nobody_s_new
     async def story() -> None:
         scene = Scene(pair(tmp_path), tmp_path)
         write_pair(scene.artefacts, issue())
-        async with file_vigil(scene.config()) as kept:
+        async with file_monitor(scene.config()) as kept:
             renewed = issue()
             second = FileRole.CERTIFICATE if first is FileRole.KEY else FileRole.KEY
             write_pair(scene.artefacts, renewed, only=first)
@@ -210,7 +213,7 @@ def test_what_is_pending_for_too_long_is_told_with_the_time_at_which_it_began(tm
     async def story() -> None:
         scene = Scene(pair(tmp_path), tmp_path)
         write_pair(scene.artefacts, issue())
-        async with file_vigil(scene.config(pending=0.6)) as kept:
+        async with file_monitor(scene.config(pending=0.6)) as kept:
             write_pair(scene.artefacts, issue(), only=FileRole.KEY)
             await until(lambda: bool(pending(kept, "web/certificate")))
             began = next(iter(kept.page.shown["web/certificate"].pending.values())).since
@@ -231,7 +234,7 @@ def test_facts_follow_a_write_at_once_although_the_verdict_waits(tmp_path: Path)
         config = scene.config()
         slow = replace(config, settings=replace(config.settings, settle=LONG))
         os.utime(path)
-        async with file_vigil(slow) as kept:
+        async with file_monitor(slow) as kept:
             renewed = issue()
             path.write_bytes(combined(renewed))
             await until(lambda: kept.page.shown["web/combined"].presented[:1] == (leaf_of(renewed),))
@@ -250,7 +253,7 @@ def test_a_set_that_is_never_left_alone_is_unsettled_and_keeps_its_last_verdict(
         write_pair(scene.artefacts, issue())
         assert scene.artefacts.key is not None
         os.chmod(scene.artefacts.key, 0o644)
-        async with file_vigil(scene.config()) as kept:
+        async with file_monitor(scene.config()) as kept:
             await until(lambda: kept.codes("web/key") == {Code.KEY_EXPOSED})
             begin = time.monotonic()
             while Code.UNSETTLED not in kept.codes("web/certificate"):
@@ -272,7 +275,7 @@ def test_a_set_that_is_written_to_for_ever_hides_nothing(tmp_path: Path, monkeyp
     async def story() -> None:
         scene = Scene(pair(tmp_path), tmp_path)
         write_pair(scene.artefacts, issue())
-        async with file_vigil(scene.config(pending=1.5)) as kept:
+        async with file_monitor(scene.config(pending=1.5)) as kept:
             write_pair(scene.artefacts, issue(), only=FileRole.KEY)
             assert scene.artefacts.key is not None
             assert scene.artefacts.certificate is not None
@@ -316,7 +319,7 @@ def serve(scene: Scene, issued: Issued) -> None:
 def test_a_mixed_set_is_told_at_once_when_what_is_served_breaks(tmp_path: Path) -> None:
     async def story() -> None:
         with served(tmp_path) as scene:
-            async with keep_vigil(scene.config()) as kept:
+            async with keep_looking(scene.config()) as kept:
                 write_pair(scene.artefacts, issue(), only=FileRole.KEY)
                 await until(lambda: pending(kept, "web/certificate") == {Code.KEY_MISMATCH})
                 assert scene.server is not None
@@ -333,7 +336,7 @@ def test_a_mixed_set_is_told_at_once_when_what_is_served_breaks(tmp_path: Path) 
 def test_a_mixed_set_is_told_at_once_when_the_service_restarts_onto_it(tmp_path: Path) -> None:
     async def story() -> None:
         with served(tmp_path) as scene:
-            async with keep_vigil(scene.config()) as kept:
+            async with keep_looking(scene.config()) as kept:
                 renewed = issue()
                 write_pair(scene.artefacts, renewed, only=FileRole.CERTIFICATE)
                 await until(lambda: Code.KEY_MISMATCH in pending(kept, "web/certificate"))
@@ -348,7 +351,7 @@ def test_a_mixed_set_is_told_at_once_when_the_service_restarts_onto_it(tmp_path:
 def test_a_service_that_takes_up_the_renewal_before_tells_nothing_of_the_one_under_way(tmp_path: Path) -> None:
     async def story() -> None:
         with served(tmp_path) as scene:
-            async with keep_vigil(scene.config()) as kept:
+            async with keep_looking(scene.config()) as kept:
                 whole = issue()
                 write_pair(scene.artefacts, whole)
                 await at_rest(kept, "web/certificate", whole)
@@ -360,7 +363,7 @@ def test_a_service_that_takes_up_the_renewal_before_tells_nothing_of_the_one_und
                 # A further look at the set judges by what is served now.
                 assert kept.sets is not None
                 looked = kept.page.shown["web/certificate"].last_look
-                kept.sets.look_again("web")
+                kept.sets.look_again(ServiceTouched("web"))
                 await until(lambda: kept.page.shown["web/certificate"].last_look != looked)
                 assert about_findings(kept) == []
                 assert Code.KEY_MISMATCH in pending(kept, "web/certificate")
@@ -380,7 +383,7 @@ def test_an_intermediate_that_is_missing_on_disk_is_told_before_the_reload_that_
 ) -> None:
     async def story() -> None:
         with served(tmp_path) as scene:
-            async with keep_vigil(scene.config(pending=0.5)) as kept:
+            async with keep_looking(scene.config(pending=0.5)) as kept:
                 renewed = issue()
                 write_pair(scene.artefacts, renewed, only=FileRole.KEY)
                 assert scene.artefacts.certificate is not None
@@ -401,7 +404,7 @@ def test_an_intermediate_that_is_missing_on_disk_is_told_before_the_reload_that_
 def test_the_grace_of_not_served_does_not_begin_anew_with_each_renewal(tmp_path: Path) -> None:
     async def story() -> None:
         with served(tmp_path) as scene:
-            async with keep_vigil(scene.config(grace=1.5)) as kept:
+            async with keep_looking(scene.config(grace=1.5)) as kept:
                 begin = time.monotonic()
                 while Code.NOT_SERVED not in kept.codes("e"):
                     assert time.monotonic() - begin < 8
@@ -422,7 +425,7 @@ def test_the_grace_of_not_served_does_not_begin_anew_with_each_renewal(tmp_path:
 def test_a_service_that_took_up_the_renewal_before_has_the_whole_grace_for_the_next(tmp_path: Path) -> None:
     async def story() -> None:
         with served(tmp_path) as scene:
-            async with keep_vigil(scene.config(grace=1.5)) as kept:
+            async with keep_looking(scene.config(grace=1.5)) as kept:
                 first, second = issue(), issue()
                 write_pair(scene.artefacts, first)
                 await at_rest(kept, "web/certificate", first)
@@ -445,7 +448,7 @@ def test_a_service_that_took_up_the_renewal_before_has_the_whole_grace_for_the_n
 def test_what_is_not_whole_on_disk_is_not_missed_on_the_wire(tmp_path: Path) -> None:
     async def story() -> None:
         with served(tmp_path) as scene:
-            async with keep_vigil(scene.config(grace=0.3)) as kept:
+            async with keep_looking(scene.config(grace=0.3)) as kept:
                 write_pair(scene.artefacts, issue(), only=FileRole.CERTIFICATE)
                 await until(lambda: bool(pending(kept, "web/certificate")))
                 await asyncio.sleep(0.4)
@@ -497,12 +500,12 @@ def test_a_renewal_in_files_that_nobody_reads_is_not_held_against_what_lay_there
     async def story() -> None:
         reader = Closed(seen=seen)
         with served(tmp_path) as scene:
-            async with keep_vigil(scene.config(grace=0.0), reader) as kept:
+            async with keep_looking(scene.config(grace=0.0), reader) as kept:
                 assert kept.sets is not None
                 await until(lambda: kept.sets is not None and kept.sets.is_at_rest("web"))
                 reader.gone = True
                 if asked:
-                    kept.sets.look_again("web")
+                    kept.sets.look_again(ServiceTouched("web"))
                     await until(lambda: kept.page.shown["web/key"].failure is not None)
                 renewed = issue()
                 await serve_and_look(scene, kept, renewed)
@@ -517,7 +520,7 @@ def test_a_renewal_in_files_that_nobody_reads_is_not_held_against_what_lay_there
 def test_what_is_not_served_is_told_soon_where_the_files_are_read_since(tmp_path: Path) -> None:
     async def story() -> None:
         with served(tmp_path) as scene:
-            async with keep_vigil(scene.config(grace=0.0), Closed()) as kept:
+            async with keep_looking(scene.config(grace=0.0), Closed()) as kept:
                 await until(lambda: kept.sets is not None and kept.sets.is_at_rest("web"))
                 await serve_and_look(scene, kept, issue())
                 assert not was_missed(kept)
@@ -533,7 +536,7 @@ def test_a_refused_connection_is_pending_and_told_when_it_lasts(
 
     async def story() -> None:
         with served(tmp_path) as scene:
-            async with keep_vigil(scene.config()) as kept:
+            async with keep_looking(scene.config()) as kept:
                 assert scene.server is not None
                 scene.server.stop()
                 await look_at_endpoints(kept)
@@ -553,7 +556,7 @@ def test_two_components_may_share_a_file(tmp_path: Path) -> None:
         other = replace(config.components["web"], name="mail")
         files = (*config.files, FileTarget("mail/combined", str(path), FileRole.COMBINED, "mail"))
         components = MappingProxyType({**config.components, "mail": other})
-        async with file_vigil(replace(config, files=files, components=components)) as kept:
+        async with file_monitor(replace(config, files=files, components=components)) as kept:
             renewed = issue()
             path.write_bytes(combined(renewed))
             for target in ("web/combined", "mail/combined"):

@@ -38,7 +38,7 @@ def timeline(
 ) -> list[tuple[float, str, DecisionStatus]]:
     """Return what is decided, by the day to two digits."""
     happened = simulate([facts], own, (NOW, NOW + days * DAY), assumptions=assumed)
-    return [(round((each.at - NOW) / DAY, 2), each.decision.policy, each.decision.standing) for each in happened]
+    return [(round((each.at - NOW) / DAY, 2), each.decision.policy, each.decision.status) for each in happened]
 
 
 def test_a_timeline_shows_what_fires_when() -> None:
@@ -48,9 +48,9 @@ def test_a_timeline_shows_what_fires_when() -> None:
 def test_with_candidates_assumed_certificates_are_renewed_again_and_again() -> None:
     shown = timeline(situation(certificate=validity(6, 4)), [RENEW], days=14, assumed=Assumptions(candidates=True))
     assert shown == [
-        (round(2.02 + cycle * 4.02, 2), "p", standing)
+        (round(2.02 + cycle * 4.02, 2), "p", status)
         for cycle in range(3)
-        for standing in (DecisionStatus.AWAIT_CANDIDATE, DecisionStatus.ACT)
+        for status in (DecisionStatus.AWAIT_CANDIDATE, DecisionStatus.ACT)
     ]
 
 
@@ -80,7 +80,7 @@ def test_what_comes_to_be_known_later_counts_from_then_on() -> None:
         NOW + 2 * DAY, "web", lambda facts: replace(facts, findings=(found(Code.NOT_SERVED, NOW + 2 * DAY),))
     )
     happened = list(simulate([situation()], shipped_policies(), (NOW, NOW + 10 * DAY), [served]))
-    assert [(each.at, each.decision.standing) for each in happened] == [(NOW + 2 * DAY, DecisionStatus.ACT)]
+    assert [(each.at, each.decision.status) for each in happened] == [(NOW + 2 * DAY, DecisionStatus.ACT)]
 
 
 def by_chance(decision: Decision, facts: Situation, now: float) -> Situation:
@@ -116,7 +116,7 @@ def asked_at(
                         continue
                     taken[decision.identity] = None
                     happened.append((now, decision.identity))
-                    if decision.standing is DecisionStatus.ACT:
+                    if decision.status is DecisionStatus.ACT:
                         facts = world[subject] = by_chance(decision, facts, now)
                         news = True
     return happened

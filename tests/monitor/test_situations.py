@@ -6,7 +6,7 @@ from actions.plan import Kind
 from config.model import AllowedIssuer, Artefacts, Client, Component, Config, Endpoint, Waiver
 from config.service import systemd
 from config.vocabulary import Code, Mode, TargetKind
-from monitor.decide.gather import Done, situation_of
+from monitor.decide.gather import ComponentRecord, situation_of
 from monitor.decide.situation import Accepts, Attempt, FindingState, KnownCandidate, Result, Situation, Validity
 from monitor.state.target import Raised, TargetState
 from probes.finding import Edge, finding
@@ -55,10 +55,12 @@ LIVE = TargetState(
 )
 
 
-def of(known: list[TargetState], config: Config, done: dict[str, Done] | None = None) -> dict[str, Situation]:
+def of(
+    known: list[TargetState], config: Config, records: dict[str, ComponentRecord] | None = None
+) -> dict[str, Situation]:
     by_name = {each.target: each for each in known}
     found = {
-        subject: situation_of(subject, config, by_name, NOW, (done or {}).get(subject, Done()))
+        subject: situation_of(subject, config, by_name, NOW, (records or {}).get(subject, ComponentRecord()))
         for subject in (*config.components, *by_name)
     }
     return {subject: each for subject, each in found.items() if each is not None}
@@ -84,9 +86,11 @@ def test_a_component_is_what_all_its_targets_show() -> None:
 
 
 def test_what_was_done_comes_from_its_journal() -> None:
-    done = Done((Attempt(Kind.REPLACE, "c", 1, 2, Result.TRANSIENT),), KnownCandidate("c", 1), held="frozen")
-    web = of([FILE], config(), {"web": done})["web"]
-    assert (web.attempts, web.candidate, web.held) == (done.attempts, done.candidate, "frozen")
+    record = ComponentRecord(
+        (Attempt(Kind.REPLACE, "c", 1, 2, Result.TRANSIENT),), KnownCandidate("c", 1), held="frozen"
+    )
+    web = of([FILE], config(), {"web": record})["web"]
+    assert (web.attempts, web.candidate, web.held) == (record.attempts, record.candidate, "frozen")
 
 
 def test_a_target_of_its_own_is_a_situation_of_its_own_and_certvigil_itself_is_none() -> None:

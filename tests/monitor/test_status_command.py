@@ -18,7 +18,7 @@ from config.vocabulary import Code, Severity, TargetKind
 from monitor.commands.layout import fit, wrap
 from monitor.http.view import DaemonStatus
 from monitor.notify.lifecycle import Alert
-from monitor.state.registry import SELF
+from monitor.state.own import SELF
 from monitor.state.target import Raised, TargetState
 from probes.finding import Finding, finding
 from tests.monitor.http_kit import FakeView, running
@@ -198,7 +198,7 @@ def test_what_flaps_is_shown_once_although_it_may_be_well_now(tmp_path: Path) ->
 
 def test_a_daemon_that_answers_half_is_not_taken_for_one_where_all_is_well(tmp_path: Path) -> None:
     class Broken(FakeView):
-        def charges(self) -> list[None]:  # type: ignore[override]
+        def components(self) -> list[None]:  # type: ignore[override]
             raise RuntimeError
 
     path = str(tmp_path / "s")

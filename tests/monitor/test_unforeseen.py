@@ -16,8 +16,8 @@ from monitor.look import endpoints, job
 from probes.assess import EndpointContext, FileContext, assess_endpoint, assess_file
 from probes.finding import Assessment
 from probes.observation import EndpointObservation, FileObservation
-from tests.monitor.test_endpoints import keep_vigil
-from tests.monitor.vigil import config_with, file_vigil, until
+from tests.monitor.look_kit import config_with, file_monitor, until
+from tests.monitor.test_endpoints import keep_looking
 
 ROOT = Authority.root()
 
@@ -38,7 +38,7 @@ def test_a_file_that_makes_judging_panic_is_unreadable_and_the_others_are_looked
         good, bad = tmp_path / "good.pem", tmp_path / "bad.pem"
         good.write_bytes(ROOT.issue("a.example").pem())
         bad.write_bytes(ROOT.issue("b.example").pem())
-        async with file_vigil(config_with(watches=(Watch((f"{tmp_path}/*.pem",)),))) as kept:
+        async with file_monitor(config_with(watches=(Watch((f"{tmp_path}/*.pem",)),))) as kept:
             before = kept.page.shown[str(bad)]
             monkeypatch.setattr(job, "assess_file", panics)
             for each in (good, bad):
@@ -67,7 +67,7 @@ def test_an_endpoint_that_makes_judging_panic_is_unreachable_and_looked_at_again
         nonlocal panics
         monkeypatch.setattr(endpoints, "assess_endpoint", assess)
         web = Endpoint("web", *free_address(), every=0.05)
-        async with keep_vigil(Config(endpoints=MappingProxyType({"web": web}))) as kept:
+        async with keep_looking(Config(endpoints=MappingProxyType({"web": web}))) as kept:
             await until(lambda: Code.UNREACHABLE in kept.codes("web"))
             assert kept.page.shown["web"].failure == (UnreachableReason.UNFORESEEN, job.UNFORESEEN)
             panics = False

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
-from monitor.act.steward import RECONNECT
+from monitor.act.journal import RECONNECT
 from monitor.commands.outcome import EXIT_CODE
 from monitor.lab.process import wait_for
 from tests.bench.unsafe.house import Component, House, OnDisk, Record, frozen

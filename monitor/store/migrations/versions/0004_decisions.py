@@ -15,7 +15,7 @@ def upgrade() -> None:
         sa.Column("decided_at", sa.Float(), nullable=False),
         sa.Column("policy", sa.String(), nullable=False),
         sa.Column("action", sa.String(), nullable=False),
-        sa.Column("standing", sa.String(), nullable=False),
+        sa.Column("status", sa.String(), nullable=False),
         sa.Column("identity", sa.String(), nullable=False),
         sa.Column("reasons", sa.String(), nullable=False),
         sa.Column("waits_for", sa.String(), nullable=False),

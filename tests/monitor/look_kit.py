@@ -1,4 +1,4 @@
-"""Vigils over real files and servers, with everything they say kept for the test to read."""
+"""Monitors of real files and servers, with everything they say kept for the test to read."""
 
 from __future__ import annotations
 
@@ -11,12 +11,15 @@ from types import MappingProxyType
 
 from config.model import Client, Config, SystemStore, TrustStore
 from config.vocabulary import Code
-from monitor.look.endpoints import EndpointVigil
-from monitor.look.files import FileVigil
-from monitor.look.sets import ReadSet, SetVigil
-from monitor.state.bus import Bus
-from monitor.state.events import Event, Looked
+from monitor.look.endpoints import EndpointMonitor
+from monitor.look.files import FileMonitor
+from monitor.look.sets import ReadSet, SetMonitor
+from monitor.state.bus import Bus, route
+from monitor.state.events import Event
+from monitor.state.files import FileRegistry
+from monitor.state.messages import ArtefactsChanged, Looked
 from monitor.state.registry import TargetRegistry
+from monitor.state.sets import SetRegistry
 from monitor.state.target import TargetState
 from monitor.state.trust import read_trust_context
 from probes.finding import Finding
@@ -26,8 +29,8 @@ from probes.finding import Finding
 class FakePage:
     shown: dict[str, TargetState] = field(default_factory=dict)
 
-    def update(self, known: TargetState) -> None:
-        self.shown[known.target] = known
+    def update(self, state: TargetState) -> None:
+        self.shown[state.target] = state
 
     def remove(self, target: str) -> None:
         del self.shown[target]
@@ -35,29 +38,36 @@ class FakePage:
 
 @dataclass
 class Kept:
-    """What a vigil said."""
+    """What a monitor said."""
 
+    bus: Bus = field(default_factory=Bus)
     page: FakePage = field(default_factory=FakePage)
     events: list[Event] = field(default_factory=list)
     looks: list[Looked] = field(default_factory=list)
     components: list[str] = field(default_factory=list)
     unsearched: list[Sequence[Finding]] = field(default_factory=list)
-    vigil: FileVigil | None = None
-    sets: SetVigil | None = None
-    endpoints: EndpointVigil | None = None
+    files: FileMonitor | None = None
+    sets: SetMonitor | None = None
+    endpoints: EndpointMonitor | None = None
     on_component: Callable[[str], None] = lambda _: None
+    on_look: Callable[[Looked], None] = lambda _: None
     registry: TargetRegistry | None = None
+    set_registry: SetRegistry | None = None
 
     def codes(self, target: str) -> set[Code]:
-        known = self.page.shown.get(target)
-        return {code for code, _ in known.findings} if known else set()
+        state = self.page.shown.get(target)
+        return {code for code, _ in state.findings} if state else set()
 
     def take(self, events: Sequence[Event]) -> None:
         self.events.extend(events)
 
-    def component_changed(self, component: str) -> None:
-        self.components.append(component)
-        self.on_component(component)
+    def looked(self, look: Looked) -> None:
+        self.looks.append(look)
+        self.on_look(look)
+
+    def artefacts_changed(self, message: ArtefactsChanged) -> None:
+        self.components.append(message.component)
+        self.on_component(message.component)
 
     def tell_sets(self, events: Sequence[Event]) -> None:
         if self.sets is not None:
@@ -66,46 +76,41 @@ class Kept:
 
 def registry_of(config: Config, kept: Kept) -> TargetRegistry:
     trust_context, _ = read_trust_context(config)
-    return TargetRegistry(trust_context, Bus(kept.take, kept.tell_sets), kept.page)
+    routes = (route(Looked, kept.looked), route(ArtefactsChanged, kept.artefacts_changed))
+    kept.bus.connect((kept.take, kept.tell_sets), routes)
+    return TargetRegistry(trust_context, kept.bus, kept.page)
 
 
 @asynccontextmanager
-async def file_vigil(
+async def file_monitor(
     config: Config,
     remembered: Sequence[TargetState] = (),
     helpers: Executor | None = None,
     read: ReadSet | None = None,
 ) -> AsyncIterator[Kept]:
-    """Keep vigil over the files of `config`, sets by `read`; the first look is over once this is entered."""
+    """Look at the files of `config`, read sets by `read`; the first look is over once this is entered."""
     kept = Kept()
     registry = registry_of(config, kept)
-    for known in remembered:
-        registry.remember(known)
+    for state in remembered:
+        registry.remember(state)
     with ThreadPoolExecutor(1) as worker:
-        sets = SetVigil(
-            registry,
+        set_registry = SetRegistry(registry)
+        sets = SetMonitor(set_registry, kept.bus, worker, event_latency=lambda _: None, read=read)
+        files = FileMonitor(
+            FileRegistry(registry),
+            sets,
+            kept.bus,
             worker,
-            looked=kept.looks.append,
-            event_latency=lambda _: None,
-            component_changed=kept.component_changed,
-            read=read,
-        )
-        vigil = FileVigil(
-            registry,
-            worker,
-            looked=kept.looks.append,
             event_latency=lambda _: None,
             overflowed=lambda: None,
-            sets=sets,
-            trust_changed=lambda: None,
             unsearched=kept.unsearched.append,
             helpers=helpers,
         )
-        kept.vigil, kept.sets, kept.registry = vigil, sets, registry
+        kept.files, kept.sets, kept.registry, kept.set_registry = files, sets, registry, set_registry
         sets.reconfigure()
-        running = [asyncio.create_task(each.run()) for each in (vigil, sets)]
+        running = [asyncio.create_task(each.run()) for each in (files, sets)]
         try:
-            await until(lambda: (vigil.progress.finished and not sets.unseen) or any(each.done() for each in running))
+            await until(lambda: (files.progress.finished and not sets.unseen) or any(each.done() for each in running))
             yield kept
         finally:
             for each in running:

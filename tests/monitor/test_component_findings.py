@@ -11,7 +11,8 @@ from actions.ending import Cause, Outcome
 from actions.journal_state import Ended
 from actions.plan import Kind
 from config.vocabulary import Code, ComponentState, Mode
-from monitor.act.status import CandidateStatus, ComponentStatus, findings_of
+from monitor.act.findings import findings_of
+from monitor.act.status import CandidateStatus, ComponentStatus
 
 
 @pytest.mark.parametrize(
@@ -24,8 +25,8 @@ from monitor.act.status import CandidateStatus, ComponentStatus, findings_of
 )
 def test_no_code_is_said_twice(ground: str, detail: str, code: Code, said: str) -> None:
     offer = CandidateStatus(objections=((ground, detail),))
-    charge = ComponentStatus("web", Mode.AUTO, ComponentState.IDLE, "/inbox", offer, None, "", None, None, None)
-    (found,) = findings_of(charge)
+    component = ComponentStatus("web", Mode.AUTO, ComponentState.IDLE, "/inbox", offer, None, "", None, None, None)
+    (found,) = findings_of(component)
     assert (found.code, found.detail) == (code, said)
 
 
@@ -33,32 +34,43 @@ def test_what_was_written_late_is_told_with_where_it_is_kept_and_how_to_go_on() 
     late = Late(
         "web", "tx1", 1_800_000_100.0, 1_800_000_000.0, ("/etc/site.crt",), "tx1-late-0a", "/backups/web/tx1-late-0a"
     )
-    charge = ComponentStatus(
+    component = ComponentStatus(
         "web", Mode.AUTO, ComponentState.IDLE, "/inbox", CandidateStatus(), None, "", None, None, None, late=late
     )
-    (found,) = findings_of(charge)
+    (found,) = findings_of(component)
     assert found.code is Code.WRITTEN_LATE
     assert found.detail == (
         "somebody wrote at 2027-01-15 08:00:00Z to a file that certvigil had replaced before, by transaction tx1: "
-        "/etc/site.crt; no service reads it. What was written is kept as backup set tx1-late-0a, in "
+        "/etc/site.crt; no service reads it. The written content is kept as backup set tx1-late-0a, in "
         "/backups/web/tx1-late-0a; `certvigil rollback web --to tx1-late-0a` puts it in place, and `certvigil recover "
         "--thaw web` says that it is known"
     )
 
 
 def test_what_gave_way_to_somebody_elses_set_is_no_finding() -> None:
-    last = Ended("tx1", Kind.REPLACE, ("web",), Outcome.SUPERSEDED, Cause.CHANGED, "they came", "daemon", 1.0, "p")
-    charge = ComponentStatus(
+    last = Ended(
+        transaction="tx1",
+        components=("web",),
+        outcome=Outcome.SUPERSEDED,
+        cause=Cause.CHANGED,
+        reason="they came",
+        at=1.0,
+        began=1.0,
+        kind=Kind.REPLACE,
+        plan="p",
+        by="daemon",
+    )
+    component = ComponentStatus(
         "web", Mode.AUTO, ComponentState.IDLE, "/inbox", CandidateStatus(), None, "", None, None, last
     )
-    assert list(findings_of(charge)) == []
+    assert list(findings_of(component)) == []
 
 
 @pytest.mark.parametrize("written", [2.0**45, -(2.0**60), math.inf, -math.inf, math.nan])
 def test_whatever_time_a_file_was_given_what_was_written_late_is_told(written: float) -> None:
     late = Late("web", "tx1", 1.0, written, ("/etc/site.crt",), "tx1-late", "/backups/web/tx1-late")
-    charge = ComponentStatus(
+    component = ComponentStatus(
         "web", Mode.AUTO, ComponentState.IDLE, "/inbox", CandidateStatus(), None, "", None, None, None, late=late
     )
-    (found,) = findings_of(charge)
+    (found,) = findings_of(component)
     assert found.code is Code.WRITTEN_LATE

@@ -56,7 +56,7 @@ def note(table: DecisionTable, subject: str, attempts: Iterable[Attempt]) -> Non
 
 
 def to_act(decisions: Iterable[Decision]) -> list[Decision]:
-    return [each for each in decisions if each.standing is DecisionStatus.ACT]
+    return [each for each in decisions if each.status is DecisionStatus.ACT]
 
 
 @THOROUGH
@@ -80,12 +80,12 @@ def test_what_stands_is_what_asking_every_policy_would_give(
         for position, facts in enumerate(known):
             subject = f"web{position}"
             asked = decide(replace(facts, subject=subject), own, now).decisions
-            assert [each.identity for each in table.standing.get(subject, ())] == [each.identity for each in asked]
+            assert [each.identity for each in table.decisions.get(subject, ())] == [each.identity for each in asked]
 
 
 @THOROUGH
 @given(situations(), ANY_POLICIES, LATER, st.floats(0, 1))
-def test_nothing_changes_by_itself_before_the_docket_says_so(
+def test_nothing_changes_by_itself_before_the_table_says_so(
     facts: Situation, own: list[Policy], later: float, part: float
 ) -> None:
     table = DecisionTable(own)
@@ -170,12 +170,12 @@ def test_the_less_time_remains_the_more_holds(facts: Situation, check: Check, on
 def test_at_most_one_action_wins_and_none_before_it_could_act(facts: Situation, own: list[Policy]) -> None:
     decisions = [each for each in decide(facts, own, NOW).decisions if not isinstance(each.action, Notify)]
     passed_over = {DecisionStatus.AWAIT_CANDIDATE, DecisionStatus.SPENT}
-    assert all(each.standing in passed_over for each in decisions[:-1])
+    assert all(each.status in passed_over for each in decisions[:-1])
     alone = [
         decision
         for each in applicable(own, facts)
         for decision in decide(facts, [replace(each, notify=None)], NOW).decisions
-        if each.action is not None and decision.standing not in passed_over
+        if each.action is not None and decision.status not in passed_over
     ]
     if alone:
         assert decisions[-1].policy == alone[0].policy
@@ -186,7 +186,7 @@ def test_a_decision_is_taken_once() -> None:
     table.learn(NOT_SERVED)
     (decision,) = table.decide(NOW)
     assert table.decide(NOW) == table.decide(NOW + 60) == table.decide_all(NOW + 120) == ()
-    assert table.standing["web"] == (decision,)
+    assert table.decisions["web"] == (decision,)
 
 
 def test_a_decision_that_was_recorded_before_a_restart_is_not_taken_again() -> None:
@@ -235,7 +235,7 @@ def test_other_policies_are_asked_from_then_on() -> None:
     table.decide(NOW)
     table.set_policies([replace(SERVE, name="other", mode=Mode.APPROVE)])
     (decision,) = table.decide(NOW)
-    assert (decision.policy, decision.standing) == ("other", DecisionStatus.AWAIT_APPROVAL)
+    assert (decision.policy, decision.status) == ("other", DecisionStatus.AWAIT_APPROVAL)
 
 
 def test_what_is_gone_is_forgotten() -> None:

@@ -163,7 +163,7 @@ def test_what_failed_is_said_and_not_tried_again_at_once(web: House) -> None:
         daemon.wait_until("ended", target="web/actions", outcome="rolled_back")
         daemon.wait_for(lambda: "action_failed" in daemon.findings("web/actions"), "the finding")
         daemon.wait_for(
-            lambda: (component_of(daemon)["decision"] or {}).get("standing") == "await_retry",
+            lambda: (component_of(daemon)["decision"] or {}).get("status") == "await_retry",
             "the wait for another try",
         )
         found = component_of(daemon)
@@ -293,7 +293,7 @@ def test_where_another_tool_reverts_it_twice_it_stops_and_names_the_other_writer
             if number == 0:
                 daemon.wait_until("ended", target="web/actions", action="activate", outcome="committed")
         daemon.wait_for(lambda: "reverted_by_another" in daemon.findings("web/actions"), "the finding")
-        daemon.wait_for(lambda: (component_of(daemon)["decision"] or {}).get("standing") == "held", "being held back")
+        daemon.wait_for(lambda: (component_of(daemon)["decision"] or {}).get("status") == "held", "being held back")
         assert presented(web.server)[0] == new.der(), "it was not activated once more"
         (note,) = component_of(daemon)["notes"]
         for word in ("twice", web.site.certificate, pwd.getpwuid(os.getuid()).pw_name, "recover --thaw web"):

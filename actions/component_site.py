@@ -1,0 +1,54 @@
+"""A component as its plans see it: endpoints, clients, the demands of its policy on a candidate, and its last set."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from actions.plan import FileState
+from actions.precheck import Issuers, nothing_given_up
+from actions.rehearse import RehearsalStage
+from config.model import Component
+from probes.certificate import Certificate
+
+
+@dataclass(frozen=True, slots=True)
+class LastSet:
+    """The files of a component before they were broken, as far as they are known."""
+
+    chain: tuple[Certificate, ...] = ()
+    """The chain that a server presented of them, in that order."""
+    keystore: bytes = field(repr=False, default=b"")
+    states: Mapping[str, FileState] = field(default_factory=lambda: MappingProxyType({}))
+    """By path: the state of each file."""
+    committed: frozenset[str] = frozenset()
+    """SHA-256 of the leaves that a transaction put into use last, hexadecimal: they may be newer."""
+
+
+def _nothing_known() -> LastSet:
+    return LastSet()
+
+
+@dataclass(frozen=True, slots=True)
+class ComponentSite:
+    """A component with its endpoints, and the demands of its policy on a candidate."""
+
+    component: Component
+    stages: tuple[RehearsalStage, ...] = ()
+    """Its own endpoints with their clients, and the chains that they present today."""
+    allowed_issuers: tuple[Issuers, ...] = ()
+    allow_shorter: bool = False
+    min_lifetime: float | None = None
+    """Seconds for which a candidate must remain valid; None for the component's own demand."""
+    last: Callable[[], LastSet] = _nothing_known
+    """Returns the last set; called only where no server starts with the files on disk."""
+    test_fails: Callable[[], bool] = lambda: False
+    """Whether the service's configuration test fails now; called only where that decides something."""
+    given_up: Callable[[Iterable[str]], str] = nothing_given_up
+    """Returns that one of these keys was given up, as `JournalState.why_not` does."""
+
+    @property
+    def served(self) -> tuple[Certificate, ...]:
+        """A chain that its endpoints present today; empty where none is known."""
+        return next((shown.chain for stage in self.stages for shown in stage.served if shown.chain), ())

@@ -1,0 +1,63 @@
+"""Planning an activation: a service is put onto the files that an administrator left on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from actions.candidate import Candidate, Given, NoCandidate, read_candidate
+from actions.choice import Choice
+from actions.component_files import ComponentFiles, FileReader, held, password_of, presented
+from actions.component_site import ComponentSite, LastSet
+from actions.ending import Ground
+from actions.plan import Kind
+from actions.precheck import Objection
+from actions.prepare import Prepared, RefusedPlan, conclude, read_sites
+from actions.proposal import Proposal, Standing
+from config.text import printable
+
+
+def plan_activation(
+    sites: Sequence[ComponentSite], reader: FileReader, now: float, *, losses: Collection[str] = ()
+) -> Prepared | RefusedPlan:
+    """Return the order that has `sites` serve their files on disk, at Unix time `now`; it changes no file.
+
+    The whole set on disk must pass every check of a candidate, in the order in which its certificates lie there. The
+    hash binds the chains to be served and the bytes of the files.
+    """
+    disk = read_sites(sites, reader)
+    if isinstance(disk, RefusedPlan):
+        return disk
+    proposals: list[Proposal] = []
+    objections: list[Objection] = []
+    for site, files in disk:
+        objections += (
+            Objection(Ground.UNREADABLE, f"{printable(file.given)}: there is no such file")
+            for file in files.values()
+            if file.state is None
+        )
+        proposal = _proposal(site, files)
+        if isinstance(proposal, Objection):
+            objections.append(proposal)
+        else:
+            proposals.append(proposal)
+    if objections:
+        return RefusedPlan(tuple(objections))
+    return conclude(Kind.ACTIVATE, proposals, reader, now, losses)
+
+
+def _proposal(site: ComponentSite, files: ComponentFiles) -> Proposal | Objection:
+    made = read_candidate([Given(file.given, file.data) for file in files.values()], password_of(files))
+    if isinstance(made, NoCandidate):
+        return Objection(Ground.UNUSABLE, f"{site.component.name}: {made.detail}")
+    as_it_lies = presented(files)
+    if not as_it_lies:
+        return Objection(Ground.UNUSABLE, f"{site.component.name}: the certificate is in the key's file")
+    candidate = Candidate(as_it_lies[0], as_it_lies[1:], made.key, made.root)
+    return Proposal(
+        site=site,
+        candidate=candidate,
+        files=files,
+        content=held(files),
+        choice=Choice(candidate),
+        standing=Standing((), as_it_lies, LastSet()),
+    )

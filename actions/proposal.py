@@ -1,0 +1,302 @@
+"""A candidate for one component, with its old and its new files: objections to it, changes, remarks; pure.
+
+Only `changes` asks the disk: for owner and mode of a directory in which no file of the component is left.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from actions.artefact import digest_of, presented_by, ways_of_presenting
+from actions.candidate import Candidate
+from actions.choice import Choice
+from actions.component_files import (
+    WITH_KEY,
+    ComponentFile,
+    ComponentFiles,
+    FileReader,
+    held,
+    password_of,
+    presented,
+)
+from actions.component_site import ComponentSite, LastSet
+from actions.ending import Ground
+from actions.keystore import loss
+from actions.plan import Change, FileState, Ill, Kind, Serving
+from actions.precheck import Demands, Objection, dropped_names, missing_issuer, of_candidate, precheck
+from actions.rehearse import CannotBeServed, Effect, RehearsalStage, rehearse
+from actions.soundness import faults_in, ill_of
+from config.address import is_ip_address
+from config.text import printable
+from config.vocabulary import Code, FileRole, WriteMode
+from probes.assess_set import SetFault
+from probes.certificate import Certificate
+from probes.judge.client import leaf_first
+from probes.judge.key import judge_exposure
+from probes.observation import Presented
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """The condition of a component's files before a change."""
+
+    faults: tuple[SetFault, ...]
+    in_use: tuple[Certificate, ...]
+    """The certificates in the files; where no server starts with them, those that were served or committed last."""
+    last: LastSet
+    """Known only where no server starts with the files."""
+
+    @property
+    def ill(self) -> Ill | None:
+        """The fault of the files; None where there is none."""
+        return ill_of(self.faults)
+
+    @property
+    def is_dead(self) -> bool:
+        """Whether no server starts with the files."""
+        return self.ill is Ill.DEAD
+
+    @property
+    def is_locked(self) -> bool:
+        """Whether a keystore is not opened by its password."""
+        return any(each.locked for each in self.faults)
+
+
+def standing_of(site: ComponentSite, files: ComponentFiles, now: float) -> Standing:
+    """Return the condition of a component's files at Unix time `now`."""
+    on_disk = presented(files)
+    there = {role: None if file.state is None else file.data for role, file in files.items()}
+    faults = faults_in(site.component.artefacts, there, password_of(files), now)
+    known = Standing(faults, on_disk, LastSet())
+    if not known.is_dead:
+        return known
+    last = site.last()
+    # Half of a set was never in use, unless it is the half that was committed last.
+    is_last = bool(on_disk) and leaf_first(on_disk)[0].sha256 in last.committed
+    in_use = next((each for each in (site.served, on_disk if is_last else (), last.chain, on_disk) if each), ())
+    return Standing(faults, in_use, last)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proposal:
+    """A candidate for one component, with its files as they are and as they are to be."""
+
+    site: ComponentSite
+    candidate: Candidate
+    files: ComponentFiles
+    content: Mapping[FileRole, bytes] = field(repr=False)
+    """The new content of every file."""
+    choice: Choice
+    """The candidate among the others that were offered."""
+    standing: Standing
+
+    @property
+    def name(self) -> str:
+        """The name of the component."""
+        return self.site.component.name
+
+    @property
+    def installed(self) -> tuple[Certificate, ...]:
+        """The certificates that the candidate is compared with, in the order in which a server presents them."""
+        return self.standing.in_use
+
+    @property
+    def leaves(self) -> tuple[Certificate | None, Certificate]:
+        """The server's certificate that was in use last, and the new one."""
+        before = leaf_first(self.installed)[0] if self.installed else None
+        return before, leaf_first(self.candidate.presented)[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Everything against a proposal, and its effect on each client."""
+
+    objections: tuple[Objection, ...]
+    effects: tuple[Effect, ...] = ()
+
+
+def judge(proposal: Proposal, kind: Kind, losses: Collection[str], now: float) -> Verdict:
+    """Return the verdict on a proposal at Unix time `now`; `losses` names the clients that may be lost."""
+    demands = demands_of(proposal.site, proposal.installed, kind)
+    against = precheck(proposal.candidate, demands, now)
+    objections = (*_unwritable(proposal, kind), *against, *_unusable(proposal, now))
+    stages = [_staged(stage, proposal.installed) for stage in proposal.site.stages]
+    effects = rehearse(proposal.candidate, stages, now)
+    if isinstance(effects, CannotBeServed):
+        return Verdict((*objections, Objection(Ground.CANNOT_BE_SERVED, effects.detail)))
+    # An incomplete chain names the clients that miss the issuer: these need no second objection.
+    is_incomplete = any(one.ground is Ground.INCOMPLETE_CHAIN for one in against)
+    known = missing_issuer(proposal.candidate, demands.views, now) if is_incomplete else frozenset()
+    return Verdict((*objections, *_losses(effects, {*losses, *known})), effects)
+
+
+def demands_of(site: ComponentSite, installed: Sequence[Certificate], kind: Kind) -> Demands:
+    """Return the demands of a component on a candidate that takes the place of `installed`."""
+    return Demands(
+        tuple(dict.fromkeys(name for stage in site.stages for name in _names(stage))),
+        tuple(dict.fromkeys(view for stage in site.stages for view in stage.views)),
+        # An activation puts the files on disk in the place of the chain that is served.
+        site.served if kind is Kind.ACTIVATE else tuple(installed),
+        site.allowed_issuers,
+        site.allow_shorter,
+        min_lifetime=site.min_lifetime if site.min_lifetime is not None else site.component.min_lifetime,
+        given_up=site.given_up,
+    )
+
+
+def _names(stage: RehearsalStage) -> Iterator[str]:
+    """Yield the names by which clients connect; an address that is only a location is no name."""
+    endpoint = stage.endpoint
+    for view in stage.views:
+        yield from view.client.names
+    if endpoint.server_name is not None or not (is_ip_address(endpoint.host) or endpoint.host == "localhost"):
+        yield endpoint.verified_name
+
+
+def _staged(stage: RehearsalStage, installed: Sequence[Certificate]) -> RehearsalStage:
+    """Return the stage, with the installed chain as served where the served chain is not known."""
+    if stage.served or not installed:
+        return stage
+    return replace(stage, served=(Presented("on disk", leaf_first(installed), "", "", ""),))
+
+
+# Objections
+
+
+def _unwritable(proposal: Proposal, kind: Kind) -> Iterator[Objection]:
+    """Yield why the files may not be written as proposed."""
+    for role, file in proposal.files.items():
+        if not proposal.content[role] and file.state is not None:
+            detail = f"{file.given} would be empty: give the root of the candidate, too"
+            yield Objection(Ground.NO_CHAIN_TO_WRITE, printable(detail))
+        rewritten = kind is Kind.REPLACE and file.data != proposal.content[role]
+        if role is FileRole.KEYSTORE and rewritten and (why := _loss(proposal, file)):
+            yield Objection(Ground.KEYSTORE_WOULD_BE_LOST, f"{printable(file.given)} {why}")
+        if role in WITH_KEY and file.state is not None and not file.private_keys():
+            for found in judge_exposure(file.state.mode, printable(file.given)):
+                yield Objection(Ground.KEY_WOULD_BE_EXPOSED, found.detail)
+    if (why := key_is_elsewhere(proposal.site, proposal.files, proposal.installed, proposal.candidate)) is not None:
+        yield Objection(Ground.KEY_MISMATCH, why)
+
+
+def _loss(proposal: Proposal, keystore: ComponentFile) -> str | None:
+    """Return the content that would be lost with a keystore, as `loss` does.
+
+    Where its password does not open it, the last keystore that it opened counts, or that the service does not start.
+    """
+    last = proposal.standing.last.keystore
+    if not proposal.standing.is_locked or (not last and not proposal.site.test_fails()):
+        return loss(keystore.data, keystore.password)
+    return loss(last, keystore.password)
+
+
+def key_is_elsewhere(
+    site: ComponentSite, files: ComponentFiles, installed: Sequence[Certificate], candidate: Candidate
+) -> str | None:
+    """Return that a component's key is not among its files, and the candidate needs another key; else None."""
+    if files.keys() & set(WITH_KEY) or not installed:
+        return None
+    if leaf_first(installed)[0].public_key_sha256() == candidate.key.public_sha256:
+        return None
+    return (
+        f"the key of {site.component.name} is not among its files, so only a certificate for the same key can be used"
+    )
+
+
+def _unusable(proposal: Proposal, now: float) -> Iterator[Objection]:
+    """Yield why no server could start with the new files."""
+    after = {role: proposal.content[role] or None for role in proposal.files}
+    for each in faults_in(proposal.site.component.artefacts, after, password_of(proposal.files), now):
+        # The precheck says whether certificate and key belong together.
+        if each.certain and each.code is not Code.KEY_MISMATCH:
+            why = f"{proposal.name}: no server starts with {printable(each.target)}: {each.detail}"
+            yield Objection(Ground.UNUSABLE, why)
+
+
+def _losses(effects: Sequence[Effect], expected: Collection[str]) -> Iterator[Objection]:
+    """Yield each client that would be lost unexpectedly, once."""
+    lost = {effect.after.client: effect for effect in effects if effect.lost}
+    for name, effect in lost.items():
+        if name not in expected:
+            why = of_candidate(effect.after.why)
+            yield Objection(Ground.CLIENT_LOST, f"{name} would no longer accept {effect.endpoint}: {why}")
+
+
+# The parts of a plan
+
+
+def changes(proposal: Proposal, reader: FileReader) -> Iterator[Change]:
+    """Yield the change of each file; raises OSError."""
+    component = proposal.site.component
+    for role, file in proposal.files.items():
+        if file.state is None and not proposal.content[role]:
+            continue
+        before = file.state or proposal.standing.last.states.get(file.path)
+        before = before or _metadata(file, proposal.files, reader)
+        yield Change(
+            component=component.name,
+            path=file.path,
+            before=file.state,
+            after=replace(before, sha256=hashlib.sha256(proposal.content[role]).hexdigest()),
+            given=file.given if file.given != file.path else "",
+            in_place=component.write_mode is WriteMode.IN_PLACE,
+            says=digest_of(proposal.content[role], file.password) if role is FileRole.KEYSTORE else "",
+        )
+
+
+def _metadata(missing: ComponentFile, files: ComponentFiles, reader: FileReader) -> FileState:
+    """Return owner and mode for a file that is not there yet: those of its neighbour, or of its directory."""
+    like = next((file.state for file in files.values() if file.state is not None), None)
+    if like is None:
+        directory = reader.stat(os.path.dirname(missing.path))
+        like = FileState("", 0o644, directory.st_uid, directory.st_gid)
+    return replace(like, mode=like.mode & 0o600 if missing.role in WITH_KEY else like.mode | 0o044)
+
+
+def servings(proposal: Proposal, *, new: bool) -> Iterator[Serving]:
+    """Yield the chains that each endpoint presents with the new or the old files."""
+    content = proposal.content if new else held(proposal.files)
+    chain = presented_by(content, password_of(proposal.files))
+    chains = ways_of_presenting(chain, proposal.candidate.root if new else None)
+    for endpoint in proposal.site.component.endpoints:
+        yield Serving(endpoint, chains)
+
+
+def stands(proposal: Proposal) -> Iterator[tuple[str, str, str]]:
+    """Yield component, path and SHA-256 of each file on disk."""
+    for file in proposal.files.values():
+        if file.state is not None:
+            yield proposal.name, file.path, file.state.sha256
+
+
+# Remarks
+
+
+def remarks(proposal: Proposal) -> Iterator[str]:
+    """Yield facts about the change that are no objections: sentences, printable."""
+    candidate, component, installed = proposal.candidate, proposal.name, proposal.installed
+    yield from candidate.put_right
+    yield from _mended(proposal)
+    if dropped := dropped_names(candidate.certificate, installed):
+        yield f"{component}: names that are no longer covered: {', '.join(dropped)}"
+    if installed and (old := leaf_first(installed)[0].key).kind is not candidate.certificate.key.kind:
+        new = candidate.certificate.key
+        yield f"{component}: the key changes from {old} to {new}: a client that supports only {old.kind} is lost"
+    for role in WITH_KEY:
+        if role in proposal.files and None in proposal.files[role].private_keys():
+            yield f"{component}: the private key on disk is encrypted, the new one will not be"
+
+
+def _mended(proposal: Proposal) -> Iterator[str]:
+    """Yield the faults that the change mends, and the facts that these faults hide."""
+    component, standing = proposal.name, proposal.standing
+    yield from (
+        f"{component}: this mends {printable(each.target)}: {each.detail}" for each in standing.faults if each.certain
+    )
+    if standing.is_locked and not standing.last.keystore:
+        yield f"{component}: the content of the keystore is not known; the backup set keeps the keystore"
+    if standing.is_dead and not standing.in_use:
+        yield f"{component}: the certificate in use before is not known: names and end are not compared"

@@ -1,0 +1,871 @@
+"""The catalogue of findings: one row for each code, from which everything that depends on a code is derived.
+
+Severities, groups, cures, advice, the grouping of notifications, `certvigil explain` and docs/findings.md come from
+here. Pure data. A code without its row makes this module fail at import.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Final
+
+from config.vocabulary import Code, Group, Severity, TargetKind, UnreachableReason, UnreadableReason
+
+NO_ACTOR: Final = "no actor"
+"""The reason with which `unreachable` of a component begins."""
+
+
+class ProblemScope(StrEnum):
+    """Which findings with a code are one problem, about which people get one message."""
+
+    CERTIFICATE = "certificate"
+    """Findings about the same certificate, with any code of this scope, wherever that certificate is."""
+    SERVER_CERTIFICATE = "server certificate"
+    """As `CERTIFICATE`; the subject of the finding is a name or a client, and the certificate is the server's own."""
+    CAUSE = "cause"
+    """Findings on one target; where many fail for one cause, such as a network or a disk that is gone, all of them."""
+    COMPONENT = "component"
+    """Findings with this code on one component; on a target of no component, those on that target."""
+    SUBJECT = "subject"
+    """Findings with this code and the same subject, such as a channel."""
+
+
+class Change(StrEnum):
+    """The change of a component that cures a finding."""
+
+    CERTIFICATE = "certificate"
+    """A new certificate with its intermediates and its key."""
+    CHAIN = "chain"
+    """Other intermediates for the same certificate."""
+    KEY = "key"
+    """A certificate and a key that belong together."""
+    ACTIVATION = "activation"
+    """No new file: the service reads the files on disk again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CatalogueEntry:
+    """The facts about one code; every text is plain English and printable.
+
+    `meaning` and `otherwise` are sentences. The other texts are phrases that end a sentence, without a full stop.
+    Placeholders in `steps`: `{component}`, `{where}` (a path or an address), `{target}`, `{subject}`, `{cure}`,
+    `{state_directory}`.
+    """
+
+    code: Code
+    group: Group
+    severity: Severity
+    """The severity where the circumstances say nothing else."""
+    meaning: str
+    """What is wrong, and why it matters."""
+    otherwise: str = ""
+    """When the severity is another; empty where it never is."""
+    cure: str
+    """What to do, where the finding names no cure itself."""
+    cures: Mapping[str, str] = field(default_factory=lambda: _NONE)
+    """What to do, by the reason with which the detail of the finding begins."""
+    client_cure: str = ""
+    """What makes a client accept, as the end of the sentence that says why it rejects; empty where `cure` says it."""
+    hurts: Mapping[TargetKind, str]
+    """Whom it hurts where no client was seen to reject, by the kind of target on which the code is raised."""
+    by_itself: str = "nothing; somebody must act"
+    """What happens where no policy acts."""
+    change: Change | None = None
+    """The change of the component that cures it; None where no such change does."""
+    steps: tuple[str, ...] = ()
+    """What else to do, with commands; these come before the change."""
+    steps_of: Mapping[TargetKind, tuple[str, ...]] = field(default_factory=lambda: _NO_STEPS)
+    """The steps on kinds of target where they are others."""
+    scope: ProblemScope
+    """How the findings are grouped in notifications."""
+    seen_by_actor: bool
+    """Whether the actor can see it by a look of its own; a policy acts unattended only on such findings."""
+    implied_by: frozenset[Code] = frozenset()
+    """Codes on another target of the same component whose message makes one about this code superfluous."""
+    names_problem: bool = True
+    """Whether a problem may be called by this code where it has another code of the same severity."""
+
+    @property
+    def informational(self) -> bool:
+        """Whether nobody on this host can change it, so that people hear of it in a digest at most."""
+        return self.severity is Severity.INFORMATIONAL
+
+    def steps_on(self, kind: TargetKind) -> tuple[str, ...]:
+        """Return the steps on a target of that kind."""
+        return self.steps_of.get(kind, self.steps)
+
+    def cure_for(self, reason: str) -> str:
+        """Return what to do, given the reason with which the detail begins."""
+        return self.cures.get(reason, self.cure)
+
+
+_NONE: Final[Mapping[str, str]] = MappingProxyType({})
+_NO_STEPS: Final[Mapping[TargetKind, tuple[str, ...]]] = MappingProxyType({})
+
+
+def _looked_at(text: str) -> Mapping[TargetKind, str]:
+    return MappingProxyType({TargetKind.FILE: text, TargetKind.ENDPOINT: text})
+
+
+def _on(kind: TargetKind, text: str) -> Mapping[TargetKind, str]:
+    return MappingProxyType({kind: text})
+
+
+GROUP_MEANING: Final[Mapping[Group, str]] = MappingProxyType(
+    {
+        Group.TIME: "The validity of certificates.",
+        Group.CHAIN: "Certificates as a chain: order, signatures, trust, restrictions.",
+        Group.NAME: "The names that a certificate carries.",
+        Group.KEY: "Private keys, and the strength of keys and signatures.",
+        Group.STATE: "Files on disk against the certificates that are served.",
+        Group.SOURCE: "Files and endpoints that give no facts.",
+        Group.TLS: "Protocol versions and ciphers.",
+        Group.CLIENT: "The verdicts of declared clients.",
+        Group.ACTION: "Inboxes, plans and transactions.",
+        Group.SELF: "certvigil itself.",
+    }
+)
+"""The subject area of each group."""
+
+NOBODY_YET: Final = "nobody yet"
+IN_USE_STAYS: Final = "nobody: the files in use stay in use"
+_YET: Final = _looked_at(NOBODY_YET)
+_REJECTED: Final = MappingProxyType(
+    {
+        TargetKind.FILE: "nobody where it is not served; where it is, clients that validate reject it",
+        TargetKind.ENDPOINT: "no client that is watched; others that validate may reject it",
+    }
+)
+"""Of faults for which every client that validates rejects a certificate."""
+
+_AS_ANCHOR: Final = "A notice for a certificate in a bundle of CA certificates."
+
+_NOT_VALIDATED: Final = "A notice where no client that validates is concerned."
+
+_TIME: Final = (
+    CatalogueEntry(
+        code=Code.EXPIRED,
+        group=Group.TIME,
+        severity=Severity.CRITICAL,
+        meaning="The certificate has ended. Clients that validate reject it.",
+        otherwise=_AS_ANCHOR,
+        cure="replace the certificate",
+        client_cure="replace it",
+        hurts=_REJECTED,
+        change=Change.CERTIFICATE,
+        scope=ProblemScope.CERTIFICATE,
+        seen_by_actor=True,
+    ),
+    CatalogueEntry(
+        code=Code.EXPIRING,
+        group=Group.TIME,
+        severity=Severity.WARNING,
+        meaning="The certificate ends soon, measured by its lifetime and by the days that are left.",
+        otherwise=(
+            "A notice, a warning or critical, by the thresholds; at most a notice in a bundle of CA certificates."
+        ),
+        cure="renew the certificate before it ends",
+        hurts=_looked_at("nobody yet; from its end on, every client that validates"),
+        by_itself="nothing replaces it; it ends at the time that the finding names",
+        change=Change.CERTIFICATE,
+        scope=ProblemScope.CERTIFICATE,
+        seen_by_actor=True,
+    ),
+    CatalogueEntry(
+        code=Code.NOT_YET_VALID,
+        group=Group.TIME,
+        severity=Severity.CRITICAL,
+        meaning="The certificate becomes valid in the future. Clients that validate reject it until then.",
+        otherwise=_AS_ANCHOR,
+        cure="check the clock of this host; where it is right, wait until the certificate is valid",
+        client_cure="check the clocks, or wait until it is valid",
+        hurts=_REJECTED,
+        by_itself="it becomes valid at the time that the finding names",
+        change=Change.CERTIFICATE,
+        steps=(
+            "see whether the clock of this host is right: date -u; if so, use the former certificate until then, or:",
+        ),
+        scope=ProblemScope.CERTIFICATE,
+        seen_by_actor=True,
+    ),
+    CatalogueEntry(
+        code=Code.VALIDITY_TOO_LONG,
+        group=Group.TIME,
+        severity=Severity.INFORMATIONAL,
+        meaning="A public CA issued the certificate for a longer time than the CA/Browser Forum allowed on that day.",
+        cure="have the certificate issued for a shorter time",
+        hurts=_YET,
+        steps=("nothing on this host; whoever issues the certificate can mend it with the next one",),
+        scope=ProblemScope.CERTIFICATE,
+        seen_by_actor=True,
+    ),
+)
+
+_CHAIN: Final = (
+    CatalogueEntry(
+        code=Code.INCOMPLETE_CHAIN,
+        group=Group.CHAIN,
+        severity=Severity.CRITICAL,
+        meaning=(
+            "An intermediate certificate is missing, so that no path leads from the server's certificate to a "
+            "root. Clients that do not know the intermediate reject the server. Raised only where a trust store "
+            "applies."
+        ),
+        otherwise=_NOT_VALIDATED,
+        cure="append the missing intermediate to the certificates that the server presents",
+        client_cure="append the missing intermediate to what the server presents",
+        hurts=_REJECTED,
+        change=Change.CHAIN,
+        scope=ProblemScope.CERTIFICATE,
+        seen_by_actor=True,
+    ),
+    CatalogueEntry(
+        code=Code.WRONG_ORDER,
+        group=Group.CHAIN,
+        severity=Severity.WARNING,
+        meaning=(
+            "The certificates of the chain are not in order: each one must be followed by its issuer. Some "
+            "older clients reject the server."
+        ),
+        cure="put the certificates in order: the server's own first, then each one's issuer",
+        hurts=_YET,
+        change=Change.CHAIN,
+        scope=ProblemScope.CERTIFICATE,
+        seen_by_actor=True,
+    ),
+    CatalogueEntry(
+        code=Code.UNNEEDED_CERTIFICATE,
+        group=Group.CHAIN,
+        severity=Severity.NOTICE,
+        meaning=(
+            "The chain has a certificate that no path needs, or the same certificate twice. It costs bytes in "
+            "every handshake, and an expired one confuses some clients."
+        ),
+        cure="take that certificate out of the chain",
+        hurts=_YET,
+        change=Change.CHAIN,
+        scope=ProblemScope.CERTIFICATE,
+        seen_by_actor=True,
+    ),
+    CatalogueEntry(
+        code=Code.ROOT_PRESENTED,
+        group=Group.CHAIN,
+        severity=Severity.NOTICE,
+        meaning="The chain contains its root. Clients trust only roots of their own, so it costs bytes for nothing.",
+        cure="take the root out of the chain: clients have it themselves",
+        hurts=_YET,
+        change=Change.CHAIN,
+        scope=ProblemScope.CERTIFICATE,
+        seen_by_actor=True,
+    ),
+    CatalogueEntry(
+        code=Code.UNTRUSTED_ISSUER,
+        group=Group.CHAIN,
+        severity=Severity.CRITICAL,
+        meaning="The chain ends at a CA that is not in the trust store of the client.",
+        otherwise=_NOT_VALIDATED,
+        cure="use a certificate of a CA that the client trusts, or have the client trust this CA",
+        client_cure="add that root to the client's store, or serve a certificate of a CA it trusts",
+        hurts=_REJECTED,
+        change=Change.CERTIFICATE,
+        scope=ProblemScope.CERTIFICATE,
+        seen_by_actor=True,
+    ),
+    CatalogueEntry(
+        code=Code.SELF_SIGNED,
+        group=Group.CHAIN,
+        severity=Severity.CRITICAL,
+        meaning="The certificate is signed by its own key and is not in the trust store of the client.",
+        otherwise=_NOT_VALIDATED,
+        cure="use a certificate of a CA that the client trusts",
+        client_cure="serve a certificate of a CA that the client trusts, or add this one to its store",
+        hurts=_REJECTED,
+        change=Change.CERTIFICATE,
+        scope=ProblemScope.CERTIFICATE,
+        seen_by_actor=True,
+    ),
+    CatalogueEntry(
+        code=Code.BAD_SIGNATURE,
+        group=Group.CHAIN,
+        severity=Severity.CRITICAL,
+        meaning=(
+            "A signature in the chain does not belong to the certificate that carries it: the certificate is "
+            "damaged, or its issuer has another key than the certificate of the issuer in the chain."
+        ),
+        otherwise=_NOT_VALIDATED,
+        cure="install certificate and chain anew, from the files that the CA sent",
+        client_cure="install the certificate and the chain anew from the CA's originals",
+        hurts=_REJECTED,
+        change=Change.CERTIFICATE,
+        scope=ProblemScope.CERTIFICATE,
+        seen_by_actor=True,
+    ),
+    CatalogueEntry(
+        code=Code.INVALID_CA,
+        group=Group.CHAIN,
+        severity=Severity.CRITICAL,
+        meaning=(
+            "A certificate in the chain signed another one although it is no CA, or its key usage or its path "
+            "length does not allow it."
+        ),
+        otherwise=_NOT_VALIDATED,
+        cure="have the certificate issued by a CA that may issue it",
+        hurts=_REJECTED,
+        change=Change.CERTIFICATE,
+        scope=ProblemScope.CERTIFICATE,
+        seen_by_actor=True,
+    ),
+    CatalogueEntry(
+        code=Code.PATH_REJECTED,
+        group=Group.CHAIN,
+        severity=Severity.CRITICAL,
+        meaning=(
+            "The chain reaches a root, and a restriction in it keeps clients from accepting it: an extended key "
+            "usage, a name constraint, a critical extension that nobody knows, or an algorithm."
+        ),
+        otherwise=_NOT_VALIDATED,
+        cure="have the certificate issued anew, without that restriction",
+        client_cure="have the certificate issued anew without that restriction",
+        hurts=_REJECTED,
+        change=Change.CERTIFICATE,
+        scope=ProblemScope.CERTIFICATE,
+        seen_by_actor=True,
+    ),
+    CatalogueEntry(
+        code=Code.NONCONFORMING,
+        group=Group.CHAIN,
+        severity=Severity.NOTICE,
+        meaning=(
+            "The certificate breaks a rule of RFC 5280 or of the web PKI, which the finding names. The clients "
+            "that are declared accept it all the same; stricter ones do not."
+        ),
+        otherwise="Informational where a public CA issued it.",
+        cure="have the certificate issued anew, by the rules of the web PKI",
+        client_cure="have the certificate issued to the web PKI's profile",
+        hurts=_YET,
+        steps=("nothing on this host; whoever issues the certificate can mend it with the next one",),
+        scope=ProblemScope.CERTIFICATE,
+        seen_by_actor=True,
+    ),
+)
+
+_NAME: Final = (
+    CatalogueEntry(
+        code=Code.HOSTNAME_MISMATCH,
+        group=Group.NAME,
+        severity=Severity.CRITICAL,
+        meaning="The certificate does not carry a name by which clients connect.",
+        otherwise=_NOT_VALIDATED,
+        cure="have the certificate issued with that name, or correct the configured name",
+        client_cure="have the certificate issued with that name, or connect by a name it carries",
+        hurts=_REJECTED,
+        change=Change.CERTIFICATE,
+        scope=ProblemScope.SERVER_CERTIFICATE,
+        seen_by_actor=True,
+    ),
+    CatalogueEntry(
+        code=Code.COMMON_NAME_ONLY,
+        group=Group.NAME,
+        severity=Severity.NOTICE,
+        meaning=(
+            "The certificate names its server by the common name alone, which RFC 9525 has given up. Browsers, "
+            "Go and others do not read it."
+        ),
+        cure="have the certificate issued with its names as subject alternative names",
+        hurts=_YET,
+        change=Change.CERTIFICATE,
+        scope=ProblemScope.SERVER_CERTIFICATE,
+        seen_by_actor=True,
+    ),
+)
+
+_KEY: Final = (
+    CatalogueEntry(
+        code=Code.KEY_MISMATCH,
+        group=Group.KEY,
+        severity=Severity.CRITICAL,
+        meaning="The private key beside the certificate is not the key of the certificate. No server can use both.",
+        cure="put the key that belongs to the certificate beside it, or issue the certificate anew",
+        hurts=_on(TargetKind.FILE, "nobody until the server is reloaded; then it fails, or goes on without TLS"),
+        change=Change.KEY,
+        scope=ProblemScope.COMPONENT,
+        seen_by_actor=True,
+    ),
+    CatalogueEntry(
+        code=Code.WEAK_KEY,
+        group=Group.KEY,
+        severity=Severity.WARNING,
+        meaning="The key of the certificate is shorter than NIST SP 800-131A or a client demands.",
+        otherwise="Critical where a client that validates rejects it for that.",
+        cure="have a certificate issued for a stronger key, such as EC P-256 or RSA 2048",
+        client_cure="have the certificate issued anew for a longer key",
+        hurts=_YET,
+        change=Change.CERTIFICATE,
+        scope=ProblemScope.CERTIFICATE,
+        seen_by_actor=True,
+    ),
+    CatalogueEntry(
+        code=Code.WEAK_SIGNATURE,
+        group=Group.KEY,
+        severity=Severity.WARNING,
+        meaning="The certificate is signed with a hash that is broken or too weak for a client, such as SHA-1 or MD5.",
+        otherwise="Critical where a client that validates rejects it for that.",
+        cure="have the certificate issued with SHA-256",
+        client_cure="have the certificate issued anew by a CA that signs with SHA-256",
+        hurts=_YET,
+        change=Change.CERTIFICATE,
+        scope=ProblemScope.CERTIFICATE,
+        seen_by_actor=True,
+    ),
+    CatalogueEntry(
+        code=Code.KEY_EXPOSED,
+        group=Group.KEY,
+        severity=Severity.WARNING,
+        meaning="The mode of a file with a private key lets others than its owner and its group read or write it.",
+        cure="let only owner and group read the key (chmod 0640); replace it if others may have read it",
+        hurts=_on(TargetKind.FILE, "nobody yet; whoever reads the key can pose as the server"),
+        steps=(
+            "chmod 0640 {where}",
+            "where somebody may have read the key, replace it together with its certificate",
+        ),
+        scope=ProblemScope.COMPONENT,
+        seen_by_actor=True,
+    ),
+)
+
+_STATE: Final = (
+    CatalogueEntry(
+        code=Code.UNSETTLED,
+        group=Group.STATE,
+        severity=Severity.NOTICE,
+        meaning=(
+            "Somebody writes to the files of a component without a pause, so that they cannot be judged as one set."
+        ),
+        otherwise="A warning once that lasts for minutes; each look is then judged by itself.",
+        cure="find out who writes to these files all the time",
+        hurts=_on(TargetKind.FILE, NOBODY_YET),
+        by_itself="the files are judged once nobody writes to them any more",
+        steps=("see who writes there: lsof {where}",),
+        scope=ProblemScope.COMPONENT,
+        seen_by_actor=False,
+    ),
+    CatalogueEntry(
+        code=Code.NEXT_RELOAD_BREAKS,
+        group=Group.STATE,
+        severity=Severity.WARNING,
+        meaning=(
+            "A client accepts the certificate that is served now, and will reject the set of files on disk as "
+            "soon as the service reads it."
+        ),
+        cure="correct the files before the service is reloaded or restarted",
+        hurts=_on(TargetKind.FILE, "nobody until the server is reloaded; then the clients that are named"),
+        by_itself="it breaks with the next reload or restart, whoever asks for that",
+        change=Change.CHAIN,
+        scope=ProblemScope.COMPONENT,
+        seen_by_actor=False,
+    ),
+    CatalogueEntry(
+        code=Code.NOT_SERVED,
+        group=Group.STATE,
+        severity=Severity.WARNING,
+        meaning=(
+            "The server presents another certificate than the one in its files, which have been there for "
+            "longer than the grace period."
+        ),
+        cure="reload or restart the service, so that it serves the files on disk",
+        hurts=_on(TargetKind.ENDPOINT, "nobody before the certificate that is served ends"),
+        change=Change.ACTIVATION,
+        scope=ProblemScope.COMPONENT,
+        seen_by_actor=True,
+        implied_by=frozenset({Code.APPROVAL_PENDING}),
+    ),
+    CatalogueEntry(
+        code=Code.ENDPOINTS_DISAGREE,
+        group=Group.STATE,
+        severity=Severity.WARNING,
+        meaning="The addresses of one endpoint present different certificates.",
+        cure="have the servers behind all addresses present the same certificate",
+        hurts=_on(TargetKind.ENDPOINT, "nobody yet; the certificate that a client gets depends on the address"),
+        by_itself="nothing, unless a replacement is under way there",
+        change=Change.ACTIVATION,
+        scope=ProblemScope.COMPONENT,
+        seen_by_actor=True,
+    ),
+)
+
+_SOURCE: Final = (
+    CatalogueEntry(
+        code=Code.UNREADABLE,
+        group=Group.SOURCE,
+        severity=Severity.CRITICAL,
+        meaning=(
+            "A file, a directory or a trust store could not be read, for the reason that the finding begins "
+            "with. The facts about it are unknown."
+        ),
+        otherwise=(
+            "A warning where the file may be in order, where it was met by a pattern and held a certificate "
+            "before, and for directories and trust stores; a notice for any other file that was met by a "
+            "pattern."
+        ),
+        cure="see whether the file is whole, and whether certvigil's user may read it",
+        cures=MappingProxyType(
+            {
+                UnreadableReason.NOT_FOUND: "put the file there, or correct the configuration",
+                UnreadableReason.PERMISSION_DENIED: "let certvigil's user read the file, or leave it out of the watch",
+                UnreadableReason.NO_READER: "see whether the actor runs",
+                UnreadableReason.READER_BUSY: (
+                    "see in the actor's log why it did not read the files; it runs, and tries again by itself"
+                ),
+                UnreadableReason.UNSAFE_LINK: "let the link belong to root or to the owner of the file behind it",
+                UnreadableReason.BROKEN_SYMLINK: "put the file there that the link leads to, or remove the link",
+                UnreadableReason.SYMLINK_LOOP: "have the link lead to a file",
+                UnreadableReason.NOT_REGULAR: "put a regular file there, or correct the configuration",
+                UnreadableReason.TOO_LARGE: "leave it out of the watch: no certificate is as large",
+                UnreadableReason.BAD_PEM: "write the file anew, from its original",
+                UnreadableReason.BAD_DER: "write the file anew, from its original",
+                UnreadableReason.CHANGED_WHILE_READ: "find out who writes to the file all the time",
+                UnreadableReason.NO_PASSWORD: "put the password into its file, and let certvigil's user read that file",
+                UnreadableReason.WRONG_PASSWORD: "put the keystore's own password into its file",
+                UnreadableReason.LOCKED: "name a file with its password (password_file), or leave it out of the watch",
+                UnreadableReason.UNSUPPORTED: "convert it to PKCS#12, or leave it out of the watch",
+                UnreadableReason.IO_ERROR: "see whether the disk is sound",
+                UnreadableReason.UNFORESEEN: "report this fault of certvigil, with its log",
+            }
+        ),
+        hurts=MappingProxyType(
+            {
+                TargetKind.FILE: "nobody yet; perhaps the server cannot read it either",
+                TargetKind.SELF: "nobody yet; a fault in there would not be noticed",
+            }
+        ),
+        by_itself="certvigil looks again as soon as something changes there",
+        steps=("for {where}: {cure}",),
+        steps_of=MappingProxyType({TargetKind.SELF: ("certvigil status",)}),
+        scope=ProblemScope.CAUSE,
+        seen_by_actor=False,
+    ),
+    CatalogueEntry(
+        code=Code.UNREACHABLE,
+        group=Group.SOURCE,
+        severity=Severity.WARNING,
+        meaning=(
+            "An endpoint did not complete a TLS handshake, or the actor does not answer, for the reason that "
+            "the finding begins with. The facts about it are unknown."
+        ),
+        otherwise="Critical after three looks in a row in which no address of the endpoint answered.",
+        cure="see whether the server runs and can be reached from this host",
+        cures=MappingProxyType(
+            {
+                NO_ACTOR: "start the actor (systemctl start certvigil-actor), or see in its log why it ended",
+                UnreachableReason.NAME_NOT_FOUND: "correct the name, or its entry in the DNS",
+                UnreachableReason.CONNECTION_REFUSED: "see whether the server runs and listens there",
+                UnreachableReason.NO_ROUTE: "see whether the network between this host and the server is up",
+                UnreachableReason.TIMED_OUT: "see whether the server hangs, or a firewall is between",
+                UnreachableReason.CONNECTION_CLOSED: "see the server's log: it ended the handshake itself",
+                UnreachableReason.NOT_TLS: "correct the port, or the protocol of the endpoint",
+                UnreachableReason.PROTOCOL_VERSION: "allow TLS 1.2 or 1.3 in the server's configuration",
+                UnreachableReason.HANDSHAKE_FAILED: "see the server's log: it ended the handshake itself",
+                UnreachableReason.TOO_MUCH_DATA: "correct the port, or the protocol of the endpoint",
+                UnreachableReason.UNFORESEEN: "report this fault of certvigil, with its log",
+            }
+        ),
+        hurts=MappingProxyType(
+            {
+                TargetKind.ENDPOINT: "whoever connects there",
+                TargetKind.COMPONENT: "nobody; nothing is replaced meanwhile",
+            }
+        ),
+        by_itself="certvigil goes on looking, and tells when there is an answer again",
+        steps=("at {where}: {cure}; to look again at once: certvigil check {where}",),
+        steps_of=MappingProxyType(
+            {TargetKind.COMPONENT: ("see why the actor does not run: systemctl status certvigil-actor",)}
+        ),
+        scope=ProblemScope.CAUSE,
+        seen_by_actor=False,
+    ),
+    CatalogueEntry(
+        code=Code.NO_CERTIFICATE,
+        group=Group.SOURCE,
+        severity=Severity.CRITICAL,
+        meaning="A file that should hold a certificate or a key holds none, or a server presents none.",
+        otherwise="A warning where the file is something else that certvigil knows, or was met by a pattern.",
+        cure="put a certificate there, or correct the configuration",
+        client_cure="configure a certificate",
+        hurts=MappingProxyType(
+            {
+                TargetKind.FILE: "nobody until the server is reloaded; then it may fail",
+                TargetKind.ENDPOINT: "whoever connects there",
+            }
+        ),
+        change=Change.CERTIFICATE,
+        scope=ProblemScope.COMPONENT,
+        seen_by_actor=False,
+    ),
+)
+
+_TLS: Final = (
+    CatalogueEntry(
+        code=Code.OBSOLETE_PROTOCOL,
+        group=Group.TLS,
+        severity=Severity.WARNING,
+        meaning="The server negotiated a version of TLS that is not allowed; by default, 1.2 and 1.3 are allowed.",
+        cure="allow only TLS 1.2 and 1.3 in the server's configuration",
+        hurts=_on(TargetKind.ENDPOINT, "nobody yet; who can change the traffic may read it"),
+        steps=("have the server at {where} offer only TLS 1.2 and 1.3, with modern ciphers",),
+        scope=ProblemScope.COMPONENT,
+        seen_by_actor=True,
+    ),
+    CatalogueEntry(
+        code=Code.WEAK_CIPHER,
+        group=Group.TLS,
+        severity=Severity.NOTICE,
+        meaning="The server negotiated a cipher that RFC 9325 forbids.",
+        otherwise="Critical where the cipher does not encrypt, or knows no certificate.",
+        cure="take that cipher out of the server's configuration",
+        hurts=_on(TargetKind.ENDPOINT, "nobody yet; who can record the traffic may read it"),
+        steps=("have the server at {where} offer only TLS 1.2 and 1.3, with modern ciphers",),
+        scope=ProblemScope.COMPONENT,
+        seen_by_actor=True,
+    ),
+)
+
+_CLIENT: Final = (
+    CatalogueEntry(
+        code=Code.CLIENT_REJECTS,
+        group=Group.CLIENT,
+        severity=Severity.CRITICAL,
+        meaning=(
+            "A declared client does not accept the certificates of an endpoint. The finding says why and names "
+            "the cure."
+        ),
+        otherwise="A notice where that client does not validate, and so connects all the same.",
+        cure="see what else is wrong with this target",
+        hurts=_on(TargetKind.ENDPOINT, "nobody where the client does not validate; else that client"),
+        change=Change.CERTIFICATE,
+        scope=ProblemScope.SERVER_CERTIFICATE,
+        seen_by_actor=True,
+        implied_by=frozenset(Code),
+        names_problem=False,
+    ),
+)
+
+_ACTION: Final = (
+    CatalogueEntry(
+        code=Code.CANDIDATE_REFUSED,
+        group=Group.ACTION,
+        severity=Severity.WARNING,
+        meaning="The candidate in the inbox of a component cannot be installed. Nothing was touched.",
+        cure="put a candidate without that fault into the inbox, or take this one out",
+        hurts=_on(TargetKind.COMPONENT, IN_USE_STAYS),
+        steps=("put a right one into {where} or remove this one; all that is wrong: certvigil plan {component}",),
+        scope=ProblemScope.COMPONENT,
+        seen_by_actor=False,
+    ),
+    CatalogueEntry(
+        code=Code.INBOX_UNSAFE,
+        group=Group.ACTION,
+        severity=Severity.WARNING,
+        meaning=(
+            "Others than root can write to the inbox of a component or put another directory in its place, so "
+            "its content is ignored."
+        ),
+        cure="let only root write to the inbox, to the files in it and to the directories above",
+        hurts=_on(TargetKind.COMPONENT, IN_USE_STAYS),
+        steps=("see who owns it and who may write there: ls -la {where}",),
+        scope=ProblemScope.COMPONENT,
+        seen_by_actor=False,
+    ),
+    CatalogueEntry(
+        code=Code.APPROVAL_PENDING,
+        group=Group.ACTION,
+        severity=Severity.WARNING,
+        meaning="A plan is ready and waits until a person approves it or carries it out.",
+        cure="approve or reject the plan",
+        hurts=_on(TargetKind.COMPONENT, IN_USE_STAYS),
+        by_itself="nothing before somebody approves",
+        steps=("to see what it would do first: certvigil plan {component}",),
+        scope=ProblemScope.COMPONENT,
+        seen_by_actor=False,
+        names_problem=False,
+    ),
+    CatalogueEntry(
+        code=Code.ACTION_FAILED,
+        group=Group.ACTION,
+        severity=Severity.WARNING,
+        meaning=(
+            "The last transaction of a component did not end as it should: it was refused, undone, went forward "
+            "after a failure or was frozen, or a policy rolled its result back."
+        ),
+        cure="see `certvigil audit` for what was tried, and mend the cause",
+        hurts=_on(TargetKind.COMPONENT, "nobody, as far as is known; the fault that it should cure is still there"),
+        steps=("to see what was done: certvigil history {target}, and certvigil audit",),
+        scope=ProblemScope.COMPONENT,
+        seen_by_actor=False,
+    ),
+    CatalogueEntry(
+        code=Code.COMPONENT_FROZEN,
+        group=Group.ACTION,
+        severity=Severity.CRITICAL,
+        meaning=(
+            "A transaction could be neither finished nor undone. Nothing more is done to the component until a "
+            "person has looked at it."
+        ),
+        cure="look at its files and its service, then thaw it with `certvigil recover --thaw`",
+        hurts=_on(TargetKind.COMPONENT, "perhaps whoever connects: whether its service is well is not known"),
+        steps=("see that its files and its service are right, then: certvigil recover --thaw {component}",),
+        scope=ProblemScope.COMPONENT,
+        seen_by_actor=False,
+    ),
+    CatalogueEntry(
+        code=Code.REVERTED_BY_ANOTHER,
+        group=Group.ACTION,
+        severity=Severity.WARNING,
+        meaning=(
+            "Another tool changed the files of a component back after a transaction. Nothing more is done unattended."
+        ),
+        cure="have one tool alone change these files, then `certvigil recover --thaw`",
+        hurts=_on(TargetKind.COMPONENT, IN_USE_STAYS),
+        by_itself="nothing is changed there any more before somebody says so",
+        steps=("have one tool alone change these files, then: certvigil recover --thaw {component}",),
+        scope=ProblemScope.COMPONENT,
+        seen_by_actor=False,
+    ),
+    CatalogueEntry(
+        code=Code.WRITTEN_LATE,
+        group=Group.ACTION,
+        severity=Severity.WARNING,
+        meaning=(
+            "Somebody wrote to a file of a component after a transaction had replaced it, through a descriptor "
+            "that was still open. The bytes are kept in a backup set and are not in use."
+        ),
+        cure="see whether the service needs these bytes, then `certvigil recover --thaw`",
+        hurts=_on(TargetKind.COMPONENT, "nobody; but the bytes that were written are not in use"),
+        by_itself="nothing; the bytes are kept as a backup set",
+        steps=(
+            "see who wrote, and whether the service needs it: certvigil backups {component}",
+            "once that is known: certvigil recover --thaw {component}",
+        ),
+        scope=ProblemScope.COMPONENT,
+        seen_by_actor=False,
+    ),
+)
+
+_SELF: Final = (
+    CatalogueEntry(
+        code=Code.CLOCK_SUSPECT,
+        group=Group.SELF,
+        severity=Severity.WARNING,
+        meaning="The clock of the host is not synchronised or has jumped, so that dates cannot be trusted.",
+        cure="have the clock of this host synchronised",
+        hurts=_on(TargetKind.SELF, "nobody; nothing is replaced without a person meanwhile"),
+        by_itself="certvigil goes on once the clock can be believed again",
+        steps=("see whether the clock is right and synchronised: timedatectl",),
+        scope=ProblemScope.SUBJECT,
+        seen_by_actor=False,
+    ),
+    CatalogueEntry(
+        code=Code.KEYS_UNREAD,
+        group=Group.SELF,
+        severity=Severity.WARNING,
+        meaning=(
+            "Nobody may read the private key or the keystore of a component here, so that no key is compared "
+            "with its certificate."
+        ),
+        otherwise="A notice where the configuration says `keys: unread`, and while the actor is away or busy.",
+        cure="run the actor, which has the rights to read them, or say `keys: unread` of the component",
+        hurts=_on(TargetKind.FILE, "nobody; a key that does not match would not be noticed"),
+        by_itself="the files are read as soon as an actor answers",
+        steps=("see why the actor does not run: systemctl status certvigil-actor; without one, say `keys: unread`",),
+        scope=ProblemScope.COMPONENT,
+        seen_by_actor=False,
+    ),
+    CatalogueEntry(
+        code=Code.DAEMON_UNSTABLE,
+        group=Group.SELF,
+        severity=Severity.WARNING,
+        meaning="The daemon ended several times soon after its start, without being asked to.",
+        cure="see in the log why the daemon ended; its last lines say so",
+        hurts=_on(TargetKind.SELF, "those who would have been told meanwhile"),
+        by_itself="the service manager starts the daemon again each time",
+        steps=("see why the daemon ended: journalctl -u certvigil",),
+        scope=ProblemScope.SUBJECT,
+        seen_by_actor=False,
+    ),
+    CatalogueEntry(
+        code=Code.DATABASE_DEGRADED,
+        group=Group.SELF,
+        severity=Severity.WARNING,
+        meaning="The database cannot be read or written, so that events are kept in memory only.",
+        cure="see whether the state directory can be written to and has space",
+        hurts=_on(TargetKind.SELF, "nobody; the history of that time may be incomplete"),
+        by_itself="certvigil goes on in memory, and tries again",
+        steps=("see whether the disk is full or fails: df -h {state_directory}",),
+        scope=ProblemScope.SUBJECT,
+        seen_by_actor=False,
+    ),
+    CatalogueEntry(
+        code=Code.DELIVERY_FAILED,
+        group=Group.SELF,
+        severity=Severity.WARNING,
+        meaning="Messages to a channel could not be delivered.",
+        otherwise="Critical once messages were given up.",
+        cure="correct the channel, then `certvigil notify retry`",
+        hurts=_on(TargetKind.SELF, "those who should have been told"),
+        by_itself="messages that wait are tried again, for about a day; those that were given up are not",
+        steps=(
+            "see whether the channel works: certvigil notify test {subject}",
+            "for messages that were given up: certvigil notify retry {subject}, or certvigil notify drop {subject}",
+        ),
+        scope=ProblemScope.SUBJECT,
+        seen_by_actor=False,
+    ),
+    CatalogueEntry(
+        code=Code.CONFIG_REJECTED,
+        group=Group.SELF,
+        severity=Severity.WARNING,
+        meaning="The configuration on disk has mistakes, or a part of it could not be put into effect.",
+        cure="correct the mistakes that `certvigil config check` reports, then `certvigil reload`",
+        hurts=_on(TargetKind.SELF, "nobody; the configuration that was read before holds"),
+        by_itself="nothing; somebody must put it right",
+        steps=("mend the mistakes that this reports: certvigil config check; then: certvigil reload",),
+        scope=ProblemScope.SUBJECT,
+        seen_by_actor=False,
+    ),
+)
+
+ENTRIES: Final = (
+    *_TIME,
+    *_CHAIN,
+    *_NAME,
+    *_KEY,
+    *_STATE,
+    *_SOURCE,
+    *_TLS,
+    *_CLIENT,
+    *_ACTION,
+    *_SELF,
+)
+
+
+def by_code(entries: Iterable[CatalogueEntry]) -> Mapping[Code, CatalogueEntry]:
+    """Return the row of each code, in the order of the codes; raise ValueError where a code has none, or several."""
+    rows: dict[Code, CatalogueEntry] = {}
+    for each in entries:
+        if each.code in rows:
+            raise ValueError(f"the catalogue of findings has two rows for {each.code}")
+        rows[each.code] = each
+    if missing := [each for each in Code if each not in rows]:
+        raise ValueError(f"the catalogue of findings has no row for {', '.join(missing)}")
+    return MappingProxyType({code: rows[code] for code in Code})
+
+
+CATALOGUE: Final = by_code(ENTRIES)
+"""The row of every code."""
+
+GROUP_MEMBERS: Final[Mapping[Group, frozenset[Code]]] = MappingProxyType(
+    {group: frozenset(each.code for each in ENTRIES if each.group is group) for group in Group}
+)
+"""The codes of each group; each code is in one, and each group has one."""

@@ -1,0 +1,190 @@
+"""Attending to inboxes: the actor is asked what lies there whenever its answer may be another."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import time
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Final
+
+from actions.ending import Outcome
+from actions.journal_state import ActionRequest
+from actions.plan import Kind
+from config.text import printable
+from config.vocabulary import Mode, TargetKind
+from monitor.act.connection import ActorConnection
+from monitor.act.contests import Contests
+from monitor.act.journal import JournalFollower
+from monitor.act.status import CandidateStatus, candidate_of, components_of, inbox_of, is_done
+from monitor.actor.request import Request, Verb
+from monitor.host.schedule import Agenda
+from monitor.state.bus import Bus
+from monitor.state.events import Event, PresentedChanged
+from monitor.state.messages import CandidateConsidered, ComponentsChanged, JournalNews
+from monitor.state.registry import TargetRegistry
+from monitor.watch.watcher import FileChange, Watcher
+
+log = logging.getLogger("certvigil.act")
+
+SETTLE: Final = 1.0
+"""Seconds without a change after which an inbox is taken as it is: people copy one file after the other."""
+REFRESH: Final = 15.0
+"""Seconds between two times that everything is said anew."""
+
+
+class Inboxes:
+    """What lies in the inbox of each component, as the actor told last."""
+
+    def __init__(self, registry: TargetRegistry, actor: ActorConnection, journal: JournalFollower, bus: Bus) -> None:
+        self._registry = registry
+        self._actor = actor
+        self._journal = journal
+        self._bus = bus
+        self.contests = Contests()
+        self._candidates: dict[str, CandidateStatus] = {}
+        self._touched: dict[str, float] = {}
+        """Unix time at which each component's inbox last changed, in this run."""
+        self._put_off: frozenset[str] = frozenset()
+        """Components to which something is being done."""
+        self._agenda = Agenda()
+        self._wake = asyncio.Event()
+
+    # What others ask
+
+    def candidate(self, component: str) -> CandidateStatus:
+        """Return what lies in the inbox of a component."""
+        return self._candidates.get(component, CandidateStatus())
+
+    def was_considered(self, component: str) -> bool:
+        """Whether the actor has told what lies there."""
+        return component in self._candidates
+
+    def touched(self, component: str) -> float:
+        """Return the Unix time at which an inbox last changed in this run; 0 where it has not."""
+        return self._touched.get(component, 0.0)
+
+    # What others tell
+
+    @contextmanager
+    def put_off(self, components: Collection[str]) -> Iterator[None]:
+        """Consider none of these components while something is done to them, and each of them after that."""
+        self._put_off = frozenset(components)
+        try:
+            yield
+        finally:
+            self._put_off = frozenset()
+            self._consider_soon(components, SETTLE)
+
+    def take(self, events: Sequence[Event]) -> None:
+        """Consider a component whose files present something else: somebody may have reverted a change."""
+        if self._journal.no_actor is not None:
+            # Everything is considered once an actor is met.
+            return
+        changed = [self._registry.targets.get(each.target) for each in events if isinstance(each, PresentedChanged)]
+        names = {each.component for each in changed if each is not None and each.kind is TargetKind.FILE}
+        self._consider_soon(name for name in names if name is not None and not self._is_own_work(name))
+
+    def _is_own_work(self, component: str) -> bool:
+        """Whether the files of a component hold what the last transaction has put there."""
+        last = self._journal.state.last.get(component)
+        if last is None or last.outcome not in {Outcome.COMMITTED, Outcome.FAILED_FORWARD}:
+            return False
+        files = [each for each in self._registry.targets.values() if each.component == component]
+        return any(last.leaf == one.sha256 for each in files if each.kind is TargetKind.FILE for one in each.presented)
+
+    def journal_news(self, news: JournalNews) -> None:
+        """Consider the components about which the actor may answer differently."""
+        if news.components is None:
+            self._consider_soon(components_of(self._registry.config))
+        else:
+            # By then the actor has emptied the inbox of what it has installed.
+            self._consider_soon(news.components, SETTLE)
+
+    def reconfigure(self) -> None:
+        """Attend to the inboxes of the components that the configuration names."""
+        components = components_of(self._registry.config)
+        for name in self._candidates.keys() - components.keys():
+            del self._candidates[name]
+            self._touched.pop(name, None)
+            self._agenda.forget(name)
+        self.contests.forget_all_but(components)
+        self._consider_soon(components)
+
+    # What goes on
+
+    async def run(self) -> None:
+        """Look at each inbox when it may have changed, and now and then, until cancelled."""
+        watcher = Watcher(asyncio.get_running_loop(), self._changed, self._lost)
+        try:
+            while True:
+                self._wake.clear()
+                config = self._registry.config
+                await watcher.watch((), {inbox_of(name, config): None for name in components_of(config)})
+                now = time.monotonic()
+                for name, _ in tuple(self._agenda.take(now)):
+                    await self._consider(name)
+                self._bus.send(ComponentsChanged())
+                due = self._agenda.next()
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(REFRESH if due is None else max(0.0, min(REFRESH, due - now))):
+                        await self._wake.wait()
+        finally:
+            await watcher.stop()
+
+    def _changed(self, change: FileChange) -> None:
+        """Have the inboxes considered in which a file changed."""
+        # A file that appears is a place of its own.
+        places = change.places.union(map(os.path.dirname, change.places))
+        config = self._registry.config
+        for name in components_of(config):
+            if inbox_of(name, config) in places:
+                self._touched[name] = time.time()
+                self._agenda.schedule(name, time.monotonic() + SETTLE)
+        self._wake.set()
+
+    def _lost(self, _reason: str) -> None:
+        self._consider_soon(components_of(self._registry.config))
+
+    def _consider_soon(self, components: Iterable[str], pause: float = 0.0) -> None:
+        """Have these components considered after so many seconds at the latest: `run` does."""
+        for name in components:
+            self._agenda.hasten(name, time.monotonic() + pause)
+        self._wake.set()
+
+    async def _consider(self, name: str) -> None:
+        """Note what lies in the inbox of a component now."""
+        config = self._registry.config
+        component = components_of(config).get(name)
+        if component is None:
+            return
+        self._agenda.schedule(name, time.monotonic() + config.settings.rescan)
+        if name in self._put_off:
+            return
+        if self._journal.no_actor is not None or component.mode is Mode.OBSERVE:
+            self._candidates.pop(name, None)
+        elif not await self._ask(name):
+            return
+        self._bus.send(CandidateConsidered(name))
+
+    async def _ask(self, name: str) -> bool:
+        """Ask the actor what lies in the inbox of a component; return whether it answered."""
+        action = ActionRequest(Kind.REPLACE, (name,))
+        answer = await self._actor.ask(Request(Verb.PLAN, action))
+        if answer is None or name in self._put_off:
+            # What was begun meanwhile makes it out of date.
+            return False
+        self.contests.take(name, answer)
+        before = self.candidate(name)
+        candidate = self._candidates[name] = candidate_of(answer, before, time.time())
+        if candidate.objections != before.objections:
+            inbox = printable(inbox_of(name, self._registry.config))
+            for ground, detail in candidate.objections:
+                level = logging.INFO if candidate.lacks_a_file else logging.WARNING
+                log.log(level, "what is in %s cannot be used: %s: %s", inbox, ground, detail)
+        if is_done(answer):
+            # Whoever may empties the inbox: it may still hold a key.
+            await self._actor.ask(Request(Verb.PROPOSE, action))
+        return True

@@ -1,0 +1,282 @@
+"""Placing orders with the actor: what policies decided becomes requests, one after the other.
+
+The daemon has no rights of its own, and decides nothing that the actor does not check again.
+
+1. A decision to act, to ask a person or to show a plan is queued (`place`).
+2. Its plan is the one that was approved for it, the one that the actor made for the candidate, or a new one.
+3. A decision to act is carried out by that plan; what was not even begun counts as an attempt.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from typing import Final
+
+from actions.ending import Outcome
+from actions.journal_state import RECENT, ActionRequest
+from actions.plan import Kind
+from config.policy import Notify
+from config.text import printable
+from monitor.act.connection import ActorConnection
+from monitor.act.inboxes import Inboxes
+from monitor.act.journal import JournalFollower
+from monitor.act.status import components_of, why_not
+from monitor.actor.request import LONGEST_REASON, Document, Request, Verb
+from monitor.decide.decision import ORDERED, PENDING, Decision, DecisionMade, DecisionStatus, kind_of_decision
+from monitor.decide.situation import Approval, Attempt, Result
+from monitor.decide.table import DecisionTable
+from monitor.notify.mute import ComponentTransaction
+from monitor.state.bus import Bus
+from monitor.state.messages import CandidateConsidered, ComponentsChanged, DecisionInputsChanged
+from monitor.state.registry import TargetRegistry
+
+log = logging.getLogger("certvigil.act")
+
+MOST_ORDERS: Final = 1000
+REVIEW: Final = 15.0
+"""Seconds between two reviews of the plans that wait, if nothing happens before."""
+_CALL_FOR_A_PLAN: Final = PENDING | {DecisionStatus.HELD, DecisionStatus.OBSERVE}
+"""While such a decision holds, the plan for it is not withdrawn."""
+
+
+class Orders:
+    """The orders that wait, the one under way, and the attempts that were not begun."""
+
+    def __init__(  # noqa: PLR0917 (the parts that it builds on, in the order in which they are made)
+        self,
+        registry: TargetRegistry,
+        actor: ActorConnection,
+        journal: JournalFollower,
+        inboxes: Inboxes,
+        table: DecisionTable,
+        bus: Bus,
+    ) -> None:
+        self._registry = registry
+        self._actor = actor
+        self._journal = journal
+        self._inboxes = inboxes
+        self._table = table
+        self._bus = bus
+        self._queue: asyncio.Queue[Decision] = asyncio.Queue(MOST_ORDERS)
+        self._plans: dict[str, tuple[str, str]] = {}
+        """The component, and the hash of the plan that the actor made, by the case of the decision that it is for."""
+        self._attempts: dict[str, deque[Attempt]] = {}
+        """What was tried and not even begun, by component."""
+        self._doubted: set[str] = set()
+        """Plans that wait though no decision calls for them, of which the actor was told."""
+        self._review = asyncio.Event()
+        self.acting: tuple[str, ...] = ()
+        """The components of the order under way."""
+        self._acting_since = 0.0
+        """Unix time."""
+
+    # What others ask
+
+    def plan_of(self, decision: Decision) -> str:
+        """Return the hash of the plan that the actor made for a decision; empty where it has made none."""
+        return self._plans.get(decision.case, ("", ""))[1]
+
+    def approvals(self, component: str) -> Iterator[Approval]:
+        """Yield the approvals of plans for a component, each for the case that its plan was made for."""
+        for case, (name, plan) in self._plans.items():
+            if name == component and (ruling := self._journal.state.approved.get(plan)) is not None:
+                yield Approval(case, True, ruling.until, ruling.by)
+
+    def attempts(self, component: str) -> Sequence[Attempt]:
+        """Return the attempts that were not even begun, oldest first."""
+        return tuple(self._attempts.get(component, ()))
+
+    def transactions(self) -> Mapping[str, ComponentTransaction]:
+        """Return the newest transaction of each component, under way or ended."""
+        state = self._journal.state
+        newest = {
+            name: ComponentTransaction(each.began, each.at)
+            for name, recent in state.recent.items()
+            for each in recent
+            if each.outcome is not Outcome.REFUSED
+        }
+        if self._journal.no_actor is None:
+            for record in state.unfinished.values():
+                plan = record.data.get("plan", record.data)
+                newest.update(dict.fromkeys(map(str, plan.get("components", ())), ComponentTransaction(record.at)))
+        newest.update(dict.fromkeys(self.acting, ComponentTransaction(self._acting_since)))
+        return newest
+
+    async def rule(self, verb: Verb, plan: str, by: str, why: str) -> Document | str:
+        """Have the actor record that `by` approves or rejects a plan; return its answer, or why it does not."""
+        sentence = f"said by {by}" + (f": {why}" if why else "")
+        answer = await self._actor.ask(Request(verb, plan=plan, why=printable(sentence)[:LONGEST_REASON]))
+        if answer is None or not answer.keys() & {"approved", "rejected"}:
+            return why_not(answer)
+        return answer
+
+    # What others tell
+
+    def decision_made(self, made: DecisionMade) -> None:
+        """Place an order where a policy decided that something is to be done."""
+        self.place(made.decision)
+
+    def candidate_considered(self, considered: CandidateConsidered) -> None:
+        """Propose again what waits for approval: it may be another plan by now; then review the plans that wait."""
+        for decision in self._table.about(considered.component):
+            if decision.status is DecisionStatus.AWAIT_APPROVAL:
+                self.place(decision)
+        self._review.set()
+
+    # What goes on
+
+    def place(self, decision: Decision) -> None:
+        """Queue a decision that the actor is to carry out, propose or plan: `_carry_out_all` takes it."""
+        if decision.status in ORDERED and decision.subject in components_of(self._registry.config):
+            try:
+                self._queue.put_nowait(decision)
+            except asyncio.QueueFull:
+                self._fail(decision, "too much is to be done at once")
+
+    async def run(self) -> None:
+        """Carry orders out, and withdraw plans, until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._carry_out_all())
+            tasks.create_task(self._withdraw_plans())
+
+    async def _carry_out_all(self) -> None:
+        while True:
+            decision = await self._queue.get()
+            try:
+                await self._carry_out(decision)
+            except Exception:
+                log.exception("what was decided could not be done, for no reason that was foreseen")
+                self._fail(decision, "certvigil itself failed")
+            finally:
+                self.acting = ()
+            self._bus.send(DecisionInputsChanged(frozenset({decision.subject})))
+            self._bus.send(ComponentsChanged())
+
+    async def _carry_out(self, decision: Decision) -> None:
+        """Carry out one order, unless its decision was withdrawn while it waited."""
+        self._forget_old_plans()
+        if decision.identity not in {each.identity for each in self._table.about(decision.subject)}:
+            # Noted, so that it is decided anew should the same decision come again.
+            self._fail(decision, "the decision was withdrawn while the order waited")
+            return
+        action = self._request(decision)
+        if decision.status is not DecisionStatus.ACT:
+            await self._make_plan(decision, action)
+            return
+        known = self._plan_at_hand(decision)
+        plan = known or await self._make_plan(decision, action)
+        if not plan:
+            return
+        answer = await self._have_done(decision, action, plan)
+        if known and answer is not None and "cannot" in answer and known not in self._journal.state.approved:
+            # What the plan says of the files may be old: where it is another by now, that one is carried out.
+            plan = await self._make_plan(decision, action)
+            if not plan:
+                return
+            answer = await self._have_done(decision, action, plan) if plan != known else answer
+        if answer is not None and "cannot" in answer:
+            self._plans.pop(decision.case, None)
+        if answer is None or not answer.get("endings") or answer["endings"][-1]["outcome"] == Outcome.REFUSED:
+            self._fail(decision, why_not(answer))
+
+    def _plan_at_hand(self, decision: Decision) -> str:
+        """Return the plan to act by, if one need not be made: it is approved, or is that of the inbox's candidate."""
+        plan = self.plan_of(decision)
+        if plan in self._journal.state.approved:
+            return plan
+        candidate = self._inboxes.candidate(decision.subject)
+        is_the_one = kind_of_decision(decision) is Kind.REPLACE and decision.what == candidate.candidate
+        if not is_the_one or not candidate.plan or self._objection(decision):
+            return ""
+        self._plans[decision.case] = (decision.subject, candidate.plan)
+        return candidate.plan
+
+    async def _make_plan(self, decision: Decision, action: ActionRequest) -> str:
+        """Have the actor make the plan for a decision, and propose it where that is decided; empty where it fails."""
+        propose = decision.status is DecisionStatus.AWAIT_APPROVAL
+        answer = await self._actor.ask(Request(Verb.PROPOSE if propose else Verb.PLAN, action))
+        if answer is not None:
+            self._inboxes.contests.take(decision.subject, answer)
+        if answer is None or "plan" not in answer:
+            self._fail(decision, why_not(answer))
+            return ""
+        if why := self._objection(decision):
+            self._fail(decision, why)
+            return ""
+        plan = str(answer["plan"]["hash"])
+        self._plans[decision.case] = (decision.subject, plan)
+        return plan
+
+    def _objection(self, decision: Decision) -> str:
+        """Say who undoes what is done to the component, unless this is about a candidate that came after that."""
+        contest = self._inboxes.contests.of(decision.subject)
+        return "" if contest.renewed and kind_of_decision(decision) is Kind.REPLACE else contest.sentence
+
+    async def _have_done(self, decision: Decision, action: ActionRequest, plan: str) -> Document | None:
+        """Have the actor carry out a plan, and return its answer."""
+        self.acting, self._acting_since = action.components, time.time()
+        why = "; ".join(each.because for each in decision.reasons)
+        log.info("having %s carried out: %s of %s", plan[:16], action.kind, decision.subject)
+        request = Request(Verb.CARRY_OUT, action, plan, why=f"policy {decision.policy}: {why}"[:LONGEST_REASON])
+        with self._inboxes.put_off(action.components):
+            return await self._actor.ask(request)
+
+    def _request(self, decision: Decision) -> ActionRequest:
+        """Return the action of a decision, as the actor is asked for it."""
+        kind = kind_of_decision(decision)
+        if kind is not Kind.ROLLBACK:
+            return ActionRequest(kind, (decision.subject,))
+        # The set that a transaction put aside bears its name; what was replaced as one is undone as one.
+        recent = self._journal.state.recent.get(decision.subject, ())
+        undone = next((each for each in recent if each.transaction == decision.what), None)
+        return ActionRequest(kind, undone.components if undone is not None else (decision.subject,), decision.what)
+
+    def _fail(self, decision: Decision, why: str) -> None:
+        """Note an attempt that was not even begun."""
+        name, now = decision.subject, time.time()
+        log.warning("not done: %s of %s: %s", kind_of_decision(decision), name, why)
+        attempt = Attempt(kind_of_decision(decision), decision.what, now, now, Result.TRANSIENT)
+        self._attempts.setdefault(name, deque(maxlen=RECENT)).append(attempt)
+
+    def _forget_old_plans(self) -> None:
+        """Forget the plans for cases about which no decision is left, unless a plan waits for a person."""
+        waiting = self._journal.state.proposals.keys() | self._journal.state.approved.keys()
+        for case, (component, plan) in tuple(self._plans.items()):
+            decisions = self._table.about(component)
+            if plan not in waiting and all(each.case != case for each in decisions):
+                del self._plans[case]
+
+    async def _withdraw_plans(self) -> None:
+        while True:
+            self._review.clear()
+            await self._withdraw()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(REVIEW):
+                    await self._review.wait()
+
+    async def _withdraw(self) -> None:
+        """Have the actor look again at plans that no decision calls for: it withdraws those whose cause is gone."""
+        if self._journal.no_actor is not None:
+            return
+        state, components = self._journal.state, components_of(self._registry.config)
+        for plan, proposal in tuple(state.proposals.items()):
+            action = proposal.action
+            decisions = [each for name in action.components for each in self._table.about(name)]
+            if any(_calls_for(each, action.kind) for each in decisions):
+                self._doubted.discard(plan)
+            elif plan not in self._doubted and components.keys() >= set(action.components):
+                self._doubted.add(plan)
+                await self._actor.ask(Request(Verb.PROPOSE, action))
+        self._doubted &= state.proposals.keys()
+
+
+def _calls_for(decision: Decision, kind: Kind) -> bool:
+    """Whether a plan of that kind may still be wanted."""
+    if isinstance(decision.action, Notify):
+        return False
+    return kind_of_decision(decision) is kind and decision.status in _CALL_FOR_A_PLAN

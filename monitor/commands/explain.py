@@ -1,0 +1,67 @@
+"""`certvigil explain`: what a finding means, what cures it, whom it hurts; needs no configuration and no daemon."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from typing import Final
+
+from config.pattern import is_one_of
+from config.text import Printable, harmless
+from config.vocabulary import Code
+from monitor.commands.choice import unknown
+from monitor.commands.complain import complain
+from monitor.commands.explanation import Explanation, advice_lines, by_kind, explanation, policies_line
+from monitor.commands.screen import Screen
+
+_UNUSABLE: Final = 3
+_LABEL: Final = 15
+"""Cells for the names of the facts."""
+
+
+def explain(codes: Sequence[str], *, as_json: bool) -> int:
+    """Print the rows of `codes`, or list all; return 3 where one is unknown."""
+    if problem := unknown(codes, [str(code) for code in Code], Printable("finding")):
+        complain("certvigil: {}", problem)
+        return _UNUSABLE
+    explained = [explanation(code) for code in Code if not codes or is_one_of(code, codes)]
+    if as_json:
+        json.dump({"schema": 1, "findings": [asdict(each) for each in explained]}, sys.stdout, indent=2)
+        sys.stdout.write("\n")
+        return 0
+    screen = Screen()
+    if not codes:
+        screen.table(
+            ("severity", "finding", "group", "what it means"),
+            [tuple(map(harmless, (each.severity, each.code, each.group, each.meaning))) for each in explained],
+            verdict_column=0,
+        )
+        return 0
+    for number, each in enumerate(explained):
+        if number:
+            screen.say("")
+        _show(screen, each)
+    return 0
+
+
+def _show(screen: Screen, explained: Explanation) -> None:
+    screen.say("{}", harmless(explained.code), style="bold")
+    last = ""
+    for label, text in _facts(explained):
+        screen.entry(f"{'' if label == last else label:<{_LABEL}}", harmless(text), "dim")
+        last = label
+
+
+def _facts(explained: Explanation) -> Iterator[tuple[str, str]]:
+    yield "severity", f"{explained.severity}. {explained.otherwise}".removesuffix(". ")
+    yield "group", explained.group
+    yield "means", explained.meaning
+    yield "cure", explained.cure
+    yield from (("cure", f"{reason}: {cure}") for reason, cure in explained.cures.items())
+    yield from (("hurts", line) for line in by_kind(explained.hurts))
+    yield "by itself", explained.by_itself
+    yield from (("to act", line) for line in advice_lines(explained))
+    yield "policies", policies_line(explained)
+    yield "notifications", explained.grouping

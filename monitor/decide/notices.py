@@ -1,0 +1,23 @@
+"""Policies that notify: the channels that a decision names are told of it."""
+
+from __future__ import annotations
+
+from config.policy import Notify
+from monitor.decide.decision import DecisionMade
+from monitor.notify.deliver import Tone
+from monitor.notify.notifier import Notifier
+
+
+class PolicyNotices:
+    """Turns decisions to notify into messages."""
+
+    def __init__(self, notifier: Notifier) -> None:
+        self._notifier = notifier
+
+    def decision_made(self, made: DecisionMade) -> None:
+        """Tell the channels of a decision, if it is one to notify."""
+        decision = made.decision
+        if isinstance(decision.action, Notify):
+            title = f"{decision.subject}: policy {decision.policy} holds"
+            reasons = [each.because for each in decision.reasons]
+            self._notifier.announce(decision.identity, decision.action.channels, title, reasons, Tone.WARNING)

@@ -1,0 +1,128 @@
+"""The view of the daemon for the web server: each answer comes from the part that has it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any
+
+from config.document import Mistake
+from monitor.act.status import ComponentStatus
+from monitor.actor.request import Verb
+from monitor.decide.situation import Situation
+from monitor.http import DaemonStatus
+from monitor.look.demand import Module, RefusedProbe
+from monitor.metrics import Piece, piece
+from monitor.metrics.probed import Probed
+from monitor.notify.notifier import Notifier
+from monitor.state.target import TargetState
+from monitor.store import Degraded, HistoryEntry
+from monitor.store import history as read_history
+from monitor.wiring import Parts
+
+
+@dataclass(slots=True)
+class RunState:
+    """How far the life of the daemon has come."""
+
+    started: float
+    """Unix time."""
+    loaded: float
+    """Unix time at which the configuration in force was read."""
+    stale: bool = False
+    """Whether the configuration on disk is another by now."""
+    stopping: bool = False
+
+
+class Overview:
+    """All that the web server can show or ask for: it implements `monitor.http.view.DaemonView`."""
+
+    def __init__(
+        self, parts: Parts, run: RunState, database: str, reload: Callable[[str], Awaitable[Sequence[Mistake]]]
+    ) -> None:
+        """`database` is the path of the history; `reload` has the configuration read again."""
+        self._parts = parts
+        self._run = run
+        self._database = database
+        self._reload = reload
+
+    @property
+    def notifier(self) -> Notifier:
+        """The notifier."""
+        return self._parts.notifier
+
+    def targets(self) -> Mapping[str, TargetState]:
+        """Return the state of every target, by name."""
+        return self._parts.registry.targets
+
+    def components(self) -> Sequence[ComponentStatus]:
+        """Return the status of each component that certvigil may change."""
+        return self._parts.components.statuses(time.time())
+
+    def situations(self) -> Sequence[Situation]:
+        """Return the situations on which decisions rest."""
+        return self._parts.decider.situations()
+
+    def metrics(self) -> Iterator[Piece]:
+        """Return the metrics, made step by step."""
+        yield from self._parts.page.pieces()
+        yield piece(self._parts.counters.text())
+
+    def not_ready(self) -> Sequence[str]:
+        """Return the reasons why the daemon is not ready; empty where it is."""
+        parts = self._parts
+        if self._run.stopping:
+            return ["it is stopping"]
+        problems = [found.detail for found in parts.own.of("web")]
+        progress = parts.files.progress
+        if not progress.finished:
+            problems.append(f"it has looked at {progress.done} of {progress.total} files")
+        if parts.sets.unseen:
+            problems.append(f"it has not looked yet at the files of {len(parts.sets.unseen)} components")
+        if unseen := parts.endpoints.unseen:
+            endpoints = len(parts.registry.config.endpoints)
+            problems.append(f"it has looked at {endpoints - unseen} of {endpoints} endpoints, and waits for the others")
+        return problems
+
+    def status(self) -> DaemonStatus:
+        """Return the status of the daemon."""
+        parts, config = self._parts, self._parts.registry.config
+        now, watching, progress = time.time(), parts.files.watch_state, parts.files.progress
+        return DaemonStatus(
+            version=version("certvigil"),
+            host=config.host,
+            started=self._run.started,
+            sources=config.sources,
+            digest=config.digest,
+            loaded=self._run.loaded,
+            stale=self._run.stale,
+            files_looked_at=progress.done,
+            files_to_look_at=progress.total,
+            directories_notified=watching.watched,
+            directories_polled=watching.polled,
+            polled_because=watching.reason,
+            waivers=tuple(waiver for waiver in config.waivers if now < waiver.until),
+            no_actor=parts.journal.no_actor or "",
+        )
+
+    async def rule(self, verb: Verb, plan: str, by: str, why: str) -> Mapping[str, Any] | str:
+        """Have the actor record that `by` approves or rejects a plan; return its answer, or why it does not."""
+        return await self._parts.orders.rule(verb, plan, by, why)
+
+    async def history(
+        self, target: str | None, since: float, until: float | None, limit: int
+    ) -> Sequence[HistoryEntry] | Degraded:
+        """Return the history from Unix time `since` until just before `until`, newest first."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(None, read_history, self._database, target, since, until, limit)
+
+    async def probe(self, target: str, module: Module, seconds: float) -> Probed | RefusedProbe:
+        """Look at `target`, if that is permitted, within `seconds`."""
+        return await self._parts.prober.probe(target, module, self._parts.registry.trust_context, seconds)
+
+    async def reload(self, who: str) -> Sequence[Mistake]:
+        """Read the configuration again because `who` asked; where it has mistakes, return them and keep the old one."""
+        return await self._reload(who)

@@ -1,0 +1,182 @@
+"""The state of endpoints: the context for a verdict, and the changes by a look.
+
+An endpoint is compared with the files of its component, and its failures with those of other endpoints.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from functools import partial
+
+from config.model import Endpoint
+from config.vocabulary import Code, LookOutcome
+from monitor.state.pending import AGAIN, Darkness, awaits_second_look
+from monitor.state.sets import SetRegistry
+from monitor.state.target import Raised, TargetState, failure_of, learn, representative, waive
+from monitor.state.trust import TrustContext
+from probes.assess import EndpointContext
+from probes.certificate import Certificate
+from probes.chain import find_leaf
+from probes.finding import Assessment
+from probes.judge.state import OnDisk
+from probes.observation import EndpointObservation, Presented
+
+
+@dataclass(frozen=True, slots=True)
+class _JudgedEndpoint:
+    """The last look that was judged, and the context of the verdict, so that an equal look costs nothing."""
+
+    observation: EndpointObservation
+    trust_context: TrustContext
+    context: EndpointContext
+    until: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Drift:
+    """An endpoint serves another certificate than the one on disk."""
+
+    since: float
+    """Unix time."""
+    served: tuple[Certificate, ...]
+
+
+class EndpointRegistry:
+    """The endpoints in the registry."""
+
+    def __init__(self, sets: SetRegistry) -> None:
+        """Compare what is served with what `sets` tells of the disk."""
+        self.registry = sets.registry
+        self._sets = sets
+        self._judged: dict[str, _JudgedEndpoint] = {}
+        self._dark: dict[str, float] = {}
+        """Unix time since when an endpoint does not answer."""
+        self._went_dark: dict[str, deque[float]] = {}
+        """Unix times at which an endpoint last began not to answer."""
+        self._drifts: dict[str, _Drift] = {}
+        """By endpoint."""
+        self.registry.on_removal(self._forget)
+
+    def _forget(self, target: str) -> None:
+        for kept in (self._judged, self._drifts, self._dark, self._went_dark):
+            kept.pop(target, None)
+
+    # The verdict
+
+    def context(self, endpoint: Endpoint, *, failed: bool) -> EndpointContext:
+        """Return the context for a verdict on an endpoint now, after a look that `failed` or not."""
+        state = self.registry.targets[endpoint.name]
+        last = state.addresses
+        if not last and state.presented:
+            last = (Presented(state.location, state.presented, "", "", ""),)
+        return EndpointContext(
+            endpoint,
+            self.registry.trust_context.views(endpoint.clients),
+            elsewhere=tuple(self.registry.trust_context.trusts.values()),
+            on_disk=self._on_disk(state),
+            last_known=last if failed else (),
+            failures_in_a_row=state.failures + 1 if failed else 0,
+        )
+
+    def _on_disk(self, endpoint: TargetState) -> OnDisk | None:
+        """Return the leaf on disk of the component of an endpoint, and since when the endpoint serves another."""
+        component = endpoint.component
+        state = self._sets.leaf_on_disk(component) if component is not None else None
+        if component is None or state is None or not state.presented:
+            return None
+        leaf = find_leaf(state.presented)
+        grace = self.registry.config.components[component].not_served_after
+        told = [each.since for (code, _), each in endpoint.findings.items() if code is Code.NOT_SERVED]
+        if not told and not (self._sets.is_certain(component) and self._sets.is_whole(component)):
+            # A set that is not whole yet need not be served, nor a certificate that may be gone from the disk.
+            return None
+        since = self._sets.since(component, state)
+        if endpoint.presented and leaf in endpoint.presented:
+            self._drifts.pop(endpoint.target, None)
+            return OnDisk((leaf,), since, grace, state.location)
+        drift = self._drifts.get(endpoint.target)
+        if drift is None:
+            drift = _Drift(min(told) - grace if told else since, endpoint.presented)
+        elif drift.served != endpoint.presented:
+            # The service took up an earlier certificate meanwhile: only the later one is not served.
+            drift = _Drift(max(since, endpoint.since), endpoint.presented)
+        self._drifts[endpoint.target] = drift
+        return OnDisk((leaf,), drift.since, grace, state.location)
+
+    def is_news(self, observation: EndpointObservation, context: EndpointContext, now: float) -> bool:
+        """Whether a look must be judged: the facts, the context or the time differ from those of the last verdict."""
+        judged = self._verdict(observation.target)
+        return (
+            judged is None
+            # A second look decides.
+            or bool(self.registry.targets[observation.target].pending)
+            or (judged.until is not None and now >= judged.until)
+            or judged.context != context
+            or judged.observation.presented != observation.presented
+            or judged.observation.failures != observation.failures
+        )
+
+    def until(self, target: str) -> float | None:
+        """Return the Unix time at which the verdict on an endpoint may change by itself, None for never."""
+        judged = self._verdict(target)
+        return judged.until if judged else None
+
+    def _verdict(self, target: str) -> _JudgedEndpoint | None:
+        """Return the last verdict on an endpoint; None where the trust context has changed since, or without any."""
+        judged = self._judged.get(target)
+        return judged if judged is not None and judged.trust_context is self.registry.trust_context else None
+
+    # Changes by a look
+
+    def learn(
+        self, observation: EndpointObservation, context: EndpointContext, assessment: Assessment, now: float
+    ) -> LookOutcome:
+        """Take up a look and the verdict on it, and publish the changes."""
+        registry, target = self.registry, observation.target
+        assessment = waive(assessment, target, registry.config.waivers, now)
+        self._judged[target] = _JudgedEndpoint(observation, registry.trust_context, context, assessment.until)
+        self._note_darkness(observation, now)
+        state = registry.targets[target]
+        presented = representative(observation.presented) or state.presented
+        new, events = learn(
+            state,
+            presented,
+            assessment,
+            failure_of(observation),
+            now=now,
+            addresses=observation.presented,
+            waits=partial(self._awaits_look, state=state, changed=presented != state.presented, now=now),
+        )
+        registry.update(new)
+        registry.publish(events)
+        if new.failure is not None:
+            return LookOutcome.FAILED
+        return LookOutcome.CHANGED if events else LookOutcome.UNCHANGED
+
+    def _note_darkness(self, observation: EndpointObservation, now: float) -> None:
+        target = observation.target
+        if observation.presented:
+            self._dark.pop(target, None)
+        elif target not in self._dark:
+            self._dark[target] = now
+            self._went_dark.setdefault(target, deque(maxlen=AGAIN)).append(now)
+
+    def _awaits_look(self, raised: Raised, state: TargetState, *, changed: bool, now: float) -> bool:
+        """Whether a finding about an endpoint waits for another look, at the endpoint or at the files behind it.
+
+        What is served is another than before where the files are, too: until these were read since, it proves nothing.
+        """
+        if raised.finding.code is not Code.NOT_SERVED:
+            return self._awaits_second_look(raised, state, now)
+        on_disk = self._sets.leaf_on_disk(state.component) if state.component is not None else None
+        return changed or on_disk is None or on_disk.last_look is None or on_disk.last_look < state.since
+
+    def _awaits_second_look(self, raised: Raised, state: TargetState, now: float) -> bool:
+        endpoints = self.registry.config.endpoints
+        if state.target not in endpoints:
+            return False
+        # One server may have many names.
+        dark = {(each.host, each.port): at for name, at in self._dark.items() if (each := endpoints.get(name))}
+        darkness = Darkness(tuple(dark.values()), tuple(self._went_dark.get(state.target, ())))
+        return awaits_second_look(raised, state, endpoints[state.target].every, darkness, now)

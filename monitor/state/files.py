@@ -1,0 +1,90 @@
+"""The state of files of no component: the context for a verdict, and the changes by a look."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+
+from config.model import FileTarget
+from config.vocabulary import LookOutcome
+from monitor.state.pending import awaits_rest
+from monitor.state.registry import TargetRegistry
+from monitor.state.target import failure_of, learn, waive
+from monitor.state.trust import TrustContext
+from probes.assess import FileContext, file_facts
+from probes.finding import Assessment
+from probes.observation import FileObservation
+
+
+@dataclass(frozen=True, slots=True)
+class _JudgedFile:
+    """The context of the last verdict on a file, so that an equal look costs nothing."""
+
+    trust_context: TrustContext
+    context: FileContext
+    until: float | None
+
+
+class FileRegistry:
+    """The files of no component in the registry."""
+
+    def __init__(self, registry: TargetRegistry) -> None:
+        self.registry = registry
+        self._judged: dict[str, _JudgedFile] = {}
+        registry.on_removal(lambda target: self._judged.pop(target, None))
+
+    def context(self, target: FileTarget) -> FileContext:
+        """Return the context for a verdict on a file now."""
+        state = self.registry.targets.get(target.name)
+        return FileContext(
+            target,
+            view=self.registry.trust_context.store_view(target.trust_store),
+            last_known=state.presented if state else (),
+        )
+
+    def is_judged(self, context: FileContext, now: float) -> bool:
+        """Whether the last verdict still holds in `context`."""
+        judged = self._verdict(context.target.name)
+        return judged is not None and (judged.until is None or now < judged.until) and judged.context == context
+
+    def until(self, target: str) -> float | None:
+        """Return the Unix time at which the verdict on a file may change by itself, None for never."""
+        judged = self._verdict(target)
+        return judged.until if judged else None
+
+    def _verdict(self, target: str) -> _JudgedFile | None:
+        """Return the last verdict on a file; None where the trust context has changed since, or without any."""
+        judged = self._judged.get(target)
+        return judged if judged is not None and judged.trust_context is self.registry.trust_context else None
+
+    def learn(
+        self,
+        observation: FileObservation,
+        context: FileContext,
+        assessment: Assessment,
+        now: float,
+        left_alone: float = float("inf"),
+    ) -> LookOutcome:
+        """Take up a look and the verdict on it, and publish the changes.
+
+        `left_alone` is for how many seconds nobody has written to the file.
+        """
+        registry, target = self.registry, observation.target
+        assessment = waive(assessment, target, registry.config.waivers, now)
+        self._judged[target] = _JudgedFile(registry.trust_context, context, assessment.until)
+        state = registry.targets[target]
+        new, events = learn(
+            state,
+            file_facts(observation, state.presented),
+            assessment,
+            failure_of(observation),
+            now=now,
+            # A file without certificates keeps the last known ones: it is read again, never judged by these.
+            identity=observation.identity if observation.certificates else None,
+            waits=partial(awaits_rest, left_alone=left_alone, settle=registry.config.settings.settle, now=now),
+        )
+        registry.update(new)
+        registry.publish(events)
+        if new.failure is not None:
+            return LookOutcome.FAILED
+        return LookOutcome.CHANGED if events else LookOutcome.UNCHANGED

@@ -1,0 +1,86 @@
+"""Messages: what a part of the daemon tells others at once, without a record.
+
+An event (`monitor.state.events`) says how a target changed, and is recorded. A message is counted, or says that
+something is due.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from config.vocabulary import LookOutcome, TargetKind
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """A look ended."""
+
+    target: str
+    kind: TargetKind
+    outcome: LookOutcome
+    seconds: float
+    """Duration of the look."""
+    lag: float
+    """Seconds by which it started later than it was due."""
+
+
+@dataclass(frozen=True, slots=True)
+class ArtefactsChanged:
+    """The files of a component hold something else than before, so its endpoints may serve something else."""
+
+    component: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReadingDue:
+    """The actor is to be asked again for the files of a component, which it did not read when it was asked last."""
+
+    component: str
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceTouched:
+    """The files of a component, or its service, may have been changed: by a transaction, or by somebody unseen."""
+
+    component: str
+
+
+@dataclass(frozen=True, slots=True)
+class TrustFilesChanged:
+    """A file of a trust store or of a client may have been changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class JournalNews:
+    """The actor recorded something by which it may answer differently."""
+
+    components: frozenset[str] | None = None
+    """About which it may; None for all."""
+
+
+@dataclass(frozen=True, slots=True)
+class CandidateConsidered:
+    """The actor was asked what lies in the inbox of a component."""
+
+    component: str
+
+
+@dataclass(frozen=True, slots=True)
+class DecisionInputsChanged:
+    """Decisions about components may come out differently, for a reason that no event tells."""
+
+    components: frozenset[str] | None = None
+    """About which they may; None for all."""
+
+
+@dataclass(frozen=True, slots=True)
+class ComponentsChanged:
+    """What is shown, counted or found wrong of components that certvigil may change may be something else."""
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseHealthChanged:
+    """The database can be used again, or no longer."""
+
+    problem: str = ""
+    """Why it cannot be used, a sentence; empty where it can."""

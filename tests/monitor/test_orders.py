@@ -1,0 +1,105 @@
+"""Orders with the actor: as few requests as it takes, each about what is concerned, and nothing kept for ever."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import replace
+from typing import Any, Final
+
+import pytest
+
+from config.model import Artefacts, Component
+from config.service import systemd
+from config.vocabulary import Code, Mode
+from monitor.act.connection import ActorConnection
+from monitor.act.inboxes import Inboxes
+from monitor.act.journal import JournalFollower
+from monitor.act.orders import Orders
+from monitor.decide.table import DecisionTable
+from monitor.lab.ca import bundle
+from monitor.lab.servers import write_site
+from probes.certificate import certificate
+from tests.lab.client import presented
+from tests.monitor.acting import ISSUER, ISSUING, House, fresh, house
+from tests.monitor.decide_kit import ACTIVATE, NOW, found, has, policy, situation
+from tests.monitor.look_kit import Kept, config_with, registry_of
+from tests.monitor.relay import Relay
+from tests.monitor.running import Running, series
+
+AUTO: Final = {"mode": "auto", "allowed_issuers": [ISSUER]}
+
+
+@pytest.fixture
+def web() -> Iterator[House]:
+    with house() as made:
+        yield made
+
+
+@pytest.mark.server("nginx")
+def test_an_automatic_replacement_has_its_plan_made_twice_and_no_other_component_considered(
+    web: House, cleanup: ExitStack
+) -> None:
+    """Once when the candidate comes, and once by the actor as it carries the plan out; then the inbox is empty."""
+    mail = write_site(f"{web.directory}/mail", fresh())
+    components: dict[str, Any] = {
+        "web": web.component(**AUTO),
+        "mail": {
+            **web.component(**AUTO, artefacts={"certificate": mail.certificate, "key": mail.key}),
+            "endpoints": [],
+        },
+    }
+    relay = cleanup.enter_context(Relay(f"{web.directory}/relay.sock", web.actor().socket))
+    document = {**web.document(), "components": components, "rescan": "1h"}
+    with open(web.config_file, "w", encoding="utf-8") as file:
+        json.dump(document, file)
+    cleanup.enter_context(web.actor())
+    asked_there = {**document, "actor": {**document["actor"], "socket": relay.path}}
+    daemon = cleanup.enter_context(Running(asked_there))
+    daemon.wait_for(lambda: daemon.metrics().get(series("actor_up")) == 1, "the daemon meeting the actor")
+    daemon.wait_for(lambda: relay.acts("web") and relay.acts("mail"), "both being considered")
+    daemon.wait_for(lambda: relay.is_quiet(3.0), "the start being over")
+    # The first record begins the journal, which is then told anew.
+    for number in (0, 1):
+        relay.forget()
+        new = fresh()
+        web.put_file("new.pem", bundle([new, ISSUING]) + new.key_pem())
+        daemon.wait_until("ended", number, target="web/actions", outcome="committed")
+        daemon.wait_for(lambda: os.listdir(web.inbox) == [], "the inbox being emptied")
+        sha256 = certificate(new.der()).sha256
+        daemon.wait_until("presents", target="web/certificate", sha256=sha256)
+        daemon.wait_for(lambda: relay.acts("web")[2:], "the look at the empty inbox")
+        daemon.wait_for(lambda: relay.is_quiet(3.0), "all that comes of it")
+        assert presented(web.server)[0] == new.der()
+    assert relay.acts("web") == ["plan", "carry_out", "plan"]
+    assert relay.acts("mail") == []
+
+
+def test_a_plan_is_forgotten_once_nothing_is_decided_about_its_case_any_more() -> None:
+    serve = replace(policy(has(Code.NOT_SERVED), ACTIVATE), mode=Mode.PLAN)
+    wrong = situation(findings=(found(Code.NOT_SERVED),))
+
+    async def story() -> None:
+        kept = Kept()
+        service = Component("web", Artefacts(combined="/a"), service=systemd("nginx.service"))
+        registry = registry_of(config_with(components={"web": service}), kept)
+        actor = ActorConnection(registry)
+        journal = JournalFollower(registry, actor, kept.bus)
+        table = DecisionTable([serve])
+        orders = Orders(registry, actor, journal, Inboxes(registry, actor, journal, kept.bus), table, kept.bus)
+        table.learn(wrong)
+        (decision,) = table.decide(NOW)
+        orders._plans[decision.case] = (decision.subject, "aa" * 32)
+        await orders._carry_out(replace(decision, identity="another"))
+        assert orders.plan_of(decision) == "aa" * 32
+        table.learn(replace(wrong, findings=()))
+        assert table.decide(NOW) == ()
+        await orders._carry_out(decision)
+        assert orders.plan_of(decision) == ""
+        # Each of them was noted, so that it is decided anew should it come again.
+        assert len(orders.attempts("web")) == 2
+
+    asyncio.run(story())

@@ -1,0 +1,76 @@
+"""The wiring of the daemon: the table has a row for each message, and every message is sent by somebody."""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import inspect
+import logging
+import time
+from pathlib import Path
+
+import pytest
+
+import monitor
+from monitor import wiring
+from monitor.decide.decision import DecisionMade
+from monitor.state import messages
+from monitor.state.bus import Bus, route
+from monitor.state.messages import ComponentsChanged, ReadingDue
+from monitor.state.trust import read_trust_context
+from tests.monitor.look_kit import config_with
+
+MESSAGES: set[type] = {
+    DecisionMade,
+    *(each for _, each in inspect.getmembers(messages, inspect.isclass) if each.__module__ == messages.__name__),
+}
+
+
+def parts_at(directory: Path) -> wiring.Parts:
+    trust_context, _ = read_trust_context(config_with())
+    return wiring.build(trust_context, str(directory / "certvigil.db"), wiring.Pools.start(), None, time.time())
+
+
+def sent_in(source: str) -> set[str]:
+    """Return the names of what is handed to `send`, where it is made there."""
+    return {
+        call.args[0].func.id
+        for call in ast.walk(ast.parse(source))
+        if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute) and call.func.attr == "send"
+        if call.args and isinstance(call.args[0], ast.Call) and isinstance(call.args[0].func, ast.Name)
+    }
+
+
+def test_each_kind_of_message_has_one_route_and_somebody_takes_it(tmp_path: Path) -> None:
+    async def story() -> None:
+        parts = parts_at(tmp_path)
+        routes = wiring.routes_of(parts, lambda _: None)
+        assert [each.message for each in routes] == list(dict.fromkeys(each.message for each in routes))
+        assert {each.message for each in routes} == MESSAGES
+        assert all(each.handlers for each in routes)
+
+    asyncio.run(story())
+
+
+def test_every_message_that_has_a_route_is_sent() -> None:
+    root = Path(monitor.__path__[0])
+    sent = set().union(*(sent_in(path.read_text(encoding="utf-8")) for path in root.rglob("*.py")))
+    # Handed over uncalled, to a timer and from the thread of the database.
+    names = {str(each.__qualname__) for each in MESSAGES}
+    assert names - sent <= {"ReadingDue", "DatabaseHealthChanged"}
+
+
+def test_a_message_goes_to_its_handlers_in_order_and_one_that_fails_stops_no_other(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    taken: list[object] = []
+
+    def fail(_: ReadingDue) -> None:
+        raise RuntimeError
+
+    bus = Bus(routes=(route(ReadingDue, taken.append, fail, lambda due: taken.append(due.component)),))
+    bus.send(ComponentsChanged())
+    with caplog.at_level(logging.ERROR):
+        bus.send(ReadingDue("web"))
+    assert taken == [ReadingDue("web"), "web"]
+    assert "missed a ReadingDue" in caplog.text
