@@ -26,7 +26,9 @@ class Contested:
     """A candidate came into the inbox since then."""
 
 
-def contested(context: ActorContext, records: Sequence[Record], name: str) -> Contested | None:
+def contested(
+    context: ActorContext, records: Sequence[Record], journal_state: JournalState, name: str
+) -> Contested | None:
     """Return that what was done to the component called `name` was undone once too often; None where it was not.
 
     Raises OSError where its files cannot be read.
@@ -35,7 +37,7 @@ def contested(context: ActorContext, records: Sequence[Record], name: str) -> Co
     # What is older no longer counts.
     since = context.world.now() - PERIOD
     past = history([each for each in records if each.at >= since], name, component.endpoints)
-    if not past or JournalState.of(records).is_our_doing(name):
+    if not past or journal_state.is_our_doing(name):
         # Files that a transaction has written so far are nobody else's, whether it goes on, is recovered or froze.
         return None
     found, changed = set_on_disk(component, context.world)

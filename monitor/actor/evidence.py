@@ -125,7 +125,7 @@ def situation_of(
     keys += [(each.client, each.target) for each in edges if not each.accepts]
     unchanged = (circumstances(context.trust_context), look.disk, look.served)
     since = sightings.note(component.name, unchanged, keys, now, context.world.monotonic())
-    found = contested(context, context.records(), component.name)
+    found = contested(context, context.records(), context.journal_state(), component.name)
     drifts = any(each.code is Code.NOT_SERVED for each in raised)
     there = newest_in(context, context.inbox(component.name))
     return Situation(

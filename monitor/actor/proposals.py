@@ -186,7 +186,7 @@ def contested_document(context: ActorContext, action: ActionRequest) -> Document
     for name in action.components:
         # A file that cannot be read is among the objections to the plan.
         with suppress(OSError):
-            if (verdict := contested(context, context.records(), name)) is not None:
+            if (verdict := contested(context, context.records(), context.journal_state(), name)) is not None:
                 found[name] = asdict(verdict)
     return {"contested": found} if found else {}
 

@@ -25,7 +25,7 @@ def changed_by_others(work: Work, action: ActionRequest, _made: Prepared) -> Ite
     """Yield that somebody else changes the files, too; raises OSError."""
     records = work.context.records()
     for name in action.components:
-        found = contested(work.context, records, name)
+        found = contested(work.context, records, work.context.journal_state(), name)
         if found is not None and not (action.kind is Kind.REPLACE and found.renewed):
             yield Objection(Ground.CONTESTED, f"{name}: {found.sentence}")
             return

@@ -11,6 +11,7 @@ from typing import cast
 import pytest
 
 from actions.journal import Event, Record
+from actions.journal_state import JournalState
 from actions.plan import Change, FileState, Kind, Plan, plan_to_json
 from actions.world import World
 from config.model import Artefacts, Component, Config
@@ -57,8 +58,10 @@ def test_what_a_transaction_has_written_is_nobody_else_s(tmp_path: Path, end: Ev
         Record(now - 70, "t2", Event.BEGIN, {"plan": plan_to_json(change(path, theirs, second))}),
         Record(now - 60, "t2", Event.COMMITTED, ENDED),
     ]
-    assert contested(context, records, "web") is not None, "with nothing under way, another has written it"
+    assert contested(context, records, JournalState.of(records), "web") is not None, (
+        "with nothing under way, another has written it"
+    )
     records.append(Record(now - 10, "t3", Event.BEGIN, {"plan": plan_to_json(change(path, second, third))}))
     if end is not None:
         records.append(Record(now, "t3", end, ENDED))
-    assert contested(context, records, "web") is None
+    assert contested(context, records, JournalState.of(records), "web") is None

@@ -242,7 +242,7 @@ COMMANDS = {
 }
 ASK_NOBODY = {
     "json-schema",
-    *("check", "run", "actor", "demo", "notify test"),
+    *("check", "run", "actor", "demo", "notify test", "explain"),
     *("config check", "config schema", "config show", "config units"),
 }
 """These print what stands in files and comes from servers, or nothing of others."""
