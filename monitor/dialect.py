@@ -12,6 +12,7 @@ from typing import TypedDict
 from config.text import Printable, harmless
 from config.vocabulary import KeyKind
 from probes.certificate import Certificate
+from probes.encoding import DERError
 from probes.judge.time import calendar, within_calendar
 
 
@@ -48,7 +49,7 @@ class CertificateObject(TypedDict):
     names: list[str]
     """Subject alternative names."""
     key: KeyObject
-    spki_sha256: str
+    spki_sha256: str | None
     """SHA-256 of the public key (SubjectPublicKeyInfo), hexadecimal: as `allowed_issuers` takes it."""
     signature_hash: str
     is_ca: bool
@@ -78,11 +79,18 @@ def certificate_object(certificate: Certificate) -> CertificateObject:
         "sha256": certificate.sha256,
         "names": list(certificate.names),
         "key": {"kind": certificate.key.kind, "bits": certificate.key.bits},
-        "spki_sha256": certificate.public_key_sha256(),
+        "spki_sha256": _public_key(certificate),
         "signature_hash": certificate.signature_hash,
         "is_ca": certificate.is_ca,
         "failures": list(certificate.failures),
     }
+
+
+def _public_key(certificate: Certificate) -> str | None:
+    try:
+        return certificate.public_key_sha256()
+    except DERError:
+        return None
 
 
 def verdict_object(client: str, target: str, accepts: bool | None, why: str) -> VerdictObject:

@@ -86,7 +86,7 @@ class CertificateAnswer(Answer):
     names: Sequence[str]
     """Subject alternative names."""
     key: KeyAnswer
-    spki_sha256: str
+    spki_sha256: str | None
     """Of the public key (SubjectPublicKeyInfo), hexadecimal: as `allowed_issuers` takes it."""
     signature_hash: str
     is_ca: bool

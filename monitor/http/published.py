@@ -309,6 +309,34 @@ class AuditLine(Published):
     """Of the event; its times are ISO 8601, too."""
 
 
+class ExplainedFinding(Published):
+    """A row of the catalogue of findings."""
+
+    code: Code
+    group: str
+    severity: Severity
+    informational: bool
+    meaning: str
+    otherwise: str
+    """When the severity is another; empty where it never is."""
+    cure: str
+    cures: Mapping[str, str]
+    """By the reason with which the detail of a finding begins."""
+    hurts: Mapping[str, str]
+    """By the kind of target."""
+    by_itself: str
+    advice: Mapping[str, Sequence[str]]
+    """By the kind of target."""
+    seen_by_actor: bool
+    grouping: str
+
+
+class ExplainDocument(PublishedDocument):
+    """`certvigil explain`."""
+
+    findings: Sequence[ExplainedFinding]
+
+
 class NotifyDocument(PublishedDocument):
     """`certvigil notify show`."""
 
@@ -346,7 +374,7 @@ class DecisionObject(Published):
     subject: str
     policy: str
     action: str
-    standing: DecisionStatus
+    status: DecisionStatus
     waits_for: str
     case: str
     identity: str
@@ -408,6 +436,7 @@ PUBLISHED: Final[Mapping[str, type[Answer]]] = MappingProxyType(
             ("plan", "replace", "rollback", "reset-to-default", "activate", "approve", "reject", "recover", "backups"),
             ActDocument,
         ),
+        "explain": ExplainDocument,
         "notify show": NotifyDocument,
         "notify test": NotifyTestDocument,
         "policy explain": PolicyExplainDocument,

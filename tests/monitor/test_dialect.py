@@ -97,6 +97,7 @@ def test_what_every_command_prints_as_json_is_as_its_published_schema_says(web: 
         assert run("backups", *config)["sets"]
         assert run("status", *socket)["components"]
         assert run("history", *config)["entries"]
+        assert run("explain")["findings"]
         assert run("notify show", *socket) is not None
         assert run("policy explain", "web", *socket, *config)["subject"] == "web"
         assert run("policy test", *socket, *config) is not None

@@ -194,7 +194,14 @@ def test_a_target_is_shown_with_everything_believed_of_it(view: FakeView, client
                 "cure": "put the key that belongs to the certificate beside it, or issue the certificate anew",
             }
         ],
-        "clients": [{"client": "java", "accepts": False, "why": "it does not trust the issuer"}],
+        "clients": [
+            {
+                "client": "java",
+                "target": "/etc/ssl/a b.pem",
+                "accepts": False,
+                "why": "it does not trust the issuer",
+            }
+        ],
         "since": "2023-11-14T22:13:20.500000Z",
         "chain": [
             {
@@ -206,6 +213,7 @@ def test_a_target_is_shown_with_everything_believed_of_it(view: FakeView, client
                 "sha256": leaf.sha256,
                 "names": ["DNS:www.example.com"],
                 "key": {"kind": "ec", "bits": 256},
+                "spki_sha256": None,
                 "signature_hash": "sha256",
                 "is_ca": False,
                 "failures": [],

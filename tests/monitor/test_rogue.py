@@ -241,7 +241,8 @@ COMMANDS = {
     "backups": ("backups", "--config"),
 }
 ASK_NOBODY = {
-    *("check", "run", "actor", "demo", "notify test"),
+    "json-schema",
+    *("check", "run", "actor", "demo", "notify test", "explain"),
     *("config check", "config schema", "config show", "config units"),
 }
 """These print what stands in files and comes from servers, or nothing of others."""
