@@ -55,21 +55,21 @@ def measure() -> Iterator[Measurement]:
             Nginx(os.path.join(directory, "rsa"), sites[:1]) as rsa,
             Nginx(os.path.join(directory, "ec"), sites[1:]) as ec,
             Blackbox(directory, ca_file, _SERVER_NAME) as blackbox,
-            Vigil(ca_file, [(rsa.host, rsa.port), (ec.host, ec.port)]) as vigil,
+            Monitored(ca_file, [(rsa.host, rsa.port), (ec.host, ec.port)]) as monitored,
         ):
             addresses = [rsa.address, ec.address]
             ratios = []
             # The first round is not counted: it learns the chains, and warms both up.
             for each in range(ROUNDS + 1):
-                ours, theirs = vigil.look_at_all(), blackbox.probe_all(addresses)
+                ours, theirs = monitored.look_at_all(), blackbox.probe_all(addresses)
                 sys.stderr.write(f"ours {ours / LOOKS * 1e6:.0f} us, blackbox {theirs / LOOKS * 1e6:.0f} us a look\n")
                 if each:
                     ratios.append(ours / theirs)
         yield Measurement("look_cpu_vs_blackbox", round(statistics.median(ratios), 3), "ratio", LIMIT)
 
 
-class Vigil:
-    """Our own vigil over as many endpoints as there are looks in a round."""
+class Monitored:
+    """Our own monitor of as many endpoints as there are looks in a round."""
 
     def __init__(self, ca_file: str, addresses: Sequence[tuple[str, int]]) -> None:
         names = [str(number) for number in range(LOOKS)]
@@ -88,13 +88,13 @@ class Vigil:
         bus = Bus(routes=(route(Looked, self._looked),))
         self._registry = TargetRegistry(read_trust_context(config)[0], bus, Page())
         self._worker = ThreadPoolExecutor(1)
-        self._vigil = EndpointMonitor(EndpointRegistry(SetRegistry(self._registry)), bus, self._worker)
+        self._monitor = EndpointMonitor(EndpointRegistry(SetRegistry(self._registry)), bus, self._worker)
         self._runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)
         self._outcomes: list[LookOutcome] = []
         self._all_looked = asyncio.Event()
 
-    def __enter__(self) -> Vigil:
-        self._vigil.reconfigure()
+    def __enter__(self) -> Monitored:
+        self._monitor.reconfigure()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -115,8 +115,8 @@ class Vigil:
     async def _round(self) -> None:
         self._outcomes.clear()
         self._all_looked.clear()
-        self._vigil.hasten(self._names)
-        task = asyncio.create_task(self._vigil.run())
+        self._monitor.hasten(self._names)
+        task = asyncio.create_task(self._monitor.run())
         await self._all_looked.wait()
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)

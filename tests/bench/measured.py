@@ -88,7 +88,7 @@ class _Daemon(daemon.Daemon):
         while SEEN.looks - before < LOOKS:
             enough = SEEN.looks + self.parts.files.progress.total
             self.parts.files.rescan()
-            while SEEN.looks < enough:  # noqa: ASYNC110 (the vigil tells nobody when it is through)
+            while SEEN.looks < enough:  # noqa: ASYNC110 (the monitor tells nobody when it is through)
                 await asyncio.sleep(0.01)
         _write(f"{self.path}.looked", SEEN.looks - before)
 

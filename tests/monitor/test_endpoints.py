@@ -1,4 +1,4 @@
-"""Vigil over endpoints, on real sockets: its pace, its bounds, and what must not end it."""
+"""Looks at endpoints, on real sockets: its pace, its bounds, and what must not end it."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @dataclass
 class Watched(Kept):
-    """What a vigil over endpoints said."""
+    """What a monitor of endpoints said."""
 
     def configure(self, config: Config) -> None:
         """Put another configuration in force, as a reload does."""
@@ -65,10 +65,10 @@ async def keep_looking(config: Config) -> AsyncIterator[Watched]:
     kept = Watched()
     registry = registry_of(config, kept)
     with ThreadPoolExecutor(1) as worker:
-        vigil = EndpointMonitor(EndpointRegistry(SetRegistry(registry)), kept.bus, worker)
-        kept.registry, kept.endpoints = registry, vigil
-        vigil.reconfigure()
-        running = asyncio.create_task(vigil.run())
+        monitor = EndpointMonitor(EndpointRegistry(SetRegistry(registry)), kept.bus, worker)
+        kept.registry, kept.endpoints = registry, monitor
+        monitor.reconfigure()
+        running = asyncio.create_task(monitor.run())
         try:
             yield kept
             assert not running.done()

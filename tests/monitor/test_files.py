@@ -1,4 +1,4 @@
-"""Vigil over files: where exporters of today fail, and what a restart remembers."""
+"""Looks at files: where exporters of today fail, and what a restart remembers."""
 
 from __future__ import annotations
 
@@ -397,16 +397,16 @@ def test_files_that_change_all_the_time_keep_no_other_waiting(tmp_path: Path) ->
         for path in (quiet, busy):
             path.write_bytes(certificate())
         async with file_monitor(config_with(watches=(watching(quiet, busy),))) as kept:
-            vigil = kept.files
-            assert vigil is not None
+            monitor = kept.files
+            assert monitor is not None
 
             def busily(_: Looked) -> None:
-                vigil.look_again([str(busy)])
+                monitor.look_again([str(busy)])
 
             kept.on_look = busily
-            vigil.look_again([str(busy)])
+            monitor.look_again([str(busy)])
             looks = len(kept.looks)
-            vigil.rescan()
+            monitor.rescan()
             await until(lambda: any(each.target == str(quiet) for each in kept.looks[looks:]))
             await until(lambda: len(kept.looks) > looks + 20)
 

@@ -1,4 +1,4 @@
-"""Vigil over the files of components: one set, one reading, and nothing said of a state between two writes."""
+"""Looks at the files of components: one set, one reading, and nothing said of a state between two writes."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ def in_a_loop(test: Callable[Parameters, Coroutine[None, None, None]]) -> Callab
     return run
 
 
-class Vigil:
+class Watched:
     """Does with a watcher what the daemon does, and remembers what it was told."""
 
     def __init__(self, watches: list[Watch], open_inotify: Callable[[], InotifyFD], poll_every: float) -> None:
@@ -95,16 +95,16 @@ async def watching(
     open_inotify: Callable[[], InotifyFD] = InotifyFD,
     poll_every: float = 0.02,
     before: Callable[[], object] = lambda: None,
-) -> AsyncIterator[Vigil]:
+) -> AsyncIterator[Watched]:
     watches = [Watch(tuple(map(str, patterns)))]
-    vigil = Vigil(watches, open_inotify, poll_every)
+    watched = Watched(watches, open_inotify, poll_every)
     try:
         found = find(watches)
         before()
-        await vigil.watcher.watch([target.path for target in found.targets], found.directories)
-        yield vigil
+        await watched.watcher.watch([target.path for target in found.targets], found.directories)
+        yield watched
     finally:
-        await vigil.watcher.stop()
+        await watched.watcher.stop()
 
 
 def write(path: Path, text: str = "content") -> Path:
@@ -126,27 +126,27 @@ def retarget(link: Path, to: str) -> None:
 @in_a_loop
 async def test_a_file_rewritten_in_place_is_noticed(tmp_path: Path) -> None:
     path = write(tmp_path / "a.pem")
-    async with watching(path) as vigil:
+    async with watching(path) as watched:
         for _ in range(2):
             path.write_text("new")
-            await vigil.notices(path)
+            await watched.notices(path)
 
 
 @in_a_loop
 async def test_a_file_replaced_by_a_rename_is_noticed(tmp_path: Path) -> None:
     path = write(tmp_path / "a.pem")
-    async with watching(path) as vigil:
+    async with watching(path) as watched:
         for _ in range(2):
             replace(path)
-            await vigil.notices(path)
+            await watched.notices(path)
 
 
 @in_a_loop
 async def test_another_mode_is_noticed(tmp_path: Path) -> None:
     path = write(tmp_path / "a.pem")
-    async with watching(path) as vigil:
+    async with watching(path) as watched:
         path.chmod(0o600)
-        await vigil.notices(path)
+        await watched.notices(path)
 
 
 @in_a_loop
@@ -156,11 +156,11 @@ async def test_a_rewrite_of_what_a_link_leads_to_is_noticed(tmp_path: Path) -> N
     link = tmp_path / "live/a.pem"
     link.parent.mkdir()
     link.symlink_to("../hop/a1.pem")
-    async with watching(link) as vigil:
+    async with watching(link) as watched:
         target.write_text("new")
-        await vigil.notices(link)
+        await watched.notices(link)
         replace(target)
-        await vigil.notices(link)
+        await watched.notices(link)
 
 
 @in_a_loop
@@ -169,19 +169,19 @@ async def test_a_retargeted_link_is_noticed_and_its_new_target_watched(tmp_path:
     link = tmp_path / "live/a.pem"
     link.parent.mkdir()
     link.symlink_to("../archive/a1.pem")
-    async with watching(link) as vigil:
+    async with watching(link) as watched:
         retarget(link, "../elsewhere/a2.pem")
-        await vigil.notices(link)
-        vigil.changes.clear()
+        await watched.notices(link)
+        watched.changes.clear()
         old.write_text("nobody cares")
         new.write_text("new")
-        await vigil.notices(link)
-        assert len(vigil.changes) == 1
+        await watched.notices(link)
+        assert len(watched.changes) == 1
         link.unlink()
         link.symlink_to(old)
-        await vigil.notices(link)
+        await watched.notices(link)
         old.write_text("now they do")
-        await vigil.notices(link)
+        await watched.notices(link)
 
 
 @in_a_loop
@@ -190,11 +190,11 @@ async def test_a_retargeted_link_to_a_directory_on_the_way_is_noticed(tmp_path: 
     new = write(tmp_path / "two/site/a.pem")
     (tmp_path / "current").symlink_to("one")
     path = tmp_path / "current/site/a.pem"
-    async with watching(path) as vigil:
+    async with watching(path) as watched:
         retarget(tmp_path / "current", "two")
-        await vigil.notices(path)
+        await watched.notices(path)
         new.write_text("new")
-        await vigil.notices(path)
+        await watched.notices(path)
 
 
 @in_a_loop
@@ -203,73 +203,73 @@ async def test_the_swap_that_kubelet_does_is_noticed_every_time(tmp_path: Path) 
     (tmp_path / "..data").symlink_to("..2026_1")
     path = tmp_path / "tls.crt"
     path.symlink_to("..data/tls.crt")
-    async with watching(path) as vigil:
+    async with watching(path) as watched:
         for number in range(2, 5):
             write(tmp_path / f"..2026_{number}/tls.crt", str(number))
             retarget(tmp_path / "..data", f"..2026_{number}")
-            await vigil.notices(path)
+            await watched.notices(path)
             shutil.rmtree(tmp_path / f"..2026_{number - 1}")
         # Root, the way to it, and one version: not those that were.
-        assert vigil.watcher.state.watched == len(tmp_path.parts) + 1
+        assert watched.watcher.state.watched == len(tmp_path.parts) + 1
 
 
 @in_a_loop
 async def test_a_recreated_directory_is_noticed_and_watched_again(tmp_path: Path) -> None:
     path = write(tmp_path / "d/e/a.pem")
-    async with watching(path) as vigil:
+    async with watching(path) as watched:
         for _ in range(3):
             shutil.rmtree(tmp_path / "d")
-            await vigil.notices(path)
+            await watched.notices(path)
             write(path, "new")
-            await vigil.notices(path)
+            await watched.notices(path)
             path.write_text("newer")
-            await vigil.notices(path)
+            await watched.notices(path)
 
 
 @in_a_loop
 async def test_a_directory_moved_away_and_restored_is_noticed(tmp_path: Path) -> None:
     path = write(tmp_path / "d/e/a.pem")
-    async with watching(path) as vigil:
+    async with watching(path) as watched:
         (tmp_path / "d").rename(tmp_path / "away")
-        await vigil.notices(path)
+        await watched.notices(path)
         (tmp_path / "away/e/a.pem").write_text("not its business")
         write(tmp_path / "d/e/a.pem", "another one")
-        await vigil.notices(path)
+        await watched.notices(path)
         shutil.rmtree(tmp_path / "d")
-        await vigil.notices(path)
+        await watched.notices(path)
         (tmp_path / "away").rename(tmp_path / "d")
-        await vigil.notices(path)
+        await watched.notices(path)
         path.write_text("new")
-        await vigil.notices(path)
+        await watched.notices(path)
 
 
 @in_a_loop
 async def test_a_file_moved_out_of_the_tree_is_noticed_at_once(tmp_path: Path) -> None:
     first, second = write(tmp_path / "in/a.pem"), write(tmp_path / "in/b.pem")
     (tmp_path / "out").mkdir()
-    async with watching(tmp_path / "in/*.pem") as vigil:
+    async with watching(tmp_path / "in/*.pem") as watched:
         first.rename(tmp_path / "out/a.pem")
         second.write_text("new")
-        await vigil.until(lambda: {str(first), str(second)} <= vigil.seen)
+        await watched.until(lambda: {str(first), str(second)} <= watched.seen)
 
 
 @in_a_loop
 async def test_a_file_that_appears_where_none_was_is_noticed(tmp_path: Path) -> None:
     path = tmp_path / "later/still/a.pem"
-    async with watching(path) as vigil:
+    async with watching(path) as watched:
         write(path)
-        await vigil.notices(path)
+        await watched.notices(path)
         path.write_text("new")
-        await vigil.notices(path)
+        await watched.notices(path)
 
 
 @in_a_loop
 async def test_a_broken_link_that_gets_a_target_is_noticed(tmp_path: Path) -> None:
     path = tmp_path / "a.pem"
     path.symlink_to("later/b.pem")
-    async with watching(path) as vigil:
+    async with watching(path) as watched:
         write(tmp_path / "later/b.pem")
-        await vigil.notices(path)
+        await watched.notices(path)
 
 
 @in_a_loop
@@ -277,71 +277,71 @@ async def test_links_in_a_circle_do_no_harm(tmp_path: Path) -> None:
     path = tmp_path / "a.pem"
     path.symlink_to("b.pem")
     (tmp_path / "b.pem").symlink_to("a.pem")
-    async with watching(path) as vigil:
+    async with watching(path) as watched:
         (tmp_path / "b.pem").unlink()
         write(tmp_path / "b.pem")
-        await vigil.notices(path)
+        await watched.notices(path)
 
 
 @in_a_loop
 async def test_a_new_file_that_a_pattern_matches_is_found(tmp_path: Path) -> None:
-    async with watching(tmp_path / "*.pem") as vigil:
+    async with watching(tmp_path / "*.pem") as watched:
         path = write(tmp_path / "a.pem")
         write(tmp_path / "a.txt")
-        await vigil.notices(path)
+        await watched.notices(path)
         path.write_text("new")
-        await vigil.notices(path)
-        assert str(tmp_path / "a.txt") not in vigil.seen
+        await watched.notices(path)
+        assert str(tmp_path / "a.txt") not in watched.seen
 
 
 @in_a_loop
 async def test_a_file_in_new_directories_is_found(tmp_path: Path) -> None:
     """It may be written before any of them could be watched."""
-    async with watching(tmp_path / "**/*.pem") as vigil:
+    async with watching(tmp_path / "**/*.pem") as watched:
         paths = [write(tmp_path / f"{number}/new/deep/a.pem") for number in range(20)]
-        await vigil.until(lambda: set(map(str, paths)) <= vigil.seen)
-        vigil.seen.clear()
+        await watched.until(lambda: set(map(str, paths)) <= watched.seen)
+        watched.seen.clear()
         replace(paths[-1])
-        await vigil.notices(paths[-1])
+        await watched.notices(paths[-1])
 
 
 @in_a_loop
 async def test_a_directory_with_files_that_is_moved_in_is_found(tmp_path: Path) -> None:
     write(tmp_path / "out/d/a.pem")
     (tmp_path / "in").mkdir()
-    async with watching(tmp_path / "in") as vigil:
+    async with watching(tmp_path / "in") as watched:
         (tmp_path / "out/d").rename(tmp_path / "in/d")
-        await vigil.notices(tmp_path / "in/d/a.pem")
+        await watched.notices(tmp_path / "in/d/a.pem")
         (tmp_path / "in/d").rename(tmp_path / "out/d")
-        await vigil.notices(tmp_path / "in/d/a.pem")
+        await watched.notices(tmp_path / "in/d/a.pem")
 
 
 @in_a_loop
 async def test_a_new_link_to_a_directory_is_followed(tmp_path: Path) -> None:
     real = write(tmp_path / "real/a.pem")
     (tmp_path / "in").mkdir()
-    async with watching(tmp_path / "in/**/*.pem") as vigil:
+    async with watching(tmp_path / "in/**/*.pem") as watched:
         (tmp_path / "in/link").symlink_to("../real")
-        await vigil.notices(tmp_path / "in/link/a.pem")
+        await watched.notices(tmp_path / "in/link/a.pem")
         real.write_text("new")
-        await vigil.notices(tmp_path / "in/link/a.pem")
+        await watched.notices(tmp_path / "in/link/a.pem")
         write(tmp_path / "real/b.pem")
-        await vigil.notices(tmp_path / "in/link/b.pem")
+        await watched.notices(tmp_path / "in/link/b.pem")
 
 
 @in_a_loop
 async def test_a_directory_that_a_pattern_starts_with_may_appear_later(tmp_path: Path) -> None:
-    async with watching(tmp_path / "not/yet/*/certs/*.pem") as vigil:
+    async with watching(tmp_path / "not/yet/*/certs/*.pem") as watched:
         path = write(tmp_path / "not/yet/site/certs/a.pem")
-        await vigil.notices(path)
+        await watched.notices(path)
 
 
 @in_a_loop
 async def test_what_appears_between_finding_and_watching_is_found(tmp_path: Path) -> None:
     path = tmp_path / "d/a.pem"
     path.parent.mkdir()
-    async with watching(tmp_path / "**/*.pem", before=lambda: write(path)) as vigil:
-        await vigil.notices(path)
+    async with watching(tmp_path / "**/*.pem", before=lambda: write(path)) as watched:
+        await watched.notices(path)
 
 
 @in_a_loop
@@ -351,21 +351,21 @@ async def test_a_new_file_is_not_looked_at_before_its_writer_is_done(
     monkeypatch.setattr(watcher, "SETTLE", 2 * DEADLINE)
     # A directory modified just now would be searched again.
     os.utime(tmp_path, (1, 1))
-    async with watching(tmp_path / "*.pem") as vigil:
+    async with watching(tmp_path / "*.pem") as watched:
         with (tmp_path / "slow.pem").open("w") as slow:
             (tmp_path / "slow.pem").chmod(0o600)
             write(tmp_path / "fast.pem")
-            await vigil.until(lambda: str(tmp_path / "fast.pem") in vigil.seen)
-            assert str(tmp_path / "slow.pem") not in vigil.seen
+            await watched.until(lambda: str(tmp_path / "fast.pem") in watched.seen)
+            assert str(tmp_path / "slow.pem") not in watched.seen
             slow.write("complete")
-        await vigil.notices(tmp_path / "slow.pem")
+        await watched.notices(tmp_path / "slow.pem")
 
 
 @in_a_loop
 async def test_a_new_file_whose_writer_never_closes_it_is_looked_at_in_the_end(tmp_path: Path) -> None:
-    async with watching(tmp_path / "*.pem") as vigil:
+    async with watching(tmp_path / "*.pem") as watched:
         with (tmp_path / "slow.pem").open("w"):
-            await vigil.notices(tmp_path / "slow.pem")
+            await watched.notices(tmp_path / "slow.pem")
 
 
 @pytest.mark.parametrize("link", [os.symlink, os.link])
@@ -377,9 +377,9 @@ def test_a_new_link_needs_no_writer(
 
     @in_a_loop
     async def run() -> None:
-        async with watching(tmp_path / "*.pem") as vigil:
+        async with watching(tmp_path / "*.pem") as watched:
             link(tmp_path / "real", tmp_path / "a.pem")
-            await vigil.notices(tmp_path / "a.pem")
+            await watched.notices(tmp_path / "a.pem")
 
     run()
 
@@ -387,25 +387,25 @@ def test_a_new_link_needs_no_writer(
 @in_a_loop
 async def test_a_burst_is_told_in_a_few_calls_and_strangers_in_none(tmp_path: Path) -> None:
     path = write(tmp_path / "a.pem")
-    async with watching(path) as vigil:
+    async with watching(path) as watched:
         for number in range(500):
             path.write_text(str(number))
             write(tmp_path / "stranger")
         replace(path)
-        await vigil.notices(path)
-        assert len(vigil.changes) < 100
-        assert {file for change in vigil.changes for file in change.files} == {str(path)}
+        await watched.notices(path)
+        assert len(watched.changes) < 100
+        assert {file for change in watched.changes for file in change.files} == {str(path)}
 
 
 @in_a_loop
 async def test_too_many_changes_at_once_are_a_rescan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watcher, "CHANGE_LIMIT", 2)
     monkeypatch.setattr(watcher, "GATHER", 0.2)
-    async with watching(tmp_path) as vigil:
+    async with watching(tmp_path) as watched:
         for number in range(3):
             write(tmp_path / str(number))
-        await vigil.until(lambda: vigil.rescans)
-        assert vigil.rescans == ["too many changes at once"]
+        await watched.until(lambda: watched.rescans)
+        assert watched.rescans == ["too many changes at once"]
 
 
 class Deaf(InotifyFD):
@@ -434,18 +434,18 @@ class Deaf(InotifyFD):
 async def test_an_overflow_of_the_kernels_queue_is_a_rescan(tmp_path: Path) -> None:
     path = write(tmp_path / "a.pem")
     deaf = Deaf()
-    async with watching(tmp_path, open_inotify=lambda: deaf) as vigil:
+    async with watching(tmp_path, open_inotify=lambda: deaf) as watched:
         deaf.listening.clear()
         others = [write(tmp_path / "b"), path]
         for number in range(2 * QUEUED):
             os.utime(others[number % 2])
         deaf.listening.set()
-        await vigil.until(lambda: vigil.rescans)
-        assert vigil.rescans == ["notices of changes were lost"]
-        await vigil.watch()
-        vigil.seen.clear()
+        await watched.until(lambda: watched.rescans)
+        assert watched.rescans == ["notices of changes were lost"]
+        await watched.watch()
+        watched.seen.clear()
         path.write_text("new")
-        await vigil.notices(path)
+        await watched.notices(path)
 
 
 @in_a_loop
@@ -454,7 +454,7 @@ async def test_watching_anew_finds_what_no_notice_told(tmp_path: Path) -> None:
     link, moved = tmp_path / "a.pem", write(tmp_path / "d/e/b.pem")
     link.symlink_to(first)
     deaf = Deaf()
-    async with watching(link, moved, open_inotify=lambda: deaf) as vigil:
+    async with watching(link, moved, open_inotify=lambda: deaf) as watched:
         deaf.forgets = True
         retarget(link, str(second))
         (tmp_path / "d").rename(tmp_path / "away")
@@ -462,29 +462,29 @@ async def test_watching_anew_finds_what_no_notice_told(tmp_path: Path) -> None:
         write(tmp_path / "last")
         assert await asyncio.to_thread(deaf.forgot_last.wait, DEADLINE)
         deaf.forgets = False
-        assert not vigil.seen
-        await vigil.watch()
-        await vigil.until(lambda: {str(link), str(moved)} <= vigil.seen)
-        vigil.seen.clear()
+        assert not watched.seen
+        await watched.watch()
+        await watched.until(lambda: {str(link), str(moved)} <= watched.seen)
+        watched.seen.clear()
         second.write_text("new")
-        await vigil.notices(link)
+        await watched.notices(link)
         moved.write_text("new")
-        await vigil.notices(moved)
+        await watched.notices(moved)
 
 
 @in_a_loop
 async def test_what_is_watched_no_longer_is_told_no_longer(tmp_path: Path) -> None:
     first, second = write(tmp_path / "one/a.pem"), write(tmp_path / "two/b.pem")
-    async with watching(first, second) as vigil:
-        before = vigil.watcher.state.watched
-        vigil.watcher.discard([str(first)])
-        assert vigil.watcher.state.watched == before - 1
+    async with watching(first, second) as watched:
+        before = watched.watcher.state.watched
+        watched.watcher.discard([str(first)])
+        assert watched.watcher.state.watched == before - 1
         first.write_text("new")
         second.write_text("new")
-        await vigil.notices(second)
-        assert all(str(first) not in change.files for change in vigil.changes)
-        await vigil.watcher.watch([], {})
-        assert vigil.watcher.state.watched == 0
+        await watched.notices(second)
+        assert all(str(first) not in change.files for change in watched.changes)
+        await watched.watcher.watch([], {})
+        assert watched.watcher.state.watched == 0
 
 
 class Limited(InotifyFD):
@@ -521,20 +521,20 @@ def test_what_the_kernel_cannot_watch_is_polled(tmp_path: Path, spare: int | Non
     async def run() -> None:
         depth = len(tmp_path.parts)
         open_inotify = none_left if spare is None else lambda: Limited(depth + spare)
-        async with watching(tmp_path / "live/**/*.pem", open_inotify=open_inotify) as vigil:
-            assert vigil.watcher.state.mode is mode
-            assert limit in vigil.watcher.state.reason
+        async with watching(tmp_path / "live/**/*.pem", open_inotify=open_inotify) as watched:
+            assert watched.watcher.state.mode is mode
+            assert limit in watched.watcher.state.reason
             # The first comparison has nothing to compare with.
-            await vigil.notices(link)
+            await watched.notices(link)
             target.write_text("newer and longer")
-            await vigil.notices(link)
+            await watched.notices(link)
             write(tmp_path / "archive/b.pem")
             retarget(link, "../archive/b.pem")
-            await vigil.notices(link)
+            await watched.notices(link)
             path = write(tmp_path / "live/new/c.pem")
-            await vigil.notices(path)
+            await watched.notices(path)
             shutil.rmtree(tmp_path / "live")
-            await vigil.notices(path)
+            await watched.notices(path)
 
     run()
 
@@ -544,13 +544,13 @@ async def test_a_directory_that_may_only_be_passed_is_polled(tmp_path: Path) -> 
     path = write(tmp_path / "d/a.pem")
     path.parent.chmod(0o711)
     with unprivileged(tmp_path):
-        async with watching(path) as vigil:
-            assert (vigil.watcher.state.mode, vigil.watcher.state.polled) == (WatchMode.MIXED, 1)
-            await vigil.notices(path)
+        async with watching(path) as watched:
+            assert (watched.watcher.state.mode, watched.watcher.state.polled) == (WatchMode.MIXED, 1)
+            await watched.notices(path)
             if os.getuid() == 0:
                 os.seteuid(0)
             path.write_text("new and longer")
-            await vigil.notices(path)
+            await watched.notices(path)
 
 
 @in_a_loop
@@ -558,14 +558,14 @@ async def test_nothing_is_left_of_a_stopped_watcher(tmp_path: Path) -> None:
     path = write(tmp_path / "a.pem")
     threads = threading.active_count()
     opened = len(os.listdir("/proc/self/fd"))
-    async with watching(path) as vigil:
+    async with watching(path) as watched:
         path.write_text("new")
-        await vigil.notices(path)
+        await watched.notices(path)
         assert threading.active_count() == threads + 1
         path.write_text("newer")
-    told = len(vigil.changes)
+    told = len(watched.changes)
     await asyncio.sleep(0)
-    assert len(vigil.changes) == told
+    assert len(watched.changes) == told
     assert len(os.listdir("/proc/self/fd")) == opened
 
 
