@@ -106,10 +106,8 @@ def objection(role: Role, request: Request, config: Config, journal_state: Journ
         return None
     if role is Role.STRANGER:
         return STRANGER
-    if request.action is not None and request.action.allow_shorter:
-        return Printable("that a certificate may last for less is for an operator to say")
-    if request.action is not None and request.action.key_compromised:
-        return Printable("that a key is compromised is for an operator to say")
+    if request.action is not None and (wrong := _only_an_operator(request.verb, request.action)) is not None:
+        return wrong
     if request.verb in {Verb.STATE, Verb.FOLLOW, Verb.PLAN, Verb.PROPOSE, Verb.READ}:
         return None
     if request.verb in {Verb.APPROVE, Verb.REJECT} and config.settings.actor.approvals_over_api:
@@ -137,6 +135,18 @@ def approval_of(request: Request, journal_state: JournalState, now: float) -> Ru
     """Return a person's approval of the plan that is asked for; None where there is none at Unix time `now`."""
     approval = journal_state.approved.get(request.plan)
     return approval if approval is not None and now < approval.until else None
+
+
+def _only_an_operator(verb: Verb, action: ActionRequest) -> Printable | None:
+    """Say why the daemon may not ask for an action, whatever it wants with it; None where it may."""
+    if action.allow_shorter:
+        return Printable("that a certificate may last for less is for an operator to say")
+    if action.key_compromised:
+        return Printable("that a key is compromised is for an operator to say")
+    # Each endpoint of each component is looked at, in the turn that an operator may be waiting for.
+    if verb is Verb.PROPOSE and len(action.components) > 1 and action.kind is not Kind.ROLLBACK:
+        return Printable("the daemon proposes something for one component, or what undoes several as one")
+    return None
 
 
 def _undoes(action: ActionRequest, name: str, journal_state: JournalState) -> bool:

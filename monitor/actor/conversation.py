@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import select
 import socket
 import threading
 import time
@@ -115,10 +116,11 @@ class Conversation:
 
 def _has_left(connection: socket.socket) -> bool:
     """Return whether the other end has closed the connection."""
+    # A socket with a time limit would wait for it, and then raise what a lost connection raises.
+    poller = select.poll()
+    poller.register(connection, select.POLLIN)
     try:
-        return not connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
-    except BlockingIOError:
-        return False
+        return bool(poller.poll(0)) and not connection.recv(1, socket.MSG_PEEK)
     except OSError:
         return True
 

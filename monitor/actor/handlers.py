@@ -21,7 +21,8 @@ from monitor.actor.work import Work
 
 def handle(work: Work, request: Request) -> Document:
     """Return the answer to a request, once it is done; raises JournalError, BackupError, OSError."""
-    if (wrong := unusable(work.context.config, request.names) or _too_often(work, request)) is not None:
+    too_often = work.asks_too_often(request.names) if request.verb in {Verb.PROPOSE, Verb.CARRY_OUT} else None
+    if (wrong := unusable(work.context.config, request.names) or too_often) is not None:
         return cannot(wrong)
     handler = HANDLERS.get(request.verb)
     if handler is None:
@@ -51,19 +52,6 @@ HANDLERS: Final[Mapping[Verb, Callable[[Work, Request], Document]]] = MappingPro
         Verb.BACKUPS: list_sets,
     }
 )
-
-
-def _too_often(work: Work, request: Request) -> Printable | None:
-    """Say that the daemon has had too much written about one of the components lately; None where it has not."""
-    if work.attended or request.verb not in {Verb.PROPOSE, Verb.CARRY_OUT}:
-        return None
-    if not (wait := work.pace.wait(request.names, work.context.world)):
-        return None
-    return sentence(
-        "too much was asked about {} within the hour: an operator may ask, the daemon in {:.0f} s",
-        listed(map(printable, request.names)),
-        wait,
-    )
 
 
 def unknown(config: Config, components: Iterable[str]) -> Printable | None:

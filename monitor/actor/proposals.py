@@ -44,11 +44,12 @@ def propose(work: Work, request: Request) -> Document:
 
 def reject(work: Work, request: Request) -> Document:
     """Note that a person does not want the plan whose hash begins with `request.plan`."""
-    proposal = _proposal(work.context.journal_state(), request.plan)
+    proposal = _proposal(work, request.plan)
     if not isinstance(proposal, Proposal):
         return cannot(proposal)
     work.note(
         Event.REJECTED,
+        proposal.action.components,
         hash=proposal.plan,
         kind=proposal.action.kind,
         components=list(proposal.action.components),
@@ -61,7 +62,7 @@ def reject(work: Work, request: Request) -> Document:
 
 def approve(work: Work, request: Request) -> Document:
     """Note a person's approval of the plan whose hash begins with `request.plan`, if it is still the same plan."""
-    proposal = _proposal(work.context.journal_state(), request.plan)
+    proposal = _proposal(work, request.plan)
     if not isinstance(proposal, Proposal):
         return cannot(proposal)
     made = _made_or_cleared_away(work, proposal.action)
@@ -73,15 +74,17 @@ def approve(work: Work, request: Request) -> Document:
     # The daemon carries it out once a policy's conditions have lasted: the actor counts from now.
     see(work, proposal.action, made)
     until = work.context.world.now() + work.context.config.settings.actor.approval_lifetime
-    work.note(Event.APPROVED, hash=proposal.plan, by=work.by, until=until, reason=printable(request.why))
+    about = proposal.action.components
+    work.note(Event.APPROVED, about, hash=proposal.plan, by=work.by, until=until, reason=printable(request.why))
     return {"approved": proposal.plan, "until": iso(until), **plan_document(work, made)}
 
 
-def _proposal(journal_state: JournalState, beginning: str) -> Proposal | Printable:
-    """Return the one plan that waits and whose hash begins so, or why there is none, a sentence."""
+def _proposal(work: Work, beginning: str) -> Proposal | Printable:
+    """Return the one plan that waits and whose hash begins so, or why nothing is said of any, a sentence."""
+    journal_state = work.context.journal_state()
     found = [each for plan, each in journal_state.proposals.items() if beginning and plan.startswith(beginning)]
     if len(found) == 1:
-        return found[0]
+        return work.asks_too_often(found[0].action.components) or found[0]
     waiting = listed(printable(each[:16]) for each in journal_state.proposals) or Printable("none")
     number = Printable("more than one plan") if found else Printable("no plan")
     named = printable(beginning) or Printable("nothing")

@@ -121,15 +121,27 @@ class ActorProcess:
 
     def _wind_up(self) -> None:
         """Wait for the turn to end, then for every thread, but for no longer than `STOP_WITHIN` seconds."""
-        # A transaction that has switched a file is finished, however long that takes: nothing is worse than half of it.
-        with self.dispatcher.turn.taken():
-            end = time.monotonic() + STOP_WITHIN
+        end = time.monotonic() + STOP_WITHIN
+        is_over = False
+        while not is_over:
+            with self.dispatcher.turn.taken(STOP_WITHIN) as had:
+                # A transaction that has switched a file is finished, however long that takes: nothing is worse than
+                # half of it. Whoever only looks at a host that never answers is not waited for.
+                is_over = had or not self._is_half_done()
         self._news.wake()
         self.dispatcher.reader.end()
         for each in tuple(self._conversations):
             each.join(max(0.0, end - time.monotonic()))
         self.leftovers.stop(max(0.0, min(1.0, end - time.monotonic())))
         self._outlook.stop(max(0.0, min(1.0, end - time.monotonic())))
+
+    def _is_half_done(self) -> bool:
+        """Whether a transaction has begun and has not ended; where the journal does not say, it may be so."""
+        try:
+            with self.current.context() as context:
+                return bool(context.journal_state().unfinished)
+        except (JournalError, OSError):
+            return True
 
     def _listen(self) -> socket.socket:
         """Return the socket, for root and the group that may ask; raises ListenError."""

@@ -9,6 +9,7 @@ from actions.candidate import Given
 from actions.journal import Event, Record
 from actions.journal_state import Ruling
 from actions.transaction_state import TransactionContext
+from config.text import Printable, listed, printable, sentence
 from monitor.actor.authority import Role
 from monitor.actor.context import ActorContext
 from monitor.actor.pace import Pace
@@ -57,6 +58,15 @@ class Work:
     def transaction(self) -> TransactionContext:
         """What a transaction for this request works with."""
         return replace(self.context.transaction, attended=self.attended, told=self.told, stopping=self.stopping)
+
+    def asks_too_often(self, components: Sequence[str]) -> Printable | None:
+        """Say that the daemon has had too much written about one of these components lately; None where it has not."""
+        wait = 0.0 if self.attended else self.pace.wait(components, self.context.world)
+        if not wait:
+            return None
+        about = listed(map(printable, components))
+        text = "too much was asked about {} within the hour: an operator may ask, the daemon in {:.0f} s"
+        return sentence(text, about, wait)
 
     def note(self, event: Event, about: Sequence[str] = (), **data: object) -> None:
         """Append a record to the journal; `about` are the components for which it counts against the daemon's pace.

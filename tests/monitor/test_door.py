@@ -10,20 +10,25 @@ import stat
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
+from actions.journal_state import ActionRequest
+from actions.plan import Kind
 from config.load import load
 from config.model import ActorSettings, Config
 from config.text import Printable
 from monitor.actor import dispatch, server
 from monitor.actor.authority import Peer
 from monitor.actor.client import talking
+from monitor.actor.conversation import _has_left
 from monitor.actor.door import LINES_SPAN, MOST_AT_ONCE, MOST_LINES, Door, Lines, Turn
 from monitor.actor.request import Document, Request, Verb, encode
-from tests.monitor.acting import House, house
+from monitor.lab.process import wait_for
+from tests.monitor.acting import House, fresh, house
 
 DAEMON, STRANGER = (pwd.getpwnam(each).pw_uid for each in ("daemon", "nobody"))
 SETTINGS = ActorSettings(daemon_user="daemon")
@@ -209,6 +214,31 @@ def test_an_operator_is_told_what_is_waited_for_and_who_has_left_has_nothing_don
     assert [each["step"]["act"] for each in heard] == ["'propose web' for daemon"] * 2
     assert "no plan that waits" in answers["there"]["cannot"]
     assert "ask again" in answers["gone"]["cannot"]
+
+
+def test_who_waits_is_there_until_the_connection_is_closed() -> None:
+    ours, theirs = socket.socketpair()
+    with ours:
+        ours.settimeout(10.0)
+        before = time.monotonic()
+        with theirs:
+            assert not _has_left(ours)
+        assert _has_left(ours)
+        assert time.monotonic() - before < 5.0, "it does not wait for the time limit of the socket"
+
+
+@pytest.mark.server("nginx")
+def test_an_operator_who_waits_for_the_turn_has_it_and_is_answered(web: House) -> None:
+    with web.actor() as actor, ThreadPoolExecutor(2) as threads:
+        # Each takes its time, so that one of them waits for the other.
+        waiting: list[str] = []
+        web.put(fresh())
+        replace = ActionRequest(Kind.REPLACE, ("web",))
+        first = threads.submit(actor.ask, Request(Verb.CARRY_OUT, replace))
+        wait_for(lambda: actor.ask(Request(Verb.STATE))["under_way"], 30.0, "the transaction")
+        second = actor.ask(Request(Verb.RECOVER), waiting)
+        assert [each["outcome"] for each in first.result(60.0)["endings"]] == ["committed"]
+        assert "cannot" not in second, second
 
 
 def test_what_a_user_causes_in_the_log_is_bounded_and_what_root_causes_is_not(

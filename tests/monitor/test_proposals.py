@@ -362,6 +362,9 @@ def test_the_daemon_has_only_so_much_written_about_a_component_within_an_hour_an
     for verb in (Verb.PROPOSE, Verb.CARRY_OUT):
         answer = web.ask_as_daemon(Request(verb, REPLACE), pace)
         assert "too much was asked about web within the hour: an operator may ask" in answer["cannot"]
+    (first, *_) = web.journal_state().proposals
+    for verb in (Verb.APPROVE, Verb.REJECT):
+        assert "too much was asked about web" in web.ask_as_daemon(Request(verb, plan=first), pace)["cannot"]
     assert len(web.journal_state().proposals) == 4
     assert "plan" in web.ask_as_daemon(Request(Verb.PLAN, REPLACE), pace)
     assert "plan" in web.ask(Verb.PROPOSE, REPLACE)
