@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from actions.component_files import set_on_disk
 from actions.contest import PERIOD, contest, history, sentence
 from actions.journal import Event, Record
-from actions.journal_state import JournalState
 from actions.plan import Plan, plan_from_json
 from actions.writer import writer_of
 from config.text import printable
@@ -35,7 +34,7 @@ def contested(context: ActorContext, records: Sequence[Record], name: str) -> Co
     # What is older no longer counts.
     since = context.world.now() - PERIOD
     past = history([each for each in records if each.at >= since], name, component.endpoints)
-    if not past or JournalState.of(records).is_our_doing(name):
+    if not past or context.journal_state().is_our_doing(name):
         # Files that a transaction has written so far are nobody else's, whether it goes on, is recovered or froze.
         return None
     found, changed = set_on_disk(component, context.world)

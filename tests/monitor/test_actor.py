@@ -408,7 +408,7 @@ def test_what_was_replaced_as_one_is_undone_as_one_while_nobody_else_changed_it(
     Path(twin.certificate).write_bytes(before[twin.certificate])
     after = files()
     (objection,) = undone(transaction, ALONE)["refused"]["objections"]
-    assert objection == {"ground": "contested", "detail": f"{twin.certificate} was changed by somebody else since"}
+    assert objection == {"ground": "needs_a_person", "detail": f"{twin.certificate} was changed by somebody else since"}
     assert files() == after
 
 

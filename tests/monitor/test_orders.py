@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import pytest
 
+from actions.journal import Event, Record
 from actions.plan import Kind
 from config.model import Artefacts, Component
 from config.service import systemd
@@ -111,14 +112,14 @@ def test_a_plan_is_forgotten_once_nothing_is_decided_about_its_case_any_more() -
 
 
 class Answering(ActorConnection):
-    """An actor that makes a plan, and gives one answer to whoever has it carried out."""
+    """An actor that gives one answer to whoever wants a plan, and one to whoever has it carried out."""
 
-    def __init__(self, registry: TargetRegistry, answer: Document) -> None:
+    def __init__(self, registry: TargetRegistry, answer: Document, plan: Document) -> None:
         super().__init__(registry)
-        self.answer = answer
+        self.answer, self.plan = answer, plan
 
     async def ask(self, request: Request) -> Document | None:
-        return self.answer if request.verb is Verb.CARRY_OUT else {"plan": {"hash": "aa" * 32}}
+        return self.answer if request.verb is Verb.CARRY_OUT else self.plan
 
 
 async def ordered(answer: Document, times: int) -> tuple[Orders, Components]:
@@ -126,7 +127,7 @@ async def ordered(answer: Document, times: int) -> tuple[Orders, Components]:
     kept = Kept()
     service = Component("web", Artefacts(combined="/a"), service=systemd("nginx.service"))
     registry = registry_of(config_with(components={"web": service}), kept)
-    actor = Answering(registry, answer)
+    actor = Answering(registry, answer, {"plan": {"hash": "aa" * 32}})
     journal = JournalFollower(registry, actor, kept.bus)
     table, inboxes = (
         DecisionTable([policy(has(Code.NOT_SERVED), ACTIVATE)]),
@@ -138,6 +139,33 @@ async def ordered(answer: Document, times: int) -> tuple[Orders, Components]:
     for _ in range(times):
         await orders._carry_out(decision)
     return orders, Components(registry, journal, inboxes, orders, table)
+
+
+def test_what_an_inbox_holds_amid_a_transaction_is_not_judged() -> None:
+    """A file that is being replaced has a second name, and half of the files are those of before."""
+
+    async def story() -> None:
+        kept = Kept()
+        service = Component("web", Artefacts(combined="/a"), service=systemd("nginx.service"), mode=Mode.AUTO)
+        registry = registry_of(config_with(components={"web": service}), kept)
+        objections = [{"ground": "target", "detail": "/a has 2 names"}]
+        actor = Answering(registry, {}, {"refused": {"objections": objections}, "under_way": ["web"]})
+        journal = JournalFollower(registry, actor, kept.bus)
+        journal.no_actor = None
+        inboxes = Inboxes(registry, actor, journal, kept.bus)
+        await inboxes._consider("web")
+        assert not inboxes.was_considered("web")
+        actor.plan = {"refused": {"objections": objections}}
+        await inboxes._consider("web")
+        assert inboxes.candidate("web").objections == (("target", "/a has 2 names"),)
+        # Once the daemon has heard of the transaction, it does not ask.
+        begin = Record(NOW, "t1", Event.BEGIN, {"plan": {"components": ["web"]}})
+        journal.state.unfinished["t1"] = begin
+        actor.plan = {"refused": {"objections": []}}
+        await inboxes._consider("web")
+        assert inboxes.candidate("web").objections == (("target", "/a has 2 names"),)
+
+    asyncio.run(story())
 
 
 FULL: Final = {"cannot": "the journal cannot be written: No space left on device"}
