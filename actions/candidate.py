@@ -176,15 +176,19 @@ def read_candidate(
 
 
 def read_candidates(
-    files: Sequence[Given], password: bytes | None = None, at_hand: Sequence[PrivateKey] = ()
+    files: Sequence[Given],
+    password: bytes | None = None,
+    at_hand: Sequence[PrivateKey] = (),
+    *,
+    called: str = "this password",
 ) -> Candidates | NoCandidate:
     """Return the candidates in `files`: PEM, DER, PKCS#7 or PKCS#12, recognised by content.
 
     There is one candidate for each server's certificate whose key is at hand; all share the remarks on corrections to
-    the files. `password` opens encrypted keys and keystores; `at_hand` are keys of the host, for a certificate that
-    comes without a key.
+    the files. `password` opens encrypted keys and keystores, and a sentence calls it `called` (printable); `at_hand`
+    are keys of the host, for a certificate that comes without a key.
     """
-    parts = _parts(files, password)
+    parts = _parts(files, password, called)
     if isinstance(parts, NoCandidate):
         return parts
     keys = {key.public_sha256: key for key in (*at_hand, *parts.keys)}
@@ -216,6 +220,8 @@ class _Parts:
 
     found: tuple[_Found, ...]
     password: bytes | None
+    called: str
+    """The password, in a sentence; printable."""
 
     @property
     def every(self) -> list[Certificate]:
@@ -240,15 +246,15 @@ class _Parts:
                 Flaw.KEY_ENCRYPTED, f"the private key in {where} is encrypted, and no password was given"
             )
         return NoCandidate(
-            Flaw.WRONG_PASSWORD, f"the private key in {where} cannot be opened with this password, or is damaged"
+            Flaw.WRONG_PASSWORD, f"the private key in {where} cannot be opened with {self.called}, or is damaged"
         )
 
 
-def _parts(files: Sequence[Given], password: bytes | None) -> _Parts | NoCandidate:
+def _parts(files: Sequence[Given], password: bytes | None, called: str) -> _Parts | NoCandidate:
     """Return the content of `files`, unless a file is damaged or they are too large."""
     if sum(len(file.data) for file in files) > MOST_BYTES:
         return NoCandidate(Flaw.TOO_LARGE, f"the files hold more than {MOST_BYTES} bytes together")
-    parts = _Parts(tuple(_look_into(file, password) for file in files), password)
+    parts = _Parts(tuple(_look_into(file, password) for file in files), password, called)
     damage = [each for one in parts.found for each in one.damage]
     if damage:
         return NoCandidate(Flaw.UNDECODABLE, damage[0])

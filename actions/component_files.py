@@ -40,6 +40,9 @@ class FileReader(Protocol):
     def read(self, path: str) -> tuple[os.stat_result, bytes]:
         """Return a regular file; links are not followed."""
 
+    def names(self, directory: str) -> tuple[str, ...]:
+        """Return the names in a directory, sorted; none where it does not exist."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ComponentFile:

@@ -359,6 +359,11 @@ class JournalState:
         plans = (plan_from_json(begin.data["plan"]) for begin in self.under_way.values())
         return component in self.frozen or any(each.component == component for plan in plans for each in plan.changes)
 
+    def is_unfinished(self, component: str) -> bool:
+        """Whether a transaction of a component has begun and neither closed nor froze it."""
+        plans = (begin.data.get("plan", begin.data) for begin in self.unfinished.values())
+        return component not in self.frozen and any(component in plan.get("components", ()) for plan in plans)
+
     def why_not(self, keys: Iterable[str]) -> str:
         """Return that one of these keys, by the SHA-256 of their public halves, was given up; empty where none was."""
         return next((self.given_up[each].sentence for each in keys if each in self.given_up), "")

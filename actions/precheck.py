@@ -211,12 +211,23 @@ def _strength(presented: Sequence[Certificate]) -> Iterator[Objection]:
             yield Objection(_STRENGTH.get(found.code, Ground.WEAK_KEY), found.detail)
 
 
+def _while_valid(presented: Sequence[Certificate], now: float) -> float:
+    """Return the Unix time nearest to `now` at which all of these are valid; `now` where there is none.
+
+    At that time everything but the validity is judged, since the validity has an objection of its own.
+    """
+    begin = max((each.not_before for each in presented if each.not_before is not None), default=now)
+    end = min((each.not_after for each in presented if each.not_after is not None), default=now)
+    return min(max(now, begin), end) if begin <= end else now
+
+
 def _issuer(candidate: Candidate, demands: Demands, now: float) -> Iterator[Objection]:
     allowed = demands.allowed_issuers
     if not allowed:
         return
     keys = tuple(dict.fromkeys(_issuing_keys(candidate, demands)))
-    if any(_has_issued(each, candidate, keys, now) for each in allowed):
+    at = _while_valid(candidate.presented, now)
+    if any(_has_issued(each, candidate, keys, at) for each in allowed):
         return
     shown = ", ".join(printable(each.shown) for each in allowed)
     key = f", with the key spki_sha256 {' or '.join(keys)}" if keys else ", whose certificate is not at hand"
@@ -265,8 +276,8 @@ def _clients(candidate: Candidate, demands: Demands, now: float) -> Iterator[Obj
     reported once for all clients that miss the issuer.
     """
     views = [view for view in demands.views if view.client.validates]
-    elsewhere = roots_known(candidate, demands.views)
-    verdicts = {view.client.name: judge_chain(candidate.presented, view, now, elsewhere) for view in views}
+    elsewhere, at = roots_known(candidate, demands.views), _while_valid(candidate.presented, now)
+    verdicts = {view.client.name: judge_chain(candidate.presented, view, at, elsewhere) for view in views}
     gaps: dict[str, tuple[str, str, list[str]]] = {}
     for view in views:
         for cause in verdicts[view.client.name].causes:
@@ -290,6 +301,17 @@ def missing_issuer(candidate: Candidate, views: Sequence[View], now: float) -> f
             cause.code is Code.INCOMPLETE_CHAIN
             for cause in judge_chain(candidate.presented, view, now, elsewhere).causes
         )
+    )
+
+
+def kept_out_by_time(candidate: Candidate, views: Sequence[View], now: float) -> frozenset[str]:
+    """Return the clients, by name, that reject `candidate` only because it is not valid at Unix time `now`."""
+    at = _while_valid(candidate.presented, now)
+    if at == now:
+        return frozenset()
+    elsewhere = roots_known(candidate, views)
+    return frozenset(
+        view.client.name for view in views if judge_chain(candidate.presented, view, at, elsewhere).accepted
     )
 
 

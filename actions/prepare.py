@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from actions.beside import left_beside
 from actions.component_files import ComponentFile, ComponentFiles, FileReader, read_file
 from actions.component_site import ComponentSite
 from actions.ending import Ground
@@ -106,7 +107,8 @@ def conclude(
         frozenset(each.candidate.key.public_sha256 for each in proposals),
     )
     said = dict.fromkeys(remark for each in proposals for remark in remarks(each))
-    return Prepared(order, effects, tuple(said), {each.name: each.leaves for each in proposals})
+    beside = () if kind is Kind.ACTIVATE else tuple(_left_beside(proposals, reader))
+    return Prepared(order, effects, (*said, *beside), {each.name: each.leaves for each in proposals})
 
 
 def _plan(kind: Kind, proposals: Sequence[Proposal], reader: FileReader, lost: Collection[str]) -> Plan:
@@ -120,6 +122,14 @@ def _plan(kind: Kind, proposals: Sequence[Proposal], reader: FileReader, lost: C
         served=tuple(serving for each in proposals for serving in servings(each, new=False)),
         stands=tuple(stand for each in proposals for stand in stands(each)) if activates else (),
     )
+
+
+def _left_beside(proposals: Sequence[Proposal], reader: FileReader) -> Iterator[str]:
+    """Yield which files beside those of the components hold what is replaced."""
+    own = {path for each in proposals for file in each.files.values() for path in (file.given, file.path)}
+    old = {one for each in proposals for one in each.installed}
+    chains = [(*each.candidate.presented, each.candidate.root) for each in proposals]
+    return left_beside(own, old, {one for chain in chains for one in chain if one is not None}, reader)
 
 
 def _content(plan: Plan, proposals: Sequence[Proposal]) -> dict[str, bytes]:

@@ -26,7 +26,7 @@ from actions.component_site import ComponentSite, LastSet
 from actions.ending import Ground
 from actions.keystore import loss
 from actions.plan import Change, FileState, Ill, Kind, Serving
-from actions.precheck import Demands, Objection, dropped_names, missing_issuer, of_candidate, precheck
+from actions.precheck import Demands, Objection, dropped_names, kept_out_by_time, missing_issuer, of_candidate, precheck
 from actions.rehearse import CannotBeServed, Effect, RehearsalStage, rehearse
 from actions.soundness import faults_in, ill_of
 from config.address import is_ip_address
@@ -127,9 +127,11 @@ def judge(proposal: Proposal, kind: Kind, losses: Collection[str], now: float) -
     effects = rehearse(proposal.candidate, stages, now)
     if isinstance(effects, CannotBeServed):
         return Verdict((*objections, Objection(Ground.CANNOT_BE_SERVED, effects.detail)))
-    # An incomplete chain names the clients that miss the issuer: these need no second objection.
+    # An incomplete chain names the clients that miss the issuer, and a validity is everybody's: these need no second
+    # objection.
     is_incomplete = any(one.ground is Ground.INCOMPLETE_CHAIN for one in against)
     known = missing_issuer(proposal.candidate, demands.views, now) if is_incomplete else frozenset()
+    known |= kept_out_by_time(proposal.candidate, demands.views, now)
     return Verdict((*objections, *_losses(effects, {*losses, *known})), effects)
 
 

@@ -697,7 +697,8 @@ _ACTION: Final = (
         severity=Severity.WARNING,
         meaning=(
             "The last transaction of a component did not end as it should: it was refused, undone, went forward "
-            "after a failure or was frozen, or a policy rolled its result back."
+            "after a failure or was frozen, or a policy rolled its result back. Or a transaction that a policy calls "
+            "for could not even be begun, twice in a row."
         ),
         cure="see `certvigil audit` for what was tried, and mend the cause",
         hurts=_on(TargetKind.COMPONENT, "nobody, as far as is known; the fault that it should cure is still there"),

@@ -13,20 +13,28 @@ _EXTENSION: Final = r"\.(?:pem|crt|cer|cert|der|p7b|p7c)"
 _NAMED: Final = re.compile(rf"(?P<stem>.+)[-_.]{_PART}{_EXTENSION}", re.IGNORECASE)
 _GENERIC: Final = re.compile(rf"{_PART}(?P<number>\d*){_EXTENSION}", re.IGNORECASE)
 """Names that say what a file is, not whose; certbot's archive numbers them."""
+_CHAIN: Final = re.compile(rf"(?:.+[-_.])?(?:chain|bundle)\d*{_EXTENSION}", re.IGNORECASE)
+"""Names of files with the certificates of CAs that go with another certificate."""
 _GENERIC_KEYS: Final = ("privkey{}.pem", "key{}.pem", "private{}.pem", "privkey{}.key", "key{}.key", "private{}.key")
 
 
-def key_paths(certificate: str) -> Iterator[str]:
+def is_named_as_chain(path: str) -> bool:
+    """Whether a file's name says that it holds the certificates of CAs, as `chain.pem` does."""
+    return _CHAIN.fullmatch(os.path.basename(path)) is not None
+
+
+def key_paths(certificate: str, *, named_alike: bool = False) -> Iterator[str]:
     """Yield the paths at which the private key of the certificate at that path lies by custom, the likeliest first.
 
-    `site.crt` has `site.key`, `site-cert.pem` has `site-key.pem`, and `fullchain.pem` has `privkey.pem`.
+    `site.crt` has `site.key`, `site-cert.pem` has `site-key.pem`, and `fullchain.pem` has `privkey.pem`. With
+    `named_alike`, only the first of these: the others are the keys of whichever certificate lies there.
     """
     directory, name = os.path.split(certificate)
     names: dict[str, None] = {}
     stems = [os.path.splitext(name)[0], name]
-    if match := _NAMED.fullmatch(name):
+    if not named_alike and (match := _NAMED.fullmatch(name)):
         stems.insert(1, match["stem"])
     names.update(dict.fromkeys(stem + ending for stem in stems for ending in _ENDINGS))
-    if match := _GENERIC.fullmatch(name):
+    if not named_alike and (match := _GENERIC.fullmatch(name)):
         names.update(dict.fromkeys(each.format(match["number"]) for each in _GENERIC_KEYS))
     yield from (os.path.join(directory, each) for each in names if each != name)

@@ -105,7 +105,7 @@ class Actor(Section):
     """The one with the rights to act: where it is asked, where it keeps what it needs, and who may ask for what."""
 
     socket: AbsolutePath = _SETTINGS.actor.socket
-    """The Unix socket at which it is asked."""
+    """The Unix socket at which it is asked; another one is taken up at the next start."""
     directory: AbsolutePath = _SETTINGS.actor.directory
     """Where it keeps journal, audit, backups and locks; nobody else may write there."""
     inbox_directory: AbsolutePath = _SETTINGS.actor.inbox_directory
@@ -113,7 +113,10 @@ class Actor(Section):
     operators: list[PlainName] = []
     """Users, beside root and the actor's own, who may ask it for anything."""
     group: PlainName = _SETTINGS.actor.group
-    """The group of its socket, by name or number: daemon and operators must be in it to be heard at all."""
+    """The group of its socket, by name or number: daemon and operators must be in it to be heard at all.
+
+    Another one is taken up at the next start.
+    """
     daemon_user: PlainName = _SETTINGS.actor.daemon_user
     """The user of the daemon, who may ask for what modes and approvals allow."""
     approval_lifetime: Duration = default_duration(_SETTINGS.actor.approval_lifetime)

@@ -51,6 +51,7 @@ class Components:
             candidate=known if candidate.candidate else None,
             approvals=tuple(self._orders.approvals(name)),
             said=tuple(rejections(self._journal.state, name)),
+            left_to_person=self._orders.left_to_person(name),
             held=self._held(name),
             contested=contest.sentence,
             renewed=contest.renewed,
@@ -84,6 +85,8 @@ class Components:
         decision = next((each for each in decisions if not isinstance(each.action, Notify)), None)
         plan = self._orders.plan_of(decision) if decision is not None else ""
         candidate, last = self._inboxes.candidate(name), state.last.get(name)
+        failed = self._orders.failed(name)
+        failure = (failed.sentence,) if failed is not None else ()
         return ComponentStatus(
             name=name,
             mode=component.mode,
@@ -95,10 +98,11 @@ class Components:
             approved_until=self._approved_until(plan, now),
             frozen=state.frozen.get(name),
             last=last,
+            failed=failed,
             contested=self._inboxes.contests.of(name).sentence,
             settled=last is not None and self._is_settled(name, last),
             late=state.late.get(name),
-            notes=(*candidate.remarks, *self._unneeded(name, candidate, last)),
+            notes=(*failure, *candidate.remarks, *self._unneeded(name, candidate, last)),
             waiting=tuple(self._waiting(name, now)),
             given_up={key: printable(each.sentence) for key, each in state.given_up.items() if name in each.components},
         )

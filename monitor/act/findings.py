@@ -7,7 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from typing import Protocol
+from typing import Final, Protocol
 
 from actions.ending import Cause, Ground, Outcome
 from actions.journal_state import RecordedEnding
@@ -29,6 +29,9 @@ from probes.finding import Finding, finding
 from probes.judge.time import moment
 
 log = logging.getLogger("certvigil.act")
+
+FAILED_OFTEN: Final = 2
+"""Failures in a row of an order that was not begun, after which people are told: the first may be of a moment."""
 
 
 class ComponentCounts(Protocol):
@@ -123,6 +126,11 @@ def findings_of(component: ComponentStatus) -> Iterator[Finding]:
     yield from _of_its_files(component)
     if component.last is not None and not component.settled and (wrong := _went_wrong(component.last)) is not None:
         yield finding(Code.ACTION_FAILED, f"{wrong}; {_how_to_settle(component, component.last)}")
+    if (failed := component.failed) is not None and failed.times >= FAILED_OFTEN:
+        # No count and no time of the last failure: each would be another detail.
+        since, way = moment(failed.since), f"`certvigil {failed.kind} {component.name}` tries it now"
+        said = f"the {failed.kind} cannot be begun, first tried at {since}, and is tried again: {failed.why}; {way}"
+        yield finding(Code.ACTION_FAILED, said, "not begun")
     yield from _of_its_candidate(component)
     yield from _of_its_plan(component)
 

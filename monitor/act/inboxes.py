@@ -163,6 +163,9 @@ class Inboxes:
         self._agenda.schedule(name, time.monotonic() + config.settings.rescan)
         if name in self._put_off:
             return
+        if self._journal.no_actor is None and self._journal.state.is_unfinished(name):
+            self._consider_soon((name,), SETTLE)
+            return
         if self._journal.no_actor is not None or component.mode is Mode.OBSERVE:
             self._candidates.pop(name, None)
         elif not await self._ask(name):
@@ -175,6 +178,9 @@ class Inboxes:
         answer = await self._actor.ask(Request(Verb.PLAN, action))
         if answer is None or name in self._put_off:
             # What was begun meanwhile makes it out of date.
+            return False
+        if answer.get("under_way"):
+            self._consider_soon((name,), SETTLE)
             return False
         self.contests.take(name, answer)
         before = self.candidate(name)

@@ -15,6 +15,7 @@ import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import Final
 
 from actions.ending import Outcome
@@ -25,10 +26,10 @@ from config.text import printable
 from monitor.act.connection import ActorConnection
 from monitor.act.inboxes import Inboxes
 from monitor.act.journal import JournalFollower
-from monitor.act.status import components_of, why_not
+from monitor.act.status import FailedOrder, components_of, needs_a_person, why_not
 from monitor.actor.request import LONGEST_REASON, Document, Request, Verb
 from monitor.decide.decision import ORDERED, PENDING, Decision, DecisionMade, DecisionStatus, kind_of_decision
-from monitor.decide.situation import Approval, Attempt, Result
+from monitor.decide.situation import Approval, Attempt, LeftToPerson, Result
 from monitor.decide.table import DecisionTable
 from monitor.notify.mute import ComponentTransaction
 from monitor.state.bus import Bus
@@ -67,6 +68,10 @@ class Orders:
         """The component, and the hash of the plan that the actor made, by the case of the decision that it is for."""
         self._attempts: dict[str, deque[Attempt]] = {}
         """What was tried and not even begun, by component."""
+        self._failed: dict[str, FailedOrder] = {}
+        """The order that failed last, by component, until it is carried out or nobody wants it any more."""
+        self._left: dict[str, tuple[LeftToPerson, ...]] = {}
+        """What the actor leaves to a person, by component, for as long as it is wanted."""
         self._doubted: set[str] = set()
         """Plans that wait though no decision calls for them, of which the actor was told."""
         self._review = asyncio.Event()
@@ -90,6 +95,20 @@ class Orders:
     def attempts(self, component: str) -> Sequence[Attempt]:
         """Return the attempts that were not even begun, oldest first."""
         return tuple(self._attempts.get(component, ()))
+
+    def failed(self, component: str) -> FailedOrder | None:
+        """Return the order for a component that failed last and is still wanted."""
+        failed = self._failed.get(component)
+        return failed if failed is not None and self._is_wanted(component, failed.kind, failed.what) else None
+
+    def left_to_person(self, component: str) -> tuple[LeftToPerson, ...]:
+        """Return what the actor leaves to a person."""
+        return self._left.get(component, ())
+
+    def _is_wanted(self, component: str, kind: Kind, what: str) -> bool:
+        """Whether a decision calls for that action."""
+        decisions = self._table.about(component)
+        return any(_calls_for(each, kind) and each.what == what for each in decisions)
 
     def transactions(self) -> Mapping[str, ComponentTransaction]:
         """Return the newest transaction of each component, under way or ended."""
@@ -161,8 +180,9 @@ class Orders:
         """Carry out one order, unless its decision was withdrawn while it waited."""
         self._forget_old_plans()
         if decision.identity not in {each.identity for each in self._table.about(decision.subject)}:
+            log.info("not done: the decision was withdrawn while the order waited")
             # Noted, so that it is decided anew should the same decision come again.
-            self._fail(decision, "the decision was withdrawn while the order waited")
+            self._note_attempt(decision)
             return
         action = self._request(decision)
         if decision.status is not DecisionStatus.ACT:
@@ -181,8 +201,12 @@ class Orders:
             answer = await self._have_done(decision, action, plan) if plan != known else answer
         if answer is not None and "cannot" in answer:
             self._plans.pop(decision.case, None)
-        if answer is None or not answer.get("endings") or answer["endings"][-1]["outcome"] == Outcome.REFUSED:
+        if answer is not None and needs_a_person(answer):
+            self._leave_to_person(decision, why_not(answer))
+        elif answer is None or not answer.get("endings") or answer["endings"][-1]["outcome"] == Outcome.REFUSED:
             self._fail(decision, why_not(answer))
+        else:
+            self._failed.pop(decision.subject, None)
 
     def _plan_at_hand(self, decision: Decision) -> str:
         """Return the plan to act by, if one need not be made: it is approved, or is that of the inbox's candidate."""
@@ -237,14 +261,41 @@ class Orders:
         return ActionRequest(kind, undone.components if undone is not None else (decision.subject,), decision.what)
 
     def _fail(self, decision: Decision, why: str) -> None:
+        """Note an order that failed before anything was begun."""
+        name, kind, now = decision.subject, kind_of_decision(decision), time.time()
+        log.warning("not done: %s of %s: %s", kind, name, why)
+        before = self._failed.get(name)
+        again = before is not None and (before.kind, before.what) == (kind, decision.what)
+        first = FailedOrder(kind, decision.what, since=now, times=0)
+        failed = before if before is not None and again else first
+        self._failed[name] = replace(failed, at=now, times=failed.times + 1, why=printable(why, LONGEST_REASON))
+        self._note_attempt(decision)
+
+    def _note_attempt(self, decision: Decision) -> None:
         """Note an attempt that was not even begun."""
-        name, now = decision.subject, time.time()
-        log.warning("not done: %s of %s: %s", kind_of_decision(decision), name, why)
+        now = time.time()
         attempt = Attempt(kind_of_decision(decision), decision.what, now, now, Result.TRANSIENT)
-        self._attempts.setdefault(name, deque(maxlen=RECENT)).append(attempt)
+        self._attempts.setdefault(decision.subject, deque(maxlen=RECENT)).append(attempt)
+
+    def _leave_to_person(self, decision: Decision, why: str) -> None:
+        """Note that a person is to be asked: the same order would be refused again, however often it is given."""
+        name, kind = decision.subject, kind_of_decision(decision)
+        log.info("left to a person: %s of %s: %s", kind, name, why)
+        left = LeftToPerson(kind, decision.what, printable(why, LONGEST_REASON))
+        others = (each for each in self.left_to_person(name) if (each.kind, each.what) != (left.kind, left.what))
+        self._left[name] = (*others, left)
+        self._failed.pop(name, None)
 
     def _forget_old_plans(self) -> None:
-        """Forget the plans for cases about which no decision is left, unless a plan waits for a person."""
+        """Forget the plans for cases about which no decision is left, unless a plan waits for a person.
+
+        What was left to a person, and what failed, is forgotten once nobody wants it.
+        """
+        for name, left in tuple(self._left.items()):
+            self._left[name] = tuple(each for each in left if self._is_wanted(name, each.kind, each.what))
+        for name in tuple(self._failed):
+            if self.failed(name) is None:
+                del self._failed[name]
         waiting = self._journal.state.proposals.keys() | self._journal.state.approved.keys()
         for case, (component, plan) in tuple(self._plans.items()):
             decisions = self._table.about(component)

@@ -19,6 +19,7 @@ from monitor.actor.request import Document
 from monitor.decide.decision import Decision
 from monitor.dialect import unix
 from monitor.state.target import TargetState
+from probes.judge.time import moment
 
 _NONE_YET: Final = frozenset({Ground.EMPTY_INBOX, Ground.NOTHING_TO_DO})
 _LACKS_A_FILE: Final = frozenset({Flaw.NO_CERTIFICATE, Flaw.NO_KEY, Flaw.UNDECODABLE})
@@ -74,6 +75,28 @@ def _is_lack(ground: str, detail: str) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
+class FailedOrder:
+    """An order of the daemon's that failed before anything was begun, once or several times in a row."""
+
+    kind: Kind
+    what: str
+    """As `Decision.what`."""
+    since: float
+    """Unix time of the first of these failures."""
+    times: int = 1
+    at: float = 0.0
+    """Unix time of the last failure."""
+    why: str = ""
+    """A sentence, printable."""
+
+    @property
+    def sentence(self) -> str:
+        """What failed, how often and why; printable."""
+        often = "once" if self.times == 1 else f"{self.times} times since {moment(self.since)}"
+        return f"the {self.kind} could not be begun, tried {often}, last at {moment(self.at)}: {self.why}"
+
+
+@dataclass(frozen=True, slots=True)
 class Waiting:
     """A plan that waits for a person, or for its window."""
 
@@ -105,6 +128,8 @@ class ComponentStatus:
     frozen: str | None
     """Why."""
     last: RecordedEnding | None
+    failed: FailedOrder | None = None
+    """What was decided last, where that could not even be begun, and is still wanted."""
     contested: str = ""
     """How somebody else undoes what is done; empty where nobody does."""
     settled: bool = False
@@ -139,6 +164,12 @@ def candidate_of(answer: Document, before: CandidateStatus, now: float) -> Candi
         wrong = [each for each in objections if each["ground"] not in _NONE_YET]
         return CandidateStatus(objections=tuple((str(each["ground"]), str(each["detail"])) for each in wrong))
     return CandidateStatus(objections=(("cannot", why_not(answer)),))
+
+
+def needs_a_person(answer: Document) -> bool:
+    """Whether the actor has refused what a person may have done, and nobody else."""
+    objections = answer.get("refused", {}).get("objections", ())
+    return bool(objections) and all(each["ground"] == Ground.NEEDS_A_PERSON for each in objections)
 
 
 def why_not(answer: Document | None) -> str:

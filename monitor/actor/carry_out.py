@@ -21,7 +21,7 @@ from monitor.actor.hindrances import rejected
 from monitor.actor.planning import Planned, checked, led_astray, make
 from monitor.actor.proposals import clear_away, empty_inboxes
 from monitor.actor.request import Document, Request
-from monitor.actor.unattended import begins, changed_by_others, may, not_to_be_mended
+from monitor.actor.unattended import begins, changed_by_others, for_a_person, may, not_to_be_mended
 from monitor.actor.work import Work
 
 _NEW_STAYS = frozenset({Outcome.COMMITTED, Outcome.FAILED_FORWARD})
@@ -105,7 +105,7 @@ def _permitted_plan(work: Work, action: ActionRequest) -> Planned | Printable:
         return Planned(made, inboxes)
     made = checked(work, action, made, rejected)
     if work.approval is None:
-        made = checked(work, action, made, changed_by_others, not_to_be_mended)
+        made = checked(work, action, made, changed_by_others, not_to_be_mended, for_a_person)
     if not isinstance(made, Prepared):
         return Planned(made, inboxes)
     permission = may(work, action, made)

@@ -80,9 +80,14 @@ class Conversation:
 
     def _follow(self, place: JournalPosition) -> None:
         """Tell records and changes of files as they come, until the other end has left."""
+        _, noticed = self.news.changed_since(0)
+        while not self.stopping.is_set():
+            place, noticed = self._follow_under_one_configuration(place, noticed)
+
+    def _follow_under_one_configuration(self, place: JournalPosition, noticed: int) -> tuple[JournalPosition, int]:
+        """Follow until the configuration is another; return the place in the journal, and the last change of files."""
         with self.current.context() as context:
-            _, noticed = self.news.changed_since(0)
-            while not self.stopping.is_set():
+            while not self.stopping.is_set() and self.current.last is context.config:
                 records, place, anew = behind(context.records(), place)
                 if anew:
                     self._send({"anew": place.epoch})
@@ -95,6 +100,7 @@ class Conversation:
                 for name in names:
                     self._send({"look": name})
                 self.news.wait(noticed, BREATH)
+        return place, noticed
 
     def _send_audit(self, peer: Peer) -> None:
         """Send the segments of the audit to an operator, byte for byte."""

@@ -26,7 +26,7 @@ class CurrentConfig:
     def __init__(self, path: str, config: Config) -> None:
         """`config` was read from `path`."""
         self._path = path
-        self._config = config
+        self._config = self._at_start = config
         self._seen = config.digest
         """The digest of the configuration that was read last, good or not."""
         self._trust_context: TrustContext | None = None
@@ -71,10 +71,17 @@ class CurrentConfig:
             found = load(self._path, os.environ)
             if isinstance(found, Config):
                 self._config = found
+                if _for_life(found) != _for_life(self._at_start):
+                    log.warning("actor.socket and actor.group are those of the start until the next one")
             else:
                 number, first = len(found), harmless(str(found[0]))
                 log.error("kept the old configuration: the new one has %d mistakes, the first: %s", number, first)
         return self._config
+
+
+def _for_life(config: Config) -> tuple[str, str]:
+    """Return the settings that a running actor does not take up: its socket is there already."""
+    return config.settings.actor.socket, config.settings.actor.group
 
 
 def _make_inboxes(context: ActorContext) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Final
 
+from actions.prepare import Prepared
 from config.model import Config
 from config.text import Printable, listed, printable, sentence
 from monitor.actor.backup_sets import list_sets
@@ -13,9 +15,10 @@ from monitor.actor.carry_out import carry_out
 from monitor.actor.documents import cannot, plan_document
 from monitor.actor.hindrances import fails_its_test, held_back
 from monitor.actor.planning import checked, make
-from monitor.actor.proposals import approve, contested_document, propose, reject, waiting_plans
+from monitor.actor.proposals import approve, contested_document, propose, reject, under_way, waiting_plans
 from monitor.actor.recovery import recover_all
 from monitor.actor.request import Document, Request, Verb
+from monitor.actor.unattended import left_to_person
 from monitor.actor.work import Work
 
 
@@ -31,13 +34,19 @@ def handle(work: Work, request: Request) -> Document:
 
 
 def show_plan(work: Work, request: Request) -> Document:
-    """Tell what would be done, or why it would not, and what waits or happens beside it."""
+    """Tell what would be done, or why it would not, and what waits or happens beside it.
+
+    While a transaction is under way, files and inbox are partly those of before.
+    """
     action = request.wanted
     made = checked(work, action, make(work, action).made, held_back, fails_its_test)
+    if isinstance(made, Prepared):
+        made = replace(made, remarks=(*made.remarks, *left_to_person(work, action, made)))
     return {
         **plan_document(work, made),
         **contested_document(work.context, action),
         **waiting_plans(work.context, action),
+        **under_way(work.context, action),
     }
 
 

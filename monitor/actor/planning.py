@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from actions import backup
 from actions.candidate import Candidates, Flaw, NoCandidate, PrivateKey, read_candidates
@@ -29,6 +29,7 @@ from monitor.actor.work import CandidateFiles, Work
 
 Made = Prepared | RefusedPlan | Printable
 """A plan, the objections to it, or a sentence that says why the action makes no sense."""
+_LOCKED: Final = frozenset({Flaw.KEY_ENCRYPTED, Flaw.WRONG_PASSWORD})
 Check = Callable[[Work, ActionRequest, Prepared], Iterable[Objection]]
 """Yields objections to a plan."""
 
@@ -154,13 +155,12 @@ def _candidates(context: ActorContext, action: ActionRequest, files: CandidateFi
     made = read_candidates(files.files, files.password, at_hand)
     for component in components if files.password is None else ():
         path = component.artefacts.password_file
-        if path is None or not (isinstance(made, NoCandidate) and made.flaw is Flaw.KEY_ENCRYPTED):
+        if path is None or not (isinstance(made, NoCandidate) and made.flaw in _LOCKED):
             continue
         # A password file that cannot be read is reported where the keystore on disk is read.
         with suppress(OSError):
-            opened = read_candidates(files.files, read_password(path, context.world), at_hand)
-            if isinstance(opened, Candidates):
-                return opened
+            password, called = read_password(path, context.world), f"the password in {printable(path)}"
+            made = read_candidates(files.files, password, at_hand, called=called)
     return made
 
 

@@ -183,6 +183,13 @@ def waiting_plans(context: ActorContext, action: ActionRequest) -> Document:
     return {"waiting": [waiting_document(each, journal_state) for each in waiting]} if waiting else {}
 
 
+def under_way(context: ActorContext, action: ActionRequest) -> Document:
+    """Return the components that a transaction has not finished with, as a part of an answer."""
+    journal_state = context.journal_state()
+    found = [name for name in action.components if journal_state.is_unfinished(name)]
+    return {"under_way": found} if found else {}
+
+
 def contested_document(context: ActorContext, action: ActionRequest) -> Document:
     """Return the components that somebody else changes, too, as a part of an answer."""
     found: Document = {}

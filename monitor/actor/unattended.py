@@ -11,6 +11,7 @@ from actions.journal_state import ActionRequest, JournalState, Ruling, cases_of
 from actions.plan import Ill, Kind, candidate_of
 from actions.precheck import Objection
 from actions.prepare import Prepared
+from config.vocabulary import Mode
 from monitor.actor.contested import changed_since, contested
 from monitor.actor.context import ActorContext
 from monitor.actor.evidence import NOT_ASKED, Look, look_at, situation_of, unproven
@@ -30,7 +31,7 @@ def changed_by_others(work: Work, action: ActionRequest, _made: Prepared) -> Ite
             yield Objection(Ground.CONTESTED, f"{name}: {found.sentence}")
             return
     if action.kind is Kind.ROLLBACK and (path := changed_since(work.context, records, action.backup_set)) is not None:
-        yield Objection(Ground.CONTESTED, f"{path} was changed by somebody else since")
+        yield Objection(Ground.NEEDS_A_PERSON, f"{path} was changed by somebody else since")
 
 
 def not_to_be_mended(work: Work, _action: ActionRequest, made: Prepared) -> Iterator[Objection]:
@@ -45,15 +46,36 @@ def not_to_be_mended(work: Work, _action: ActionRequest, made: Prepared) -> Iter
             return
         if made.leaves[name][0] is None:
             why = "no certificate that was in use is known to compare the new one with"
-            yield Objection(Ground.UNREADABLE, f"{name}: {why}")
+            yield Objection(Ground.NEEDS_A_PERSON, f"{name}: {why}")
             return
+
+
+def for_a_person(work: Work, action: ActionRequest, made: Prepared) -> Iterator[Objection]:
+    """Yield why no policy may have that done, whatever is seen and however long it waits; raises OSError."""
+    if action.losses:
+        yield Objection(Ground.NEEDS_A_PERSON, "clients would be lost on purpose")
+    if action.allow_shorter:
+        yield Objection(Ground.NEEDS_A_PERSON, "that it may last for less is for an operator to say")
+    if action.kind is Kind.REPLACE and (why := _goes_back(made, work.context.journal_state())):
+        yield Objection(Ground.NEEDS_A_PERSON, why)
+
+
+def left_to_person(work: Work, action: ActionRequest, made: Prepared) -> Iterator[str]:
+    """Yield why mode `auto` does not have that done without a person, sentences; raises OSError."""
+    config = work.context.config
+    if all(config.components[name].mode is not Mode.AUTO for name in action.components):
+        return
+    # A person who asks for that knows it.
+    action = replace(action, losses=(), allow_shorter=False)
+    for check in (changed_by_others, not_to_be_mended, for_a_person):
+        for each in check(work, action, made):
+            if each.ground is Ground.NEEDS_A_PERSON:
+                yield f"the daemon leaves it to a person: {each.detail}"
 
 
 def may(work: Work, action: ActionRequest, made: Prepared) -> Leave:
     """Return the policy by which a plan may be carried out now, or why it may not be; raises OSError."""
     situations = see(work, action, made, work.approval)
-    if work.approval is None and (why := _for_a_person(work.context.journal_state(), action, made)):
-        return Leave(None, why)
     policies, now = work.context.config.policies, work.context.world.now()
     candidate = candidate_of(made.order.plan.changes)
     objects = [_object(action, candidate, each) for each in situations]
@@ -66,15 +88,6 @@ def may(work: Work, action: ActionRequest, made: Prepared) -> Leave:
         if own.why and (against := joins(action.kind, what, situation, policies, now)):
             return Leave(None, against)
     return first
-
-
-def _for_a_person(journal_state: JournalState, action: ActionRequest, made: Prepared) -> str:
-    """Say why no policy may have that done, whatever is seen; empty where one may."""
-    if action.losses:
-        return "clients would be lost on purpose"
-    if action.allow_shorter:
-        return "that it may last for less is for an operator to say"
-    return _goes_back(made, journal_state) if action.kind is Kind.REPLACE else ""
 
 
 def see(work: Work, action: ActionRequest, made: Prepared, approval: Ruling | None = None) -> tuple[Situation, ...]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from config.model import FileTarget
 from config.text import printable
 from config.vocabulary import FileRole
-from probes.beside import key_paths
+from probes.beside import is_named_as_chain, key_paths
+from probes.certificate import Certificate
 from probes.finding import Finding
 from probes.judge.key import judge_exposure
 from probes.observation import FileObservation
@@ -48,11 +49,24 @@ def key_in(observation: FileObservation, where: str, *, own_file: bool = True) -
 def key_beside(target: FileTarget, observed: Mapping[str, FileObservation], look: Look) -> KeyFile | None:
     """Return the key that lies beside a certificate, by the names that are customary for both.
 
-    Where there are several such files, one that belongs to the certificate comes before one that does not.
+    Where there are several such files, one that belongs to the certificate comes before one that does not. Beside the
+    certificates of CAs alone, a key that belongs to none of them is another certificate's, unless it is named as they
+    are: `privkey.pem` beside certbot's `chain.pem`.
     """
-    found = list(_beside(target, observed, look))
-    own = {each.public_key_sha256() for each in observed[target.path].certificates}
-    return next((each for each in found if not own.isdisjoint(each.public)), found[0] if found else None)
+    certificates = observed[target.path].certificates
+    own = {each.public_key_sha256() for each in certificates}
+    found = list(_beside(_paths(target.path), target, observed, look))
+    belonging = next((each for each in found if not own.isdisjoint(each.public)), None)
+    if belonging is not None or not _is_chain(target.path, certificates):
+        return belonging or (found[0] if found else None)
+    return next(_beside(_paths(target.path, named_alike=True), target, observed, look), None)
+
+
+def _is_chain(path: str, certificates: Sequence[Certificate]) -> bool:
+    """Whether these are the certificates of CAs; one of a server that signed itself may say that it is of a CA."""
+    of_cas = all(each.is_ca for each in certificates)
+    alone = len(certificates) == 1 and certificates[0].self_issued
+    return of_cas and (not alone or is_named_as_chain(path))
 
 
 def key_among(public_half: str, directory: str, observed: Mapping[str, FileObservation]) -> KeyFile | None:
@@ -63,8 +77,10 @@ def key_among(public_half: str, directory: str, observed: Mapping[str, FileObser
     return None
 
 
-def _beside(target: FileTarget, observed: Mapping[str, FileObservation], look: Look) -> Iterator[KeyFile]:
-    for path in _paths(target.path):
+def _beside(
+    paths: Iterable[str], target: FileTarget, observed: Mapping[str, FileObservation], look: Look
+) -> Iterator[KeyFile]:
+    for path in paths:
         seen = observed.get(path)
         if seen is None:
             if not os.path.isfile(path):
@@ -79,7 +95,7 @@ def _beside(target: FileTarget, observed: Mapping[str, FileObservation], look: L
             yield key
 
 
-def _paths(certificate: str) -> Iterable[str]:
+def _paths(certificate: str, *, named_alike: bool = False) -> Iterable[str]:
     """Return where the key may lie: beside the path, and where that is a link, beside the file that it leads to."""
     resolved = os.path.realpath(certificate)
-    return dict.fromkeys((*key_paths(certificate), *key_paths(resolved)))
+    return dict.fromkeys(path for each in (certificate, resolved) for path in key_paths(each, named_alike=named_alike))

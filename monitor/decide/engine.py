@@ -21,6 +21,8 @@ from probes.judge.time import moment
 
 _LONG: Final = 3650.0 * DAY
 """Seconds: a replacement is not watched for longer."""
+_APPROVED: Final = "approved"
+"""The turn after a person's word: the same case may have been tried, and left to a person, before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +184,7 @@ def _step(case: _Case, answer: CheckAnswer) -> DecisionStep:
     if word is not None and not word.approved:
         return DecisionStep(DecisionStatus.REJECTED, until=word.until)
     mode = effective_mode(case.policy, situation)
-    blind = _blind(case) if mode is Mode.AUTO else ""
+    blind = situation.why_left(case.kind, case.what) or _blind(case) if mode is Mode.AUTO else ""
     if mode in {Mode.OBSERVE, Mode.PLAN}:
         return DecisionStep(DecisionStatus.OBSERVE if mode is Mode.OBSERVE else DecisionStatus.PLAN)
     at = next_attempt(situation, case.kind, case.what, now)
@@ -192,7 +194,7 @@ def _step(case: _Case, answer: CheckAnswer) -> DecisionStep:
     if step.status is not DecisionStatus.ACT:
         return step
     opened = window(case.policy, situation, now)
-    return replace(opened, until=min(opened.until, step.until))
+    return replace(opened, until=min(opened.until, step.until), turn=step.turn)
 
 
 def effective_mode(policy: Policy, situation: Situation) -> Mode:
@@ -220,10 +222,11 @@ def _blind(case: _Case) -> str:
 def _approval(case: _Case, blind: str = "") -> DecisionStep:
     word = case.situation.word(case.kind, case.what, case.now)
     if word is not None and word.approved:
-        return DecisionStep(DecisionStatus.ACT, until=word.until)
+        return DecisionStep(DecisionStatus.ACT, until=word.until, turn=_APPROVED)
     said = [each for each in case.situation.approvals if each.case == case.name]
     if said and case.now < said[-1].until:
-        return DecisionStep(DecisionStatus.ACT if said[-1].approved else DecisionStatus.REJECTED, until=said[-1].until)
+        status = DecisionStatus.ACT if said[-1].approved else DecisionStatus.REJECTED
+        return DecisionStep(status, until=said[-1].until, turn=_APPROVED)
     # Once an approval or a rejection has expired, a new one is asked for.
     waits_for = f"an operator's approval, since {blind}" if blind else "an operator's approval"
     return DecisionStep(DecisionStatus.AWAIT_APPROVAL, waits_for, turn=len(said))

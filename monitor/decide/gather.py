@@ -8,7 +8,17 @@ from typing import Final
 
 from config.model import Component, Config
 from config.vocabulary import Code, TargetKind
-from monitor.decide.situation import Accepts, Approval, Attempt, FindingState, KnownCandidate, Said, Situation, Validity
+from monitor.decide.situation import (
+    Accepts,
+    Approval,
+    Attempt,
+    FindingState,
+    KnownCandidate,
+    LeftToPerson,
+    Said,
+    Situation,
+    Validity,
+)
 from monitor.state.own import SELF
 from monitor.state.target import TargetState
 from probes.assess_set import WITH_LEAF
@@ -23,6 +33,7 @@ class ComponentRecord:
     candidate: KnownCandidate | None = None
     approvals: tuple[Approval, ...] = ()
     said: tuple[Said, ...] = ()
+    left_to_person: tuple[LeftToPerson, ...] = ()
     held: str = ""
     contested: str = ""
     renewed: bool = False
@@ -82,6 +93,7 @@ def _component(
         attempts=record.attempts,
         approvals=record.approvals,
         said=record.said,
+        left_to_person=record.left_to_person,
         allowed_issuers=bool(component.allowed_issuers),
         held=record.held,
         contested=record.contested,

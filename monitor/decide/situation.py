@@ -154,6 +154,17 @@ class Said:
 
 
 @dataclass(frozen=True, slots=True)
+class LeftToPerson:
+    """An action that the actor does not carry out for the daemon alone, however often it is asked."""
+
+    kind: Kind
+    what: str
+    """As `Decision.what`."""
+    why: str
+    """A sentence, printable."""
+
+
+@dataclass(frozen=True, slots=True)
 class Situation:
     """All facts that a decision may depend on; equal facts are equal values."""
 
@@ -177,6 +188,7 @@ class Situation:
     """In the order in which they ended."""
     approvals: tuple[Approval, ...] = ()
     said: tuple[Said, ...] = ()
+    left_to_person: tuple[LeftToPerson, ...] = ()
     allowed_issuers: bool = False
     """Whether the component says whose certificates may be installed."""
     held: str = ""
@@ -198,3 +210,7 @@ class Situation:
         """Return the last approval or rejection of that action which holds at Unix time `now`; None without one."""
         found = [each for each in self.said if (each.kind, each.what) == (kind, what) and now < each.until]
         return found[-1] if found else None
+
+    def why_left(self, kind: Kind, what: str) -> str:
+        """Return why the actor leaves that action to a person; empty where it does not."""
+        return next((each.why for each in self.left_to_person if (each.kind, each.what) == (kind, what)), "")

@@ -232,7 +232,9 @@ class FileMonitor:
         if not self.progress.finished:
             self.progress.finished = True
             self._helpers = None
-            log.info("looked at every file once: %d are targets", len(self._targets) - len(self._not_targets))
+            members = len(self._sets.targets)
+            found = len(self._targets) - len(self._not_targets) + members
+            log.info("looked at every file once: %d are targets, %d of them of components", found, members)
             self._say_unread()
 
     async def _find_all(self) -> None:

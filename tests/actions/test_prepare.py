@@ -324,6 +324,19 @@ def test_a_plan_says_whether_files_are_written_over(disk: Disk, mode: WriteMode)
     assert {change.in_place for change in changes} == {mode is WriteMode.IN_PLACE}
 
 
+def test_a_plan_names_the_files_beside_it_that_keep_what_is_replaced(disk: Disk) -> None:
+    """As in a directory of certbot's: only two of its four files are the component's."""
+    pair = disk.pair()
+    cert = disk.write("cert.pem", OLD.pem())
+    disk.write("chain.pem", ISSUING.pem())
+    disk.write("other.pem", ISSUING.issue("other.example.com").pem())
+    disk.write("broken.pem", b"-----BEGIN CERTIFICATE-----")
+    (remark,) = plan(site(pair)).remarks
+    # The issuer in chain.pem has issued the new one, too.
+    assert remark == f"files that are not changed, though they hold certificates of the old set: {cert}"
+    assert plan(site(Artefacts(certificate=pair.certificate, key=pair.key, chain=cert))).remarks == ()
+
+
 def test_what_the_policy_allows_is_held_to_each_component(disk: Disk) -> None:
     where = replace(site(disk.pair()), allowed_issuers=(Issuers("nobody", "0" * 64),))
     shorter = good(not_before=NOW - 80 * DAY, not_after=NOW + 10 * DAY)

@@ -7,20 +7,27 @@ import json
 import os
 import signal
 import socket
+import threading
 from collections.abc import Iterator
 from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 
 import pytest
 
 from actions.journal_state import ActionRequest
 from actions.plan import Kind
+from actions.world import World
 from config.load import load
 from config.model import Config
 from monitor.actor.client import talking
 from monitor.actor.context import actor_context
+from monitor.actor.conversation import Conversation
+from monitor.actor.current import CurrentConfig
+from monitor.actor.dispatch import Dispatcher
 from monitor.actor.handlers import handle
-from monitor.actor.request import Document, Request, Verb
+from monitor.actor.news import News
+from monitor.actor.request import Document, Request, Verb, encode
 from monitor.actor.work import Work
 from monitor.lab.ca import Authority
 from monitor.lab.process import wait_for
@@ -317,6 +324,39 @@ def test_told_to_read_its_configuration_again_it_keeps_the_good_one_where_the_ne
         assert "kept the old configuration" in actor.text
 
 
+def test_whoever_follows_hears_of_the_clock_by_the_configuration_as_it_is_now(
+    web: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(World, "synchronised", lambda _self: False)
+    web.configure(require_synchronised_clock=True)
+    config = load(web.config_file, {})
+    assert isinstance(config, Config)
+    current, news, stopping = CurrentConfig(web.config_file, config), News(), threading.Event()
+    ours, theirs = socket.socketpair()
+    conversation = Conversation(ours, current, Dispatcher(current, news, stopping), news, stopping)
+    following = threading.Thread(target=conversation.hold)
+    following.start()
+    with ours, theirs, theirs.makefile("rb") as lines:
+        theirs.settimeout(30.0)
+        theirs.sendall(encode(Request(Verb.FOLLOW)))
+        heard = (json.loads(line) for line in lines)
+        assert next(each["clock"] for each in heard if "here" in each) is not None
+        web.configure(require_synchronised_clock=False)
+        current.expire()
+        with current.context():
+            assert any("here" in each and each["clock"] is None for each in islice(heard, 10))
+        stopping.set()
+        following.join(30.0)
+
+
+def test_what_a_reload_leaves_as_it_was_until_the_next_start_is_said(web: House) -> None:
+    with web.actor() as actor:
+        web.configure({"mode": "plan"}, group="0")
+        actor.signal(signal.SIGHUP)
+        wait_for(lambda: "actor.group are those of the start" in actor.text, 10.0, "the warning")
+        assert actor.ask(Request(Verb.STATE))["components"]["web"]["mode"] == "plan"
+
+
 def test_an_inbox_comes_into_being_with_the_reload_that_needs_it(web: House) -> None:
     with web.actor() as actor:
         assert os.listdir(os.path.dirname(web.inbox)) == ["web"]
@@ -368,7 +408,7 @@ def test_what_was_replaced_as_one_is_undone_as_one_while_nobody_else_changed_it(
     Path(twin.certificate).write_bytes(before[twin.certificate])
     after = files()
     (objection,) = undone(transaction, ALONE)["refused"]["objections"]
-    assert objection == {"ground": "contested", "detail": f"{twin.certificate} was changed by somebody else since"}
+    assert objection == {"ground": "needs_a_person", "detail": f"{twin.certificate} was changed by somebody else since"}
     assert files() == after
 
 

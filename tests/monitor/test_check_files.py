@@ -116,6 +116,27 @@ def test_a_certificate_of_a_ca_beside_its_key_is_compared_as_well(tmp_path: Path
     assert codes(check(tmp_path / "ca.crt")[1]) == {"key_mismatch"}
 
 
+@pytest.mark.parametrize("chain", ["chain.pem", "chain7.pem", "site-chain.pem", "site.bundle.crt"])
+@pytest.mark.parametrize("of", [[ISSUING], [ISSUING, ROOT], [ROOT]], ids=["issuing", "both", "root"])
+def test_beside_the_certificates_of_cas_lies_the_key_of_another(
+    tmp_path: Path, chain: str, of: list[Authority]
+) -> None:
+    """As certbot has it: privkey.pem is of cert.pem and fullchain.pem."""
+    keys = ["privkey.pem", "privkey7.pem", "site.key"]
+    put(tmp_path, {chain: b"".join(each.pem() for each in of), **dict.fromkeys(keys, SITE.key_pem())})
+    put(tmp_path, {"cert.pem": SITE.pem(), "fullchain.pem": SITE.chain_pem()})
+    assert "key_mismatch" not in codes(check(tmp_path / chain)[1])
+    assert "key_mismatch" not in codes(check(tmp_path)[1])
+
+
+def test_a_certificate_that_signed_itself_has_the_key_beside_it_though_it_says_that_it_is_of_a_ca(
+    tmp_path: Path,
+) -> None:
+    """As `openssl req -x509` makes it for a server."""
+    put(tmp_path, {"cert.pem": ROOT.pem(), "privkey.pem": OTHER.key_pem()})
+    assert "key_mismatch" in codes(check(tmp_path / "cert.pem")[1])
+
+
 def test_a_key_that_others_may_read_is_said(tmp_path: Path) -> None:
     put(tmp_path, {"site.crt": SITE.pem(), "site.key": SITE.key_pem()})
     (tmp_path / "site.key").chmod(0o644)

@@ -148,6 +148,39 @@ def test_with_mode_auto_nobody_is_asked(web: House) -> None:
         daemon.wait_for(lambda: os.listdir(web.inbox) == [], "the inbox being emptied")
 
 
+@contextmanager
+def both_as_they_are_installed(web: House, component: Mapping[str, object]) -> Iterator[tuple[Running, Actor]]:
+    """Give a daemon without rights, which is no operator to the actor, and the actor."""
+    if os.getuid() != 0:
+        pytest.skip("only root can become others")
+    theirs = {"daemon_user": "64010", "group": "64010"}
+    web.configure(component, **theirs)
+    document = {**web.document(component, **theirs), "rescan": "5s"}
+    # The only right that it keeps, since an interpreter may lie where only root may look.
+    keeps = ["--inh-caps", "+dac_read_search", "--ambient-caps", "+dac_read_search"]
+    daemon = Running(document, wrapper=["--reuid", "64010", "--regid", "64010", "--clear-groups", *keeps])
+    for path in (daemon.directory, daemon.config_file, daemon.manager.address):
+        os.chown(path, 64010, 64010)
+    with web.actor() as actor, daemon:
+        daemon.wait_for(lambda: daemon.metrics().get(series("actor_up")) == 1, "the daemon meeting the actor")
+        yield daemon, actor
+
+
+def test_what_only_a_person_may_have_done_waits_for_one_and_is_done_once_approved(web: House) -> None:
+    older = fresh(not_before=time.time() - 30 * DAY)
+    with both_as_they_are_installed(web, {"mode": "auto", "allowed_issuers": [ISSUER]}) as (daemon, actor):
+        web.put(older)
+        daemon.wait_for(lambda: daemon.findings("web/actions") == {"approval_pending"}, "the finding")
+        waiting = that_waits(daemon)
+        assert waiting["decision"]["status"] == "await_approval"
+        assert "one that begins later was in use" in waiting["decision"]["waits_for"]
+        assert "one that begins later was in use" in certvigil("status", "--socket", daemon.socket).stderr
+        assert presented(web.server)[0] == web.old.der()
+        assert actor.ask(Request(Verb.APPROVE, plan=waiting["plan"]))["approved"] == waiting["plan"]
+        daemon.wait_until("ended", target="web/actions", outcome="committed")
+        assert presented(web.server)[0] == older.der()
+
+
 def test_a_candidate_is_noticed_as_it_comes_and_not_at_the_next_rescan(web: House) -> None:
     with both(web, {"mode": "plan"}, rescan="1h") as (daemon, _):
         in_state(daemon, "idle")

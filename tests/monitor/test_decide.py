@@ -34,7 +34,7 @@ from monitor.decide.decision import DecisionStatus
 from monitor.decide.engine import decide, matches
 from monitor.decide.history import DELAYS
 from monitor.decide.simulate import as_of
-from monitor.decide.situation import Accepts, Approval, Result, Situation, result_of
+from monitor.decide.situation import Accepts, Approval, LeftToPerson, Result, Situation, result_of
 from tests.monitor.decide_kit import (
     ACTIVATE,
     HOUR,
@@ -297,6 +297,19 @@ def test_an_approval_is_of_its_case_and_ends() -> None:
     assert again.identity != asked.identity
     other = replace(approved, on_disk="another")
     assert one(other, asking).status is DecisionStatus.AWAIT_APPROVAL
+
+
+def test_what_the_actor_leaves_to_a_person_is_asked_for_and_done_once_approved() -> None:
+    decided = one(NOT_SERVED, SERVE)
+    left = replace(NOT_SERVED, left_to_person=(LeftToPerson(Kind.ACTIVATE, "old", "needs_a_person: it is older"),))
+    asked = one(left, SERVE)
+    assert (asked.status, asked.until) == (DecisionStatus.AWAIT_APPROVAL, None)
+    assert asked.waits_for == "an operator's approval, since needs_a_person: it is older"
+    approved = one(replace(left, approvals=(Approval(asked.case, True, NOW + HOUR, "alice"),)), SERVE)
+    assert approved.status is DecisionStatus.ACT
+    assert approved.identity not in {decided.identity, asked.identity}, "it is ordered once more"
+    assert one(replace(left, on_disk="another"), SERVE).status is DecisionStatus.ACT
+    assert one(left, replace(SERVE, mode=Mode.PLAN)).status is DecisionStatus.PLAN
 
 
 def test_what_was_rejected_is_not_asked_for_again_while_that_holds() -> None:

@@ -140,6 +140,14 @@ def test_a_new_keystore_is_opened_with_the_component_s_own_password(java: Java) 
     assert code == 0, said
 
 
+def test_a_new_keystore_under_another_password_is_refused_with_the_file_that_was_tried(java: Java) -> None:
+    given = java.directory / "new.p12"
+    given.write_bytes(keystore(fresh(), password=b"another"))
+    code, said = java.act("replace", "java", "--from", str(given), "--dry-run")
+    assert code == 1, said
+    assert f"new.p12 cannot be opened with the password in {java.secret}" in said
+
+
 def test_a_keystore_that_is_not_served_is_undone_byte_for_byte(java: Java) -> None:
     java.declare("/bin/true")
     before, inode = java.path.read_bytes(), java.path.stat().st_ino

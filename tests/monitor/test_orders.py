@@ -12,16 +12,22 @@ from typing import Any, Final
 
 import pytest
 
+from actions.journal import Event, Record
+from actions.plan import Kind
 from config.model import Artefacts, Component
 from config.service import systemd
 from config.vocabulary import Code, Mode
+from monitor.act.components import Components
 from monitor.act.connection import ActorConnection
+from monitor.act.findings import findings_of
 from monitor.act.inboxes import Inboxes
 from monitor.act.journal import JournalFollower
 from monitor.act.orders import Orders
+from monitor.actor.request import Document, Request, Verb
 from monitor.decide.table import DecisionTable
 from monitor.lab.ca import bundle
 from monitor.lab.servers import write_site
+from monitor.state.registry import TargetRegistry
 from probes.certificate import certificate
 from tests.lab.client import presented
 from tests.monitor.acting import ISSUER, ISSUING, House, fresh, house
@@ -103,3 +109,99 @@ def test_a_plan_is_forgotten_once_nothing_is_decided_about_its_case_any_more() -
         assert len(orders.attempts("web")) == 2
 
     asyncio.run(story())
+
+
+class Answering(ActorConnection):
+    """An actor that gives one answer to whoever wants a plan, and one to whoever has it carried out."""
+
+    def __init__(self, registry: TargetRegistry, answer: Document, plan: Document) -> None:
+        super().__init__(registry)
+        self.answer, self.plan = answer, plan
+
+    async def ask(self, request: Request) -> Document | None:
+        return self.answer if request.verb is Verb.CARRY_OUT else self.plan
+
+
+async def ordered(answer: Document, times: int) -> tuple[Orders, Components]:
+    """Order an activation so many times from an actor with this answer."""
+    kept = Kept()
+    service = Component("web", Artefacts(combined="/a"), service=systemd("nginx.service"))
+    registry = registry_of(config_with(components={"web": service}), kept)
+    actor = Answering(registry, answer, {"plan": {"hash": "aa" * 32}})
+    journal = JournalFollower(registry, actor, kept.bus)
+    table, inboxes = (
+        DecisionTable([policy(has(Code.NOT_SERVED), ACTIVATE)]),
+        Inboxes(registry, actor, journal, kept.bus),
+    )
+    orders = Orders(registry, actor, journal, inboxes, table, kept.bus)
+    table.learn(situation(findings=(found(Code.NOT_SERVED),)))
+    (decision,) = table.decide(NOW)
+    for _ in range(times):
+        await orders._carry_out(decision)
+    return orders, Components(registry, journal, inboxes, orders, table)
+
+
+def test_what_an_inbox_holds_amid_a_transaction_is_not_judged() -> None:
+    """A file that is being replaced has a second name, and half of the files are those of before."""
+
+    async def story() -> None:
+        kept = Kept()
+        service = Component("web", Artefacts(combined="/a"), service=systemd("nginx.service"), mode=Mode.AUTO)
+        registry = registry_of(config_with(components={"web": service}), kept)
+        objections = [{"ground": "target", "detail": "/a has 2 names"}]
+        actor = Answering(registry, {}, {"refused": {"objections": objections}, "under_way": ["web"]})
+        journal = JournalFollower(registry, actor, kept.bus)
+        journal.no_actor = None
+        inboxes = Inboxes(registry, actor, journal, kept.bus)
+        await inboxes._consider("web")
+        assert not inboxes.was_considered("web")
+        actor.plan = {"refused": {"objections": objections}}
+        await inboxes._consider("web")
+        assert inboxes.candidate("web").objections == (("target", "/a has 2 names"),)
+        # Once the daemon has heard of the transaction, it does not ask.
+        begin = Record(NOW, "t1", Event.BEGIN, {"plan": {"components": ["web"]}})
+        journal.state.unfinished["t1"] = begin
+        actor.plan = {"refused": {"objections": []}}
+        await inboxes._consider("web")
+        assert inboxes.candidate("web").objections == (("target", "/a has 2 names"),)
+
+    asyncio.run(story())
+
+
+FULL: Final = {"cannot": "the journal cannot be written: No space left on device"}
+
+
+@pytest.mark.parametrize(("times", "codes"), [(1, []), (2, [Code.ACTION_FAILED]), (3, [Code.ACTION_FAILED])])
+def test_what_could_not_be_begun_is_in_status_and_after_the_second_time_told(times: int, codes: list[Code]) -> None:
+    _, components = asyncio.run(ordered(FULL, times))
+    (status,) = components.statuses(NOW)
+    (note,) = status.notes
+    assert note.endswith("No space left on device")
+    assert ("tried once" in note) is (times == 1)
+    said = list(findings_of(status))
+    assert [each.code for each in said] == codes
+    assert all("No space left on device; `certvigil activate web` tries it now" in each.detail for each in said)
+
+
+def test_what_could_not_be_begun_is_no_concern_once_nobody_wants_it() -> None:
+    async def story() -> None:
+        orders, components = await ordered(FULL, 2)
+        table = orders._table
+        table.learn(situation())
+        table.decide(NOW)
+        (status,) = components.statuses(NOW)
+        assert (status.notes, list(findings_of(status))) == ((), [])
+
+    asyncio.run(story())
+
+
+def test_what_needs_a_person_is_no_attempt_that_failed_and_is_asked_for() -> None:
+    objections = [{"ground": "needs_a_person", "detail": "it is older"}]
+    orders, components = asyncio.run(ordered({"refused": {"objections": objections, "effects": []}}, 1))
+    (left,) = components.record("web").left_to_person
+    assert (left.kind, left.what, left.why) == (Kind.ACTIVATE, "old", "needs_a_person: it is older")
+    assert (orders.attempts("web"), orders.failed("web")) == ((), None)
+    also = [*objections, {"ground": "too_short", "detail": "it ends soon"}]
+    orders, components = asyncio.run(ordered({"refused": {"objections": also, "effects": []}}, 1))
+    assert components.record("web").left_to_person == ()
+    assert len(orders.attempts("web")) == 1

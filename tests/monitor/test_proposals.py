@@ -383,6 +383,16 @@ def test_the_daemon_cannot_have_a_recovery_tried_more_often_than_it_is_tried_una
     assert web.journal_state().unfinished == {}
 
 
+@pytest.mark.parametrize("at", [Event.BEGIN, Event.COMMITTED])
+def test_a_plan_amid_a_transaction_says_that_one_is_under_way(web: Bench, at: Event) -> None:
+    web.put(fresh())
+    assert "under_way" not in web.ask(Verb.PLAN, REPLACE)
+    web.killed(at, REPLACE)
+    assert web.ask(Verb.PLAN, REPLACE, ALONE)["under_way"] == ["web"]
+    web.ask(Verb.RECOVER)
+    assert "under_way" not in web.ask(Verb.PLAN, REPLACE, ALONE)
+
+
 def test_a_rejection_is_of_the_candidate_and_not_of_the_hash_of_a_moment(web: Bench) -> None:
     unwanted = fresh()
     web.put(unwanted)

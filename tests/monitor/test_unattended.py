@@ -196,7 +196,12 @@ def test_an_older_certificate_than_one_that_was_in_use_needs_a_person() -> None:
         document["components"]["web"] |= AUTO_OF_HOUSE
         Path(liar.web.config_file).write_text(json.dumps(document))
         liar.web.put(fresh(not_before=time.time() - 30 * DAY))
-        refused(liar, REPLACE, "one that begins later was in use")
+        before = liar.web.on_disk()
+        (objection,) = liar.ask(REPLACE)["refused"]["objections"]
+        assert objection["ground"] == "needs_a_person"
+        assert "one that begins later was in use" in objection["detail"]
+        assert liar.web.on_disk() == before
+        assert "one that begins later was in use" in "".join(liar.ask(REPLACE, PERSON, Verb.PLAN)["remarks"])
         assert liar.ask(REPLACE, APPROVED)["endings"][-1]["outcome"] == "committed"
 
 

@@ -1,0 +1,49 @@
+"""Files beside those of a component that hold what a change replaces: no transaction writes to them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence, Set
+from contextlib import suppress
+from typing import Final
+
+from actions.component_files import FileReader
+from config.text import printable
+from probes.certificate import Certificate, certificates_in
+
+MOST_FILES: Final = 64
+"""Files of one directory that are read."""
+MOST_BYTES: Final = 256 * 1024
+_MOST_NAMED: Final = 4
+_ENDINGS: Final = (".pem", ".crt", ".cer", ".cert")
+
+
+def left_beside(own: Set[str], old: Set[Certificate], new: Set[Certificate], reader: FileReader) -> Iterator[str]:
+    """Yield a sentence that names the files beside the components' `own` which hold what is replaced.
+
+    These hold certificates of the `old` chains alone, not all of which are `new`: certbot has cert.pem and chain.pem
+    beside fullchain.pem. Printable; a file that cannot be read is passed over.
+    """
+    held = list(_holding(own, old, new, reader))
+    if held:
+        named = ", ".join(map(printable, held[:_MOST_NAMED])) + (", ..." if held[_MOST_NAMED:] else "")
+        yield f"files that are not changed, though they hold certificates of the old set: {named}"
+
+
+def _holding(own: Set[str], old: Set[Certificate], new: Set[Certificate], reader: FileReader) -> Iterator[str]:
+    for path in _beside(sorted(own), reader):
+        with suppress(OSError, ValueError):
+            resolved = reader.resolve(path)
+            if path in own or resolved in own or reader.stat(resolved).st_size > MOST_BYTES:
+                continue
+            found = set(certificates_in(reader.read(resolved)[1]))
+            if found and found <= old and not found <= new:
+                yield path
+
+
+def _beside(paths: Sequence[str], reader: FileReader) -> Iterator[str]:
+    """Yield the files, by their names for certificates, in the directories of these."""
+    for directory in dict.fromkeys(map(os.path.dirname, paths)):
+        with suppress(OSError):
+            names = [each for each in reader.names(directory) if each.lower().endswith(_ENDINGS) and each[0] != "."]
+            yield from (os.path.join(directory, each) for each in names[:MOST_FILES])
