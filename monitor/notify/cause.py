@@ -272,9 +272,7 @@ class Causes:
             self._outages[key] = _Outage(base, since, since)
         for target in targets:
             # Seen for ever: whatever is found first is what was there already.
-            track = self._tracks.setdefault(target, {})[base] = _Track(
-                key, since, float("inf"), named_by=(what, "")
-            )
+            track = self._tracks.setdefault(target, {})[base] = _Track(key, since, float("inf"), named_by=(what, ""))
             if target in flapping:
                 track.flaps, track.flapping = flapping[target]
                 self._unsettled[target, base] = None
@@ -371,21 +369,18 @@ class Causes:
         excused: tuple[float, float] | None,
     ) -> set[str]:
         began = min(each.since for each in those)
-        counts = excused is None or not excused[0] <= began <= excused[1]
         track = self._tracks.setdefault(target, {}).get(base)
         if track is None:
             track = self._tracks[target][base] = _Track("", None, 0.0)
-        elif track.since is not None and began > track.seen:
+        elif track.since is None:
+            # What stood in another problem meanwhile began before this.
+            began = max(began, track.ended)
+        counts = excused is None or not excused[0] <= began <= excused[1]
+        if track.since is not None:
+            if began <= track.seen:
+                return self._goes_on(target, track, those, began=began, where=where, now=now, counts=counts)
             # It was right in between.
             track.ended = began
-        elif track.since is not None:
-            before = track.shown
-            if not track.begins:
-                track.since = began
-                track.begins.extend([began] if counts else [])
-            track.see(those, where, now)
-            self._list(target, track, began, where)
-            return {track.key} if track.shown != before else set()
         before_key = track.key
         track.begins.extend([began] if counts else [])
         track.since = began
@@ -410,6 +405,25 @@ class Causes:
             self._unsettled[target, base] = None
         self._list(target, track, began, where)
         return {track.key, before_key} - {""}
+
+    def _goes_on(
+        self,
+        target: str,
+        track: _Track,
+        those: tuple[Member, ...],
+        *,
+        began: float,
+        where: NetworkPlace,
+        now: float,
+        counts: bool,
+    ) -> set[str]:
+        before = track.shown
+        if not track.begins:
+            track.since = began
+            track.begins.extend([began] if counts else [])
+        track.see(those, where, now)
+        self._list(target, track, began, where)
+        return {track.key} if track.shown != before else set()
 
     def _right(self, target: str, base: str, now: float) -> set[str]:
         track = self._tracks[target][base]
@@ -482,7 +496,7 @@ def _succeeded(
 
 
 def _named_by(found: Finding, tracks: Mapping[str, _Track]) -> str:
-    """Return the base of the track that a finding with that code named last, if possible at that place; else nothing."""
+    """Return the base of the track that a finding with that code named, at that place if possible; empty without one."""
     those = [
         (each.named_by[1] == found.subject, each.since is not None, each.seen, base)
         for base, each in tracks.items()

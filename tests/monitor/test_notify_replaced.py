@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import Final
 
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from config.channel import Notifications
@@ -23,13 +23,7 @@ from tests.monitor.store_kit import make_certificate
 START: Final = 1_800_000_000.0
 EVERY: Final = 5.0
 HOUR: Final = 3600.0
-SELF_SIGNED, EXPIRED, EXPIRING, WEAK, REJECTED = (
-    Code.SELF_SIGNED,
-    Code.EXPIRED,
-    Code.EXPIRING,
-    Code.WEAK_KEY,
-    Code.CLIENT_REJECTS,
-)
+SELF_SIGNED, EXPIRED, WEAK, REJECTED = Code.SELF_SIGNED, Code.EXPIRED, Code.WEAK_KEY, Code.CLIENT_REJECTS
 
 _NUMBERS: Final = count()
 
@@ -90,7 +84,9 @@ class Endpoints:
         for delivery in self.office.outbox.pending():
             self.office.outbox.amend(replace(delivery, fate=DeliveryFate.DELIVERED, ended_at=self.now))
         for title in written:
-            if (resolved := re.search(r"\[resolved\] (?:flapping: \w+, )?(\w+)", title)) is not None:
+            # Of a chain, one certificate may be right again where another is not.
+            one = len(self.office.registry["evil"].presented) == 1
+            if one and (resolved := re.search(r"\[resolved\] (?:flapping: \w+, )?(\w+)", title)) is not None:
                 assert resolved[1] not in self.codes(), title
 
 
@@ -104,9 +100,10 @@ def test_a_peer_with_a_new_certificate_at_each_handshake_is_told_once_and_since_
         world.look((SELF_SIGNED, REJECTED))
         world.wait()
     assert len(world.said) == 1
-    for _ in range(int(24 * HOUR / EVERY)):
+    for _ in range(int(HOUR / EVERY)):
         world.look((SELF_SIGNED, REJECTED))
         world.wait()
+    world.wait(23.5 * HOUR)
     assert [re.sub("CN=.* on", "on", each) for each in world.said] == [
         "ops: [critical] self_signed: on evil",
         "ops: [critical, still] self_signed: on evil",
@@ -208,23 +205,27 @@ def test_after_a_restart_the_problem_goes_on_with_the_next_certificate() -> None
     assert len(world.wait(60.0)) == 1
 
 
-FAULTS = st.lists(st.sampled_from([SELF_SIGNED, EXPIRED, EXPIRING, WEAK, REJECTED]), unique=True, max_size=4).map(tuple)
-CHAINS = st.lists(FAULTS, min_size=1, max_size=3)
+CODES = st.sampled_from([SELF_SIGNED, EXPIRED, Code.EXPIRING, WEAK, REJECTED])
+FAULTS = st.lists(CODES, unique=True, max_size=4).map(tuple)
+TURNS = st.lists(
+    st.tuples(st.lists(FAULTS, min_size=1, max_size=3), st.sampled_from([1, 1, 3, 8, 20])), min_size=1, max_size=8
+)
 
 
-@settings(max_examples=40, deadline=None)
-@given(st.lists(st.tuples(CHAINS, st.booleans(), st.sampled_from([1, 1, 3, 8])), min_size=1, max_size=8))
+# To shrink what fails takes minutes.
+@settings(max_examples=15, deadline=None, phases=(Phase.explicit, Phase.reuse, Phase.generate))
+@given(TURNS, st.booleans())
 def test_however_a_peer_changes_its_certificates_messages_are_bounded(
-    turns: list[tuple[list[Faults], bool, int]],
+    turns: list[tuple[list[Faults], int]], alone: bool
 ) -> None:
+    """Of all sequences of faults, again and again, each time with new certificates."""
     world = Endpoints()
-    for _ in range(int(HOUR / EVERY / sum(times for _, _, times in turns))):
-        for faults, stays, times in turns:
-            chain = tuple(fresh() for _ in faults)
+    while world.now < START + 2 * HOUR:
+        for faults, times in turns:
             for _ in range(times):
-                world.look(*faults, chain=chain if stays else ())
+                world.look(*(faults[:1] if alone else faults))
                 world.wait()
-    assert len(world.said) <= 40
+    assert len(world.said) <= 40, "without a bound it were one for each of 1440 looks"
     world.look(())
     world.wait(CALM + FLAPS_WITHIN)
     assert world.office.outbox.alerts() == []
