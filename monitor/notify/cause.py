@@ -496,7 +496,7 @@ def _succeeded(
 
 
 def _named_by(found: Finding, tracks: Mapping[str, _Track]) -> str:
-    """Return the base of the track that a finding with that code named, at that place if possible; empty without one."""
+    """Return the base of the track that a finding with that code named, if possible at that place; "" for none."""
     those = [
         (each.named_by[1] == found.subject, each.since is not None, each.seen, base)
         for base, each in tracks.items()
