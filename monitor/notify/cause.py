@@ -5,6 +5,8 @@ What a finding is about alone gives its *base* (`monitor.notify.problem`). The k
 - the base begins with `outage`: of these there is one problem for each group of targets that went dark together in a
   way in which an outage shows, or at one listener, or in one network. What is wrong with one server or one file alone
   is a problem of its own. A target stays in its outage for as long as it is dark, however that spreads or ends;
+- the base begins with `certificate`: where a target presents another certificate in its place, with the fault by which
+  people know the problem, that goes on. Else each certificate of a peer that never presents one twice were a problem;
 - a target begins to be wrong again and again: then it is *flapping*, which is a problem of its own until it is calm.
   What a transaction does to its component does not count.
 """
@@ -22,7 +24,7 @@ from typing import Final
 
 from config.catalogue import GROUP_MEMBERS
 from config.vocabulary import Code, Group, Severity, TargetKind, UnreachableReason, UnreadableReason
-from monitor.notify.problem import OUTAGE, Member
+from monitor.notify.problem import CERTIFICATE, OUTAGE, Member, worst_first
 from monitor.state.target import TargetState
 from probes.finding import Finding
 
@@ -188,6 +190,8 @@ class _Track:
     flaps: int = 0
     members: tuple[Member, ...] = ()
     """As they are, or were last."""
+    named_by: tuple[str, str] = ("", "")
+    """Code and subject of the worst of these."""
     listener: str = ""
 
     @property
@@ -216,6 +220,12 @@ class _Track:
     def see(self, members: tuple[Member, ...], where: NetworkPlace, now: float) -> None:
         """Note that it is wrong in this way."""
         self.members, self.listener, self.seen = members, where.listener, now
+        worst = worst_first(members)[0].finding
+        self.named_by = worst.code, worst.subject
+
+    def is_about(self, base: str, found: str) -> bool:
+        """Whether what it has as `base` is, or was last, what has the base `found` by itself."""
+        return any(each.base == found for each in self.members) if self.members else base == found
 
     def flaps_with(self, other: _Track) -> bool:
         """Whether it began to be wrong when `other` did, again and again, or is where that is."""
@@ -251,18 +261,18 @@ class Causes:
         self._moves: list[Move] = []
 
     def restore(
-        self, key: str, since: float, flapping: Mapping[str, tuple[int, float]], targets: Iterable[str]
+        self, key: str, what: str, since: float, flapping: Mapping[str, tuple[int, float]], targets: Iterable[str]
     ) -> None:
         """Have `targets` be part of the problem `key`, as they were told to be, wrong since Unix time `since`.
 
-        Of those `flapping`, how often they had failed since which Unix time.
+        The code `what` named it. Of those `flapping`, how often they had failed since which Unix time.
         """
         base = base_of(key)
         if key.startswith(OUTAGE) and key not in self._outages:
             self._outages[key] = _Outage(base, since, since)
         for target in targets:
             # Seen for ever: whatever is found first is what was there already.
-            track = self._tracks.setdefault(target, {})[base] = _Track(key, since, float("inf"))
+            track = self._tracks.setdefault(target, {})[base] = _Track(key, since, float("inf"), named_by=(what, ""))
             if target in flapping:
                 track.flaps, track.flapping = flapping[target]
                 self._unsettled[target, base] = None
@@ -301,6 +311,7 @@ class Causes:
         What began between the Unix times `excused` does not make it flapping: a transaction did it.
         """
         touched: set[str] = set()
+        found = _succeeded(self._tracks.get(target, {}), found)
         for base in tuple(self._tracks.get(target, {})):
             if base not in found:
                 touched |= self._right(target, base, now)
@@ -358,21 +369,18 @@ class Causes:
         excused: tuple[float, float] | None,
     ) -> set[str]:
         began = min(each.since for each in those)
-        counts = excused is None or not excused[0] <= began <= excused[1]
         track = self._tracks.setdefault(target, {}).get(base)
         if track is None:
             track = self._tracks[target][base] = _Track("", None, 0.0)
-        elif track.since is not None and began > track.seen:
+        elif track.since is None:
+            # What stood in another problem meanwhile began before this.
+            began = max(began, track.ended)
+        counts = excused is None or not excused[0] <= began <= excused[1]
+        if track.since is not None:
+            if began <= track.seen:
+                return self._goes_on(target, track, those, began=began, where=where, now=now, counts=counts)
             # It was right in between.
             track.ended = began
-        elif track.since is not None:
-            before = track.shown
-            if not track.begins:
-                track.since = began
-                track.begins.extend([began] if counts else [])
-            track.see(those, where, now)
-            self._list(target, track, began, where)
-            return {track.key} if track.shown != before else set()
         before_key = track.key
         track.begins.extend([began] if counts else [])
         track.since = began
@@ -397,6 +405,25 @@ class Causes:
             self._unsettled[target, base] = None
         self._list(target, track, began, where)
         return {track.key, before_key} - {""}
+
+    def _goes_on(
+        self,
+        target: str,
+        track: _Track,
+        those: tuple[Member, ...],
+        *,
+        began: float,
+        where: NetworkPlace,
+        now: float,
+        counts: bool,
+    ) -> set[str]:
+        before = track.shown
+        if not track.begins:
+            track.since = began
+            track.begins.extend([began] if counts else [])
+        track.see(those, where, now)
+        self._list(target, track, began, where)
+        return {track.key} if track.shown != before else set()
 
     def _right(self, target: str, base: str, now: float) -> set[str]:
         track = self._tracks[target][base]
@@ -445,6 +472,37 @@ class Causes:
         del self._tracks[target][base]
         if not self._tracks[target]:
             del self._tracks[target]
+
+
+def _succeeded(
+    tracks: Mapping[str, _Track], found: Mapping[str, tuple[Member, ...]]
+) -> Mapping[str, tuple[Member, ...]]:
+    """Return what is wrong with a target by base, a certificate under that of the one that it took the place of.
+
+    It took the place of one that is gone and named its problem by a fault which this one has, too. Where it took the
+    places of several, each of these faults stays in its own problem.
+    """
+    named = {base: each for base, each in tracks.items() if base.startswith(CERTIFICATE)}
+    gone = {base: each for base, each in named.items() if not any(each.is_about(base, one) for one in found)}
+    result: dict[str, tuple[Member, ...]] = {}
+    for one, those in found.items():
+        stays = {base: each for base, each in named.items() if each.is_about(base, one)}
+        before = (stays or gone) if one.startswith(CERTIFICATE) else {}
+        heirs = [(each, _named_by(each.finding, before)) for each in worst_first(those)]
+        rest = next((base for _, base in heirs if base), next(iter(stays), one))
+        for each, base in heirs:
+            result[base or rest] = (*result.get(base or rest, ()), each)
+    return result
+
+
+def _named_by(found: Finding, tracks: Mapping[str, _Track]) -> str:
+    """Return the base of the track that a finding with that code named, if possible at that place; "" for none."""
+    those = [
+        (each.named_by[1] == found.subject, each.since is not None, each.seen, base)
+        for base, each in tracks.items()
+        if each.named_by[0] == found.code
+    ]
+    return max(those)[-1] if those else ""
 
 
 def _is_asked_for(members: Sequence[Member]) -> bool:

@@ -17,7 +17,7 @@ from typing import Final
 from config.catalogue import CATALOGUE, ProblemScope
 from config.channel import Notifications
 from config.vocabulary import Code, Severity
-from monitor.notify.problem import Member, problem_id
+from monitor.notify.problem import Member, problem_id, worst_first
 
 HOLD: Final = 7.0
 """Seconds for which further findings of a problem wait after each message; with the gathering of news, ten at most.
@@ -162,7 +162,7 @@ def review(
     No message says anything about targets that are `held`, neither that they have findings nor that they have none.
     While the message before is `undelivered`, only a higher severity is worth another one.
     """
-    ordered = tuple(_worst_first(members))
+    ordered = tuple(worst_first(members))
     if alert is None:
         if not ordered:
             return Reviewed(None)
@@ -348,17 +348,3 @@ def _reminded_after(members: Sequence[Member], terms: Notifications, told_at: fl
         # The next message is that it has ended.
         return interval
     return min(interval, max((ends - told_at) / 2, SOONEST))
-
-
-def _worst_first(members: Collection[Member]) -> list[Member]:
-    return sorted(
-        members,
-        key=lambda each: (
-            -each.finding.severity.rank,
-            not CATALOGUE[each.finding.code].names_problem,
-            bool(each.flaps),
-            str(each.finding.code),
-            each.target,
-            each.finding.subject,
-        ),
-    )

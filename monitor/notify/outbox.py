@@ -119,7 +119,7 @@ class Outbox:
         for (channel, key), alert in sorted(kept.alerts.items(), key=lambda each: each[1].opened_at):
             self._alerts.setdefault(key, {})[channel] = alert
             self._touched.add(key)
-            self._causes.restore(key, alert.since, alert.flapping, alert.targets)
+            self._causes.restore(key, alert.what, alert.since, alert.flapping, alert.targets)
         self._deliveries = dict(kept.deliveries)
         self._silences = dict(kept.silences)
 

@@ -6,7 +6,7 @@ The catalogue says of each code which findings with it are one problem (`Problem
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Final
@@ -19,6 +19,8 @@ from probes.certificate import Certificate
 from probes.finding import Finding
 
 _OF_CERTIFICATE: Final = frozenset({ProblemScope.CERTIFICATE, ProblemScope.SERVER_CERTIFICATE})
+CERTIFICATE: Final = "certificate "
+"""The start of the base of a problem with a certificate."""
 OUTAGE: Final = "outage "
 """The start of the base of a problem with a cause outside: `monitor.notify.cause` tells which targets share one."""
 _POSITION: Final = re.compile(r"position (\d{1,4})")
@@ -46,6 +48,8 @@ class Member:
     """The number of times it began since then, on a flapping target; its severity is the worst of these times."""
     wrong_now: bool = True
     """Whether the finding stands at this moment; only on a flapping target it may not."""
+    base: str = ""
+    """The base of its problem, by itself: what `members` yields with it."""
 
     def since_at_least(self, severity: Severity) -> float:
         """Return the Unix time since when the finding is at least that severe."""
@@ -74,8 +78,24 @@ def members(known: TargetState) -> Iterator[tuple[str, Member]]:
                 about=about,
                 location=known.location,
                 ends=concerned.not_after if concerned is not None else None,
+                base=base,
             ),
         )
+
+
+def worst_first(members: Collection[Member]) -> list[Member]:
+    """Return members in the order in which they name their problem."""
+    return sorted(
+        members,
+        key=lambda each: (
+            -each.finding.severity.rank,
+            not CATALOGUE[each.finding.code].names_problem,
+            bool(each.flaps),
+            str(each.finding.code),
+            each.target,
+            each.finding.subject,
+        ),
+    )
 
 
 def problem_id(key: str) -> str:
@@ -96,8 +116,8 @@ def _problem(known: TargetState, found: Finding) -> tuple[str, str]:
     if scope in _OF_CERTIFICATE and known.presented:
         concerned = _certificate(known, found)
         if concerned is None:
-            return f"certificate {found.subject}", found.subject
-        return f"certificate {concerned.sha256}", concerned.title
+            return f"{CERTIFICATE}{found.subject}", found.subject
+        return f"{CERTIFICATE}{concerned.sha256}", concerned.title
     if scope is ProblemScope.CAUSE:
         if known.kind is TargetKind.COMPONENT:
             # The one actor of all components.

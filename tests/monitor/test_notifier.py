@@ -156,6 +156,21 @@ def test_one_certificate_on_forty_endpoints_is_one_message(
     assert all(f"  {name} ({server.address}): expired" in got.text for name in names)
 
 
+def test_a_server_with_one_expired_certificate_after_the_other_is_one_message(
+    start: Start, receiver: Receiver, start_local: StartServer[LocalServer], tmp_path: Path
+) -> None:
+    directory = str(tmp_path / "site")
+    server = start_local(write_site(directory, issue(-1)))
+    daemon = start(endpoints=[{**endpoint("web", server.address), "every": "1s"}])
+    daemon.wait_for(lambda: receiver.accepted, "the message")
+    for number in range(1, 5):
+        write_site(directory, issue(-1))
+        server.reload()
+        daemon.wait_until("presents", after=number)
+    (got,) = settled(daemon, receiver)
+    assert got.title == f"[critical] web1.example.com: expired: CN={NAME} on web"
+
+
 def test_a_thousand_endpoints_that_are_dark_are_one_message(start: Start, receiver: Receiver) -> None:
     nobody = "{}:{}".format(*free_address())
     endpoints = [endpoint(f"web{number:03}", nobody) for number in range(1000)]

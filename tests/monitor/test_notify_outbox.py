@@ -57,12 +57,12 @@ def test_a_few_problems_are_a_message_each_and_many_are_one() -> None:
     assert office.at(3030.0) == ["ops: [resolved] certvigil: 12 problems"]
 
 
-def test_another_certificate_that_is_wrong_in_the_same_way_is_another_problem() -> None:
+def test_another_certificate_that_is_wrong_in_another_way_is_another_problem() -> None:
     office = Office()
     office.believe(known("web", EXPIRED))
     office.at(1000.0)
-    office.believe(known("web", EXPIRED, presented=(OTHER,)))
-    assert office.at(1001.0) == ["ops: [critical] expired: CN=b.example on web"]
+    office.believe(known("web", finding(Code.SELF_SIGNED, "signed by itself", "position 0"), presented=(OTHER,)))
+    assert office.at(1001.0) == ["ops: [critical] self_signed: CN=b.example on web"]
     assert office.at(1031.0) == ["ops: [resolved] expired: CN=a.example on web"]
 
 
