@@ -16,7 +16,7 @@ from typing import Final
 
 from config.catalogue import CATALOGUE, ProblemScope
 from config.channel import Notifications
-from config.vocabulary import Code, Severity
+from config.vocabulary import Code, Severity, TargetKind
 from monitor.notify.problem import Member, problem_id
 
 HOLD: Final = 7.0
@@ -43,7 +43,7 @@ class AlertStep(StrEnum):
 
     RAISED = "raised"
     WORSENED = "worsened"
-    """The problem is more severe, or has more findings or more targets, or its targets fail in another way."""
+    """The problem is more severe, has more findings or targets, fails in another way, or hurts more clients."""
     CHANGED = "changed"
     """The problem has other findings or other targets, and is less severe or has fewer targets."""
     EASED = "eased"
@@ -97,6 +97,8 @@ class Alert:
     """Targets that a message called flapping, with the number of failures and the Unix time since when."""
     begins: Mapping[str, float] = field(default_factory=lambda: _NONE_GONE)
     """By target: the Unix time since when it is part of the problem."""
+    hurt: frozenset[str] = frozenset()
+    """All clients in messages about it that reject a certificate."""
 
     @property
     def problem(self) -> str:
@@ -249,7 +251,9 @@ def _open(
 
 
 def _is_worse(alert: Alert, members: Sequence[Member]) -> bool:
-    """Whether there are more codes or more targets than the messages have told, or other targets flap."""
+    """Whether there are more codes, targets or hurt clients than the messages have told, or other targets flap."""
+    if _more_clients(alert, members):
+        return True
     news = [each for each in members if not _is_implied(each, alert, members)]
     present = {each.target for each in members}
     flapping = {each.target for each in members if each.flaps}
@@ -270,10 +274,24 @@ def _is_implied(member: Member, alert: Alert, members: Sequence[Member]) -> bool
     return any(
         each.component == member.component
         and each.target in alert.targets
+        and not _hurts_more(member, each)
         and each.finding.severity.rank >= found.severity.rank
         and (found.code is each.finding.code or each.finding.code in entry.implied_by)
         for each in members
     )
+
+
+def _hurts_more(member: Member, told: Member) -> bool:
+    """Whether it hurts somebody at an endpoint, where only a file was `told`: nobody is served that."""
+    if member.kind is not TargetKind.ENDPOINT or told.kind is not TargetKind.FILE:
+        return False
+    hurts = CATALOGUE[member.finding.code].hurts
+    return bool(member.client) or hurts.get(told.kind, "") != hurts.get(member.kind, "")
+
+
+def _more_clients(alert: Alert, members: Sequence[Member]) -> bool:
+    """Whether clients reject a certificate that no message has named."""
+    return any(each.client and each.client not in alert.hurt for each in members)
 
 
 def _how(alert: Alert, members: Sequence[Member]) -> AlertStep:
@@ -281,7 +299,7 @@ def _how(alert: Alert, members: Sequence[Member]) -> AlertStep:
     present = {each.target for each in members}
     if members[0].finding.severity.rank < alert.severity.rank:
         return AlertStep.CHANGED
-    fewer = alert.targets - present and not present - alert.targets
+    fewer = alert.targets - present and not present - alert.targets and not _more_clients(alert, members)
     return AlertStep.CHANGED if fewer else AlertStep.WORSENED
 
 
@@ -321,6 +339,7 @@ def _tell(
         acknowledged=None,
         gone={target: at for target, at in alert.gone.items() if target in held},
         begins=_begins(alert, members, held),
+        hurt=alert.hurt.union(each.client for each in members if each.client),
         flapping={each.target: (each.flaps, each.since) for each in members if each.flaps},
     )
     interval = _reminded_after(members, terms, now)

@@ -393,6 +393,7 @@ class Notifier:
         if after.fate is not DeliveryFate.PENDING:
             self._not_before.pop(delivery.id, None)
             self._ready.discard(delivery.id)
+            self._news.set()
         self._outbox.amend(after)
         self._keep()
         self._say_counts()

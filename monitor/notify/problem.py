@@ -47,6 +47,13 @@ class Member:
     wrong_now: bool = True
     """Whether the finding stands at this moment; only on a flapping target it may not."""
 
+    @property
+    def client(self) -> str:
+        """The client that does not accept the certificate; empty where it is about none, or that validates nothing."""
+        found = self.finding
+        rejects = found.code is Code.CLIENT_REJECTS and found.severity.rank > Severity.NOTICE.rank
+        return found.subject if rejects else ""
+
     def since_at_least(self, severity: Severity) -> float:
         """Return the Unix time since when the finding is at least that severe."""
         return self.reached[severity.rank] if severity.rank < len(self.reached) else self.since

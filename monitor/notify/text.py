@@ -274,11 +274,7 @@ def _recovered(targets: Sequence[str]) -> Iterator[_Line]:
 
 def _clients(members: Iterable[Member]) -> Printable:
     """Return which clients do not accept it, and at how many endpoints; empty where none was seen not to."""
-    refusing = Counter(
-        each.finding.subject
-        for each in members
-        if each.finding.code is Code.CLIENT_REJECTS and each.finding.severity.rank > Severity.NOTICE.rank
-    )
+    refusing = Counter(each.client for each in members if each.client)
     if not refusing:
         return _NOTHING
     many = listed(sentence("{} (at {})", shown(name), count) for name, count in refusing.most_common(10))

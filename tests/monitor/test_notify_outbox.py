@@ -16,7 +16,7 @@ from monitor.notify.lifecycle import AlertKey, Reviewed, review
 from monitor.notify.outbox import Outbox, RequestedSilence
 from monitor.state.target import TargetState
 from probes.finding import finding
-from tests.monitor.notify_kit import CHAT, EXPIRED, EXPIRING, OPS, UNREACHABLE, Office, at, known
+from tests.monitor.notify_kit import CHAT, EXPIRED, EXPIRING, OPS, UNREACHABLE, Office, at, known, rejected
 from tests.monitor.store_kit import OTHER, make_certificate
 
 HOUR, DAY = 3600.0, 86_400.0
@@ -64,6 +64,24 @@ def test_another_certificate_that_is_wrong_in_the_same_way_is_another_problem() 
     office.believe(known("web", EXPIRED, presented=(OTHER,)))
     assert office.at(1001.0) == ["ops: [critical] expired: CN=b.example on web"]
     assert office.at(1031.0) == ["ops: [resolved] expired: CN=a.example on web"]
+
+
+def test_what_lay_on_disk_is_told_again_within_ten_seconds_of_being_served_and_rejected() -> None:
+    office = Office()
+    file = known("lb/combined", EXPIRED, component="lb", kind=TargetKind.FILE)
+    office.believe(file, known("lb/a:443", component="lb", presented=(OTHER,)))
+    assert office.at(1000.0) == ["ops: [critical] expired: CN=a.example on lb/combined"]
+    office.believe(known("lb/a:443", EXPIRED, rejected("curl"), rejected("browser"), component="lb"))
+    assert office.at(1005.0) == [], "the message before is under way"
+    office.outbox.amend(replace(office.deliveries[-1], fate=DeliveryFate.DELIVERED))
+    assert office.at(1005.5) == []
+    assert office.outbox.next_review() == 1007.0
+    assert office.at(1007.0) == ["ops: [critical, worse than before] expired: CN=a.example on 2 targets"]
+    assert "Whom it hurts: curl (at 1), browser (at 1), which do not accept it" in office.deliveries[-1].message.text
+    office.believe(known("lb/combined", component="lb", kind=TargetKind.FILE), known("lb/a:443", component="lb"))
+    assert office.at(1020.0) == office.at(1049.0) == []
+    assert office.at(1050.0) == ["ops: [resolved] expired: CN=a.example on 2 targets"]
+    assert "  lb/a:443" in office.deliveries[-1].message.text
 
 
 def test_notices_are_told_only_where_a_route_wants_them() -> None:
