@@ -77,7 +77,7 @@ def test_what_lay_on_disk_is_told_again_within_ten_seconds_of_being_served_and_r
     assert office.at(1005.5) == []
     assert office.outbox.next_review() == 1007.0
     assert office.at(1007.0) == ["ops: [critical, worse than before] expired: CN=a.example on 2 targets"]
-    assert "Whom it hurts: curl (at 1), browser (at 1), which do not accept it" in office.deliveries[-1].message.text
+    assert "Whom it hurts: browser (at 1), curl (at 1), which do not accept it" in office.deliveries[-1].message.text
     office.believe(known("lb/combined", component="lb", kind=TargetKind.FILE), known("lb/a:443", component="lb"))
     assert office.at(1020.0) == office.at(1049.0) == []
     assert office.at(1050.0) == ["ops: [resolved] expired: CN=a.example on 2 targets"]
