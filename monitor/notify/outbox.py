@@ -219,6 +219,7 @@ class Outbox:
             flapping={},
             begins={},
             hurt=frozenset(),
+            asking=frozenset(),
         )
         target = move.target
         # Gone for ever: that it is wrong is news, and that it is right need be told.

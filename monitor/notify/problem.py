@@ -19,6 +19,8 @@ from probes.certificate import Certificate
 from probes.finding import Finding
 
 _OF_CERTIFICATE: Final = frozenset({ProblemScope.CERTIFICATE, ProblemScope.SERVER_CERTIFICATE})
+THE_ACTOR: Final = "the actor"
+"""What the problem that no actor answers is about."""
 OUTAGE: Final = "outage "
 """The start of the base of a problem with a cause outside: `monitor.notify.cause` tells which targets share one."""
 _POSITION: Final = re.compile(r"position (\d{1,4})")
@@ -35,7 +37,7 @@ class Member:
     since: float
     """Unix time."""
     about: str = ""
-    """The subject of the certificate with the fault; printable."""
+    """The subject of the certificate with the fault, or `THE_ACTOR`; printable."""
     location: str = ""
     """The path or the address of the target; printable."""
     ends: int | None = None
@@ -96,7 +98,7 @@ def _is_cause(raised: Raised) -> bool:
 
 
 def _problem(known: TargetState, found: Finding) -> tuple[str, str]:
-    """Return the base of the problem of a finding, and the title of its certificate; empty without one."""
+    """Return the base of the problem of a finding, and what `Member.about` says; empty without that."""
     if known.kind is TargetKind.SELF:
         return f"{found.code} {known.target} {found.subject}", ""
     scope = CATALOGUE[found.code].scope
@@ -108,7 +110,7 @@ def _problem(known: TargetState, found: Finding) -> tuple[str, str]:
     if scope is ProblemScope.CAUSE:
         if known.kind is TargetKind.COMPONENT:
             # The one actor of all components.
-            return f"{found.code} {found.subject}", ""
+            return f"{found.code} {found.subject}", THE_ACTOR
         return f"{OUTAGE}{found.code}", ""
     if found.code is Code.APPROVAL_PENDING and found.subject == Kind.ACTIVATE:
         # The plan that waits for approval cures `not_served`.

@@ -203,7 +203,7 @@ def _body(note: Note, outlook: Outlook, site: AdviceContext, now: float) -> Iter
     if len(details) > _DETAILS:
         yield _Line(sentence("and {} more like these", len(details) - _DETAILS))
     yield _Line(sentence("Since {}.", moment(min(each.since for each in members))))
-    yield from _concerned(members, site.host)
+    yield from _concerned([each for each in members if each.target in alert.wrong], site.host)
     yield from _recovered(note.recovered)
     yield _Line(sentence("Whom it hurts: {}.", _clients(members) or harmless(hurts(members))))
     sentences = list(dict.fromkeys(filter(None, map(outlook, members))))

@@ -68,6 +68,7 @@ def alert_row(about: AlertKey, alert: Alert | None) -> Row:
                 "flapping": dict(alert.flapping),
                 "begins": dict(alert.begins),
                 "hurt": sorted(alert.hurt),
+                "asking": sorted(alert.asking),
             }
         )
     return row
@@ -132,6 +133,7 @@ def _alerts(connection: sqlite3.Connection) -> Iterator[Alert]:
             flapping={target: (count, since) for target, (count, since) in said["flapping"].items()},
             begins=said["begins"],
             hurt=frozenset(said["hurt"]),
+            asking=frozenset(said["asking"]),
         )
 
 

@@ -38,6 +38,7 @@ ALERT = Alert(
     {"/a path that is no text: \udcff": (8, 9.0)},
     {"web": 0.5},
     frozenset({"a client \udcff"}),
+    frozenset({"web"}),
 )
 MESSAGE = Message("title", "text\nmore 🔒", "**text**", "brief", Tone.FAILURE)
 LETTER = Delivery(
