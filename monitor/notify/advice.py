@@ -100,7 +100,7 @@ def hurts(members: Sequence[Member]) -> str:
     """Return whom a problem hurts that no client was seen to reject, where its worst member comes first."""
     code = members[0].finding.code
     if code is Code.COMPONENT_FROZEN and answers_nobody(members[0].finding.detail):
-        return "whoever connects: its service answers nobody"
+        return "whoever connects, unless its service was started since: it answered nobody"
     # A fault that is served hurts more than the same fault on disk.
     served = (each for each in members if each.kind is TargetKind.ENDPOINT and each.finding.code is code)
     kind = next(served, members[0]).kind

@@ -126,7 +126,8 @@ class Alert:
     @property
     def headline(self) -> str:
         """The worst code, the certificate and the place, in a few words."""
-        where = min(self.wrong, default="") if len(self.wrong) == 1 else f"{len(self.wrong)} targets"
+        wrong = self.wrong
+        where = min(wrong, default="") if len(wrong) == 1 else f"{len(wrong)} targets"
         if self.about == THE_ACTOR:
             where = THE_ACTOR
         if self.targets and self.targets <= self.flapping.keys():
@@ -332,9 +333,10 @@ def _how(alert: Alert, members: Sequence[Member]) -> AlertStep:
 
 def _eased_at(alert: Alert, members: Sequence[Member], held: AbstractSet[str]) -> float | None:
     """Return the Unix time from which half of the targets have had no finding for long enough; None without it."""
-    wrong = held | {each.target for each in members}
-    times = sorted(at for target, at in alert.gone.items() if target in alert.wrong - wrong)
-    half = (len(alert.wrong) + 1) // 2
+    told = alert.wrong
+    right = told - held - {each.target for each in members}
+    times = sorted(at for target, at in alert.gone.items() if target in right)
+    half = (len(told) + 1) // 2
     return times[half - 1] + GONE if 0 < half <= len(times) else None
 
 

@@ -227,24 +227,32 @@ class Notifier:
     def _complete(self) -> None:
         """Add what is in use now to the messages of what was committed, as far as it was read since."""
         for each in tuple(self._unread):
-            since = max(ended.at for ended in each.ended)
-            used = {name: news.in_use(name, self._targets, since) for name in each.component_of.values()}
-            if None in used.values() and time.monotonic() < each.until:
-                continue
-            self._unread.remove(each)
-            read = {name: what for name, what in used.items() if what}
-            terms = self._config.notifications
-            self._amend(each, news.committed(each.ended, each.component_of, terms, self._labels(), read))
+            try:
+                done = self._completed(each)
+            except Exception:
+                # One message that cannot be completed must not keep the others.
+                log.exception("what is in use now cannot be said")
+                done = True
+            if done:
+                self._unread.remove(each)
+                self._keep()
 
-    def _amend(self, unread: _Unread, complete: Iterable[news.News]) -> None:
-        deliveries = {delivery.id: delivery for delivery in self._outbox.pending()}
-        for each in complete:
+    def _completed(self, unread: _Unread) -> bool:
+        """Complete these messages; return whether they need not wait any more."""
+        since = max(each.at for each in unread.ended)
+        used = {name: news.in_use(name, self._targets, since) for name in unread.component_of.values()}
+        if None in used.values() and time.monotonic() < unread.until:
+            return False
+        read = {name: what for name, what in used.items() if what}
+        deliveries = {each.id: each for each in self._outbox.pending() if each.id in unread.deliveries}
+        terms = self._config.notifications
+        for told in news.committed(unread.ended, unread.component_of, terms, self._labels(), read):
             identifier, message = notice(
-                each.name, each.channel, each.title, each.sentences, host=self._config.host, tone=Tone.SUCCESS
+                told.name, told.channel, told.title, told.sentences, host=self._config.host, tone=Tone.SUCCESS
             )
-            if identifier in unread.deliveries & deliveries.keys():
+            if identifier in deliveries:
                 self._outbox.amend(replace(deliveries[identifier], message=message))
-        self._keep()
+        return True
 
     def _tell_digest(self, now: float) -> None:
         """Tell what is informational, at the times for which that is asked."""

@@ -139,7 +139,7 @@ def test_whom_a_frozen_component_hurts_is_said_as_far_as_its_reason_says_it() ->
         for reason in (f"web {ANSWERS_NOBODY}", f"web {ANSWERS_NOBODY}; it was started, and it {ANSWERS_AGAIN}", "x")
     }
     known, *unknown = said.values()
-    assert known == "whoever connects: its service answers nobody"
+    assert known == "whoever connects, unless its service was started since: it answered nobody"
     assert unknown == ["perhaps whoever connects: whether its service is well is not known"] * 2
 
 
