@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from actions import service, target
-from actions.ending import Cause, Ending, Failure, Outcome, detail_of
+from actions.ending import ANSWERS_AGAIN, ANSWERS_NOBODY, Cause, Ending, Failure, Outcome, detail_of
 from actions.examine import unlike
 from actions.guard import Guarded
 from actions.journal import Event, JournalError
@@ -85,7 +85,7 @@ def _unanswered(state: TransactionState, live_view: LiveView) -> tuple[str, ...]
 
 
 def _start_once(state: TransactionState, one: Service, names: tuple[str, ...], *, patient: bool) -> str:
-    who = f"{printable(', '.join(names))} answers nobody"
+    who = f"{printable(', '.join(names))} {ANSWERS_NOBODY}"
     try:
         if any(each.event is Event.STARTED and names == tuple(each.data["components"]) for each in state.records()):
             return f"{who}, and was started once before"
@@ -112,7 +112,7 @@ def _start(state: TransactionState, one: Service, names: tuple[str, ...], whole:
         lambda live_view: Seen(live_view, _unanswered(state, live_view)),
         state.context.terms,
     )
-    return f"{done}, and still answers nobody" if seen.unserved else f"{done}, and it answers again"
+    return f"{done}, and still {ANSWERS_NOBODY}" if seen.unserved else f"{done}, and it {ANSWERS_AGAIN}"
 
 
 def _awaited_set(state: TransactionState, names: tuple[str, ...]) -> WholeSet | str:

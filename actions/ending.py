@@ -184,6 +184,15 @@ class Ending:
         return {"outcome": self.outcome, "cause": self.cause, "reason": self.reason}
 
 
+ANSWERS_NOBODY: Final = "answers nobody"
+ANSWERS_AGAIN: Final = "answers again"
+
+
+def answers_nobody(reason: str) -> bool:
+    """Whether the reason of an ending says that a service answers nobody, and not that one answers again."""
+    return ANSWERS_NOBODY in reason and ANSWERS_AGAIN not in reason
+
+
 def detail_of(error: OSError) -> str:
     """Return what failed, and on which file where that is known; printable."""
     return printable(f"{error.strerror or type(error).__name__}" + (f" ({error.filename})" if error.filename else ""))

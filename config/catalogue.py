@@ -658,6 +658,7 @@ _ACTION: Final = (
         group=Group.ACTION,
         severity=Severity.WARNING,
         meaning="The candidate in the inbox of a component cannot be installed. Nothing was touched.",
+        otherwise="A notice where a person rejected its plan.",
         cure="put a candidate without that fault into the inbox, or take this one out",
         hurts=_on(TargetKind.COMPONENT, IN_USE_STAYS),
         steps=("put a right one into {where} or remove this one; all that is wrong: certvigil plan {component}",),
@@ -696,9 +697,9 @@ _ACTION: Final = (
         group=Group.ACTION,
         severity=Severity.WARNING,
         meaning=(
-            "The last transaction of a component did not end as it should: it was refused, undone, went forward "
-            "after a failure or was frozen, or a policy rolled its result back. Or a transaction that a policy calls "
-            "for could not even be begun, twice in a row."
+            "The last transaction of a component did not end as it should: it was refused or undone, went forward "
+            "after a failure, or a policy rolled its result back. Or a transaction that a policy calls for could not "
+            "even be begun, twice in a row."
         ),
         cure="see `certvigil audit` for what was tried, and mend the cause",
         hurts=_on(TargetKind.COMPONENT, "nobody, as far as is known; the fault that it should cure is still there"),

@@ -20,6 +20,7 @@ from monitor.act.journal import JournalFollower
 from monitor.act.status import ComponentStatus, action_target, components_of
 from monitor.decide.decision import DecisionStatus, kind_of_decision
 from monitor.look.job import UNFORESEEN
+from monitor.state.cure import curable
 from monitor.state.events import Action
 from monitor.state.messages import ComponentsChanged
 from monitor.state.own import OwnFindings
@@ -124,8 +125,10 @@ class ActionFindings:
 def findings_of(component: ComponentStatus) -> Iterator[Finding]:
     """Yield what is wrong with the actions on a component."""
     yield from _of_its_files(component)
-    if component.last is not None and not component.settled and (wrong := _went_wrong(component.last)) is not None:
-        yield finding(Code.ACTION_FAILED, f"{wrong}; {_how_to_settle(component, component.last)}")
+    last = component.last
+    # That a component is frozen says how its last transaction ended.
+    if last is not None and component.frozen is None and not component.settled and (wrong := _went_wrong(last)):
+        yield finding(Code.ACTION_FAILED, f"{wrong}; {_how_to_settle(component, last)}")
     if (failed := component.failed) is not None and failed.times >= FAILED_OFTEN:
         # No count and no time of the last failure: each would be another detail.
         since, way = moment(failed.since), f"`certvigil {failed.kind} {component.name}` tries it now"
@@ -153,7 +156,9 @@ def _of_its_candidate(component: ComponentStatus) -> Iterator[Finding]:
         code = Code.INBOX_UNSAFE if ground == Ground.INBOX_UNSAFE else Code.CANDIDATE_REFUSED
         # These say what the code, or the detail itself, says already.
         said = detail if ground in {Ground.INBOX_UNSAFE, Ground.NO_CANDIDATE} else f"{ground}: {detail}"
-        yield finding(code, said, str(number) if number else "")
+        # Who rejected it knows.
+        severity = Severity.NOTICE if ground == Ground.REJECTED else None
+        yield finding(code, said, str(number) if number else "", severity)
 
 
 def _of_its_plan(component: ComponentStatus) -> Iterator[Finding]:
@@ -164,16 +169,14 @@ def _of_its_plan(component: ComponentStatus) -> Iterator[Finding]:
     subject = str(kind) if kind is Kind.ACTIVATE else ""
     if component.decision.status is DecisionStatus.AWAIT_APPROVAL:
         what = f"`certvigil approve {plan}` or `certvigil reject {plan}`"
-        yield finding(Code.APPROVAL_PENDING, f"the {kind} by plan {plan} waits for approval: {what}", subject)
+        yield finding(Code.APPROVAL_PENDING, curable(f"the {kind} by plan {plan} waits for approval", what), subject)
     elif component.decision.status is DecisionStatus.PLAN:
-        what = f"`certvigil {kind} {component.name} --plan {component.plan}` carries it out"
-        yield finding(Code.APPROVAL_PENDING, f"the plan {plan} is ready: {what}", subject)
+        what = f"`certvigil {kind} {component.name} --plan {component.plan}`"
+        yield finding(Code.APPROVAL_PENDING, curable(f"the plan {plan} is ready", what), subject)
 
 
 def _how_to_settle(component: ComponentStatus, last: RecordedEnding) -> str:
     """Say how this finding goes away."""
-    if last.outcome is Outcome.FROZEN:
-        return "it stands until the component is thawed"
     state = f"`certvigil recover --thaw {component.name}` says that it is known"
     if last.kind is Kind.REPLACE and not last.handed and last.outcome is not Outcome.FAILED_FORWARD:
         return f"another candidate clears this, and so does an empty inbox {printable(component.inbox)}; or {state}"

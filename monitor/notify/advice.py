@@ -13,6 +13,7 @@ from functools import cache, partial
 from types import MappingProxyType
 from typing import Final
 
+from actions.ending import answers_nobody
 from actions.plan import Kind
 from config.catalogue import CATALOGUE, IN_USE_STAYS, NOBODY_YET, Change
 from config.model import Component, Config, Settings
@@ -55,13 +56,12 @@ Remedy = Callable[[Sequence[Member], AdviceContext], Iterator[str]]
 def advice(members: Sequence[Member], site: AdviceContext) -> list[str]:
     """Return the advice on the worst member, which comes first: a few sentences, with commands in them.
 
-    Where a plan waits for approval, the advice says how to see it as well.
+    Where a plan waits for a person, that is the advice on its component.
     """
-    remedies = [_remedy(members[0]), *(_show_plan for each in members if _remedy(each) is _show_plan)]
-    found: dict[str, None] = {}
-    for remedy in dict.fromkeys(remedies):
-        found.update(dict.fromkeys(remedy([each for each in members if _remedy(each) is remedy], site)))
-    return list(found)
+    plans = [each for each in members if _remedy(each) is _show_plan]
+    remedy, planned = _remedy(members[0]), {each.component for each in plans}
+    others = [each for each in members if _remedy(each) is remedy and each.component not in planned]
+    return list(dict.fromkeys([*(remedy(others, site) if others else ()), *_show_plan(plans, site)]))
 
 
 def _remedy(member: Member) -> Remedy:
@@ -99,6 +99,8 @@ def _filled(step: str, member: Member, site: AdviceContext) -> str:
 def hurts(members: Sequence[Member]) -> str:
     """Return whom a problem hurts that no client was seen to reject, where its worst member comes first."""
     code = members[0].finding.code
+    if code is Code.COMPONENT_FROZEN and answers_nobody(members[0].finding.detail):
+        return "whoever connects, unless its service was started since: it answered nobody"
     # A fault that is served hurts more than the same fault on disk.
     served = (each for each in members if each.kind is TargetKind.ENDPOINT and each.finding.code is code)
     kind = next(served, members[0]).kind
@@ -218,6 +220,8 @@ def _show_plan(members: Sequence[Member], _: AdviceContext) -> Iterator[str]:
         name = _word(each.component or each.target)
         command = f"activate {name} --dry-run" if each.finding.subject == Kind.ACTIVATE else f"plan {name}"
         yield f"to see what it would do first: certvigil {command}"
+        if names_cure(each.finding.detail):
+            yield f"to have it done or not: {_cure(each).replace('`', '')}"
 
 
 def _have_read(members: Sequence[Member], _: AdviceContext) -> Iterator[str]:

@@ -16,8 +16,8 @@ from typing import Final
 
 from config.catalogue import CATALOGUE, ProblemScope
 from config.channel import Notifications
-from config.vocabulary import Code, Severity
-from monitor.notify.problem import Member, problem_id, worst_first
+from config.vocabulary import Code, Severity, TargetKind
+from monitor.notify.problem import THE_ACTOR, Member, problem_id, worst_first
 
 HOLD: Final = 7.0
 """Seconds for which further findings of a problem wait after each message; with the gathering of news, ten at most.
@@ -43,9 +43,9 @@ class AlertStep(StrEnum):
 
     RAISED = "raised"
     WORSENED = "worsened"
-    """The problem is more severe, or has more findings or more targets, or its targets fail in another way."""
+    """The problem is more severe, has more findings or targets, fails in another way, or hurts more clients."""
     CHANGED = "changed"
-    """The problem has other findings or other targets, and is less severe or has fewer targets."""
+    """The problem has other findings or targets, and is less severe or has fewer targets, or a plan cures it."""
     EASED = "eased"
     """At least half of the targets in the last message have no finding any more."""
     REMINDED = "reminded"
@@ -86,7 +86,7 @@ class Alert:
     what: str
     """The code of the worst finding."""
     about: str = ""
-    """The subject of its certificate; empty without one."""
+    """The subject of its certificate, or `problem.THE_ACTOR`; empty without either."""
     messages: int = 1
     """The number of messages; 0 where the problem has only split from another one so far."""
     cleared_at: float | None = None
@@ -97,11 +97,20 @@ class Alert:
     """Targets that a message called flapping, with the number of failures and the Unix time since when."""
     begins: Mapping[str, float] = field(default_factory=lambda: _NONE_GONE)
     """By target: the Unix time since when it is part of the problem."""
+    hurt: frozenset[str] = frozenset()
+    """All clients in messages about it that reject a certificate."""
+    asking: frozenset[str] = frozenset()
+    """The targets in it of which only a plan waits for a person."""
 
     @property
     def problem(self) -> str:
         """The short name of the problem."""
         return problem_id(self.key)
+
+    @property
+    def wrong(self) -> frozenset[str]:
+        """The targets with a fault; where nothing but plans waits for a person, their targets."""
+        return self.targets - self.asking or self.targets
 
     @property
     def began(self) -> float:
@@ -117,10 +126,13 @@ class Alert:
     @property
     def headline(self) -> str:
         """The worst code, the certificate and the place, in a few words."""
-        where = min(self.targets, default="") if len(self.targets) == 1 else f"{len(self.targets)} targets"
+        wrong = self.wrong
+        where = min(wrong, default="") if len(wrong) == 1 else f"{len(wrong)} targets"
+        if self.about == THE_ACTOR:
+            where = THE_ACTOR
         if self.targets and self.targets <= self.flapping.keys():
             return f"flapping: {where}, {self.what} {max(self.flapping.values())[0]} times"
-        return f"{self.what}: {self.about} on {where}" if self.about else f"{self.what}: {where}"
+        return f"{self.what}: {self.about} on {where}" if self.about not in {"", THE_ACTOR} else f"{self.what}: {where}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +205,7 @@ def review(
     if now < due:
         return Reviewed(replace(alert, cleared_at=cleared_at), next_at=due)
     said = replace(alert, cleared_at=cleared_at, messages=alert.messages + 1, told_at=now)
-    return Reviewed(None, Note(AlertStep.RESOLVED, said, (), tuple(sorted(alert.targets))))
+    return Reviewed(None, Note(AlertStep.RESOLVED, said, (), tuple(sorted(alert.wrong))))
 
 
 def _gone(alert: Alert, present: AbstractSet[str], held: AbstractSet[str], now: float) -> Mapping[str, float]:
@@ -248,8 +260,20 @@ def _open(
     return Reviewed(alert, next_at=min(times, default=None))
 
 
+def _changes(alert: Alert, members: Sequence[Member]) -> list[Member]:
+    """Return the findings whose code or target no message has told, or that are back."""
+    return [
+        each
+        for each in members
+        if (each.finding.code not in alert.codes or each.target not in alert.targets or each.target in alert.gone)
+        and not _is_implied(each, alert, members)
+    ]
+
+
 def _is_worse(alert: Alert, members: Sequence[Member]) -> bool:
-    """Whether there are more codes or more targets than the messages have told, or other targets flap."""
+    """Whether there are more codes, targets or hurt clients than the messages have told, or other targets flap."""
+    if _more_clients(alert, members):
+        return True
     news = [each for each in members if not _is_implied(each, alert, members)]
     present = {each.target for each in members}
     flapping = {each.target for each in members if each.flaps}
@@ -270,10 +294,29 @@ def _is_implied(member: Member, alert: Alert, members: Sequence[Member]) -> bool
     return any(
         each.component == member.component
         and each.target in alert.targets
+        and not _hurts_more(member, each)
         and each.finding.severity.rank >= found.severity.rank
         and (found.code is each.finding.code or each.finding.code in entry.implied_by)
         for each in members
     )
+
+
+def _hurts_more(member: Member, told: Member) -> bool:
+    """Whether it hurts somebody at an endpoint, where only a file was `told`: nobody is served that."""
+    if member.kind is not TargetKind.ENDPOINT or told.kind is not TargetKind.FILE:
+        return False
+    hurts = CATALOGUE[member.finding.code].hurts
+    return bool(member.client) or hurts.get(told.kind, "") != hurts.get(member.kind, "")
+
+
+def _asks(member: Member) -> bool:
+    """Whether it is no fault: a plan waits for a person."""
+    return member.finding.code is Code.APPROVAL_PENDING
+
+
+def _more_clients(alert: Alert, members: Sequence[Member]) -> bool:
+    """Whether clients reject a certificate that no message has named."""
+    return any(each.client and each.client not in alert.hurt for each in members)
 
 
 def _how(alert: Alert, members: Sequence[Member]) -> AlertStep:
@@ -281,15 +324,19 @@ def _how(alert: Alert, members: Sequence[Member]) -> AlertStep:
     present = {each.target for each in members}
     if members[0].finding.severity.rank < alert.severity.rank:
         return AlertStep.CHANGED
-    fewer = alert.targets - present and not present - alert.targets
+    if alert.wrong - alert.asking and (new := _changes(alert, members)) and all(map(_asks, new)):
+        # That somebody may approve the cure is no harm.
+        return AlertStep.CHANGED
+    fewer = alert.targets - present and not present - alert.targets and not _more_clients(alert, members)
     return AlertStep.CHANGED if fewer else AlertStep.WORSENED
 
 
 def _eased_at(alert: Alert, members: Sequence[Member], held: AbstractSet[str]) -> float | None:
     """Return the Unix time from which half of the targets have had no finding for long enough; None without it."""
-    wrong = held | {each.target for each in members}
-    times = sorted(at for target, at in alert.gone.items() if target not in wrong)
-    half = (len(alert.targets) + 1) // 2
+    told = alert.wrong
+    right = told - held - {each.target for each in members}
+    times = sorted(at for target, at in alert.gone.items() if target in right)
+    half = (len(told) + 1) // 2
     return times[half - 1] + GONE if 0 < half <= len(times) else None
 
 
@@ -305,7 +352,7 @@ def _tell(
     worst = members[0]
     present = frozenset(each.target for each in members)
     since = min(each.since for each in members)
-    recovered = tuple(sorted(alert.targets - present - held))
+    recovered = tuple(sorted(alert.wrong - present - held))
     severity = worst.finding.severity
     alert = replace(
         alert,
@@ -321,6 +368,8 @@ def _tell(
         acknowledged=None,
         gone={target: at for target, at in alert.gone.items() if target in held},
         begins=_begins(alert, members, held),
+        asking=present - {each.target for each in members if not _asks(each)},
+        hurt=alert.hurt.union(each.client for each in members if each.client),
         flapping={each.target: (each.flaps, each.since) for each in members if each.flaps},
     )
     interval = _reminded_after(members, terms, now)

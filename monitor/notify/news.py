@@ -14,6 +14,7 @@ from config.vocabulary import Code, Severity, TargetKind
 from monitor.notify.problem import Member, members
 from monitor.state.events import ActionEnded
 from monitor.state.target import TargetState
+from probes.assess_set import WITH_LEAF
 from probes.chain import find_leaf
 from probes.judge.time import moment
 
@@ -57,7 +58,8 @@ def committed(
 ) -> Iterator[News]:
     """Yield what each channel is told of transactions that were committed, or gave way: one line for each.
 
-    `component_of` gives the component of each target, `in_use` says of a component what it uses now.
+    `component_of` gives the component of each target, `in_use` says of a component what it uses now where that is
+    known. The news of a transaction has the same name each time.
     """
     if not terms.enabled:
         return
@@ -98,13 +100,21 @@ def _named(names: Sequence[str]) -> str:
     return f"{shown} and {len(names) - _NAMED} more" if len(names) > _NAMED else shown
 
 
-def in_use(component: str, known: Iterable[TargetState]) -> str:
-    """Return what the files of a component hold: subject and end of the leaf; empty where that is not known."""
-    for each in known:
-        if each.component == component and each.kind is TargetKind.FILE and each.presented:
-            leaf = find_leaf(each.presented)
-            end = "" if leaf.not_after is None else f", until {moment(leaf.not_after)}"
-            return f"{leaf.subject}{end}"
+def in_use(component: str, known: Mapping[str, TargetState], since: float) -> str | None:
+    """Return what the file with the leaf of a component holds, subject and end; empty where it holds no certificate.
+
+    None where it was not read at or after Unix time `since`: what was read before may have been replaced.
+    """
+    for name in (f"{component}/{role}" for role in WITH_LEAF):
+        if (file := known.get(name)) is None:
+            continue
+        if file.failure is not None or file.last_look is None or file.last_look < since:
+            return None
+        if not file.presented:
+            return ""
+        leaf = find_leaf(file.presented)
+        end = "" if leaf.not_after is None else f", until {moment(leaf.not_after)}"
+        return f"{leaf.subject}{end}"
     return ""
 
 

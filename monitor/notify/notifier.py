@@ -7,6 +7,7 @@ import logging
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
 from config.channel import FindingMatch, Silence
@@ -63,7 +64,24 @@ _AGAIN: Final = 1.0
 _DIGEST_WITHIN: Final = 300.0
 """Seconds after its time at which a digest is written no more; who starts later waits for the next."""
 
+_READ_WITHIN: Final = 30.0
+"""Seconds that the message of a transaction waits until its files are read, to say what is in use."""
+_READ_SOON: Final = 0.5
+"""Seconds until it is asked again whether they were."""
+
 _TELLING_OF: Final = (FindingRaised, FindingChanged, FindingCleared, TargetRemoved)
+
+
+@dataclass(frozen=True, slots=True)
+class _Unread:
+    """Messages of transactions whose files were not read since their end: they wait to say what is in use."""
+
+    ended: tuple[ActionEnded, ...]
+    component_of: Mapping[str, str]
+    """The component of each target."""
+    deliveries: frozenset[str]
+    until: float
+    """Monotonic time from which they are delivered without that."""
 
 
 class Keeper(Protocol):
@@ -129,6 +147,7 @@ class Notifier:
         self._unrecorded: set[str] = set()
         self._not_before: dict[str, float] = {}
         """Monotonic times."""
+        self._unread: list[_Unread] = []
         self._under_way: dict[str, asyncio.Task[None]] = {}
         self._reported: tuple[Finding, ...] = ()
         self._loop = asyncio.get_running_loop()
@@ -170,8 +189,13 @@ class Notifier:
         self._news.set()
         self._post.set()
 
-    def announce(self, name: str, channels: Iterable[str], title: str, sentences: Sequence[str], tone: Tone) -> None:
-        """Tell channels of something that happened, as a decision; `name` is what tells it from anything else."""
+    def announce(
+        self, name: str, channels: Iterable[str], title: str, sentences: Sequence[str], tone: Tone
+    ) -> frozenset[str]:
+        """Tell channels of something that happened, as a decision; return the ids of the messages that are new.
+
+        `name` is what tells it from anything else.
+        """
         deliveries = []
         for channel in channels:
             if channel in self._config.channels:
@@ -179,20 +203,56 @@ class Notifier:
                 deliveries.append(
                     Delivery(id=identifier, channel=channel, problems=(), message=message, at=time.time())
                 )
-        self._keep([delivery for delivery in deliveries if self._outbox.announce(delivery)])
+        new = [delivery for delivery in deliveries if self._outbox.announce(delivery)]
+        self._keep(new)
         self._say_counts()
+        return frozenset(delivery.id for delivery in new)
 
     def _tell_committed(self, ended: Sequence[ActionEnded]) -> None:
-        """Tell whoever wants it what was committed just now."""
+        """Tell whoever wants it what was committed just now, once its files were read; kept at once without that."""
         now = time.time()
         recent = [each for each in ended if now - each.at < news.NEWS_FOR]
         if not recent:
             return
         known = self._targets
         component_of = {each.target: known[each.target].component or "" for each in recent if each.target in known}
-        used = {name: news.in_use(name, known.values()) for name in component_of.values()}
-        for each in news.committed(recent, component_of, self._config.notifications, self._labels(), used):
-            self.announce(each.name, [each.channel], each.title, each.sentences, Tone.SUCCESS)
+        ids: set[str] = set()
+        for each in news.committed(recent, component_of, self._config.notifications, self._labels(), {}):
+            ids |= self.announce(each.name, [each.channel], each.title, each.sentences, Tone.SUCCESS)
+        if ids:
+            until = time.monotonic() + _READ_WITHIN
+            self._unread.append(_Unread(tuple(recent), component_of, frozenset(ids), until))
+            self._post.set()
+
+    def _complete(self) -> None:
+        """Add what is in use now to the messages of what was committed, as far as it was read since."""
+        for each in tuple(self._unread):
+            try:
+                done = self._completed(each)
+            except Exception:
+                # One message that cannot be completed must not keep the others.
+                log.exception("what is in use now cannot be said")
+                done = True
+            if done:
+                self._unread.remove(each)
+                self._keep()
+
+    def _completed(self, unread: _Unread) -> bool:
+        """Complete these messages; return whether they need not wait any more."""
+        since = max(each.at for each in unread.ended)
+        used = {name: news.in_use(name, self._targets, since) for name in unread.component_of.values()}
+        if None in used.values() and time.monotonic() < unread.until:
+            return False
+        read = {name: what for name, what in used.items() if what}
+        deliveries = {each.id: each for each in self._outbox.pending() if each.id in unread.deliveries}
+        terms = self._config.notifications
+        for told in news.committed(unread.ended, unread.component_of, terms, self._labels(), read):
+            identifier, message = notice(
+                told.name, told.channel, told.title, told.sentences, host=self._config.host, tone=Tone.SUCCESS
+            )
+            if identifier in deliveries:
+                self._outbox.amend(replace(deliveries[identifier], message=message))
+        return True
 
     def _tell_digest(self, now: float) -> None:
         """Tell what is informational, at the times for which that is asked."""
@@ -335,8 +395,11 @@ class Notifier:
             if self._config.channels and not prepared:
                 await self._workers.prepare()
                 prepared = True
+            self._complete()
             now = time.monotonic()
             later = [at for at in map(self._start, deliverable(self._outbox.pending())) if at is not None]
+            if self._unread:
+                later.append(now + _READ_SOON)
             pause = max(0.0, min(later, default=now + _LOOK_ROUND) - now)
             try:
                 async with asyncio.timeout(min(pause, _LOOK_ROUND)):
@@ -350,6 +413,7 @@ class Notifier:
             delivery.id not in self._ready
             or delivery.id in self._under_way
             or delivery.channel not in self._config.channels
+            or any(delivery.id in each.deliveries for each in self._unread)
         ):
             return None
         not_before = self._not_before.get(delivery.id, 0.0)
@@ -393,6 +457,7 @@ class Notifier:
         if after.fate is not DeliveryFate.PENDING:
             self._not_before.pop(delivery.id, None)
             self._ready.discard(delivery.id)
+            self._news.set()
         self._outbox.amend(after)
         self._keep()
         self._say_counts()

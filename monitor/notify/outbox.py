@@ -218,6 +218,8 @@ class Outbox:
             gone={},
             flapping={},
             begins={},
+            hurt=frozenset(),
+            asking=frozenset(),
         )
         target = move.target
         # Gone for ever: that it is wrong is news, and that it is right need be told.
@@ -417,6 +419,13 @@ class Outbox:
         """Put a message back after an attempt to deliver it; one that is delivered is done with."""
         if delivery.id in self._deliveries:
             self._set_delivery(delivery)
+        if delivery.fate is not DeliveryFate.PENDING:
+            # What happened meanwhile waited for this one.
+            self._touched.update(
+                key
+                for key, by_channel in self._alerts.items()
+                if (alert := by_channel.get(delivery.channel)) is not None and alert.problem in delivery.problems
+            )
 
     def retry(self, channel: str | None) -> int:
         """Make the messages that were given up be delivered again, to `channel` or to all; return how many."""

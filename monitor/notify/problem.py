@@ -21,6 +21,8 @@ from probes.finding import Finding
 _OF_CERTIFICATE: Final = frozenset({ProblemScope.CERTIFICATE, ProblemScope.SERVER_CERTIFICATE})
 CERTIFICATE: Final = "certificate "
 """The start of the base of a problem with a certificate."""
+THE_ACTOR: Final = "the actor"
+"""What the problem that no actor answers is about."""
 OUTAGE: Final = "outage "
 """The start of the base of a problem with a cause outside: `monitor.notify.cause` tells which targets share one."""
 _POSITION: Final = re.compile(r"position (\d{1,4})")
@@ -37,7 +39,7 @@ class Member:
     since: float
     """Unix time."""
     about: str = ""
-    """The subject of the certificate with the fault; printable."""
+    """The subject of the certificate with the fault, or `THE_ACTOR`; printable."""
     location: str = ""
     """The path or the address of the target; printable."""
     ends: int | None = None
@@ -50,6 +52,13 @@ class Member:
     """Whether the finding stands at this moment; only on a flapping target it may not."""
     base: str = ""
     """The base of its problem, by itself: what `members` yields with it."""
+
+    @property
+    def client(self) -> str:
+        """The client that does not accept the certificate; empty where it is about none, or that validates nothing."""
+        found = self.finding
+        rejects = found.code is Code.CLIENT_REJECTS and found.severity.rank > Severity.NOTICE.rank
+        return found.subject if rejects else ""
 
     def since_at_least(self, severity: Severity) -> float:
         """Return the Unix time since when the finding is at least that severe."""
@@ -109,7 +118,7 @@ def _is_cause(raised: Raised) -> bool:
 
 
 def _problem(known: TargetState, found: Finding) -> tuple[str, str]:
-    """Return the base of the problem of a finding, and the title of its certificate; empty without one."""
+    """Return the base of the problem of a finding, and what `Member.about` says; empty without that."""
     if known.kind is TargetKind.SELF:
         return f"{found.code} {known.target} {found.subject}", ""
     scope = CATALOGUE[found.code].scope
@@ -121,7 +130,7 @@ def _problem(known: TargetState, found: Finding) -> tuple[str, str]:
     if scope is ProblemScope.CAUSE:
         if known.kind is TargetKind.COMPONENT:
             # The one actor of all components.
-            return f"{found.code} {found.subject}", ""
+            return f"{found.code} {found.subject}", THE_ACTOR
         return f"{OUTAGE}{found.code}", ""
     if found.code is Code.APPROVAL_PENDING and found.subject == Kind.ACTIVATE:
         # The plan that waits for approval cures `not_served`.

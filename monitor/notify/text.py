@@ -203,7 +203,7 @@ def _body(note: Note, outlook: Outlook, site: AdviceContext, now: float) -> Iter
     if len(details) > _DETAILS:
         yield _Line(sentence("and {} more like these", len(details) - _DETAILS))
     yield _Line(sentence("Since {}.", moment(min(each.since for each in members))))
-    yield from _concerned(members, site.host)
+    yield from _concerned([each for each in members if each.target in alert.wrong], site.host)
     yield from _recovered(note.recovered)
     yield _Line(sentence("Whom it hurts: {}.", _clients(members) or harmless(hurts(members))))
     sentences = list(dict.fromkeys(filter(None, map(outlook, members))))
@@ -274,11 +274,7 @@ def _recovered(targets: Sequence[str]) -> Iterator[_Line]:
 
 def _clients(members: Iterable[Member]) -> Printable:
     """Return which clients do not accept it, and at how many endpoints; empty where none was seen not to."""
-    refusing = Counter(
-        each.finding.subject
-        for each in members
-        if each.finding.code is Code.CLIENT_REJECTS and each.finding.severity.rank > Severity.NOTICE.rank
-    )
+    refusing = Counter(each.client for each in members if each.client)
     if not refusing:
         return _NOTHING
     many = listed(sentence("{} (at {})", shown(name), count) for name, count in refusing.most_common(10))

@@ -67,6 +67,8 @@ def alert_row(about: AlertKey, alert: Alert | None) -> Row:
                 "gone": dict(alert.gone),
                 "flapping": dict(alert.flapping),
                 "begins": dict(alert.begins),
+                "hurt": sorted(alert.hurt),
+                "asking": sorted(alert.asking),
             }
         )
     return row
@@ -130,6 +132,8 @@ def _alerts(connection: sqlite3.Connection) -> Iterator[Alert]:
             gone=said["gone"],
             flapping={target: (count, since) for target, (count, since) in said["flapping"].items()},
             begins=said["begins"],
+            hurt=frozenset(said["hurt"]),
+            asking=frozenset(said["asking"]),
         )
 
 

@@ -23,7 +23,6 @@ OPS = Channel("ops", ("json://ops.example.com",))
 CHAT = Channel("chat", ("json://chat.example.com",))
 EXPIRED = finding(Code.EXPIRED, "CN=a.example ended at 2026-11-01 00:00:00Z", "position 0")
 EXPIRING = finding(Code.EXPIRING, "CN=a.example ends at 2027-01-01 00:00:00Z", "position 0")
-REJECTED = finding(Code.CLIENT_REJECTS, "browser rejects it", "browser")
 UNREACHABLE = finding(Code.UNREACHABLE, "timed_out: no answer within 10 s")
 PAIR = Artefacts(certificate="/etc/nginx/tls/site.crt", key="/etc/nginx/tls/site.key")
 WITH_SERVICE = Component("web", PAIR, service=Service(("/usr/bin/systemctl", "restart", "nginx")))
@@ -59,6 +58,14 @@ def member(target: str, found: Finding = EXPIRED, *, since: float = 100.0, compo
 def at(severity: Severity, found: Finding = EXPIRING) -> Finding:
     """Return a finding of another severity."""
     return Finding(found.code, severity, found.subject, found.detail)
+
+
+def rejected(client: str) -> Finding:
+    """Return that a client rejects what is served."""
+    return finding(Code.CLIENT_REJECTS, f"{client} rejects it", client)
+
+
+REJECTED = rejected("browser")
 
 
 @dataclass

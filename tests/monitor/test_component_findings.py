@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -10,7 +11,7 @@ from actions.aside import Late
 from actions.ending import Cause, Outcome
 from actions.journal_state import RecordedEnding
 from actions.plan import Kind
-from config.vocabulary import Code, ComponentState, Mode
+from config.vocabulary import Code, ComponentState, Mode, Severity
 from monitor.act.findings import findings_of
 from monitor.act.status import CandidateStatus, ComponentStatus
 
@@ -64,6 +65,39 @@ def test_what_gave_way_to_somebody_elses_set_is_no_finding() -> None:
         "web", Mode.AUTO, ComponentState.IDLE, "/inbox", CandidateStatus(), None, "", None, None, last
     )
     assert list(findings_of(component)) == []
+
+
+def test_that_a_component_is_frozen_is_one_finding_until_it_is_thawed() -> None:
+    last = Ended(
+        transaction="tx1",
+        components=("web",),
+        outcome=Outcome.FROZEN,
+        cause=Cause.ACTIVATION,
+        reason="web answers nobody",
+        at=1.0,
+        began=1.0,
+        kind=Kind.REPLACE,
+        plan="p",
+        by="daemon",
+    )
+    component = ComponentStatus(
+        "web", Mode.AUTO, ComponentState.FROZEN, "/inbox", CandidateStatus(), None, "", None, last.reason, last
+    )
+    refused = replace(last, outcome=Outcome.REFUSED, cause=Cause.COMPONENT_FROZEN)
+    for each in (component, replace(component, last=refused)):
+        (found,) = findings_of(each)
+        assert found.code is Code.COMPONENT_FROZEN
+        assert found.detail.startswith("web answers nobody; nothing more is done to it")
+    (found,) = findings_of(replace(component, frozen=None, last=replace(last, outcome=Outcome.ROLLED_BACK)))
+    assert found.code is Code.ACTION_FAILED
+
+
+def test_what_a_person_rejected_is_no_more_than_a_notice() -> None:
+    offer = CandidateStatus(
+        objections=(("rejected", "this replace was rejected by root"), ("too_short", "it ends soon"))
+    )
+    component = ComponentStatus("web", Mode.AUTO, ComponentState.IDLE, "/inbox", offer, None, "", None, None, None)
+    assert [each.severity for each in findings_of(component)] == [Severity.NOTICE, Severity.WARNING]
 
 
 @pytest.mark.parametrize("written", [2.0**45, -(2.0**60), math.inf, -math.inf, math.nan])

@@ -8,12 +8,14 @@ from itertools import product
 
 import pytest
 
+from actions.ending import ANSWERS_AGAIN, ANSWERS_NOBODY
 from config.catalogue import CATALOGUE
 from config.model import Artefacts, Component
 from config.vocabulary import Code, TargetKind
 from monitor.commands import app
 from monitor.notify.advice import AdviceContext, advice, by_itself, hurts
 from monitor.notify.problem import Member
+from monitor.state.cure import curable
 from probes.finding import finding
 from tests.monitor.notify_kit import WITH_SERVICE, WITHOUT_SERVICE
 
@@ -119,8 +121,26 @@ def test_what_has_no_command_of_its_own_is_advised_on_in_the_words_of_its_cure()
 def test_before_an_approval_the_command_that_shows_that_very_plan_is_named() -> None:
     pending = concerned(Code.APPROVAL_PENDING, COMPONENT, "web")
     activate = replace(pending, finding=finding(Code.APPROVAL_PENDING, "it waits", "activate"))
+    named = replace(pending, finding=finding(Code.APPROVAL_PENDING, curable("it waits", "`certvigil approve 52dd`")))
     assert advice([pending], SITE) == ["to see what it would do first: certvigil plan web"]
     assert advice([activate], SITE) == ["to see what it would do first: certvigil activate web --dry-run"]
+    assert advice([concerned(Code.NOT_SERVED, ENDPOINT, "web"), named], SITE) == [
+        "to see what it would do first: certvigil plan web",
+        "to have it done or not: certvigil approve 52dd",
+    ]
+    other = concerned(Code.NOT_SERVED, ENDPOINT, "mail")
+    assert advice([other, named], SITE)[0].startswith("reload or restart the server"), "no plan waits for that"
+
+
+def test_whom_a_frozen_component_hurts_is_said_as_far_as_its_reason_says_it() -> None:
+    frozen = concerned(Code.COMPONENT_FROZEN, COMPONENT, "web")
+    said = {
+        reason: hurts([replace(frozen, finding=finding(Code.COMPONENT_FROZEN, reason))])
+        for reason in (f"web {ANSWERS_NOBODY}", f"web {ANSWERS_NOBODY}; it was started, and it {ANSWERS_AGAIN}", "x")
+    }
+    known, *unknown = said.values()
+    assert known == "whoever connects, unless its service was started since: it answered nobody"
+    assert unknown == ["perhaps whoever connects: whether its service is well is not known"] * 2
 
 
 def test_many_components_are_one_command_and_the_rest_is_counted() -> None:

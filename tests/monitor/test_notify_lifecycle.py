@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from config.channel import Notifications
-from config.vocabulary import Code, Severity
+from config.vocabulary import Code, Severity, TargetKind
 from monitor.notify.lifecycle import GONE, HOLD, Acknowledgement, Alert, AlertStep, Note, Reviewed, review
 from monitor.notify.problem import Member
 from probes.finding import finding
-from tests.monitor.notify_kit import UNREACHABLE, at, member
+from tests.monitor.notify_kit import UNREACHABLE, at, member, rejected
 
 ABOUT = ("ops", "unreachable")
 TERMS = Notifications()
@@ -106,6 +106,35 @@ def test_a_further_target_of_a_component_that_was_told_is_listed_next_time() -> 
     assert step(worse) is AlertStep.WORSENED
     dark = [member(f"tun/{port}", UNREACHABLE, component="tun") for port in (25, 465)]
     assert step(told(opened(1000.0, dark[0]), 1020.0, *dark)) is AlertStep.WORSENED, "each server is one of its own"
+
+
+def test_what_is_served_after_it_lay_on_disk_is_worse_although_its_component_was_told() -> None:
+    file = replace(member("lb/combined", component="lb"), kind=TargetKind.FILE)
+    endpoint = member("lb/a:443", component="lb")
+    clients = [member("lb/a:443", rejected(name), component="lb") for name in ("browser", "curl")]
+    alert = opened(1000.0, file)
+    for served in ([endpoint], [endpoint, *clients]):
+        waits = told(alert, 1005.0, file, *served)
+        assert (step(waits), waits.next_at) == (None, 1000.0 + HOLD)
+        worse = told(waits.alert, 1000.0 + HOLD, file, *served)
+        assert step(worse) is AlertStep.WORSENED
+        assert worse.alert is not None
+        assert worse.alert.targets == {"lb/combined", "lb/a:443"}
+        assert step(told(worse.alert, 1060.0, file, *served)) is None
+    expiring = [replace(each, finding=at(Severity.CRITICAL)) for each in (file, endpoint)]
+    assert step(told(opened(1000.0, expiring[0]), 1020.0, *expiring)) is None, "it hurts nobody yet, there as here"
+
+
+def test_each_further_client_that_rejects_it_is_worse_whoever_acknowledged_it() -> None:
+    curl, java = (member("a", rejected(name)) for name in ("curl", "java"))
+    for acknowledged in (None, Acknowledgement("root", 1001.0)):
+        alert = replace(opened(1000.0, member("a"), member("b"), curl), acknowledged=acknowledged)
+        worse = told(alert, 1020.0, member("a"), curl, java)
+        assert step(worse) is AlertStep.WORSENED
+        assert step(told(worse.alert, 1060.0, member("a"), java)) is None
+        assert step(told(worse.alert, 1060.0, member("a"), curl, java)) is None
+    lenient = [member("a", at(Severity.NOTICE, rejected("old"))), member("a")]
+    assert step(told(opened(1000.0, member("a"), curl), 1020.0, *lenient, curl)) is None
 
 
 def test_a_target_that_recovered_and_fails_again_is_news() -> None:

@@ -18,13 +18,15 @@ from monitor.notify.news import News, committed, digest_of, in_use
 from monitor.notify.notifier import Notifier, nothing_happens
 from monitor.notify.outbox import Changes, Outbox
 from monitor.state.events import ActionEnded
+from monitor.state.target import TargetState
+from probes.certificate import Certificate
 from probes.finding import finding
 from tests.monitor.notify_kit import EXPIRED, Office, known
-from tests.monitor.store_kit import LEAF
+from tests.monitor.store_kit import LEAF, OTHER
 
 AT = 1_800_000_000.0
 WANTED = Route(("chat",), events=(ToldEvent.COMMITTED,))
-IN_USE = "CN=a.example, until 2027-04-01 00:00:00Z"
+IN_USE = "CN=a.example, until 2027-01-15 08:00:00Z"
 LABELS = {"web": {"env": "prod"}, "mail": {}}
 COMPONENT_OF = {"web/actions": "web", "mail/actions": "mail"}
 ENDED = ActionEnded(
@@ -85,10 +87,24 @@ def test_components_that_were_changed_as_one_are_one_message_and_what_failed_is_
     assert news.title == "web, mail were made to serve what is on disk"
 
 
-def test_what_is_in_use_is_what_the_files_of_the_component_hold() -> None:
-    file = known("web/certificate", component="web", kind=TargetKind.FILE, presented=(LEAF,))
-    assert in_use("web", [known("web/a", component="web"), file]).startswith("CN=a.example, until ")
-    assert not in_use("mail", [file])
+def file(last_look: float | None, name: str = "web/certificate", presented: Certificate = LEAF) -> TargetState:
+    return known(name, component="web", kind=TargetKind.FILE, presented=(presented,), last_look=last_look)
+
+
+def used(*those: TargetState, component: str = "web") -> str | None:
+    return in_use(component, {each.target: each for each in those}, AT)
+
+
+def test_what_is_in_use_is_what_the_file_with_the_leaf_of_the_component_holds() -> None:
+    chain = file(AT, "web/chain", presented=OTHER)
+    assert used(chain, known("web/a", component="web"), file(AT)) == IN_USE
+    assert not used(file(AT), component="mail")
+
+
+def test_what_was_read_before_the_commit_or_cannot_be_read_since_is_not_what_is_in_use() -> None:
+    """A daemon that begins anew remembers what it read last, and what a dead actor read is old."""
+    assert used(file(None)) is used(file(AT - 0.1)) is None
+    assert used(replace(file(AT + 5.0), failure=("reader_busy", "believed as the actor read it"))) is None
 
 
 def test_what_is_informational_is_shown_and_never_told_one_by_one() -> None:
@@ -129,6 +145,59 @@ class Nobody:
 
     def notifications_pending(self, pending: Mapping[str, int]) -> None:
         """Say nothing."""
+
+
+def messages(work: Callable[[Notifier, dict[str, TargetState]], None]) -> list[str]:
+    """Return the texts of the messages that are in the outbox once `work` was done."""
+    registry = {"web/actions": known("web/actions", component="web", kind=TargetKind.COMPONENT)}
+    config = Config(
+        channels={"chat": Channel("chat", ("json://example.com",))}, notifications=Notifications(True, (WANTED,))
+    )
+
+    async def life() -> list[str]:
+        teller = Notifier(config, registry, Outbox(registry, nothing_happens), Nobody(), Nobody(), lambda _: None)
+        try:
+            work(teller, registry)
+            return [delivery.message.text for delivery in teller.undelivered()]
+        finally:
+            teller.end()
+
+    return asyncio.run(life())
+
+
+def test_what_was_committed_is_told_once_its_files_were_read_since_and_kept_before(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now, ended = 5000.0, replace(ENDED, at=time.time())
+
+    def is_held(teller: Notifier) -> bool:
+        teller._complete()
+        (delivery,) = teller.undelivered()
+        return "In use now" not in delivery.message.text and any(
+            delivery.id in each.deliveries for each in teller._unread
+        )
+
+    def read_again(teller: Notifier, registry: dict[str, TargetState]) -> None:
+        registry["web/certificate"] = file(ended.at - 1.0, presented=OTHER)
+        teller.take([ended])
+        assert is_held(teller)
+        registry["web/certificate"] = file(ended.at + 1.0)
+        assert not is_held(teller)
+
+    def never_read(teller: Notifier, registry: dict[str, TargetState]) -> None:
+        nonlocal now
+        monkeypatch.setattr(time, "monotonic", lambda: now)
+        registry["web/certificate"] = file(ended.at - 1.0, presented=OTHER)
+        teller.take([ended])
+        assert is_held(teller)
+        now += 60.0
+        assert not is_held(teller)
+
+    (complete,) = messages(read_again)
+    assert f"In use now: {IN_USE}. Done at " in complete
+    (without,) = messages(never_read)
+    assert "In use now" not in without
+    assert "Done at " in without
 
 
 def titles(terms: Notifications, work: Callable[[Notifier], None]) -> list[str]:

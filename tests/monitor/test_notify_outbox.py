@@ -16,7 +16,7 @@ from monitor.notify.lifecycle import AlertKey, Reviewed, review
 from monitor.notify.outbox import Outbox, RequestedSilence
 from monitor.state.target import TargetState
 from probes.finding import finding
-from tests.monitor.notify_kit import CHAT, EXPIRED, EXPIRING, OPS, UNREACHABLE, Office, at, known
+from tests.monitor.notify_kit import CHAT, EXPIRED, EXPIRING, OPS, UNREACHABLE, Office, at, known, rejected
 from tests.monitor.store_kit import OTHER, make_certificate
 
 HOUR, DAY = 3600.0, 86_400.0
@@ -64,6 +64,24 @@ def test_another_certificate_that_is_wrong_in_another_way_is_another_problem() -
     office.believe(known("web", finding(Code.SELF_SIGNED, "signed by itself", "position 0"), presented=(OTHER,)))
     assert office.at(1001.0) == ["ops: [critical] self_signed: CN=b.example on web"]
     assert office.at(1031.0) == ["ops: [resolved] expired: CN=a.example on web"]
+
+
+def test_what_lay_on_disk_is_told_again_within_ten_seconds_of_being_served_and_rejected() -> None:
+    office = Office()
+    file = known("lb/combined", EXPIRED, component="lb", kind=TargetKind.FILE)
+    office.believe(file, known("lb/a:443", component="lb", presented=(OTHER,)))
+    assert office.at(1000.0) == ["ops: [critical] expired: CN=a.example on lb/combined"]
+    office.believe(known("lb/a:443", EXPIRED, rejected("curl"), rejected("browser"), component="lb"))
+    assert office.at(1005.0) == [], "the message before is under way"
+    office.outbox.amend(replace(office.deliveries[-1], fate=DeliveryFate.DELIVERED))
+    assert office.at(1005.5) == []
+    assert office.outbox.next_review() == 1007.0
+    assert office.at(1007.0) == ["ops: [critical, worse than before] expired: CN=a.example on 2 targets"]
+    assert "Whom it hurts: browser (at 1), curl (at 1), which do not accept it" in office.deliveries[-1].message.text
+    office.believe(known("lb/combined", component="lb", kind=TargetKind.FILE), known("lb/a:443", component="lb"))
+    assert office.at(1020.0) == office.at(1049.0) == []
+    assert office.at(1050.0) == ["ops: [resolved] expired: CN=a.example on 2 targets"]
+    assert "  lb/a:443" in office.deliveries[-1].message.text
 
 
 def test_notices_are_told_only_where_a_route_wants_them() -> None:
@@ -283,7 +301,11 @@ def test_what_was_given_up_is_tried_again_or_forgotten_when_somebody_says_so() -
 
 
 NOT_SERVED = finding(Code.NOT_SERVED, "/etc/shop.crt holds another")
-APPROVAL = finding(Code.APPROVAL_PENDING, "the activate by plan 52dd waits for approval", "activate")
+APPROVAL = finding(
+    Code.APPROVAL_PENDING,
+    "the activate by plan 52dd waits for approval; to cure it, `certvigil approve 52dd` or `certvigil reject 52dd`",
+    "activate",
+)
 
 
 def shop(*, served: bool = True, asked: bool = True) -> tuple[TargetState, TargetState]:
@@ -296,13 +318,30 @@ def shop(*, served: bool = True, asked: bool = True) -> tuple[TargetState, Targe
 def test_what_is_not_served_and_the_approval_of_its_cure_are_one_problem() -> None:
     office = Office()
     office.believe(*shop(served=False))
-    assert office.at(1000.0) == ["ops: [warning] not_served: 2 targets"]
+    assert office.at(1000.0) == ["ops: [warning] not_served: shop/a:443"]
     text = office.deliveries[0].message.text
-    assert "To act: reload or restart the server that answers at shop/a:443\n" in text
-    assert "To act: to see what it would do first: certvigil activate shop --dry-run\n" in text
+    assert "It concerns one target:\n  shop/a:443: not_served, component shop\n" in text
+    assert [line for line in text.splitlines() if line.startswith("To act")] == [
+        "To act: to see what it would do first: certvigil activate shop --dry-run",
+        "To act: to have it done or not: certvigil approve 52dd or certvigil reject 52dd",
+    ]
     office.believe(*shop(asked=False))
     office.at(1100.0)
-    assert office.at(1200.0) == ["ops: [resolved] not_served: 2 targets"]
+    assert office.at(1200.0) == ["ops: [resolved] not_served: shop/a:443"]
+    assert "  shop/actions" not in office.deliveries[-1].message.text
+
+
+def test_a_plan_that_comes_to_wait_or_goes_makes_what_is_not_served_neither_worse_nor_better() -> None:
+    office = Office()
+    office.believe(*shop(served=False, asked=False))
+    assert office.at(1000.0) == ["ops: [warning] not_served: shop/a:443"]
+    office.outbox.amend(replace(office.deliveries[-1], fate=DeliveryFate.DELIVERED))
+    office.believe(*shop(served=False))
+    assert office.at(1020.0) == ["ops: [warning, changed] not_served: shop/a:443"]
+    assert "certvigil approve 52dd" in office.deliveries[-1].message.text
+    office.outbox.amend(replace(office.deliveries[-1], fate=DeliveryFate.DELIVERED))
+    office.believe(*shop(served=False, asked=False))
+    assert office.at(1100.0) == office.at(1200.0) == []
 
 
 def test_that_it_is_not_served_is_no_news_where_the_approval_of_its_cure_was_told() -> None:

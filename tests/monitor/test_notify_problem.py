@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from config.vocabulary import Code, TargetKind
+from dataclasses import replace
+
+from config.vocabulary import Code, Severity, TargetKind
 from monitor.notify.problem import members, problem_id
 from monitor.state.target import TargetState
 from probes.finding import finding
-from tests.monitor.notify_kit import EXPIRED, EXPIRING, REJECTED, UNREACHABLE, known
+from tests.monitor.notify_kit import EXPIRED, EXPIRING, REJECTED, UNREACHABLE, Office, known
 from tests.monitor.store_kit import ISSUER, LEAF, OTHER
 
 
@@ -42,6 +44,17 @@ def test_what_befalls_many_at_once_has_its_cause_elsewhere() -> None:
     assert keys(*(known(f"web{number}", UNREACHABLE) for number in range(1000))) == {"outage unreachable"}
     gone = finding(Code.UNREACHABLE, "no actor", "actor")
     assert keys(*(known(each, gone, presented=(), kind=TargetKind.COMPONENT) for each in "ab")) == {"unreachable actor"}
+
+
+def test_where_no_actor_answers_the_actor_is_named_and_no_number_of_servers() -> None:
+    gone = finding(Code.UNREACHABLE, "no actor: nobody answers", "actor", Severity.WARNING)
+    office = Office()
+    those = [known(f"{each}/actions", gone, presented=(), kind=TargetKind.COMPONENT, component=each) for each in "abc"]
+    office.believe(*those)
+    assert office.at(1000.0) == ["ops: [warning] unreachable: the actor"]
+    office.believe(*(replace(each, findings={}) for each in those))
+    office.at(2000.0)
+    assert office.at(2060.0) == ["ops: [resolved] unreachable: the actor"]
 
 
 def test_what_concerns_a_component_is_one_problem_for_each_component() -> None:

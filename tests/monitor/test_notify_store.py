@@ -37,6 +37,8 @@ ALERT = Alert(
     {"web": 7.0},
     {"/a path that is no text: \udcff": (8, 9.0)},
     {"web": 0.5},
+    frozenset({"a client \udcff"}),
+    frozenset({"web"}),
 )
 MESSAGE = Message("title", "text\nmore 🔒", "**text**", "brief", Tone.FAILURE)
 LETTER = Delivery(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -110,3 +111,29 @@ def _history(daemon: Running) -> str:
 
 def _journal(web: House) -> list[str]:
     return Path(f"{web.directory}/actor/journal.jsonl").read_bytes().rstrip(b"\0").decode().splitlines()
+
+
+def test_what_was_committed_while_the_daemon_was_dead_is_told_with_the_end_of_the_new_certificate(web: House) -> None:
+    new = fresh()
+    end = datetime.fromtimestamp(certificate(new.der()).not_after or 0, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+    with Receiver() as receiver:
+        config = {
+            **web.document({"mode": "observe"}),
+            "channels": {"ops": {"urls": [receiver.url()]}},
+            "notifications": {"routes": [{"channels": ["ops"], "severity": "critical", "events": ["committed"]}]},
+        }
+        daemon = Running(config)
+        actor = Actor(daemon.config_file, web.actor().socket, web.actor().log_file)
+        with actor, daemon:
+            daemon.wait_for(lambda: "web/certificate" in _history(daemon), "the old certificate being recorded")
+            daemon.wait_for(lambda: daemon.metrics().get(series("actor_up")) == 1, "the daemon meeting the actor")
+            daemon.stop(signal.SIGKILL)
+            web.put(new)
+            ran = certvigil("replace", "web", "--config", daemon.config_file)
+            assert ran.returncode == 0, ran.stderr
+            daemon.start()
+            (said,) = daemon.wait_for(
+                lambda: [each for each in _messages(receiver) if "the certificate of web was replaced" in each],
+                "the message",
+            )
+            assert f"In use now: CN=www.example.com, until {end}. Done at" in said
