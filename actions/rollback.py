@@ -72,7 +72,7 @@ def _serve_again(state: TransactionState, judge: Callable[[LiveView], Seen]) -> 
             why = "; ".join(unserved)
         else:
             return None
-        problem = Failure(Cause.ACTIVATION, f"the old set is not served again: {why}")
+        problem = Failure(Cause.ACTIVATION, f"the service does not serve the files on disk again: {why}")
     return problem
 
 

@@ -74,7 +74,7 @@ def run_daemon(path: str, config: Config) -> int:
     if code == 0:
         begun.end_well()
     begun.give_back()
-    if any(thread.name.startswith(("files", "judge", "store", "deliver")) for thread in threading.enumerate()):
+    if any(thread.name.startswith(("files", "sets", "judge", "store", "deliver")) for thread in threading.enumerate()):
         # A file system that hangs holds its reader; the interpreter would wait for it for ever.
         logging.shutdown()
         os._exit(code)

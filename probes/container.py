@@ -1,6 +1,7 @@
 """Containers: what the content of a file says that it is, whatever it is called, and what it holds.
 
-`FORMATS` is the one table of them; a format that is new is a line in it.
+`FORMATS` is the table of them. A new format is a line in it, and a line in `_MAGIC`, `_BY_LABEL` or `_text_format`
+where its content begins neither as DER nor as one of these does.
 """
 
 from __future__ import annotations

@@ -112,7 +112,8 @@ def _permitted_plan(work: Work, action: ActionRequest) -> Planned | Printable:
     if permission.why:
         return _not_now(work, action, permission.why)
     if permission.policy is not None and action.kind is Kind.REPLACE:
-        # The policy that calls for it may take the certificates of fewer issuers.
+        # The policy that calls for it may take the certificates of fewer issuers. Where that makes another plan, it is
+        # not the plan that the daemon has named, and is refused.
         return make(work, action, permission.policy)
     return Planned(made, inboxes)
 

@@ -1,6 +1,6 @@
 """Carries events and messages to those who take them; one that fails never stops another.
 
-Which goes to whom is one table: `monitor.wiring.handlers_of`.
+Which goes to whom is on one page: `monitor.wiring.subscribers_of` and `monitor.wiring.routes_of`.
 """
 
 from __future__ import annotations

@@ -68,7 +68,7 @@ def test_what_gave_way_to_somebody_elses_set_is_no_finding() -> None:
 
 
 def test_that_a_component_is_frozen_is_one_finding_until_it_is_thawed() -> None:
-    last = Ended(
+    last = RecordedEnding(
         transaction="tx1",
         components=("web",),
         outcome=Outcome.FROZEN,
