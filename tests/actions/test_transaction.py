@@ -151,7 +151,7 @@ def test_a_service_that_comes_back_with_neither_set_is_frozen_and_left_to_an_ope
     order = scene.order()
     ending = scene.replace(web=Service(restart=shell(f"rm -f {scene.root}/web.memory; exit 3")))
     assert ended(ending) == (Outcome.FROZEN, Cause.ACTIVATION)
-    assert "the old set is not served again: " in ending.sentence
+    assert "the service does not serve the files on disk again: " in ending.sentence
     assert "FROZEN" in ending.sentence
     assert [state(World(), each.path) for each in order.plan.changes] == [each.before for each in order.plan.changes]
     assert "web" in frozen(scene.records())
