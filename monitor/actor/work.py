@@ -65,8 +65,9 @@ class Work:
         if not wait:
             return None
         about = listed(map(printable, components))
-        text = "too much was asked about {} within the hour: an operator may ask, the daemon in {:.0f} s"
-        return sentence(text, about, wait)
+        return sentence(
+            "too much was asked about {} within the hour: an operator may ask, the daemon in {:.0f} s", about, wait
+        )
 
     def note(self, event: Event, about: Sequence[str] = (), **data: object) -> None:
         """Append a record to the journal; `about` are the components for which it counts against the daemon's pace.

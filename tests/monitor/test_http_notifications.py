@@ -47,7 +47,8 @@ def test_what_was_told_is_shown(unix: httpx.Client) -> None:
     (alert,), (delivery,), (silence,) = told["alerts"], told["undelivered"], told["silences"]
     assert (alert["problem"], alert["channel"], alert["severity"]) == (ALERT.problem, "ops", "warning")
     assert (alert["targets"], alert["codes"]) == (2, ["expired", "unreadable"])
-    assert alert["headline"] == r"unreadable: CN=\udcff on 2 targets"
+    # Of the other, only a plan waits.
+    assert alert["headline"] == r"unreadable: CN=\udcff on /a path that is no text: \udcff"
     assert alert["acknowledged"]["who"] == "root (uid 0, pid 1)"
     assert delivery == {
         "id": LETTER.id,
