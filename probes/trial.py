@@ -7,6 +7,7 @@ the first layer is open; and whoever derives it can neither be interrupted nor d
 from __future__ import annotations
 
 import resource
+import signal
 import subprocess
 import sys
 import threading
@@ -103,9 +104,11 @@ def _tried(sealed: Sealed, data: bytes, password: bytes | None) -> str:
 
 def main() -> int:
     """Open what is given on the standard input, within limits; whether the password is right does not matter."""
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
-    resource.setrlimit(resource.RLIMIT_CPU, (WORK, WORK))
+    # The daemon's unit permits no other limits than its own; the timer ends this process whatever it is about to do.
+    with suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
+    signal.setitimer(signal.ITIMER_PROF, WORK)
     said, _, data = sys.stdin.buffer.read().partition(b"\n")
     password = None if said == b"-" else b64decode(said)
     # Another than these is no answer: too little memory, or a fault of the library, that must not come up elsewhere.

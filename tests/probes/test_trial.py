@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 import time
+from base64 import b64encode
 from pathlib import Path
 
 import pytest
@@ -61,6 +65,22 @@ def test_an_encrypted_key_is_tried_elsewhere_first(monkeypatch: pytest.MonkeyPat
     made = read_candidates([Given("site.key", key)], b"secret", [])
     assert isinstance(made, NoCandidate)
     assert tried == [(Sealed.KEY, b"secret")]
+
+
+@pytest.mark.parametrize(("rounds", "code"), [(2, 0), (FOREVER, -signal.SIGPROF)])
+def test_where_a_unit_permits_no_limits_of_its_own_a_trial_ends_all_the_same(rounds: int, code: int) -> None:
+    script = """
+import errno, os, resource, sys
+def refuse(*_):
+    raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+resource.setrlimit = refuse
+from probes.trial import main
+sys.exit(main())
+"""
+    given = b64encode(PASSWORD) + b"\n" + hiding(LEAF, rounds)
+    command = [sys.executable, "-c", script, Sealed.KEYSTORE]
+    ended = subprocess.run(command, input=given, capture_output=True, timeout=60, check=False)
+    assert ended.returncode == code, ended.stderr
 
 
 def test_a_result_is_remembered_and_a_wrong_password_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
