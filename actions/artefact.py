@@ -11,7 +11,6 @@ from itertools import chain
 from typing import Final
 
 from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.serialization import load_der_private_key, load_pem_private_key
 
 from actions.candidate import Candidate, LibraryKey, PrivateKey
 from actions.keystore import seal
@@ -20,6 +19,7 @@ from config.vocabulary import FileRole
 from probes.certificate import Certificate, decodable
 from probes.container import open_container
 from probes.encoding import Blocks
+from probes.private_key import load_private_key
 
 _WITH_CERTIFICATES: Final = (FileRole.COMBINED, FileRole.KEYSTORE, FileRole.CERTIFICATE, FileRole.CHAIN)
 _PARAMETERS: Final = re.compile(rb"-----BEGIN DH PARAMETERS-----[^-]*-----END DH PARAMETERS-----")
@@ -93,9 +93,8 @@ def _blocks(data: bytes, password: bytes | None) -> Blocks:
 
 
 def _key(data: bytes) -> PrivateKey | None:
-    load = load_pem_private_key if data.startswith(b"-----") else load_der_private_key
     try:
-        key = load(data, None, unsafe_skip_rsa_key_validation=True)
+        key = load_private_key(data)
     except (TypeError, ValueError, UnsupportedAlgorithm):
         return None
     return PrivateKey(key) if isinstance(key, LibraryKey) else None

@@ -18,8 +18,6 @@ from cryptography.hazmat.primitives.serialization import (
     NoEncryption,
     PrivateFormat,
     PublicFormat,
-    load_der_private_key,
-    load_pem_private_key,
     pkcs7,
 )
 
@@ -27,8 +25,10 @@ from config.text import printable
 from config.vocabulary import UnreadableReason
 from probes.certificate import Certificate, certificate
 from probes.chain import paths, signed
-from probes.encoding import DERError, element_end, split, starts_with
+from probes.encoding import DERError, element_end, split
+from probes.pkcs7 import SIGNED_DATA_LABELS, is_signed_data
 from probes.pkcs12 import is_keystore, unlock
+from probes.private_key import load_private_key
 from probes.trial import Sealed, too_much_work
 
 LibraryKey = (
@@ -321,9 +321,7 @@ _UTF16_MARKS: Final = (b"\xff\xfe", b"\xfe\xff")
 _DER: Final = re.compile(rb"\x30(?:[\x80-\x84]|[\x20-\x7f]\x02\x01)")
 _INDEFINITE: Final = b"\x30\x80"
 """The start of a SEQUENCE in BER whose length was not known when it was written, as in old keystores."""
-_SIGNED_DATA: Final = bytes.fromhex("06092a864886f70d010702")  # RFC 5652, 5.1
 _BLOCK: Final = re.compile(rb"-----BEGIN ([A-Z0-9#][A-Z0-9# ]{0,63})-----(.*?)-----END \1-----", re.DOTALL)
-_SIGNED_DATA_LABELS: Final = frozenset({b"PKCS7", b"CMS", b"PKCS #7 SIGNED DATA"})
 _UNDECODABLE: Final = (ValueError, TypeError, UnsupportedAlgorithm)
 
 
@@ -357,20 +355,20 @@ class _Found:
             self.put_right.append(f"{self.name}: Windows line ends were removed")
         self.forms.add(_Form.PEM)
         for der in blocks.certificates:
-            if starts_with(der, _SIGNED_DATA):
+            if is_signed_data(der):
                 self._take_signed_data(der)
             else:
                 self._take_certificate(der)
         for key in blocks.keys:
             self._take_key(key)
         for block in _BLOCK.finditer(data):
-            if block[1] in _SIGNED_DATA_LABELS:
+            if block[1] in SIGNED_DATA_LABELS:
                 self._take_pem_signed_data(block[2])
 
     def take_der(self, der: bytes) -> None:
         if is_keystore(der):
             self._take_keystore(der)
-        elif starts_with(der, _SIGNED_DATA):
+        elif is_signed_data(der):
             self._take_signed_data(der)
         else:
             blocks = split(der)
@@ -423,9 +421,8 @@ class _Found:
             self._take_key(each)
 
     def _take_key(self, key: bytes) -> None:
-        load = load_pem_private_key if key.startswith(b"-----") else load_der_private_key
         try:
-            opened = load(key, None)
+            opened = load_private_key(key, validated=True)
         except TypeError:
             self._unlock(key)
         except (ValueError, UnsupportedAlgorithm):
@@ -437,9 +434,8 @@ class _Found:
         if self._password is not None and (why := too_much_work(Sealed.KEY, key, self._password)):
             self.damage.append(f"{self.name}: the private key {why}")
             return
-        load = load_pem_private_key if key.startswith(b"-----") else load_der_private_key
         try:
-            opened = load(key, self._password)
+            opened = load_private_key(key, self._password, validated=True)
         except _UNDECODABLE:
             self.locked = True
         else:

@@ -12,7 +12,7 @@ from actions.ending import Ground
 from actions.plan import Kind
 from actions.precheck import Objection
 from actions.prepare import Prepared, RefusedPlan, conclude, read_sites
-from actions.proposal import Proposal, Standing
+from actions.proposal import ComponentProposal, FilesCondition
 from config.text import printable
 
 
@@ -27,7 +27,7 @@ def plan_activation(
     disk = read_sites(sites, reader)
     if isinstance(disk, RefusedPlan):
         return disk
-    proposals: list[Proposal] = []
+    proposals: list[ComponentProposal] = []
     objections: list[Objection] = []
     for site, files in disk:
         objections += (
@@ -45,7 +45,7 @@ def plan_activation(
     return conclude(Kind.ACTIVATE, proposals, reader, now, losses)
 
 
-def _proposal(site: ComponentSite, files: ComponentFiles) -> Proposal | Objection:
+def _proposal(site: ComponentSite, files: ComponentFiles) -> ComponentProposal | Objection:
     made = read_candidate([Given(file.given, file.data) for file in files.values()], password_of(files))
     if isinstance(made, NoCandidate):
         return Objection(Ground.UNUSABLE, f"{site.component.name}: {made.detail}")
@@ -53,11 +53,11 @@ def _proposal(site: ComponentSite, files: ComponentFiles) -> Proposal | Objectio
     if not as_it_lies:
         return Objection(Ground.UNUSABLE, f"{site.component.name}: the certificate is in the key's file")
     candidate = Candidate(as_it_lies[0], as_it_lies[1:], made.key, made.root)
-    return Proposal(
+    return ComponentProposal(
         site=site,
         candidate=candidate,
         files=files,
         content=held(files),
         choice=Choice(candidate),
-        standing=Standing((), as_it_lies, LastSet()),
+        standing=FilesCondition((), as_it_lies, LastSet()),
     )

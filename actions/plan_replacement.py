@@ -16,7 +16,7 @@ from actions.ending import Ground
 from actions.plan import Kind, candidate_of
 from actions.precheck import Objection
 from actions.prepare import Prepared, RefusedPlan, Remainder, SiteFiles, conclude, read_sites
-from actions.proposal import Proposal, Standing, changes, demands_of, key_is_elsewhere, standing_of
+from actions.proposal import ComponentProposal, FilesCondition, changes, demands_of, key_is_elsewhere, standing_of
 from config.vocabulary import FileRole
 from probes.certificate import Certificate
 from probes.judge.client import leaf_first
@@ -56,7 +56,7 @@ def plan_replacement(
     return replace(made, remarks=(*made.remarks, *_of_others(every, candidates)), remainder=remainder)
 
 
-def _of_others(every: Sequence[Proposal], candidates: Candidates) -> list[str]:
+def _of_others(every: Sequence[ComponentProposal], candidates: Candidates) -> list[str]:
     """Return the remarks on candidates that are not used."""
     concerned = {each for one in every for each in one.choice.certificates}
     unused = [each for each in candidates.leaves if each not in concerned]
@@ -68,14 +68,14 @@ def _of_others(every: Sequence[Proposal], candidates: Candidates) -> list[str]:
 
 def _proposals(
     disk: SiteFiles, candidates: Candidates, reader: FileReader, now: float, quarantined: Mapping[str, str]
-) -> list[Proposal] | RefusedPlan:
+) -> list[ComponentProposal] | RefusedPlan:
     """Return a proposal for each component; a set that is in quarantine only where there is no other."""
     barred: dict[Candidate, str] = {}
     while True:
         chosen = [_chosen(site, files, candidates, now, barred) for site, files in disk]
         if objections := tuple(each for each in chosen if isinstance(each, Objection)):
             return RefusedPlan(objections)
-        every = [each for each in chosen if isinstance(each, Proposal)]
+        every = [each for each in chosen if isinstance(each, ComponentProposal)]
         changed = _changed(every)
         why = quarantined.get(candidate_of(change for each in changed for change in changes(each, reader)))
         fresh = {each.choice.candidate: why for each in changed if each.choice.fit and why is not None}
@@ -84,13 +84,13 @@ def _proposals(
         barred |= fresh
 
 
-def _changed(every: Sequence[Proposal]) -> list[Proposal]:
+def _changed(every: Sequence[ComponentProposal]) -> list[ComponentProposal]:
     return [each for each in every if each.content != held(each.files)]
 
 
 def _chosen(
     site: ComponentSite, files: ComponentFiles, candidates: Candidates, now: float, barred: Mapping[Candidate, str]
-) -> Proposal | Objection:
+) -> ComponentProposal | Objection:
     """Return the proposal for one component, with the newest usable candidate that is not `barred`."""
     standing = standing_of(site, files, now)
     installed = standing.in_use
@@ -107,10 +107,12 @@ def _chosen(
     return _proposal(site, files, standing, choice, now)
 
 
-def _proposal(site: ComponentSite, files: ComponentFiles, standing: Standing, choice: Choice, now: float) -> Proposal:
+def _proposal(
+    site: ComponentSite, files: ComponentFiles, standing: FilesCondition, choice: Choice, now: float
+) -> ComponentProposal:
     views = tuple(dict.fromkeys(view for stage in site.stages for view in stage.views))
     candidate = complete(choice.candidate, standing.in_use, views, now)
-    return Proposal(
+    return ComponentProposal(
         site=site,
         candidate=candidate,
         files=files,
@@ -140,7 +142,7 @@ def _fitting(
 
 
 def _content(
-    candidate: Candidate, site: ComponentSite, files: ComponentFiles, standing: Standing
+    candidate: Candidate, site: ComponentSite, files: ComponentFiles, standing: FilesCondition
 ) -> dict[FileRole, bytes]:
     """Return the new content of each file; a file that says the same already keeps its bytes."""
     keystore = files[FileRole.KEYSTORE].data if FileRole.KEYSTORE in files else b""
@@ -156,7 +158,7 @@ def _content(
     return content
 
 
-def _remainder(every: Sequence[Proposal], candidates: Candidates) -> Remainder:
+def _remainder(every: Sequence[ComponentProposal], candidates: Candidates) -> Remainder:
     """Return the fate of the candidates once `every` proposal is in place."""
     done = {each for one in every for each in (one.candidate.certificate, *one.choice.obsolete)}
     over = {each.certificate for one in every for each in one.choice.passed_over} - done

@@ -13,7 +13,7 @@ from actions.ending import Ground
 from actions.plan import Kind
 from actions.precheck import Objection
 from actions.prepare import Prepared, RefusedPlan, conclude, read_sites
-from actions.proposal import Proposal, Standing, standing_of
+from actions.proposal import ComponentProposal, FilesCondition, standing_of
 from config.text import printable
 
 
@@ -37,7 +37,7 @@ def plan_rollback(
     if missing:
         detail = f"the backup set does not hold {printable(', '.join(missing))}"
         return RefusedPlan((Objection(Ground.UNREADABLE, detail),))
-    proposals: list[Proposal] = []
+    proposals: list[ComponentProposal] = []
     objections: list[Objection] = []
     for site, files in disk:
         old = {role: content[file.path] for role, file in files.items()}
@@ -51,7 +51,7 @@ def plan_rollback(
             continue
         candidate = replace(made, put_right=())
         proposals.append(
-            Proposal(
+            ComponentProposal(
                 site=site,
                 candidate=candidate,
                 files=files,
@@ -67,7 +67,7 @@ def plan_rollback(
     return conclude(Kind.ROLLBACK, proposals, reader, now, losses)
 
 
-def _still_dead(site: ComponentSite, standing: Standing) -> Iterator[Objection]:
+def _still_dead(site: ComponentSite, standing: FilesCondition) -> Iterator[Objection]:
     """Yield why no server starts with the files on disk, where a backup set holds the same files."""
     for each in standing.faults if standing.is_dead else ():
         if each.certain:

@@ -13,7 +13,7 @@ from actions.component_site import ComponentSite
 from actions.ending import Ground
 from actions.plan import Ill, Kind, Order, Plan
 from actions.precheck import Objection
-from actions.proposal import Proposal, changes, judge, remarks, servings, stands
+from actions.proposal import ComponentProposal, changes, judge, remarks, servings, stands
 from actions.rehearse import Effect
 from config.text import printable
 from config.vocabulary import FileRole
@@ -92,7 +92,7 @@ def read_sites(sites: Sequence[ComponentSite], reader: FileReader) -> SiteFiles 
 
 
 def conclude(
-    kind: Kind, proposals: Sequence[Proposal], reader: FileReader, now: float, losses: Collection[str]
+    kind: Kind, proposals: Sequence[ComponentProposal], reader: FileReader, now: float, losses: Collection[str]
 ) -> Prepared | RefusedPlan:
     """Return the order that carries out all proposals at once, or every objection to one of them; raises OSError."""
     verdicts = [judge(each, kind, losses, now) for each in proposals]
@@ -111,7 +111,7 @@ def conclude(
     return Prepared(order, effects, (*said, *beside), {each.name: each.leaves for each in proposals})
 
 
-def _plan(kind: Kind, proposals: Sequence[Proposal], reader: FileReader, lost: Collection[str]) -> Plan:
+def _plan(kind: Kind, proposals: Sequence[ComponentProposal], reader: FileReader, lost: Collection[str]) -> Plan:
     activates = kind is Kind.ACTIVATE
     return Plan(
         kind=kind,
@@ -124,7 +124,7 @@ def _plan(kind: Kind, proposals: Sequence[Proposal], reader: FileReader, lost: C
     )
 
 
-def _left_beside(proposals: Sequence[Proposal], reader: FileReader) -> Iterator[str]:
+def _left_beside(proposals: Sequence[ComponentProposal], reader: FileReader) -> Iterator[str]:
     """Yield which files beside those of the components hold what is replaced."""
     own = {path for each in proposals for file in each.files.values() for path in (file.given, file.path)}
     old = {one for each in proposals for one in each.installed}
@@ -132,7 +132,7 @@ def _left_beside(proposals: Sequence[Proposal], reader: FileReader) -> Iterator[
     return left_beside(own, old, {one for chain in chains for one in chain if one is not None}, reader)
 
 
-def _content(plan: Plan, proposals: Sequence[Proposal]) -> dict[str, bytes]:
+def _content(plan: Plan, proposals: Sequence[ComponentProposal]) -> dict[str, bytes]:
     """Return the new bytes of each file that changes, by path."""
     paths = {change.path for change in plan.changes}
     return {
@@ -140,5 +140,5 @@ def _content(plan: Plan, proposals: Sequence[Proposal]) -> dict[str, bytes]:
     }
 
 
-def _mends(proposals: Sequence[Proposal]) -> dict[str, Ill]:
+def _mends(proposals: Sequence[ComponentProposal]) -> dict[str, Ill]:
     return {each.name: ill for each in proposals if (ill := each.standing.ill) is not None}

@@ -40,7 +40,7 @@ from probes.observation import Presented
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class FilesCondition:
     """The condition of a component's files before a change."""
 
     faults: tuple[SetFault, ...]
@@ -65,23 +65,23 @@ class Standing:
         return any(each.locked for each in self.faults)
 
 
-def standing_of(site: ComponentSite, files: ComponentFiles, now: float) -> Standing:
+def standing_of(site: ComponentSite, files: ComponentFiles, now: float) -> FilesCondition:
     """Return the condition of a component's files at Unix time `now`."""
     on_disk = presented(files)
     there = {role: None if file.state is None else file.data for role, file in files.items()}
     faults = faults_in(site.component.artefacts, there, password_of(files), now)
-    known = Standing(faults, on_disk, LastSet())
+    known = FilesCondition(faults, on_disk, LastSet())
     if not known.is_dead:
         return known
     last = site.last()
     # Half of a set was never in use, unless it is the half that was committed last.
     is_last = bool(on_disk) and leaf_first(on_disk)[0].sha256 in last.committed
     in_use = next((each for each in (site.served, on_disk if is_last else (), last.chain, on_disk) if each), ())
-    return Standing(faults, in_use, last)
+    return FilesCondition(faults, in_use, last)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Proposal:
+class ComponentProposal:
     """A candidate for one component, with its files as they are and as they are to be."""
 
     site: ComponentSite
@@ -91,7 +91,7 @@ class Proposal:
     """The new content of every file."""
     choice: Choice
     """The candidate among the others that were offered."""
-    standing: Standing
+    standing: FilesCondition
 
     @property
     def name(self) -> str:
@@ -111,14 +111,14 @@ class Proposal:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class ProposalVerdict:
     """Everything against a proposal, and its effect on each client."""
 
     objections: tuple[Objection, ...]
     effects: tuple[Effect, ...] = ()
 
 
-def judge(proposal: Proposal, kind: Kind, losses: Collection[str], now: float) -> Verdict:
+def judge(proposal: ComponentProposal, kind: Kind, losses: Collection[str], now: float) -> ProposalVerdict:
     """Return the verdict on a proposal at Unix time `now`; `losses` names the clients that may be lost."""
     demands = demands_of(proposal.site, proposal.installed, kind)
     against = precheck(proposal.candidate, demands, now)
@@ -126,13 +126,13 @@ def judge(proposal: Proposal, kind: Kind, losses: Collection[str], now: float) -
     stages = [_staged(stage, proposal.installed) for stage in proposal.site.stages]
     effects = rehearse(proposal.candidate, stages, now)
     if isinstance(effects, CannotBeServed):
-        return Verdict((*objections, Objection(Ground.CANNOT_BE_SERVED, effects.detail)))
+        return ProposalVerdict((*objections, Objection(Ground.CANNOT_BE_SERVED, effects.detail)))
     # An incomplete chain names the clients that miss the issuer, and a validity is everybody's: these need no second
     # objection.
     is_incomplete = any(one.ground is Ground.INCOMPLETE_CHAIN for one in against)
     known = missing_issuer(proposal.candidate, demands.views, now) if is_incomplete else frozenset()
     known |= kept_out_by_time(proposal.candidate, demands.views, now)
-    return Verdict((*objections, *_losses(effects, {*losses, *known})), effects)
+    return ProposalVerdict((*objections, *_losses(effects, {*losses, *known})), effects)
 
 
 def demands_of(site: ComponentSite, installed: Sequence[Certificate], kind: Kind) -> Demands:
@@ -168,7 +168,7 @@ def _staged(stage: RehearsalStage, installed: Sequence[Certificate]) -> Rehearsa
 # Objections
 
 
-def _unwritable(proposal: Proposal, kind: Kind) -> Iterator[Objection]:
+def _unwritable(proposal: ComponentProposal, kind: Kind) -> Iterator[Objection]:
     """Yield why the files may not be written as proposed."""
     for role, file in proposal.files.items():
         if not proposal.content[role] and file.state is not None:
@@ -184,7 +184,7 @@ def _unwritable(proposal: Proposal, kind: Kind) -> Iterator[Objection]:
         yield Objection(Ground.KEY_MISMATCH, why)
 
 
-def _loss(proposal: Proposal, keystore: ComponentFile) -> str | None:
+def _loss(proposal: ComponentProposal, keystore: ComponentFile) -> str | None:
     """Return the content that would be lost with a keystore, as `loss` does.
 
     Where its password does not open it, the last keystore that it opened counts, or that the service does not start.
@@ -208,7 +208,7 @@ def key_is_elsewhere(
     )
 
 
-def _unusable(proposal: Proposal, now: float) -> Iterator[Objection]:
+def _unusable(proposal: ComponentProposal, now: float) -> Iterator[Objection]:
     """Yield why no server could start with the new files."""
     after = {role: proposal.content[role] or None for role in proposal.files}
     for each in faults_in(proposal.site.component.artefacts, after, password_of(proposal.files), now):
@@ -230,7 +230,7 @@ def _losses(effects: Sequence[Effect], expected: Collection[str]) -> Iterator[Ob
 # The parts of a plan
 
 
-def changes(proposal: Proposal, reader: FileReader) -> Iterator[Change]:
+def changes(proposal: ComponentProposal, reader: FileReader) -> Iterator[Change]:
     """Yield the change of each file; raises OSError."""
     component = proposal.site.component
     for role, file in proposal.files.items():
@@ -258,7 +258,7 @@ def _metadata(missing: ComponentFile, files: ComponentFiles, reader: FileReader)
     return replace(like, mode=like.mode & 0o600 if missing.role in WITH_KEY else like.mode | 0o044)
 
 
-def servings(proposal: Proposal, *, new: bool) -> Iterator[Serving]:
+def servings(proposal: ComponentProposal, *, new: bool) -> Iterator[Serving]:
     """Yield the chains that each endpoint presents with the new or the old files."""
     content = proposal.content if new else held(proposal.files)
     chain = presented_by(content, password_of(proposal.files))
@@ -267,7 +267,7 @@ def servings(proposal: Proposal, *, new: bool) -> Iterator[Serving]:
         yield Serving(endpoint, chains)
 
 
-def stands(proposal: Proposal) -> Iterator[tuple[str, str, str]]:
+def stands(proposal: ComponentProposal) -> Iterator[tuple[str, str, str]]:
     """Yield component, path and SHA-256 of each file on disk."""
     for file in proposal.files.values():
         if file.state is not None:
@@ -277,7 +277,7 @@ def stands(proposal: Proposal) -> Iterator[tuple[str, str, str]]:
 # Remarks
 
 
-def remarks(proposal: Proposal) -> Iterator[str]:
+def remarks(proposal: ComponentProposal) -> Iterator[str]:
     """Yield facts about the change that are no objections: sentences, printable."""
     candidate, component, installed = proposal.candidate, proposal.name, proposal.installed
     yield from candidate.put_right
@@ -292,7 +292,7 @@ def remarks(proposal: Proposal) -> Iterator[str]:
             yield f"{component}: the private key on disk is encrypted, the new one will not be"
 
 
-def _mended(proposal: Proposal) -> Iterator[str]:
+def _mended(proposal: ComponentProposal) -> Iterator[str]:
     """Yield the faults that the change mends, and the facts that these faults hide."""
     component, standing = proposal.name, proposal.standing
     yield from (

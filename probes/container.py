@@ -16,7 +16,7 @@ from typing import Final
 
 from config.vocabulary import FileFormat, UnreadableReason
 from probes.encoding import INTEGER, OBJECT_IDENTIFIER, Blocks, DERError, EncodingFault, element_end, split
-from probes.pkcs7 import certificates_of, is_signed_data
+from probes.pkcs7 import SIGNED_DATA_LABELS, certificates_of, is_signed_data
 from probes.pkcs12 import is_keystore, unlock
 
 Password = bytes | None
@@ -109,7 +109,6 @@ def _fault(reason: UnreadableReason, detail: str) -> Blocks:
 
 
 _LABEL: Final = re.compile(rb"-----BEGIN ([A-Z0-9#][A-Z0-9# ]{0,63})-----(.*?)(?:-----END \1-----|\Z)", re.DOTALL)
-_SIGNED_DATA_LABELS: Final = frozenset({b"PKCS7", b"CMS", b"PKCS #7 SIGNED DATA"})
 _BY_LABEL: Final[Mapping[bytes, FileFormat]] = MappingProxyType(
     {
         b"CERTIFICATE REQUEST": FileFormat.REQUEST,
@@ -131,7 +130,7 @@ def _open_pem(data: bytes, blocks: Blocks) -> Container:
     faults = list(blocks.faults)
     formats: list[FileFormat] = []
     for block in _LABEL.finditer(data):
-        if block[1] in _SIGNED_DATA_LABELS:
+        if block[1] in SIGNED_DATA_LABELS:
             formats.append(FileFormat.PKCS7)
             inside = _open_pem_signed_data(block[2])
             certificates += inside.certificates

@@ -14,8 +14,6 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     PublicFormat,
-    load_der_private_key,
-    load_pem_private_key,
 )
 
 from config.model import FileTarget
@@ -28,6 +26,7 @@ from probes.encoding import Blocks, EncodingFault
 from probes.observation import FileIdentity, FileObservation, Unreadable, bounded
 from probes.opening import RefusedError, broken_link, open_plainly
 from probes.pkcs12 import password_in
+from probes.private_key import load_private_key
 from probes.trial import Sealed, too_much_work
 
 SIZE_LIMIT: Final = 8 * 1024 * 1024
@@ -298,16 +297,15 @@ def _public_half(key: bytes, password: bytes | None) -> bytes:
     Raises TypeError where it is encrypted and not opened by `password`, ValueError and UnsupportedAlgorithm where it
     cannot be decoded.
     """
-    load = load_pem_private_key if key.startswith(b"-----") else load_der_private_key
     try:
-        private = load(key, None, unsafe_skip_rsa_key_validation=True)
+        private = load_private_key(key)
     except TypeError:
         if password is None:
             raise
         if why := too_much_work(Sealed.KEY, key, password):
             raise ValueError(why) from None
         try:
-            private = load(key, password, unsafe_skip_rsa_key_validation=True)
+            private = load_private_key(key, password)
         except ValueError:
             raise TypeError("the password does not open it") from None
     return private.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)

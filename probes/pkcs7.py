@@ -16,6 +16,8 @@ from probes.encoding import Blocks, DERError, EncodingFault, outline, starts_wit
 warnings.filterwarnings("ignore", category=UserWarning, message=r"PKCS#7 .* could not be parsed as DER")
 
 _SIGNED_DATA: Final = bytes.fromhex("06092a864886f70d010702")  # RFC 5652, 5.1
+SIGNED_DATA_LABELS: Final = frozenset({b"PKCS7", b"CMS", b"PKCS #7 SIGNED DATA"})
+"""Labels of PEM blocks with PKCS#7 (RFC 7468, 8 and 9)."""
 _DAMAGED: Final = EncodingFault(UnreadableReason.BAD_DER, "the PKCS#7 bundle is cut short or damaged")
 
 

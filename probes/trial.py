@@ -19,7 +19,9 @@ from hashlib import sha256
 from typing import Final
 
 from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.serialization import load_der_private_key, load_pem_private_key, pkcs12
+from cryptography.hazmat.primitives.serialization import pkcs12
+
+from probes.private_key import load_private_key
 
 WORK: Final = 3
 """Seconds of processor time for a trial, the start of its process included; opening it again takes less."""
@@ -116,8 +118,7 @@ def main() -> int:
         if sys.argv[1] == Sealed.KEYSTORE:
             pkcs12.load_pkcs12(data, password)
         else:
-            load = load_pem_private_key if data.startswith(b"-----") else load_der_private_key
-            load(data, password, unsafe_skip_rsa_key_validation=True)
+            load_private_key(data, password)
     return _DONE
 
 

@@ -25,7 +25,7 @@ from monitor.actor.current import CurrentConfig
 from monitor.actor.dispatch import Caller, Dispatcher
 from monitor.actor.documents import cannot
 from monitor.actor.follow import JournalPosition, behind
-from monitor.actor.news import News
+from monitor.actor.news import FollowerNews
 from monitor.actor.request import LONGEST, Document, Request, Verb, decode
 
 log: Log = logging.getLogger("certvigil.actor")
@@ -43,7 +43,7 @@ class Conversation:
     connection: socket.socket
     current: CurrentConfig
     dispatcher: Dispatcher
-    news: News
+    news: FollowerNews
     stopping: threading.Event
 
     def hold(self) -> None:

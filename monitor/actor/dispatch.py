@@ -21,7 +21,7 @@ from monitor.actor.documents import cannot, state_document, step_document, waits
 from monitor.actor.door import Lines, Turn
 from monitor.actor.facts import to_document
 from monitor.actor.handlers import handle, unknown, unusable
-from monitor.actor.news import News
+from monitor.actor.news import FollowerNews
 from monitor.actor.pace import Pace
 from monitor.actor.reader import NotNow, Reader
 from monitor.actor.request import Document, Request, Verb
@@ -59,7 +59,9 @@ class Caller:
 class Dispatcher:
     """Has what is asked done, one act at a time; any thread may ask."""
 
-    def __init__(self, current: CurrentConfig, news: News, stopping: threading.Event, pace: Pace | None = None) -> None:
+    def __init__(
+        self, current: CurrentConfig, news: FollowerNews, stopping: threading.Event, pace: Pace | None = None
+    ) -> None:
         """`pace`: what the daemon's requests may cause, as by default where that is None."""
         self.turn = Turn()
         """Is taken by whoever acts."""

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterable
 
 
-class News:
+class FollowerNews:
     """Changes of files that were noticed, each with a number; any thread may tell and wait."""
 
     def __init__(self) -> None:

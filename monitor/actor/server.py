@@ -24,7 +24,7 @@ from monitor.actor.current import CurrentConfig
 from monitor.actor.dispatch import Dispatcher, tidy
 from monitor.actor.door import Door
 from monitor.actor.leftovers import Leftovers, tell, tell_recovered
-from monitor.actor.news import News
+from monitor.actor.news import FollowerNews
 from monitor.actor.outlook import DirectoryWatch
 from monitor.actor.pace import Pace
 from monitor.host import systemd
@@ -58,7 +58,7 @@ class ActorProcess:
         """`config` was read from `path`; `pace` is as in `Dispatcher`."""
         self.current = CurrentConfig(path, config)
         self._stopping = threading.Event()
-        self._news = News()
+        self._news = FollowerNews()
         self.dispatcher = Dispatcher(self.current, self._news, self._stopping, pace)
         self.leftovers = Leftovers(self.current.context, self.dispatcher.turn, self._stopping)
         self._outlook = DirectoryWatch(self.current.config, self._news.look_again)

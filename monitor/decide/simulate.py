@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
-from config.catalogue import ENTRIES, GROUP_MEMBERS, Change
+from config.catalogue import ENTRIES, GROUP_MEMBERS, CuringChange
 from config.policy import Activate, Notify, Policy, Replace, Rollback
 from config.vocabulary import Code, Group, Severity
 from monitor.decide.check import NEVER
@@ -26,7 +26,7 @@ from monitor.decide.situation import (
 from monitor.decide.table import DecisionTable
 from monitor.host.schedule import Agenda
 
-_ACTIVATED: Final = frozenset(each.code for each in ENTRIES if each.change is Change.ACTIVATION)
+_ACTIVATED: Final = frozenset(each.code for each in ENTRIES if each.change is CuringChange.ACTIVATION)
 """Findings that an activation cures."""
 _STAYS: Final = GROUP_MEMBERS[Group.SELF] | GROUP_MEMBERS[Group.TLS]
 """Findings that no replacement cures."""

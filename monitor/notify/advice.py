@@ -15,7 +15,7 @@ from typing import Final
 
 from actions.ending import answers_nobody
 from actions.plan import Kind
-from config.catalogue import CATALOGUE, IN_USE_STAYS, NOBODY_YET, Change
+from config.catalogue import CATALOGUE, IN_USE_STAYS, NOBODY_YET, CuringChange
 from config.model import Component, Config, Settings
 from config.text import printable
 from config.vocabulary import Code, FileRole, TargetKind, UnreadableReason
@@ -72,7 +72,7 @@ def _remedy(member: Member) -> Remedy:
 
 
 @cache
-def _of_entry(steps: tuple[str, ...], change: Change | None) -> Remedy:
+def _of_entry(steps: tuple[str, ...], change: CuringChange | None) -> Remedy:
     """Return the remedy of these steps and this change, the same for every code that has both."""
 
     def remedy(members: Sequence[Member], site: AdviceContext) -> Iterator[str]:
@@ -237,11 +237,11 @@ def _ask_itself(_members: Sequence[Member], _: AdviceContext) -> Iterator[str]:
     yield "certvigil status"
 
 
-_CHANGES: Final[Mapping[Change, Remedy]] = {
-    Change.CERTIFICATE: _replace,
-    Change.CHAIN: _rechain,
-    Change.KEY: _rekey,
-    Change.ACTIVATION: _activate,
+_CHANGES: Final[Mapping[CuringChange, Remedy]] = {
+    CuringChange.CERTIFICATE: _replace,
+    CuringChange.CHAIN: _rechain,
+    CuringChange.KEY: _rekey,
+    CuringChange.ACTIVATION: _activate,
 }
 _SPECIAL: Final[Mapping[tuple[Code, TargetKind], Remedy]] = {
     (Code.CLIENT_REJECTS, TargetKind.ENDPOINT): _see_cause,

@@ -14,7 +14,7 @@ from config.catalogue import (
     GROUP_MEMBERS,
     NO_ACTOR,
     CatalogueEntry,
-    Change,
+    CuringChange,
     ProblemScope,
     by_code,
 )
@@ -118,7 +118,7 @@ def test_the_groups_have_all_codes_each_in_one_of_them() -> None:
 
 
 def test_every_change_and_every_scope_is_used() -> None:
-    assert {row.change for row in ENTRIES} == {None, *Change}
+    assert {row.change for row in ENTRIES} == {None, *CuringChange}
     assert {row.scope for row in ENTRIES} == set(ProblemScope)
 
 

@@ -26,7 +26,7 @@ from monitor.actor.conversation import Conversation
 from monitor.actor.current import CurrentConfig
 from monitor.actor.dispatch import Dispatcher
 from monitor.actor.handlers import handle
-from monitor.actor.news import News
+from monitor.actor.news import FollowerNews
 from monitor.actor.request import Document, Request, Verb, encode
 from monitor.actor.work import Work
 from monitor.lab.ca import Authority
@@ -331,7 +331,7 @@ def test_whoever_follows_hears_of_the_clock_by_the_configuration_as_it_is_now(
     web.configure(require_synchronised_clock=True)
     config = load(web.config_file, {})
     assert isinstance(config, Config)
-    current, news, stopping = CurrentConfig(web.config_file, config), News(), threading.Event()
+    current, news, stopping = CurrentConfig(web.config_file, config), FollowerNews(), threading.Event()
     ours, theirs = socket.socketpair()
     conversation = Conversation(ours, current, Dispatcher(current, news, stopping), news, stopping)
     following = threading.Thread(target=conversation.hold)

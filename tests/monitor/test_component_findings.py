@@ -16,6 +16,21 @@ from monitor.act.findings import findings_of
 from monitor.act.status import CandidateStatus, ComponentStatus
 
 
+def ended(outcome: Outcome, cause: Cause, reason: str) -> RecordedEnding:
+    return RecordedEnding(
+        transaction="tx1",
+        components=("web",),
+        outcome=outcome,
+        cause=cause,
+        reason=reason,
+        at=1.0,
+        began=1.0,
+        kind=Kind.REPLACE,
+        plan="p",
+        by="daemon",
+    )
+
+
 @pytest.mark.parametrize(
     ("ground", "detail", "code", "said"),
     [
@@ -49,18 +64,7 @@ def test_what_was_written_late_is_told_with_where_it_is_kept_and_how_to_go_on() 
 
 
 def test_what_gave_way_to_somebody_elses_set_is_no_finding() -> None:
-    last = RecordedEnding(
-        transaction="tx1",
-        components=("web",),
-        outcome=Outcome.SUPERSEDED,
-        cause=Cause.CHANGED,
-        reason="they came",
-        at=1.0,
-        began=1.0,
-        kind=Kind.REPLACE,
-        plan="p",
-        by="daemon",
-    )
+    last = ended(Outcome.SUPERSEDED, Cause.CHANGED, "they came")
     component = ComponentStatus(
         "web", Mode.AUTO, ComponentState.IDLE, "/inbox", CandidateStatus(), None, "", None, None, last
     )
@@ -68,18 +72,7 @@ def test_what_gave_way_to_somebody_elses_set_is_no_finding() -> None:
 
 
 def test_that_a_component_is_frozen_is_one_finding_until_it_is_thawed() -> None:
-    last = RecordedEnding(
-        transaction="tx1",
-        components=("web",),
-        outcome=Outcome.FROZEN,
-        cause=Cause.ACTIVATION,
-        reason="web answers nobody",
-        at=1.0,
-        began=1.0,
-        kind=Kind.REPLACE,
-        plan="p",
-        by="daemon",
-    )
+    last = ended(Outcome.FROZEN, Cause.ACTIVATION, "web answers nobody")
     component = ComponentStatus(
         "web", Mode.AUTO, ComponentState.FROZEN, "/inbox", CandidateStatus(), None, "", None, last.reason, last
     )
