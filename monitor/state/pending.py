@@ -13,6 +13,7 @@ from config.catalogue import GROUP_MEMBERS
 from config.vocabulary import Code, Group, Severity
 from monitor.state.target import Raised, TargetState
 from probes.certificate import Certificate
+from probes.judge.source import UNREACHABLE_AFTER
 
 _OF_WRITERS: Final = frozenset(
     code
@@ -33,6 +34,8 @@ _LATELY: Final = 1200.0
 """Seconds."""
 _MANY: Final = 5
 """Servers that go dark at the same time: more than one service."""
+_THIRD_LOOK_WITHIN: Final = 5.0
+"""Seconds in which the look comes that makes a failure critical, unless the server lets looks hang."""
 
 
 def awaits_rest(raised: Raised, left_alone: float, settle: float, now: float) -> bool:
@@ -97,7 +100,8 @@ def awaits_second_look(raised: Raised, state: TargetState, every: float, darknes
 
     A service that restarts refuses connections for seconds, and one that reloads has two certificates for a moment.
     Where many servers went dark with this one, or it goes dark again and again, that is no restart of one service, and
-    a second look is enough.
+    as many looks are enough as make the finding critical. Else people are told of a warning and, a second later, of
+    something critical.
     """
     finding = raised.finding
     if finding.code not in _PASSING:
@@ -107,4 +111,7 @@ def awaits_second_look(raised: Raised, state: TargetState, every: float, darknes
     if finding.code is not Code.UNREACHABLE or now - raised.since >= min(RESTART, every):
         return False
     again = len([at for at in darkness.before if now - at <= _LATELY])
-    return again < AGAIN and sum(abs(since - raised.since) <= RESTART for since in darkness.others) < _MANY
+    if again < AGAIN and sum(abs(since - raised.since) <= RESTART for since in darkness.others) < _MANY:
+        return True
+    # Those before this look; there are none where another address of the server answers.
+    return 0 < state.failures < UNREACHABLE_AFTER - 1 and now - raised.since < _THIRD_LOOK_WITHIN

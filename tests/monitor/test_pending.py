@@ -85,6 +85,9 @@ def test_an_unsafe_inbox_waits_for_nothing() -> None:
 
 UNREACHABLE = finding(Code.UNREACHABLE, "connection_refused: why", "192.0.2.1")
 SEEN_BEFORE = replace(WELL, pending={(Code.UNREACHABLE, "192.0.2.1"): Raised(UNREACHABLE, BEGAN)})
+SEEN_ONCE, SEEN_TWICE = (replace(SEEN_BEFORE, failures=failures) for failures in (1, 2))
+_TOGETHER = [BEGAN + each for each in range(5)]
+_AGAIN = [BEGAN - 60, BEGAN - 30, BEGAN]
 
 
 @pytest.mark.parametrize(
@@ -94,9 +97,13 @@ SEEN_BEFORE = replace(WELL, pending={(Code.UNREACHABLE, "192.0.2.1"): Raised(UNR
         pytest.param(SEEN_BEFORE, [BEGAN], [], 2, 300, True, id="a service that restarts"),
         pytest.param(SEEN_BEFORE, [BEGAN], [], RESTART, 300, False, id="a service that stays away"),
         pytest.param(SEEN_BEFORE, [BEGAN], [], 1, 1, False, id="one that is looked at each second"),
-        pytest.param(SEEN_BEFORE, [BEGAN + each for each in range(5)], [], 2, 300, False, id="many go dark at once"),
+        pytest.param(SEEN_TWICE, _TOGETHER, [], 2, 300, False, id="many go dark at once"),
+        pytest.param(SEEN_ONCE, _TOGETHER, [], 2, 300, True, id="the next look says how bad it is"),
+        pytest.param(SEEN_ONCE, _TOGETHER, [], 10, 300, False, id="many hang"),
+        pytest.param(SEEN_BEFORE, _TOGETHER, [], 2, 300, False, id="only one address of each goes dark"),
         pytest.param(SEEN_BEFORE, [BEGAN, *[BEGAN - 60] * 9], [], 2, 300, True, id="others were dark long before"),
-        pytest.param(SEEN_BEFORE, [BEGAN], [BEGAN - 60, BEGAN - 30, BEGAN], 2, 300, False, id="it comes and goes"),
+        pytest.param(SEEN_TWICE, [BEGAN], _AGAIN, 2, 300, False, id="it comes and goes"),
+        pytest.param(SEEN_ONCE, [BEGAN], _AGAIN, 2, 300, True, id="it comes, goes, and may be back at the next look"),
         pytest.param(SEEN_BEFORE, [BEGAN], [BEGAN - 9000, BEGAN - 30, BEGAN], 2, 300, True, id="it did so long ago"),
     ],
 )

@@ -16,8 +16,11 @@ AFTERWARDS: Final = 20.0
 """Seconds after an event for which what is said of the same place counts as said about it."""
 _CURED_WITHIN: Final = 90.0
 """Seconds: while something of the same problem lasts, that half of it is over is told once it is so for a minute."""
-_OF_A_FAULT: Final = 3
-"""Messages: one to the channel for everything, one to the pager, one that it became worse."""
+_OF_A_FAULT: Final = 4
+"""Messages: one to the channel for everything and one to the pager, each once more where the problem becomes worse.
+
+It does where another server refuses connections in the same seconds, as the one that flaps may.
+"""
 
 
 @dataclass
