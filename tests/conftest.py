@@ -16,10 +16,10 @@ from hypothesis import HealthCheck, settings
 from monitor.lab.ca import Authority
 from monitor.lab.process import find_command
 from monitor.lab.servers import Lighttpd, LocalServer, Nginx, Server, Site, TLSSettings
-from tests.lab.peers import Behaviour, Peer
-from tests.lab.prometheus import Prometheus
-from tests.lab.stunnel import Stunnel
-from tests.lab.workers import Workers
+from tests.kit.peers import Behaviour, Peer
+from tests.kit.prometheus import Prometheus
+from tests.kit.stunnel import Stunnel
+from tests.kit.workers import Workers
 
 AnyServer_co = TypeVar("AnyServer_co", bound=Server, covariant=True)
 

@@ -15,8 +15,8 @@ import pytest
 from actions.ending import Cause, Outcome
 from actions.journal import Event
 from actions.journal_state import unfinished
-from tests.actions.scene import Scene, broken
-from tests.actions.worlds import KILLED, StepWorld, in_a_process, kill
+from tests.kit.scene import Scene, broken
+from tests.kit.worlds import KILLED, StepWorld, in_a_process, kill
 
 _LEASE = """
 import fcntl, signal, sys, time

@@ -26,8 +26,8 @@ from actions.lock import Locks, acquire
 from actions.recover import recover, thaw
 from actions.transaction import transact
 from actions.world import World
-from tests.actions.scene import Scene, broken
-from tests.actions.worlds import KILLED, Later, StepWorld, cells, in_a_process, intrude, kill
+from tests.kit.scene import Scene, broken
+from tests.kit.worlds import KILLED, Later, StepWorld, cells, in_a_process, intrude, kill
 
 LATE = b"GOOD late certificate\n" * 11
 

@@ -19,7 +19,7 @@ from actions.transaction import transact
 from actions.world import World
 from config.model import Artefacts, Component
 from probes.opening import RefusedError
-from tests.actions.scene import Scene, after
+from tests.kit.scene import Scene, after
 from tests.actions.test_prepare import Disk, grounds, plan, site
 
 SITE = 64_001

@@ -25,7 +25,7 @@ from actions.world import World
 from config.model import Artefacts, Component
 from config.vocabulary import KeyKind, WriteMode
 from monitor.lab.ca import DAY, Authority, Issued, KeyType, new_key, self_signed
-from tests.actions.kit import ENDPOINT, ISSUING, NAME, NOW, ROOT, good, made, presented, value, view
+from tests.kit.candidates import ENDPOINT, ISSUING, NAME, NOW, ROOT, good, made, presented, value, view
 
 OTHER_ROOT = Authority.root("Other Root")
 OLD = ISSUING.issue(NAME, not_before=NOW - 70 * DAY, not_after=NOW + 20 * DAY, key=KeyType.P256)

@@ -13,7 +13,7 @@ from config.shipped import shipped_policies
 from config.show import show
 from config.vocabulary import Code, Mode
 from tests.config.conftest import Loaded, Write
-from tests.config.policy_kit import policies
+from tests.kit.policies import policies
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=40)

@@ -14,7 +14,7 @@ import pytest
 from monitor.lab.ca import DAY, Authority, Issued
 from monitor.lab.servers import LocalServer, Nginx, Site, write_site
 from tests.conftest import StartServer
-from tests.monitor.running import LogLine, Running, Series, certvigil, series
+from tests.kit.daemon import LogLine, Running, Series, certvigil, series
 
 NAME = "portal.example.com"
 GRACE = 1.0

@@ -20,7 +20,7 @@ from probes import trial
 from probes.file import look_at_file
 from probes.pkcs12 import seal_of, unlock
 from probes.trial import Sealed, too_much_work
-from tests.lab.keystore import PASSWORD, hiding, keystore
+from tests.kit.keystore import PASSWORD, hiding, keystore
 
 LEAF = Authority.root().issue("www.example.com", key=KeyType.P256)
 FOREVER = 2**31 - 1
