@@ -27,8 +27,8 @@ from tests.kit import worlds
 from tests.kit.matrix import played
 from tests.kit.real_server import Real
 from tests.kit.scene import Scene, broken
-from tests.kit.worlds import Cell, Step, StepWorld, WatchedWorld, cells
 from tests.kit.workers import Workers
+from tests.kit.worlds import Cell, Step, StepWorld, WatchedWorld, cells
 
 
 def killed(scene: Scene, name: str, which: int, when: str = "after") -> None:

@@ -22,10 +22,10 @@ import pytest
 
 from monitor.lab.process import find_command, wait_for
 from monitor.lab.servers import Nginx, write_site
-from tests.kit.matrix import Share, played
-from tests.kit.worlds import NotReachedError
-from tests.kit.openssl_client import presented
 from tests.kit.daemon import CERTVIGIL
+from tests.kit.matrix import Share, played
+from tests.kit.openssl_client import presented
+from tests.kit.worlds import NotReachedError
 from tests.monitor.commands.test_act import ROOT, Web, fresh
 
 pytestmark = [pytest.mark.server("strace"), pytest.mark.server("nginx")]

@@ -15,10 +15,10 @@ from monitor.lab.ca import Authority
 from monitor.lab.process import find_command, wait_for
 from monitor.lab.servers import Nginx, Site, write_site
 from tests.conftest import StartServer
-from tests.kit.dashboards import GRAFANA, RULES, rules
 from tests.kit.alertmanager import Alertmanager, Receiver
-from tests.kit.prometheus import Prometheus
 from tests.kit.daemon import Running, certvigil
+from tests.kit.dashboards import GRAFANA, RULES, rules
+from tests.kit.prometheus import Prometheus
 
 NAME: Final = "www.example.com"
 

@@ -12,9 +12,9 @@ import pytest
 import yaml
 
 from monitor.lab.process import find_command, free_address
+from tests.kit.daemon import CERTVIGIL
 from tests.kit.dashboards import DASHBOARDS, GRAFANA
 from tests.kit.prometheus import Prometheus
-from tests.kit.daemon import CERTVIGIL
 
 ROOT: Final = GRAFANA.parent
 

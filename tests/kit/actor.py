@@ -19,8 +19,8 @@ from monitor.actor.request import Document, Request, Verb
 from monitor.lab.ca import Authority, Issued, KeyType, bundle, new_key
 from monitor.lab.process import find_command, wait_for
 from monitor.lab.servers import Nginx, Site, write_site
-from tests.kit.forks import Child
 from tests.kit.daemon import PATIENCE, certvigil, start
+from tests.kit.forks import Child
 
 NAME: Final = "www.example.com"
 ROOT: Final = Authority.root()

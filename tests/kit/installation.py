@@ -14,9 +14,9 @@ from typing import Any, Final
 
 from monitor.lab.ca import Authority, Issued, KeyType, new_key
 from monitor.lab.process import find_command
-from tests.kit.keystore import PASSWORD, keystore
 from tests.kit.actor import Actor
 from tests.kit.daemon import CERTVIGIL, PATIENCE, Running
+from tests.kit.keystore import PASSWORD, keystore
 
 DAEMON: Final = 64_010
 """The user of the daemon; as in the units it is nobody else's."""

@@ -22,8 +22,8 @@ from monitor.lab.process import free_address, wait_for
 from monitor.lab.servers import LocalServer, write_site
 from monitor.store import Degraded, load
 from tests.conftest import StartServer
-from tests.kit.peers import Behaviour, Peer
 from tests.kit.daemon import Running, Series, certvigil, series
+from tests.kit.peers import Behaviour, Peer
 
 NAME = "www.example.com"
 ROOT = Authority.root()

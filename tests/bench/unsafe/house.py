@@ -30,11 +30,11 @@ from monitor.lab.ca import Authority, Issued, KeyType, new_key
 from monitor.lab.process import LabError, find_command, free_address, wait_for
 from monitor.lab.servers import BackgroundServer, Lighttpd, Nginx, Site, replace_file
 from tests.kit import keystore_server
+from tests.kit.daemon import CERTVIGIL
 from tests.kit.forks import Child, Forked
 from tests.kit.keystore import PASSWORD, keystore
 from tests.kit.supervisor import Supervisor
 from tests.kit.workers import Workers
-from tests.kit.daemon import CERTVIGIL
 
 NAME: Final = "www.example.com"
 PATIENCE: Final = 60.0

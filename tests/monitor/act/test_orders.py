@@ -29,12 +29,12 @@ from monitor.lab.ca import bundle
 from monitor.lab.servers import write_site
 from monitor.state.registry import TargetRegistry
 from probes.certificate import certificate
-from tests.kit.openssl_client import presented
 from tests.kit.actor import ISSUER, ISSUING, House, fresh, house
-from tests.kit.situations import ACTIVATE, NOW, found, has, policy, situation
-from tests.kit.monitors import Kept, config_with, registry_of
-from tests.kit.relay import Relay
 from tests.kit.daemon import Running, series
+from tests.kit.monitors import Kept, config_with, registry_of
+from tests.kit.openssl_client import presented
+from tests.kit.relay import Relay
+from tests.kit.situations import ACTIVATE, NOW, found, has, policy, situation
 
 AUTO: Final = {"mode": "auto", "allowed_issuers": [ISSUER]}
 

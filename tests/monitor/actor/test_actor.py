@@ -33,8 +33,8 @@ from monitor.lab.ca import Authority
 from monitor.lab.process import wait_for
 from monitor.lab.servers import write_site
 from monitor.state.trust import read_trust_context
-from tests.kit.openssl_client import presented
 from tests.kit.actor import ALONE, ISSUER, PERSON, Actor, House, Right, fresh, house
+from tests.kit.openssl_client import presented
 
 pytestmark = pytest.mark.server("nginx")
 

@@ -28,9 +28,9 @@ from monitor.lab.process import wait_for
 from probes.certificate import certificate
 from tests.actions.test_in_the_way import leased
 from tests.actions.test_late import Writer
-from tests.kit.openssl_client import presented
 from tests.kit.actor import House, fresh, house
 from tests.kit.daemon import Running
+from tests.kit.openssl_client import presented
 
 pytestmark = pytest.mark.server("nginx")
 

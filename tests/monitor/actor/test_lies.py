@@ -21,11 +21,11 @@ from config.service import Service
 from monitor.lab.ca import DAY, HOUR, Issued
 from monitor.lab.process import free_address, wait_for
 from monitor.lab.servers import Lighttpd, Nginx, Server, Site, replace_file
-from tests.kit.real_server import service_of
-from tests.kit.openssl_client import presented
-from tests.kit.workers import Workers
 from tests.kit.component import NAME, Component, Machine, fresh
 from tests.kit.daemon import CERTVIGIL, certvigil
+from tests.kit.openssl_client import presented
+from tests.kit.real_server import service_of
+from tests.kit.workers import Workers
 
 pytestmark = pytest.mark.server("openssl")
 needs_nginx = pytest.mark.server("nginx")

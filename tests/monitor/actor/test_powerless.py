@@ -16,9 +16,9 @@ from actions.journal_state import ActionRequest
 from actions.plan import Kind
 from monitor.actor.request import Request, Verb
 from monitor.lab.process import find_command
-from tests.kit.openssl_client import presented
 from tests.kit.actor import ISSUER, House, fresh, house
 from tests.kit.daemon import CERTVIGIL, PATIENCE, Running, series
+from tests.kit.openssl_client import presented
 
 pytestmark = [
     pytest.mark.server("nginx"),

@@ -27,8 +27,8 @@ from monitor.lab.ca import DAY, Authority
 from monitor.lab.servers import replace_file
 from monitor.state.trust import read_trust_context
 from tests.bench import rogue
-from tests.kit.openssl_client import presented
 from tests.kit.actor import ALONE, APPROVED, ISSUER, PERSON, House, Right, fresh, house
+from tests.kit.openssl_client import presented
 
 nginx = pytest.mark.server("nginx")
 

@@ -18,9 +18,9 @@ from actions.world import World
 from monitor.lab.ca import Authority, Issued, KeyType, bundle, new_key
 from monitor.lab.process import find_command
 from monitor.lab.servers import Nginx, Site, write_site
-from tests.kit.scene import kept_aside
-from tests.kit.openssl_client import presented
 from tests.kit.daemon import certvigil
+from tests.kit.openssl_client import presented
+from tests.kit.scene import kept_aside
 
 NAME = "www.example.com"
 NOT_FROZEN = "noted      web: it was not frozen; what went wrong is known, and it may be changed"

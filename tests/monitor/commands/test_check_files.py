@@ -16,8 +16,8 @@ import pytest
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, PrivateFormat
 
 from monitor.lab.ca import Authority, Issued, KeyType, bundle
-from tests.kit.keystore import PASSWORD, keystore
 from tests.kit.daemon import CERTVIGIL, certvigil, on_a_terminal
+from tests.kit.keystore import PASSWORD, keystore
 
 NAME = "www.example.com"
 ROOT = Authority.root()

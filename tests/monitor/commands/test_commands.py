@@ -23,8 +23,8 @@ from monitor.lab.ca import DAY, Authority, Issued, bundle
 from monitor.lab.process import free_address
 from monitor.lab.servers import LocalServer, write_site
 from monitor.main import main
-from tests.kit.peers import Behaviour, Peer
 from tests.kit.daemon import CERTVIGIL, Running, certvigil, on_a_terminal
+from tests.kit.peers import Behaviour, Peer
 
 NAME = "www.example.com"
 

@@ -14,10 +14,10 @@ from cryptography.hazmat.primitives.serialization import Encoding, pkcs12
 
 from monitor.lab.ca import Authority, Issued, KeyType, new_key
 from monitor.lab.servers import replace_file
-from tests.kit.openssl_client import presented
-from tests.kit.keystore import PASSWORD, KeystoreServer, keystore
 from tests.kit.component import on_disk
 from tests.kit.daemon import Running, certvigil
+from tests.kit.keystore import PASSWORD, KeystoreServer, keystore
+from tests.kit.openssl_client import presented
 
 NAME = "www.example.com"
 ROOT = Authority.root()

@@ -21,8 +21,8 @@ from monitor.notify.lifecycle import Alert
 from monitor.state.own import SELF
 from monitor.state.target import Raised, TargetState
 from probes.finding import Finding, finding
-from tests.kit.web_server import FakeView, running
 from tests.kit.daemon import CERTVIGIL, certvigil, on_a_terminal
+from tests.kit.web_server import FakeView, running
 
 NOW = time.time()
 SINCE = 1_795_000_000.0

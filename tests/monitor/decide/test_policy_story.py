@@ -14,10 +14,10 @@ import pytest
 from monitor.lab.ca import DAY, Authority, bundle
 from monitor.lab.servers import replace_file
 from probes.certificate import certificate
-from tests.kit.openssl_client import presented
-from tests.kit.receivers import Receiver
 from tests.kit.actor import ROOT, Actor, House, fresh, house
 from tests.kit.daemon import Running, certvigil, series
+from tests.kit.openssl_client import presented
+from tests.kit.receivers import Receiver
 
 pytestmark = pytest.mark.server("nginx")
 

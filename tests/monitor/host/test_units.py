@@ -27,10 +27,10 @@ from monitor.actor.work import Work
 from monitor.host.units import units
 from monitor.lab.process import find_command
 from monitor.state.trust import read_trust_context
-from tests.kit.worlds import Step, StepWorld
-from tests.kit.openssl_client import presented
 from tests.kit.actor import Actor, House, fresh, house
 from tests.kit.daemon import Running, certvigil
+from tests.kit.openssl_client import presented
+from tests.kit.worlds import Step, StepWorld
 
 DAEMON, ACTOR, RECOVER = (f"systemd/system/certvigil{each}.service" for each in ("", "-actor", "-recover"))
 PROGRAM = ("/usr/bin/certvigil",)

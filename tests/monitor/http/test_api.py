@@ -20,8 +20,8 @@ from monitor.state.target import Raised, TargetState
 from monitor.store import Degraded, DegradedReason, HistoryEntry, What
 from probes.finding import Edge, finding
 from probes.observation import Presented
-from tests.kit.web_server import FakeView, Running, running
 from tests.kit.metrics import series, some_certificate, some_file, text_of, value
+from tests.kit.web_server import FakeView, Running, running
 
 
 def raised(known: TargetState, code: Code, subject: str = "", since: float = 1_795_000_000.0) -> TargetState:

@@ -17,8 +17,8 @@ from monitor.http import protocol
 from monitor.http.app import Metrics
 from monitor.http.guard import HostNames, Message
 from monitor.metrics.piece import PAUSE, Piece, piece
-from tests.kit.web_server import FakeView, Running, running
 from tests.kit.metrics import some_certificate, some_file
+from tests.kit.web_server import FakeView, Running, running
 
 
 @pytest.fixture

@@ -27,8 +27,8 @@ from monitor.lab.servers import (
     write_site,
 )
 from tests.conftest import StartServer
-from tests.kit.openssl_client import presented
 from tests.kit.load import Load, chain_of
+from tests.kit.openssl_client import presented
 from tests.kit.peers import Behaviour, Peer
 from tests.kit.prometheus import Prometheus, check_metrics
 from tests.kit.workers import WORKERS, Workers

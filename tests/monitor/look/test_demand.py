@@ -18,8 +18,8 @@ from monitor.look.demand import RefusedProbe
 from monitor.metrics.probed import Probed
 from tests.conftest import StartServer
 from tests.kit.blackbox import Blackbox
-from tests.kit.peers import Behaviour, Peer
 from tests.kit.metrics import series, value
+from tests.kit.peers import Behaviour, Peer
 from tests.kit.probes import NAME, Resolver, Surround, endpoint, probe, refused, text, trust_context_of
 
 EVERYWHERE: Final = ("0.0.0.0/0", "::/0")

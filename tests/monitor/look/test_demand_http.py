@@ -20,8 +20,8 @@ from monitor.metrics.probed import Probed
 from probes.http.exchange import MOST_BODY
 from tests.kit.answering_server import Answer, Answering, page
 from tests.kit.blackbox import Blackbox
-from tests.kit.peers import Behaviour, Peer
 from tests.kit.metrics import series, value
+from tests.kit.peers import Behaviour, Peer
 from tests.kit.probes import NAME, Resolver, Surround, endpoint, probe, refused, text, trust_context_of
 
 Start = Callable[..., Answering]

@@ -29,8 +29,8 @@ from monitor.state.trust import read_trust_context
 from probes.observation import EndpointObservation
 from probes.tls.drive import look
 from tests.conftest import StartServer
-from tests.kit.peers import Behaviour, Peer
 from tests.kit.monitors import Kept, registry_of, until
+from tests.kit.peers import Behaviour, Peer
 
 ROOT = Authority.root()
 NAME = "www.example.com"
