@@ -11,14 +11,14 @@ help: ## list these targets
 setup: .venv/.ready ## make the virtual environment in .venv with everything in it
 
 .venv/.ready: pyproject.toml
-	@./tests/lab/install python
+	@./tests/kit/install python
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --upgrade 'pip>=25.1'
 	$(BIN)/pip install --quiet --editable . --group test --group lint
 	@touch $@
 
 servers:
-	@./tests/lab/install servers
+	@./tests/kit/install servers
 
 demo: setup servers ## build a small appliance on loopback and watch it
 	$(BIN)/certvigil demo
@@ -60,7 +60,7 @@ bench-full: setup servers ## play rounds of kills, foreign writers and interrupt
 	$(BIN)/python -m tests.bench.unsafe $(if $(ROUNDS),--rounds $(ROUNDS))
 
 scene: setup servers ## live for ten minutes on a host of many services, and print what was said when (root)
-	@./tests/lab/install scene
+	@./tests/kit/install scene
 	$(BIN)/python -m tests.scene
 
 clean: ## remove everything that is made

@@ -13,7 +13,7 @@ from config.model import Artefacts
 from config.vocabulary import FileRole
 from monitor.lab.ca import Issued, KeyType, self_signed
 from probes.certificate import certificates_in
-from tests.actions.kit import ISSUING, NAME, ROOT, made, value
+from tests.kit.candidates import ISSUING, NAME, ROOT, made, value
 
 UPPER = ROOT.intermediate("Upper")
 LOWER = UPPER.intermediate("Lower")

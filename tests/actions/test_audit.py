@@ -17,9 +17,9 @@ from actions.audit import NOTHING, Break, Entry, Segment, add, chain
 from actions.compact import compact
 from actions.journal import Event, Record
 from actions.world import World
-from tests.actions.power_loss import Disk, FilmedWorld, ModelWorld
-from tests.actions.scene import Scene
-from tests.actions.worlds import KILLED, Fault, Names, StepWorld, cells, in_a_process, kill
+from tests.kit.power_loss import Disk, FilmedWorld, ModelWorld
+from tests.kit.scene import Scene
+from tests.kit.worlds import KILLED, Fault, Names, StepWorld, cells, in_a_process, kill
 
 
 def record(number: int, event: Event = Event.APPROVED, epoch: str = "0123abcd-1") -> Record:

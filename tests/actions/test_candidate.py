@@ -35,8 +35,8 @@ from actions.candidate import (
 from actions.candidate import read_candidate as read
 from monitor.lab.ca import Authority, Issued, KeyType, self_signed
 from probes.certificate import certificate
-from tests.lab.keystore import indefinite
-from tests.lab.keystore import keystore as keystore_of
+from tests.kit.keystore import indefinite
+from tests.kit.keystore import keystore as keystore_of
 
 ROOT = Authority.root("Root")
 UPPER = ROOT.intermediate("Upper")

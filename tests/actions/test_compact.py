@@ -23,9 +23,9 @@ from actions.lock import Locks, acquire
 from actions.plan import Kind
 from actions.world import World
 from monitor.actor.context import _committed
-from tests.actions.power_loss import Disk, FilmedWorld, ModelWorld, Moment
-from tests.actions.scene import Scene
-from tests.actions.worlds import KILLED, Fault, Names, StepWorld, cells, fail, in_a_process, kill
+from tests.kit.power_loss import Disk, FilmedWorld, ModelWorld, Moment
+from tests.kit.scene import Scene
+from tests.kit.worlds import KILLED, Fault, Names, StepWorld, cells, fail, in_a_process, kill
 
 LATER = 10 * YOUNG
 """When every record of the stories below is old."""

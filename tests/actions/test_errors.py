@@ -20,9 +20,9 @@ from actions.plan import Order
 from actions.target import state
 from actions.transaction import transact
 from actions.world import World
-from tests.actions.matrix import Share, played
-from tests.actions.scene import PATIENT, Scene, broken, torn, trace_of
-from tests.actions.worlds import (
+from tests.kit.matrix import Share, played
+from tests.kit.scene import PATIENT, Scene, broken, torn, trace_of
+from tests.kit.worlds import (
     Cell,
     NotReachedError,
     Step,

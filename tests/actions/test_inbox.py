@@ -13,7 +13,7 @@ import pytest
 from actions.candidate import MOST_BYTES
 from actions.inbox import MOST_FILES, Inbox, InboxUnsafe, empty, open_inbox
 from actions.world import World
-from tests.actions.worlds import Step, StepWorld, intrude
+from tests.kit.worlds import Step, StepWorld, intrude
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
 

@@ -14,7 +14,7 @@ import pytest
 from actions.journal import Event, Journal, JournalError, Record, decode, encode
 from actions.journal_state import frozen, quarantined, unfinished
 from actions.world import World
-from tests.actions.worlds import KILLED, Step, StepWorld, fail, in_a_process, kill
+from tests.kit.worlds import KILLED, Step, StepWorld, fail, in_a_process, kill
 
 BEGIN = Record(1.0, "a", Event.BEGIN, {"plan": {"components": ["web"]}})
 INTENT = Record(2.0, "a", Event.INTENT)

@@ -30,8 +30,8 @@ from config.vocabulary import FileRole
 from monitor.lab.ca import DAY, KeyType, new_key
 from monitor.lab.process import find_command
 from probes.pkcs12 import seal_of
-from tests.actions.kit import ENDPOINT, ISSUING, NAME, NOW, ROOT, made, presented, value, view
-from tests.lab.keystore import PASSWORD, keystore
+from tests.kit.candidates import ENDPOINT, ISSUING, NAME, NOW, ROOT, made, presented, value, view
+from tests.kit.keystore import PASSWORD, keystore
 
 OLD = ISSUING.issue(NAME, not_after=NOW + 20 * DAY)
 NEW = ISSUING.issue(NAME, key=new_key(KeyType.RSA2048))

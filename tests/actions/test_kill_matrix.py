@@ -14,9 +14,9 @@ from typing import Any, Final, NamedTuple
 import pytest
 
 from actions.ending import Outcome
-from tests.actions.matrix import EVERYTHING, Share, played, some
-from tests.actions.scene import PATIENT, Scene, broken, torn
-from tests.actions.worlds import Cell, Step, StepWorld, WatchedWorld, cells, killed
+from tests.kit.matrix import EVERYTHING, Share, played, some
+from tests.kit.scene import PATIENT, Scene, broken, torn
+from tests.kit.worlds import Cell, Step, StepWorld, WatchedWorld, cells, killed
 
 _SHARDS: Final = 4
 Act = Callable[[Scene, StepWorld], object]

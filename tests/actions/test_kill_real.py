@@ -28,10 +28,10 @@ from actions.world import World
 from monitor.lab.ca import Authority
 from monitor.lab.process import wait_for
 from monitor.lab.servers import Lighttpd, Nginx, write_site
-from tests.actions.matrix import Share, played
-from tests.actions.real import Real, service_of
-from tests.actions.worlds import Cell, Later, Step, StepWorld, WatchedWorld, cells, killed, names_of
-from tests.lab.workers import WORKERS, Workers
+from tests.kit.matrix import Share, played
+from tests.kit.real_server import Real, service_of
+from tests.kit.workers import WORKERS, Workers
+from tests.kit.worlds import Cell, Later, Step, StepWorld, WatchedWorld, cells, killed, names_of
 
 _SHARDS: Final = 6
 _TERMS: Final = Terms(successes=2, interval=0.05, deadline=30.0)

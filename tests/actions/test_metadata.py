@@ -14,8 +14,8 @@ import pytest
 
 from actions.ending import Outcome
 from actions.world import World
-from tests.actions.scene import Scene
-from tests.actions.worlds import StepWorld, in_a_process, intrude
+from tests.kit.scene import Scene
+from tests.kit.worlds import StepWorld, in_a_process, intrude
 
 BAD: Final = {"web": b"GOOD no java"}
 """A certificate that loses a client, which undoes everything."""

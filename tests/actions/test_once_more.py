@@ -22,8 +22,8 @@ from actions.validate import Live, Worth
 from actions.verdict import Old
 from actions.world import World
 from config.service import Activation, Command, Service, systemd
-from tests.actions.scene import Scene, sha
-from tests.actions.worlds import KILLED, Fault, Step, StepWorld, in_a_process
+from tests.kit.scene import Scene, sha
+from tests.kit.worlds import KILLED, Fault, Step, StepWorld, in_a_process
 
 THEIRS = "GOOD by somebody else"
 

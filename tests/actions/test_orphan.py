@@ -22,8 +22,8 @@ from actions.recover import recover
 from actions.world import Ran, World
 from config.service import Activation, Command, Service
 from monitor.lab.process import accepts, free_address, wait_for
-from tests.actions.scene import Scene, broken
-from tests.actions.worlds import Step, StepWorld
+from tests.kit.scene import Scene, broken
+from tests.kit.worlds import Step, StepWorld
 
 LONG: Final = 60.0
 """Seconds of a time limit that no test reaches."""

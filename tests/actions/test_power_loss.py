@@ -24,8 +24,8 @@ from actions.journal_state import frozen
 from actions.plan import Kind, Order
 from actions.target import state
 from actions.transaction import transact
-from tests.actions.power_loss import Disk, FilmedWorld, Kept, ModelWorld, Moment
-from tests.actions.scene import Scene, broken
+from tests.kit.power_loss import Disk, FilmedWorld, Kept, ModelWorld, Moment
+from tests.kit.scene import Scene, broken
 
 ROOT: Final = "/scene"
 _RENAMES: Final = "is undone where names cannot be exchanged"

@@ -12,7 +12,7 @@ from actions.ending import Ground
 from actions.precheck import HOUR, Demands, Issuers, dropped_names, of_candidate, precheck
 from config.vocabulary import VerifierName
 from monitor.lab.ca import DAY, Authority, KeyType, new_key, self_signed
-from tests.actions.kit import ISSUING, NAME, NOW, ROOT, good, made, value, view
+from tests.kit.candidates import ISSUING, NAME, NOW, ROOT, good, made, value, view
 
 OTHER_ROOT = Authority.root("Other Root")
 INSTALLED = (value(ISSUING.issue(NAME, not_after=NOW + 20 * DAY)), value(ISSUING))

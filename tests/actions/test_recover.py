@@ -23,12 +23,12 @@ from actions.world import World
 from monitor.lab.ca import Authority
 from monitor.lab.process import wait_for
 from monitor.lab.servers import Lighttpd, Nginx, write_site
-from tests.actions import worlds
-from tests.actions.matrix import played
-from tests.actions.real import Real
-from tests.actions.scene import Scene, broken
-from tests.actions.worlds import Cell, Step, StepWorld, WatchedWorld, cells
-from tests.lab.workers import Workers
+from tests.kit import worlds
+from tests.kit.matrix import played
+from tests.kit.real_server import Real
+from tests.kit.scene import Scene, broken
+from tests.kit.workers import Workers
+from tests.kit.worlds import Cell, Step, StepWorld, WatchedWorld, cells
 
 
 def killed(scene: Scene, name: str, which: int, when: str = "after") -> None:

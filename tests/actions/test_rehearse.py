@@ -11,7 +11,7 @@ from actions.rehearse import CannotBeServed, Effect, RehearsalStage, rehearse, s
 from config.vocabulary import KeyKind, TLSVersion
 from monitor.lab.ca import DAY, Authority, KeyType, self_signed
 from probes.observation import Presented
-from tests.actions.kit import ENDPOINT, ISSUING, NAME, NOW, ROOT, good, made, presented, value, view
+from tests.kit.candidates import ENDPOINT, ISSUING, NAME, NOW, ROOT, good, made, presented, value, view
 
 OTHER_ROOT = Authority.root("Other Root")
 SERVED = presented([ISSUING.issue(NAME), ISSUING])

@@ -19,8 +19,8 @@ from actions.refusal import refusal
 from actions.transaction import transact
 from actions.world import World
 from config.service import Activation, Service
-from tests.actions.scene import Scene
-from tests.actions.worlds import StepWorld, cells, killed
+from tests.kit.scene import Scene
+from tests.kit.worlds import StepWorld, cells, killed
 
 BROKEN: Final = b"BAD half of a pair\n"
 ILLS: Final = {"web": Ill.DEAD}

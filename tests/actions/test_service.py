@@ -14,7 +14,7 @@ from actions import service
 from actions.ending import Cause, Outcome
 from actions.world import World
 from config.service import Activation, Service, systemd
-from tests.actions.scene import Scene
+from tests.kit.scene import Scene
 
 # As systemctl of systemd 252 answers; `show` leaves out what an older one does not know.
 SYSTEMCTL = """#!/bin/sh

@@ -18,8 +18,8 @@ from actions.plan import Kind, Order, Plan
 from actions.transaction import transact
 from actions.validate import LiveView, Terms, Worth
 from actions.verdict import Old
-from tests.actions.scene import Scene, trace_of
-from tests.actions.worlds import KILLED, StepWorld, in_a_process, intrude, kill
+from tests.kit.scene import Scene, trace_of
+from tests.kit.worlds import KILLED, StepWorld, in_a_process, intrude, kill
 
 PATIENT = Terms(successes=2, interval=0.01, deadline=30.0)
 THEIRS = b"GOOD their certificate\n" * 5

@@ -32,8 +32,8 @@ from actions.validate import Acceptance, Live, LiveView, Served, Terms
 from actions.world import Ran, World
 from config.model import DAY
 from config.service import Command, Service
-from tests.actions.scene import Scene, broken, sha, trace_of
-from tests.actions.worlds import Step, StepWorld, intrude
+from tests.kit.scene import Scene, broken, sha, trace_of
+from tests.kit.worlds import Step, StepWorld, intrude
 
 
 def test_an_order_replaces_bytes_mode_and_owner_and_leaves_a_backup(room: Path) -> None:

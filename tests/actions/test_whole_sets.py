@@ -23,8 +23,8 @@ from actions.transaction_state import TransactionContext
 from actions.validate import Live, Worth
 from actions.verdict import Old
 from actions.world import World
-from tests.actions.scene import Scene, broken
-from tests.actions.worlds import KILLED, Fault, Step, StepWorld, in_a_process, intrude
+from tests.kit.scene import Scene, broken
+from tests.kit.worlds import KILLED, Fault, Step, StepWorld, in_a_process, intrude
 
 
 def at(name: str, about: str = "", which: int = 0) -> Callable[[Step], bool]:

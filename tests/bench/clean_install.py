@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 
 from tests.bench.report import Measurement
-from tests.monitor.installed import host, installed, wrong
+from tests.kit.installation import host, installed, wrong
 
 
 def measure() -> Iterator[Measurement]:

@@ -32,7 +32,7 @@ from monitor.state.registry import TargetRegistry
 from monitor.state.sets import SetRegistry
 from monitor.state.trust import read_trust_context
 from tests.bench.report import Measurement
-from tests.lab import blackbox as lab
+from tests.kit import blackbox as lab
 
 LIMIT: Final = 1.0
 LOOKS: Final = 2_000

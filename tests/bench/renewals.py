@@ -21,8 +21,8 @@ from monitor.lab.ca import Authority, Issued, KeyType, new_key
 from monitor.lab.servers import LocalServer, Site, write_site
 from tests.bench.daemon import Daemon
 from tests.bench.report import Measurement
-from tests.lab.receivers import Receiver
-from tests.lab.renewal import OnDisk, Shape
+from tests.kit.receivers import Receiver
+from tests.kit.renewals import OnDisk, Shape
 
 COMPONENTS: Final = 100
 GAPS: Final = (0.0, 0.0, 0.2, 0.2, 1.0, 3.0, 5.0, 10.0, 30.0, 120.0)

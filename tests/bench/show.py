@@ -13,8 +13,8 @@ from monitor.lab.servers import Nginx, write_site
 from tests.bench.daemon import Daemon
 from tests.bench.estate import Estate
 from tests.bench.report import Measurement
-from tests.grafana.committed import RULES, expressions_of_dashboards
-from tests.lab.prometheus import Prometheus
+from tests.kit.dashboards import RULES, expressions_of_dashboards
+from tests.kit.prometheus import Prometheus
 
 CERTIFICATES: Final = 20_000
 ENDPOINTS: Final = 20

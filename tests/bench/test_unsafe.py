@@ -13,7 +13,7 @@ from tests.bench.unsafe.draw import Moment, Victim, What, one, rounds
 from tests.bench.unsafe.house import CASTS, Cast, House, Kind, Part, Shape
 from tests.bench.unsafe.judge import wrong
 from tests.bench.unsafe.play import Story
-from tests.lab.forks import parent
+from tests.kit.forks import parent
 
 SEED = 1
 

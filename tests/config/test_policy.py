@@ -12,8 +12,8 @@ from config.policy import Activate, HasFinding, Policy, RemainingBelow, Replace,
 from config.shipped import shipped_policies
 from config.show import show
 from config.vocabulary import Code, Mode
-from tests.config.conftest import Loaded, Write
-from tests.config.policy_kit import policies
+from tests.kit.configuration import Loaded, Write
+from tests.kit.policies import policies
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=40)

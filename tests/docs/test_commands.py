@@ -13,7 +13,7 @@ import pytest
 import typer.main
 
 from monitor.commands import app
-from tests.docs.documents import DOCUMENTS, Text, blocks, inline, name
+from tests.kit.documents import DOCUMENTS, Text, blocks, inline, name
 
 _PROMPT: Final = re.compile(r"^\s*[$#] +")
 _STEP: Final = re.compile(r"&&|\|\||[;|]")

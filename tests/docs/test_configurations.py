@@ -12,7 +12,7 @@ import yaml
 
 from monitor.commands.config import check
 from monitor.lab.ca import Authority
-from tests.docs.documents import DOCUMENTS, Text, blocks, name
+from tests.kit.documents import DOCUMENTS, Text, blocks, name
 
 WHOLE: Final = frozenset({"README.md", "docs/start.md"})
 """Documents whose configurations are to be copied as they are; those of others are parts of one."""

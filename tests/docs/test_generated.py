@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from docs.generate import PAGES
-from tests.docs.documents import ROOT
+from tests.kit.documents import ROOT
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.docs.documents import DOCUMENTS, ROOT, anchors, links, name
+from tests.kit.documents import DOCUMENTS, ROOT, anchors, links, name
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=name)

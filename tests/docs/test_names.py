@@ -12,7 +12,7 @@ from typing import Final
 
 import pytest
 
-from tests.docs.documents import DOCUMENTS, ROOT, Text, blocks, inline, line_of, name
+from tests.kit.documents import DOCUMENTS, ROOT, Text, blocks, inline, line_of, name
 
 _DOTTED: Final = re.compile(r"(?<![\w./-])(?:config|probes|actions|monitor)(?:\.[A-Za-z_]\w*)+(?![\w/-])")
 _PATH: Final = re.compile(r"(?:config|probes|actions|monitor|grafana|docs|tests)/[\w./*-]*(?:::\w+)?")

@@ -14,7 +14,7 @@ from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from grafana.source.dashboards import ANNOTATION_FORMAT, as_json
 from grafana.source.dashboards import DASHBOARDS as WRITTEN
-from tests.grafana.committed import DASHBOARDS, dashboards
+from tests.kit.dashboards import DASHBOARDS, dashboards
 
 NAMES: Final = ("overview", "certificate", "lifecycle", "daemon")
 PANELS_OF_TODAY: Final = {"barchart", "stat", "state-timeline", "table", "timeseries"}

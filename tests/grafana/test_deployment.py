@@ -12,9 +12,9 @@ import pytest
 import yaml
 
 from monitor.lab.process import find_command, free_address
-from tests.grafana.committed import DASHBOARDS, GRAFANA
-from tests.lab.prometheus import Prometheus
-from tests.monitor.running import CERTVIGIL
+from tests.kit.daemon import CERTVIGIL
+from tests.kit.dashboards import DASHBOARDS, GRAFANA
+from tests.kit.prometheus import Prometheus
 
 ROOT: Final = GRAFANA.parent
 

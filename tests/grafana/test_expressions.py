@@ -13,11 +13,11 @@ import pytest
 
 from monitor.lab.process import wait_for
 from monitor.look.slots import SLOW_FOR_EACH
-from tests.grafana.committed import RULES, Expression, expressions_of_dashboards, expressions_of_rules
-from tests.grafana.estate import Estate, sha256
-from tests.lab.peers import Behaviour, Peer
-from tests.lab.prometheus import Prometheus
-from tests.monitor.running import Running
+from tests.kit.daemon import Running
+from tests.kit.dashboards import RULES, Expression, expressions_of_dashboards, expressions_of_rules
+from tests.kit.estate import Estate, sha256
+from tests.kit.peers import Behaviour, Peer
+from tests.kit.prometheus import Prometheus
 
 NOT_HERE: Final = ('code="component_frozen"',)
 """What nothing on the estate is bad enough for."""

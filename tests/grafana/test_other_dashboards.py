@@ -8,8 +8,8 @@ from typing import Final
 
 import pytest
 
-from tests.grafana.estate import Estate
-from tests.lab.prometheus import Prometheus
+from tests.kit.estate import Estate
+from tests.kit.prometheus import Prometheus
 
 ASKED: Final = {
     "ssl_exporter, grafana.com 11279": [

@@ -12,8 +12,9 @@ import pytest
 
 from monitor.commands import app
 from monitor.http.published import PUBLISHED, json_schema
-from tests.monitor.acting import House, fresh, house
-from tests.monitor.running import Running, certvigil
+from tests.kit.actor import House, house
+from tests.kit.authority import fresh
+from tests.kit.daemon import Running, certvigil
 
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
 ABOUT_NOW = range(1_000_000_000, 5_000_000_000)

@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from config.vocabulary import LogFormat
 from monitor.lab.ca import DAY, HOSTILE_TEXT, Authority, Issued, KeyType, PrivateKey, new_key
 from monitor.lab.servers import LocalServer, write_site
-from tests.monitor.running import Running, Shown, certvigil, on_a_terminal
+from tests.kit.daemon import Running, Shown, certvigil, on_a_terminal
 
 NAME = "www.example.com"
 FILES = (

@@ -15,9 +15,9 @@ from config.vocabulary import KeyKind
 from monitor.lab.ca import Authority, Issued, KeyType, new_key
 from monitor.lab.process import find_command
 from monitor.lab.servers import Nginx, Site, write_site
-from tests.lab.client import presented
-from tests.monitor.component import on_disk
-from tests.monitor.running import Running, certvigil
+from tests.kit.component import on_disk
+from tests.kit.daemon import Running, certvigil
+from tests.kit.openssl_client import presented
 
 NAME: Final = "www.example.com"
 ROOT = Authority.root()

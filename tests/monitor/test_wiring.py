@@ -18,7 +18,7 @@ from monitor.state import messages
 from monitor.state.bus import Bus, route
 from monitor.state.messages import ComponentsChanged, ReadingDue
 from monitor.state.trust import read_trust_context
-from tests.monitor.look_kit import config_with
+from tests.kit.monitors import config_with
 
 MESSAGES: set[type] = {
     DecisionMade,

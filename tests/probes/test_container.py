@@ -31,7 +31,7 @@ from probes.container import FORMATS, called, open_container
 from probes.file import look_at_file
 from probes.finding import Finding
 from probes.observation import FileObservation, Unreadable
-from tests.lab.keystore import PASSWORD, indefinite, keystore
+from tests.kit.keystore import PASSWORD, indefinite, keystore
 
 ROOT = Authority.root()
 ISSUING = ROOT.intermediate()

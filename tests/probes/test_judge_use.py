@@ -13,8 +13,8 @@ from config.vocabulary import Code, FileRole
 from monitor.lab.ca import DAY, Authority, KeyType, new_key
 from probes.assess_set import judge_use
 from probes.set import reading_of
-from tests.actions.kit import ISSUING, NAME, NOW
-from tests.lab.keystore import PASSWORD, keystore
+from tests.kit.candidates import ISSUING, NAME, NOW
+from tests.kit.keystore import PASSWORD, keystore
 
 LEAF: Final = ISSUING.issue(NAME, key=new_key(KeyType.P256))
 OTHER: Final = ISSUING.issue(NAME, key=new_key(KeyType.P256))

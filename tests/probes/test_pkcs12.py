@@ -21,7 +21,7 @@ from probes.certificate import certificate
 from probes.file import look_at_file
 from probes.observation import FileIdentity, FileObservation, Unreadable
 from probes.pkcs12 import MOST_WORK, is_keystore, seal_of, unlock
-from tests.lab.keystore import PASSWORD, indefinite, keystore, sealed
+from tests.kit.keystore import PASSWORD, indefinite, keystore, sealed
 
 ROOT = Authority.root()
 UPPER = ROOT.intermediate("Upper")

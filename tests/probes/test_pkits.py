@@ -9,7 +9,7 @@ import pytest
 from probes.certificate import certificate
 from probes.trust import Trust
 from probes.verifier import Accepted, verify_openssl
-from tests.probes.pkits import ANCHOR, CASES, PUBLISHED, Case, Gap, all_certificates, read
+from tests.kit.pkits import ANCHOR, CASES, PUBLISHED, Case, Gap, all_certificates, read
 
 IN_2026 = 1_790_000_000.0
 """Within the validity of everything that is meant to be valid, as is the time of publication."""

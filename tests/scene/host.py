@@ -15,12 +15,12 @@ from typing import Any, Final
 from monitor.lab.ca import Authority, Issued, KeyType, new_key
 from monitor.lab.process import LabError
 from monitor.lab.servers import Lighttpd, LocalServer, Nginx, Server, Site, write_site
-from tests.lab.daemons import Dovecot, HAProxy, JavaServer, Postfix, PostgreSQL
-from tests.lab.receivers import Receiver
-from tests.lab.renewal import OnDisk, Shape
-from tests.monitor.acting import Actor
-from tests.monitor.installed import DAEMON, WITHOUT_RIGHTS
-from tests.monitor.running import Running
+from tests.kit.actor import Actor
+from tests.kit.daemon import Running
+from tests.kit.installation import DAEMON, WITHOUT_RIGHTS
+from tests.kit.packaged_servers import Dovecot, HAProxy, JavaServer, Postfix, PostgreSQL
+from tests.kit.receivers import Receiver
+from tests.kit.renewals import OnDisk, Shape
 
 EVERY: Final = 10.0
 """Seconds between two looks at an endpoint."""

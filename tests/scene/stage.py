@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
-from tests.lab.receivers import Got, Receiver
+from tests.kit.receivers import Got, Receiver
 
 AFTERWARDS: Final = 20.0
 """Seconds after an event for which what is said of the same place counts as said about it."""

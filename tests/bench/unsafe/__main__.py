@@ -26,7 +26,7 @@ from tests.bench.unsafe.draw import Round, What, one, rounds
 from tests.bench.unsafe.house import Cast, House
 from tests.bench.unsafe.judge import remarks, scene, wrong
 from tests.bench.unsafe.play import Play
-from tests.lab.forks import parent
+from tests.kit.forks import parent
 
 NUMBERS: Final[Mapping[What, int]] = {What.KILL: 200, What.FOREIGN: 100, What.CHAIN: 50}
 

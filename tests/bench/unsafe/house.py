@@ -29,12 +29,12 @@ from monitor.commands.status import is_ready
 from monitor.lab.ca import Authority, Issued, KeyType, new_key
 from monitor.lab.process import LabError, find_command, free_address, wait_for
 from monitor.lab.servers import BackgroundServer, Lighttpd, Nginx, Site, replace_file
-from tests.lab import keystore_server
-from tests.lab.forks import Child, Forked
-from tests.lab.keystore import PASSWORD, keystore
-from tests.lab.supervisor import Supervisor
-from tests.lab.workers import Workers
-from tests.monitor.running import CERTVIGIL
+from tests.kit import keystore_server
+from tests.kit.daemon import CERTVIGIL
+from tests.kit.forks import Child, Forked
+from tests.kit.keystore import PASSWORD, keystore
+from tests.kit.supervisor import Supervisor
+from tests.kit.workers import Workers
 
 NAME: Final = "www.example.com"
 PATIENCE: Final = 60.0

@@ -17,8 +17,8 @@ from monitor.lab.process import wait_for
 from monitor.lab.servers import replace_file
 from tests.bench.unsafe.draw import Foreign, Manner, Moment, Round, Victim
 from tests.bench.unsafe.house import PATIENCE, Component, House, Shape, gone, kill, leaf_of, until
-from tests.lab import foreign
-from tests.lab.forks import Child
+from tests.kit import foreign_writer as foreign
+from tests.kit.forks import Child
 
 _POLL: Final = 0.002
 _GARBAGE: Final = b"-----BEGIN CERTIFICATE-----\nnothing of the kind\n" * 40

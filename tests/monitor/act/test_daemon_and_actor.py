@@ -1,0 +1,459 @@
+"""The daemon beside the actor: what lies in an inbox is brought to it, and what comes of that is shown everywhere."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import pwd
+import time
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from actions.journal import Event, Journal, Record
+from actions.journal_state import ActionRequest
+from actions.plan import Kind
+from actions.world import World
+from config.load import load
+from config.model import Config
+from monitor.actor.authority import Role
+from monitor.actor.context import actor_context
+from monitor.actor.handlers import handle
+from monitor.actor.request import Request, Verb
+from monitor.actor.work import Work
+from monitor.lab.ca import DAY
+from monitor.lab.servers import replace_file
+from monitor.state.trust import read_trust_context
+from tests.kit.actor import ISSUER, Actor, House, house
+from tests.kit.authority import NAME, fresh
+from tests.kit.daemon import Running, certvigil
+from tests.kit.metrics import series
+from tests.kit.openssl_client import presented
+from tests.kit.receivers import Receiver
+
+SECRET = "32 random bytes"
+
+pytestmark = pytest.mark.server("nginx")
+
+
+@pytest.fixture
+def web() -> Iterator[House]:
+    with house() as made:
+        yield made
+
+
+@contextmanager
+def both(
+    web: House, component: Mapping[str, object], rescan: str = "5s", **more: object
+) -> Iterator[tuple[Running, Actor]]:
+    """Give a daemon and an actor that go by the same configuration."""
+    document = {**web.document(component, approvals_over_api=True), "rescan": rescan, **more}
+    daemon = Running(document)
+    token = {"sha256": hashlib.sha256(SECRET.encode()).hexdigest(), "scopes": ["approve"]}
+    daemon.configure({**document, "web": {"listen": [daemon.web], "tokens": {"robot": token}}})
+    actor = Actor(daemon.config_file, web.actor().socket, web.actor().log_file)
+    with actor, daemon:
+        daemon.wait_for(lambda: daemon.metrics().get(series("actor_up")) == 1, "the daemon meeting the actor")
+        yield daemon, actor
+
+
+def component_of(daemon: Running) -> Any:
+    (found,) = daemon.ask("/api/v1/components")["items"]
+    return found
+
+
+def in_state(daemon: Running, state: str) -> Any:
+    return daemon.wait_for(lambda: (found := component_of(daemon))["state"] == state and found, f"state {state}")
+
+
+def that_waits(daemon: Running) -> Any:
+    """Return the component once its plan waits for a person."""
+    return daemon.wait_for(lambda: (found := component_of(daemon))["plan"] and found, "a plan that waits")
+
+
+def test_an_approved_candidate_is_replaced_and_every_place_tells_the_same_story(web: House) -> None:
+    new = fresh()
+    with both(web, {"mode": "approve"}) as (daemon, _):
+        in_state(daemon, "idle")
+        web.put(new, key=False)
+        in_state(daemon, "waiting")
+        # Its key may be on its way: that is shown, and told to nobody.
+        shown = daemon.wait_for(
+            lambda: (known := daemon.ask("/api/v1/targets/web/actions"))["pending"] and known, "what is pending"
+        )
+        assert [each["code"] for each in shown["pending"]] == ["candidate_refused"]
+        assert (shown["verdict"], daemon.findings("web/actions")) == ("ok", set())
+        web.put_file("new.key", new.key_pem())
+        daemon.wait_for(lambda: daemon.findings("web/actions") == {"approval_pending"}, "the finding")
+        waiting = in_state(daemon, "pending")
+        ran = certvigil("status", "--socket", daemon.socket)
+        assert {line.count("\t") for line in ran.stdout.splitlines()} == {9}, "one table alone"
+        shown = ran.stderr
+        assert f"plan {waiting['plan'][:16]}" in shown
+        assert presented(web.server)[0] == web.old.der()
+
+        approve(daemon, waiting["plan"])
+        daemon.wait_until("ended", target="web/actions", outcome="committed", action="replace")
+        assert presented(web.server)[0] == new.der()
+        in_state(daemon, "idle")
+        daemon.wait_for(lambda: daemon.findings("web/actions") == set(), "all being well again")
+        assert component_of(daemon)["last"]["outcome"] == "committed"
+        ended = series("actions_total", component="web", action="replace", outcome="committed")
+        assert daemon.metrics()[ended] == 1
+        assert daemon.metrics()[series("component_state", component="web", state="idle")] == 1
+        said = daemon.wait_for(
+            lambda: "replace committed" in (said := _history(daemon)) and said, "the history of the replacement"
+        )
+        assert "approval_pending" in said
+        assert "candidate_refused" not in said
+        assert os.listdir(web.inbox) == []
+
+        said = certvigil("audit", "--config", daemon.config_file).stdout
+        for word in ("proposed", "approved", "token robot", "begin", "committed"):
+            assert word in said
+        # What the database had is in the journal all the same.
+        daemon.stop()
+        os.unlink(f"{daemon.state}/certvigil.db")
+        daemon.start()
+        daemon.wait_for(lambda: "replace committed" in _history(daemon), "the history, from the journal")
+        daemon.stop()
+        daemon.start()
+        daemon.wait_for(lambda: daemon.metrics().get(ended) == 1, "what the journal says after a restart")
+        assert len(daemon.happened("ended")) == 2, "an ending that is recorded is no news after a restart"
+
+
+def approve(daemon: Running, plan: str) -> None:
+    """Approve a plan over the API, as a script somewhere else would."""
+    request = urllib.request.Request(
+        f"http://{daemon.web}/api/v1/plans/{plan}/approve", method="POST", headers={"Authorization": f"Bearer {SECRET}"}
+    )
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        assert json.load(answer)["by"] == "token robot"
+
+
+def _history(daemon: Running) -> str:
+    ran = certvigil("history", "web/actions", "--config", daemon.config_file)
+    return ran.stdout
+
+
+def test_with_mode_auto_nobody_is_asked(web: House) -> None:
+    new = fresh()
+    with both(web, {"mode": "auto", "allowed_issuers": [ISSUER]}) as (daemon, _):
+        web.put(new)
+        daemon.wait_until("ended", target="web/actions", outcome="committed")
+        assert presented(web.server)[0] == new.der()
+        daemon.wait_for(lambda: os.listdir(web.inbox) == [], "the inbox being emptied")
+
+
+@contextmanager
+def both_as_they_are_installed(web: House, component: Mapping[str, object]) -> Iterator[tuple[Running, Actor]]:
+    """Give a daemon without rights, which is no operator to the actor, and the actor."""
+    if os.getuid() != 0:
+        pytest.skip("only root can become others")
+    theirs = {"daemon_user": "64010", "group": "64010"}
+    web.configure(component, **theirs)
+    document = {**web.document(component, **theirs), "rescan": "5s"}
+    # The only right that it keeps, since an interpreter may lie where only root may look.
+    keeps = ["--inh-caps", "+dac_read_search", "--ambient-caps", "+dac_read_search"]
+    daemon = Running(document, wrapper=["--reuid", "64010", "--regid", "64010", "--clear-groups", *keeps])
+    for path in (daemon.directory, daemon.config_file, daemon.manager.address):
+        os.chown(path, 64010, 64010)
+    with web.actor() as actor, daemon:
+        daemon.wait_for(lambda: daemon.metrics().get(series("actor_up")) == 1, "the daemon meeting the actor")
+        yield daemon, actor
+
+
+def test_what_only_a_person_may_have_done_waits_for_one_and_is_done_once_approved(web: House) -> None:
+    older = fresh(not_before=time.time() - 30 * DAY)
+    with both_as_they_are_installed(web, {"mode": "auto", "allowed_issuers": [ISSUER]}) as (daemon, actor):
+        web.put(older)
+        daemon.wait_for(lambda: daemon.findings("web/actions") == {"approval_pending"}, "the finding")
+        waiting = that_waits(daemon)
+        assert waiting["decision"]["status"] == "await_approval"
+        assert "one that begins later was in use" in waiting["decision"]["waits_for"]
+        assert "one that begins later was in use" in certvigil("status", "--socket", daemon.socket).stderr
+        assert presented(web.server)[0] == web.old.der()
+        assert actor.ask(Request(Verb.APPROVE, plan=waiting["plan"]))["approved"] == waiting["plan"]
+        daemon.wait_until("ended", target="web/actions", outcome="committed")
+        assert presented(web.server)[0] == older.der()
+
+
+def test_a_candidate_is_noticed_as_it_comes_and_not_at_the_next_rescan(web: House) -> None:
+    with both(web, {"mode": "plan"}, rescan="1h") as (daemon, _):
+        in_state(daemon, "idle")
+        web.put(fresh())
+        in_state(daemon, "pending")
+
+
+def test_what_failed_is_said_and_not_tried_again_at_once(web: House) -> None:
+    """The reload does nothing: the old certificate is served, so the candidate is undone; after a minute, again."""
+    service = {**web.component()["service"], "reload": ["/bin/true"], "restart": ["/bin/true"]}  # type: ignore[dict-item]
+    with both(web, {"mode": "auto", "allowed_issuers": [ISSUER], "service": service}) as (daemon, _):
+        web.put(fresh())
+        daemon.wait_until("ended", target="web/actions", outcome="rolled_back")
+        daemon.wait_for(lambda: "action_failed" in daemon.findings("web/actions"), "the finding")
+        daemon.wait_for(
+            lambda: (component_of(daemon)["decision"] or {}).get("status") == "await_retry",
+            "the wait for another try",
+        )
+        found = component_of(daemon)
+        assert found["last"]["cause"] == "not_served"
+        assert len(daemon.happened("ended")) == 1
+        assert presented(web.server)[0] == web.old.der()
+
+
+def test_with_mode_observe_an_inbox_is_left_alone_and_with_mode_plan_it_is_only_shown(web: House) -> None:
+    before = web.on_disk()
+    with both(web, {"mode": "observe"}) as (daemon, actor):
+        web.put(fresh())
+        assert component_of(daemon)["state"] == "observed"
+        daemon.configure({**web.document({"mode": "plan"}), "rescan": "5s"})
+        assert certvigil("reload", "--socket", daemon.socket).returncode == 0
+        daemon.wait_for(lambda: "approval_pending" in daemon.findings("web/actions"), "the finding")
+        plan = in_state(daemon, "pending")["plan"]
+        assert not [each for each in actor.text.splitlines() if "carry_out" in each]
+        assert web.on_disk() == before
+        ran = certvigil("replace", "web", "--plan", plan, "--config", daemon.config_file)
+        assert ran.returncode == 0, ran.stderr
+        daemon.wait_until("ended", outcome="committed")
+
+
+def test_an_inbox_that_others_may_fill_is_not_used_and_said(web: House) -> None:
+    with both(web, {"mode": "auto", "allowed_issuers": [ISSUER]}) as (daemon, _):
+        os.chmod(web.inbox, 0o777)
+        web.put(fresh())
+        daemon.wait_for(lambda: "inbox_unsafe" in daemon.findings("web/actions"), "the finding")
+        assert presented(web.server)[0] == web.old.der()
+
+
+def test_an_actor_that_goes_away_is_missed_and_one_that_comes_back_is_met(web: House) -> None:
+    with both(web, {"mode": "approve"}) as (daemon, actor):
+        daemon.wait_for(lambda: "web/actions" in _targets(daemon), "the target")
+        actor.stop(patience=60.0)
+        daemon.wait_for(lambda: "unreachable" in daemon.findings("web/actions"), "its absence")
+        assert "certvigil only observes" in certvigil("status", "--socket", daemon.socket).stderr
+        actor.start()
+        daemon.wait_for(lambda: "unreachable" not in daemon.findings("web/actions"), "its return")
+
+
+def test_an_actor_is_given_its_time_at_the_start_of_the_daemon_before_it_is_missed(web: House) -> None:
+    with both(web, {"mode": "approve"}) as (daemon, actor):
+        daemon.wait_for(lambda: "web/actions" in _targets(daemon), "the target")
+        daemon.stop()
+        actor.stop(patience=60.0)
+        daemon.start()
+        # Said in the same breath: nobody answers.
+        daemon.wait_for(lambda: _no_actor(daemon).startswith("nobody answers"), "that")
+        assert daemon.findings("web/actions") == set()
+        actor.start()
+        daemon.wait_for(lambda: daemon.metrics().get(series("actor_up")) == 1, "the daemon meeting the actor")
+        assert not daemon.happened("raised", code="unreachable")
+
+
+def _no_actor(daemon: Running) -> str:
+    return str(daemon.ask("/api/v1/status")["no_actor"])
+
+
+def test_an_endpoint_that_is_dark_while_its_server_is_restarted_by_a_transaction_is_nobodys_news(
+    web: House, cleanup: ExitStack
+) -> None:
+    receiver = cleanup.enter_context(Receiver())
+    nginx = [str(each) for each in web.component()["service"]["reload"]]  # type: ignore[index]
+    # To anybody who connects meanwhile it does not answer.
+    pause = 'p=$(cat {0}); all="$p $(pgrep -P $p)"; kill -STOP $all; sleep 5; kill -CONT $all; exec {1}'
+    script = pause.format(f"{web.server.directory}/nginx.pid", " ".join(nginx))
+    service = {**web.component()["service"], "reload": ["/bin/sh", "-c", script]}  # type: ignore[dict-item]
+    endpoints = [{"address": web.server.address, "name": NAME, "every": "0.5s", "timeout": "0.5s"}]
+    changed = {"mode": "auto", "allowed_issuers": [ISSUER], "service": service, "endpoints": endpoints}
+    channel: dict[str, object] = {
+        "channels": {"ops": {"urls": [receiver.url("x")]}},
+        "notifications": {"resolved_after": "0.5s"},
+    }
+    with both(web, changed, "5s", **channel) as (daemon, _):
+        web.put(fresh())
+        daemon.wait_until("raised", code="unreachable")
+        daemon.wait_until("ended", target="web/actions", outcome="committed")
+        daemon.wait_for(lambda: daemon.happened("cleared", code="unreachable"), "its answer")
+        daemon.configure({**json.loads(Path(daemon.config_file).read_text()), "colour": "blue"})
+        assert certvigil("reload", "--socket", daemon.socket).returncode == 1
+        daemon.wait_for(lambda: receiver.accepted, "what is told of something else after it")
+        assert [got.title.partition(": ")[2] for got in receiver.accepted] == ["config_rejected: certvigil"]
+
+
+def _targets(daemon: Running) -> list[str]:
+    return [each["target"] for each in daemon.ask("/api/v1/targets")["items"]]
+
+
+def test_without_an_actor_the_daemon_observes_and_does_not_nag(web: House) -> None:
+    with Running(web.document({"mode": "approve"})) as daemon:
+        assert component_of(daemon)["state"] == "observed"
+        assert "web/actions" not in _targets(daemon)
+        status = json.loads(certvigil("status", "--socket", daemon.socket, "--json").stdout)
+        assert status["components"][0]["component"] == "web"
+        assert "nobody" in status["status"]["no_actor"]
+
+
+AUTO = {"mode": "auto", "allowed_issuers": [ISSUER], "not_served_after": "2s"}
+END = float(int(time.time()) + 90 * DAY)
+"""Of all certificates here: none is refused for ending before another."""
+
+
+def write_back(web: House, files: Mapping[str, bytes]) -> None:
+    """Write files as another tool does, the key first, each by rename."""
+    for path in (web.site.key, web.site.certificate):
+        replace_file(path, files[path], 0o600 if path == web.site.key else 0o644)
+
+
+@pytest.fixture
+def web_of_equals() -> Iterator[House]:
+    with house(fresh(not_after=END)) as made:
+        yield made
+
+
+def test_where_another_tool_reverts_it_twice_it_stops_and_names_the_other_writer(web_of_equals: House) -> None:
+    web = web_of_equals
+    old = web.on_disk()
+    with both(web, AUTO) as (daemon, _):
+        for number in (0, 1):
+            new = fresh(not_after=END)
+            web.put(new)
+            daemon.wait_until("ended", number, target="web/actions", action="replace", outcome="committed")
+            daemon.wait_for(lambda: os.listdir(web.inbox) == [], "the inbox being emptied")
+            write_back(web, old)
+            if number == 0:
+                daemon.wait_until("ended", target="web/actions", action="activate", outcome="committed")
+        daemon.wait_for(lambda: "reverted_by_another" in daemon.findings("web/actions"), "the finding")
+        daemon.wait_for(lambda: (component_of(daemon)["decision"] or {}).get("status") == "held", "being held back")
+        assert presented(web.server)[0] == new.der(), "it was not activated once more"
+        (note,) = component_of(daemon)["notes"]
+        for word in ("twice", web.site.certificate, pwd.getpwuid(os.getuid()).pw_name, "recover --thaw web"):
+            assert word in note
+        assert "reverted" not in certvigil("status", "--socket", daemon.socket).stderr
+        assert certvigil("recover", "--thaw", "web", "--config", daemon.config_file).returncode == 0
+        daemon.wait_until("ended", 1, target="web/actions", action="activate", outcome="committed")
+        assert "reverted_by_another" not in daemon.findings("web/actions")
+
+
+def test_the_actor_itself_does_nothing_unattended_that_somebody_else_reverts(web_of_equals: House) -> None:
+    web = web_of_equals
+    old = web.on_disk()
+    with web.actor():
+        for _ in range(2):
+            web.put(fresh(not_after=END))
+            assert web.command("replace", "web")[0] == 0
+            write_back(web, old)
+        web.configure(AUTO)
+        with actor_context(read_trust_context(config_of(web))[0]) as context:
+            alone = Work(context, "daemon", role=Role.DAEMON)
+            activation = ActionRequest(Kind.ACTIVATE, ("web",))
+            plan = handle(alone, Request(Verb.PLAN, activation))
+            assert "twice" in plan["contested"]["web"]["sentence"]
+            answer = handle(alone, Request(Verb.CARRY_OUT, activation, plan["plan"]["hash"]))
+            (objection,) = answer["refused"]["objections"]
+            assert objection["ground"] == "contested"
+            web.put(fresh(not_after=END))
+            replacement = ActionRequest(Kind.REPLACE, ("web",))
+            plan = handle(alone, Request(Verb.PLAN, replacement))
+            assert plan["contested"]["web"]["renewed"], "a new candidate lets it go on"
+            answer = handle(alone, Request(Verb.CARRY_OUT, replacement, plan["plan"]["hash"]))
+            assert answer["endings"][-1]["outcome"] == "committed"
+
+
+def config_of(web: House) -> Config:
+    config = load(web.config_file, {})
+    assert isinstance(config, Config), config
+    return config
+
+
+def test_of_several_candidates_the_newest_counts_and_all_are_removed_with_it(web: House) -> None:
+    now = time.time()
+    old, new = fresh(not_before=now - 5 * DAY), fresh(not_before=now - DAY)
+    with both(web, {"mode": "approve"}) as (daemon, _):
+        for name, issued in (("2026-10.pem", old), ("2026-11.pem", new)):
+            web.put_file(name, issued.chain_pem() + issued.key_pem())
+        waiting = that_waits(daemon)
+        daemon.wait_for(lambda: daemon.findings("web/actions") == {"approval_pending"}, "the finding alone")
+        (note,) = [each for each in waiting["notes"] if "obsolete" in each]
+        assert note in " ".join(certvigil("status", "--socket", daemon.socket).stderr.split())
+        ran = certvigil("approve", waiting["plan"], "--wait", "--config", daemon.config_file)
+        assert ran.returncode == 0, ran.stderr
+        assert "committed" in ran.stdout
+        assert "to be carried out" not in ran.stdout
+        assert presented(web.server)[0] == new.der()
+        daemon.wait_for(lambda: os.listdir(web.inbox) == [], "the inbox being emptied")
+
+
+def test_an_approval_that_is_waited_for_exits_by_how_it_ended(web: House) -> None:
+    service = {**web.component()["service"], "reload": ["/bin/true"], "restart": ["/bin/true"]}  # type: ignore[dict-item]
+    with both(web, {"mode": "approve", "service": service}) as (daemon, _):
+        web.put(fresh())
+        plan = that_waits(daemon)["plan"]
+        ran = certvigil("approve", plan, "--wait", "--config", daemon.config_file)
+        assert ran.returncode == 2, ran.stdout + ran.stderr
+        assert "rolled_back" in ran.stdout
+        assert "undoing it" in ran.stderr
+        # What failed goes with its candidate.
+        found = daemon.wait_for(lambda: "action_failed" in daemon.findings("web/actions"), "the finding")
+        assert found
+        for name in os.listdir(web.inbox):
+            os.unlink(f"{web.inbox}/{name}")
+        daemon.wait_for(lambda: "action_failed" not in daemon.findings("web/actions"), "its end with the candidate's")
+
+
+def test_a_candidate_that_is_installed_already_is_told_once_and_taken_out(web: House) -> None:
+    with both(web, {"mode": "approve"}) as (daemon, _):
+        in_state(daemon, "idle")
+        web.put_file("same.pem", web.old.chain_pem() + web.old.key_pem())
+        daemon.wait_for(lambda: os.listdir(web.inbox) == [], "the inbox being emptied")
+        daemon.wait_for(lambda: component_of(daemon)["notes"], "the note")
+        assert "is what is installed" in certvigil("status", "--socket", daemon.socket).stderr
+        said = certvigil("audit", "--config", daemon.config_file).stdout
+        assert said.count("unneeded") == 1
+
+
+def test_an_activation_whose_cause_is_gone_is_not_offered_any_more(web: House) -> None:
+    new = fresh()
+    with both(web, {"mode": "approve", "not_served_after": "1s"}) as (daemon, actor):
+        write_back(web, {web.site.certificate: new.chain_pem(), web.site.key: new.key_pem()})
+        plan = that_waits(daemon)["plan"]
+        assert plan in actor.ask(Request(Verb.STATE))["proposals"]
+        web.server.reload()
+        daemon.wait_for(lambda: not actor.ask(Request(Verb.STATE))["proposals"], "the plan being withdrawn")
+        assert "withdrawn" in certvigil("audit", "--config", daemon.config_file).stdout
+        assert certvigil("approve", plan, "--config", daemon.config_file).returncode == 4
+
+
+def test_a_journal_that_is_compacted_under_the_daemon_takes_nothing_from_it_and_tells_nothing_twice(web: House) -> None:
+    replaced = series("actions_total", component="web", action="replace", outcome="committed")
+    with both(web, {"mode": "plan"}) as (daemon, actor):
+        for number in (1, 2):
+            web.put(fresh())
+            assert actor.ask(Request(Verb.CARRY_OUT, ActionRequest(Kind.REPLACE, ("web",))))["endings"]
+            daemon.wait_for(lambda: daemon.metrics().get(replaced) == number, "the replacement")  # noqa: B023
+            # What counts no more, and is so long that the journal becomes large by it.
+            with closing(Journal(World(), f"{web.directory}/actor/journal.jsonl")) as journal:
+                for at in range(60):
+                    journal.append(
+                        Record(float(at), "", Event.UNNEEDED, {"components": ["web"], "reason": "x" * 20_000})
+                    )
+            assert "recovered" not in actor.ask(Request(Verb.RECOVER))
+            events = [each["event"] for each in web.records()]
+            assert events.count("unneeded") == 1
+            assert events[-1] == "compacted"
+        # The follower was there meanwhile, and one that comes now has no other journal.
+        assert len(daemon.happened("ended")) == 2
+        daemon.stop()
+        daemon.start()
+        daemon.wait_for(lambda: daemon.metrics().get(replaced) == 2, "what the journal says after a restart")
+        assert component_of(daemon)["last"]["outcome"] == "committed"
+        assert len(daemon.happened("ended")) == 2, "an ending that is recorded is no news after a restart"
+        actor.stop()
+        actor.start()
+        ran = certvigil("audit", "--verify", "--config", daemon.config_file)
+        assert (ran.returncode, ran.stdout.startswith("the chain holds: entries: 12")) == (0, True)
+        assert "the audit ends with entry 12" in actor.text

@@ -1,0 +1,203 @@
+"""`certvigil config check`: what it says of this host, beside mistakes in the configuration itself."""
+
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+import sys
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+
+from config.trusted import changeable
+from monitor.commands.config import check
+from monitor.lab.ca import Authority
+from tests.kit.configuration import Write, write
+
+__all__ = ["write"]
+
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only what belongs to root is beyond doubt")
+
+Capture = pytest.CaptureFixture[str]
+
+
+def said(path: str, capsys: Capture, *, code: int = 0) -> list[str]:
+    """Return what a check of the configuration at `path` says, where it ends with `code`, without the file's name."""
+    assert check(path) == code
+    return [line.replace(path, "FILE") for line in capsys.readouterr().err.splitlines()]
+
+
+def lines(text: str) -> list[str]:
+    """Return the lines of `text`, in which a deeper one goes on with the one before."""
+    return dedent(text).strip().replace("\n  ", " ").splitlines()
+
+
+def program(path: Path, mode: int = 0o755) -> Path:
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("#!/bin/sh\n")
+    path.chmod(mode)
+    return path
+
+
+def document(command: str) -> str:
+    return f"components: {{web: {{artefacts: {{combined: /a.pem}}, service: {{restart: {command}}}}}}}"
+
+
+def test_a_bundle_that_is_missing_or_holds_nothing_is_a_warning(write: Write, tmp_path: Path, capsys: Capture) -> None:
+    empty, good = tmp_path / "empty.pem", tmp_path / "good.pem"
+    empty.write_text("# nothing yet\n")
+    good.write_bytes(Authority.root().pem())
+    path = write(
+        f"""\
+        trust_stores:
+          missing: {{bundle: /no/where.pem}}
+          empty: {{bundle: {empty}}}
+          directory:
+            bundle: {tmp_path}
+          good: {{bundle: {good}}}
+        clients:
+          java: {{trusts: good, intermediates: [{good}, /no/intermediate.pem, {empty}]}}
+        """
+    )
+    assert said(path, capsys) == lines(
+        f"""
+        warning: FILE:2: trust_stores.missing.bundle: /no/where.pem: No such file or directory, expected certificates
+          to trust
+        warning: FILE:3: trust_stores.empty.bundle: {empty}: holds no certificate, expected certificates to trust
+        warning: FILE:5: trust_stores.directory.bundle: {tmp_path}: Is a directory, expected certificates to
+          trust
+        warning: FILE:8: clients.java.intermediates[1]: /no/intermediate.pem: No such file or directory, expected
+          intermediate certificates
+        warning: FILE:8: clients.java.intermediates[2]: {empty}: holds no certificate, expected intermediate
+          certificates
+        """
+    )
+
+
+def test_mistakes_in_the_file_of_the_web_server_are_warnings(write: Write, tmp_path: Path, capsys: Capture) -> None:
+    web = tmp_path / "web.yml"
+    web.write_text("basic_auth_users: {alice: hunter2}\ncolour: blue\n")
+    first, second = said(write(f"web:\n  config_file: {web}\n"), capsys)
+    assert first.startswith(f"warning: FILE:2: web.config_file: {web}:1: basic_auth_users.alice: ")
+    assert second.startswith(f"warning: FILE:2: web.config_file: {web}:2: colour: unknown key")
+    assert "hunter2" not in first + second
+    path = write("web: {config_file: /no/web.yml}")
+    assert check(path) == 0
+    shown = capsys.readouterr()
+    assert shown.err == f"warning: {path}:1: web.config_file: /no/web.yml: cannot be read: No such file or directory\n"
+    assert shown.out == f"{path}: ok, 0 files and patterns, 0 endpoints, warnings: 1\n"
+
+
+def test_a_channel_that_apprise_cannot_deliver_to_is_a_mistake(write: Write, tmp_path: Path, capsys: Capture) -> None:
+    urls = tmp_path / "pager.urls"
+    urls.write_text("json://localhost\npagrduty://hunter2@key\n")
+    urls.chmod(0o600)
+    path = write(
+        f"""\
+        channels:
+          ops:
+            urls:
+              - json://localhost/hunter2
+              - slakc://hunter2/hunter2
+              - slack://hunter2
+          pager: {{urls_file: {urls}}}
+        """
+    )
+    found = said(path, capsys, code=1)
+    assert found == lines(
+        """
+        FILE:5: channels.ops.urls[1]: ops, URL 2 (slakc) is nothing that apprise can deliver to: it knows no 'slakc'
+          (did you mean 'slack'?), expected one of its services
+        FILE:6: channels.ops.urls[2]: ops, URL 3 (slack) is nothing that apprise can deliver to, expected the form
+          that it documents for 'slack'
+        FILE:7: channels.pager.urls_file: pager, URL 2 (pagrduty) is nothing that apprise can deliver to: it knows no
+          'pagrduty' (did you mean 'pagerduty'?), expected one of its services
+        """
+    )
+
+
+def test_apprise_is_not_loaded_where_there_is_no_channel(write: Write) -> None:
+    path = write("rescan: 5m")
+    script = (
+        "import sys; from monitor.commands.config import check; check(sys.argv[1]); assert 'apprise' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", script, path], check=True, timeout=60)
+
+
+@as_root
+def test_a_command_that_only_root_may_change_is_no_news(write: Write, tmp_path: Path, capsys: Capture) -> None:
+    reload = program(tmp_path / "sbin" / "reload")
+    (tmp_path / "link").symlink_to(reload)
+    assert said(write(document(f"[{tmp_path}/link, -s, {reload}]")), capsys) == []
+
+
+@as_root
+@pytest.mark.parametrize("through", ["its own path", "a link", "a shell"])
+@pytest.mark.parametrize("which", ["file", "directory"])
+def test_a_command_that_others_may_change_is_a_warning(
+    which: str, through: str, write: Write, tmp_path: Path, capsys: Capture
+) -> None:
+    reload = program(tmp_path / "sbin" / "reload")
+    open_to_all = reload if which == "file" else reload.parent
+    open_to_all.chmod(0o777)
+    (tmp_path / "link").symlink_to(reload)
+    command, word = {
+        "its own path": (f"[{reload}]", reload),
+        "a link": (f"[{tmp_path}/link, -s]", tmp_path / "link"),
+        "a shell": (f"[/bin/sh, -e, {reload}]", reload),
+    }[through]
+    assert said(write(document(command)), capsys) == lines(
+        f"""
+        warning: FILE:1: components.web.service.restart: {word} is run as root, but others may change it:
+          {open_to_all}: writable by group or others (mode 0777), expected its owner alone
+        """
+    )
+
+
+@as_root
+def test_a_command_that_belongs_to_somebody_else_is_a_warning(tmp_path: Path) -> None:
+    mine, theirs = program(tmp_path / "mine"), program(tmp_path / "theirs")
+    os.chown(theirs, 1001, 1001)
+    os.symlink(mine, tmp_path / "link")
+    os.lchown(tmp_path / "link", 1001, 1001)
+    assert changeable(str(mine)) == ""
+    assert changeable(str(theirs)) == f"{theirs}: belongs to user 1001, expected root"
+    assert changeable(str(tmp_path / "link")) == f"{tmp_path}/link: belongs to user 1001, expected root"
+
+
+@as_root
+def test_a_sticky_directory_keeps_what_is_roots(tmp_path: Path) -> None:
+    reload = program(tmp_path / "shared" / "reload")
+    reload.parent.chmod(0o777 | stat.S_ISVTX)
+    assert changeable(str(reload)) == ""
+
+
+def test_a_way_that_ends_nowhere_is_no_good_way(tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(OSError, match="Too many levels"):
+        changeable(str(tmp_path / "loop"))
+    with pytest.raises(FileNotFoundError):
+        changeable(str(tmp_path / "nothing"))
+
+
+def test_a_command_that_is_not_there_is_said_once_for_all_who_share_it(write: Write, capsys: Capture) -> None:
+    path = write(
+        """\
+        services:
+          nginx:
+            test: [/no/nginx, -t]
+            restart: [/no/systemctl, restart, nginx]
+            stop: [/no/systemctl, stop, nginx]
+        components:
+          web: {artefacts: {combined: /a.pem}, service: nginx}
+          shop: {artefacts: {combined: /b.pem}, service: nginx}
+        """
+    )
+    assert said(path, capsys) == lines(
+        """
+        warning: FILE:3: services.nginx.test: /no/nginx does not exist here, so who may change it is not known
+        warning: FILE:4: services.nginx.restart: /no/systemctl does not exist here, so who may change it is not known
+        """
+    )

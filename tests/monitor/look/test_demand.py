@@ -1,0 +1,237 @@
+"""`/probe` answers as the exporters do that people have dashboards for, and looks nowhere else than it may."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from config.model import Endpoint
+from monitor.lab.ca import DAY, Authority, Issued, self_signed
+from monitor.lab.servers import LocalServer, Nginx, write_site
+from monitor.look.demand import RefusedProbe
+from monitor.metrics.probed import Probed
+from tests.kit.blackbox import Blackbox
+from tests.kit.metrics import samples, value
+from tests.kit.peers import Behaviour, Peer
+from tests.kit.probes import NAME, Resolver, Surround, endpoint, probe, refused, text, trust_context_of
+from tests.kit.start import StartServer
+
+EVERYWHERE: Final = ("0.0.0.0/0", "::/0")
+
+Probe = Callable[..., Probed | RefusedProbe]
+
+
+@pytest.fixture
+def surround(tmp_path: Path, root_ca: Authority) -> Surround:
+    return trust_context_of(tmp_path, root_ca)
+
+
+def served(start_local: StartServer[LocalServer], tmp_path: Path, issued: Issued) -> LocalServer:
+    return start_local(write_site(str(tmp_path / "site"), issued))
+
+
+def facts(page: str) -> set[tuple[Any, float]]:
+    """Return the series on which two exporters have to agree; the serial number is what newer ones tell, too."""
+    about = ("probe_ssl", "probe_tls_version", "probe_success", "probe_ip_protocol", "probe_http_ssl")
+    return {
+        ((name, frozenset(pair for pair in labels if pair[0] != "serialnumber")), number)
+        for (name, labels), number in samples(page).items()
+        if name.startswith(about)
+    }
+
+
+@pytest.fixture
+def blackbox(tmp_path: Path, cleanup: ExitStack, root_ca: Authority) -> Blackbox:
+    (tmp_path / "ca.pem").write_bytes(root_ca.pem())
+    return cleanup.enter_context(Blackbox(str(tmp_path / "blackbox"), str(tmp_path / "ca.pem"), NAME))
+
+
+@pytest.mark.server("nginx")
+@pytest.mark.server("prometheus-blackbox-exporter")
+def test_blackbox_exporter_says_the_same(
+    surround: Surround, start_nginx: StartServer[Nginx], blackbox: Blackbox, issuing_ca: Authority, tmp_path: Path
+) -> None:
+    server = start_nginx(write_site(str(tmp_path / "site"), issuing_ca.issue(NAME, "*.example.org")))
+    trust_context = surround(endpoint(server))
+    for module, target in (("tls", server.address), ("https", f"https://{server.address}/")):
+        theirs = facts(blackbox.probe(target, module))
+        assert (("probe_success", frozenset()), 1) in theirs
+        assert facts(text(trust_context, target, module)) == theirs
+
+
+@pytest.mark.server("promtool")
+def test_every_certificate_is_told_as_ssl_exporter_does(
+    surround: Surround, start_local: StartServer[LocalServer], issuing_ca: Authority, tmp_path: Path
+) -> None:
+    issued = issuing_ca.issue(NAME, "mail.example.com", serial=255)
+    page = text(surround(endpoint(served(start_local, tmp_path, issued))), "web")
+    leaf = {
+        "serial_no": "255",
+        "issuer_cn": "Lab Issuing CA",
+        "cn": NAME,
+        "dnsnames": f",{NAME},mail.example.com,",
+        "ips": "",
+        "emails": "",
+        "ou": "",
+    }
+    end, begin = (
+        each.timestamp() for each in (issued.certificate.not_valid_after_utc, issued.certificate.not_valid_before_utc)
+    )
+    assert value(page, "ssl_cert_not_after", **leaf) == end
+    assert value(page, "ssl_cert_not_before", **leaf) == begin
+    assert value(page, "ssl_cert_not_after", cn="Lab Issuing CA") is not None
+    assert value(page, "ssl_verified_cert_not_after", chain_no="0", **leaf) == end
+    assert value(page, "ssl_verified_cert_not_after", chain_no="0", cn="Lab Root CA") is not None
+    assert value(page, "ssl_tls_version_info", version="TLS 1.3") == 1
+    assert value(page, "ssl_prober", prober="tcp") == 1
+    assert value(page, "ssl_probe_success") == 1
+
+
+@pytest.mark.server("promtool")
+def test_facts_stay_where_no_client_accepts(
+    surround: Surround, start_local: StartServer[LocalServer], issuing_ca: Authority, tmp_path: Path
+) -> None:
+    now = int(time.time())
+    late = issuing_ca.issue(NAME, not_before=now - 40 * DAY, not_after=now - DAY)
+    page = text(surround(endpoint(served(start_local, tmp_path, late))), "web")
+    assert value(page, "probe_success") == value(page, "ssl_probe_success") == 0
+    assert value(page, "probe_ssl_earliest_cert_expiry") == now - DAY
+    assert value(page, "ssl_cert_not_after", cn=NAME) == now - DAY
+    assert value(page, "probe_tls_version_info") == 1
+    # Nothing was verified, and blackbox_exporter's -62135596800 is no way to say so.
+    assert not [name for name, _ in samples(page) if "verified" in name or "last_chain_expiry" in name]
+
+
+@pytest.mark.server("promtool")
+def test_what_nobody_validates_succeeds_without_a_verified_chain(
+    surround: Surround, start_local: StartServer[LocalServer], tmp_path: Path
+) -> None:
+    server = served(start_local, tmp_path, self_signed(NAME))
+    for trust_context in (surround(endpoint(server), validates=False), surround(endpoint(server, clients=()))):
+        page = text(trust_context, "web")
+        assert value(page, "probe_success") == 1
+        assert value(page, "probe_ssl_last_chain_expiry_timestamp_seconds") is None
+
+
+@pytest.mark.server("promtool")
+@pytest.mark.parametrize("behaviour", [Behaviour.REFUSES, Behaviour.PLAIN_HTTP])
+def test_a_failed_look_leaves_nothing_but_that_it_failed(
+    surround: Surround, start_peer: Callable[[Behaviour], Peer], behaviour: Behaviour
+) -> None:
+    peer = start_peer(behaviour)
+    page = text(surround(endpoint(peer)), "web", "https")
+    assert {name for name, _ in samples(page)} == {
+        *("probe_success", "probe_duration_seconds", "ssl_probe_success", "ssl_prober"),
+        *("probe_dns_lookup_time_seconds", "probe_http_duration_seconds", "probe_http_redirects"),
+        "probe_http_status_code",
+    }
+    assert value(page, "probe_success") == value(page, "ssl_probe_success") == 0
+    assert value(page, "probe_http_status_code") == 0
+
+
+def test_a_look_takes_no_longer_than_prometheus_waits(
+    surround: Surround, start_peer: Callable[[Behaviour], Peer]
+) -> None:
+    found = probe(surround(endpoint(start_peer(Behaviour.SILENT))), "web", seconds=0.2)
+    assert isinstance(found, Probed)
+    # What is left of it once the look has its place.
+    assert re.fullmatch(r"no complete handshake within 0\.(2|1\d*) s", found.observation.failures[0].detail)
+
+
+def test_an_endpoint_is_meant_by_its_name_its_address_or_a_url(
+    surround: Surround, start_local: StartServer[LocalServer], issuing_ca: Authority, tmp_path: Path
+) -> None:
+    server = served(start_local, tmp_path, issuing_ca.issue(NAME))
+    trust_context = surround(endpoint(server, "web"))
+    for target in ("web", server.address, f"https://{server.address}", f"https://{server.address}/path?query"):
+        found = probe(trust_context, target)
+        assert isinstance(found, Probed)
+        assert found.accepted
+
+
+@pytest.mark.parametrize("module", ["https", "http_2xx"])
+def test_https_knows_its_port(surround: Surround, module: str) -> None:
+    trust_context = surround(Endpoint("web", "127.0.0.1", 443, timeout=0.1))
+    for target in ("127.0.0.1", "https://127.0.0.1", "127.0.0.1:443"):
+        assert isinstance(probe(trust_context, target, module), Probed)
+    assert isinstance(probe(trust_context, "127.0.0.1", "tls"), RefusedProbe)
+
+
+@pytest.fixture
+def peer(start_peer: Callable[[Behaviour], Peer]) -> Peer:
+    """Return a peer on loopback that counts who comes."""
+    return start_peer(Behaviour.CLOSES)
+
+
+def test_what_is_no_endpoint_is_not_looked_at(surround: Surround, peer: Peer) -> None:
+    trust_context = surround(Endpoint("other", "127.0.0.1", 1))
+    for target in (f"{peer.host}:{peer.port}", f"https://{peer.host}:{peer.port}"):
+        assert "no endpoint is at" in refused(trust_context, target)
+    assert peer.connections == 0
+
+
+@pytest.mark.parametrize(
+    "target",
+    ["", "x", "file:///etc/passwd", "http://127.0.0.1:80", "https://", "a b:1", "a:99999", "[::1", "https://a:b"],
+)
+def test_what_is_no_address_is_refused(surround: Surround, target: str) -> None:
+    assert refused(surround(allow=EVERYWHERE, ports=[443]), target)
+
+
+def test_allowing_the_world_does_not_allow_loopback(surround: Surround, peer: Peer) -> None:
+    trust_context = surround(allow=EVERYWHERE, ports=[peer.port])
+    for host in (peer.host, f"[::ffff:{peer.host}]"):
+        assert "probe.allow" in refused(trust_context, f"{host}:{peer.port}")
+    assert peer.connections == 0
+
+
+@pytest.mark.parametrize("host", ["169.254.169.254", "[fe80::1%25lo]", "[fe80::1]", "0.0.0.0", "[::]", "[::1]"])
+def test_allowing_the_world_allows_neither_links_nor_this_host(surround: Surround, host: str) -> None:
+    assert refused(surround(allow=EVERYWHERE, ports=[443]), f"{host}:443")
+
+
+def test_loopback_may_be_allowed_by_its_name_alone(surround: Surround, peer: Peer) -> None:
+    trust_context = surround(allow=["127.0.0.0/8"], ports=[peer.port])
+    assert isinstance(probe(trust_context, f"{peer.host}:{peer.port}"), Probed)
+    assert peer.connections == 1
+
+
+def test_no_port_is_looked_at_beside_those_allowed(surround: Surround, peer: Peer) -> None:
+    assert "port" in refused(surround(allow=["127.0.0.0/8"], ports=[443]), f"{peer.host}:{peer.port}")
+    assert peer.connections == 0
+
+
+def test_a_name_that_leads_to_loopback_is_refused(
+    surround: Surround, peer: Peer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for answer in ([peer.host], ["192.0.2.1", peer.host]):
+        Resolver(monkeypatch, answer)
+        assert "probe.allow" in refused(
+            surround(allow=EVERYWHERE, ports=[peer.port]), f"rebinding.example.com:{peer.port}"
+        )
+    assert peer.connections == 0
+
+
+def test_a_name_is_resolved_once_so_that_it_cannot_rebind(
+    surround: Surround, peer: Peer, start_peer: Callable[[Behaviour], Peer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    resolver = Resolver(monkeypatch, ["127.1.2.3"], [peer.host])
+    trust_context = surround(allow=["127.1.2.3/32"], ports=[peer.port])
+    found = probe(trust_context, f"rebinding.example.com:{peer.port}")
+    assert isinstance(found, Probed)
+    assert [each.address for each in found.observation.failures] == ["127.1.2.3"]
+    assert resolver.asked == 1
+    assert peer.connections == 0
+
+
+def test_an_address_does_not_become_an_endpoint_by_being_called_like_one(surround: Surround, peer: Peer) -> None:
+    address = f"{peer.host}:{peer.port}"
+    trust_context = surround(Endpoint(address, "127.0.0.1", 1), allow=EVERYWHERE, ports=[peer.port])
+    assert "probe.allow" in refused(trust_context, f"https://{address}")
+    assert peer.connections == 0

@@ -1,0 +1,235 @@
+from __future__ import annotations
+
+import re
+import subprocess
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from config.text import printable
+from config.vocabulary import Code, Severity, TargetKind
+from monitor.lab.process import find_command
+from monitor.metrics import Counters, Page, Piece, piece, plain
+from monitor.metrics import family as family_module
+from monitor.state.target import Raised, TargetState
+from probes.finding import Edge, finding
+from tests.kit.metrics import page_of, samples, some_certificate, some_file, text_of, value
+
+
+def test_each_fact_of_a_target_is_a_series() -> None:
+    leaf, issuer = some_certificate("www.example.com"), some_certificate("ca", not_after=1_900_000_000)
+    raised = {
+        (each.code, each.subject): Raised(each, 1.0)
+        for each in (
+            finding(Code.WEAK_KEY, "too short", "position 0"),
+            finding(Code.WEAK_KEY, "too short", "position 1"),
+            finding(Code.CLIENT_REJECTS, "java does not trust it", "java"),
+        )
+    }
+    known = TargetState(
+        "mail",
+        TargetKind.ENDPOINT,
+        "mail.example.com:443",
+        "post",
+        presented=(leaf, issuer),
+        findings=raised,
+        edges=(Edge("browser", accepted=True), Edge("java", accepted=False, why="unknown issuer")),
+        expiry=1_800_000_000,
+        last_look=1_795_000_000.25,
+    )
+    assert samples(text_of(page_of([known]))) == {
+        (name, frozenset(labels.items())): number
+        for name, labels, number in (
+            (
+                "certvigil_target_info",
+                {"target": "mail", "kind": "endpoint", "component": "post", "location": "mail.example.com:443"},
+                1,
+            ),
+            ("certvigil_target_up", {"target": "mail"}, 1),
+            ("certvigil_target_expiry_timestamp_seconds", {"target": "mail"}, 1_800_000_000),
+            ("certvigil_target_last_look_timestamp_seconds", {"target": "mail"}, 1_795_000_000.25),
+            ("certvigil_not_before_timestamp_seconds", {"target": "mail"}, 1_700_000_000),
+            ("certvigil_not_after_timestamp_seconds", {"target": "mail", "position": "0"}, 1_800_000_000),
+            ("certvigil_not_after_timestamp_seconds", {"target": "mail", "position": "1"}, 1_900_000_000),
+            ("certvigil_presented_info", {"target": "mail", "position": "0", "sha256": leaf.sha256}, 1),
+            ("certvigil_presented_info", {"target": "mail", "position": "1", "sha256": issuer.sha256}, 1),
+            ("certvigil_findings", {"target": "mail", "code": "weak_key", "severity": "warning"}, 2),
+            ("certvigil_findings", {"target": "mail", "code": "client_rejects", "severity": "critical"}, 1),
+            ("certvigil_client_accepts", {"target": "mail", "client": "browser"}, 1),
+            ("certvigil_client_accepts", {"target": "mail", "client": "java"}, 0),
+            *(
+                (
+                    "certvigil_certificate_info",
+                    {
+                        "sha256": each.sha256,
+                        "subject": each.subject,
+                        "issuer": "CN=Lab Issuing CA",
+                        "serial": "2a",
+                        "key": "ec 256",
+                        "signature_hash": "sha256",
+                        "ca": "false",
+                    },
+                    1,
+                )
+                for each in (leaf, issuer)
+            ),
+        )
+    }
+
+
+def test_each_target_says_how_often_it_is_due_and_what_is_due_at_no_time_does_not() -> None:
+    intervals = {"mail": 30.0, "/a.pem": 86_400.0}
+    page = Page(interval=lambda known: intervals.get(known.target))
+    for known in (
+        TargetState("mail", TargetKind.ENDPOINT, "mail:993"),
+        TargetState("certvigil", TargetKind.SELF, "certvigil"),
+    ):
+        page.update(known)
+    page.update(TargetState("/a.pem", TargetKind.FILE, "/a.pem"))
+    assert value(text_of(page), "certvigil_target_interval_seconds", target="mail") == 30
+    assert value(text_of(page), "certvigil_target_interval_seconds", target="/a.pem") == 86_400
+    assert value(text_of(page), "certvigil_target_interval_seconds", target="certvigil") is None
+    # A reload changes what no look has to.
+    intervals["mail"] = 300.0
+    page.reconfigure()
+    assert value(text_of(page), "certvigil_target_interval_seconds", target="mail") == 300
+
+
+def test_what_is_unknown_is_absent() -> None:
+    undated = some_certificate(not_after=None)
+    text = text_of(page_of([some_file("/a.pem", undated, last_look=None)]))
+    names = {name for name, _ in samples(text)}
+    assert "certvigil_presented_info" in names
+    for absent in ("not_after", "target_expiry", "target_up", "target_last_look", "findings", "client_accepts"):
+        assert not [name for name in names if name.startswith(f"certvigil_{absent}")], absent
+
+
+def test_a_failed_look_leaves_the_facts_and_shows_as_down() -> None:
+    known = some_file("/a.pem", some_certificate())
+    page = page_of([known])
+    page.update(replace(known, failure=("bad_pem", "line 3 makes no sense"), failures=1))
+    text = text_of(page)
+    assert value(text, "certvigil_target_up", target="/a.pem") == 0
+    assert value(text, "certvigil_not_after_timestamp_seconds", target="/a.pem") == 1_800_000_000
+    assert "makes no sense" not in text
+    assert "bad_pem" not in text
+
+
+def test_a_certificate_that_two_targets_present_is_described_once_and_until_neither_does() -> None:
+    shared = some_certificate()
+    page = page_of([some_file("/a.pem", shared), some_file("/b.pem", shared)])
+    assert value(text_of(page), "certvigil_certificate_info", sha256=shared.sha256) == 1
+    page.remove("/a.pem")
+    assert value(text_of(page), "certvigil_certificate_info", sha256=shared.sha256) == 1
+    page.update(some_file("/b.pem", some_certificate("other")))
+    assert value(text_of(page), "certvigil_certificate_info", sha256=shared.sha256) is None
+
+
+def test_a_certificate_twice_in_one_chain_is_described_once() -> None:
+    twice = some_certificate()
+    known = some_file("/a.pem", twice, twice)
+    page = page_of([known])
+    text = text_of(page)
+    assert value(text, "certvigil_certificate_info", sha256=twice.sha256) == 1
+    assert value(text, "certvigil_presented_info", position="1", sha256=twice.sha256) == 1
+    page.update(replace(known, presented=(twice,)))
+    assert value(text_of(page), "certvigil_certificate_info", sha256=twice.sha256) == 1
+    page.remove("/a.pem")
+    assert not samples(text_of(page))
+
+
+def test_a_change_shows_in_the_next_page() -> None:
+    known = some_file("/a.pem", some_certificate())
+    page = page_of([known, some_file("/b.pem")])
+    text_of(page)
+    page.update(replace(known, expiry=1_900_000_000, last_look=2.0))
+    text = text_of(page)
+    assert value(text, "certvigil_target_expiry_timestamp_seconds", target="/a.pem") == 1_900_000_000
+    assert value(text, "certvigil_target_last_look_timestamp_seconds", target="/a.pem") == 2.0
+
+
+def test_a_look_that_changes_nothing_makes_no_text_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    known = some_file("/a.pem", some_certificate())
+    page = page_of([known])
+    text_of(page)
+    made: list[bytes] = []
+
+    def counted(text: bytes) -> Piece:
+        made.append(text)
+        return piece(text)
+
+    monkeypatch.setattr(family_module, "piece", counted)
+    page.update(replace(known, last_look=7.0))
+    assert value(text_of(page), "certvigil_target_last_look_timestamp_seconds") == 7.0
+    assert [text for text in made if not text.startswith(b"certvigil_target_last_look_timestamp_seconds{")] == []
+
+
+def test_a_target_that_is_gone_leaves_no_series() -> None:
+    page = page_of([some_file("/a.pem", some_certificate()), some_file("/b.pem")])
+    text_of(page)
+    page.remove("/a.pem")
+    page.remove("/never.pem")
+    assert "/a.pem" not in text_of(page)
+    assert "/b.pem" in text_of(page)
+
+
+def test_targets_may_change_while_a_page_is_read() -> None:
+    page = page_of(some_file(f"/{number}.pem", some_certificate(str(number))) for number in range(500))
+    shown = bytearray()
+    for step, chunk in enumerate(plain(page.pieces())):
+        shown += chunk
+        page.update(some_file(f"/{step}.pem", some_certificate(f"new {step}")))
+        page.update(some_file(f"/new-{step}.pem", some_certificate(f"newer {step}")))
+        page.remove(f"/{499 - step}.pem")
+    assert step > 50
+    assert "certvigil_target_up" in {name for name, _ in samples(shown.decode())}
+
+
+def test_every_family_is_one_group() -> None:
+    page = page_of(some_file(f"/{number}.pem", some_certificate(str(number))) for number in range(300))
+    names = [line.partition("{")[0] for line in text_of(page).splitlines() if not line.startswith("#")]
+    groups = [name for index, name in enumerate(names) if index == 0 or names[index - 1] != name]
+    assert Counter(groups).most_common(1)[0][1] == 1
+    headers = re.findall(r"^# (HELP|TYPE) (\S+)", text_of(page), re.MULTILINE)
+    assert Counter(headers).most_common(1)[0][1] == 1
+    assert {name for _, name in headers} >= set(names)
+
+
+@given(st.dictionaries(st.text(min_size=1), st.tuples(st.text(), st.integers(0, 253_402_300_799)), max_size=20))
+def test_whatever_a_name_holds_it_is_read_back(named: dict[str, tuple[str, int]]) -> None:
+    page = Page()
+    expected: dict[tuple[str, str], int] = {}
+    for name, (component, expiry) in named.items():
+        target = printable(name)
+        page.update(
+            TargetState(target, TargetKind.FILE, target, printable(component), expiry=expiry, last_look=1.0),
+        )
+        expected[target, printable(component)] = expiry
+    found = samples(text_of(page))
+    infos = {
+        (labels["target"], labels["component"])
+        for labels in (dict(pairs) for name, pairs in found if name == "certvigil_target_info")
+    }
+    assert infos == set(expected)
+    for (name, _), expiry in expected.items():
+        assert found["certvigil_target_expiry_timestamp_seconds", frozenset({("target", name)})] == expiry
+
+
+def test_quotes_backslashes_and_newlines_are_escaped() -> None:
+    text = text_of(page_of([some_file('/a"} 1\n\\n.pem')]))
+    assert r'certvigil_target_up{target="/a\"} 1\n\\n.pem"} 1' in text.splitlines()
+
+
+@pytest.mark.server("promtool")
+def test_promtool_finds_nothing_to_complain_about() -> None:
+    promtool = find_command("promtool")
+    assert promtool is not None
+    known = replace(some_file("/a.pem", some_certificate()), expiry=1, edges=(Edge("java", accepted=True),))
+    weak = finding(Code.WEAK_KEY, "too short", severity=Severity.NOTICE)
+    known = replace(known, findings={(weak.code, weak.subject): Raised(weak, 1.0)})
+    text = text_of(page_of([known])).encode() + Counters("1.0", 1.0).text()
+    done = subprocess.run([promtool, "check", "metrics"], input=text, capture_output=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")

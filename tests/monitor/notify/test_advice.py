@@ -1,0 +1,185 @@
+"""What to do about a problem: nothing is advised that what is concerned cannot have."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from itertools import product
+
+import pytest
+
+from actions.ending import ANSWERS_AGAIN, ANSWERS_NOBODY
+from config.catalogue import CATALOGUE
+from config.model import Artefacts, Component
+from config.vocabulary import Code, TargetKind
+from monitor.commands import app
+from monitor.notify.advice import AdviceContext, advice, by_itself, hurts
+from monitor.notify.problem import Member
+from monitor.state.cure import curable
+from probes.finding import finding
+from tests.kit.outbox import WITH_SERVICE, WITHOUT_SERVICE
+
+KEYSTORE = Component("app", Artefacts(keystore="/etc/app/site.p12", password_file="/etc/app/pass"))
+WHOLE = "put the new certificate, its intermediates and its key"
+READABLE = "let certvigil's user read the file, or leave it out of the watch"
+AGAIN = "to look again at once: certvigil check /x.pem"
+SITE = AdviceContext("web1.example.com", {each.name: each for each in (WITH_SERVICE, WITHOUT_SERVICE, KEYSTORE)})
+FILE, ENDPOINT, COMPONENT, ITSELF = TargetKind.FILE, TargetKind.ENDPOINT, TargetKind.COMPONENT, TargetKind.SELF
+
+
+def concerned(code: Code, kind: TargetKind = ENDPOINT, component: str | None = None, where: str = "x:443") -> Member:
+    return Member(f"{component or 'some'}/target", kind, component, finding(code, "it is wrong", "ops"), 1.0, "", where)
+
+
+@pytest.mark.parametrize("component", ["mail", "app", "gone", None])
+def test_no_command_is_advised_that_needs_a_service_where_there_is_none(component: str | None) -> None:
+    for code, kind in product(Code, TargetKind):
+        said = advice([concerned(code, kind, component)], SITE)
+        assert said
+        assert not re.search(r"certvigil (replace|activate|rollback|reset-to-default)\b", " ".join(said))
+
+
+def test_every_command_that_is_advised_exists() -> None:
+    commands = {each.name or each.callback.__name__ for each in app.registered_commands if each.callback is not None}
+    known = commands | {str(group.name) for group in app.registered_groups}
+    for code, kind, component in product(Code, TargetKind, ("web", "mail", None)):
+        for sentence in advice([concerned(code, kind, component)], SITE):
+            assert known.issuperset(re.findall(r"certvigil ([a-z-]+)", sentence)), sentence
+
+
+@pytest.mark.parametrize("kind", TargetKind)
+def test_whom_it_hurts_and_what_happens_by_itself_is_said_of_every_code(kind: TargetKind) -> None:
+    for code in Code:
+        for said in (hurts([concerned(code, kind)]), by_itself(concerned(code, kind))):
+            assert said
+            assert not said.endswith(".")
+            assert said[0].islower()
+
+
+def test_a_component_with_a_service_is_replaced_and_one_without_by_hand() -> None:
+    members = [concerned(Code.EXPIRED, ENDPOINT, name) for name in ("web", "mail", "app")]
+    assert advice(members, SITE) == [
+        f"{WHOLE} into NEW.pem, then: certvigil replace web --from NEW.pem",
+        f"{WHOLE} into /etc/postfix/all.pem, and reload the server of mail",
+        f"{WHOLE} into /etc/app/site.p12, and reload the server of app",
+    ]
+
+
+def test_a_target_of_no_component_is_named_by_its_path_or_address() -> None:
+    file = concerned(Code.EXPIRED, FILE, where="/etc/ssl/it's here.pem")
+    assert advice([file], SITE) == [
+        """put the new certificate into '/etc/ssl/it'"'"'s here.pem', and reload the server that uses it"""
+    ]
+    assert advice([concerned(Code.EXPIRED)], SITE) == [
+        "install the new certificate on the server that answers at x:443"
+    ]
+
+
+def test_what_is_not_served_is_activated_where_there_is_a_service_and_else_reloaded_by_hand() -> None:
+    assert advice([concerned(Code.NOT_SERVED, ENDPOINT, "web")], SITE) == [
+        "have its service take up what is on disk: certvigil activate web"
+    ]
+    assert advice([concerned(Code.NOT_SERVED, ENDPOINT, "mail", "127.0.0.1:25")], SITE) == [
+        "reload or restart the server that answers at 127.0.0.1:25"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("code", "detail", "said"),
+    [
+        (Code.UNREADABLE, "bad_pem: no", "for /x.pem: write the file anew, from its original"),
+        (Code.UNREADABLE, "wrong_password: no", "for /x.pem: put the keystore's own password into its file"),
+        (
+            Code.UNREADABLE,
+            "permission_denied: no",
+            f"for /x.pem: {READABLE}; to see who may read it: ls -lL /x.pem",
+        ),
+        (
+            Code.UNREACHABLE,
+            "not_tls: SMTP",
+            f"at /x.pem: correct the port, or the protocol of the endpoint; {AGAIN}",
+        ),
+        (
+            Code.UNREACHABLE,
+            "connection_refused: no",
+            f"at /x.pem: see whether the server runs and listens there; {AGAIN}",
+        ),
+    ],
+)
+def test_what_is_dark_is_advised_on_by_the_reason(code: Code, detail: str, said: str) -> None:
+    kind = FILE if code is Code.UNREADABLE else ENDPOINT
+    assert advice([replace(concerned(code, kind, where="/x.pem"), finding=finding(code, detail))], SITE) == [said]
+
+
+def test_what_has_no_command_of_its_own_is_advised_on_in_the_words_of_its_cure() -> None:
+    for code in Code:
+        for sentence in advice([concerned(code)], SITE):
+            if "certvigil history" in sentence:
+                assert sentence.startswith(f"{CATALOGUE[code].cure}; ")
+
+
+def test_before_an_approval_the_command_that_shows_that_very_plan_is_named() -> None:
+    pending = concerned(Code.APPROVAL_PENDING, COMPONENT, "web")
+    activate = replace(pending, finding=finding(Code.APPROVAL_PENDING, "it waits", "activate"))
+    named = replace(pending, finding=finding(Code.APPROVAL_PENDING, curable("it waits", "`certvigil approve 52dd`")))
+    assert advice([pending], SITE) == ["to see what it would do first: certvigil plan web"]
+    assert advice([activate], SITE) == ["to see what it would do first: certvigil activate web --dry-run"]
+    assert advice([concerned(Code.NOT_SERVED, ENDPOINT, "web"), named], SITE) == [
+        "to see what it would do first: certvigil plan web",
+        "to have it done or not: certvigil approve 52dd",
+    ]
+    other = concerned(Code.NOT_SERVED, ENDPOINT, "mail")
+    assert advice([other, named], SITE)[0].startswith("reload or restart the server"), "no plan waits for that"
+
+
+def test_whom_a_frozen_component_hurts_is_said_as_far_as_its_reason_says_it() -> None:
+    frozen = concerned(Code.COMPONENT_FROZEN, COMPONENT, "web")
+    said = {
+        reason: hurts([replace(frozen, finding=finding(Code.COMPONENT_FROZEN, reason))])
+        for reason in (f"web {ANSWERS_NOBODY}", f"web {ANSWERS_NOBODY}; it was started, and it {ANSWERS_AGAIN}", "x")
+    }
+    known, *unknown = said.values()
+    assert known == "whoever connects, unless its service was started since: it answered nobody"
+    assert unknown == ["perhaps whoever connects: whether its service is well is not known"] * 2
+
+
+def test_many_components_are_one_command_and_the_rest_is_counted() -> None:
+    components = {f"web{number}": replace(WITH_SERVICE, name=f"web{number}") for number in range(12)}
+    members = [concerned(Code.EXPIRED, ENDPOINT, name) for name in components]
+    said = advice(members, AdviceContext("web1", components))
+    assert said[0].endswith("certvigil replace " + " ".join(list(components)[:10]) + " --from NEW.pem")
+    assert said[1:] == ["the same for 2 more components"]
+    members = [concerned(Code.EXPIRED, FILE, where=f"/etc/{number}.pem") for number in range(5)]
+    assert advice(members, SITE)[3:] == ["the same in 2 more places"]
+
+
+def test_what_is_wrong_with_certvigil_itself_has_remedies_of_its_own() -> None:
+    said = {code: advice([concerned(code, ITSELF)], SITE)[0] for code in Code}
+    assert said[Code.CONFIG_REJECTED] == (
+        "mend the mistakes that this reports: certvigil config check; then: certvigil reload"
+    )
+    assert said[Code.DELIVERY_FAILED] == "see whether the channel works: certvigil notify test ops"
+    assert said[Code.DATABASE_DEGRADED] == "see whether the disk is full or fails: df -h /var/lib/certvigil"
+    assert said[Code.UNREADABLE] == "certvigil status"
+    assert advice([concerned(Code.COMPONENT_FROZEN, COMPONENT, "web")], SITE) == [
+        "see that its files and its service are right, then: certvigil recover --thaw web"
+    ]
+
+
+def test_a_chain_and_a_key_are_mended_where_they_lie() -> None:
+    pair = replace(WITH_SERVICE, name="pair", service=None)
+    site = AdviceContext("web1", {"web": WITH_SERVICE, "pair": pair})
+    (said,) = advice([concerned(Code.INCOMPLETE_CHAIN, ENDPOINT, "web")], site)
+    assert said.endswith("(the key may stay), into CHAIN.pem, then: certvigil replace web --from CHAIN.pem")
+    assert advice([concerned(Code.INCOMPLETE_CHAIN, ENDPOINT, "pair")], site)[0].startswith(
+        "put the intermediates that are needed, and no others, into /etc/nginx/tls/site.crt"
+    )
+    assert advice([concerned(Code.KEY_MISMATCH, FILE, "pair")], site)[0].startswith(
+        "put the key that belongs to the certificate into /etc/nginx/tls/site.key"
+    )
+
+
+def test_what_is_served_says_more_about_whom_it_hurts_than_what_lies_on_disk() -> None:
+    members = [concerned(Code.EXPIRED, FILE), concerned(Code.EXPIRED, ENDPOINT)]
+    assert hurts(members) == "no client that is watched; others that validate may reject it"
+    assert hurts(members[:1]) == "nobody where it is not served; where it is, clients that validate reject it"
