@@ -6,27 +6,26 @@ import os
 import shlex
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from hashlib import sha256
 from pathlib import Path
-from typing import Final, Protocol, TypeVar
+from typing import Final
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 from monitor.lab.ca import Authority
 from monitor.lab.process import find_command
-from monitor.lab.servers import Lighttpd, LocalServer, Nginx, Server, Site, TLSSettings
+from monitor.lab.servers import Lighttpd, LocalServer, Nginx, Site, TLSSettings
 from tests.kit.peers import Behaviour, Peer
 from tests.kit.prometheus import Prometheus
+from tests.kit.start import StartServer
 from tests.kit.stunnel import Stunnel
+from tests.kit.tenth import drawn
 from tests.kit.workers import Workers
 
-AnyServer_co = TypeVar("AnyServer_co", bound=Server, covariant=True)
+_TLS: Final = TLSSettings()
 
 # pytest resets the filters that probes.certificate sets, and then makes each warning an error.
 _HOSTILE_CERTIFICATES: Final = ("ignore:Parsed a serial number", "ignore:Attribute's length must be:UserWarning")
-
-_TLS: Final = TLSSettings()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -67,21 +66,10 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         pytest.skip(what)
 
 
-def drawn(seed: str, test: str) -> bool:
-    """Whether a slow test is in the tenth that a seed draws."""
-    return int.from_bytes(sha256(f"{seed} {test}".encode()).digest()) % 10 == 0
-
-
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     if seed := config.getoption("--slow-tenth"):
         again = f"pytest -m slow --slow-tenth {shlex.quote(seed)}"
         terminalreporter.write_line(f"A tenth of the slow tests was drawn by {seed}; that tenth again: {again}")
-
-
-class StartServer(Protocol[AnyServer_co]):
-    """Starts a server that is stopped when the test ends."""
-
-    def __call__(self, *sites: Site, tls: TLSSettings = ...) -> AnyServer_co: ...
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import drawn
+from tests.kit.tenth import drawn
 
 TESTS = """
 import pytest

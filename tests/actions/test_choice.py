@@ -17,8 +17,8 @@ from actions.prepare import Prepared, RefusedPlan
 from actions.rehearse import RehearsalStage
 from actions.world import World
 from monitor.lab.ca import DAY, Authority, Issued, KeyType
-from tests.actions.test_prepare import Disk, site
 from tests.kit.candidates import ENDPOINT, ISSUING, NAME, NOW, ROOT, made, presented, value, view
+from tests.kit.component_site import Disk, site
 
 ISSUER = Issuers("our CA", value(ISSUING).public_key_sha256())
 STRANGER = ROOT.intermediate("Stranger")

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -15,29 +11,9 @@ import pytest
 from actions.ending import Cause, Outcome
 from actions.journal import Event
 from actions.journal_state import unfinished
+from tests.kit.lease import leased
 from tests.kit.scene import Scene, broken
 from tests.kit.worlds import KILLED, StepWorld, in_a_process, kill
-
-_LEASE = """
-import fcntl, signal, sys, time
-signal.signal(signal.SIGIO, signal.SIG_IGN)
-file = open(sys.argv[1], "r+b")
-fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_WRLCK)
-print("held", flush=True)
-time.sleep(60)
-"""
-
-
-@contextmanager
-def leased(path: str) -> Iterator[None]:
-    """Have another process hold a lease on a file, so that opening it without waiting fails with EAGAIN."""
-    with subprocess.Popen([sys.executable, "-c", _LEASE, path], stdout=subprocess.PIPE) as holder:
-        try:
-            assert holder.stdout is not None
-            assert holder.stdout.readline() == b"held\n"
-            yield
-        finally:
-            holder.kill()
 
 
 def left_over(room: Path, components: tuple[str, ...] = ("web", "mail")) -> Scene:

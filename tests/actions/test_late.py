@@ -26,24 +26,9 @@ from actions.lock import Locks, acquire
 from actions.recover import recover, thaw
 from actions.transaction import transact
 from actions.world import World
+from tests.kit.late_writer import LATE, Writer
 from tests.kit.scene import Scene, broken
 from tests.kit.worlds import KILLED, Later, StepWorld, cells, in_a_process, intrude, kill
-
-LATE = b"GOOD late certificate\n" * 11
-
-
-class Writer:
-    """Somebody who had a file open before it was replaced."""
-
-    def __init__(self, path: str) -> None:
-        self._descriptor = os.open(path, os.O_RDWR)
-
-    def write(self, data: bytes = LATE) -> None:
-        os.ftruncate(self._descriptor, 0)
-        os.pwrite(self._descriptor, data, 0)
-
-    def close(self) -> None:
-        os.close(self._descriptor)
 
 
 class LaterSteps(StepWorld):

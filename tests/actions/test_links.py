@@ -19,7 +19,7 @@ from actions.transaction import transact
 from actions.world import World
 from config.model import Artefacts, Component
 from probes.opening import RefusedError
-from tests.actions.test_prepare import Disk, grounds, plan, site
+from tests.kit.component_site import Disk, grounds, plan, site
 from tests.kit.scene import Scene, after
 
 SITE = 64_001

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, NoEncryption, PrivateFormat
 
-from actions.candidate import Candidate, Candidates, PrivateKey
+from actions.candidate import Candidates, PrivateKey
 from actions.component_files import keys_at_hand
 from actions.component_site import ComponentSite
 from actions.ending import Ground
@@ -24,56 +24,17 @@ from actions.rehearse import RehearsalStage
 from actions.world import World
 from config.model import Artefacts, Component
 from config.vocabulary import KeyKind, WriteMode
-from monitor.lab.ca import DAY, Authority, Issued, KeyType, new_key, self_signed
+from monitor.lab.ca import DAY, Authority, KeyType, new_key, self_signed
 from tests.kit.candidates import ENDPOINT, ISSUING, NAME, NOW, ROOT, good, made, presented, value, view
+from tests.kit.component_site import CANDIDATE, NEW, OLD, SERVED, Disk, grounds, plan, site
 
 OTHER_ROOT = Authority.root("Other Root")
-OLD = ISSUING.issue(NAME, not_before=NOW - 70 * DAY, not_after=NOW + 20 * DAY, key=KeyType.P256)
-NEW = ISSUING.issue(NAME, key=KeyType.P384)
-CANDIDATE = made(NEW, ISSUING)
-SERVED = presented([OLD, ISSUING])
 PARAMETERS = b"-----BEGIN DH PARAMETERS-----\nMIIBCAKCAQEA\n-----END DH PARAMETERS-----\n"
-
-
-class Disk:
-    """A component's directory, with the old set in it."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        path.mkdir()
-
-    def write(self, name: str, data: bytes, mode: int = 0o640) -> str:
-        file = self.path / name
-        file.write_bytes(data)
-        file.chmod(mode)
-        return str(file)
-
-    def pair(self, leaf: Issued = OLD) -> Artefacts:
-        return Artefacts(
-            certificate=self.write("site.crt", leaf.chain_pem(), 0o644), key=self.write("site.key", leaf.key_pem())
-        )
 
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Disk:
     return Disk(tmp_path / "web")
-
-
-def site(artefacts: Artefacts, name: str = "web", stage: RehearsalStage | None = None) -> ComponentSite:
-    stage = stage or RehearsalStage(ENDPOINT, (view(ROOT),), SERVED)
-    return ComponentSite(Component(name, artefacts, (stage.endpoint.name,)), (stage,))
-
-
-def plan(*sites: ComponentSite, candidate: Candidate = CANDIDATE, losses: tuple[str, ...] = ()) -> Prepared:
-    prepared = plan_replacement(sites, Candidates((candidate,)), World(), NOW, losses=losses)
-    assert isinstance(prepared, Prepared), prepared
-    return prepared
-
-
-def grounds(*sites: ComponentSite, candidate: Candidate = CANDIDATE) -> set[Ground]:
-    refused = plan_replacement(sites, Candidates((candidate,)), World(), NOW)
-    assert isinstance(refused, RefusedPlan)
-    return {each.ground for each in refused.objections}
 
 
 def state(path: str, data: bytes | None = None) -> FileState:

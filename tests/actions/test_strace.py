@@ -14,19 +14,18 @@ import subprocess
 import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, NamedTuple
 
 import pytest
 
 from monitor.lab.process import find_command, wait_for
-from monitor.lab.servers import Nginx, write_site
+from tests.kit.authority import fresh
 from tests.kit.daemon import CERTVIGIL
 from tests.kit.matrix import Share, played
 from tests.kit.openssl_client import presented
+from tests.kit.web import Web, serving
 from tests.kit.worlds import NotReachedError
-from tests.monitor.commands.test_act import ROOT, Web, fresh
 
 pytestmark = [pytest.mark.server("strace"), pytest.mark.server("nginx")]
 
@@ -99,17 +98,6 @@ def may_trace() -> None:
     ran = subprocess.run([find_command("strace") or "", "-o", os.devnull, "true"], capture_output=True, check=False)
     if ran.returncode:
         pytest.skip(f"this machine does not let a process be traced (ptrace): {ran.stderr.decode().strip()[-200:]}")
-
-
-@contextmanager
-def nginx(directory: Path) -> Iterator[Web]:
-    old = fresh()
-    (directory / "root.pem").write_bytes(ROOT.pem())
-    site = write_site(str(directory / "tls"), old)
-    with Nginx(str(directory / "nginx"), [site]) as server:
-        web = Web(directory, server, site, old)
-        web.declare()
-        yield web
 
 
 class Act:
@@ -220,7 +208,7 @@ def _first(calls: Sequence[Call], name: str, given: str, which: int = 0) -> Call
 
 @pytest.mark.usefixtures("may_trace")
 def test_a_call_that_fails_or_kills_ends_with_the_one_set_or_the_other_served(tmp_path: Path) -> None:
-    with nginx(tmp_path) as web:
+    with serving(tmp_path) as web:
         act = Act(web, fails=False)
 
         def telling() -> list[Fault]:
@@ -243,7 +231,7 @@ def test_a_call_that_fails_or_kills_ends_with_the_one_set_or_the_other_served(tm
 def test_any_call_that_fails_or_kills_ends_with_the_one_set_or_the_other_served(
     fails: bool, share: Share, tmp_path: Path
 ) -> None:
-    with nginx(tmp_path) as web:
+    with serving(tmp_path) as web:
         act = Act(web, fails=fails)
 
         def faults() -> list[Fault]:

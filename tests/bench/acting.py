@@ -23,7 +23,8 @@ from monitor.lab.servers import BackgroundServer, Lighttpd, Nginx
 from monitor.state.trust import read_trust_context
 from tests.bench.commands import median_seconds
 from tests.bench.report import Measurement
-from tests.kit.component import NAME, Component, Machine, fresh, order_of
+from tests.kit.authority import NAME, fresh
+from tests.kit.component import Component, Machine, order_of
 from tests.kit.load import Load
 
 ROUNDS: Final = 5

@@ -25,7 +25,7 @@ from monitor.actor.work import Work
 from monitor.lab.ca import bundle
 from monitor.lab.servers import write_site
 from tests.bench.report import Measurement
-from tests.kit.actor import ISSUING, ROOT, fresh
+from tests.kit.authority import ISSUING, ROOT, fresh
 
 REQUESTS: Final = 10_000
 ROGUE: Final = Peer(65_534, Printable("rogue"))

@@ -13,7 +13,7 @@ from config.channel import Channel, Digest, FindingMatch, Heartbeat, Notificatio
 from config.load import load
 from config.show import show
 from config.vocabulary import Code, Severity, TargetKind
-from tests.config.conftest import Loaded, Write
+from tests.kit.configuration import Loaded, Write
 
 SECRET = "T0KEN-hunter2"
 GOOD = """

@@ -11,7 +11,7 @@ import pytest
 from config.load import digest_on_disk, load
 from config.model import Config
 from config.trusted import unsafe
-from tests.config.conftest import Loaded, Write
+from tests.kit.configuration import Loaded, Write
 
 
 def mistakes(path: str | Path) -> list[str]:

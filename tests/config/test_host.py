@@ -10,7 +10,7 @@ from config import host
 from config.host import own_name
 from config.load import load
 from config.show import show
-from tests.config.conftest import Loaded, Write
+from tests.kit.configuration import Loaded, Write
 
 
 @pytest.fixture(autouse=True)

@@ -12,7 +12,7 @@ from config.policy import Activate, HasFinding, Policy, RemainingBelow, Replace,
 from config.shipped import shipped_policies
 from config.show import show
 from config.vocabulary import Code, Mode
-from tests.config.conftest import Loaded, Write
+from tests.kit.configuration import Loaded, Write
 from tests.kit.policies import policies
 
 

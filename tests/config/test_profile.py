@@ -7,7 +7,7 @@ from config.load import load
 from config.model import PemBundle
 from config.profile import expand, shipped
 from config.vocabulary import FileRole
-from tests.config.conftest import Loaded, Write
+from tests.kit.configuration import Loaded, Write
 
 CONSOLE = {"console/combined": "/var/nexthink/console/etc/certificate.pem"}
 PORTAL = {

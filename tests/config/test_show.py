@@ -10,8 +10,7 @@ from config.fields import duration, duration_text, share_text
 from config.load import load
 from config.model import Config, Threshold, Thresholds, Watch
 from config.show import show
-from tests.config.conftest import Loaded, Write
-from tests.config.test_load import GOOD
+from tests.kit.configuration import GOOD, Loaded, Write
 
 DOCUMENTS = {
     "nothing said": "endpoints: []",

@@ -14,11 +14,11 @@ import yaml
 from monitor.lab.ca import Authority
 from monitor.lab.process import find_command, wait_for
 from monitor.lab.servers import Nginx, Site, write_site
-from tests.conftest import StartServer
 from tests.kit.alertmanager import Alertmanager, Receiver
 from tests.kit.daemon import Running, certvigil
 from tests.kit.dashboards import GRAFANA, RULES, rules
 from tests.kit.prometheus import Prometheus
+from tests.kit.start import StartServer
 
 NAME: Final = "www.example.com"
 

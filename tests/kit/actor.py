@@ -16,21 +16,15 @@ from actions.journal_state import Ruling
 from monitor.actor.authority import Role
 from monitor.actor.client import NoActor, ask
 from monitor.actor.request import Document, Request, Verb
-from monitor.lab.ca import Authority, Issued, KeyType, bundle, new_key
+from monitor.lab.ca import Authority, Issued, bundle
 from monitor.lab.process import find_command, wait_for
 from monitor.lab.servers import Nginx, Site, write_site
+from tests.kit.authority import ISSUING, NAME, ROOT, fresh
 from tests.kit.daemon import PATIENCE, certvigil, start
 from tests.kit.forks import Child
 
-NAME: Final = "www.example.com"
-ROOT: Final = Authority.root()
-ISSUING: Final = ROOT.intermediate()
 ISSUER: Final = {"trust_store": "corporate"}
 """As it is configured: by the store in which its root is."""
-
-
-def fresh(authority: Authority = ISSUING, **more: Any) -> Issued:
-    return authority.issue(NAME, key=new_key(KeyType.P256), **more)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
 from actions import backup
 from actions.candidate import Given, NoCandidate, read_candidates
@@ -25,23 +25,15 @@ from config.load import load
 from config.model import Config
 from config.service import Service, systemd
 from monitor.actor.context import ActorContext, actor_context
-from monitor.lab.ca import Authority, Issued, KeyType, new_key
+from monitor.lab.ca import Issued
 from monitor.lab.process import find_command
 from monitor.lab.servers import BackgroundServer, Lighttpd, Site, replace_file, write_site
 from monitor.state.trust import read_trust_context
+from tests.kit.authority import NAME, ROOT, fresh
 from tests.kit.real_server import service_of
 from tests.kit.supervisor import Supervisor
 
 DaemonKind = TypeVar("DaemonKind", bound=BackgroundServer)
-
-NAME: Final = "www.example.com"
-ROOT: Final = Authority.root()
-ISSUING: Final = ROOT.intermediate()
-
-
-def fresh(*more_names: str, **knobs: Any) -> Issued:
-    """Return a new certificate for `NAME`, with a key of its own."""
-    return ISSUING.issue(NAME, *more_names, **({"key": new_key(KeyType.P256)} | knobs))
 
 
 def on_disk(directory: str | Path, actor: str | Path) -> dict[str, bytes]:
@@ -221,3 +213,6 @@ def _declared(service: Service) -> dict[str, object]:
         "timeout": f"{service.timeout:g}s",
         **{name: list(command) for name, command in given.items() if command},
     }
+
+
+NOT_FROZEN = "noted      web: it was not frozen; what went wrong is known, and it may be changed"

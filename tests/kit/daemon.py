@@ -19,12 +19,11 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final, Self
 
-from prometheus_client.parser import text_string_to_metric_families
-
 from config.vocabulary import LogFormat
 from monitor.commands.client import NoDaemonAnswer, ask
 from monitor.lab.process import find_command, free_address, wait_for
 from tests.kit.forks import Child, Forked, parent
+from tests.kit.metrics import Series, samples
 
 CERTVIGIL: Final = (sys.executable, "-m", "monitor.main")
 PATIENCE: Final = 60.0
@@ -33,7 +32,6 @@ PATIENCE: Final = 60.0
 NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
 
 LogLine = dict[str, Any]
-Series = tuple[str, frozenset[tuple[str, str]]]
 
 
 def certvigil(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -84,9 +82,7 @@ def on_a_terminal(*arguments: str, columns: int = 200) -> Shown:
     environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": str(columns)}
     for name in ("NO_COLOR", "FORCE_COLOR"):
         environment.pop(name, None)
-    process = subprocess.Popen(
-        [*CERTVIGIL, *arguments], env=environment, stdin=subprocess.DEVNULL, stdout=its_output, stderr=its_errors
-    )
+    process = Forked(parent().address, arguments, its_output, its_errors, environment)
     os.close(its_output)
     os.close(its_errors)
     with ThreadPoolExecutor(2) as readers:
@@ -103,22 +99,6 @@ def _read_terminal(terminal: int) -> str:
             data += more
     os.close(terminal)
     return data.decode()
-
-
-def samples(page: str) -> dict[Series, float]:
-    """Return the value of each series of a page of metrics; fails where one stands there twice."""
-    values: dict[Series, float] = {}
-    for family in text_string_to_metric_families(page):
-        for sample in family.samples:
-            series = (sample.name, frozenset(sample.labels.items()))
-            assert series not in values, f"{series} stands there twice"
-            values[series] = sample.value
-    return values
-
-
-def series(name: str, **labels: str) -> Series:
-    """Return the series of that name with exactly these labels."""
-    return f"certvigil_{name}", frozenset(labels.items())
 
 
 def start(

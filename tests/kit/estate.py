@@ -13,7 +13,8 @@ from typing import Final
 from monitor.lab.ca import DAY, Authority, Issued, bundle
 from monitor.lab.process import free_address
 from monitor.lab.servers import LocalServer, Site, replace_file, write_site
-from tests.kit.actor import fresh, house
+from tests.kit.actor import house
+from tests.kit.authority import fresh
 from tests.kit.daemon import Running
 from tests.kit.peers import Behaviour, Peer
 

@@ -1,8 +1,9 @@
 """Commands of certvigil without their start: `python -m tests.kit.forks SOCKET` has loaded all of them.
 
 Each is a process of its own that does what `certvigil` does with its arguments, forked off instead of started anew,
-which takes a tenth of the time. Whoever connects sends arguments, environment and directory as JSON with the
-descriptors of its output and errors, is told the process id, and once it has ended, how, each as a line.
+which takes a tenth of the time. The processes that a command starts from certvigil's own modules (readers, deliveries,
+trials) are forked off as well. Whoever connects sends module, arguments, environment and directory as JSON with the
+descriptors of input, output and errors, is told the process id, and once it has ended, how, each as a line.
 """
 
 from __future__ import annotations
@@ -10,10 +11,12 @@ from __future__ import annotations
 import array
 import atexit
 import ctypes
+import gc
 import importlib.util
 import json
 import os
 import pkgutil
+import runpy
 import select
 import signal
 import socket
@@ -25,7 +28,9 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import cache
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
+
+import apprise
 
 # What the commands load only when they are called.
 import monitor.actor.server
@@ -56,6 +61,18 @@ class Child(Protocol):
         """End it at once."""
 
 
+class Start(NamedTuple):
+    """What else may be said of a process that is forked off."""
+
+    module: str = "monitor.main"
+    directory: str = ""
+    """By default that of whoever asks."""
+    session: bool = False
+    """Whether it leads a session of its own."""
+    input: int = -1
+    """A descriptor; by default nothing."""
+
+
 class Forked:
     """A command that was forked off from the process that listens at an address."""
 
@@ -66,24 +83,38 @@ class Forked:
         output: int,
         errors: int | None = None,
         environment: Mapping[str, str] | None = None,
+        *,
+        start: Start | None = None,
     ) -> None:
         self._code: int | None = None
         self._turn = threading.RLock()
         self._connection = socket.socket(socket.AF_UNIX)
         self._connection.connect(address)
+        start = start or Start()
         given = {
+            "module": start.module,
             "arguments": list(arguments),
             "environment": dict(os.environ if environment is None else environment),
-            "directory": os.getcwd(),
+            "directory": start.directory or os.getcwd(),
+            "session": start.session,
         }
-        descriptors = array.array("i", [output, output if errors is None else errors])
-        data = json.dumps(given).encode() + b"\n"
-        sent = self._connection.sendmsg([data], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, descriptors)])
-        self._connection.sendall(data[sent:])
+        with open(os.devnull, "rb") as nothing:
+            descriptors = array.array(
+                "i",
+                [nothing.fileno() if start.input < 0 else start.input, output, output if errors is None else errors],
+            )
+            self._send(json.dumps(given).encode() + b"\n", descriptors)
         self._said = b""
         while b"\n" not in self._said:
-            self._said += self._connection.recv(100)
+            more = self._connection.recv(100)
+            if not more:
+                raise ConnectionError("what commands are forked from has ended")
+            self._said += more
         self.pid = int(self._said.split(b"\n")[0])
+
+    def _send(self, data: bytes, descriptors: array.array[int]) -> None:
+        sent = self._connection.sendmsg([data], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, descriptors)])
+        self._connection.sendall(data[sent:])
 
     def poll(self) -> int | None:
         """Return its exit code, negative for a signal; None while it runs."""
@@ -153,12 +184,76 @@ def end_with_parent() -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
+_OWN: Final = ("monitor.actor.reading", "monitor.notify.worker", "probes.trial")
+"""The modules that certvigil starts as processes."""
+_BEFORE: Final = [sys.executable, "-P", "-m"]
+
+
+class Popen(subprocess.Popen[Any]):
+    """A process as any, but for those of certvigil's own modules, which are forked off from `address`.
+
+    It overrides private methods of the standard library: what it replaces has no other seam.
+    """
+
+    address = ""
+    _forked: Forked | None = None
+
+    def _execute_child(self, args: Any, executable: Any, preexec_fn: Any, close_fds: Any, *rest: Any) -> None:
+        if not (isinstance(args, list | tuple) and list(args[:3]) == _BEFORE and args[3] in _OWN):
+            super()._execute_child(args, executable, preexec_fn, close_fds, *rest)  # type: ignore[misc]
+            return
+        (
+            _,
+            cwd,
+            env,
+            _,
+            _,
+            _,
+            theirs_in,
+            ours_in,
+            ours_out,
+            theirs_out,
+            ours_errors,
+            theirs_errors,
+            _,
+            _,
+            _,
+            _,
+            _,
+            session,
+            *_,
+        ) = rest
+        start = Start(args[3], cwd or "", bool(session), theirs_in)
+        self._forked = Forked(self.address, args[4:], _or(theirs_out, 1), _or(theirs_errors, 2), env, start=start)
+        self.pid = self._forked.pid
+        self._child_created = True
+        self._close_pipe_fds(theirs_in, ours_in, ours_out, theirs_out, ours_errors, theirs_errors)  # type: ignore[attr-defined]
+
+    def _internal_poll(self, *given: Any, **more: Any) -> int | None:
+        if self._forked is None:
+            return super()._internal_poll(*given, **more)  # type: ignore[misc, no-any-return]
+        if self.returncode is None:
+            self.returncode = self._forked.poll()
+        return self.returncode
+
+    def _wait(self, timeout: float | None) -> int:
+        if self._forked is None:
+            return super()._wait(timeout)  # type: ignore[misc, no-any-return]
+        if self.returncode is None:
+            self.returncode = self._forked.wait(timeout)
+        return self.returncode
+
+
+def _or(descriptor: int, inherited: int) -> int:
+    return inherited if descriptor < 0 else descriptor
+
+
 def _load() -> None:
     for package in (monitor.commands, monitor.actor):
         for each in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
-            # Its import is what it is there to do.
-            if each.name != "monitor.actor.reading":
-                importlib.import_module(each.name)
+            importlib.import_module(each.name)
+    # The first URL has it load all plug-ins.
+    apprise.Apprise.instantiate("json://localhost")
 
 
 def main(address: str) -> None:
@@ -170,6 +265,7 @@ def main(address: str) -> None:
     listener.bind(f"{address}.new")
     listener.listen(64)
     os.rename(f"{address}.new", address)
+    gc.freeze()
     while True:
         if _has_ended(listener):
             os._exit(0)
@@ -179,8 +275,16 @@ def main(address: str) -> None:
             given = _attend(connection)
             break
         connection.close()
-    sys.argv = ["certvigil", *given["arguments"]]
-    monitor.main.main()
+    Popen.address = address
+    subprocess.Popen = Popen  # type: ignore[misc]
+    sys.argv = [given["module"], *given["arguments"]]
+    if given["module"] == "monitor.main":
+        # As `python -m monitor.main` has it.
+        sys.modules["__main__"].__spec__ = importlib.util.find_spec("monitor.main")
+        monitor.main.main()
+    else:
+        sys.modules.pop(given["module"], None)
+        runpy.run_module(given["module"], run_name="__main__")
 
 
 def _has_ended(listener: socket.socket) -> bool:
@@ -195,19 +299,19 @@ def _attend(connection: socket.socket) -> Any:
     """Fork once more, and return there what is asked for; here, never return."""
     end_with_parent()
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    data, rights, _, _ = connection.recvmsg(_LONG, socket.CMSG_SPACE(8))
+    data, rights, _, _ = connection.recvmsg(_LONG, socket.CMSG_SPACE(12))
     while not data.endswith(b"\n"):
         data += connection.recv(_LONG)
-    output, errors = array.array("i", rights[0][2])
+    descriptors = array.array("i", rights[0][2])
     child = os.fork()
     if child == 0:
         end_with_parent()
         connection.close()
         given = json.loads(data)
-        _become(given, output, errors)
+        _become(given, descriptors)
         return given
-    os.close(output)
-    os.close(errors)
+    for each in descriptors:
+        os.close(each)
     with suppress(OSError):
         connection.sendall(f"{child}\n".encode())
     _, status = os.waitpid(child, 0)
@@ -216,18 +320,17 @@ def _attend(connection: socket.socket) -> Any:
     os._exit(0)
 
 
-def _become(given: Mapping[str, Any], output: int, errors: int) -> None:
+def _become(given: Mapping[str, Any], descriptors: Sequence[int]) -> None:
     """Take on the surroundings of whoever asked."""
-    null = os.open(os.devnull, os.O_RDONLY)
-    for number, descriptor in enumerate((null, output, errors)):
+    if given["session"]:
+        os.setsid()
+    for number, descriptor in enumerate(descriptors):
         os.dup2(descriptor, number)
-    for descriptor in (null, output, errors):
+    for descriptor in descriptors:
         os.close(descriptor)
     os.environ.clear()
     os.environ.update(given["environment"])
     os.chdir(given["directory"])
-    # As `python -m monitor.main` has it.
-    sys.modules["__main__"].__spec__ = importlib.util.find_spec("monitor.main")
 
 
 if __name__ == "__main__":

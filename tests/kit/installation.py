@@ -12,9 +12,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
 
-from monitor.lab.ca import Authority, Issued, KeyType, new_key
+from monitor.lab.ca import Issued
 from monitor.lab.process import find_command
 from tests.kit.actor import Actor
+from tests.kit.authority import ISSUING, ROOT, fresh
 from tests.kit.daemon import CERTVIGIL, PATIENCE, Running
 from tests.kit.keystore import PASSWORD, keystore
 
@@ -23,12 +24,6 @@ DAEMON: Final = 64_010
 DOVECOT, HAPROXY, JAVA, POSTGRES = 64_011, 64_012, 64_013, 64_014
 """Users of services."""
 WITHOUT_RIGHTS: Final = ("--reuid", str(DAEMON), "--regid", str(DAEMON), "--clear-groups")
-ROOT: Final = Authority.root()
-ISSUING: Final = ROOT.intermediate()
-
-
-def fresh() -> Issued:
-    return ISSUING.issue("www.example.com", key=new_key(KeyType.P256))
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""Beliefs to export, and a reader of what was exported."""
+"""Target states to export, and a reader of metrics."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ def text_of(page: Page) -> str:
     return b"".join(plain(page.pieces())).decode()
 
 
-def series(text: str) -> dict[Series, float]:
-    """Return every series with its value; fails where one appears twice."""
+def samples(page: str) -> dict[Series, float]:
+    """Return the value of each series of a page; fails where one appears twice."""
     found: dict[Series, float] = {}
-    for family in text_string_to_metric_families(text):
+    for family in text_string_to_metric_families(page):
         for sample in family.samples:
             key = (sample.name, frozenset(sample.labels.items()))
             assert key not in found, f"{key} appears twice"
@@ -53,10 +53,15 @@ def series(text: str) -> dict[Series, float]:
     return found
 
 
+def series(name: str, **labels: str) -> Series:
+    """Return the series of the daemon's own metric of that name with exactly these labels."""
+    return f"certvigil_{name}", frozenset(labels.items())
+
+
 def value(text: str, name: str, **labels: str) -> float | None:
     """Return the value of the one series that has at least these labels, None where there is none."""
     matching = [
-        each for (sample, got), each in series(text).items() if sample == name and frozenset(labels.items()) <= got
+        each for (sample, got), each in samples(text).items() if sample == name and frozenset(labels.items()) <= got
     ]
     assert len(matching) < 2, f"{len(matching)} series match"
     return matching[0] if matching else None

@@ -5,16 +5,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from config.model import Client, Config, SystemStore, TrustStore
-from config.vocabulary import Code
+from config.vocabulary import Code, LookOutcome
 from monitor.look.endpoints import EndpointMonitor
 from monitor.look.files import FileMonitor
 from monitor.look.sets import ReadSet, SetMonitor
 from monitor.state.bus import Bus, route
+from monitor.state.endpoints import EndpointRegistry
 from monitor.state.events import Event
 from monitor.state.files import FileRegistry
 from monitor.state.messages import ArtefactsChanged, Looked
@@ -129,3 +130,36 @@ def config_with(**more: object) -> Config:
     stores = {"system": TrustStore("system", SystemStore())}
     clients = {"default": Client("default", "system")}
     return Config(trust_stores=MappingProxyType(stores), clients=MappingProxyType(clients), **more)  # type: ignore[arg-type]
+
+
+@dataclass
+class Watched(Kept):
+    """What a monitor of endpoints said."""
+
+    def configure(self, config: Config) -> None:
+        """Put another configuration in force, as a reload does."""
+        assert self.registry is not None
+        assert self.endpoints is not None
+        self.registry.trust_context, _ = read_trust_context(config, self.registry.trust_context)
+        self.endpoints.reconfigure()
+
+    def looked_at(self, target: str) -> list[LookOutcome]:
+        return [look.outcome for look in self.looks if look.target == target]
+
+
+@asynccontextmanager
+async def keep_looking(config: Config) -> AsyncIterator[Watched]:
+    kept = Watched()
+    registry = registry_of(config, kept)
+    with ThreadPoolExecutor(1) as worker:
+        monitor = EndpointMonitor(EndpointRegistry(SetRegistry(registry)), kept.bus, worker)
+        kept.registry, kept.endpoints = registry, monitor
+        monitor.reconfigure()
+        running = asyncio.create_task(monitor.run())
+        try:
+            yield kept
+            assert not running.done()
+        finally:
+            running.cancel()
+            with suppress(asyncio.CancelledError):
+                await running

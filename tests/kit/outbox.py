@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from config.channel import Channel, Notifications
+from config.channel import Channel, FindingMatch, Notifications, Silence
 from config.model import Artefacts, Component
 from config.service import Service
 from config.vocabulary import Code, Severity, TargetKind
-from monitor.notify.delivery import Delivery
+from monitor.notify.deliver import Message, Tone
+from monitor.notify.delivery import Delivery, DeliveryFate
+from monitor.notify.lifecycle import Acknowledgement, Alert
 from monitor.notify.mute import ComponentTransaction
 from monitor.notify.notifier import nothing_happens
-from monitor.notify.outbox import Outbox
+from monitor.notify.outbox import Outbox, RequestedSilence
 from monitor.notify.problem import Member
 from monitor.state.target import Raised, TargetState
 from probes.certificate import Certificate
@@ -99,3 +101,44 @@ class Office:
         written = self.outbox.review(now)
         self.deliveries += written
         return [f"{each.channel}: {each.message.title}" for each in written]
+
+
+ALERT = Alert(
+    "ops",
+    "unreadable /a path that is no text: \udcff",
+    Severity.WARNING,
+    frozenset({Code.UNREADABLE, Code.EXPIRED}),
+    frozenset({"/a path that is no text: \udcff", "web"}),
+    1.0,
+    2.0,
+    3.0,
+    "unreadable",
+    "CN=\udcff",
+    4,
+    5.0,
+    Acknowledgement("root (uid 0, pid 1)", 6.0, None),
+    {"web": 7.0},
+    {"/a path that is no text: \udcff": (8, 9.0)},
+    {"web": 0.5},
+    frozenset({"a client \udcff"}),
+    frozenset({"web"}),
+)
+
+
+MESSAGE = Message("title", "text\nmore 🔒", "**text**", "brief", Tone.FAILURE)
+
+
+DELIVERY = Delivery(
+    "0123456789abcdef", "ops", ("01234567",), MESSAGE, 7.0, DeliveryFate.PENDING, 8, frozenset({1, 2}), "why"
+)
+
+
+LABELS = (("env", ("prod", "test")),)
+
+
+SILENCE = RequestedSilence(
+    "abcd",
+    Silence(FindingMatch(("a*",), ("web",), (TargetKind.FILE,), (Code.EXPIRED,), LABELS), "why", 9.0),
+    "root",
+    10.0,
+)

@@ -21,9 +21,10 @@ from monitor.lab.ca import DAY, Authority, Issued
 from monitor.lab.process import free_address, wait_for
 from monitor.lab.servers import LocalServer, write_site
 from monitor.store import Degraded, load
-from tests.conftest import StartServer
-from tests.kit.daemon import Running, Series, certvigil, series
+from tests.kit.daemon import Running, certvigil
+from tests.kit.metrics import Series, series
 from tests.kit.peers import Behaviour, Peer
+from tests.kit.start import StartServer
 
 NAME = "www.example.com"
 ROOT = Authority.root()

@@ -12,7 +12,8 @@ import pytest
 
 from monitor.commands import app
 from monitor.http.published import PUBLISHED, json_schema
-from tests.kit.actor import House, fresh, house
+from tests.kit.actor import House, house
+from tests.kit.authority import fresh
 from tests.kit.daemon import Running, certvigil
 
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")

@@ -13,8 +13,9 @@ import pytest
 
 from monitor.lab.ca import DAY, Authority, Issued
 from monitor.lab.servers import LocalServer, Nginx, Site, write_site
-from tests.conftest import StartServer
-from tests.kit.daemon import LogLine, Running, Series, certvigil, series
+from tests.kit.daemon import LogLine, Running, certvigil
+from tests.kit.metrics import Series, series
+from tests.kit.start import StartServer
 
 NAME = "portal.example.com"
 GRACE = 1.0

@@ -3,8 +3,7 @@ from __future__ import annotations
 import hashlib
 import os
 import socket
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -23,6 +22,7 @@ from probes import file
 from probes.certificate import certificate
 from probes.file import SIZE_LIMIT, identify, look_at_file
 from probes.observation import FileIdentity, FileObservation, Unreadable
+from tests.kit.unprivileged import unprivileged
 
 ROOT = Authority.root()
 ISSUING = ROOT.intermediate()
@@ -232,21 +232,6 @@ def test_a_file_in_a_directory_that_may_not_be_entered_is_told(tmp_path: Path) -
 
 def _reason(observation: FileObservation) -> UnreadableReason | None:
     return observation.failure.reason if observation.failure else None
-
-
-@contextmanager
-def unprivileged(tmp_path: Path) -> Iterator[None]:
-    """Be a user who may read what others may, and no more; whoever is not root is one already."""
-    if os.geteuid() != 0:
-        yield
-        return
-    for each in (tmp_path, *tmp_path.parents[:-1]):
-        each.chmod(each.stat().st_mode | 0o055)
-    os.seteuid(65534)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
 
 
 def test_a_file_that_is_written_to_whenever_it_is_read_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

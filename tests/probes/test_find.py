@@ -9,7 +9,7 @@ from config.model import Threshold, Thresholds, Watch
 from config.vocabulary import FileRole, UnreadableReason
 from probes import find as module
 from probes.find import Found, find
-from tests.probes.test_file import unprivileged
+from tests.kit.unprivileged import unprivileged
 
 
 def tree(root: Path, *paths: str) -> None:

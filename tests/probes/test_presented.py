@@ -24,7 +24,7 @@ from probes.judge.client import View
 from probes.observation import EndpointObservation, FileObservation, Presented
 from probes.tls.drive import look
 from probes.trust import Trust
-from tests.conftest import StartServer
+from tests.kit.start import StartServer
 
 NOW = float(int(time.time()))
 NAME = "www.example.com"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
 import time
 from base64 import b64encode
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -16,11 +18,13 @@ from actions.candidate import Given, NoCandidate, read_candidates
 from config.model import FileTarget
 from config.vocabulary import FileRole, UnreadableReason
 from monitor.lab.ca import Authority, KeyType
+from monitor.lab.process import wait_for
 from probes import trial
 from probes.file import look_at_file
 from probes.pkcs12 import seal_of, unlock
 from probes.trial import Sealed, too_much_work
 from tests.kit.keystore import PASSWORD, hiding, keystore
+from tests.kit.worlds import in_a_process
 
 LEAF = Authority.root().issue("www.example.com", key=KeyType.P256)
 FOREVER = 2**31 - 1
@@ -77,10 +81,10 @@ resource.setrlimit = refuse
 from probes.trial import main
 sys.exit(main())
 """
-    given = b64encode(PASSWORD) + b"\n" + hiding(LEAF, rounds)
-    command = [sys.executable, "-c", script, Sealed.KEYSTORE]
-    ended = subprocess.run(command, input=given, capture_output=True, timeout=60, check=False)
-    assert ended.returncode == code, ended.stderr
+    data = hiding(LEAF, rounds)
+    given = f"{Sealed.KEYSTORE} ={b64encode(PASSWORD).decode()} {len(data)}\n".encode() + data
+    ended = subprocess.run([sys.executable, "-c", script], input=given, capture_output=True, timeout=60, check=False)
+    assert (ended.returncode, ended.stdout) == (0, b"%d\n" % code), ended.stderr
 
 
 def test_a_result_is_remembered_and_a_wrong_password_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -88,3 +92,68 @@ def test_a_result_is_remembered_and_a_wrong_password_is_none(monkeypatch: pytest
     assert not too_much_work(Sealed.KEYSTORE, data, b"wrong")
     monkeypatch.setattr(trial, "_tried", lambda *_: pytest.fail("it was tried before"))
     assert not too_much_work(Sealed.KEYSTORE, data, b"wrong")
+
+
+def children() -> set[int]:
+    """Return the processes that this one has started and that are there, run or not."""
+    tasks = Path("/proc/self/task").iterdir()
+    return {int(each) for task in tasks for each in (task / "children").read_text().split()}
+
+
+@pytest.fixture
+def forkers(monkeypatch: pytest.MonkeyPatch) -> trial._Forkers:
+    """Return such as nobody has used yet, with no result remembered."""
+    made = trial._Forkers()
+    monkeypatch.setattr(trial, "_forkers", made)
+    monkeypatch.setattr(trial, "_results", trial._Results())
+    return made
+
+
+def test_one_process_is_begun_for_many_trials_and_ended_when_there_are_no_more(
+    forkers: trial._Forkers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trial, "_IDLE", 0.2)
+    before = children()
+    begun = set()
+    for password in (None, b"", b"a", b"b"):
+        assert not too_much_work(Sealed.KEYSTORE, keystore(LEAF), password)
+        begun |= children() - before
+    assert len(begun) == 1
+    wait_for(lambda: not begun & children(), what="its end")
+    assert not too_much_work(Sealed.KEYSTORE, keystore(LEAF), b"c")
+    assert not begun & children()
+
+
+def test_a_trial_that_is_too_dear_costs_the_next_nothing(forkers: trial._Forkers) -> None:
+    before = children()
+    hostile = hiding(LEAF, FOREVER)
+    with ThreadPoolExecutor() as threads:
+        dear = threads.submit(too_much_work, Sealed.KEYSTORE, hostile, PASSWORD)
+        wait_for(lambda: children() - before, what="the trial")
+        assert not too_much_work(Sealed.KEYSTORE, keystore(LEAF), PASSWORD), "beside it"
+        assert not dear.done()
+        assert "takes more than 3 s of work" in dear.result()
+    assert not too_much_work(Sealed.KEYSTORE, keystore(LEAF), b"another"), "after it"
+
+
+def test_a_process_that_was_killed_is_begun_again(forkers: trial._Forkers) -> None:
+    before = children()
+    assert not too_much_work(Sealed.KEYSTORE, keystore(LEAF), PASSWORD)
+    (begun,) = children() - before
+    os.kill(begun, signal.SIGKILL)
+    wait_for(lambda: Path(f"/proc/{begun}/stat").read_text().split()[2] == "Z", what="its end")
+    assert not too_much_work(Sealed.KEYSTORE, keystore(LEAF), b"another")
+
+
+def test_a_process_that_was_forked_from_this_one_begins_its_own(forkers: trial._Forkers) -> None:
+    assert not too_much_work(Sealed.KEYSTORE, keystore(LEAF), PASSWORD)
+    before = children()
+    data = keystore(LEAF)
+
+    def tried_beside() -> None:
+        assert not too_much_work(Sealed.KEYSTORE, data, PASSWORD)
+        assert len(children()) == 1
+
+    assert in_a_process(tried_beside) == 0
+    assert not too_much_work(Sealed.KEYSTORE, data, PASSWORD)
+    assert children() == before

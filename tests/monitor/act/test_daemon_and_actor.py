@@ -29,8 +29,10 @@ from monitor.actor.work import Work
 from monitor.lab.ca import DAY
 from monitor.lab.servers import replace_file
 from monitor.state.trust import read_trust_context
-from tests.kit.actor import ISSUER, NAME, Actor, House, fresh, house
-from tests.kit.daemon import Running, certvigil, series
+from tests.kit.actor import ISSUER, Actor, House, house
+from tests.kit.authority import NAME, fresh
+from tests.kit.daemon import Running, certvigil
+from tests.kit.metrics import series
 from tests.kit.openssl_client import presented
 from tests.kit.receivers import Receiver
 

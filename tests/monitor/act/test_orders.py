@@ -29,8 +29,10 @@ from monitor.lab.ca import bundle
 from monitor.lab.servers import write_site
 from monitor.state.registry import TargetRegistry
 from probes.certificate import certificate
-from tests.kit.actor import ISSUER, ISSUING, House, fresh, house
-from tests.kit.daemon import Running, series
+from tests.kit.actor import ISSUER, House, house
+from tests.kit.authority import ISSUING, fresh
+from tests.kit.daemon import Running
+from tests.kit.metrics import series
 from tests.kit.monitors import Kept, config_with, registry_of
 from tests.kit.openssl_client import presented
 from tests.kit.relay import Relay

@@ -33,7 +33,8 @@ from monitor.lab.ca import Authority
 from monitor.lab.process import wait_for
 from monitor.lab.servers import write_site
 from monitor.state.trust import read_trust_context
-from tests.kit.actor import ALONE, ISSUER, PERSON, Actor, House, Right, fresh, house
+from tests.kit.actor import ALONE, ISSUER, PERSON, Actor, House, Right, house
+from tests.kit.authority import fresh
 from tests.kit.openssl_client import presented
 
 pytestmark = pytest.mark.server("nginx")
@@ -435,7 +436,7 @@ def test_a_certificate_of_an_issuer_that_is_not_allowed_is_refused(web: House) -
 
 def test_text_in_a_candidate_does_nothing_to_the_log_or_the_terminal(web: House) -> None:
     hostile = Authority.root("Evil\x1b]0;pwned\x07\n%s ${HOME} {0} <script>")
-    web.put(fresh(hostile))
+    web.put(fresh(issuing=hostile))
     with web.actor() as actor:
         code, said = web.command("plan", "web")
         assert code == 1

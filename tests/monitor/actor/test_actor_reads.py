@@ -24,7 +24,8 @@ from monitor.actor.reader import NotNow, Reader
 from monitor.actor.request import Document, Request, Verb, decode, encode
 from monitor.actor.server import ActorProcess
 from monitor.lab.process import wait_for
-from tests.kit.actor import Actor, House, fresh, house
+from tests.kit.actor import Actor, House, house
+from tests.kit.authority import fresh
 from tests.kit.daemon import PATIENCE
 
 pytestmark = pytest.mark.server("nginx")

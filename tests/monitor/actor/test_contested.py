@@ -17,7 +17,7 @@ from actions.world import World
 from config.model import Artefacts, Component, Config
 from monitor.actor.contested import contested
 from monitor.actor.context import ActorContext
-from tests.kit.actor import fresh
+from tests.kit.authority import fresh
 from tests.kit.monitors import config_with
 
 ENDED = {"outcome": "committed", "cause": "none", "reason": "the files are in use"}

@@ -28,7 +28,8 @@ from monitor.actor.conversation import _has_left
 from monitor.actor.door import LINES_SPAN, MOST_AT_ONCE, MOST_LINES, Door, Lines, Turn
 from monitor.actor.request import Document, Request, Verb, encode
 from monitor.lab.process import wait_for
-from tests.kit.actor import House, fresh, house
+from tests.kit.actor import House, house
+from tests.kit.authority import fresh
 
 DAEMON, STRANGER = (pwd.getpwnam(each).pw_uid for each in ("daemon", "nobody"))
 SETTINGS = ActorSettings(daemon_user="daemon")

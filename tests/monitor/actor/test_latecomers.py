@@ -26,10 +26,11 @@ from monitor.actor.work import Work
 from monitor.lab.ca import Issued
 from monitor.lab.process import wait_for
 from probes.certificate import certificate
-from tests.actions.test_in_the_way import leased
-from tests.actions.test_late import Writer
-from tests.kit.actor import House, fresh, house
+from tests.kit.actor import House, house
+from tests.kit.authority import fresh
 from tests.kit.daemon import Running
+from tests.kit.late_writer import Writer
+from tests.kit.lease import leased
 from tests.kit.openssl_client import presented
 
 pytestmark = pytest.mark.server("nginx")

@@ -21,7 +21,8 @@ from config.service import Service
 from monitor.lab.ca import DAY, HOUR, Issued
 from monitor.lab.process import free_address, wait_for
 from monitor.lab.servers import Lighttpd, Nginx, Server, Site, replace_file
-from tests.kit.component import NAME, Component, Machine, fresh
+from tests.kit.authority import NAME, fresh
+from tests.kit.component import Component, Machine
 from tests.kit.daemon import CERTVIGIL, certvigil
 from tests.kit.openssl_client import presented
 from tests.kit.real_server import service_of

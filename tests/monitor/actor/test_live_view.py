@@ -16,7 +16,8 @@ from monitor.lab.ca import Issued
 from monitor.lab.servers import Site
 from monitor.state.trust import read_trust_context
 from probes.certificate import certificate
-from tests.kit.component import ISSUING, NAME, Component, Machine, fresh
+from tests.kit.authority import ISSUING, NAME, fresh
+from tests.kit.component import Component, Machine
 
 
 def encrypted(issued: Issued) -> bytes:

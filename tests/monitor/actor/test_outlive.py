@@ -17,7 +17,8 @@ from actions.process import ProcessId, identify, runs
 from monitor.actor.client import NoActor, ask
 from monitor.actor.request import Request, Verb
 from monitor.lab.process import accepts, find_command, wait_for
-from tests.kit.actor import House, fresh, house
+from tests.kit.actor import House, house
+from tests.kit.authority import fresh
 from tests.kit.daemon import CERTVIGIL, PATIENCE
 from tests.kit.openssl_client import presented
 

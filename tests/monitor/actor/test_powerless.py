@@ -16,8 +16,10 @@ from actions.journal_state import ActionRequest
 from actions.plan import Kind
 from monitor.actor.request import Request, Verb
 from monitor.lab.process import find_command
-from tests.kit.actor import ISSUER, House, fresh, house
-from tests.kit.daemon import CERTVIGIL, PATIENCE, Running, series
+from tests.kit.actor import ISSUER, House, house
+from tests.kit.authority import fresh
+from tests.kit.daemon import CERTVIGIL, PATIENCE, Running
+from tests.kit.metrics import series
 from tests.kit.openssl_client import presented
 
 pytestmark = [

@@ -27,7 +27,8 @@ from monitor.actor.work import Work
 from monitor.lab.ca import Issued, bundle
 from monitor.lab.servers import Site, write_site
 from monitor.state.trust import read_trust_context
-from tests.kit.actor import ALONE, APPROVED, ISSUER, ISSUING, NAME, PERSON, ROOT, Right, fresh
+from tests.kit.actor import ALONE, APPROVED, ISSUER, PERSON, Right
+from tests.kit.authority import ISSUING, NAME, ROOT, fresh
 from tests.kit.daemon import certvigil
 
 REPLACE = ActionRequest(Kind.REPLACE, ("web",))

@@ -21,9 +21,9 @@ from monitor.actor.worth import worth_of
 from monitor.lab.servers import Lighttpd
 from monitor.state.trust import read_trust_context
 from probes.certificate import certificate
-from tests.kit.component import Component, Machine, fresh
+from tests.kit.authority import fresh
+from tests.kit.component import NOT_FROZEN, Component, Machine
 from tests.kit.daemon import certvigil
-from tests.monitor.commands.test_act import NOT_FROZEN
 
 
 @pytest.fixture

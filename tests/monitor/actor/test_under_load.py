@@ -12,7 +12,8 @@ import pytest
 from actions.ending import Ending, Outcome
 from monitor.lab.ca import Issued
 from monitor.lab.servers import BackgroundServer, Lighttpd, Nginx, Server
-from tests.kit.component import NAME, Component, Machine, fresh
+from tests.kit.authority import NAME, fresh
+from tests.kit.component import Component, Machine
 from tests.kit.load import Load, chain_of
 from tests.kit.stunnel import Stunnel
 from tests.kit.workers import Workers

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from monitor.lab.ca import bundle
-from tests.kit.actor import ISSUING, ROOT, fresh
+from tests.kit.authority import ISSUING, ROOT, fresh
 from tests.kit.daemon import certvigil
 
 

@@ -13,7 +13,7 @@ from config.vocabulary import Code, Mode
 from monitor.decide.situation import Result, Situation
 from monitor.http.situations import SituationsError, situations_from_plain, situations_to_plain
 from monitor.main import main
-from tests.config.conftest import Write, write
+from tests.kit.configuration import Write, write
 from tests.kit.daemon import on_a_terminal
 from tests.kit.situations import NOW, attempt, candidate, found, situation, validity
 from tests.kit.web_server import FakeView, running

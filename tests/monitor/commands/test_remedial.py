@@ -21,13 +21,14 @@ from monitor.actor.context import actor_context
 from monitor.lab.ca import DAY, Issued
 from monitor.lab.process import find_command, wait_for
 from monitor.state.trust import read_trust_context
-from tests.kit.actor import APPROVED, ISSUER, ISSUING, NAME, House, fresh, house
+from tests.kit.actor import APPROVED, ISSUER, House, house
+from tests.kit.authority import ISSUING, NAME, fresh
+from tests.kit.authority import fresh as fresh_for_machine
 from tests.kit.component import Component, Machine, on_disk
-from tests.kit.component import fresh as fresh_for_machine
+from tests.kit.java import Java, java
 from tests.kit.keystore import keystore
+from tests.kit.liar import REPLACE, Liar, lying
 from tests.kit.openssl_client import presented
-from tests.monitor.actor.test_unattended import REPLACE, Liar, lying
-from tests.monitor.commands.test_keystore import Java, java
 
 nginx = pytest.mark.server("nginx")
 __all__ = ["java"]

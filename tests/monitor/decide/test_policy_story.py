@@ -14,8 +14,10 @@ import pytest
 from monitor.lab.ca import DAY, Authority, bundle
 from monitor.lab.servers import replace_file
 from probes.certificate import certificate
-from tests.kit.actor import ROOT, Actor, House, fresh, house
-from tests.kit.daemon import Running, certvigil, series
+from tests.kit.actor import Actor, House, house
+from tests.kit.authority import ROOT, fresh
+from tests.kit.daemon import Running, certvigil
+from tests.kit.metrics import series
 from tests.kit.openssl_client import presented
 from tests.kit.receivers import Receiver
 
@@ -63,7 +65,7 @@ def test_from_the_end_of_a_certificate_to_a_rollback_that_nobody_asked_for(web: 
         actor = Actor(daemon.config_file, web.actor().socket, web.actor().log_file)
         with actor, daemon:
             daemon.wait_for(lambda: _standing(daemon) == "await_candidate", "a candidate being waited for")
-            new = fresh(NEXT_ISSUING)
+            new = fresh(issuing=NEXT_ISSUING)
             web.put(new, NEXT_ISSUING)
             daemon.wait_for(lambda: _standing(daemon) in {"await_window", "act"} or _committed(daemon), "the window")
             daemon.wait_until("ended", outcome="committed", action="replace", target="web/actions")

@@ -15,9 +15,11 @@ import pytest
 from monitor.actor.request import Request, Verb
 from monitor.lab.process import find_command
 from tests.kit.actor import Actor
-from tests.kit.daemon import Running, series
-from tests.kit.installation import DAEMON, HAPROXY, JAVA, POSTGRES, Host, fresh, host, installed, status, wrong
+from tests.kit.authority import fresh
+from tests.kit.daemon import Running
+from tests.kit.installation import DAEMON, HAPROXY, JAVA, POSTGRES, Host, host, installed, status, wrong
 from tests.kit.keystore import keystore
+from tests.kit.metrics import series
 
 pytestmark = pytest.mark.skipif(os.getuid() != 0, reason="only root can install for several users")
 

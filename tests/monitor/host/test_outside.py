@@ -14,7 +14,7 @@ import pytest
 from config.trusted import changeable
 from monitor.commands.config import check
 from monitor.lab.ca import Authority
-from tests.config.conftest import Write, write
+from tests.kit.configuration import Write, write
 
 __all__ = ["write"]
 

@@ -27,7 +27,8 @@ from monitor.actor.work import Work
 from monitor.host.units import units
 from monitor.lab.process import find_command
 from monitor.state.trust import read_trust_context
-from tests.kit.actor import Actor, House, fresh, house
+from tests.kit.actor import Actor, House, house
+from tests.kit.authority import fresh
 from tests.kit.daemon import Running, certvigil
 from tests.kit.openssl_client import presented
 from tests.kit.worlds import Step, StepWorld

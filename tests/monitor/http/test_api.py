@@ -20,7 +20,7 @@ from monitor.state.target import Raised, TargetState
 from monitor.store import Degraded, DegradedReason, HistoryEntry, What
 from probes.finding import Edge, finding
 from probes.observation import Presented
-from tests.kit.metrics import series, some_certificate, some_file, text_of, value
+from tests.kit.metrics import samples, some_certificate, some_file, text_of, value
 from tests.kit.web_server import FakeView, Running, running
 
 
@@ -76,7 +76,7 @@ def test_metrics_are_the_page_with_and_without_compression(view: FakeView, clien
     plain = client.get("/metrics", headers={"accept-encoding": "identity"})
     assert plain.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
     assert "content-encoding" not in plain.headers
-    assert series(plain.text) == series(text_of(view.page))
+    assert samples(plain.text) == samples(text_of(view.page))
     with client.stream("GET", "/metrics", headers={"accept-encoding": "gzip"}) as compressed:
         assert compressed.headers["content-encoding"] == "gzip"
         assert gzip.decompress(b"".join(compressed.iter_raw())).decode() == plain.text

@@ -14,8 +14,8 @@ from config.channel import FindingMatch, Silence
 from config.model import Settings, Web
 from config.vocabulary import Code
 from monitor.notify.outbox import RequestedSilence
+from tests.kit.outbox import ALERT, DELIVERY, SILENCE
 from tests.kit.web_server import FakeView, Running, running
-from tests.monitor.store.test_outbox import ALERT, HELD, LETTER
 
 API = "/api/v1/notifications"
 
@@ -24,8 +24,8 @@ API = "/api/v1/notifications"
 def view() -> FakeView:
     view = FakeView()
     view.notifier.told.append(ALERT)
-    view.notifier.deliveries.append(LETTER)
-    view.notifier.held.append(HELD)
+    view.notifier.deliveries.append(DELIVERY)
+    view.notifier.held.append(SILENCE)
     return view
 
 
@@ -51,7 +51,7 @@ def test_what_was_told_is_shown(unix: httpx.Client) -> None:
     assert alert["headline"] == r"unreadable: CN=\udcff on /a path that is no text: \udcff"
     assert alert["acknowledged"]["who"] == "root (uid 0, pid 1)"
     assert delivery == {
-        "id": LETTER.id,
+        "id": DELIVERY.id,
         "channel": "ops",
         "title": "title",
         "at": "1970-01-01T00:00:07Z",
@@ -108,4 +108,4 @@ def test_over_tcp_one_may_look_and_change_nothing(method: str, resource: str, se
         assert client.get(API).status_code == 200
         assert client.request(method, f"{API}/{resource}").status_code == 403
     assert view.notifier.asked == []
-    assert view.notifier.held == [HELD]
+    assert view.notifier.held == [SILENCE]

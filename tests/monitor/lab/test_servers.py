@@ -26,11 +26,11 @@ from monitor.lab.servers import (
     replace_file,
     write_site,
 )
-from tests.conftest import StartServer
 from tests.kit.load import Load, chain_of
 from tests.kit.openssl_client import presented
 from tests.kit.peers import Behaviour, Peer
 from tests.kit.prometheus import Prometheus, check_metrics
+from tests.kit.start import StartServer
 from tests.kit.workers import WORKERS, Workers
 
 EVERY_SERVER = [

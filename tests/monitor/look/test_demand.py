@@ -16,11 +16,11 @@ from monitor.lab.ca import DAY, Authority, Issued, self_signed
 from monitor.lab.servers import LocalServer, Nginx, write_site
 from monitor.look.demand import RefusedProbe
 from monitor.metrics.probed import Probed
-from tests.conftest import StartServer
 from tests.kit.blackbox import Blackbox
-from tests.kit.metrics import series, value
+from tests.kit.metrics import samples, value
 from tests.kit.peers import Behaviour, Peer
 from tests.kit.probes import NAME, Resolver, Surround, endpoint, probe, refused, text, trust_context_of
+from tests.kit.start import StartServer
 
 EVERYWHERE: Final = ("0.0.0.0/0", "::/0")
 
@@ -41,7 +41,7 @@ def facts(page: str) -> set[tuple[Any, float]]:
     about = ("probe_ssl", "probe_tls_version", "probe_success", "probe_ip_protocol", "probe_http_ssl")
     return {
         ((name, frozenset(pair for pair in labels if pair[0] != "serialnumber")), number)
-        for (name, labels), number in series(page).items()
+        for (name, labels), number in samples(page).items()
         if name.startswith(about)
     }
 
@@ -105,7 +105,7 @@ def test_facts_stay_where_no_client_accepts(
     assert value(page, "ssl_cert_not_after", cn=NAME) == now - DAY
     assert value(page, "probe_tls_version_info") == 1
     # Nothing was verified, and blackbox_exporter's -62135596800 is no way to say so.
-    assert not [name for name, _ in series(page) if "verified" in name or "last_chain_expiry" in name]
+    assert not [name for name, _ in samples(page) if "verified" in name or "last_chain_expiry" in name]
 
 
 @pytest.mark.server("promtool")
@@ -126,7 +126,7 @@ def test_a_failed_look_leaves_nothing_but_that_it_failed(
 ) -> None:
     peer = start_peer(behaviour)
     page = text(surround(endpoint(peer)), "web", "https")
-    assert {name for name, _ in series(page)} == {
+    assert {name for name, _ in samples(page)} == {
         *("probe_success", "probe_duration_seconds", "ssl_probe_success", "ssl_prober"),
         *("probe_dns_lookup_time_seconds", "probe_http_duration_seconds", "probe_http_redirects"),
         "probe_http_status_code",

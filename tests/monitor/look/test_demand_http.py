@@ -20,7 +20,7 @@ from monitor.metrics.probed import Probed
 from probes.http.exchange import MOST_BODY
 from tests.kit.answering_server import Answer, Answering, page
 from tests.kit.blackbox import Blackbox
-from tests.kit.metrics import series, value
+from tests.kit.metrics import samples, value
 from tests.kit.peers import Behaviour, Peer
 from tests.kit.probes import NAME, Resolver, Surround, endpoint, probe, refused, text, trust_context_of
 
@@ -70,12 +70,12 @@ SAME: Final = (
 
 
 def facts(told: str) -> dict[str, float]:
-    return {name: number for (name, _), number in series(told).items() if name in SAME and number != -1}
+    return {name: number for (name, _), number in samples(told).items() if name in SAME and number != -1}
 
 
 def phases(told: str) -> set[str]:
     return {
-        dict(labels)["phase"] for (name, labels), _ in series(told).items() if name == "probe_http_duration_seconds"
+        dict(labels)["phase"] for (name, labels), _ in samples(told).items() if name == "probe_http_duration_seconds"
     }
 
 

@@ -6,7 +6,6 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,18 +18,14 @@ from config.vocabulary import Code, LookOutcome, Severity, TargetKind
 from monitor.lab.ca import Authority
 from monitor.lab.process import free_address
 from monitor.lab.servers import LocalServer, write_site
-from monitor.look.endpoints import EndpointMonitor
 from monitor.look.slots import PATIENCE, SLOW_FOR_EACH, Places
 from monitor.state import pending
-from monitor.state.endpoints import EndpointRegistry
 from monitor.state.events import FindingRaised, LookFailed, TargetAdded, TargetRemoved
-from monitor.state.sets import SetRegistry
-from monitor.state.trust import read_trust_context
 from probes.observation import EndpointObservation
 from probes.tls.drive import look
-from tests.conftest import StartServer
-from tests.kit.monitors import Kept, registry_of, until
+from tests.kit.monitors import keep_looking, until
 from tests.kit.peers import Behaviour, Peer
+from tests.kit.start import StartServer
 
 ROOT = Authority.root()
 NAME = "www.example.com"
@@ -43,39 +38,6 @@ NEVER = 3600.0
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Take no failure for a restart."""
     monkeypatch.setattr(pending, "RESTART", 0.0)
-
-
-@dataclass
-class Watched(Kept):
-    """What a monitor of endpoints said."""
-
-    def configure(self, config: Config) -> None:
-        """Put another configuration in force, as a reload does."""
-        assert self.registry is not None
-        assert self.endpoints is not None
-        self.registry.trust_context, _ = read_trust_context(config, self.registry.trust_context)
-        self.endpoints.reconfigure()
-
-    def looked_at(self, target: str) -> list[LookOutcome]:
-        return [look.outcome for look in self.looks if look.target == target]
-
-
-@asynccontextmanager
-async def keep_looking(config: Config) -> AsyncIterator[Watched]:
-    kept = Watched()
-    registry = registry_of(config, kept)
-    with ThreadPoolExecutor(1) as worker:
-        monitor = EndpointMonitor(EndpointRegistry(SetRegistry(registry)), kept.bus, worker)
-        kept.registry, kept.endpoints = registry, monitor
-        monitor.reconfigure()
-        running = asyncio.create_task(monitor.run())
-        try:
-            yield kept
-            assert not running.done()
-        finally:
-            running.cancel()
-            with suppress(asyncio.CancelledError):
-                await running
 
 
 def endpoint(name: str, host: str, port: int, every: float = NEVER, timeout: float = 10.0) -> Endpoint:

@@ -22,7 +22,7 @@ from monitor.state.messages import Looked
 from probes.find import Found, find
 from tests.kit.keystore import PASSWORD, keystore
 from tests.kit.monitors import config_with, file_monitor, until
-from tests.probes.test_file import unprivileged
+from tests.kit.unprivileged import unprivileged
 
 ROOT = Authority.root()
 

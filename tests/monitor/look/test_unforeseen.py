@@ -16,8 +16,7 @@ from monitor.look import endpoints, job
 from probes.assess import EndpointContext, FileContext, assess_endpoint, assess_file
 from probes.finding import Assessment
 from probes.observation import EndpointObservation, FileObservation
-from tests.kit.monitors import config_with, file_monitor, until
-from tests.monitor.look.test_endpoints import keep_looking
+from tests.kit.monitors import config_with, file_monitor, keep_looking, until
 
 ROOT = Authority.root()
 

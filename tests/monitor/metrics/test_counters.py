@@ -3,7 +3,7 @@ from __future__ import annotations
 from config.vocabulary import DeliveryOutcome, LookOutcome, TargetKind
 from monitor.metrics import Counters
 from monitor.state.messages import DatabaseHealthChanged, Looked
-from tests.kit.metrics import series, value
+from tests.kit.metrics import samples, value
 
 
 def test_every_outcome_of_a_look_is_counted_from_zero() -> None:
@@ -79,6 +79,6 @@ def test_what_was_told_is_counted_by_channel_from_nought_on() -> None:
 
 
 def test_nothing_but_what_prometheus_wants_is_exported() -> None:
-    names = {name for name, _ in series(Counters("1.0", 1.0).text().decode())}
+    names = {name for name, _ in samples(Counters("1.0", 1.0).text().decode())}
     assert "process_resident_memory_bytes" in names
     assert not [name for name in names if name.endswith("_created")]

@@ -16,7 +16,7 @@ from monitor.metrics import Counters, Page, Piece, piece, plain
 from monitor.metrics import family as family_module
 from monitor.state.target import Raised, TargetState
 from probes.finding import Edge, finding
-from tests.kit.metrics import page_of, series, some_certificate, some_file, text_of, value
+from tests.kit.metrics import page_of, samples, some_certificate, some_file, text_of, value
 
 
 def test_each_fact_of_a_target_is_a_series() -> None:
@@ -40,7 +40,7 @@ def test_each_fact_of_a_target_is_a_series() -> None:
         expiry=1_800_000_000,
         last_look=1_795_000_000.25,
     )
-    assert series(text_of(page_of([known]))) == {
+    assert samples(text_of(page_of([known]))) == {
         (name, frozenset(labels.items())): number
         for name, labels, number in (
             (
@@ -101,7 +101,7 @@ def test_each_target_says_how_often_it_is_due_and_what_is_due_at_no_time_does_no
 def test_what_is_unknown_is_absent() -> None:
     undated = some_certificate(not_after=None)
     text = text_of(page_of([some_file("/a.pem", undated, last_look=None)]))
-    names = {name for name, _ in series(text)}
+    names = {name for name, _ in samples(text)}
     assert "certvigil_presented_info" in names
     for absent in ("not_after", "target_expiry", "target_up", "target_last_look", "findings", "client_accepts"):
         assert not [name for name in names if name.startswith(f"certvigil_{absent}")], absent
@@ -138,7 +138,7 @@ def test_a_certificate_twice_in_one_chain_is_described_once() -> None:
     page.update(replace(known, presented=(twice,)))
     assert value(text_of(page), "certvigil_certificate_info", sha256=twice.sha256) == 1
     page.remove("/a.pem")
-    assert not series(text_of(page))
+    assert not samples(text_of(page))
 
 
 def test_a_change_shows_in_the_next_page() -> None:
@@ -185,7 +185,7 @@ def test_targets_may_change_while_a_page_is_read() -> None:
         page.update(some_file(f"/new-{step}.pem", some_certificate(f"newer {step}")))
         page.remove(f"/{499 - step}.pem")
     assert step > 50
-    assert "certvigil_target_up" in {name for name, _ in series(shown.decode())}
+    assert "certvigil_target_up" in {name for name, _ in samples(shown.decode())}
 
 
 def test_every_family_is_one_group() -> None:
@@ -208,7 +208,7 @@ def test_whatever_a_name_holds_it_is_read_back(named: dict[str, tuple[str, int]]
             TargetState(target, TargetKind.FILE, target, printable(component), expiry=expiry, last_look=1.0),
         )
         expected[target, printable(component)] = expiry
-    found = series(text_of(page))
+    found = samples(text_of(page))
     infos = {
         (labels["target"], labels["component"])
         for labels in (dict(pairs) for name, pairs in found if name == "certvigil_target_info")

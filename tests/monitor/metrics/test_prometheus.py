@@ -17,9 +17,9 @@ import pytest
 
 from monitor.lab.ca import DAY, Authority, Issued
 from monitor.lab.servers import LocalServer, write_site
-from tests.conftest import StartServer
 from tests.kit.daemon import Running
 from tests.kit.prometheus import Prometheus, check_metrics
+from tests.kit.start import StartServer
 
 NAME = "www.example.com"
 

@@ -9,7 +9,7 @@ from monitor.lab.ca import HOSTILE_TEXT, Authority, Issued
 from monitor.metrics import Page
 from monitor.state.target import TargetState
 from probes.certificate import Certificate, certificate
-from tests.kit.metrics import series, some_file, text_of, value
+from tests.kit.metrics import samples, some_file, text_of, value
 
 PATH = "/etc/ssl/www.pem"
 
@@ -28,7 +28,7 @@ def page_of(*known: TargetState) -> Page:
 def x509_series(page: Page) -> dict[str, list[dict[str, str]]]:
     """Return the labels of each series, by its name."""
     found: dict[str, list[dict[str, str]]] = {}
-    for name, labels in series(text_of(page)):
+    for name, labels in samples(text_of(page)):
         if name.startswith("x509_"):
             found.setdefault(name, []).append(dict(labels))
     return found

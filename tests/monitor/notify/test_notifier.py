@@ -18,9 +18,10 @@ import pytest
 from monitor.lab.ca import DAY, Authority, Issued
 from monitor.lab.process import free_address
 from monitor.lab.servers import LocalServer, write_site
-from tests.conftest import StartServer
-from tests.kit.daemon import Running, certvigil, series
+from tests.kit.daemon import Running, certvigil
+from tests.kit.metrics import series
 from tests.kit.receivers import Got, MailServer, Manner, Receiver
+from tests.kit.start import StartServer
 
 NAME = "www.example.com"
 ROOT = Authority.root()

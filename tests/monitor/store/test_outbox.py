@@ -8,50 +8,17 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
-from config.channel import FindingMatch, Silence
-from config.vocabulary import Code, Severity, TargetKind
-from monitor.notify.deliver import Message, Tone
-from monitor.notify.delivery import Delivery, DeliveryFate
-from monitor.notify.lifecycle import Acknowledgement, Alert
-from monitor.notify.outbox import Changes, OutboxState, RequestedSilence, no_changes
+from config.vocabulary import Severity
+from monitor.notify.delivery import DeliveryFate
+from monitor.notify.outbox import Changes, OutboxState, no_changes
 from monitor.store import Degraded, Store
 from monitor.store.database import prepare
 from monitor.store.outbox import load_kept
 from monitor.store.writer import RowWriter
+from tests.kit.outbox import ALERT, DELIVERY, SILENCE
 from tests.kit.store import DEADLINE
 
-ALERT = Alert(
-    "ops",
-    "unreadable /a path that is no text: \udcff",
-    Severity.WARNING,
-    frozenset({Code.UNREADABLE, Code.EXPIRED}),
-    frozenset({"/a path that is no text: \udcff", "web"}),
-    1.0,
-    2.0,
-    3.0,
-    "unreadable",
-    "CN=\udcff",
-    4,
-    5.0,
-    Acknowledgement("root (uid 0, pid 1)", 6.0, None),
-    {"web": 7.0},
-    {"/a path that is no text: \udcff": (8, 9.0)},
-    {"web": 0.5},
-    frozenset({"a client \udcff"}),
-    frozenset({"web"}),
-)
-MESSAGE = Message("title", "text\nmore 🔒", "**text**", "brief", Tone.FAILURE)
-LETTER = Delivery(
-    "0123456789abcdef", "ops", ("01234567",), MESSAGE, 7.0, DeliveryFate.PENDING, 8, frozenset({1, 2}), "why"
-)
-LABELS = (("env", ("prod", "test")),)
-HELD = RequestedSilence(
-    "abcd",
-    Silence(FindingMatch(("a*",), ("web",), (TargetKind.FILE,), (Code.EXPIRED,), LABELS), "why", 9.0),
-    "root",
-    10.0,
-)
-KEPT = OutboxState({(ALERT.channel, ALERT.key): ALERT}, {LETTER.id: LETTER}, {HELD.id: HELD})
+KEPT = OutboxState({(ALERT.channel, ALERT.key): ALERT}, {DELIVERY.id: DELIVERY}, {SILENCE.id: SILENCE})
 
 
 def changes(kept: OutboxState) -> Changes:
@@ -78,26 +45,28 @@ def test_everything_comes_back_as_it_was(tmp_path: Path) -> None:
 
 def test_what_changes_takes_the_place_of_what_was_and_what_is_over_is_gone(tmp_path: Path) -> None:
     path = str(tmp_path / "certvigil.db")
-    tried = replace(LETTER, attempts=9)
+    tried = replace(DELIVERY, attempts=9)
     worse = replace(ALERT, severity=Severity.CRITICAL, acknowledged=None)
-    later = Changes({(ALERT.channel, ALERT.key): worse}, {LETTER.id: tried}, {HELD.id: None})
-    assert keep(path, changes(KEPT), later) == OutboxState({(ALERT.channel, ALERT.key): worse}, {LETTER.id: tried}, {})
+    later = Changes({(ALERT.channel, ALERT.key): worse}, {DELIVERY.id: tried}, {SILENCE.id: None})
+    assert keep(path, changes(KEPT), later) == OutboxState(
+        {(ALERT.channel, ALERT.key): worse}, {DELIVERY.id: tried}, {}
+    )
     over = Changes({(ALERT.channel, ALERT.key): None}, {}, {})
     assert keep(path, over).alerts == {}
 
 
 def test_a_message_that_is_done_with_stays_for_as_long_as_history(tmp_path: Path) -> None:
     path = str(tmp_path / "certvigil.db")
-    dead = replace(LETTER, id="dead", fate=DeliveryFate.DEAD, ended_at=50.0)
-    done = replace(LETTER, id="done", fate=DeliveryFate.DELIVERED, ended_at=100.0)
-    assert set(keep(path, Changes({}, {each.id: each for each in (LETTER, dead, done)}, {})).deliveries) == {
-        LETTER.id,
+    dead = replace(DELIVERY, id="dead", fate=DeliveryFate.DEAD, ended_at=50.0)
+    done = replace(DELIVERY, id="done", fate=DeliveryFate.DELIVERED, ended_at=100.0)
+    assert set(keep(path, Changes({}, {each.id: each for each in (DELIVERY, dead, done)}, {})).deliveries) == {
+        DELIVERY.id,
         "dead",
     }
     keep(path, prune=75.0)
-    assert ids(path) == {LETTER.id, "done"}
+    assert ids(path) == {DELIVERY.id, "done"}
     keep(path, prune=1000.0)
-    assert ids(path) == {LETTER.id}
+    assert ids(path) == {DELIVERY.id}
 
 
 def ids(path: str) -> set[str]:
@@ -106,7 +75,7 @@ def ids(path: str) -> set[str]:
 
 
 def test_messages_come_back_oldest_first(tmp_path: Path) -> None:
-    deliveries = {str(number): replace(LETTER, id=str(number), at=100.0 - number) for number in range(20)}
+    deliveries = {str(number): replace(DELIVERY, id=str(number), at=100.0 - number) for number in range(20)}
     found = keep(str(tmp_path / "certvigil.db"), Changes({}, deliveries, {}))
     assert list(found.deliveries) == [str(number) for number in reversed(range(20))]
 
@@ -135,7 +104,7 @@ def test_the_store_says_when_something_is_kept_and_writes_all_of_it_into_a_new_d
     assert load_kept(path) == KEPT
     for each in tmp_path.glob("certvigil.db*"):
         each.unlink()
-    store.keep(Changes({}, {}, {HELD.id: HELD}), second.set)
+    store.keep(Changes({}, {}, {SILENCE.id: SILENCE}), second.set)
     assert second.wait(DEADLINE)
     assert load_kept(path) == KEPT
     assert store.close(DEADLINE)
@@ -154,7 +123,7 @@ def test_what_could_not_be_kept_is_kept_once_that_is_possible(tmp_path: Path) ->
         other.execute("BEGIN IMMEDIATE")
         store.keep(changes(KEPT), done.set)
         assert degraded.wait(DEADLINE)
-        store.keep(Changes({}, {}, {HELD.id: None}))
+        store.keep(Changes({}, {}, {SILENCE.id: None}))
         assert not done.is_set()
         other.execute("ROLLBACK")
     assert done.wait(DEADLINE)

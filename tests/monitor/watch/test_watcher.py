@@ -25,7 +25,7 @@ from watchdog.observers.inotify_c import (
 from config.model import Watch
 from monitor.watch import FileChange, Watcher, WatchMode, watcher
 from probes.find import find
-from tests.probes.test_file import unprivileged
+from tests.kit.unprivileged import unprivileged
 
 DEADLINE = 10.0
 QUEUED = int(Path("/proc/sys/fs/inotify/max_queued_events").read_text())

@@ -23,8 +23,8 @@ from monitor.lab.process import free_address, wait_for
 from monitor.lab.servers import Lighttpd, LocalServer, Nginx, Server, TLSSettings, replace_file, write_site
 from probes.observation import EndpointObservation, Presented, Unreachable
 from probes.tls.drive import MOST_ADDRESSES, look, look_blocking
-from tests.conftest import StartServer
 from tests.kit.peers import Behaviour, Peer
+from tests.kit.start import StartServer
 
 Look = Callable[[Endpoint], EndpointObservation]
 
