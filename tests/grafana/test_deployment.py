@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 from pathlib import Path
 from typing import Any, Final
@@ -93,5 +92,5 @@ def test_prometheus_reaches_the_demonstration_where_it_is_told_to_listen(tmp_pat
             assert any(f"http://{address}/metrics" in line for line in demo.stdout)
             prometheus.wait_until('count(certvigil_target_info{kind="endpoint"}) == 4', deadline=30)
         finally:
-            demo.send_signal(signal.SIGINT)
+            demo.terminate()
             demo.communicate(timeout=20)
