@@ -136,7 +136,7 @@ class KeystoreServer(Server):
         return self._process.pid
 
     def start(self) -> None:
-        command = (sys.executable, keystore_server.__file__, self.host, str(self.port), *self._files)
+        command = (sys.executable, "-P", keystore_server.__file__, self.host, str(self.port), *self._files)
         self._process = ServerProcess(command, self._log)
         self._process.wait_until(lambda: accepts(self.host, self.port), f"listening on {self.address}")
 
