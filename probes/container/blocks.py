@@ -61,6 +61,8 @@ class Format:
     """For a person, with an article; empty where certificates are no more than expected."""
     begins: Callable[[bytes], bool] | None = None
     """Whether content is written in it; None where a PEM label alone tells that."""
+    first: int | None = None
+    """The octet by which all content in it begins, so that other content is not even tried; None where several do."""
     labels: frozenset[bytes] = frozenset()
     """Of PEM blocks whose body is in this format."""
     opened: Callable[[bytes, Password], Container] | None = None

@@ -16,4 +16,4 @@ def is_crl(data: bytes) -> bool:
     return fields[:2] == (SEQUENCE, SEQUENCE) and fields[2:3] != () and fields[2] in TIMES
 
 
-CRL: Final = Format(FileFormat.CRL, "a certificate revocation list", is_crl, frozenset({b"X509 CRL"}))
+CRL: Final = Format(FileFormat.CRL, "a certificate revocation list", is_crl, SEQUENCE, frozenset({b"X509 CRL"}))

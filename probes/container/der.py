@@ -6,7 +6,7 @@ from typing import Final
 
 from config.vocabulary import FileFormat, UnreadableReason
 from probes.container.blocks import Blocks, Container, Format, Password, faulty
-from probes.encoding import CONTEXT_0, DERError, element_end, enter, is_der, outline
+from probes.encoding import CONTEXT_0, SEQUENCE, DERError, element_end, enter, is_der, outline
 
 _ENCODINGS: Final = frozenset({FileFormat.DER})
 
@@ -45,4 +45,4 @@ def _open(data: bytes, _password: Password) -> Container:
     return Container(FileFormat.DER, Blocks((der,), (), ()), _ENCODINGS)
 
 
-DER: Final = Format(FileFormat.DER, begins=is_certificate, opened=_open)
+DER: Final = Format(FileFormat.DER, begins=is_certificate, first=SEQUENCE, opened=_open)

@@ -23,8 +23,15 @@ def _begins_with_one(beginnings: tuple[bytes, ...], data: bytes) -> bool:
     return data.startswith(beginnings)
 
 
-JKS: Final = Format(FileFormat.JKS, "a JKS keystore", _begins(_JKS), with_certificates=True, is_keystore=True)
-JCEKS: Final = Format(FileFormat.JCEKS, "a JCEKS keystore", _begins(_JCEKS), with_certificates=True, is_keystore=True)
+JKS: Final = Format(FileFormat.JKS, "a JKS keystore", _begins(_JKS), _JKS[0], with_certificates=True, is_keystore=True)
+JCEKS: Final = Format(
+    FileFormat.JCEKS, "a JCEKS keystore", _begins(_JCEKS), _JCEKS[0], with_certificates=True, is_keystore=True
+)
 BKS: Final = Format(
-    FileFormat.BKS, "a Bouncy Castle keystore (BKS)", _begins(*_BKS), with_certificates=True, is_keystore=True
+    FileFormat.BKS,
+    "a Bouncy Castle keystore (BKS)",
+    _begins(*_BKS),
+    _BKS[0][0],
+    with_certificates=True,
+    is_keystore=True,
 )

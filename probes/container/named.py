@@ -42,17 +42,19 @@ REQUEST: Final = Format(
     FileFormat.REQUEST,
     "a certificate signing request",
     is_request,
+    SEQUENCE,
     frozenset({b"CERTIFICATE REQUEST", b"NEW CERTIFICATE REQUEST"}),
 )
-OCSP_RESPONSE: Final = Format(FileFormat.OCSP_RESPONSE, "an OCSP response", is_ocsp_response)
+OCSP_RESPONSE: Final = Format(FileFormat.OCSP_RESPONSE, "an OCSP response", is_ocsp_response, SEQUENCE)
 PARAMETERS: Final = Format(
     FileFormat.PARAMETERS,
     "parameters of a key exchange",
     is_parameters,
+    SEQUENCE,
     frozenset({b"DH PARAMETERS", b"X9.42 DH PARAMETERS", b"EC PARAMETERS"}),
 )
 PUBLIC_KEY: Final = Format(
-    FileFormat.PUBLIC_KEY, "a public key", is_public_key, frozenset({b"PUBLIC KEY", b"RSA PUBLIC KEY"})
+    FileFormat.PUBLIC_KEY, "a public key", is_public_key, labels=frozenset({b"PUBLIC KEY", b"RSA PUBLIC KEY"})
 )
 OPENSSH_KEY: Final = Format(
     FileFormat.OPENSSH_KEY, "an OpenSSH private key", labels=frozenset({b"OPENSSH PRIVATE KEY"})

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from config.vocabulary import FileFormat, UnreadableReason
 from probes.container.blocks import NOTHING, Blocks, Container, EncodingFault, Format, Password
 from probes.container.pkcs7 import in_order
-from probes.encoding import INTEGER, OBJECT_IDENTIFIER, OCTET_STRING, DERError, element_end, starts_with
+from probes.encoding import INTEGER, OBJECT_IDENTIFIER, OCTET_STRING, SEQUENCE, DERError, element_end, starts_with
 from probes.trial import Sealed, too_much_work
 
 # Keystores of old tools are BER, which is nothing to write to the log.
@@ -163,7 +163,7 @@ def _in_words(fault: EncodingFault, password: Password) -> EncodingFault:
 
 
 PKCS12: Final = Format(
-    FileFormat.PKCS12, "a PKCS#12 keystore", is_pkcs12, opened=_open, with_certificates=True, is_keystore=True
+    FileFormat.PKCS12, "a PKCS#12 keystore", is_pkcs12, SEQUENCE, opened=_open, with_certificates=True, is_keystore=True
 )
 
 

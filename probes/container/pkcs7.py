@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from config.vocabulary import FileFormat, UnreadableReason
 from probes.container.blocks import Blocks, Container, Format, Password, faulty
-from probes.encoding import DERError, outline, starts_with
+from probes.encoding import SEQUENCE, DERError, outline, starts_with
 
 # What old tools write is BER, which is nothing to write to the log.
 warnings.filterwarnings("ignore", category=UserWarning, message=r"PKCS#7 .* could not be parsed as DER")
@@ -42,7 +42,9 @@ def _open(data: bytes, _password: Password) -> Container:
     return Container(FileFormat.PKCS7, Blocks(in_order(held), (), ()), _ENCODINGS)
 
 
-PKCS7: Final = Format(FileFormat.PKCS7, "a PKCS#7 bundle", is_signed_data, _LABELS, _open, with_certificates=True)
+PKCS7: Final = Format(
+    FileFormat.PKCS7, "a PKCS#7 bundle", is_signed_data, SEQUENCE, _LABELS, _open, with_certificates=True
+)
 
 
 def in_order(certificates: Sequence[bytes], first: bytes | None = None) -> tuple[bytes, ...]:

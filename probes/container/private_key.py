@@ -51,6 +51,7 @@ PRIVATE_KEY: Final = Format(
     FileFormat.PRIVATE_KEY,
     "a private key",
     is_private_key,
+    SEQUENCE,
     frozenset({b"PRIVATE KEY", b"RSA PRIVATE KEY", b"EC PRIVATE KEY", b"DSA PRIVATE KEY", b"ENCRYPTED PRIVATE KEY"}),
     _open,
 )

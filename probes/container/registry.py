@@ -62,6 +62,8 @@ FORMATS: Final[Sequence[Format]] = (
 """In the order of attempts, which the module's docstring puts into words."""
 
 _BY_NAME: Final[Mapping[FileFormat, Format]] = MappingProxyType({each.name: each for each in FORMATS})
+_BY_FIRST: Final = tuple(tuple(each for each in FORMATS if each.first in {None, octet}) for octet in range(256))
+"""The rows for content that begins with an octet, since nearly every file is text, and most formats are not."""
 _BY_LABEL: Final[Mapping[bytes, Format]] = MappingProxyType({label: each for each in FORMATS for label in each.labels})
 
 
@@ -86,7 +88,10 @@ def open_unsealed(data: bytes) -> Blocks:
 
 def recognise(data: bytes) -> Format | None:
     """Return the first format in the table that `data` begins as; None for content of no known format."""
-    return next((each for each in FORMATS if each.begins is not None and each.begins(data)), None)
+    for each in _BY_FIRST[data[0]] if data else ():
+        if each.begins is not None and each.begins(data):
+            return each
+    return None
 
 
 def parts_of(data: bytes) -> Iterator[bytes]:

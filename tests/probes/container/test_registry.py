@@ -30,7 +30,7 @@ from probes.assess import FileContext, assess_file, is_worth_watching
 from probes.certificate import certificate
 from probes.container import registry
 from probes.container.blocks import NOTHING
-from probes.container.registry import FORMATS, called, open_container, open_unsealed
+from probes.container.registry import FORMATS, called, open_container, open_unsealed, recognise
 from probes.file import look_at_file
 from probes.finding import Finding
 from probes.observation import FileObservation, Unreadable
@@ -232,6 +232,12 @@ def test_every_format_is_in_the_table_once() -> None:
 def test_the_table_has_the_order_that_its_docstring_puts_into_words() -> None:
     said = re.findall(r"^ ?(\d+)\. `(\w+)`", registry.__doc__ or "", re.MULTILINE)
     assert said == [(str(number), each.name) for number, each in enumerate(FORMATS, start=1)]
+
+
+@pytest.mark.parametrize("name", [*LOOKED_INTO, *WITHOUT_CERTIFICATE, *KEYSTORES])
+def test_the_first_octet_leaves_out_no_format_that_would_fit(name: str) -> None:
+    data: bytes = next(each[name][0] for each in (LOOKED_INTO, WITHOUT_CERTIFICATE, KEYSTORES) if name in each)
+    assert recognise(data) == next((each for each in FORMATS if each.begins is not None and each.begins(data)), None)
 
 
 def test_a_label_of_pem_names_one_format() -> None:
