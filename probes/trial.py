@@ -105,6 +105,10 @@ def _said(password: bytes | None) -> str:
     return _NONE if password is None else f"={b64encode(password).decode()}"
 
 
+def _password(said: str) -> bytes | None:
+    return None if said == _NONE else b64decode(said[1:])
+
+
 def _tried(sealed: Sealed, said: str, data: bytes) -> str:
     task = f"{sealed} {said} {len(data)}\n".encode() + data
     with _forkers.one() as forker:
@@ -246,7 +250,7 @@ def main() -> int:
         if child == 0:
             code = 1
             try:
-                _open(Sealed(sealed), data, [None if each == _NONE else b64decode(each[1:]) for each in said.split(",")])
+                _open(Sealed(sealed), data, [*map(_password, said.split(","))])
                 code = _DONE
             finally:
                 os._exit(code)

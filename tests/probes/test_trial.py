@@ -123,8 +123,8 @@ def test_a_trial_ends_with_the_first_password_that_fits_or_costs_too_much(
             raise ValueError
 
     monkeypatch.setattr("cryptography.hazmat.primitives.serialization.pkcs12.load_pkcs12", load)
-    monkeypatch.setattr(trial.resource, "setrlimit", lambda *_: None)
-    monkeypatch.setattr(trial.signal, "setitimer", lambda *_: None)
+    monkeypatch.setattr("resource.setrlimit", lambda *_: None)
+    monkeypatch.setattr("signal.setitimer", lambda *_: None)
     trial._open(Sealed.KEYSTORE, b"", [first, PASSWORD, b"never"])
     assert tried == [*dict.fromkeys((first, PASSWORD))]
 
