@@ -9,7 +9,8 @@ from typing import Final
 
 from actions.component_files import FileReader
 from config.text import printable
-from probes.certificate import Certificate, certificates_in
+from probes.certificate import Certificate, decodable
+from probes.container.registry import open_unsealed
 
 MOST_FILES: Final = 64
 """Files of one directory that are read."""
@@ -36,7 +37,7 @@ def _holding(own: Set[str], old: Set[Certificate], new: Set[Certificate], reader
             resolved = reader.resolve(path)
             if path in own or resolved in own or reader.stat(resolved).st_size > MOST_BYTES:
                 continue
-            found = set(certificates_in(reader.read(resolved)[1]))
+            found = set(decodable(open_unsealed(reader.read(resolved)[1]).certificates))
             if found and found <= old and not found <= new:
                 yield path
 

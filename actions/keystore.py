@@ -15,8 +15,10 @@ from cryptography.hazmat.primitives.serialization import (
 from actions.candidate import Candidate
 from probes.certificate import decodable
 from probes.chain import paths
-from probes.encoding import DERError, EncodingFault
-from probes.pkcs12 import is_keystore, open_keystore, seal_of, unlock
+from probes.container.blocks import EncodingFault
+from probes.container.pkcs12 import PKCS12, open_keystore, seal_of, unlock
+from probes.container.registry import recognise
+from probes.encoding import DERError
 
 _OLD_ENCRYPTION: Final = bytes.fromhex("2a864886f70d010c01")
 """The first bytes of the identifiers of PKCS#12's own encryption schemes (RFC 7292, appendix C)."""
@@ -37,20 +39,21 @@ def seal(candidate: Candidate, like: bytes, password: bytes | None) -> bytes:
     the default of OpenSSL and Java today. Without a password it is not encrypted. Salts are random, so the bytes of
     two keystores always differ.
     """
-    opened = open_keystore(like, password) if is_keystore(like) else None
+    old = like if recognise(like) is PKCS12 else None
+    opened = None if old is None else open_keystore(old, password)
     own = None if opened is None or isinstance(opened, EncodingFault) else opened.cert
     return pkcs12.serialize_key_and_certificates(
         None if own is None else own.friendly_name,
         candidate.key.library_key(),
         candidate.certificate.x509(),
         [each.x509() for each in candidate.chain],
-        _encryption(like, password) if password else NoEncryption(),
+        _encryption(old, password) if password else NoEncryption(),
     )
 
 
-def _encryption(like: bytes, password: bytes) -> KeySerializationEncryption:
+def _encryption(like: bytes | None, password: bytes) -> KeySerializationEncryption:
     try:
-        identifiers = seal_of(like).identifiers if is_keystore(like) else ()
+        identifiers = () if like is None else seal_of(like).identifiers
     except DERError:
         identifiers = ()
     old = any(each.startswith(_OLD_ENCRYPTION) for each in identifiers)
@@ -64,8 +67,11 @@ def loss(old: bytes, password: bytes | None) -> str | None:
 
     A file that is no keystore, because it is damaged or empty, is no loss.
     """
-    if not is_keystore(old):
+    form = recognise(old)
+    if form is None or not form.is_keystore:
         return None
+    if form is not PKCS12:
+        return f"is {form.called}, and certvigil writes PKCS#12 alone"
     blocks = unlock(old, password)
     if blocks.faults:
         return f"cannot be opened, so its service may not use this password: {blocks.faults[0].detail}"

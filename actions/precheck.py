@@ -14,7 +14,7 @@ from actions.ending import Ground
 from config.fields import duration_text
 from config.text import printable
 from config.vocabulary import Code, VerifierName
-from probes.certificate import Certificate
+from probes.certificate import AlternativeName, Certificate
 from probes.chain import presented_path
 from probes.judge.chain import judge_presentation
 from probes.judge.client import View, cure_of, judge_chain, leaf_first, subject_in
@@ -130,14 +130,13 @@ def dropped_names(leaf: Certificate, installed: Sequence[Certificate]) -> tuple[
     """Return the names of the installed certificate, such as `DNS:www.example.com`, that `leaf` does not cover."""
     if not installed:
         return ()
-    return tuple(name for name in leaf_first(installed)[0].names if not _covers(leaf, name))
+    names = leaf_first(installed)[0].alternative_names()
+    return tuple(str(name) for name in names if name.is_of_server and not _covers(leaf, name))
 
 
-def _covers(leaf: Certificate, alternative_name: str) -> bool:
-    kind, _, name = alternative_name.partition(":")
-    if kind not in {"DNS", "IP"} or alternative_name.casefold() in map(str.casefold, leaf.names):
-        return True
-    return not any(judge_names(leaf, (name,)))
+def _covers(leaf: Certificate, name: AlternativeName) -> bool:
+    written = str(name).casefold()
+    return any(each.casefold() == written for each in leaf.names) or not any(judge_names(leaf, (name.value,)))
 
 
 def roots_known(candidate: Candidate, views: Sequence[View]) -> tuple[Trust, ...]:

@@ -13,6 +13,7 @@ from config.reach import Reach
 from config.service import Service
 from config.vocabulary import (
     Code,
+    EndpointProtocol,
     FileRole,
     KeyKind,
     Keys,
@@ -109,6 +110,7 @@ class Endpoint:
     thresholds: Thresholds | None = None
     key_type: KeyKind | None = None
     """The kind of key to ask for, of a server that has an RSA and an EC pair; None leaves the choice to the server."""
+    protocol: EndpointProtocol = EndpointProtocol.TLS
 
     @property
     def verified_name(self) -> str:

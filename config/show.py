@@ -139,6 +139,7 @@ def _endpoint(endpoint: Endpoint) -> dict[str, Any]:
 def _looking(endpoint: Endpoint) -> dict[str, Any]:
     return {
         "address": join_address(endpoint.host, endpoint.port),
+        "protocol": str(endpoint.protocol),
         "every": duration_text(endpoint.every),
         "timeout": duration_text(endpoint.timeout),
         "minimum_version": str(endpoint.minimum_version),

@@ -262,6 +262,16 @@ class KeyKind(StrEnum):
     UNKNOWN = "unknown"
 
 
+class EndpointProtocol(StrEnum):
+    """What an endpoint speaks from the first byte on."""
+
+    TLS = "tls"
+    SMTP = "smtp"
+    """STARTTLS of RFC 3207."""
+    POSTGRES = "postgres"
+    """PostgreSQL's own request for TLS."""
+
+
 class TLSVersion(StrEnum):
     """A protocol version, spelled as OpenSSL reports it; members are declared from oldest to newest."""
 

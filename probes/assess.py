@@ -9,7 +9,7 @@ from config.model import Endpoint, FileTarget, Thresholds
 from config.vocabulary import Code, FileContent, FileRole, UnreadableReason
 from probes.certificate import Certificate
 from probes.chain import are_anchors, find_leaf, named_path
-from probes.container import may_hold_certificates
+from probes.container.registry import may_hold_certificates
 from probes.file import NOT_FOR_US
 from probes.finding import Assessment, Edge, Finding
 from probes.judge.client import View, subject_in

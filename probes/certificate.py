@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import ipaddress
 import re
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from functools import lru_cache
 from typing import Final, TypeVar
 from weakref import WeakValueDictionary
@@ -21,7 +23,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from config.address import is_dns_name, is_ip_address
 from config.text import printable
 from config.vocabulary import KeyKind
-from probes.encoding import Outline, outline, plain_name, split
+from probes.encoding import Outline, outline, plain_name
 
 # A serial number below 1 is a fact to report, not a reason to write to the log at every look.
 warnings.filterwarnings("ignore", category=CryptographyDeprecationWarning, message="Parsed a serial number")
@@ -44,6 +46,37 @@ class Key:
 
     def __str__(self) -> str:
         return f"{self.kind} {self.bits}" if self.bits else str(self.kind)
+
+
+IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+
+class NameKind(StrEnum):
+    """The kind of an alternative name, as it is written before the name."""
+
+    DNS = "DNS"
+    IP = "IP"
+    EMAIL = "email"
+    URI = "URI"
+    OTHER = "other"
+    """Written without a name."""
+
+
+@dataclass(frozen=True, slots=True)
+class AlternativeName:
+    """A subject alternative name (RFC 5280, 4.2.1.6)."""
+
+    kind: NameKind
+    value: str
+    """Printable; a name that had to be escaped for that is no name of a host, and still is none."""
+
+    @property
+    def is_of_server(self) -> bool:
+        """Whether clients compare it with the server that they ask for."""
+        return self.kind in {NameKind.DNS, NameKind.IP}
+
+    def __str__(self) -> str:
+        return f"{self.kind}:{self.value}" if self.kind is not NameKind.OTHER else self.kind
 
 
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
@@ -87,15 +120,20 @@ class Certificate:
     @property
     def title(self) -> str:
         """How sentences call it: by its subject, or its first name where that is empty, or else its SHA-256."""
-        named = next((name.partition(":")[2] for name in self.names if name != "other"), "")
+        named = next((each.value for each in self.alternative_names() if each.value), "")
         return self.subject or named or f"the certificate with the SHA-256 {self.sha256[:16]}"
 
     @property
     def carries_server_names(self) -> bool:
         """Whether it names servers: by a DNS name or address, or as servers' certificates did by the common name."""
-        if any(name.startswith(("DNS:", "IP:")) for name in self.names):
+        if self.has_server_names:
             return True
         return any(map(_is_host, self.common_names())) and _serves(self)
+
+    @property
+    def has_server_names(self) -> bool:
+        """Whether a DNS name or an address is among its alternative names."""
+        return any(each.is_of_server for each in self.alternative_names())
 
     @property
     def is_costly(self) -> bool:
@@ -106,6 +144,21 @@ class Certificate:
         # An RSA key that is longer than its modulus is so by its exponent.
         huge_exponent = self.key.kind is KeyKind.RSA and len(self.outline().public_key) > self.key.bits // 8 + 64
         return self.key.bits > usual or huge_exponent
+
+    def alternative_names(self) -> Iterator[AlternativeName]:
+        """Yield its `names`, as values."""
+        for name in self.names:
+            kind, _, value = name.partition(":")
+            yield AlternativeName(_KINDS.get(kind, NameKind.OTHER), value)
+
+    def dns_names(self) -> tuple[str, ...]:
+        """Return the DNS names among its alternative names, perhaps with a wildcard."""
+        return tuple(each.value for each in self.alternative_names() if each.kind is NameKind.DNS)
+
+    def ip_addresses(self) -> tuple[IPAddress, ...]:
+        """Return the addresses among its alternative names; a network there is none."""
+        texts = (each.value for each in self.alternative_names() if each.kind is NameKind.IP)
+        return tuple(address for address in map(_address, texts) if address is not None)
 
     def common_names(self) -> tuple[str, ...]:
         """Return the common names of the subject as they are written, not made printable; none where it is broken."""
@@ -130,6 +183,16 @@ class Certificate:
     def extensions(self) -> Extensions:
         """Return the library's extensions; none where one of them cannot be decoded."""
         return _extensions(self)
+
+
+_KINDS: Final = {str(each): each for each in NameKind}
+
+
+def _address(text: str) -> IPAddress | None:
+    try:
+        return ipaddress.ip_address(text)
+    except ValueError:
+        return None
 
 
 def _is_host(name: str) -> bool:
@@ -163,11 +226,6 @@ def certificate(der: bytes) -> Certificate:
     if known is None:
         known = _known[der] = _decode(der)
     return known
-
-
-def certificates_in(data: bytes) -> tuple[Certificate, ...]:
-    """Return the certificates in a file, in its order; one that cannot be decoded is passed over."""
-    return decodable(split(data).certificates)
 
 
 def decodable(ders: Iterable[bytes]) -> tuple[Certificate, ...]:
@@ -267,21 +325,22 @@ def _name(name: x509.Name) -> str:
 
 def _names(extensions: _Extensions) -> tuple[str, ...]:
     names = extensions.get(x509.SubjectAlternativeName)
-    return tuple(map(_general_name, names)) if isinstance(names, x509.SubjectAlternativeName) else ()
+    return tuple(map(_written, names)) if isinstance(names, x509.SubjectAlternativeName) else ()
 
 
-def _general_name(name: x509.GeneralName) -> str:
+def _written(name: x509.GeneralName) -> str:
+    """Return an alternative name as text, its kind in front."""
     match name:
         case x509.DNSName():
-            return printable(f"DNS:{name.value}")
+            return printable(f"{NameKind.DNS}:{name.value}")
         case x509.IPAddress():
-            return f"IP:{name.value}"
+            return f"{NameKind.IP}:{name.value}"
         case x509.RFC822Name():
-            return printable(f"email:{name.value}")
+            return printable(f"{NameKind.EMAIL}:{name.value}")
         case x509.UniformResourceIdentifier():
-            return printable(f"URI:{name.value}")
+            return printable(f"{NameKind.URI}:{name.value}")
         case _:
-            return "other"
+            return NameKind.OTHER
 
 
 @lru_cache(maxsize=256)

@@ -10,24 +10,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    PublicFormat,
-)
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from config.model import FileTarget
 from config.text import printable
-from config.vocabulary import FileContent, FileFormat, FileRole, UnreadableReason
+from config.vocabulary import FileContent, FileRole, UnreadableReason
 from probes.certificate import Certificate, certificate
 from probes.chain import are_anchors
-from probes.container import Container, called, open_container
-from probes.encoding import Blocks, EncodingFault
+from probes.container.blocks import Container, EncodingFault, faulty
+from probes.container.private_key import open_key
+from probes.container.registry import called, is_keystore, open_container
 from probes.observation import FileIdentity, FileObservation, Unreadable, bounded
 from probes.opening import RefusedError, broken_link, open_plainly
-from probes.pkcs12 import password_in
-from probes.private_key import load_private_key
-from probes.trial import Sealed, too_much_work
 
 SIZE_LIMIT: Final = 8 * 1024 * 1024
 """Bytes; no bundle in use comes near it."""
@@ -48,7 +42,6 @@ NOT_FOR_US: Final = frozenset(
 _COMPARED: Final = frozenset(
     {FileRole.CERTIFICATE, FileRole.KEY, FileRole.COMBINED, FileRole.KEYSTORE, FileRole.LISTED}
 )
-_KEYSTORES: Final = frozenset({FileFormat.PKCS12, FileFormat.JKS, FileFormat.JCEKS, FileFormat.BKS})
 _REASONS: Final = {
     errno.ENOENT: (UnreadableReason.NOT_FOUND, "there is no such file"),
     errno.ENOTDIR: (UnreadableReason.NOT_FOUND, "there is no such file"),
@@ -175,11 +168,16 @@ def read_password(path: str | None, opened: Callable[[str], int] = open_plainly)
     return password if isinstance(password, Unreadable) else password_in(password)
 
 
+def password_in(data: bytes) -> bytes:
+    """Return the password that a file holds, without the end of its line."""
+    return data.rstrip(b"\r\n")
+
+
 def _opened(data: bytes, target: FileTarget, password: bytes | Unreadable | None) -> Container:
     """Return what is in a file, with the password that is known for it."""
     container = open_container(data, password if isinstance(password, bytes) else None)
     where = printable(target.password_file or "", 200)
-    if target.role is FileRole.KEYSTORE and container.format not in _KEYSTORES:
+    if target.role is FileRole.KEYSTORE and not is_keystore(container.format):
         held = called(container.format)
         detail = f"it is {held}, not a PKCS#12 keystore" if held else "it is no PKCS#12 keystore"
         return _faulty(container, UnreadableReason.BAD_DER, detail)
@@ -195,7 +193,7 @@ def _opened(data: bytes, target: FileTarget, password: bytes | Unreadable | None
 
 
 def _faulty(container: Container, reason: UnreadableReason, detail: str) -> Container:
-    return Container(container.format, Blocks((), (), (EncodingFault(reason, detail),)))
+    return Container(container.format, faulty(reason, detail))
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,35 +278,18 @@ def _public_halves(keys: Sequence[bytes], password: bytes | None) -> _Keys:
     encrypted = 0
     failures: list[Unreadable] = []
     for number, key in enumerate(keys, start=1):
-        try:
-            public = _public_half(key, password)
-        except TypeError:
-            encrypted += 1
-        except (ValueError, UnsupportedAlgorithm):
-            failures.append(Unreadable(UnreadableReason.BAD_PEM, f"private key {number} cannot be decoded"))
-        else:
+        opened = open_key(key, password)
+        if not isinstance(opened, EncodingFault):
+            public = opened.key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
             found.append(hashlib.sha256(public).hexdigest())
+        elif opened.reason in _SEALED:
+            encrypted += 1
+        else:
+            failures.append(Unreadable(opened.reason, f"private key {number} {opened.detail}"))
     return _Keys(tuple(found), encrypted, tuple(failures[:1]))
 
 
-def _public_half(key: bytes, password: bytes | None) -> bytes:
-    """Return the SubjectPublicKeyInfo of a private key.
-
-    Raises TypeError where it is encrypted and not opened by `password`, ValueError and UnsupportedAlgorithm where it
-    cannot be decoded.
-    """
-    try:
-        private = load_private_key(key)
-    except TypeError:
-        if password is None:
-            raise
-        if why := too_much_work(Sealed.KEY, key, password):
-            raise ValueError(why) from None
-        try:
-            private = load_private_key(key, password)
-        except ValueError:
-            raise TypeError("the password does not open it") from None
-    return private.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+_SEALED: Final = frozenset({UnreadableReason.LOCKED, UnreadableReason.WRONG_PASSWORD})
 
 
 def _content(certificates: Sequence[Certificate], *, with_key: bool) -> FileContent:

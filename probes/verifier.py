@@ -18,7 +18,7 @@ from OpenSSL import crypto
 from OpenSSL._util import lib as openssl
 
 from config.text import printable
-from probes.certificate import Certificate, certificate
+from probes.certificate import Certificate, NameKind, certificate
 from probes.trust import Trust
 
 WEBPKI_MAX_DEPTH: Final = 8
@@ -116,13 +116,11 @@ _FOR_DEVELOPERS: Final = re.compile(r"[{}<>]|::|\w\(|\A\s*\Z")
 
 def _some_name_of(leaf: Certificate) -> verification.Subject:
     """Return a name that the leaf itself carries: this verifier wants one, but names are judged separately."""
-    for name in leaf.names:
-        kind, _, value = name.partition(":")
-        try:
-            if kind == "DNS":
+    for name in leaf.alternative_names():
+        with suppress(ValueError):
+            if name.kind is NameKind.DNS:
+                value = name.value
                 return x509.DNSName(value.replace("*.", "any.", 1) if value.startswith("*.") else value)
-            if kind == "IP":
-                return x509.IPAddress(ipaddress.ip_address(value))
-        except ValueError:
-            continue
+            if name.kind is NameKind.IP:
+                return x509.IPAddress(ipaddress.ip_address(name.value))
     return x509.DNSName("unnamed.invalid")

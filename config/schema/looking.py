@@ -12,11 +12,12 @@ from config.address import join_address, split_address
 from config.fields import AbsolutePath, Address, Host, Interval, TargetName, default_duration
 from config.schema.section import ClientName, Section, StoreName, broken_rule
 from config.schema.threshold import ThresholdsSection, built
-from config.vocabulary import KeyKind, TLSVersion
+from config.vocabulary import EndpointProtocol, KeyKind, TLSVersion
 
 _ENDPOINT: Final = model.Endpoint("", "", 0)
 
 Version = Annotated[TLSVersion, Field(strict=False)]
+Protocol = Annotated[EndpointProtocol, Field(strict=False)]
 
 
 class WatchSection(Section):
@@ -45,8 +46,8 @@ class _Looking(Section):
 
     address: Address
     """Host and port, such as www.example.com:443 or "[2001:db8::1]:443"; every address of the host is looked at."""
-    protocol: Literal["tls"] = "tls"
-    """What is spoken from the first byte on; nothing that begins in the clear (STARTTLS) is spoken yet."""
+    protocol: Protocol = _ENDPOINT.protocol
+    """What is spoken from the first byte on: TLS, or a protocol that asks for TLS in the clear (STARTTLS)."""
     every: Interval = default_duration(_ENDPOINT.every)
     """How often to look."""
     timeout: Interval = default_duration(_ENDPOINT.timeout)
@@ -81,6 +82,7 @@ class _Looking(Section):
             component=component,
             thresholds=built(self.thresholds),
             key_type=KeyKind(self.key_type) if self.key_type else None,
+            protocol=self.protocol,
         )
 
     def _typed(self, name: str) -> str:

@@ -25,9 +25,9 @@ from config.model import FileTarget
 from config.vocabulary import FileRole
 from monitor.actor.confine import Limits, confine, other_user, renounce
 from monitor.actor.facts import LONGEST_LINE, MOST_CERTIFICATES, facts_of, to_document
+from probes.container.pkcs12 import unlock
 from probes.file import look_at_file
 from probes.opening import examine_for_others, open_for_others
-from probes.pkcs12 import unlock
 from probes.set import read_set
 from probes.trial import this_process_is_limited
 

@@ -52,7 +52,8 @@ def check(
     targets: Annotated[
         list[str],
         typer.Argument(
-            metavar="TARGET...", help="A file, a directory, - (standard input), HOST:PORT, or https://HOST."
+            metavar="TARGET...",
+            help="A file, a directory, - (standard input), HOST:PORT, https://HOST, smtp://HOST or postgres://HOST.",
         ),
     ],
     ca_file: Annotated[

@@ -21,7 +21,7 @@ from monitor.commands.keys import KeyFile, key_in
 from monitor.commands.screen import Screen
 from probes.assess import EndpointContext, assess_endpoint
 from probes.certificate import Certificate
-from probes.container import called
+from probes.container.registry import called
 from probes.file import look_at_file, unreadable
 from probes.finding import finding
 from probes.judge.client import View

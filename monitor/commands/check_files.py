@@ -16,7 +16,7 @@ from monitor.commands.given import STANDARD_INPUT, Directory, PassedOverPath
 from monitor.commands.keys import KeyFile, key_among, key_beside, key_in
 from probes.assess import FileContext, assess_file, is_worth_watching
 from probes.chain import find_leaf
-from probes.container import called
+from probes.container.registry import called
 from probes.file import SIZE_LIMIT, look_at_file, look_into, read_password
 from probes.judge.client import View
 from probes.judge.key import judge_match

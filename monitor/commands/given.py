@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from config.address import join_address, split_address
 from config.model import Endpoint, FileTarget, Watch
 from config.text import printable
-from config.vocabulary import FileRole, UnreadableReason
+from config.vocabulary import EndpointProtocol, FileRole, UnreadableReason
 from probes.find import Found, find
 from probes.observation import Unreadable
 
@@ -23,6 +23,23 @@ STANDARD_INPUT: Final = FileTarget("standard input", "-", FileRole.LISTED)
 
 _URL: Final = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*)://.*", re.IGNORECASE)
 _NO_TLS: Final = {"http": "it has no TLS"}
+
+
+@dataclass(frozen=True, slots=True)
+class _Scheme:
+    """What a scheme of a URL means."""
+
+    protocol: EndpointProtocol
+    port: int | None
+
+
+_SCHEMES: Final[Mapping[str, _Scheme]] = {
+    "https": _Scheme(EndpointProtocol.TLS, 443),
+    "postgres": _Scheme(EndpointProtocol.POSTGRES, 5432),
+    "postgresql": _Scheme(EndpointProtocol.POSTGRES, 5432),
+    "smtp": _Scheme(EndpointProtocol.SMTP, 25),
+    "tls": _Scheme(EndpointProtocol.TLS, None),
+}
 
 
 class UsageError(Exception):
@@ -112,25 +129,35 @@ def _endpoint_without_place(target: str, name: str | None, timeout: float) -> En
 
 
 def _endpoint(target: str, name: str | None, timeout: float) -> Endpoint:
-    address = _address_in_url(target) if _URL.fullmatch(target) else target
+    scheme = _scheme(target)
     try:
-        host, port = split_address(address)
+        host, port = split_address(target if scheme is None else _address_in_url(target, scheme))
     except ValueError:
         raise UsageError(
             f"{printable(target)}: no such file or directory, and neither HOST:PORT nor https://HOST"
         ) from None
-    return Endpoint(printable(target), host, port, server_name=name, timeout=timeout)
+    protocol = EndpointProtocol.TLS if scheme is None else scheme.protocol
+    return Endpoint(printable(target), host, port, server_name=name, timeout=timeout, protocol=protocol)
 
 
-def _address_in_url(url: str) -> str:
-    """Return `host:port` of a URL, whatever its path; raises UsageError where its protocol is not spoken."""
-    scheme = url.partition("://")[0].lower()
-    if scheme not in {"tls", "https"}:
+def _scheme(target: str) -> _Scheme | None:
+    """Return what the scheme of a URL means, None for what is no URL; raises UsageError for one that is not spoken."""
+    url = _URL.fullmatch(target)
+    if url is None:
+        return None
+    scheme = url["scheme"].lower()
+    if scheme not in _SCHEMES:
         why = _NO_TLS.get(scheme, "it is not spoken yet")
-        raise UsageError(f"{printable(url)}: the protocol {scheme} cannot be checked: {why}; tls and https can")
+        spoken = ", ".join(_SCHEMES)
+        raise UsageError(f"{printable(target)}: the protocol {scheme} cannot be checked: {why}; these can: {spoken}")
+    return _SCHEMES[scheme]
+
+
+def _address_in_url(url: str, scheme: _Scheme) -> str:
+    """Return `host:port` of a URL, whatever its path; raises UsageError."""
     try:
         parts = urlsplit(url)
-        host, port = parts.hostname or "", parts.port or (443 if scheme == "https" else None)
+        host, port = parts.hostname or "", parts.port or scheme.port
     except ValueError as error:
         raise UsageError(f"{printable(url)}: not a URL: {printable(str(error))}") from None
     if port is None:

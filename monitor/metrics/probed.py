@@ -16,7 +16,7 @@ from prometheus_client.exposition import generate_latest
 
 from config.vocabulary import TLSVersion
 from monitor.metrics.names import NameLabels, decimal_serial, value, values
-from probes.certificate import Certificate
+from probes.certificate import Certificate, NameKind
 from probes.http.exchange import NoResponse, Response
 from probes.judge.presented import earliest_end
 from probes.observation import EndpointObservation, Presented
@@ -191,7 +191,7 @@ def _leaf_labels(leaf: Certificate) -> Mapping[str, str]:
         "fingerprint_sha256": leaf.sha256,
         "subject": leaf.subject,
         "issuer": leaf.issuer,
-        "subjectalternative": ",".join(_names(leaf, "DNS")),
+        "subjectalternative": ",".join(_names(leaf, NameKind.DNS)),
         "serialnumber": leaf.serial.zfill(whole_octets),
     }
 
@@ -202,16 +202,15 @@ def _labels(certificate: Certificate) -> Mapping[str, str]:
         "serial_no": decimal_serial(certificate),
         "issuer_cn": value(names.issuer, "CN"),
         "cn": value(names.subject, "CN"),
-        "dnsnames": _listed(_names(certificate, "DNS")),
-        "ips": _listed(_names(certificate, "IP")),
-        "emails": _listed(_names(certificate, "email")),
+        "dnsnames": _listed(_names(certificate, NameKind.DNS)),
+        "ips": _listed(_names(certificate, NameKind.IP)),
+        "emails": _listed(_names(certificate, NameKind.EMAIL)),
         "ou": _listed(values(names.subject, "OU")),
     }
 
 
-def _names(certificate: Certificate, kind: str) -> tuple[str, ...]:
-    pairs = (name.partition(":") for name in certificate.names)
-    return tuple(name for its_kind, _, name in pairs if its_kind == kind)
+def _names(certificate: Certificate, kind: NameKind) -> tuple[str, ...]:
+    return tuple(each.value for each in certificate.alternative_names() if each.kind is kind)
 
 
 def _listed(items: Sequence[str]) -> str:

@@ -10,8 +10,7 @@ from config.address import join_address
 from config.model import Endpoint
 from probes.http.exchange import Exchange, NoResponse, Response, Times
 from probes.observation import Presented
-from probes.tls.drive import converse
-from probes.tls.handshake import Handshake
+from probes.tls.drive import converse, handshake_with
 
 HTTPS_PORT = 443
 
@@ -34,7 +33,7 @@ async def fetch(address: str, endpoint: Endpoint, target: str, seconds: float) -
     """
     loop = asyncio.get_running_loop()
     begun = loop.time()
-    handshake = Handshake(address, endpoint.verified_name, endpoint.minimum_version, endpoint.key_type, goes_on=True)
+    handshake = handshake_with(endpoint, address, goes_on=True)
     exchange = Exchange(handshake, _host(endpoint), target, loop.time)
     error = await converse(exchange, address, endpoint.port, begun + max(0.0, seconds))
     answer = exchange.end() if error is None else exchange.outcome or exchange.end(_words(error, seconds))

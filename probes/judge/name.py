@@ -25,7 +25,7 @@ def judge_names(
 
 def judge_common_name(leaf: Certificate, subject: str) -> Iterator[Finding]:
     """Yield whether `leaf` names its server by the common name alone (RFC 9525, 2)."""
-    if not any(name.startswith(("DNS:", "IP:")) for name in leaf.names) and "CN=" in leaf.subject:
+    if not leaf.has_server_names and leaf.common_names():
         yield finding(
             Code.COMMON_NAME_ONLY,
             f"{leaf.title} names its server by the common name alone, which browsers, Go and others do not read",

@@ -7,7 +7,7 @@ from typing import Final
 
 from config.model import FileTarget
 from config.vocabulary import Code, FileContent, FileRole, Keys, Severity, UnreadableReason
-from probes.container import called
+from probes.container.registry import called
 from probes.file import NOT_FOR_US
 from probes.finding import Finding, finding
 from probes.observation import EndpointObservation, FileObservation

@@ -19,6 +19,7 @@ from config.text import printable
 from config.vocabulary import UnreachableReason
 from probes.observation import EndpointObservation, Presented, Unreachable
 from probes.tls.handshake import SAYS_NOTHING, Handshake
+from probes.tls.preamble.registry import preamble_of
 
 MOST_ADDRESSES: Final = 16
 
@@ -217,28 +218,50 @@ async def converse(talk: Talk, address: str, port: int, deadline: float) -> OSEr
     raise error
 
 
-async def _look_at(address: str, endpoint: Endpoint, deadline: float) -> Outcome:
-    handshake = Handshake(address, endpoint.verified_name, endpoint.minimum_version, endpoint.key_type)
-    error = await converse(handshake, address, endpoint.port, deadline)
-    if error is None:
-        return handshake.end()
-    return handshake.outcome or _unreachable(address, endpoint, error, answered=handshake.answered)
-
-
-def _look_at_blocking(address: str, endpoint: Endpoint, deadline: float) -> Outcome:
-    handshake = Handshake(address, endpoint.verified_name, endpoint.minimum_version, endpoint.key_type)
+def converse_blocking(talk: Talk, address: str, port: int, deadline: float) -> OSError | None:
+    """Do what `converse` does, without an event loop; `deadline` is of the monotonic clock."""
     try:
-        with socket.create_connection((address, endpoint.port), _time_left(deadline)) as connection:
-            connection.sendall(handshake.start())
-            while handshake.outcome is None:
+        with socket.create_connection((address, port), _time_left(deadline)) as connection:
+            connection.sendall(talk.start())
+            while talk.outcome is None:
                 connection.settimeout(_time_left(deadline))
                 data = connection.recv(_CHUNK)
                 if not data:
                     break
-                connection.sendall(handshake.receive(data))
+                connection.sendall(talk.receive(data))
     except OSError as error:
-        return handshake.outcome or _unreachable(address, endpoint, error, answered=handshake.answered)
-    return handshake.end()
+        return error
+    return None
+
+
+def handshake_with(endpoint: Endpoint, address: str, *, goes_on: bool = False) -> Handshake:
+    """Return a handshake with `endpoint` at one address, behind what its protocol says before it."""
+    return Handshake(
+        address,
+        endpoint.verified_name,
+        endpoint.minimum_version,
+        endpoint.key_type,
+        preamble=preamble_of(endpoint.protocol),
+        goes_on=goes_on,
+    )
+
+
+async def _look_at(address: str, endpoint: Endpoint, deadline: float) -> Outcome:
+    handshake = handshake_with(endpoint, address)
+    error = await converse(handshake, address, endpoint.port, deadline)
+    return _outcome(handshake, address, endpoint, error)
+
+
+def _look_at_blocking(address: str, endpoint: Endpoint, deadline: float) -> Outcome:
+    handshake = handshake_with(endpoint, address)
+    error = converse_blocking(handshake, address, endpoint.port, deadline)
+    return _outcome(handshake, address, endpoint, error)
+
+
+def _outcome(handshake: Handshake, address: str, endpoint: Endpoint, error: OSError | None) -> Outcome:
+    if error is None:
+        return handshake.end()
+    return handshake.outcome or _unreachable(address, endpoint, error, answered=handshake.answered)
 
 
 def _time_left(deadline: float) -> float:

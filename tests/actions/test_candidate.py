@@ -7,9 +7,12 @@ import pickle
 import random
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 
 import pytest
+from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import x25519
+from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
     Encoding,
@@ -64,6 +67,12 @@ def keystore(password: bytes | None) -> bytes:
 
 def signed_data(encoding: Encoding) -> bytes:
     return pkcs7.serialize_certificates([each.certificate for each in (UPPER, LEAF, ISSUING)], encoding)
+
+
+def crl(encoding: Encoding) -> bytes:
+    at = datetime(2026, 1, 1, tzinfo=UTC)
+    builder = x509.CertificateRevocationListBuilder().issuer_name(ISSUING.subject).last_update(at)
+    return builder.next_update(at + timedelta(days=7)).sign(ISSUING.key, SHA256()).public_bytes(encoding)
 
 
 def candidate(*files: Given, password: bytes | None = None) -> Candidate:
@@ -149,6 +158,16 @@ def test_files_in_order_need_nothing_put_right() -> None:
             [given_pem(LEAF.chain_pem(), LEAF.key_pem()), Given("README", b"install these on Tuesday")],
             "README was passed over: it holds neither certificate nor key",
             id="a stray file",
+        ),
+        pytest.param(
+            [given_pem(LEAF.chain_pem(), LEAF.key_pem()), Given("ca.crl", crl(Encoding.DER))],
+            "ca.crl was passed over: it is a certificate revocation list",
+            id="a CRL",
+        ),
+        pytest.param(
+            [given_pem(LEAF.chain_pem(), LEAF.key_pem()), Given("ca.crl", crl(Encoding.PEM))],
+            "ca.crl was passed over: it is a certificate revocation list",
+            id="a CRL as PEM",
         ),
         pytest.param(
             [
@@ -348,6 +367,12 @@ def test_a_key_that_is_used_again_is_said_of_the_certificate_that_came_without_o
             Flaw.UNDECODABLE,
             "of a kind that no TLS server uses",
             id="a key that signs nothing",
+        ),
+        pytest.param(
+            [given_pem(LEAF.chain_pem(), LEAF.key_pem()), Given("site.jks", bytes.fromhex("feedfeed") + bytes(28))],
+            Flaw.UNDECODABLE,
+            "site.jks: a JKS keystore, which certvigil does not read yet",
+            id="a keystore that is not read",
         ),
         pytest.param([Given("zeros", bytes(MOST_BYTES + 1))], Flaw.TOO_LARGE, "more than", id="too large"),
         pytest.param(

@@ -29,7 +29,7 @@ from config.model import Artefacts, Component
 from config.vocabulary import FileRole
 from monitor.lab.ca import DAY, KeyType, new_key
 from monitor.lab.process import find_command
-from probes.pkcs12 import seal_of
+from probes.container.pkcs12 import seal_of
 from tests.kit.candidates import ENDPOINT, ISSUING, NAME, NOW, ROOT, made, presented, value, view
 from tests.kit.keystore import PASSWORD, keystore
 
@@ -102,6 +102,12 @@ def test_what_else_a_keystore_holds_would_be_lost() -> None:
     two = keystore(OLD)
     assert loss(two, b"wrong") == (
         "cannot be opened, so its service may not use this password: the password does not open it"
+    )
+
+
+def test_a_keystore_of_another_format_would_be_lost_as_a_whole() -> None:
+    assert (
+        loss(bytes.fromhex("feedfeed") + bytes(28), PASSWORD) == "is a JKS keystore, and certvigil writes PKCS#12 alone"
     )
 
 

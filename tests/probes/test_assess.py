@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
+from cryptography import x509
+from cryptography.x509.oid import NameOID
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -228,6 +230,13 @@ def test_a_common_name_alone_is_a_name_to_openssl_and_none_to_the_web_pki() -> N
     assert [edge.accepted for edge in judge(chain, *both_verifiers(trust(ROOT))).edges] == [True, False]
     assert codes(judge(chain)) == {Code.COMMON_NAME_ONLY, Code.NONCONFORMING}
     assert Code.HOSTNAME_MISMATCH in codes(judge(chain, view(trust(ROOT), VerifierName.WEBPKI)))
+
+
+def test_what_only_looks_like_a_common_name_is_none() -> None:
+    subject = x509.Name([x509.NameAttribute(NameOID.ORGANIZATION_NAME, f"CN={NAME}")])
+    leaf = ISSUING.issue(subject=subject)
+    assert "CN=" in value(leaf).subject
+    assert Code.COMMON_NAME_ONLY not in codes(judge((leaf, ISSUING)))
 
 
 def test_a_presented_root_is_a_notice() -> None:

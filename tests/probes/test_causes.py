@@ -258,6 +258,13 @@ def test_a_wildcard_beside_a_part_of_a_label_is_named_in_a_notice() -> None:
     assert not judge((ISSUING.issue("w*.example.com"), ISSUING), trust(ROOT), VerifierName.WEBPKI).accepted
 
 
+@pytest.mark.parametrize("name", ["www.*.example.com", "*.*.example.com"])
+def test_a_wildcard_outside_the_left_most_label_is_named_as_such(name: str) -> None:
+    found = judge((ISSUING.issue(name), ISSUING), trust(ROOT), VerifierName.OPENSSL).causes[0]
+    assert "RFC 9525 6.3: a wildcard must be alone, in the left-most label" in found.detail
+    assert "a whole label" not in found.detail
+
+
 def test_names_that_a_ca_may_not_certify_are_laid_to_its_constraints() -> None:
     """OpenSSL's own words for it, `excluded subtree violation`, help nobody."""
     limited = ROOT.intermediate("Limited", extensions=[_constraints()])

@@ -18,7 +18,7 @@ from monitor.lab.ca import Authority, KeyType
 from probes.assess import EndpointContext, FileContext, assess_endpoint, assess_file
 from probes.certificate import MOST_BYTES, Certificate, certificate
 from probes.chain import signed
-from probes.encoding import split
+from probes.container.registry import open_container
 from probes.finding import Assessment
 from probes.judge.client import View
 from probes.observation import EndpointObservation, FileObservation, Presented
@@ -135,7 +135,7 @@ def test_whatever_is_in_a_certificate_nothing_but_value_error_is_raised(
     whole = (LEAF.der(), ISSUING.der(), ROOT.der())
     refused: list[str] = []
     for position, mutant in enumerate((leaf, issuing, root)):
-        split(mutant)
+        open_container(mutant)
         try:
             decoded = certificate(mutant)
         except ValueError as error:

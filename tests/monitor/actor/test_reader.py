@@ -42,9 +42,9 @@ from monitor.actor.request import Document
 from monitor.lab.ca import Authority, KeyType
 from monitor.lab.process import wait_for
 from probes.certificate import certificate
+from probes.container.pkcs12 import MOST_WORK
 from probes.file import look_at_file
 from probes.observation import FileObservation, Unreadable
-from probes.pkcs12 import MOST_WORK
 from probes.set import SetReading, read_set
 from tests.kit.keystore import PASSWORD, keystore, sealed
 

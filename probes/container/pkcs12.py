@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby, takewhile
 from math import prod
 from operator import itemgetter
@@ -13,18 +13,10 @@ from typing import Final
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, pkcs12
 
-from config.vocabulary import UnreadableReason
-from probes.encoding import (
-    INTEGER,
-    OBJECT_IDENTIFIER,
-    OCTET_STRING,
-    Blocks,
-    DERError,
-    EncodingFault,
-    element_end,
-    starts_with,
-)
-from probes.pkcs7 import in_order
+from config.vocabulary import FileFormat, UnreadableReason
+from probes.container.blocks import NOTHING, Blocks, Container, EncodingFault, Format, Password
+from probes.container.pkcs7 import in_order
+from probes.encoding import INTEGER, OBJECT_IDENTIFIER, OCTET_STRING, SEQUENCE, DERError, element_end, starts_with
 from probes.trial import Sealed, too_much_work
 
 # Keystores of old tools are BER, which is nothing to write to the log.
@@ -81,12 +73,7 @@ class Seal:
     """Private keys that can be seen from outside."""
 
 
-def password_in(data: bytes) -> bytes:
-    """Return the password that is all a file holds, but for the end of its line."""
-    return data.rstrip(b"\r\n")
-
-
-def is_keystore(data: bytes) -> bool:
+def is_pkcs12(data: bytes) -> bool:
     """Whether `data` begins as a PKCS#12 keystore does."""
     return starts_with(data, _VERSION)
 
@@ -117,35 +104,32 @@ def _work(name: bytes, following: Sequence[tuple[int, bytes]]) -> int:
     return values[0] * (1 if name in _CHEAP or after in _CHEAP_AFTER else _DEAR)
 
 
-def open_keystore(data: bytes, password: bytes | None) -> pkcs12.PKCS12KeyAndCertificates | EncodingFault:
+def open_keystore(data: bytes, password: Password) -> pkcs12.PKCS12KeyAndCertificates | EncodingFault:
     """Return what a keystore holds, or why it cannot be opened; one without a password is opened whatever is given."""
     try:
         seal = seal_of(data)
     except DERError:
         return EncodingFault(UnreadableReason.BAD_DER, "the keystore is cut short or damaged")
-    work, hides = seal.work, any(each in _ENCRYPTED for each in seal.identifiers)
-    left = MOST_WORK
     # No password is written in two ways: as none, and as an empty one.
-    for each in dict.fromkeys((password, None, b"")):
-        left -= work
-        if left < 0 and (each == password or not password):
-            detail = f"opening it takes the work of {work} rounds of SHA-256, {MOST_WORK} at most are done"
-            return EncodingFault(UnreadableReason.TOO_LARGE, detail)
-        if left < 0:
-            # That the password does not open it is known.
-            break
-        # What is encrypted may ask for more work than can be seen from outside.
-        if hides and (why := too_much_work(Sealed.KEYSTORE, data, each)):
-            return EncodingFault(UnreadableReason.TOO_LARGE, f"the keystore {why}")
+    passwords = tuple(dict.fromkeys((password, None, b"")))
+    within = passwords[: MOST_WORK // seal.work] if seal.work else passwords
+    # What is encrypted may ask for more work than can be seen from outside.
+    hides = within and any(each in _ENCRYPTED for each in seal.identifiers)
+    if hides and (why := too_much_work(Sealed.KEYSTORE, data, *within)):
+        return EncodingFault(UnreadableReason.TOO_LARGE, f"the keystore {why}")
+    for each in within:
         try:
             return pkcs12.load_pkcs12(data, each)
         except (ValueError, TypeError, UnsupportedAlgorithm):
             continue
-    how = "the password does not open it" if password else "it needs a password"
-    return EncodingFault(UnreadableReason.WRONG_PASSWORD, how)
+    if within == passwords or (within and password):
+        how = "the password does not open it" if password else "it needs a password"
+        return EncodingFault(UnreadableReason.WRONG_PASSWORD, how)
+    detail = f"opening it takes the work of {seal.work} rounds of SHA-256, {MOST_WORK} at most are done"
+    return EncodingFault(UnreadableReason.TOO_LARGE, detail)
 
 
-def unlock(data: bytes, password: bytes | None) -> Blocks:
+def unlock(data: bytes, password: Password) -> Blocks:
     """Return the certificates and the private key of a keystore, or as a fault why it cannot be opened.
 
     The key's own certificate is the first, then come those that lead on from it, whatever their order: in a keystore
@@ -153,7 +137,7 @@ def unlock(data: bytes, password: bytes | None) -> Blocks:
     """
     opened = open_keystore(data, password)
     if isinstance(opened, EncodingFault):
-        return Blocks((), (), (opened,))
+        return replace(NOTHING, faults=(opened,))
     held = [each for each in (opened.cert, *opened.additional_certs) if each is not None]
     ders = [each.certificate.public_bytes(Encoding.DER) for each in held]
     keys = [] if opened.key is None else [opened.key]
@@ -162,6 +146,25 @@ def unlock(data: bytes, password: bytes | None) -> Blocks:
         tuple(each.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption()) for each in keys),
         (),
     )
+
+
+def _open(data: bytes, password: Password) -> Container:
+    blocks = unlock(data, password)
+    faults = tuple(_in_words(each, password) for each in blocks.faults)
+    return Container(FileFormat.PKCS12, replace(blocks, faults=faults), frozenset({FileFormat.PKCS12}))
+
+
+def _in_words(fault: EncodingFault, password: Password) -> EncodingFault:
+    if fault.reason is not UnreadableReason.WRONG_PASSWORD:
+        return fault
+    if password is None:
+        return EncodingFault(UnreadableReason.LOCKED, "a PKCS#12 keystore that needs a password")
+    return EncodingFault(fault.reason, "a PKCS#12 keystore that this password does not open")
+
+
+PKCS12: Final = Format(
+    FileFormat.PKCS12, "a PKCS#12 keystore", is_pkcs12, SEQUENCE, opened=_open, with_certificates=True, is_keystore=True
+)
 
 
 def _elements(data: bytes, deepest: int) -> Iterator[tuple[int, bytes]]:

@@ -15,12 +15,12 @@ from config.model import FileTarget
 from config.vocabulary import FileContent, FileFormat, FileRole, UnreadableReason
 from monitor.lab.ca import Authority, KeyType
 from monitor.lab.process import find_command
-from probes import pkcs12
 from probes.assess import FileContext, assess_file
 from probes.certificate import certificate
+from probes.container import pkcs12
+from probes.container.pkcs12 import MOST_WORK, is_pkcs12, seal_of, unlock
 from probes.file import look_at_file
 from probes.observation import FileIdentity, FileObservation, Unreadable
-from probes.pkcs12 import MOST_WORK, is_keystore, seal_of, unlock
 from tests.kit.keystore import PASSWORD, indefinite, keystore, sealed
 
 ROOT = Authority.root()
@@ -218,10 +218,10 @@ def test_the_passwords_that_are_tried_count_each(monkeypatch: pytest.MonkeyPatch
 
 
 def test_only_keystores_are_taken_for_one() -> None:
-    assert is_keystore(keystore(LEAF))
-    assert is_keystore(indefinite(keystore(LEAF)))
+    assert is_pkcs12(keystore(LEAF))
+    assert is_pkcs12(indefinite(keystore(LEAF)))
     for data in (b"", b"0", LEAF.der(), LEAF.pem(), b"\x31\x03\x02\x01\x03"):
-        assert not is_keystore(data)
+        assert not is_pkcs12(data)
 
 
 DATA = keystore(LEAF)
@@ -233,7 +233,7 @@ def test_no_damage_to_a_keystore_raises(at: int, difference: int, length: int) -
     damaged = bytearray(DATA)
     damaged[at] ^= difference
     for data in (bytes(damaged), DATA[:length], bytes(damaged[:length])):
-        if is_keystore(data):
+        if is_pkcs12(data):
             unlock(data, PASSWORD)
 
 
