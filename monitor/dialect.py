@@ -10,9 +10,10 @@ from datetime import datetime
 from typing import TypedDict
 
 from config.text import Printable, harmless
-from config.vocabulary import KeyKind
+from config.vocabulary import EntryKind, KeyKind
 from probes.certificate import Certificate
 from probes.encoding import DERError
+from probes.keystore import KeystoreEntry
 from probes.judge.time import calendar, within_calendar
 
 
@@ -56,6 +57,18 @@ class CertificateObject(TypedDict):
     failures: list[str]
 
 
+class EntryObject(TypedDict):
+    """An entry of a keystore."""
+
+    kind: EntryKind
+    alias: str
+    """Empty where it has none."""
+    created: str | None
+    """Null where the format does not tell."""
+    certificates: list[CertificateObject]
+    """The chain of a private key, its own certificate first; one of a trusted certificate; none of a secret key."""
+
+
 class VerdictObject(TypedDict):
     """A client's verdict on what an endpoint presents."""
 
@@ -91,6 +104,16 @@ def _public_key(certificate: Certificate) -> str | None:
         return certificate.public_key_sha256()
     except DERError:
         return None
+
+
+def entry_object(entry: KeystoreEntry[Certificate]) -> EntryObject:
+    """Return an entry of a keystore with the facts of its certificates."""
+    return {
+        "kind": entry.kind,
+        "alias": entry.alias,
+        "created": iso(entry.created),
+        "certificates": list(map(certificate_object, entry.certificates)),
+    }
 
 
 def verdict_object(client: str, target: str, accepts: bool | None, why: str) -> VerdictObject:

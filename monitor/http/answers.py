@@ -13,17 +13,28 @@ from actions.ending import Cause, Outcome
 from actions.journal_state import RecordedEnding
 from actions.plan import Kind
 from config.model import DAY
-from config.vocabulary import Code, ComponentState, KeyKind, Mode, Severity, TargetKind, UnreadableReason, Verdict
+from config.vocabulary import (
+    Code,
+    ComponentState,
+    EntryKind,
+    KeyKind,
+    Mode,
+    Severity,
+    TargetKind,
+    UnreadableReason,
+    Verdict,
+)
 from monitor.act.status import ComponentStatus, Waiting
 from monitor.decide import decision as decided
 from monitor.decide.decision import DecisionStatus
-from monitor.dialect import certificate_object, verdict_object
+from monitor.dialect import certificate_object, entry_object, verdict_object
 from monitor.http.view import DaemonStatus
 from monitor.state.cure import cure
 from monitor.state.target import Raised, TargetState
 from monitor.store import HistoryEntry, What
 from probes import certificate as fact
 from probes.finding import Finding as Found
+from probes.keystore import KeystoreEntry
 from probes.judge.time import calendar
 
 API: Final = "/api/v1"
@@ -97,6 +108,23 @@ class CertificateAnswer(Answer):
     def of(cls, certificate: fact.Certificate, **more: object) -> Self:
         """Return the facts of `certificate`."""
         return cls.model_validate({**certificate_object(certificate), **more})
+
+
+class EntryAnswer(Answer):
+    """An entry of a keystore."""
+
+    kind: EntryKind
+    alias: str
+    """Empty where it has none."""
+    created: datetime | None
+    """Null where the format does not tell."""
+    certificates: Sequence[CertificateAnswer]
+    """The chain of a private key, its own certificate first; one of a trusted certificate; none of a secret key."""
+
+    @classmethod
+    def of(cls, entry: KeystoreEntry[fact.Certificate]) -> Self:
+        """Return the facts of an entry."""
+        return cls.model_validate(entry_object(entry))
 
 
 class PresentedCertificate(CertificateAnswer):
@@ -248,6 +276,8 @@ class TargetInFull(Target):
     chain: Sequence[CertificateAnswer]
     addresses: Sequence[Address]
     """Of an endpoint, when one last answered."""
+    entries: Sequence[EntryAnswer]
+    """Of a keystore, when it was last read."""
 
     @classmethod
     def of_known(cls, state: TargetState, now: float) -> TargetInFull:
@@ -264,7 +294,12 @@ class TargetInFull(Target):
             for each in state.addresses
         ]
         return cls.of(
-            state, now, since=since, chain=list(map(CertificateAnswer.of, state.presented)), addresses=addresses
+            state,
+            now,
+            since=since,
+            chain=list(map(CertificateAnswer.of, state.presented)),
+            addresses=addresses,
+            entries=[] if state.keystore is None else list(map(EntryAnswer.of, state.keystore.entries)),
         )
 
 

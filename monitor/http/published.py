@@ -16,12 +16,13 @@ from pydantic import ConfigDict, Field
 from actions.ending import Cause, Ground, Outcome
 from actions.journal import Event
 from actions.plan import Kind
-from config.vocabulary import Code, FileFormat, Severity, Verdict
+from config.vocabulary import Code, FileFormat, Integrity, Severity, Verdict
 from monitor.decide.decision import DecisionStatus
 from monitor.http.answers import (
     Answer,
     CertificateAnswer,
     ComponentAnswer,
+    EntryAnswer,
     Happened,
     ObjectionAnswer,
     StatusAnswer,
@@ -78,6 +79,15 @@ class CheckedKey(Published):
     """Why that is not known."""
 
 
+class CheckedKeystore(Published):
+    """The entries of a keystore."""
+
+    integrity: Integrity
+    default_password: bool
+    """The password is `changeit`."""
+    entries: Sequence[EntryAnswer]
+
+
 class CheckedTarget(Published):
     """A target and its verdict."""
 
@@ -87,6 +97,7 @@ class CheckedTarget(Published):
     chain: Sequence[CheckedCertificate]
     addresses: Sequence[CheckedAddress]
     format: FileFormat | None
+    keystore: CheckedKeystore | None
     key: CheckedKey | None
 
 
