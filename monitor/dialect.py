@@ -13,8 +13,8 @@ from config.text import Printable, harmless
 from config.vocabulary import EntryKind, KeyKind
 from probes.certificate import Certificate
 from probes.encoding import DERError
-from probes.keystore import KeystoreEntry
 from probes.judge.time import calendar, within_calendar
+from probes.keystore import KeystoreEntry
 
 
 def iso(at: float | None) -> Printable | None:

@@ -14,6 +14,8 @@ Another = TypeVar("Another")
 
 DEFAULT_PASSWORD: Final = b"changeit"
 """The password that Java's own trust store has, and that its documentation proposes for all others."""
+LONGEST_ALIAS: Final = 200
+"""Characters that are kept; in JKS it may have 65,535 bytes."""
 
 
 @dataclass(frozen=True, slots=True)

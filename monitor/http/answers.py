@@ -34,8 +34,8 @@ from monitor.state.target import Raised, TargetState
 from monitor.store import HistoryEntry, What
 from probes import certificate as fact
 from probes.finding import Finding as Found
-from probes.keystore import KeystoreEntry
 from probes.judge.time import calendar
+from probes.keystore import KeystoreEntry
 
 API: Final = "/api/v1"
 

@@ -19,7 +19,8 @@ from cryptography.hazmat.primitives.ciphers.modes import CBC
 from cryptography.hazmat.primitives.padding import PKCS7
 
 from config.vocabulary import UnreadableReason
-from probes.encoding import INTEGER, OBJECT_IDENTIFIER, OCTET_STRING, DERError, EncodingFault, element_end
+from probes.container.blocks import EncodingFault
+from probes.encoding import INTEGER, OBJECT_IDENTIFIER, OCTET_STRING, SEQUENCE, DERError, element_end
 
 MOST_ROUNDS: Final = 1_000_000
 """Of MD5 over a short password, for all keys of a keystore: a second or two. Java does 200,000 for a key, 20 before
@@ -29,7 +30,6 @@ LONGEST_PASSWORD: Final = 1024
 LARGEST_KEY: Final = 64 * 1024
 """Bytes, encrypted: several times those of an RSA key of 16384 bits."""
 
-_SEQUENCE: Final = 0x30
 _BY_JDK: Final = bytes.fromhex("2b060104012a02110101")  # 1.3.6.1.4.1.42.2.17.1.1
 _BY_JCE: Final = bytes.fromhex("2b060104012a021301")  # 1.3.6.1.4.1.42.2.19.1
 _DIGEST: Final = 20
@@ -57,7 +57,9 @@ class KeyOpener:
         except (DERError, IndexError, ValueError):
             return _DAMAGED
         if len(encrypted) > LARGEST_KEY:
-            return EncodingFault(UnreadableReason.TOO_LARGE, f"has {len(encrypted)} bytes, at most {LARGEST_KEY} are read")
+            return EncodingFault(
+                UnreadableReason.TOO_LARGE, f"has {len(encrypted)} bytes, at most {LARGEST_KEY} are read"
+            )
         if len(self.password) > LONGEST_PASSWORD:
             return None
         if scheme == _BY_JDK:
@@ -142,15 +144,15 @@ def _sha1(data: bytes) -> bytes:
 
 def _parts(protected: bytes) -> tuple[bytes, bytes, bytes]:
     """Return the identifier and the parameters of the encryption, and what is encrypted (PKCS#8, RFC 5958, 3)."""
-    _, inner = _element(protected, _SEQUENCE)
-    rest, algorithm = _element(inner, _SEQUENCE)
+    _, inner = _element(protected, SEQUENCE)
+    rest, algorithm = _element(inner, SEQUENCE)
     _, encrypted = _element(rest, OCTET_STRING)
     parameters, scheme = _element(algorithm, OBJECT_IDENTIFIER)
     return scheme, parameters, encrypted
 
 
 def _salt_and_rounds(parameters: bytes) -> tuple[bytes, int]:
-    _, inner = _element(parameters, _SEQUENCE)
+    _, inner = _element(parameters, SEQUENCE)
     rest, salt = _element(inner, OCTET_STRING)
     _, number = _element(rest, INTEGER)
     rounds = int.from_bytes(number, "big", signed=True)

@@ -76,6 +76,8 @@ class _Passing:
 
     def _object(self, deepest: int) -> None:
         described = self._class(_DEEPEST)
+        if described is None:
+            raise _unknown(self._cursor)
         self._remember(None)
         lineage: list[_Class] = []
         while described is not None:

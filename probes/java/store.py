@@ -13,11 +13,11 @@ from typing import Final
 
 from config.text import Printable, printable
 from config.vocabulary import EntryKind, Integrity, UnreadableReason
-from probes.encoding import MOST_FAULTS, EncodingFault
+from probes.container.blocks import MOST_FAULTS, EncodingFault
 from probes.java.cursor import Cursor, DamagedError
 from probes.java.lock import KeyOpener, java_password
 from probes.java.secret import pass_over
-from probes.keystore import DEFAULT_PASSWORD, Keystore, KeystoreEntry
+from probes.keystore import DEFAULT_PASSWORD, LONGEST_ALIAS, Keystore, KeystoreEntry
 
 JKS: Final = bytes.fromhex("feedfeed")
 JCEKS: Final = bytes.fromhex("cececece")
@@ -25,8 +25,6 @@ JCEKS: Final = bytes.fromhex("cececece")
 
 MOST_ENTRIES: Final = 10_000
 MOST_IN_CHAIN: Final = 100
-LONGEST_ALIAS: Final = 200
-"""Characters that are shown; in a file it may have 65,535 bytes."""
 
 _VERSIONS: Final = frozenset({1, 2})
 _WITH_TYPES: Final = 2
@@ -123,7 +121,8 @@ class _Reading:
         if kind is None or (kind is EntryKind.SECRET_KEY and not self._jceks):
             raise DamagedError(f"is damaged at byte {at}, where an entry should begin")
         alias, created = cursor.text(), cursor.signed(8) / 1000
-        key, certificates = b"", ()
+        key = b""
+        certificates: tuple[bytes, ...] = ()
         if kind is EntryKind.PRIVATE_KEY:
             key = cursor.sized()
             certificates = self._chain()

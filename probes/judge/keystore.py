@@ -21,7 +21,7 @@ _OF_JAVA: Final = ("/lib/security/cacerts", "/lib/security/jssecacerts")
 def judge_trusted(
     entries: Iterable[KeystoreEntry[Certificate]], now: float, thresholds: Thresholds | None
 ) -> Iterator[Finding]:
-    """Yield what is wrong with trusted certificates at Unix time `now`: no more than a notice, since it hurts no server.
+    """Yield what is wrong with trusted certificates at Unix time `now`: notices at most, since no server presents them.
 
     A certificate that is there under two aliases goes on being trusted where one of them is removed.
     """

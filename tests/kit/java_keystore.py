@@ -33,8 +33,10 @@ class JavaStores:
     leaf: Issued
     """In the others, with its chain, under `site`."""
     data: Mapping[str, bytes]
-    """By name: `trust.jks`, `trust.jceks`, `trust.p12` (password CHANGEIT); `key.jks`, `key.jceks`, `key.p12` (PASSWORD),
-    where `key.jks` has another key under `own`, locked by OTHER, and `key.jceks` a secret key under `secret`."""
+    """By name: `trust.jks`, `trust.jceks`, `trust.p12` with CHANGEIT; `key.jks`, `key.jceks`, `key.p12` with PASSWORD.
+
+    `key.jks` has another key under `own`, locked by OTHER, and `key.jceks` a secret key under `secret`.
+    """
 
 
 def java_stores(directory: Path) -> JavaStores:
@@ -105,10 +107,8 @@ def trusted(alias: str | bytes, der: bytes, created: int = 1_700_000_000_000, ki
 
 def private(alias: str, protected: bytes, chain: Sequence[bytes], count: int | None = None) -> bytes:
     """Return an entry with a private key; it says that its chain has `count` certificates."""
-    length = len(chain) if count is None else count
-    return (
-        _entry(1, alias, 0) + sized(protected) + length.to_bytes(4, "big") + b"".join(certificate(each) for each in chain)
-    )
+    length = (len(chain) if count is None else count).to_bytes(4, "big")
+    return _entry(1, alias, 0) + sized(protected) + length + b"".join(map(certificate, chain))
 
 
 def secret(alias: str, stream: bytes) -> bytes:

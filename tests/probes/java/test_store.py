@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from config.text import Printable
 from config.vocabulary import EntryKind, Integrity, UnreadableReason
 from monitor.lab.ca import Authority, KeyType
 from probes.java.lock import MOST_ROUNDS
@@ -31,6 +32,7 @@ SECRET = bytes.fromhex(
     "7572 0002 5b42 acf317f8060854e0 02 0000 7870 00000003 010203 740003 414553".replace(" ", "")
 )
 """An object of a class with an array of bytes and a string, as Java writes it."""
+
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> JavaStores:
@@ -58,7 +60,7 @@ def test_trusted_certificates_are_read_with_their_aliases_and_dates(
 ) -> None:
     read = read_java_keystore(made.data[name], password)
     assert not read.faults
-    found = {each.alias: each for each in read.keystore.entries}
+    found = {str(each.alias): each for each in read.keystore.entries}
     assert {alias: found[alias].certificates for alias in ALIASES} == {
         alias: (root.der(),) for alias, root in zip(ALIASES, made.roots, strict=True)
     }
@@ -80,9 +82,7 @@ def test_a_private_key_is_opened_by_the_password_of_its_keystore(made: JavaStore
     assert site.kind is EntryKind.PRIVATE_KEY
     assert site.certificates == tuple(each.der() for each in made.leaf.chain)
     (key,) = read.keys
-    assert public_half(key) == made.leaf.key.public_key().public_bytes(
-        Encoding.DER, PublicFormat.SubjectPublicKeyInfo
-    )
+    assert public_half(key) == made.leaf.key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     assert key not in repr(read).encode()
 
 
@@ -178,7 +178,7 @@ def test_an_alias_may_be_any_text_and_is_printable(written: bytes, shown: str) -
 @pytest.mark.parametrize("created", [-(2**63), -1, 0, 2**63 - 1])
 def test_a_date_may_be_any_number(created: int) -> None:
     read = read_java_keystore(java.store(java.trusted("a", CHAIN[0], created)))
-    assert read.keystore.entries == (KeystoreEntry(EntryKind.TRUSTED, "a", created / 1000, (CHAIN[0],)),)
+    assert read.keystore.entries == (KeystoreEntry(EntryKind.TRUSTED, Printable("a"), created / 1000, (CHAIN[0],)),)
 
 
 NUMBER = (2**32 - 1).to_bytes(4, "big")
@@ -194,14 +194,18 @@ NUMBER = (2**32 - 1).to_bytes(4, "big")
             UnreadableReason.TOO_LARGE,
             f"says that it has 4294967295 entries, at most {MOST_ENTRIES} are read",
         ),
-        (java.store(count=MOST_ENTRIES), UnreadableReason.BAD_DER, "is damaged at byte 12, where an entry should begin"),
+        (
+            java.store(count=MOST_ENTRIES),
+            UnreadableReason.BAD_DER,
+            "is damaged at byte 12, where an entry should begin",
+        ),
         (
             java.store(java.private("a", LOCKED_KEY, CHAIN, MOST_IN_CHAIN + 1)),
             UnreadableReason.TOO_LARGE,
             f"has a chain of {MOST_IN_CHAIN + 1} certificates at byte 151, at most {MOST_IN_CHAIN} are read",
         ),
         (
-            java.store(java.private("a", b"", ()) [:-8] + NUMBER),
+            java.store(java.private("a", b"", ())[:-8] + NUMBER),
             UnreadableReason.BAD_DER,
             "is cut short or damaged at byte 31",
         ),
@@ -286,7 +290,8 @@ def test_a_secret_key_is_passed_over_to_its_last_byte() -> None:
         pytest.param(SECRET.replace(b"\x02\x00\x02\x5b", b"\x02\xff\xff\x5b"), id="65,535 fields"),
         pytest.param(SECRET.replace(b"[B\xac", b"[I\xac"), id="an array of others"),
         pytest.param(nested(50), id="objects within objects"),
-        pytest.param(bytes.fromhex("aced00057370") + b"\x71" * 9, id="a reference to nothing"),
+        pytest.param(bytes.fromhex("aced00057371") + b"\x71" * 9, id="a reference to nothing"),
+        pytest.param(bytes.fromhex("aced00057370"), id="an object of no class"),
     ],
 )
 def test_an_object_that_is_no_sealed_key_is_not_gone_into(stream: bytes) -> None:
