@@ -292,6 +292,8 @@ _CALLED: Final = {
     FileFormat.DER: "DER",
     FileFormat.PKCS7: "PKCS#7",
     FileFormat.PKCS12: "PKCS#12",
+    FileFormat.JKS: "JKS",
+    FileFormat.JCEKS: "JCEKS",
 }
 _BY_EXTENSION: Final = {
     "pem": FileFormat.PEM,

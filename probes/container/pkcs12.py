@@ -182,7 +182,8 @@ def read_keystore(data: bytes, password: Password) -> PKCS12Keystore:
     else:
         entries = (KeystoreEntry(EntryKind.PRIVATE_KEY, _alias(names[0] if names else None), None, certificates),)
     keys = () if key is None else (key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption()),)
-    sealed = opened.seal.work > 0
+    # An empty password protects from nobody.
+    sealed = opened.seal.work > 0 and bool(opened.password)
     keystore = Keystore(
         entries,
         Integrity.VERIFIED if sealed else Integrity.UNPROTECTED,

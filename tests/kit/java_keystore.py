@@ -141,6 +141,17 @@ def rounds_of_md5(salt: bytes, rounds: int) -> bytes:
     return _element(0x30, _element(0x04, salt), number)
 
 
+def locked(key: bytes, password: bytes = PASSWORD) -> bytes:
+    """Return a private key, PKCS#8, as JKS protects it."""
+    known, salt = password.decode().encode("utf-16-be"), bytes(range(20))
+    stream, digest = b"", salt
+    while len(stream) < len(key):
+        digest = hashlib.sha1(known + digest).digest()
+        stream += digest
+    hidden = bytes(one ^ other for one, other in zip(key, stream, strict=False))
+    return protected(BY_JDK, b"\5\0", salt + hidden + hashlib.sha1(known + key).digest())
+
+
 BY_JDK: Final = "2b060104012a02110101"
 BY_JCE: Final = "2b060104012a021301"
 

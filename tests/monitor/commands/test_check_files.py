@@ -194,9 +194,12 @@ def test_a_keystore_is_opened_with_its_password(tmp_path: Path) -> None:
 
 
 def test_a_file_that_holds_no_certificate_by_its_nature_is_unknown_and_called_by_its_name(tmp_path: Path) -> None:
-    jks = bytes.fromhex("feedfeed0000000200000000") + bytes(20)
+    jks = bytes.fromhex("feedfeed0000000300000000") + bytes(20)
     put(tmp_path, {"a.jks": jks, "k.pub": b"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5 me\n"})
-    for name, called in (("a.jks", "a JKS keystore, which certvigil does not read yet"), ("k.pub", "a public key")):
+    for name, called in (
+        ("a.jks", "a JKS keystore that has version 3, which certvigil does not read"),
+        ("k.pub", "a public key"),
+    ):
         code, document = check(tmp_path / name)
         assert (code, document["targets"][0]["verdict"]) == (3, "unknown")
         assert called in document["targets"][0]["findings"][0]["detail"]

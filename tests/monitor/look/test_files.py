@@ -238,7 +238,7 @@ def test_keystores_that_a_pattern_matches_never_vanish(tmp_path: Path) -> None:
 
     async def story() -> None:
         site = ROOT.issue("www.example.com", key=KeyType.P256)
-        secret, java = tmp_path / "password", bytes.fromhex("feedfeed0000000200000000") + bytes(20)
+        secret, java = tmp_path / "password", bytes.fromhex("feedfeed0000000300000000") + bytes(20)
         (tmp_path / "stores").mkdir()
         contents = {
             "locked.p12": keystore(site),

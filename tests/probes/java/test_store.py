@@ -21,7 +21,7 @@ from probes.java.lock import MOST_ROUNDS
 from probes.java.store import MOST_ENTRIES, MOST_IN_CHAIN, JavaKeystore, read_java_keystore
 from probes.keystore import Keystore, KeystoreEntry
 from tests.kit import java_keystore as java
-from tests.kit.java_keystore import ALIASES, CHANGEIT, OTHER, PASSWORD, JavaStores, java_stores
+from tests.kit.java_keystore import ALIASES, CHANGEIT, OTHER, PASSWORD, JavaStores
 
 ROOT = Authority.root("Root")
 LEAF = ROOT.intermediate("Issuing").issue("www.example.com", key=KeyType.P256)
@@ -32,11 +32,6 @@ SECRET = bytes.fromhex(
     "7572 0002 5b42 acf317f8060854e0 02 0000 7870 00000003 010203 740003 414553".replace(" ", "")
 )
 """An object of a class with an array of bytes and a string, as Java writes it."""
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> JavaStores:
-    return java_stores(tmp_path_factory.mktemp("java"))
 
 
 def public_half(key: bytes) -> bytes:
