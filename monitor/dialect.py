@@ -10,11 +10,11 @@ from datetime import datetime
 from typing import TypedDict
 
 from config.text import Printable, harmless
-from config.vocabulary import EntryKind, KeyKind
+from config.vocabulary import EntryKind, Integrity, KeyKind
 from probes.certificate import Certificate
 from probes.encoding import DERError
 from probes.judge.time import calendar, within_calendar
-from probes.keystore import KeystoreEntry
+from probes.keystore import Keystore
 
 
 def iso(at: float | None) -> Printable | None:
@@ -69,6 +69,15 @@ class EntryObject(TypedDict):
     """The chain of a private key, its own certificate first; one of a trusted certificate; none of a secret key."""
 
 
+class KeystoreObject(TypedDict):
+    """A keystore."""
+
+    integrity: Integrity
+    default_password: bool
+    """Its password is `changeit`."""
+    entries: list[EntryObject]
+
+
 class VerdictObject(TypedDict):
     """A client's verdict on what an endpoint presents."""
 
@@ -106,13 +115,20 @@ def _public_key(certificate: Certificate) -> str | None:
         return None
 
 
-def entry_object(entry: KeystoreEntry[Certificate]) -> EntryObject:
-    """Return an entry of a keystore with the facts of its certificates."""
+def keystore_object(keystore: Keystore[Certificate]) -> KeystoreObject:
+    """Return a keystore, its entries with the facts of their certificates."""
     return {
-        "kind": entry.kind,
-        "alias": entry.alias,
-        "created": iso(entry.created),
-        "certificates": list(map(certificate_object, entry.certificates)),
+        "integrity": keystore.integrity,
+        "default_password": keystore.default_password,
+        "entries": [
+            {
+                "kind": each.kind,
+                "alias": each.alias,
+                "created": iso(each.created),
+                "certificates": list(map(certificate_object, each.certificates)),
+            }
+            for each in keystore.entries
+        ],
     }
 
 

@@ -237,8 +237,8 @@ def _certificates(checked: Checked) -> Iterator[tuple[Certificate, Printable]]:
 
 def _keystore_notes(keystore: Keystore[Certificate]) -> Iterator[Printable]:
     kinds = Counter(each.kind for each in keystore.entries)
-    counts = [sentence("{} {}", kinds[kind], _CALLED[kind]) for kind in EntryKind if kinds[kind]]
-    yield sentence("a keystore, {}: {}", _INTEGRITY[keystore.integrity], listed(counts) or Printable("no entry"))
+    counts = [sentence("{}: {}", _CALLED[kind], kinds[kind]) for kind in EntryKind if kinds[kind]]
+    yield sentence("a keystore, {}; {}", _INTEGRITY[keystore.integrity], listed(counts) or Printable("no entry"))
     secret = [each.alias for each in keystore.entries if each.kind is EntryKind.SECRET_KEY]
     if secret:
         yield sentence("secret keys, which are not read: {}", listed(secret[:_NAMED]))

@@ -9,7 +9,7 @@ from typing import Any, Final
 from config.vocabulary import FileFormat, Verdict
 from monitor.commands.given import PassedOverPath
 from monitor.commands.keys import KeyFile
-from monitor.dialect import certificate_object, entry_object, iso
+from monitor.dialect import certificate_object, iso, keystore_object
 from probes.certificate import Certificate
 from probes.chain import find_leaf, signed
 from probes.finding import Finding, verdict
@@ -91,12 +91,7 @@ def _target_document(checked: Checked, anchors: Sequence[Certificate]) -> dict[s
             for one in checked.addresses
         ],
         "format": checked.format,
-        "keystore": checked.keystore
-        and {
-            "integrity": checked.keystore.integrity,
-            "default_password": checked.keystore.default_password,
-            "entries": [entry_object(each) for each in checked.keystore.entries],
-        },
+        "keystore": checked.keystore and keystore_object(checked.keystore),
         "key": key and {"where": key.where, "belongs": checked.key_belongs, "why": key.why},
     }
 

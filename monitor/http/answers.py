@@ -17,6 +17,7 @@ from config.vocabulary import (
     Code,
     ComponentState,
     EntryKind,
+    Integrity,
     KeyKind,
     Mode,
     Severity,
@@ -27,7 +28,7 @@ from config.vocabulary import (
 from monitor.act.status import ComponentStatus, Waiting
 from monitor.decide import decision as decided
 from monitor.decide.decision import DecisionStatus
-from monitor.dialect import certificate_object, entry_object, verdict_object
+from monitor.dialect import certificate_object, keystore_object, verdict_object
 from monitor.http.view import DaemonStatus
 from monitor.state.cure import cure
 from monitor.state.target import Raised, TargetState
@@ -35,7 +36,6 @@ from monitor.store import HistoryEntry, What
 from probes import certificate as fact
 from probes.finding import Finding as Found
 from probes.judge.time import calendar
-from probes.keystore import KeystoreEntry
 
 API: Final = "/api/v1"
 
@@ -121,10 +121,14 @@ class EntryAnswer(Answer):
     certificates: Sequence[CertificateAnswer]
     """The chain of a private key, its own certificate first; one of a trusted certificate; none of a secret key."""
 
-    @classmethod
-    def of(cls, entry: KeystoreEntry[fact.Certificate]) -> Self:
-        """Return the facts of an entry."""
-        return cls.model_validate(entry_object(entry))
+
+class KeystoreAnswer(Answer):
+    """A keystore."""
+
+    integrity: Integrity
+    default_password: bool
+    """Its password is `changeit`."""
+    entries: Sequence[EntryAnswer]
 
 
 class PresentedCertificate(CertificateAnswer):
@@ -276,8 +280,8 @@ class TargetInFull(Target):
     chain: Sequence[CertificateAnswer]
     addresses: Sequence[Address]
     """Of an endpoint, when one last answered."""
-    entries: Sequence[EntryAnswer]
-    """Of a keystore, when it was last read."""
+    keystore: KeystoreAnswer | None
+    """Of a file that is one, when it was last read."""
 
     @classmethod
     def of_known(cls, state: TargetState, now: float) -> TargetInFull:
@@ -299,7 +303,7 @@ class TargetInFull(Target):
             since=since,
             chain=list(map(CertificateAnswer.of, state.presented)),
             addresses=addresses,
-            entries=[] if state.keystore is None else list(map(EntryAnswer.of, state.keystore.entries)),
+            keystore=state.keystore and keystore_object(state.keystore),
         )
 
 

@@ -16,14 +16,14 @@ from pydantic import ConfigDict, Field
 from actions.ending import Cause, Ground, Outcome
 from actions.journal import Event
 from actions.plan import Kind
-from config.vocabulary import Code, FileFormat, Integrity, Severity, Verdict
+from config.vocabulary import Code, FileFormat, Severity, Verdict
 from monitor.decide.decision import DecisionStatus
 from monitor.http.answers import (
     Answer,
     CertificateAnswer,
     ComponentAnswer,
-    EntryAnswer,
     Happened,
+    KeystoreAnswer,
     ObjectionAnswer,
     StatusAnswer,
     Target,
@@ -79,15 +79,6 @@ class CheckedKey(Published):
     """Why that is not known."""
 
 
-class CheckedKeystore(Published):
-    """The entries of a keystore."""
-
-    integrity: Integrity
-    default_password: bool
-    """The password is `changeit`."""
-    entries: Sequence[EntryAnswer]
-
-
 class CheckedTarget(Published):
     """A target and its verdict."""
 
@@ -97,7 +88,7 @@ class CheckedTarget(Published):
     chain: Sequence[CheckedCertificate]
     addresses: Sequence[CheckedAddress]
     format: FileFormat | None
-    keystore: CheckedKeystore | None
+    keystore: KeystoreAnswer | None
     key: CheckedKey | None
 
 
