@@ -331,6 +331,8 @@ class _Found:
                 self.locked = True
             else:
                 self.damage.append(f"{self.name}: {fault.detail}")
+        if container.keystore is not None and container.keystore.locked_keys:
+            self.locked = True
         if container.blocks.faults:
             return
         if container.blocks.certificates or container.blocks.keys:
