@@ -292,6 +292,8 @@ _CALLED: Final = {
     FileFormat.DER: "DER",
     FileFormat.PKCS7: "PKCS#7",
     FileFormat.PKCS12: "PKCS#12",
+    FileFormat.JKS: "JKS",
+    FileFormat.JCEKS: "JCEKS",
 }
 _BY_EXTENSION: Final = {
     "pem": FileFormat.PEM,
@@ -329,6 +331,8 @@ class _Found:
                 self.locked = True
             else:
                 self.damage.append(f"{self.name}: {fault.detail}")
+        if container.keystore is not None and container.keystore.locked_keys:
+            self.locked = True
         if container.blocks.faults:
             return
         if container.blocks.certificates or container.blocks.keys:

@@ -46,7 +46,7 @@ class Ground(StrEnum):
     NO_CHAIN_TO_WRITE = "no_chain_to_write"
     KEY_WOULD_BE_EXPOSED = "key_would_be_exposed"
     KEYSTORE_WOULD_BE_LOST = "keystore_would_be_lost"
-    """It holds content that a new keystore would not, or is not opened by its password."""
+    """It holds content that a new keystore would not, is not opened by its password, or is in a format not written."""
     UNREADABLE = "unreadable"
     NO_CANDIDATE = "no_candidate"
     """The files make no candidate, or not yet."""

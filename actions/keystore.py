@@ -29,6 +29,11 @@ _HASHES: Final[dict[bytes, HashAlgorithm]] = {
     bytes.fromhex("608648016503040203"): SHA512(),
 }
 
+_CONVERT: Final = (
+    "convert it to PKCS#12, which Java reads as well: "
+    "keytool -importkeystore -srckeystore OLD -destkeystore NEW -deststoretype PKCS12"
+)
+
 
 def seal(candidate: Candidate, like: bytes, password: bytes | None) -> bytes:
     """Return a keystore with key, certificate and chain of `candidate`, sealed like the old keystore `like`.
@@ -62,16 +67,24 @@ def _encryption(like: bytes | None, password: bytes) -> KeySerializationEncrypti
     return PrivateFormat.PKCS12.encryption_builder().key_cert_algorithm(way).hmac_hash(hashed).build(password)
 
 
+def why_not_written(old: bytes) -> str | None:
+    """Return that a keystore is in a format that is not written, as the end of a sentence about it; else None.
+
+    The new one would be PKCS#12, which not every program finds out by itself.
+    """
+    form = recognise(old)
+    if form is None or not form.is_keystore or form is PKCS12:
+        return None
+    return f"is {form.called}, and certvigil writes PKCS#12 alone; {_CONVERT}"
+
+
 def loss(old: bytes, password: bytes | None) -> str | None:
     """Return what would be lost with an old keystore, as the end of a sentence about it; None where nothing would.
 
     A file that is no keystore, because it is damaged or empty, is no loss.
     """
-    form = recognise(old)
-    if form is None or not form.is_keystore:
-        return None
-    if form is not PKCS12:
-        return f"is {form.called}, and certvigil writes PKCS#12 alone"
+    if recognise(old) is not PKCS12:
+        return why_not_written(old)
     blocks = unlock(old, password)
     if blocks.faults:
         return f"cannot be opened, so its service may not use this password: {blocks.faults[0].detail}"

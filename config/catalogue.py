@@ -242,9 +242,10 @@ _CHAIN: Final = (
         severity=Severity.NOTICE,
         meaning=(
             "The chain has a certificate that no path needs, or the same certificate twice. It costs bytes in "
-            "every handshake, and an expired one confuses some clients."
+            "every handshake, and an expired one confuses some clients. Or a keystore has the same trusted "
+            "certificate under two aliases: whoever removes one of them goes on trusting it."
         ),
-        cure="take that certificate out of the chain",
+        cure="take that certificate out of the chain, or that entry out of the keystore",
         hurts=_YET,
         change=CuringChange.CHAIN,
         scope=ProblemScope.CERTIFICATE,
@@ -430,6 +431,28 @@ _KEY: Final = (
         steps=(
             "chmod 0640 {where}",
             "where somebody may have read the key, replace it together with its certificate",
+        ),
+        scope=ProblemScope.COMPONENT,
+        seen_by_actor=True,
+    ),
+    CatalogueEntry(
+        code=Code.DEFAULT_STORE_PASSWORD,
+        group=Group.KEY,
+        severity=Severity.WARNING,
+        meaning=(
+            "The password of a keystore is `changeit`, which is Java's default and known to everybody. It protects "
+            "neither the private keys in it, nor its trusted certificates against a change."
+        ),
+        otherwise=(
+            "Informational for a trust store at a place of a Java package: the scripts of such packages import by "
+            "this password, and fail with another."
+        ),
+        cure="give the keystore a password of its own (keytool -storepasswd)",
+        hurts=_on(TargetKind.FILE, "nobody yet; whoever can read the file can use its keys"),
+        steps=(
+            "keytool -storepasswd -keystore {where}",
+            "in JKS and JCEKS a private key keeps its own password: keytool -keypasswd -alias ALIAS -keystore {where}",
+            "give the service, and certvigil's password_file, the new password",
         ),
         scope=ProblemScope.COMPONENT,
         seen_by_actor=True,

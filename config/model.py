@@ -127,7 +127,7 @@ class Artefacts:
     chain: str | None = None
     combined: str | None = None
     keystore: str | None = None
-    """PKCS#12, with key, certificate and chain."""
+    """With key, certificate and chain: PKCS#12, JKS or JCEKS."""
     password_file: str | None = None
     """With the password of `keystore`, a line end after it aside; None where that has none."""
 

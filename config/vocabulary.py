@@ -61,6 +61,7 @@ class Code(StrEnum):
     WEAK_KEY = "weak_key"
     WEAK_SIGNATURE = "weak_signature"
     KEY_EXPOSED = "key_exposed"
+    DEFAULT_STORE_PASSWORD = "default_store_password"  # noqa: S105 (a code, not a secret)
     # state
     UNSETTLED = "unsettled"
     NEXT_RELOAD_BREAKS = "next_reload_breaks"
@@ -131,7 +132,7 @@ class FileRole(StrEnum):
     COMBINED = "combined"
     """A component's one file with certificate, key and perhaps chain."""
     KEYSTORE = "keystore"
-    """A component's one file with all of them, in PKCS#12."""
+    """A component's one file with all of them: PKCS#12, JKS or JCEKS."""
 
 
 class Keys(StrEnum):
@@ -189,6 +190,27 @@ class FileFormat(StrEnum):
     """Of a key exchange or of a curve."""
     OTHER = "other"
     """None of these."""
+
+
+class EntryKind(StrEnum):
+    """What an entry of a keystore is."""
+
+    TRUSTED = "trusted"
+    """A certificate that whoever uses the keystore trusts."""
+    PRIVATE_KEY = "private_key"
+    """A private key with its chain."""
+    SECRET_KEY = "secret_key"  # noqa: S105 (a kind, not a secret)
+    """A key of a symmetric cipher, with no certificate."""
+
+
+class Integrity(StrEnum):
+    """Whether a keystore is as its last writer left it, as far as its password proves."""
+
+    VERIFIED = "verified"
+    UNVERIFIED = "unverified"
+    """The password is not known, or does not fit."""
+    UNPROTECTED = "unprotected"
+    """No password protects it, so that anybody may have changed it."""
 
 
 class UnreadableReason(StrEnum):

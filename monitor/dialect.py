@@ -10,10 +10,11 @@ from datetime import datetime
 from typing import TypedDict
 
 from config.text import Printable, harmless
-from config.vocabulary import KeyKind
+from config.vocabulary import EntryKind, Integrity, KeyKind
 from probes.certificate import Certificate
 from probes.encoding import DERError
 from probes.judge.time import calendar, within_calendar
+from probes.keystore import Keystore
 
 
 def iso(at: float | None) -> Printable | None:
@@ -56,6 +57,27 @@ class CertificateObject(TypedDict):
     failures: list[str]
 
 
+class EntryObject(TypedDict):
+    """An entry of a keystore."""
+
+    kind: EntryKind
+    alias: str
+    """Empty where it has none."""
+    created: str | None
+    """Null where the format does not tell."""
+    certificates: list[CertificateObject]
+    """The chain of a private key, its own certificate first; one of a trusted certificate; none of a secret key."""
+
+
+class KeystoreObject(TypedDict):
+    """A keystore."""
+
+    integrity: Integrity
+    default_password: bool
+    """Its password is `changeit`."""
+    entries: list[EntryObject]
+
+
 class VerdictObject(TypedDict):
     """A client's verdict on what an endpoint presents."""
 
@@ -91,6 +113,23 @@ def _public_key(certificate: Certificate) -> str | None:
         return certificate.public_key_sha256()
     except DERError:
         return None
+
+
+def keystore_object(keystore: Keystore[Certificate]) -> KeystoreObject:
+    """Return a keystore, its entries with the facts of their certificates."""
+    return {
+        "integrity": keystore.integrity,
+        "default_password": keystore.default_password,
+        "entries": [
+            {
+                "kind": each.kind,
+                "alias": each.alias,
+                "created": iso(each.created),
+                "certificates": list(map(certificate_object, each.certificates)),
+            }
+            for each in keystore.entries
+        ],
+    }
 
 
 def verdict_object(client: str, target: str, accepts: bool | None, why: str) -> VerdictObject:

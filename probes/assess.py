@@ -14,6 +14,7 @@ from probes.file import NOT_FOR_US
 from probes.finding import Assessment, Edge, Finding
 from probes.judge.client import View, subject_in
 from probes.judge.key import judge_exposure, judge_match, judge_strength
+from probes.judge.keystore import judge_store_password, judge_trusted
 from probes.judge.name import judge_common_name, judge_names
 from probes.judge.presented import Audience, earliest_end, judge_presented
 from probes.judge.source import judge_endpoint_source, judge_file_source
@@ -106,7 +107,14 @@ def assess_file(observation: FileObservation, context: FileContext, now: float) 
     times: list[float] = []
     expiry: int | None = None
     keys = (*observation.keys, *context.keys)
-    if certificates and target.role not in _SERVERS_OWN and are_anchors(certificates, keys):
+    keystore = observation.keystore
+    trusted = () if keystore is None else keystore.trusted
+    findings += judge_trusted(trusted, now, target.thresholds)
+    if keystore is not None:
+        findings += judge_store_password(keystore, target.path)
+    if keystore is not None and keystore.is_trust_store and target.role not in _SERVERS_OWN:
+        expiry = earliest_end(certificates) if len(certificates) == 1 else None
+    elif certificates and target.role not in _SERVERS_OWN and are_anchors(certificates, keys):
         anchors = target.role is FileRole.FOUND
         for index, each in enumerate(certificates):
             findings += judge_time(each, f"position {index}", now, target.thresholds, anchor=anchors)
@@ -132,7 +140,8 @@ def assess_file(observation: FileObservation, context: FileContext, now: float) 
             findings += judge_match(leaf, context.keys, context.keys_where)
     if observation.keys or observation.content is FileContent.KEY:
         findings += judge_exposure(observation.mode, "the file")
-    times += boundaries(certificates, target.thresholds)
+    held = (certificate for entry in trusted for certificate in entry.certificates)
+    times += boundaries(dict.fromkeys((*certificates, *held)), target.thresholds)
     return _assessment(findings, (), expiry, times, now)
 
 

@@ -7,19 +7,20 @@ import hashlib
 import os
 import stat
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from config.model import FileTarget
 from config.text import printable
-from config.vocabulary import FileContent, FileRole, UnreadableReason
+from config.vocabulary import FileContent, FileRole, Integrity, UnreadableReason
 from probes.certificate import Certificate, certificate
 from probes.chain import are_anchors
 from probes.container.blocks import Container, EncodingFault, faulty
 from probes.container.private_key import open_key
 from probes.container.registry import called, is_keystore, open_container
+from probes.keystore import DEFAULT_PASSWORD, Keystore, KeystoreEntry
 from probes.observation import FileIdentity, FileObservation, Unreadable, bounded
 from probes.opening import RefusedError, broken_link, open_plainly
 
@@ -123,22 +124,26 @@ def look_into(
     failures = [Unreadable(fault.reason, fault.detail) for fault in blocks.faults[:1]]
     certificates, bad = _certificates(blocks.certificates, most_certificates)
     failures += bad
-    keys = _NO_KEYS
-    if blocks.keys and (with_keys or target.role in _COMPARED):
+    keystore, bad = _decoded(container.keystore, most_certificates)
+    failures += bad
+    keys, locked = _NO_KEYS, 0
+    if with_keys or target.role in _COMPARED:
+        locked = 0 if container.keystore is None else container.keystore.locked_keys
         keys = _public_halves(blocks.keys, password if isinstance(password, bytes) else None)
         failures += keys.failures
     return FileObservation(
         target=target.name,
         at=now,
         identity=identity,
-        content=_content(certificates, with_key=bool(blocks.keys)),
+        content=_content(certificates, keystore, with_key=bool(blocks.keys)),
         certificates=certificates,
         keys=keys.sha256,
         mode=mode,
         owner=owner,
         failure=failures[0] if failures else None,
-        encrypted_keys=keys.encrypted,
+        encrypted_keys=keys.encrypted + locked,
         format=container.format,
+        keystore=keystore,
     )
 
 
@@ -174,15 +179,19 @@ def password_in(data: bytes) -> bytes:
 
 
 def _opened(data: bytes, target: FileTarget, password: bytes | Unreadable | None) -> Container:
-    """Return what is in a file, with the password that is known for it."""
+    """Return what is in a file, with the password that is known for it, or else with the one that everybody knows."""
     container = open_container(data, password if isinstance(password, bytes) else None)
+    if password is None and _asks_for_password(container):
+        guessed = open_container(data, DEFAULT_PASSWORD)
+        if guessed.keystore is not None and guessed.keystore.default_password:
+            container = guessed
     where = printable(target.password_file or "", 200)
     if target.role is FileRole.KEYSTORE and not is_keystore(container.format):
         held = called(container.format)
-        detail = f"it is {held}, not a PKCS#12 keystore" if held else "it is no PKCS#12 keystore"
-        return _faulty(container, UnreadableReason.BAD_DER, detail)
+        detail = f"it is {held}, not a keystore" if held else "it is no keystore"
+        return Container(container.format, faulty(UnreadableReason.BAD_DER, detail))
     reasons = {each.reason for each in container.blocks.faults}
-    if UnreadableReason.LOCKED in reasons and isinstance(password, Unreadable):
+    if isinstance(password, Unreadable) and _asks_for_password(container):
         detail = f"the file with its password, {where}, cannot be read: {password.detail}"
         reason = password.reason if password.reason in NOT_FOR_US else UnreadableReason.NO_PASSWORD
         return _faulty(container, reason, detail)
@@ -192,8 +201,17 @@ def _opened(data: bytes, target: FileTarget, password: bytes | Unreadable | None
     return container
 
 
+def _asks_for_password(container: Container) -> bool:
+    """Whether a password would open a keystore, or verify it."""
+    locked = any(each.reason is UnreadableReason.LOCKED for each in container.blocks.faults)
+    keystore = container.keystore
+    unverified = keystore is not None and keystore.integrity is Integrity.UNVERIFIED and not container.blocks.faults
+    return is_keystore(container.format) and (locked or unverified)
+
+
 def _faulty(container: Container, reason: UnreadableReason, detail: str) -> Container:
-    return Container(container.format, faulty(reason, detail))
+    """Return the container with this fault in place of all others; what could be read is kept."""
+    return replace(container, blocks=replace(container.blocks, faults=(EncodingFault(reason, detail),)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,6 +274,24 @@ def _certificates(blocks: Sequence[bytes], most: int | None) -> tuple[tuple[Cert
     return tuple(certificates), tuple(failures[:1])
 
 
+def _decoded(
+    keystore: Keystore[bytes] | None, most: int | None
+) -> tuple[Keystore[Certificate] | None, tuple[Unreadable, ...]]:
+    """Return a keystore with its certificates decoded, and the first that is none, which its entry lacks."""
+    if keystore is None:
+        return None, ()
+    if most is not None and len(keystore.entries) > most:
+        return None, (_too_many(len(keystore.entries), "entries", most),)
+    entries: list[KeystoreEntry[Certificate]] = []
+    failures: list[Unreadable] = []
+    for each in keystore.entries:
+        certificates, bad = _certificates(each.certificates, most)
+        failures += (Unreadable(one.reason, f"entry {each.alias}: {one.detail}") for one in bad)
+        entries.append(KeystoreEntry(each.kind, each.alias, each.created, certificates))
+    decoded = Keystore(tuple(entries), keystore.integrity, keystore.default_password, keystore.locked_keys)
+    return decoded, tuple(failures[:1])
+
+
 @dataclass(frozen=True, slots=True)
 class _Keys:
     sha256: tuple[str, ...]
@@ -292,11 +328,15 @@ def _public_halves(keys: Sequence[bytes], password: bytes | None) -> _Keys:
 _SEALED: Final = frozenset({UnreadableReason.LOCKED, UnreadableReason.WRONG_PASSWORD})
 
 
-def _content(certificates: Sequence[Certificate], *, with_key: bool) -> FileContent:
+def _content(
+    certificates: Sequence[Certificate], keystore: Keystore[Certificate] | None, *, with_key: bool
+) -> FileContent:
     """Classify by what is inside; several certificates that all are CAs or their own issuers are anchors to someone."""
     if not certificates:
         return FileContent.KEY if with_key else FileContent.NOTHING
     several = len(set(certificates)) > 1
+    if keystore is not None and keystore.is_trust_store:
+        return FileContent.BUNDLE if several else FileContent.ANCHOR
     pinned = several and all(each.is_ca or each.self_issued for each in certificates)
     anchors = are_anchors(certificates) if all(each.is_ca for each in certificates) else pinned
     if anchors and not with_key:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from config.vocabulary import FileContent, FileFormat, UnreachableReason, UnreadableReason
 from probes.certificate import Certificate
+from probes.keystore import Keystore
 
 
 def bounded(number: int) -> int:
@@ -43,7 +44,7 @@ class FileObservation:
     """None where the file could not be examined."""
     content: FileContent
     certificates: tuple[Certificate, ...] = ()
-    """In file order."""
+    """In file order; of a keystore the chains of its private keys, or where there is none its trusted certificates."""
     keys: tuple[str, ...] = ()
     """SHA-256 of the public half (SubjectPublicKeyInfo) of each private key in the file, hexadecimal."""
     mode: int = 0
@@ -53,6 +54,8 @@ class FileObservation:
     encrypted_keys: int = 0
     """Private keys whose public half is not known, since they are encrypted."""
     format: FileFormat = FileFormat.OTHER
+    keystore: Keystore[Certificate] | None = None
+    """The entries, where the file is a keystore that could be read."""
 
 
 @dataclass(frozen=True, slots=True)

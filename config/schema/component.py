@@ -32,7 +32,7 @@ class ArtefactsSection(Section):
     combined: AbsolutePath | None = None
     """The one file with certificate and private key, perhaps with the chain."""
     keystore: AbsolutePath | None = None
-    """The one file with private key, certificate and chain in PKCS#12."""
+    """The one file with private key, certificate and chain: PKCS#12; JKS and JCEKS are watched, and not written."""
     password_file: AbsolutePath | None = None
     """The file with the password of the keystore, which certvigil reads whenever it looks, and keeps nowhere."""
 

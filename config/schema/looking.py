@@ -32,7 +32,7 @@ class WatchSection(Section):
     thresholds: ThresholdsSection | None = None
     """When a certificate in these files counts as expiring."""
     password_file: AbsolutePath | None = None
-    """A file with the password that opens the PKCS#12 keystores among these files."""
+    """A file with the password that opens the keystores among these files: PKCS#12, JKS and JCEKS."""
 
     def build(self) -> model.Watch:
         """Return the watch."""

@@ -247,7 +247,7 @@ def replace(
         typer.Option(
             "--from",
             metavar="FILE",
-            help="Certificate, chain, key: PEM, DER, PKCS#7, PKCS#12; repeatable, before each file; else the inbox.",
+            help="Certificate, chain, key (PEM, DER, PKCS#7, PKCS#12, JKS), once before each file; else the inbox.",
         ),
     ] = [],  # noqa: B006
     password_file: Annotated[str | None, typer.Option("--password-file", help="Opens an encrypted key.")] = None,

@@ -6,13 +6,15 @@ import asyncio
 import json
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Final
 
 from config.model import Client, Endpoint, FileTarget, PemBundle, SystemStore, TrustStore
-from config.text import Printable, harmless, printable, sentence
-from config.vocabulary import Code, FileRole, Severity, UnreadableReason, VerifierName
+from config.text import Printable, harmless, listed, printable, sentence
+from config.vocabulary import Code, EntryKind, FileRole, Integrity, Severity, UnreadableReason, VerifierName
 from monitor.commands.check_files import Manner, judge_files, look_at, passed_over
 from monitor.commands.checked import Checked, document, exit_code, issuing_key
 from monitor.commands.complain import complain
@@ -27,6 +29,7 @@ from probes.finding import finding
 from probes.judge.client import View
 from probes.judge.key import judge_match
 from probes.judge.source import UNREACHABLE_AFTER
+from probes.keystore import Keystore
 from probes.observation import EndpointObservation
 from probes.trust import TrustUnreadable, read_trust
 
@@ -38,6 +41,21 @@ _BUNDLE: Final = 10
 """More certificates than that are a bundle, which nobody reads line by line."""
 _NAMED: Final = 20
 """So many names are shown of what was passed over for one reason."""
+
+_INTEGRITY: Final[Mapping[Integrity, Printable]] = MappingProxyType(
+    {
+        Integrity.VERIFIED: Printable("verified by its password"),
+        Integrity.UNVERIFIED: Printable("not verified"),
+        Integrity.UNPROTECTED: Printable("not protected by a password"),
+    }
+)
+_CALLED: Final[Mapping[EntryKind, Printable]] = MappingProxyType(
+    {
+        EntryKind.TRUSTED: Printable("trusted certificates"),
+        EntryKind.PRIVATE_KEY: Printable("private keys"),
+        EntryKind.SECRET_KEY: Printable("secret keys"),
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,20 +214,41 @@ def _show(
 ) -> None:
     for each in checked:
         screen.target(harmless(each.target), each.verdict, each.findings, _notes(each))
-        for position, certificate in enumerate(each.chain[:_BUNDLE]):
+        shown = list(_certificates(each))
+        for position, (certificate, alias) in enumerate(shown[:_BUNDLE]):
             issuer = issuing_key(certificate, (*each.chain, *task.anchors))
-            screen.certificate(position, certificate, task.now, issuer)
-        if len(each.chain) > _BUNDLE:
-            screen.say("     and {} more certificates; --json shows all", len(each.chain) - _BUNDLE, style="dim")
+            screen.certificate(position, certificate, task.now, issuer, alias)
+        if len(shown) > _BUNDLE:
+            screen.say("     and {} more certificates; --json shows all", len(shown) - _BUNDLE, style="dim")
     if not checked:
         screen.say("No certificate was found.", style="magenta")
     for directory, some in left_out:
         _show_passed_over(screen, directory, some)
 
 
+def _certificates(checked: Checked) -> Iterator[tuple[Certificate, Printable]]:
+    """Yield what a target presents, or what the entries of a keystore hold, each with its alias."""
+    if checked.keystore is None or not checked.keystore.entries:
+        yield from ((each, Printable("")) for each in checked.chain)
+        return
+    for entry in checked.keystore.entries:
+        yield from ((each, entry.alias) for each in entry.certificates)
+
+
+def _keystore_notes(keystore: Keystore[Certificate]) -> Iterator[Printable]:
+    kinds = Counter(each.kind for each in keystore.entries)
+    counts = [sentence("{}: {}", _CALLED[kind], kinds[kind]) for kind in EntryKind if kinds[kind]]
+    yield sentence("a keystore, {}; {}", _INTEGRITY[keystore.integrity], listed(counts) or Printable("no entry"))
+    secret = [each.alias for each in keystore.entries if each.kind is EntryKind.SECRET_KEY]
+    if secret:
+        yield sentence("secret keys, which are not read: {}", listed(secret[:_NAMED]))
+
+
 def _notes(checked: Checked) -> Iterator[Printable]:
     for one in checked.addresses:
         yield harmless(f"{one.address}: {one.version}, {one.cipher} {one.group}".rstrip())
+    if checked.keystore is not None:
+        yield from _keystore_notes(checked.keystore)
     if not checked.chain and checked.known:
         yield Printable("a private key, and no certificate")
     if any(each.detail.startswith(f"{UnreadableReason.LOCKED}:") for each in checked.findings):

@@ -80,6 +80,7 @@ def judge_files(targets: Iterable[FileTarget], observed: Observed, manner: Manne
             bool(seen.certificates or seen.keys or seen.encrypted_keys),
             format=seen.format,
             key=key,
+            keystore=seen.keystore,
         )
 
 

@@ -9,10 +9,11 @@ from typing import Any, Final
 from config.vocabulary import FileFormat, Verdict
 from monitor.commands.given import PassedOverPath
 from monitor.commands.keys import KeyFile
-from monitor.dialect import certificate_object, iso
+from monitor.dialect import certificate_object, iso, keystore_object
 from probes.certificate import Certificate
 from probes.chain import find_leaf, signed
 from probes.finding import Finding, verdict
+from probes.keystore import Keystore
 from probes.observation import Presented
 
 EXIT_CODE: Final = {Verdict.OK: 0, Verdict.WARNING: 1, Verdict.CRITICAL: 2, Verdict.UNKNOWN: 3}
@@ -35,6 +36,8 @@ class Checked:
     """Of a file."""
     key: KeyFile | None = None
     """Of a file's certificate, where one was found."""
+    keystore: Keystore[Certificate] | None = None
+    """Of a file that is one."""
 
     @property
     def verdict(self) -> Verdict:
@@ -88,6 +91,7 @@ def _target_document(checked: Checked, anchors: Sequence[Certificate]) -> dict[s
             for one in checked.addresses
         ],
         "format": checked.format,
+        "keystore": checked.keystore and keystore_object(checked.keystore),
         "key": key and {"where": key.where, "belongs": checked.key_belongs, "why": key.why},
     }
 

@@ -31,6 +31,7 @@ _STYLE: Final = {
     Severity.WARNING: "yellow",
     Severity.CRITICAL: "bold red",
 }
+_NONE: Final = Printable("")
 _LONG: Final = 200
 """So many items are worth a progress bar."""
 INDENT: Final = " " * 9
@@ -86,7 +87,14 @@ class Screen:
         """Print one finding under its target."""
         self.entry(f"{INDENT}{severity:<8} ", text, _STYLE[severity])
 
-    def certificate(self, position: int, certificate: Certificate, now: float, issuer_key: str | None = None) -> None:
+    def certificate(
+        self,
+        position: int,
+        certificate: Certificate,
+        now: float,
+        issuer_key: str | None = None,
+        alias: Printable = _NONE,
+    ) -> None:
         """Print the facts by which people tell a certificate from another, and the key of its issuer where known."""
         ends = Printable("ends at an unknown time")
         if certificate.not_after is not None:
@@ -94,6 +102,7 @@ class Screen:
         subject = harmless(certificate.subject) or Printable("(no subject)")
         self.entry(f"{position:>4} ", sentence("{}, {}, {}", subject, harmless(str(certificate.key)), ends), "dim")
         facts = (
+            ("alias", harmless(alias)),
             ("names", _some(list(map(harmless, certificate.names)))),
             ("issuer", harmless(certificate.issuer) or Printable("(no name)")),
             ("serial", harmless(certificate.serial)),

@@ -13,11 +13,22 @@ from actions.ending import Cause, Outcome
 from actions.journal_state import RecordedEnding
 from actions.plan import Kind
 from config.model import DAY
-from config.vocabulary import Code, ComponentState, KeyKind, Mode, Severity, TargetKind, UnreadableReason, Verdict
+from config.vocabulary import (
+    Code,
+    ComponentState,
+    EntryKind,
+    Integrity,
+    KeyKind,
+    Mode,
+    Severity,
+    TargetKind,
+    UnreadableReason,
+    Verdict,
+)
 from monitor.act.status import ComponentStatus, Waiting
 from monitor.decide import decision as decided
 from monitor.decide.decision import DecisionStatus
-from monitor.dialect import certificate_object, verdict_object
+from monitor.dialect import certificate_object, keystore_object, verdict_object
 from monitor.http.view import DaemonStatus
 from monitor.state.cure import cure
 from monitor.state.target import Raised, TargetState
@@ -97,6 +108,27 @@ class CertificateAnswer(Answer):
     def of(cls, certificate: fact.Certificate, **more: object) -> Self:
         """Return the facts of `certificate`."""
         return cls.model_validate({**certificate_object(certificate), **more})
+
+
+class EntryAnswer(Answer):
+    """An entry of a keystore."""
+
+    kind: EntryKind
+    alias: str
+    """Empty where it has none."""
+    created: datetime | None
+    """Null where the format does not tell."""
+    certificates: Sequence[CertificateAnswer]
+    """The chain of a private key, its own certificate first; one of a trusted certificate; none of a secret key."""
+
+
+class KeystoreAnswer(Answer):
+    """A keystore."""
+
+    integrity: Integrity
+    default_password: bool
+    """Its password is `changeit`."""
+    entries: Sequence[EntryAnswer]
 
 
 class PresentedCertificate(CertificateAnswer):
@@ -248,6 +280,8 @@ class TargetInFull(Target):
     chain: Sequence[CertificateAnswer]
     addresses: Sequence[Address]
     """Of an endpoint, when one last answered."""
+    keystore: KeystoreAnswer | None
+    """Of a file that is one, when it was last read."""
 
     @classmethod
     def of_known(cls, state: TargetState, now: float) -> TargetInFull:
@@ -264,7 +298,12 @@ class TargetInFull(Target):
             for each in state.addresses
         ]
         return cls.of(
-            state, now, since=since, chain=list(map(CertificateAnswer.of, state.presented)), addresses=addresses
+            state,
+            now,
+            since=since,
+            chain=list(map(CertificateAnswer.of, state.presented)),
+            addresses=addresses,
+            keystore=state.keystore and keystore_object(state.keystore),
         )
 
 

@@ -23,6 +23,7 @@ from monitor.http.answers import (
     CertificateAnswer,
     ComponentAnswer,
     Happened,
+    KeystoreAnswer,
     ObjectionAnswer,
     StatusAnswer,
     Target,
@@ -87,6 +88,7 @@ class CheckedTarget(Published):
     chain: Sequence[CheckedCertificate]
     addresses: Sequence[CheckedAddress]
     format: FileFormat | None
+    keystore: KeystoreAnswer | None
     key: CheckedKey | None
 
 

@@ -175,6 +175,7 @@ class SetRegistry:
                     identity=observation.identity,
                     failure=failure_of(observation),
                     last_look=now,
+                    keystore=observation.keystore or state.keystore,
                 )
             )
         return changed
@@ -223,6 +224,7 @@ class SetRegistry:
                 identity=observation.identity,
                 seen_at=glimpsed.since if presented == glimpsed.presented != state.presented else None,
                 waits=partial(_stays_pending, state) if reading.unsure else waits,
+                keystore=observation.keystore,
             )
             self.registry.update(new)
             events += found
@@ -249,7 +251,15 @@ class SetRegistry:
             if target is leaf:
                 found.append(judge_unrest(printable(component)))
             assessment = Assessment(tuple(found), state.edges, state.expiry)
-            new, changed = learn(state, state.presented, assessment, state.failure, now=now, identity=state.identity)
+            new, changed = learn(
+                state,
+                state.presented,
+                assessment,
+                state.failure,
+                now=now,
+                identity=state.identity,
+                keystore=state.keystore,
+            )
             self._at_rest[target.name] = new
             self.registry.update(replace(self.registry.targets[target.name], findings=new.findings))
             events += changed

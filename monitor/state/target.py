@@ -22,6 +22,7 @@ from monitor.state.events import (
 from probes.certificate import Certificate
 from probes.finding import Assessment, Edge, Finding, verdict
 from probes.judge.time import moment
+from probes.keystore import Keystore
 from probes.observation import EndpointObservation, FileIdentity, Observation, Presented
 
 FindingKey = tuple[Code, str]
@@ -67,6 +68,8 @@ class TargetState:
     """Of an endpoint: the certificates of each address at the last look that was answered, in this run."""
     pending: Mapping[FindingKey, Raised] = field(default_factory=lambda: NO_FINDINGS)
     """Findings that may be a state between two writes or two looks: shown, and not told yet."""
+    keystore: Keystore[Certificate] | None = None
+    """Of a file that is one: its entries at the last look that could read them, in this run."""
 
     @property
     def up(self) -> bool | None:
@@ -105,11 +108,13 @@ def learn(
     addresses: tuple[Presented, ...] = (),
     seen_at: float | None = None,
     waits: Callable[[Raised], bool] = lambda _raised: False,
+    keystore: Keystore[Certificate] | None = None,
 ) -> tuple[TargetState, tuple[Event, ...]]:
     """Return the state after a look at Unix time `now`, and each change as an event.
 
     The same facts and verdict again give no event. `seen_at` is when what is presented was seen first, where that was
-    before it was judged. A finding that is new and `waits` is pending, which is no event.
+    before it was judged. A finding that is new and `waits` is pending, which is no event. `keystore` is None where the
+    file is none, or could not be read.
     """
     standing, pending = _set_aside(state, assessment.findings, now, waits)
     findings, events = _compare(state, standing, now)
@@ -130,6 +135,7 @@ def learn(
         failure=failure,
         last_look=now,
         pending=pending,
+        keystore=state.keystore if failure and keystore is None else keystore,
     )
     return new, (*_facts_changed(state, new, now), *events)
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from config.vocabulary import FileFormat, UnreadableReason
+from probes.keystore import Keystore
 
 Password = bytes | None
 
@@ -50,6 +51,8 @@ class Container:
     blocks: Blocks
     encodings: frozenset[FileFormat] = frozenset()
     """The formats in which certificates and keys were met, such as PEM and PKCS#7 within it."""
+    keystore: Keystore[bytes] | None = None
+    """The entries, where it is a keystore that could be read; their certificates are DER."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Java's own keystores, JKS and JCEKS, and Bouncy Castle's: recognised, and not read yet."""
+"""Java's own keystores, JKS and JCEKS, which `probes.java` reads; and Bouncy Castle's, recognised and not read yet."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from functools import partial
 from typing import Final
 
 from config.vocabulary import FileFormat
-from probes.container.blocks import Format
+from probes.container.blocks import Blocks, Container, EncodingFault, Format, Password
+from probes.java import store
+from probes.java.store import read_java_keystore
 
-_JKS: Final = bytes.fromhex("feedfeed")
-_JCEKS: Final = bytes.fromhex("cececece")
 _BKS: Final = (bytes.fromhex("0000000100000014"), bytes.fromhex("0000000200000014"))
 """Version 1 or 2, and the length of a salt."""
 
@@ -23,10 +23,27 @@ def _begins_with_one(beginnings: tuple[bytes, ...], data: bytes) -> bool:
     return data.startswith(beginnings)
 
 
-JKS: Final = Format(FileFormat.JKS, "a JKS keystore", _begins(_JKS), _JKS[0], with_certificates=True, is_keystore=True)
-JCEKS: Final = Format(
-    FileFormat.JCEKS, "a JCEKS keystore", _begins(_JCEKS), _JCEKS[0], with_certificates=True, is_keystore=True
-)
+def _java(name: FileFormat, called: str, beginning: bytes) -> Format:
+    return Format(
+        name,
+        called,
+        _begins(beginning),
+        beginning[0],
+        opened=partial(_open, name, called),
+        with_certificates=True,
+        is_keystore=True,
+    )
+
+
+def _open(name: FileFormat, called: str, data: bytes, password: Password) -> Container:
+    """Return the chains of its private keys, or where there is none its trusted certificates, and all entries."""
+    read = read_java_keystore(data, password)
+    faults = tuple(EncodingFault(each.reason, f"{called} that {each.detail}") for each in read.faults)
+    return Container(name, Blocks(read.keystore.served, read.keys, faults), frozenset({name}), read.keystore)
+
+
+JKS: Final = _java(FileFormat.JKS, "a JKS keystore", store.JKS)
+JCEKS: Final = _java(FileFormat.JCEKS, "a JCEKS keystore", store.JCEKS)
 BKS: Final = Format(
     FileFormat.BKS,
     "a Bouncy Castle keystore (BKS)",

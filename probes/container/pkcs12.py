@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import groupby, takewhile
 from math import prod
 from operator import itemgetter
@@ -13,10 +13,12 @@ from typing import Final
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, pkcs12
 
-from config.vocabulary import FileFormat, UnreadableReason
+from config.text import Printable, printable
+from config.vocabulary import EntryKind, FileFormat, Integrity, UnreadableReason
 from probes.container.blocks import NOTHING, Blocks, Container, EncodingFault, Format, Password
 from probes.container.pkcs7 import in_order
 from probes.encoding import INTEGER, OBJECT_IDENTIFIER, OCTET_STRING, SEQUENCE, DERError, element_end, starts_with
+from probes.keystore import DEFAULT_PASSWORD, LONGEST_ALIAS, Keystore, KeystoreEntry
 from probes.trial import Sealed, too_much_work
 
 # Keystores of old tools are BER, which is nothing to write to the log.
@@ -106,6 +108,19 @@ def _work(name: bytes, following: Sequence[tuple[int, bytes]]) -> int:
 
 def open_keystore(data: bytes, password: Password) -> pkcs12.PKCS12KeyAndCertificates | EncodingFault:
     """Return what a keystore holds, or why it cannot be opened; one without a password is opened whatever is given."""
+    opened = _opened(data, password)
+    return opened if isinstance(opened, EncodingFault) else opened.held
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    held: pkcs12.PKCS12KeyAndCertificates
+    seal: Seal
+    password: Password = field(repr=False)
+    """That opened it."""
+
+
+def _opened(data: bytes, password: Password) -> _Opened | EncodingFault:
     try:
         seal = seal_of(data)
     except DERError:
@@ -119,7 +134,7 @@ def open_keystore(data: bytes, password: Password) -> pkcs12.PKCS12KeyAndCertifi
         return EncodingFault(UnreadableReason.TOO_LARGE, f"the keystore {why}")
     for each in within:
         try:
-            return pkcs12.load_pkcs12(data, each)
+            return _Opened(pkcs12.load_pkcs12(data, each), seal, each)
         except (ValueError, TypeError, UnsupportedAlgorithm):
             continue
     if within == passwords or (within and password):
@@ -135,23 +150,56 @@ def unlock(data: bytes, password: Password) -> Blocks:
     The key's own certificate is the first, then come those that lead on from it, whatever their order: in a keystore
     they are a set.
     """
-    opened = open_keystore(data, password)
+    return read_keystore(data, password).blocks
+
+
+@dataclass(frozen=True, slots=True)
+class PKCS12Keystore:
+    """What a PKCS#12 keystore holds."""
+
+    blocks: Blocks
+    keystore: Keystore[bytes] | None = None
+    """None where it could not be opened."""
+
+
+def read_keystore(data: bytes, password: Password) -> PKCS12Keystore:
+    """Return the blocks of a keystore as `unlock` does, and its entries.
+
+    Without a private key each certificate is an entry that somebody trusts; with one, all are its chain. Java also
+    wants an attribute of its own at a trusted certificate, which the library does not show.
+    """
+    opened = _opened(data, password)
     if isinstance(opened, EncodingFault):
-        return replace(NOTHING, faults=(opened,))
-    held = [each for each in (opened.cert, *opened.additional_certs) if each is not None]
+        return PKCS12Keystore(replace(NOTHING, faults=(opened,)))
+    key = opened.held.key
+    held = [each for each in (opened.held.cert, *opened.held.additional_certs) if each is not None]
     ders = [each.certificate.public_bytes(Encoding.DER) for each in held]
-    keys = [] if opened.key is None else [opened.key]
-    return Blocks(
-        in_order(ders, ders[0] if ders else None),
-        tuple(each.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption()) for each in keys),
-        (),
+    names = [each.friendly_name for each in held]
+    certificates = in_order(ders, ders[0] if ders else None)
+    if key is None:
+        trusted = zip(ders, names, strict=True)
+        entries = tuple(KeystoreEntry(EntryKind.TRUSTED, _alias(name), None, (der,)) for der, name in trusted)
+    else:
+        entries = (KeystoreEntry(EntryKind.PRIVATE_KEY, _alias(names[0] if names else None), None, certificates),)
+    keys = () if key is None else (key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption()),)
+    # An empty password protects from nobody.
+    sealed = opened.seal.work > 0 and bool(opened.password)
+    keystore = Keystore(
+        entries,
+        Integrity.VERIFIED if sealed else Integrity.UNPROTECTED,
+        default_password=sealed and opened.password == DEFAULT_PASSWORD,
     )
+    return PKCS12Keystore(Blocks(certificates, keys, ()), keystore)
+
+
+def _alias(name: bytes | None) -> Printable:
+    return printable((name or b"").decode(errors="replace"), LONGEST_ALIAS)
 
 
 def _open(data: bytes, password: Password) -> Container:
-    blocks = unlock(data, password)
-    faults = tuple(_in_words(each, password) for each in blocks.faults)
-    return Container(FileFormat.PKCS12, replace(blocks, faults=faults), frozenset({FileFormat.PKCS12}))
+    read = read_keystore(data, password)
+    blocks = replace(read.blocks, faults=tuple(_in_words(each, password) for each in read.blocks.faults))
+    return Container(FileFormat.PKCS12, blocks, frozenset({FileFormat.PKCS12}), read.keystore)
 
 
 def _in_words(fault: EncodingFault, password: Password) -> EncodingFault:

@@ -38,6 +38,7 @@ from actions.candidate import (
 from actions.candidate import read_candidate as read
 from monitor.lab.ca import Authority, Issued, KeyType, self_signed
 from probes.certificate import certificate
+from tests.kit import java_keystore
 from tests.kit.keystore import indefinite
 from tests.kit.keystore import keystore as keystore_of
 
@@ -63,6 +64,12 @@ def locked_key(issued: Issued, form: PrivateFormat = PrivateFormat.PKCS8) -> byt
 
 def keystore(password: bytes | None) -> bytes:
     return keystore_of(LEAF, password, chain=[UPPER, ISSUING])
+
+
+def java_store() -> bytes:
+    key = java_keystore.locked(key_der(LEAF, NoEncryption()), PASSWORD)
+    entry = java_keystore.private("site", key, [each.der() for each in LEAF.chain])
+    return java_keystore.store(entry, password=PASSWORD)
 
 
 def signed_data(encoding: Encoding) -> bytes:
@@ -212,6 +219,7 @@ def test_disorder_is_put_right_and_said(files: list[Given], said: str) -> None:
     "file",
     [
         pytest.param(Given("site.p12", keystore(PASSWORD)), id="PKCS#12"),
+        pytest.param(Given("site.jks", java_store()), id="JKS"),
         pytest.param(given_pem(LEAF.chain_pem(), locked_key(LEAF)), id="PKCS#8"),
         pytest.param(given_pem(LEAF.chain_pem(), locked_key(LEAF, PrivateFormat.TraditionalOpenSSL)), id="traditional"),
         pytest.param(
@@ -371,7 +379,7 @@ def test_a_key_that_is_used_again_is_said_of_the_certificate_that_came_without_o
         pytest.param(
             [given_pem(LEAF.chain_pem(), LEAF.key_pem()), Given("site.jks", bytes.fromhex("feedfeed") + bytes(28))],
             Flaw.UNDECODABLE,
-            "site.jks: a JKS keystore, which certvigil does not read yet",
+            "site.jks: a JKS keystore that has version 0, which certvigil does not read",
             id="a keystore that is not read",
         ),
         pytest.param([Given("zeros", bytes(MOST_BYTES + 1))], Flaw.TOO_LARGE, "more than", id="too large"),

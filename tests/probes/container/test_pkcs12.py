@@ -67,7 +67,10 @@ def test_a_look_tells_everything_about_a_keystore(tmp_path: Path, data: bytes, l
         mode=0o640,
         owner=os.getuid(),
         format=FileFormat.PKCS12,
+        keystore=found.keystore,
     )
+    assert found.keystore is not None
+    assert found.keystore.served == CHAIN
     assert PASSWORD.decode() not in repr(found)
 
 
@@ -139,8 +142,8 @@ def test_a_keystore_that_needs_a_password_says_so(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("data", "detail"),
     [
-        (LEAF.key_pem() + LEAF.chain_pem(), "it is no PKCS#12 keystore"),
-        (b"", "it is no PKCS#12 keystore"),
+        (LEAF.key_pem() + LEAF.chain_pem(), "it is no keystore"),
+        (b"", "it is no keystore"),
         (keystore(LEAF)[:-9], "the keystore is cut short or damaged"),
     ],
 )

@@ -67,8 +67,8 @@ def signed_data(encoding: Encoding) -> bytes:
 
 
 def java(magic: str) -> bytes:
-    """Return a Java keystore without an entry: magic, version, count, digest."""
-    body = bytes.fromhex(magic) + (2).to_bytes(4, "big") + bytes(4)
+    """Return a Java keystore of a version that there is not, without an entry: magic, version, count, digest."""
+    body = bytes.fromhex(magic) + (3).to_bytes(4, "big") + bytes(4)
     return body + hashlib.sha1(b"changeit" + body).digest()
 
 
