@@ -30,7 +30,7 @@ _VERSION: Final = 0xA0
 _STRINGS: Final = {0x0C: "utf-8", 0x13: "ascii"}
 """UTF8String and PrintableString."""
 _ATTRIBUTE_TYPE: Final = b"\x06\x03\x55\x04"
-"""What begins the identifiers of X.520's attribute types, whose last octet follows."""
+"""The start of the identifiers of X.520's attribute types; the last octet follows."""
 _ATTRIBUTES: Final = {3: "CN", 6: "C", 7: "L", 8: "ST", 10: "O", 11: "OU"}
 _ESCAPED: Final = re.compile(r'[ #]|.*[\\"+,;<>]|.* \Z')
 _KEY_VERSIONS: Final = frozenset({b"\x02\x01\x00", b"\x02\x01\x01"})
@@ -51,7 +51,7 @@ class EncodingFault:
 
 @dataclass(frozen=True, slots=True)
 class Blocks:
-    """What a file holds, block by block, in file order."""
+    """The blocks of a file, in file order."""
 
     certificates: tuple[bytes, ...]
     """DER."""

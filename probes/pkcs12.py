@@ -34,7 +34,7 @@ MOST_WORK: Final = 6_000_000
 """Of key derivation, in rounds of SHA-256, over all parts of a keystore that can be told apart before it is opened and
 all passwords that are tried: a second or two. Tools write some 10,000 for each part."""
 _DEAR: Final = 4
-"""What a round of the hashes that are not cheap costs at most, in those of SHA-256."""
+"""The largest cost of a round of an expensive hash, in rounds of SHA-256."""
 _CHEAP: Final = frozenset(
     map(
         bytes.fromhex,
@@ -44,7 +44,7 @@ _CHEAP: Final = frozenset(
         ),
     )
 )
-"""Object identifiers of hashes, and of what is derived by them, where they stand before the number of rounds."""
+"""Object identifiers of hashes and derivations that stand before the number of rounds."""
 _CHEAP_AFTER: Final = frozenset(
     bytes.fromhex(f"2a864886f70d02{each}")
     for each in ("08", "09")  # HMAC by SHA-224, -256
@@ -70,7 +70,7 @@ _DEEPEST: Final = 2
 
 @dataclass(frozen=True, slots=True)
 class Seal:
-    """What a keystore says of itself before it is opened."""
+    """The facts of a keystore before it is opened."""
 
     identifiers: tuple[bytes, ...]
     """Each object identifier in it, encoded, in its order: of what it holds, of how that is encrypted, and last of the
@@ -92,7 +92,7 @@ def is_keystore(data: bytes) -> bool:
 
 
 def seal_of(data: bytes) -> Seal:
-    """Return what a keystore says of itself; raises DERError where it is cut short."""
+    """Return these facts; raises DERError where it is cut short."""
     elements = [(tag, content) for tag, content in _elements(data, _DEEPEST) if tag in _TELLING]
     identifiers = tuple(content for tag, content in elements if tag == OBJECT_IDENTIFIER)
     work, name = 0, b""
@@ -118,7 +118,7 @@ def _work(name: bytes, following: Sequence[tuple[int, bytes]]) -> int:
 
 
 def open_keystore(data: bytes, password: bytes | None) -> pkcs12.PKCS12KeyAndCertificates | EncodingFault:
-    """Return what a keystore holds, or why it cannot be opened; one without a password is opened whatever is given."""
+    """Return the content of a keystore, or why it cannot be opened; a keystore without a password opens with any."""
     try:
         seal = seal_of(data)
     except DERError:
@@ -134,7 +134,7 @@ def open_keystore(data: bytes, password: bytes | None) -> pkcs12.PKCS12KeyAndCer
         if left < 0:
             # That the password does not open it is known.
             break
-        # What is encrypted may ask for more work than can be seen from outside.
+        # Encrypted parts may ask for more work than is visible from outside.
         if hides and (why := too_much_work(Sealed.KEYSTORE, data, each)):
             return EncodingFault(UnreadableReason.TOO_LARGE, f"the keystore {why}")
         try:
@@ -189,7 +189,7 @@ def _primitives(data: bytes) -> Iterator[tuple[int, bytes]]:
             at = start
             continue
         if tag == length == 0:
-            # The end of what is of indefinite length, and no element.
+            # The end of an element of indefinite length, which is no element itself.
             at += 2
             continue
         end = element_end(data, at)

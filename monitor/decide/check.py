@@ -203,8 +203,8 @@ def _rejections(check: ClientRejects, situation: Situation) -> _Span:
 def _drift(check: DriftOlderThan, situation: Situation) -> _Span:
     since = situation.drift_since
     if since is None:
-        return _Span("what is on disk is served")
-    return _Span(f"what is on disk has not been served since {moment(since)}", since, delay=check.age)
+        return _Span("the certificate on disk is served")
+    return _Span(f"the certificate on disk has not been served since {moment(since)}", since, delay=check.age)
 
 
 def _failures(check: FailedAttempts, situation: Situation) -> _Span:

@@ -1,4 +1,4 @@
-"""What decisions rest on, made of the states of the targets and of the records of the components."""
+"""The input of decisions, made of the states of the targets and of the records of the components."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from probes.chain import find_leaf
 
 @dataclass(frozen=True, slots=True)
 class ComponentRecord:
-    """What the journal and the inbox of a component tell."""
+    """The facts from the journal and the inbox of a component."""
 
     attempts: tuple[Attempt, ...] = ()
     candidate: KnownCandidate | None = None
@@ -47,7 +47,7 @@ def situation_of(
 ) -> Situation | None:
     """Return the situation of a component, or of a target that belongs to none, at Unix time `now`; None for neither.
 
-    `record` is what is known of a component beside its targets.
+    `record` has the facts about a component beside its targets.
     """
     component = config.components.get(subject)
     if component is not None:

@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Final
 
 from config.model import Waiver
+from config.text import harmless, sentence
 from config.vocabulary import Code, Severity, TargetKind, Verdict
 from monitor.state.events import (
     Event,
@@ -86,7 +87,7 @@ def representative(presented: Sequence[Presented]) -> tuple[Certificate, ...]:
 
 
 def failure_of(observation: Observation) -> tuple[str, str] | None:
-    """Return reason and detail where a look gave no facts; an endpoint fails where none of its addresses answers."""
+    """Return reason and detail where a look gave no facts; an endpoint fails where no address answers."""
     if isinstance(observation, EndpointObservation):
         if observation.presented or not observation.failures:
             return None
@@ -108,8 +109,8 @@ def learn(
 ) -> tuple[TargetState, tuple[Event, ...]]:
     """Return the state after a look at Unix time `now`, and each change as an event.
 
-    The same facts and verdict again give no event. `seen_at` is when what is presented was seen first, where that was
-    before it was judged. A finding that is new and `waits` is pending, which is no event.
+    The same facts and verdict again give no event. `seen_at` is the time of the first look at these certificates, where
+    it was before the judgement. A finding that is new and `waits` is pending, which is no event.
     """
     standing, pending = _set_aside(state, assessment.findings, now, waits)
     findings, events = _compare(state, standing, now)
@@ -201,6 +202,6 @@ def waive(assessment: Assessment, target: str, waivers: Iterable[Waiver], now: f
 def _waived(found: Finding, waiver: Waiver | None) -> Finding:
     if waiver is None:
         return found
-    detail = f"{found.detail} (waived until {moment(waiver.until)}: {waiver.reason})"
+    detail = sentence("{} (waived until {}: {})", found.detail, moment(waiver.until), harmless(waiver.reason))
     severity = min(found.severity, Severity.NOTICE, key=lambda each: each.rank)
     return replace(found, severity=severity, detail=detail)

@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives.serialization import (
 from cryptography.x509.oid import NameOID
 
 from config.model import FileTarget
+from config.text import Printable
 from config.vocabulary import Code, FileFormat, FileRole, Severity, UnreadableReason
 from monitor.lab.ca import Authority, KeyType
 from probes.assess import FileContext, assess_file, is_worth_watching
@@ -183,7 +184,7 @@ def test_a_keystore_that_cannot_be_opened_is_a_target_and_called_by_its_name(tmp
 
 def test_a_keystore_that_is_cut_short_is_a_target_all_the_same(tmp_path: Path) -> None:
     seen = look(tmp_path, keystore(LEAF)[:-9], FileRole.FOUND)
-    assert seen.failure == Unreadable(UnreadableReason.BAD_DER, "the keystore is cut short or damaged")
+    assert seen.failure == Unreadable(UnreadableReason.BAD_DER, Printable("the keystore is cut short or damaged"))
     assert is_worth_watching(seen, FileContext(FileTarget("a file", "/whatever.txt", FileRole.FOUND)))
 
 

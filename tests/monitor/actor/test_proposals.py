@@ -298,7 +298,7 @@ def test_plans_wait_side_by_side_and_none_pushes_out_another(web: Bench) -> None
     assert set(shown) == {one, two}
     assert shown[one] != shown[two]
     assert "DNS:www.example.com" in shown[one]
-    assert "by now another plan" in web.ask(Verb.APPROVE, plan=one)["cannot"]
+    assert "the plan is another by now" in web.ask(Verb.APPROVE, plan=one)["cannot"]
     web.put(first)
     assert web.ask(Verb.APPROVE, plan=one)["approved"] == one
 
