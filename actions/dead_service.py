@@ -38,7 +38,7 @@ def start_dead(state: TransactionState, *, patient: bool = True) -> str:
 
     With `patient`, another writer has until the deadline to write the rest of a set.
     """
-    if not state.live:
+    if not state.services_run:
         return ""
     return "; ".join(
         _start_once(state, one, names, patient=patient)

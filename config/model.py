@@ -91,7 +91,7 @@ class Watch:
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """A live TLS server: every address that `host` resolves to is looked at."""
+    """A TLS server: every address that `host` resolves to is looked at."""
 
     name: str
     host: str

@@ -89,7 +89,7 @@ class _Looking(Section):
 
 
 class EndpointSection(_Looking):
-    """A live TLS server."""
+    """A TLS server."""
 
     name: TargetName | None = None
     """The name of this target; by default its address, with server_name and key_type where they are given."""

@@ -135,7 +135,7 @@ def situation_of(
         labels=component.labels,
         profile=config.profile,
         findings=tuple(
-            FindingState(each.target, each.code, each.severity, since[_key(each)], each.subject, each.live)
+            FindingState(each.target, each.code, each.severity, since[_key(each)], each.subject, each.at_endpoint)
             for each in raised
         ),
         edges=tuple(
@@ -163,10 +163,10 @@ def _key(found: FindingState) -> tuple[str, str, str]:
 
 
 def _raised(look: Look) -> Iterator[FindingState]:
-    live = {name: assessment for name, (_, assessment) in look.endpoints.items()}
-    for target, assessment in (*live.items(), *look.files.items()):
+    at_endpoints = {name: assessment for name, (_, assessment) in look.endpoints.items()}
+    for target, assessment in (*at_endpoints.items(), *look.files.items()):
         for each in assessment.findings:
-            yield FindingState(target, each.code, each.severity, 0.0, each.subject, target in live)
+            yield FindingState(target, each.code, each.severity, 0.0, each.subject, target in at_endpoints)
 
 
 def _edges(look: Look, config: Config) -> Iterator[Accepts]:
@@ -178,16 +178,16 @@ def _edges(look: Look, config: Config) -> Iterator[Accepts]:
 
 def _validity(look: Look, config: Config) -> Validity | None:
     """Return the certificate in use that ends first: of endpoints, else of files."""
-    live = [
+    served = [
         _one_validity(each.chain, assessment, config.endpoints[name].thresholds)
         for name, (seen, assessment) in look.endpoints.items()
         for each in seen.presented
         if each.chain
     ]
     filed = [
-        _one_validity(look.chain, assessment, None) for assessment in look.files.values() if look.chain and not live
+        _one_validity(look.chain, assessment, None) for assessment in look.files.values() if look.chain and not served
     ]
-    return min(filter(None, (*live, *filed)), key=lambda each: each.not_after, default=None)
+    return min(filter(None, (*served, *filed)), key=lambda each: each.not_after, default=None)
 
 
 def _one_validity(

@@ -47,7 +47,7 @@ def recover_all(work: Work, request: Request) -> Document:
     if not isinstance(reinstated, list):
         return cannot(reinstated)
     # 4
-    recovered = recover(transaction, live=work.live)
+    recovered = recover(transaction, services_run=work.services_run)
     compared = look_again(transaction)
     # 5
     return {
@@ -55,7 +55,7 @@ def recover_all(work: Work, request: Request) -> Document:
         "thawed": thawed,
         "not_frozen": [each for each in request.components if each not in thawed],
         "unanswered": [
-            _start(context, each) for each in request.components if work.live and _is_unanswered(context, each)
+            _start(context, each) for each in request.components if work.services_run and _is_unanswered(context, each)
         ],
         "released": released,
         "reinstated": reinstated,

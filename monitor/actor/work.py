@@ -44,7 +44,7 @@ class Work:
     """The approval of the plan that the daemon has carried out; None where no person approved it."""
     sightings: Sightings = field(default_factory=Sightings)
     """Since when the actor has seen the present facts."""
-    live: bool = True
+    services_run: bool = True
     """Services run, so that recovery can start and reload them."""
     pace: Pace = field(default_factory=Pace)
     """The recent costs of the daemon's requests."""

@@ -367,8 +367,8 @@ def recover(
         str,
         typer.Option("--reinstate-key", metavar="KEY", help="A key that was given up by mistake, by its spki_sha256."),
     ] = "",
-    live: Annotated[
-        bool, typer.Option("--live/--no-live", help="Whether services run, and are put right, too.")
+    services_run: Annotated[
+        bool, typer.Option("--services/--no-services", help="Whether services run, and are put right, too.")
     ] = True,
     config: ConfigPath = DEFAULT_CONFIG,
     as_json: Json = False,
@@ -377,7 +377,7 @@ def recover(
     from monitor.commands.act import ActOptions
     from monitor.commands.act import recover as act
 
-    raise typer.Exit(act(thaw, release, reinstate, ActOptions(config, as_json=as_json), live=live))
+    raise typer.Exit(act(thaw, release, reinstate, ActOptions(config, as_json=as_json), services_run=services_run))
 
 
 @app.command()

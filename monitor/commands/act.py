@@ -104,9 +104,11 @@ def reject(plan: str, why: str, options: ActOptions) -> int:
     return _perform(Request(Verb.REJECT, plan=plan, why=why), options)
 
 
-def recover(thaw: Sequence[str], release: str, reinstate: str, options: ActOptions, *, live: bool) -> int:
+def recover(thaw: Sequence[str], release: str, reinstate: str, options: ActOptions, *, services_run: bool) -> int:
     """Finish or undo interrupted transactions, then `thaw`, `release` and `reinstate` by the operator's word."""
-    return _perform(Request(Verb.RECOVER, plan=release, components=tuple(thaw), key=reinstate), options, live=live)
+    return _perform(
+        Request(Verb.RECOVER, plan=release, components=tuple(thaw), key=reinstate), options, services_run=services_run
+    )
 
 
 def backups(component: str | None, options: ActOptions) -> int:
@@ -124,7 +126,7 @@ def _perform(
     options: ActOptions,
     handed: CandidateFiles | None = None,
     *,
-    live: bool = True,
+    services_run: bool = True,
     wait: bool = False,
 ) -> int:
     config = loaded(options.config)
@@ -132,7 +134,7 @@ def _perform(
         return UNUSABLE
     progress = StepProgress(_where(options))
     try:
-        document = _answer(config, request, handed, progress, live=live)
+        document = _answer(config, request, handed, progress, services_run=services_run)
         if wait and "approved" in document:
             progress.say("approved; waiting for the daemon, which has it carried out")
             document |= wait_for_end(config.settings.actor.socket, document, progress.hear)
@@ -152,14 +154,14 @@ def _perform(
 
 
 def _answer(
-    config: Config, request: Request, handed: CandidateFiles | None, progress: StepProgress, *, live: bool
+    config: Config, request: Request, handed: CandidateFiles | None, progress: StepProgress, *, services_run: bool
 ) -> Document:
     """Return the answer of the actor; where none runs, or files are handed over, do the work here.
 
     The actor takes no bytes from anybody. So the files of a person are put in place by this process, under the same
     locks.
     """
-    if handed is None and live:
+    if handed is None and services_run:
         try:
             return ask(config.settings.actor.socket, request, progress.hear)
         except NoActor:
@@ -173,7 +175,7 @@ def _answer(
         def told(record: Record) -> None:
             progress.hear(step_document(record))
 
-        return handle(Work(context, ourselves().name, told, stopping, files=handed, live=live), request)
+        return handle(Work(context, ourselves().name, told, stopping, files=handed, services_run=services_run), request)
 
 
 class _EndSignal:

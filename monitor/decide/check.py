@@ -239,5 +239,5 @@ def _worse(situation: Situation, replacement: Attempt, now: float) -> Iterator[t
     for each in situation.findings:
         broken = each.code in GROUP_MEMBERS[Group.CHAIN] and each.severity is Severity.CRITICAL
         # A look may have seen it before the transaction ended.
-        if each.live and (broken or each.code in _WRONG_LEAF) and is_later(each.since, replacement.began, now):
+        if each.at_endpoint and (broken or each.code in _WRONG_LEAF) and is_later(each.since, replacement.began, now):
             yield each.since, f"{printable(each.target)}: {each.code}"

@@ -32,8 +32,8 @@ class FindingState:
     severity: Severity
     since: UnixTime
     subject: str = ""
-    live: bool = False
-    """Whether the target is an endpoint, so that clients meet the fault; a file is not live."""
+    at_endpoint: bool = False
+    """Whether the target is an endpoint, so that clients meet the fault; a file alone hurts no client."""
 
 
 @dataclass(frozen=True, slots=True)

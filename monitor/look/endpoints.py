@@ -36,7 +36,7 @@ SOON = 0.001
 
 
 class EndpointMonitor:
-    """Looks at live endpoints."""
+    """Looks at endpoints."""
 
     def __init__(self, endpoints: EndpointRegistry, bus: Bus, worker: Executor) -> None:
         """Judge in `worker`."""

@@ -100,7 +100,7 @@ def test_a_target_of_its_own_is_a_situation_of_its_own_and_certvigil_itself_is_n
     found = of([mail, itself], config())
     assert set(found) == {"mail", "web"}
     assert found["mail"].findings == (
-        FindingState("mail", Code.WEAK_KEY, finding(Code.WEAK_KEY, Printable("")).severity, NOW, live=True),
+        FindingState("mail", Code.WEAK_KEY, finding(Code.WEAK_KEY, Printable("")).severity, NOW, at_endpoint=True),
     )
     assert found["mail"].mode is None
 
