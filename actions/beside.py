@@ -1,4 +1,4 @@
-"""Files beside those of a component that hold what a change replaces: no transaction writes to them."""
+"""Files beside those of a component with certificates that a change replaces: no transaction writes to them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _ENDINGS: Final = (".pem", ".crt", ".cer", ".cert")
 
 
 def left_beside(own: Set[str], old: Set[Certificate], new: Set[Certificate], reader: FileReader) -> Iterator[str]:
-    """Yield a sentence that names the files beside the components' `own` which hold what is replaced.
+    """Yield a sentence with the names of the files beside the components' `own` that have replaced certificates.
 
     These hold certificates of the `old` chains alone, not all of which are `new`: certbot has cert.pem and chain.pem
     beside fullchain.pem. Printable; a file that cannot be read is passed over.

@@ -79,7 +79,7 @@ def why_not_written(old: bytes) -> str | None:
 
 
 def loss(old: bytes, password: bytes | None) -> str | None:
-    """Return what would be lost with an old keystore, as the end of a sentence about it; None where nothing would.
+    """Return the content that would be lost with an old keystore, the end of a sentence; None without a loss.
 
     A file that is no keystore, because it is damaged or empty, is no loss.
     """

@@ -12,7 +12,7 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from actions.candidate import Candidate
 from actions.ending import Ground
 from config.fields import duration_text
-from config.text import printable
+from config.text import Printable, printable
 from config.vocabulary import Code, VerifierName
 from probes.certificate import AlternativeName, Certificate
 from probes.chain import presented_path
@@ -64,7 +64,7 @@ class Demands:
     installed: tuple[Certificate, ...] = ()
     """The chain that it presents today, in that order; empty where there is none, or none that can be read."""
     allowed_issuers: tuple[Issuers, ...] = ()
-    """The issuers of which one must have issued it; empty allows every issuer."""
+    """The acceptable issuers; empty allows every issuer."""
     allow_shorter: bool = False
     """It may end at any time, except within `least_left`."""
     min_lifetime: float | None = None
@@ -146,7 +146,7 @@ def roots_known(candidate: Candidate, views: Sequence[View]) -> tuple[Trust, ...
 
 
 def _key(candidate: Candidate) -> Iterator[Objection]:
-    for found in judge_match(candidate.certificate, (candidate.key.public_sha256,), "the candidate"):
+    for found in judge_match(candidate.certificate, (candidate.key.public_sha256,), Printable("the candidate")):
         yield Objection(Ground.KEY_MISMATCH, found.detail)
 
 
@@ -173,7 +173,7 @@ def _names(leaf: Certificate, demands: Demands) -> Iterator[Objection]:
 
 def _times(presented: Sequence[Certificate], demands: Demands, now: float) -> Iterator[Objection]:
     for each in presented:
-        for found in judge_time(each, "", now):
+        for found in judge_time(each, Printable(""), now):
             if found.code in _NOT_VALID:
                 yield Objection(Ground.NOT_VALID_NOW, found.detail)
         if each.not_before is None or each.not_after is None:
@@ -206,7 +206,7 @@ def _first_threshold(leaf: Certificate) -> float:
 
 def _strength(presented: Sequence[Certificate]) -> Iterator[Objection]:
     for each in presented:
-        for found in judge_strength(each, ""):
+        for found in judge_strength(each, Printable("")):
             yield Objection(_STRENGTH.get(found.code, Ground.WEAK_KEY), found.detail)
 
 
@@ -287,7 +287,7 @@ def _clients(candidate: Candidate, demands: Demands, now: float) -> Iterator[Obj
         yield Objection(Ground.INCOMPLETE_CHAIN, of_candidate(f"{detail}{others}; to cure it, {cure}"))
     if views and not gaps and not any(verdict.accepted for verdict in verdicts.values()):
         why = next((cause.detail for verdict in verdicts.values() for cause in verdict.causes), "")
-        yield Objection(Ground.NO_CLIENT_ACCEPTS, f"none of its clients accepts it: {why}")
+        yield Objection(Ground.NO_CLIENT_ACCEPTS, f"no client of it accepts it: {why}")
 
 
 def missing_issuer(candidate: Candidate, views: Sequence[View], now: float) -> frozenset[str]:

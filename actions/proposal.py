@@ -30,7 +30,7 @@ from actions.precheck import Demands, Objection, dropped_names, kept_out_by_time
 from actions.rehearse import CannotBeServed, Effect, RehearsalStage, rehearse
 from actions.soundness import faults_in, ill_of
 from config.address import is_ip_address
-from config.text import printable
+from config.text import Printable, printable
 from config.vocabulary import Code, FileRole, WriteMode
 from probes.assess_set import SetFault
 from probes.certificate import Certificate
@@ -162,7 +162,7 @@ def _staged(stage: RehearsalStage, installed: Sequence[Certificate]) -> Rehearsa
     """Return the stage, with the installed chain as served where the served chain is not known."""
     if stage.served or not installed:
         return stage
-    return replace(stage, served=(Presented("on disk", leaf_first(installed), "", "", ""),))
+    return replace(stage, served=(Presented(Printable("on disk"), leaf_first(installed), "", "", ""),))
 
 
 # Objections

@@ -21,7 +21,7 @@ from cryptography.x509 import Extensions
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from config.address import is_dns_name, is_ip_address
-from config.text import printable
+from config.text import Printable, harmless, printable, sentence
 from config.vocabulary import KeyKind
 from probes.encoding import Outline, outline, plain_name
 
@@ -44,8 +44,13 @@ class Key:
     bits: int
     """Size in bits, 0 where it is not known."""
 
+    @property
+    def shown(self) -> Printable:
+        """Kind and length, as sentences have them."""
+        return sentence("{} {}", self.kind, self.bits) if self.bits else sentence("{}", self.kind)
+
     def __str__(self) -> str:
-        return f"{self.kind} {self.bits}" if self.bits else str(self.kind)
+        return self.shown
 
 
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -89,9 +94,9 @@ class Certificate:
     der: bytes
     sha256: str
     """Of the DER, hexadecimal."""
-    subject: str
+    subject: Printable
     """RFC 4514."""
-    issuer: str
+    issuer: Printable
     serial: str
     """Hexadecimal without leading zeros; empty where it cannot be decoded."""
     not_before: int | None
@@ -100,12 +105,12 @@ class Certificate:
     names: tuple[str, ...]
     """Subject alternative names as `DNS:…`, `IP:…`, `email:…`, `URI:…` or `other`."""
     key: Key
-    signature_hash: str
-    """Name of the hash, such as `sha256`; empty where the signature has none of its own or it is not known."""
+    signature_hash: Printable
+    """Name of the hash, such as `sha256`; empty where the signature has no hash of its own, or it is not known."""
     is_ca: bool
     """Basic constraints say CA, or it is self-issued and of version 1."""
     self_issued: bool
-    failures: tuple[str, ...] = ()
+    failures: tuple[Printable, ...] = ()
     """One sentence for each field that could not be decoded."""
 
     def __eq__(self, other: object) -> bool:
@@ -118,10 +123,15 @@ class Certificate:
         return f"<Certificate {self.subject!r} {self.sha256[:16]}>"
 
     @property
-    def title(self) -> str:
-        """How sentences call it: by its subject, or its first name where that is empty, or else its SHA-256."""
+    def title(self) -> Printable:
+        """Its name in sentences: the subject, or its first name where that is empty, or else its SHA-256."""
         named = next((each.value for each in self.alternative_names() if each.value), "")
-        return self.subject or named or f"the certificate with the SHA-256 {self.sha256[:16]}"
+        return self.subject or harmless(named) or sentence("the certificate with the SHA-256 {}", self.short_sha256)
+
+    @property
+    def short_sha256(self) -> Printable:
+        """The first 16 digits of its SHA-256."""
+        return harmless(self.sha256[:16])
 
     @property
     def carries_server_names(self) -> bool:
@@ -257,23 +267,25 @@ class _Fields:
     """Decodes field by field, so that one bad field costs that field alone."""
 
     def __init__(self) -> None:
-        self.failures: list[str] = []
+        self.failures: list[Printable] = []
 
     def get(self, name: str, decode: Callable[[], Fact], otherwise: Fact) -> Fact:
         try:
             return decode()
         except Exception as error:  # noqa: BLE001 (the library raises KeyError and exceptions without a common base)
-            self.failures.append(f"{name} cannot be decoded: {_why(error)}")
+            self.failures.append(sentence("{} cannot be decoded: {}", harmless(name), _why(error)))
             return otherwise
 
 
-def _why(error: Exception) -> str:
-    """Return what `error` says, unless it is the library's text for its own developers."""
+def _why(error: Exception) -> Printable:
+    """Return the text of `error`, unless it is the library's text for its own developers."""
     said = str(error)
     if _FOR_DEVELOPERS.search(said) is None:
         return printable(said, 200)
     fields = _FIELD.findall(said)
-    return f"the field {fields[-1].replace('_', ' ')} is not well-formed" if fields else "it is not well-formed"
+    if not fields:
+        return Printable("it is not well-formed")
+    return sentence("the field {} is not well-formed", harmless(fields[-1].replace("_", " ")))
 
 
 _FIELD: Final = re.compile(r'"\w+::(\w+)"')
@@ -294,18 +306,19 @@ def _decode(der: bytes) -> Certificate:
     extensions = {type(each.value): each.value for each in found}
     self_issued = parts.issuer == parts.subject
     no_time: int | None = None
+    nothing = Printable("")
     no_names: tuple[str, ...] = ()
     return Certificate(
         der=der,
         sha256=hashlib.sha256(der).hexdigest(),
-        subject=fields.get("subject", lambda: plain_name(parts.subject) or _name(parsed.subject), ""),
-        issuer=fields.get("issuer", lambda: plain_name(parts.issuer) or _name(parsed.issuer), ""),
+        subject=fields.get("subject", lambda: harmless(plain_name(parts.subject) or _name(parsed.subject)), nothing),
+        issuer=fields.get("issuer", lambda: harmless(plain_name(parts.issuer) or _name(parsed.issuer)), nothing),
         serial=fields.get("serial number", lambda: f"{parsed.serial_number:x}", ""),
         not_before=fields.get("notBefore", lambda: int(parsed.not_valid_before_utc.timestamp()), no_time),
         not_after=fields.get("notAfter", lambda: int(parsed.not_valid_after_utc.timestamp()), no_time),
         names=fields.get("subject alternative names", lambda: _names(extensions), no_names),
         key=fields.get("public key", lambda: _key(parsed), _UNKNOWN_KEY),
-        signature_hash=fields.get("signature algorithm", lambda: _signature_hash(parsed), ""),
+        signature_hash=fields.get("signature algorithm", lambda: harmless(_signature_hash(parsed)), nothing),
         is_ca=_is_ca(extensions, parsed, self_issued=self_issued),
         self_issued=self_issued,
         failures=tuple(fields.failures),
@@ -313,7 +326,7 @@ def _decode(der: bytes) -> Certificate:
 
 
 def _name(name: x509.Name) -> str:
-    """Return RFC 4514 text in which what is not printable is a hexadecimal pair for each octet, as that RFC has it."""
+    """Return RFC 4514 text; as in that RFC, an unprintable character is a hexadecimal pair for each octet."""
     text = name.rfc4514_string()
     if text.isprintable():
         return text

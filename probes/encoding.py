@@ -25,7 +25,7 @@ CONTEXT_0: Final = 0xA0
 _STRINGS: Final = {0x0C: "utf-8", 0x13: "ascii"}
 """UTF8String and PrintableString."""
 _ATTRIBUTE_TYPE: Final = b"\x06\x03\x55\x04"
-"""What begins the identifiers of X.520's attribute types, whose last octet follows."""
+"""The start of the identifiers of X.520's attribute types; the last octet follows."""
 _ATTRIBUTES: Final = {3: "CN", 6: "C", 7: "L", 8: "ST", 10: "O", 11: "OU"}
 _ESCAPED: Final = re.compile(r'[ #]|.*[\\"+,;<>]|.* \Z')
 _MOST_TAGS: Final = 5

@@ -1,4 +1,4 @@
-"""Looking at a file: what it is, and which certificates and keys it holds."""
+"""Looking at a file: its kind, its certificates and its keys."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import errno
 import hashlib
 import os
 import stat
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from config.model import FileTarget
-from config.text import printable
+from config.text import Printable, harmless, printable, sentence
 from config.vocabulary import FileContent, FileRole, Integrity, UnreadableReason
 from probes.certificate import Certificate, certificate
 from probes.chain import are_anchors
@@ -43,19 +43,21 @@ NOT_FOR_US: Final = frozenset(
 _COMPARED: Final = frozenset(
     {FileRole.CERTIFICATE, FileRole.KEY, FileRole.COMBINED, FileRole.KEYSTORE, FileRole.LISTED}
 )
-_REASONS: Final = {
-    errno.ENOENT: (UnreadableReason.NOT_FOUND, "there is no such file"),
-    errno.ENOTDIR: (UnreadableReason.NOT_FOUND, "there is no such file"),
-    errno.EACCES: (UnreadableReason.PERMISSION_DENIED, "reading it is not permitted"),
-    errno.EPERM: (UnreadableReason.PERMISSION_DENIED, "reading it is not permitted"),
-    errno.ELOOP: (UnreadableReason.SYMLINK_LOOP, "its symbolic links lead in a circle"),
+_REASONS: Final[Mapping[int, tuple[UnreadableReason, Printable]]] = {
+    errno.ENOENT: (UnreadableReason.NOT_FOUND, Printable("there is no such file")),
+    errno.ENOTDIR: (UnreadableReason.NOT_FOUND, Printable("there is no such file")),
+    errno.EACCES: (UnreadableReason.PERMISSION_DENIED, Printable("reading it is not permitted")),
+    errno.EPERM: (UnreadableReason.PERMISSION_DENIED, Printable("reading it is not permitted")),
+    errno.ELOOP: (UnreadableReason.SYMLINK_LOOP, Printable("its symbolic links lead in a circle")),
 }
-_NOT_REGULAR: Final = Unreadable(UnreadableReason.NOT_REGULAR, "it is not a regular file")
-_CHANGED: Final = Unreadable(UnreadableReason.CHANGED_WHILE_READ, "it was written to while it was read, twice in a row")
+_NOT_REGULAR: Final = Unreadable(UnreadableReason.NOT_REGULAR, Printable("it is not a regular file"))
+_CHANGED: Final = Unreadable(
+    UnreadableReason.CHANGED_WHILE_READ, Printable("it was written to while it was read, twice in a row")
+)
 
 
 def identify(path: str, examined: Callable[[str], os.stat_result] = os.stat) -> FileIdentity | Unreadable:
-    """Return what tells whether the file behind `path`, links followed, must be read again.
+    """Return the identity of the file behind `path`, links followed: with another identity it must be read again.
 
     `examined` gives the status of the file at a path, and raises OSError, ValueError.
     """
@@ -74,7 +76,7 @@ def look_at_file(
     with_keys: bool = False,
     most_certificates: int | None = None,
 ) -> FileObservation:
-    """Return what the file holds at Unix time `now`; whatever it is, looking neither hangs nor raises.
+    """Return the content of the file at Unix time `now`; whatever it is, looking neither hangs nor raises.
 
     `opened` gives a descriptor of the file at a path, and raises OSError, ValueError. The public halves of private keys
     are told where the file's role asks for them, or `with_keys` does. Of more than `most_certificates`, none is
@@ -115,13 +117,13 @@ def look_into(
     with_keys: bool = False,
     most_certificates: int | None = None,
 ) -> FileObservation:
-    """Return what `data`, the content of a file or of no file at all, holds at Unix time `now`.
+    """Return the observation of `data`, the content of a file or of no file at all, at Unix time `now`.
 
-    `password` opens what is locked; where it could not be read, that is why.
+    `password` opens locked content; where it could not be read, that is why.
     """
     container = _opened(data, target, password)
     blocks = container.blocks
-    failures = [Unreadable(fault.reason, fault.detail) for fault in blocks.faults[:1]]
+    failures = [Unreadable(fault.reason, harmless(fault.detail)) for fault in blocks.faults[:1]]
     certificates, bad = _certificates(blocks.certificates, most_certificates)
     failures += bad
     keystore, bad = _decoded(container.keystore, most_certificates)
@@ -159,8 +161,9 @@ def unreadable(path: str, error: OSError | ValueError) -> Unreadable:
             pass
         else:
             return broken_link(link)
-    if number in _REASONS:
-        return Unreadable(*_REASONS[number])
+    if number is not None and number in _REASONS:
+        reason, detail = _REASONS[number]
+        return Unreadable(reason, detail)
     return Unreadable(UnreadableReason.IO_ERROR, printable(os.strerror(number or errno.EIO)))
 
 
@@ -243,7 +246,7 @@ def _read_whole(descriptor: int) -> _Read:
     if not stat.S_ISREG(before.st_mode):
         return _Read(before, _NOT_REGULAR)
     if before.st_size > SIZE_LIMIT:
-        return _Read(before, Unreadable(UnreadableReason.TOO_LARGE, f"it is larger than {SIZE_LIMIT} bytes"))
+        return _Read(before, Unreadable(UnreadableReason.TOO_LARGE, sentence("it is larger than {} bytes", SIZE_LIMIT)))
     # One byte more than there should be, so that a file that grows is noticed without another call.
     data = os.pread(descriptor, before.st_size + 1, 0)
     if len(data) != before.st_size or _identity(os.fstat(descriptor)) != _identity(before):
@@ -260,16 +263,22 @@ def _identity(status: os.stat_result) -> FileIdentity:
 def _certificates(blocks: Sequence[bytes], most: int | None) -> tuple[tuple[Certificate, ...], tuple[Unreadable, ...]]:
     """Return the certificates, and the first block that is none; of more than `most`, only that there are too many."""
     if most is not None and len(blocks) > most:
-        return (), (_too_many(len(blocks), "certificates", most),)
+        return (), (_too_many(len(blocks), Printable("certificates"), most),)
     certificates: list[Certificate] = []
     failures: list[Unreadable] = []
     for number, der in enumerate(blocks, start=1):
         try:
             certificates.append(certificate(der))
         except ValueError as error:
-            where = f"certificate {number} of {len(blocks)}" if len(blocks) > 1 else "its certificate"
+            where = (
+                sentence("certificate {} of {}", number, len(blocks))
+                if len(blocks) > 1
+                else Printable("its certificate")
+            )
             failures.append(
-                Unreadable(UnreadableReason.BAD_DER, f"{where} cannot be decoded: {printable(str(error), 200)}")
+                Unreadable(
+                    UnreadableReason.BAD_DER, sentence("{} cannot be decoded: {}", where, printable(str(error), 200))
+                )
             )
     return tuple(certificates), tuple(failures[:1])
 
@@ -281,12 +290,12 @@ def _decoded(
     if keystore is None:
         return None, ()
     if most is not None and len(keystore.entries) > most:
-        return None, (_too_many(len(keystore.entries), "entries", most),)
+        return None, (_too_many(len(keystore.entries), Printable("entries"), most),)
     entries: list[KeystoreEntry[Certificate]] = []
     failures: list[Unreadable] = []
     for each in keystore.entries:
         certificates, bad = _certificates(each.certificates, most)
-        failures += (Unreadable(one.reason, f"entry {each.alias}: {one.detail}") for one in bad)
+        failures += (Unreadable(one.reason, sentence("entry {}: {}", each.alias, one.detail)) for one in bad)
         entries.append(KeystoreEntry(each.kind, each.alias, each.created, certificates))
     decoded = Keystore(tuple(entries), keystore.integrity, keystore.default_password, keystore.locked_keys)
     return decoded, tuple(failures[:1])
@@ -302,14 +311,16 @@ class _Keys:
 _NO_KEYS: Final = _Keys((), 0, ())
 
 
-def _too_many(count: int, what: str, most: int) -> Unreadable:
-    return Unreadable(UnreadableReason.TOO_LARGE, f"it holds {count} {what}, at most {most} are looked at")
+def _too_many(count: int, what: Printable, most: int) -> Unreadable:
+    return Unreadable(
+        UnreadableReason.TOO_LARGE, sentence("it holds {} {}, at most {} are looked at", count, what, most)
+    )
 
 
 def _public_halves(keys: Sequence[bytes], password: bytes | None) -> _Keys:
-    """Return what can be told of private keys; none of their bytes outlives the call, nor goes into a text."""
+    """Return the facts about private keys; their bytes do not outlive the call, and go into no text."""
     if len(keys) > MOST_KEYS:
-        return _Keys((), 0, (_too_many(len(keys), "private keys", MOST_KEYS),))
+        return _Keys((), 0, (_too_many(len(keys), Printable("private keys"), MOST_KEYS),))
     found: list[str] = []
     encrypted = 0
     failures: list[Unreadable] = []
@@ -321,7 +332,7 @@ def _public_halves(keys: Sequence[bytes], password: bytes | None) -> _Keys:
         elif opened.reason in _SEALED:
             encrypted += 1
         else:
-            failures.append(Unreadable(opened.reason, f"private key {number} {opened.detail}"))
+            failures.append(Unreadable(opened.reason, sentence("private key {} {}", number, harmless(opened.detail))))
     return _Keys(tuple(found), encrypted, tuple(failures[:1]))
 
 

@@ -1,4 +1,4 @@
-"""Trust stores: what their sources hold, read once; nothing is ever learned from an endpoint."""
+"""Trust stores: the content of their sources, read once; nothing is ever learned from an endpoint."""
 
 from __future__ import annotations
 

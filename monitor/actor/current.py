@@ -93,7 +93,7 @@ def _make_inboxes(context: ActorContext) -> None:
 
 
 def _signature(paths: Iterable[str]) -> Signature:
-    """Return what differs once a file is another."""
+    """Return a value that differs once a file is another."""
     found = []
     for path in sorted(paths):
         with suppress(OSError):

@@ -1,6 +1,6 @@
-"""What the reader tells of the files of a component: facts, as plain values, and never a byte of a key.
+"""The reader's facts about the files of a component: facts, as plain values, and never a byte of a key.
 
-Each side takes what the other says for hostile: it has exactly this shape and these sizes, or is no answer.
+Each side takes the other's words for hostile: it has exactly this shape and these sizes, or is no answer.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import astuple, dataclass, replace
 from typing import Any, Final
 
 from config.model import FileTarget
-from config.text import harmless, printable
+from config.text import Printable, harmless, printable
 from config.vocabulary import EntryKind, FileContent, FileFormat, Integrity, UnreadableReason
 from monitor.actor.request import Document
 from probes.certificate import MOST_BYTES, certificate
@@ -47,12 +47,14 @@ _FACTS: Final = frozenset(
 )
 _OF_KEYSTORE: Final = frozenset({"more", "entries", "integrity", "default_password", "locked_keys"})
 _OF_ENTRY: Final = frozenset({"kind", "alias", "created", "certificates"})
-_TOO_MUCH: Final = Unreadable(UnreadableReason.TOO_LARGE, "it holds more certificates than the reader tells of")
+_TOO_MUCH: Final = Unreadable(
+    UnreadableReason.TOO_LARGE, Printable("it holds more certificates than the reader tells of")
+)
 
 
 @dataclass(frozen=True, slots=True)
 class FileFacts:
-    """What one file of a component is and holds."""
+    """One file of a component and its content."""
 
     name: str
     """Of the target."""
@@ -79,7 +81,7 @@ class FileFacts:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What the files of a component are and hold."""
+    """The files of a component and their content."""
 
     files: tuple[FileFacts, ...]
     moved: bool
@@ -91,7 +93,7 @@ class NotFactsError(ValueError):
 
 
 def facts_of(reading: SetReading, targets: Sequence[FileTarget]) -> Facts:
-    """Return what a reading of `targets` tells."""
+    """Return the facts from a reading of `targets`."""
     files: list[FileFacts] = []
     size = 0
     for target, seen in zip(targets, reading.observations, strict=True):
@@ -182,7 +184,7 @@ def _file(plain: Mapping[str, Any]) -> FileFacts:
         raise NotFactsError("it has not the facts that are to be told of a file")
     keys = tuple(_text(each, 64) for each in _list(plain["keys"], MOST_KEYS))
     if not all(map(_SHA256.fullmatch, keys)):
-        raise NotFactsError("what it tells of a key is no SHA-256")
+        raise NotFactsError("a key is no SHA-256")
     certificates = tuple(map(_der, _list(plain["certificates"], MOST_CERTIFICATES)))
     return FileFacts(
         _text(plain["name"], LONGEST_NAME),
@@ -274,9 +276,9 @@ def _der(plain: object) -> bytes:
     try:
         der = b64decode(_text(plain, 2 * MOST_BYTES), validate=True)
     except binascii.Error:
-        raise NotFactsError("what it tells of a certificate is no Base64") from None
+        raise NotFactsError("a certificate is no Base64") from None
     if not der.startswith(b"\x30"):
-        raise NotFactsError("what it tells of a certificate is no DER")
+        raise NotFactsError("a certificate is no DER")
     return der
 
 

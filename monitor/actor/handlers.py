@@ -34,7 +34,7 @@ def handle(work: Work, request: Request) -> Document:
 
 
 def show_plan(work: Work, request: Request) -> Document:
-    """Tell what would be done, or why it would not, and what waits or happens beside it.
+    """Answer with the plan, or why there is none, and with waiting plans and other writers.
 
     While a transaction is under way, files and inbox are partly those of before.
     """

@@ -10,9 +10,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+from config.text import Log, harmless
 from monitor.state.events import Event
 
-log = logging.getLogger("certvigil.bus")
+log: Log = logging.getLogger("certvigil.bus")
 
 Subscriber = Callable[[Sequence[Event]], None]
 M = TypeVar("M")
@@ -48,7 +49,7 @@ class Bus:
         self._handlers = {each.message: each.handlers for each in routes}
 
     def publish(self, events: Sequence[Event]) -> None:
-        """Hand a batch of events to every subscriber; what a subscriber raises is logged."""
+        """Hand a batch of events to every subscriber; an exception of a subscriber is logged."""
         for subscriber in self._subscribers:
             try:
                 subscriber(events)
@@ -56,9 +57,9 @@ class Bus:
                 log.exception("a subscriber failed and missed %d events", len(events))
 
     def send(self, message: object) -> None:
-        """Hand a message to the handlers of its kind; what a handler raises is logged."""
+        """Hand a message to the handlers of its kind; an exception of a handler is logged."""
         for handler in self._handlers.get(type(message), ()):
             try:
                 handler(message)
             except Exception:
-                log.exception("a handler failed and missed a %s", type(message).__name__)
+                log.exception("a handler failed and missed a %s", harmless(type(message).__name__))

@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Final
 
 from config.model import Waiver
+from config.text import harmless, sentence
 from config.vocabulary import Code, Severity, TargetKind, Verdict
 from monitor.state.events import (
     Event,
@@ -89,7 +90,7 @@ def representative(presented: Sequence[Presented]) -> tuple[Certificate, ...]:
 
 
 def failure_of(observation: Observation) -> tuple[str, str] | None:
-    """Return reason and detail where a look gave no facts; an endpoint fails where none of its addresses answers."""
+    """Return reason and detail where a look gave no facts; an endpoint fails where no address answers."""
     if isinstance(observation, EndpointObservation):
         if observation.presented or not observation.failures:
             return None
@@ -207,6 +208,6 @@ def waive(assessment: Assessment, target: str, waivers: Iterable[Waiver], now: f
 def _waived(found: Finding, waiver: Waiver | None) -> Finding:
     if waiver is None:
         return found
-    detail = f"{found.detail} (waived until {moment(waiver.until)}: {waiver.reason})"
+    detail = sentence("{} (waived until {}: {})", found.detail, moment(waiver.until), harmless(waiver.reason))
     severity = min(found.severity, Severity.NOTICE, key=lambda each: each.rank)
     return replace(found, severity=severity, detail=detail)

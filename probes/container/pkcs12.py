@@ -28,7 +28,7 @@ MOST_WORK: Final = 6_000_000
 """Of key derivation, in rounds of SHA-256, over all parts of a keystore that can be told apart before it is opened and
 all passwords that are tried: a second or two. Tools write some 10,000 for each part."""
 _DEAR: Final = 4
-"""What a round of the hashes that are not cheap costs at most, in those of SHA-256."""
+"""The largest cost of a round of an expensive hash, in rounds of SHA-256."""
 _CHEAP: Final = frozenset(
     map(
         bytes.fromhex,
@@ -38,7 +38,7 @@ _CHEAP: Final = frozenset(
         ),
     )
 )
-"""Object identifiers of hashes, and of what is derived by them, where they stand before the number of rounds."""
+"""Object identifiers of hashes and derivations that stand before the number of rounds."""
 _CHEAP_AFTER: Final = frozenset(
     bytes.fromhex(f"2a864886f70d02{each}")
     for each in ("08", "09")  # HMAC by SHA-224, -256
@@ -64,7 +64,7 @@ _DEEPEST: Final = 2
 
 @dataclass(frozen=True, slots=True)
 class Seal:
-    """What a keystore says of itself before it is opened."""
+    """The facts of a keystore before it is opened."""
 
     identifiers: tuple[bytes, ...]
     """Each object identifier in it, encoded, in its order: of what it holds, of how that is encrypted, and last of the
@@ -81,7 +81,7 @@ def is_pkcs12(data: bytes) -> bool:
 
 
 def seal_of(data: bytes) -> Seal:
-    """Return what a keystore says of itself; raises DERError where it is cut short."""
+    """Return these facts; raises DERError where it is cut short."""
     elements = [(tag, content) for tag, content in _elements(data, _DEEPEST) if tag in _TELLING]
     identifiers = tuple(content for tag, content in elements if tag == OBJECT_IDENTIFIER)
     work, name = 0, b""
@@ -240,7 +240,7 @@ def _primitives(data: bytes) -> Iterator[tuple[int, bytes]]:
             at = start
             continue
         if tag == length == 0:
-            # The end of what is of indefinite length, and no element.
+            # The end of an element of indefinite length, which is no element itself.
             at += 2
             continue
         end = element_end(data, at)

@@ -13,7 +13,7 @@ from config.vocabulary import FileFormat, UnreadableReason
 from probes.container.blocks import Blocks, Container, Format, Password, faulty
 from probes.encoding import SEQUENCE, DERError, outline, starts_with
 
-# What old tools write is BER, which is nothing to write to the log.
+# Old tools write BER, which is no reason for a line in the log.
 warnings.filterwarnings("ignore", category=UserWarning, message=r"PKCS#7 .* could not be parsed as DER")
 
 _SIGNED_DATA: Final = bytes.fromhex("06092a864886f70d010702")  # RFC 5652, 5.1
@@ -29,7 +29,7 @@ def is_signed_data(data: bytes) -> bool:
 def _open(data: bytes, _password: Password) -> Container:
     """Return the certificates of PKCS#7 signed data, or as a fault why they cannot be read.
 
-    In the bundle they are a set: the first is one that issued none of the others, then come those that it leads to.
+    In the bundle they are a set: the first issued no other one, then come those that it leads to.
     """
     # It loads the library's mail formats, which nothing else needs.
     from cryptography.hazmat.primitives.serialization import pkcs7  # noqa: PLC0415
@@ -50,7 +50,7 @@ PKCS7: Final = Format(
 def in_order(certificates: Sequence[bytes], first: bytes | None = None) -> tuple[bytes, ...]:
     """Return DER certificates as their names lead from the first on, and then those that they do not lead to.
 
-    Where no `first` is given, it is one that issued none of the others.
+    Where no `first` is given, it is a certificate that issued no other one.
     """
     try:
         outlines = {each: outline(each) for each in certificates}

@@ -17,17 +17,17 @@ HTTPS_PORT = 443
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """What one address answered, what it presented in the same connection, and how long each part took."""
+    """The answer of one address, its chain in the same connection, and the time of each part."""
 
     address: str
     presented: Presented | None
     answer: Response | NoResponse
     seconds: dict[str, float]
-    """Of connect, tls, processing and transfer; what was not reached is not there."""
+    """Of connect, tls, processing and transfer; parts that were not reached are absent."""
 
 
 async def fetch(address: str, endpoint: Endpoint, target: str, seconds: float) -> Fetched:
-    """Return what `address` of `endpoint` answers to a GET of `target`, a path and perhaps a query, within `seconds`.
+    """Return the answer of `address` of `endpoint` to a GET of `target`, a path and perhaps a query, within `seconds`.
 
     Raises ValueError where `target` cannot stand in a request.
     """

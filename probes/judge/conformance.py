@@ -8,6 +8,7 @@ from typing import Final
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
+from config.text import Printable, harmless, sentence
 from config.vocabulary import Code
 from probes.certificate import Certificate
 from probes.finding import Finding, finding
@@ -106,7 +107,7 @@ RULES: Final[Sequence[tuple[str, Rule]]] = (
 def judge_conformance(path: Sequence[Certificate], strict: Verification, subject_of: SubjectOf) -> Iterator[Finding]:
     """Yield the rules that the certificates of an accepted `path` break, its anchor aside.
 
-    Where none of these is why the `strict` verifier refuses the chain, its own words stand for the rule.
+    Where they do not explain why the `strict` verifier refuses the chain, its own words stand for the rule.
     """
     named = False
     for index, certificate in enumerate(path[:-1] or path):
@@ -114,10 +115,12 @@ def judge_conformance(path: Sequence[Certificate], strict: Verification, subject
         if broken:
             named = True
             yield finding(
-                Code.NONCONFORMING, f"{certificate.title} breaks {'; '.join(broken)}", subject_of(certificate)
+                Code.NONCONFORMING,
+                sentence("{} breaks {}", certificate.title, harmless(Printable("; ").join(broken))),
+                subject_of(certificate),
             )
     if isinstance(strict, RefusedChain) and not named:
-        yield finding(Code.NONCONFORMING, f"a verifier of the web PKI refuses it: {strict.said}")
+        yield finding(Code.NONCONFORMING, sentence("a verifier of the web PKI refuses it: {}", strict.said))
 
 
 def _breaks(breaks: Rule, certificate: Certificate, *, leaf: bool) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from config.model import Thresholds
+from config.text import Printable, harmless, sentence
 from config.vocabulary import Code, Severity
 from probes.certificate import Certificate
 from probes.finding import Finding, finding
@@ -25,13 +26,13 @@ def judge_trusted(
 
     A certificate that is there under two aliases goes on being trusted where one of them is removed.
     """
-    first: dict[Certificate, str] = {}
+    first: dict[Certificate, Printable] = {}
     for number, entry in enumerate(entries):
-        subject = f"alias {entry.alias}" if entry.alias else f"entry {number}"
+        subject = sentence("alias {}", entry.alias) if entry.alias else sentence("entry {}", number)
         for each in entry.certificates:
             yield from judge_time(each, subject, now, thresholds, anchor=True)
             if each in first:
-                detail = f"{each.title} is in the keystore twice: {first[each]}, {subject}"
+                detail = sentence("{} is in the keystore twice: {}, {}", each.title, first[each], subject)
                 yield finding(Code.UNNEEDED_CERTIFICATE, detail, subject)
             first.setdefault(each, subject)
 
@@ -44,9 +45,9 @@ def judge_store_password(keystore: Keystore[Certificate], path: str) -> Iterator
     """
     if not keystore.default_password:
         return
-    detail = f"its password is {DEFAULT_PASSWORD.decode()}, which everybody knows"
+    detail = sentence("its password is {}, which everybody knows", harmless(DEFAULT_PASSWORD.decode()))
     if keystore.is_trust_store and (path.startswith(_OF_PACKAGES) or path.endswith(_OF_JAVA)):
-        detail += "; scripts of Java's packages need it here"
+        detail = sentence("{}; scripts of Java's packages need it here", detail)
         yield finding(Code.DEFAULT_STORE_PASSWORD, detail, severity=Severity.INFORMATIONAL)
     else:
         yield finding(Code.DEFAULT_STORE_PASSWORD, detail)

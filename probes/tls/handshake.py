@@ -12,7 +12,7 @@ from cryptography.hazmat.bindings.openssl.binding import Binding
 from OpenSSL import SSL, crypto
 
 from config.address import is_dns_name
-from config.text import printable
+from config.text import Printable, harmless, printable, sentence
 from config.vocabulary import KeyKind, TLSVersion, UnreachableReason
 from probes.certificate import certificate
 from probes.observation import Presented, Unreachable
@@ -214,12 +214,15 @@ class Handshake:
 
     def end(self) -> Presented | Unreachable:
         """Return the outcome, now that the connection is closed; where that came too early, it says so."""
-        detail = "the server closed the connection in the middle of the handshake"
+        detail = Printable("the server closed the connection in the middle of the handshake")
         if self._preamble is not None:
-            detail = "the server closed the connection before TLS began"
+            detail = Printable("the server closed the connection before TLS began")
         elif not self.answered:
-            detail = f"the server closed the connection when it was sent a TLS hello, and said nothing: {SAYS_NOTHING}"
-        self.outcome = self.outcome or Unreachable(self._address, UnreachableReason.CONNECTION_CLOSED, detail)
+            detail = sentence(
+                "the server closed the connection when it was sent a TLS hello, and said nothing: {}",
+                harmless(SAYS_NOTHING),
+            )
+        self.outcome = self.outcome or Unreachable(harmless(self._address), UnreachableReason.CONNECTION_CLOSED, detail)
         return self.outcome
 
     @property
@@ -286,21 +289,21 @@ class Handshake:
             self._fail(reason, f"the server refused{asking} with the alert {_ALERTS.get(theirs, theirs)}")
 
     def _fail(self, reason: UnreachableReason, detail: str) -> bytes:
-        self.outcome = Unreachable(self._address, reason, detail)
+        self.outcome = Unreachable(harmless(self._address), reason, harmless(detail))
         return b""
 
     def _presented(self) -> Presented | Unreachable:
         stack = self._connection.get_peer_cert_chain() or []
         if len(stack) > MOST_CERTIFICATES:
-            detail = f"presents {len(stack)} certificates, at most {MOST_CERTIFICATES} are looked at"
-            return Unreachable(self._address, UnreachableReason.TOO_MUCH_DATA, detail)
+            detail = sentence("presents {} certificates, at most {} are looked at", len(stack), MOST_CERTIFICATES)
+            return Unreachable(harmless(self._address), UnreachableReason.TOO_MUCH_DATA, detail)
         try:
             chain = tuple(certificate(crypto.dump_certificate(crypto.FILETYPE_ASN1, each)) for each in stack)
         except ValueError as error:
-            detail = f"presents a certificate that cannot be decoded: {printable(str(error), 200)}"
-            return Unreachable(self._address, UnreachableReason.HANDSHAKE_FAILED, detail)
+            detail = sentence("presents a certificate that cannot be decoded: {}", printable(str(error), 200))
+            return Unreachable(harmless(self._address), UnreachableReason.HANDSHAKE_FAILED, detail)
         return Presented(
-            self._address,
+            harmless(self._address),
             chain,
             self._connection.get_protocol_version_name(),
             self._connection.get_cipher_name() or "",

@@ -63,7 +63,9 @@ def test_a_missing_upper_intermediate_may_be_appended(verifier: VerifierName) ->
     """Whether it is an intermediate or a root is not to be seen: both are said, neither is claimed."""
     found = cause(judge((LOWER.issue(NAME), LOWER), trust(ROOT), verifier))
     assert "the certificate of CN=Issuing, which issued CN=Lower, is neither presented nor in" in found.detail
-    assert cure_of(found).startswith("append the certificate of CN=Issuing to what the server presents if it is an int")
+    assert cure_of(found).startswith(
+        "append the certificate of CN=Issuing to the server's chain if it is an intermediate"
+    )
 
 
 @BOTH

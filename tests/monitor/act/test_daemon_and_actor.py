@@ -411,7 +411,7 @@ def test_a_candidate_that_is_installed_already_is_told_once_and_taken_out(web: H
         web.put_file("same.pem", web.old.chain_pem() + web.old.key_pem())
         daemon.wait_for(lambda: os.listdir(web.inbox) == [], "the inbox being emptied")
         daemon.wait_for(lambda: component_of(daemon)["notes"], "the note")
-        assert "is what is installed" in certvigil("status", "--socket", daemon.socket).stderr
+        assert "is installed already" in certvigil("status", "--socket", daemon.socket).stderr
         said = certvigil("audit", "--config", daemon.config_file).stdout
         assert said.count("unneeded") == 1
 

@@ -326,7 +326,9 @@ def test_more_keys_than_any_file_has_are_not_decoded(tmp_path: Path) -> None:
         helper.end()
     assert isinstance(found, Facts)
     failure = found.files[0].failure
-    assert failure == Unreadable(UnreadableReason.TOO_LARGE, "it holds 30000 private keys, at most 100 are looked at")
+    assert failure == Unreadable(
+        UnreadableReason.TOO_LARGE, Printable("it holds 30000 private keys, at most 100 are looked at")
+    )
     assert found.files[0].keys == ()
     assert work < 1.5
 
@@ -542,7 +544,7 @@ def test_every_fact_of_an_observation_is_told_as_it_is() -> None:
     assert {each.name for each in fields(FileObservation)} == told | {"at"}, "tell the new one, too, or say why not"
     seen = observation(
         identity=look_at_file(FileTarget("x", __file__, FileRole.LISTED), NOW).identity,
-        failure=Unreadable(UnreadableReason.BAD_PEM, "broken"),
+        failure=Unreadable(UnreadableReason.BAD_PEM, Printable("broken")),
         encrypted_keys=2,
         keystore=STORE,
     )

@@ -109,7 +109,7 @@ def test_json_has_each_record_whole_and_is_filtered_as_well(config: str) -> None
     [
         (["wbe"], "there is no component 'wbe'; did you mean 'web'?"),
         (["--action", "replce"], "did you mean 'replace'?"),
-        (["--since", "soon"], "--since soon: write how far back"),
+        (["--since", "soon"], "--since soon: write a span of time"),
         (["--since", "2026-11-25", "--until", "2026-11-24"], "--until 2026-11-24 is before --since 2026-11-25"),
     ],
 )

@@ -583,7 +583,7 @@ def test_history_says_so_where_nothing_happened(run: Run, lived: Running) -> Non
     (of_a,) = {line["target"] for line in lived.happened("cleared")}
     ran = run("history", "--config", lived.config_file, "--since", "0s", of_a)
     assert (ran.code, ran.errors) == (0, "")
-    assert ran.output.startswith(f"nothing is recorded to have happened to {of_a} since ")
+    assert ran.output.startswith(f"no event to {of_a} is recorded since ")
 
 
 def test_history_of_a_target_that_is_configured_and_was_not_looked_at_yet_is_no_error(

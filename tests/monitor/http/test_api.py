@@ -13,7 +13,7 @@ import pytest
 
 from config.document import Mistake
 from config.model import Settings, Web
-from config.text import Printable
+from config.text import Printable, harmless
 from config.vocabulary import Code, EntryKind, Integrity, TargetKind
 from monitor.http.app import accepts_gzip
 from monitor.state.own import SELF
@@ -27,7 +27,7 @@ from tests.kit.web_server import FakeView, Running, running
 
 
 def raised(known: TargetState, code: Code, subject: str = "", since: float = 1_795_000_000.0) -> TargetState:
-    found = finding(code, "as the test has it", subject)
+    found = finding(code, Printable("as the test has it"), harmless(subject))
     return replace(known, findings={**known.findings, (code, subject): Raised(found, since)})
 
 
@@ -153,12 +153,14 @@ def test_a_target_is_shown_with_everything_believed_of_it(view: FakeView, client
     leaf = some_certificate()
     known = replace(
         raised(some_file("/etc/ssl/a b.pem", leaf), Code.WEAK_KEY, "position 0"),
-        edges=(Edge("java", accepted=False, why="it does not trust the issuer"),),
+        edges=(Edge("java", accepted=False, why=Printable("it does not trust the issuer")),),
         expiry=1_800_000_000,
-        pending={(Code.KEY_MISMATCH, ""): Raised(finding(Code.KEY_MISMATCH, "not its own"), 1_795_000_000.0)},
+        pending={
+            (Code.KEY_MISMATCH, ""): Raised(finding(Code.KEY_MISMATCH, Printable("not its own")), 1_795_000_000.0)
+        },
         since=1_700_000_000.5,
         failure=("bad_pem", "line 3"),
-        addresses=(Presented("192.0.2.7", (leaf,), "TLSv1.3", "TLS_AES_256_GCM_SHA384", "x25519"),),
+        addresses=(Presented(Printable("192.0.2.7"), (leaf,), "TLSv1.3", "TLS_AES_256_GCM_SHA384", "x25519"),),
         keystore=Keystore(
             (KeystoreEntry(EntryKind.TRUSTED, Printable("root"), 1_700_000_000.5, (leaf,)),), Integrity.VERIFIED
         ),

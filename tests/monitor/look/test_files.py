@@ -15,7 +15,7 @@ import pytest
 from config.model import Artefacts, Component, FileTarget, Settings, Watch
 from config.vocabulary import Code, FileRole, Integrity, LookOutcome, Severity
 from monitor.lab.ca import DAY, Authority, KeyType, new_key
-from monitor.look import files
+from monitor.look import files, unread
 from monitor.state import pending
 from monitor.state.events import FindingCleared, FindingRaised, PresentedChanged, TargetRemoved
 from monitor.state.messages import Looked
@@ -493,4 +493,4 @@ def test_a_key_that_may_not_be_read_is_nobodys_fault_and_another_file_is_a_notic
     ],
 )
 def test_a_file_is_called_a_key_by_the_end_of_its_name(name: str, is_key: bool) -> None:
-    assert bool(files._CALLED_KEY.search(name)) is is_key
+    assert bool(unread._CALLED_KEY.search(name)) is is_key

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from config.model import FileTarget
+from config.text import Printable, harmless, sentence
 from config.vocabulary import FileContent, FileFormat, FileRole, UnreadableReason
 from monitor.lab.ca import Authority, KeyType
 from monitor.lab.process import find_command
@@ -120,7 +121,9 @@ def test_without_the_file_of_its_password_a_keystore_is_unreadable(
     look(tmp_path, keystore(LEAF))
     spoil(tmp_path)
     found = look(tmp_path, keystore(LEAF), None)
-    detail = f"the file with its password, {tmp_path}/site.pass, cannot be read: {why}"
+    detail = sentence(
+        "the file with its password, {}/site.pass, cannot be read: {}", harmless(str(tmp_path)), harmless(why)
+    )
     assert found.failure == Unreadable(UnreadableReason.NO_PASSWORD, detail)
     assert (found.certificates, found.keys) == ((), ())
 
@@ -128,7 +131,9 @@ def test_without_the_file_of_its_password_a_keystore_is_unreadable(
 @pytest.mark.parametrize("password", [b"wrong", b"\xff\xfe"])
 def test_the_wrong_password_is_named_by_its_file_and_never_shown(tmp_path: Path, password: bytes) -> None:
     found = look(tmp_path, keystore(LEAF), password)
-    detail = f"a PKCS#12 keystore that this password does not open (password of {tmp_path}/site.pass)"
+    detail = sentence(
+        "a PKCS#12 keystore that this password does not open (password of {}/site.pass)", harmless(str(tmp_path))
+    )
     assert found.failure == Unreadable(UnreadableReason.WRONG_PASSWORD, detail)
 
 
@@ -136,7 +141,7 @@ def test_a_keystore_that_needs_a_password_says_so(tmp_path: Path) -> None:
     path = tmp_path / "site.p12"
     path.write_bytes(keystore(LEAF))
     found = look_at_file(FileTarget("a", str(path), FileRole.KEYSTORE), NOW)
-    assert found.failure == Unreadable(UnreadableReason.LOCKED, "a PKCS#12 keystore that needs a password")
+    assert found.failure == Unreadable(UnreadableReason.LOCKED, Printable("a PKCS#12 keystore that needs a password"))
 
 
 @pytest.mark.parametrize(
@@ -148,7 +153,7 @@ def test_a_keystore_that_needs_a_password_says_so(tmp_path: Path) -> None:
     ],
 )
 def test_what_is_no_whole_keystore_is_unreadable(tmp_path: Path, data: bytes, detail: str) -> None:
-    assert look(tmp_path, data).failure == Unreadable(UnreadableReason.BAD_DER, detail)
+    assert look(tmp_path, data).failure == Unreadable(UnreadableReason.BAD_DER, harmless(detail))
 
 
 def test_a_keystore_made_to_keep_us_busy_is_not_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,6 +24,7 @@ from cryptography.hazmat.primitives.serialization import (
 from cryptography.x509.oid import NameOID
 
 from config.model import FileTarget
+from config.text import Printable
 from config.vocabulary import Code, FileFormat, FileRole, Severity, UnreadableReason
 from monitor.lab.ca import Authority, KeyType
 from probes.assess import FileContext, assess_file, is_worth_watching
@@ -186,7 +187,7 @@ def test_a_keystore_that_cannot_be_opened_is_a_target_and_called_by_its_name(tmp
 
 def test_a_keystore_that_is_cut_short_is_a_target_all_the_same(tmp_path: Path) -> None:
     seen = look(tmp_path, keystore(LEAF)[:-9], FileRole.FOUND)
-    assert seen.failure == Unreadable(UnreadableReason.BAD_DER, "the keystore is cut short or damaged")
+    assert seen.failure == Unreadable(UnreadableReason.BAD_DER, Printable("the keystore is cut short or damaged"))
     assert is_worth_watching(seen, FileContext(FileTarget("a file", "/whatever.txt", FileRole.FOUND)))
 
 
@@ -200,7 +201,7 @@ def test_the_wrong_password_is_said(tmp_path: Path) -> None:
 def test_a_key_that_asks_for_too_much_work_says_so(tmp_path: Path) -> None:
     assert look(tmp_path, encrypted_key(LEAF, 2), FileRole.LISTED, PASSWORD).keys == (CHAIN[0].public_key_sha256(),)
     seen = look(tmp_path, encrypted_key(LEAF, 2**31 - 1), FileRole.LISTED, PASSWORD)
-    why = "private key 1 takes more than 3 s of work or 1024 MiB of memory to open"
+    why = Printable("private key 1 takes more than 3 s of work or 1024 MiB of memory to open")
     assert seen.failure == Unreadable(UnreadableReason.TOO_LARGE, why)
 
 

@@ -8,6 +8,7 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from config.model import FileTarget
+from config.text import Printable, harmless
 from config.vocabulary import (
     Code,
     EntryKind,
@@ -145,7 +146,7 @@ def test_a_wrong_password_is_named_by_its_file_and_hides_no_certificate(tmp_path
         "a JKS keystore that is not verified by this password: another one is needed, or somebody changed the file "
         f"(password of {tmp_path}/store.pass)"
     )
-    assert seen.failure == Unreadable(UnreadableReason.WRONG_PASSWORD, detail)
+    assert seen.failure == Unreadable(UnreadableReason.WRONG_PASSWORD, harmless(detail))
     assert (seen.certificates, seen.keys) == (CHAIN, ())
     target = FileTarget("store", "/store", FileRole.KEYSTORE)
     assert [each.locked for each in judge_use(SetReading((seen,)), (target,), NOW)] == [True]
@@ -173,12 +174,14 @@ def test_of_more_entries_than_are_asked_for_none_is_decoded(tmp_path: Path) -> N
     data = java.store(*(java.trusted(str(number), ROOT.der()) for number in range(4)))
     seen = look(tmp_path, data, most=3)
     assert seen.keystore is None
-    assert seen.failure == Unreadable(UnreadableReason.TOO_LARGE, "it holds 4 entries, at most 3 are looked at")
+    assert seen.failure == Unreadable(
+        UnreadableReason.TOO_LARGE, Printable("it holds 4 entries, at most 3 are looked at")
+    )
 
 
 def test_a_locked_pkcs12_stays_locked_where_the_password_is_not_the_default_one(tmp_path: Path) -> None:
     seen = look(tmp_path, java.trust_store((ROOT,), ("root",), PASSWORD))
-    assert seen.failure == Unreadable(UnreadableReason.LOCKED, "a PKCS#12 keystore that needs a password")
+    assert seen.failure == Unreadable(UnreadableReason.LOCKED, Printable("a PKCS#12 keystore that needs a password"))
 
 
 @pytest.mark.parametrize("password", [None, CHANGEIT])

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from config.text import Printable
 from config.vocabulary import TLSVersion, UnreachableReason
 from probes.observation import Unreachable
 from probes.tls.handshake import Handshake
@@ -71,7 +72,9 @@ def test_the_handshake_begins_once_the_server_agreed() -> None:
     assert sent == b"EHLO certvigil.invalid\r\nSTARTTLS\r\n"
     assert handshake.receive(AGREEMENT).startswith(CLIENT_HELLO)
     handshake.receive(b"250 in the clear\r\n")
-    assert handshake.outcome == Unreachable("192.0.2.1", UnreachableReason.NOT_TLS, "the server does not speak TLS")
+    assert handshake.outcome == Unreachable(
+        Printable("192.0.2.1"), UnreachableReason.NOT_TLS, Printable("the server does not speak TLS")
+    )
 
 
 def test_bytes_may_arrive_one_at_a_time() -> None:
@@ -82,8 +85,8 @@ def test_bytes_may_arrive_one_at_a_time() -> None:
 
 def test_a_server_that_declines_is_a_typed_failure() -> None:
     handshake, _ = handshake_behind(b"554 no service\r\n")
-    why = "the server answers a connection with the code 554"
-    assert handshake.outcome == Unreachable("192.0.2.1", UnreachableReason.NOT_TLS, why)
+    why = Printable("the server answers a connection with the code 554")
+    assert handshake.outcome == Unreachable(Printable("192.0.2.1"), UnreachableReason.NOT_TLS, why)
 
 
 def test_a_server_that_leaves_before_it_agreed_is_said() -> None:
