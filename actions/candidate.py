@@ -31,6 +31,8 @@ LibraryKey = (
 MOST_BYTES: Final = 1024 * 1024
 """Of all files together."""
 MOST_CERTIFICATES: Final = 64
+MOST_PARTS: Final = 256
+"""Of one file, each of which is opened."""
 
 
 class PrivateKey:
@@ -381,8 +383,11 @@ def _conversions(part: bytes, encodings: Collection[FileFormat]) -> Iterable[str
 
 def _look_into(file: Given, password: bytes | None) -> _Found:
     found = _Found(file.name, password)
-    for part in parts_of(_unmarked(file.data, found)):
-        found.take(part)
+    for number, part in enumerate(parts_of(_unmarked(file.data, found)), start=1):
+        if number > MOST_PARTS:
+            found.damage.append(f"{found.name}: it is joined from more than {MOST_PARTS} parts")
+        else:
+            found.take(part)
         if found.damage:
             break
     found.put_right += _misnamed(found)

@@ -96,19 +96,20 @@ def recognise(data: bytes) -> Format | None:
 
 def parts_of(data: bytes) -> Iterator[bytes]:
     """Yield the parts of a file that was joined from several: each DER element in front, and then the rest."""
-    while data:
-        end = _end_of_first(data)
-        yield data[:end]
-        data = data[end:]
+    at = 0
+    while at < len(data):
+        end = _end_of_part(data, at)
+        yield data[at:end]
+        at = end
 
 
 _DER_OR_BER: Final = re.compile(rb"\x30(?:[\x81-\x84]|[\x20-\x7f]\x02\x01)")
 """A SEQUENCE as in a certificate or key; where its length was not known when it was written, the rest is all of it."""
 
 
-def _end_of_first(data: bytes) -> int:
+def _end_of_part(data: bytes, at: int) -> int:
     try:
-        return element_end(data, 0) if _DER_OR_BER.match(data) else len(data)
+        return element_end(data, at) if _DER_OR_BER.match(data, at) else len(data)
     except DERError:
         return len(data)
 

@@ -27,6 +27,7 @@ from hypothesis import strategies as st
 from actions.candidate import (
     MOST_BYTES,
     MOST_CERTIFICATES,
+    MOST_PARTS,
     Candidate,
     Candidates,
     Flaw,
@@ -381,6 +382,12 @@ def test_a_key_that_is_used_again_is_said_of_the_certificate_that_came_without_o
             Flaw.UNDECODABLE,
             "site.jks: a JKS keystore that has version 0, which certvigil does not read",
             id="a keystore that is not read",
+        ),
+        pytest.param(
+            [Given("pile.der", bytes.fromhex("3081030a0106") * (MOST_PARTS + 1))],
+            Flaw.UNDECODABLE,
+            "pile.der: it is joined from more than 256 parts",
+            id="a pile of nothing",
         ),
         pytest.param([Given("zeros", bytes(MOST_BYTES + 1))], Flaw.TOO_LARGE, "more than", id="too large"),
         pytest.param(
