@@ -39,9 +39,9 @@ def recover(context: TransactionContext, *, services_run: bool = True) -> tuple[
     """Finish or undo every transaction that neither ended nor is under way elsewhere; a repetition changes nothing.
 
     Without `services_run`, as at boot before services are started, files are put right and services left alone. A
-    transaction whose files cannot be read or changed now is left for the next recovery; its ending says so, and the others go on.
-    Raises JournalError where the journal cannot be trusted or written, OSError where the state cannot be used: then
-    nothing may be started.
+    transaction whose files cannot be read or changed now is left for the next recovery; its ending says so, and the
+    others go on. Raises JournalError where the journal cannot be trusted or written, OSError where the state cannot
+    be used: then nothing may be started.
     """
     context.prepare()
     # Commands that a killed process left would act on files and services during the recovery.
