@@ -14,7 +14,7 @@ import certifi
 
 from config.model import CertifiStore, PemBundle, SystemStore, TrustStore
 from probes.certificate import Certificate, decodable
-from probes.container.registry import open_unsealed
+from probes.container.registry import trusted_in
 
 LARGEST: Final = 64 * 2**20
 """Bytes of a file of anchors."""
@@ -123,4 +123,4 @@ def read_certificates(path: str) -> tuple[Certificate, ...]:
         data = file.read(LARGEST + 1)
     if len(data) > LARGEST:
         raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), path)
-    return tuple(dict.fromkeys(decodable(open_unsealed(data).certificates)))
+    return tuple(dict.fromkeys(decodable(trusted_in(data))))

@@ -22,7 +22,7 @@ class TrustStoreSection(Section):
     system: Literal[True] | None = None
     """The operating system's anchors."""
     bundle: AbsolutePath | None = None
-    """A file of PEM certificates, or one DER certificate."""
+    """A file of certificates: PEM, PKCS#7, one in DER, or a keystore of Java's (JKS, JCEKS)."""
 
     @model_validator(mode="after")
     def _check_choice(self) -> Self:

@@ -17,6 +17,7 @@ from probes.certificate import certificate
 from probes.judge.client import View
 from probes.judge.presented import Audience, judge_presented
 from probes.trust import Trust, TrustUnreadable, read_trust
+from tests.kit import java_keystore
 from tests.kit.keystore import keystore
 
 NOW = time.time()
@@ -53,6 +54,17 @@ def test_anchors_of_a_file_are_not_the_web_pkis(tmp_path: Path) -> None:
 def test_a_store_may_be_pkcs7(tmp_path: Path, encoding: Encoding) -> None:
     (tmp_path / "roots.p7b").write_bytes(pkcs7.serialize_certificates([OWN.certificate], encoding))
     read = read_trust(TrustStore("corp", PemBundle(str(tmp_path / "roots.p7b"))))
+    assert isinstance(read, Trust)
+    assert read.anchors == (certificate(OWN.der()),)
+
+
+@pytest.mark.parametrize("magic", [java_keystore.JKS, java_keystore.JCEKS])
+def test_a_store_may_be_java_s_of_which_only_trusted_entries_are_anchors(tmp_path: Path, magic: bytes) -> None:
+    leaf = OWN.issue("www.example.com")
+    own = java_keystore.private("site", java_keystore.locked(b"key"), [leaf.der()])
+    data = java_keystore.store(own, java_keystore.trusted("corp", OWN.der()), magic=magic)
+    (tmp_path / "cacerts").write_bytes(data)
+    read = read_trust(TrustStore("java", PemBundle(str(tmp_path / "cacerts"))))
     assert isinstance(read, Trust)
     assert read.anchors == (certificate(OWN.der()),)
 
