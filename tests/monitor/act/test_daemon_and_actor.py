@@ -236,7 +236,7 @@ def test_an_actor_that_goes_away_is_missed_and_one_that_comes_back_is_met(web: H
         daemon.wait_for(lambda: "web/actions" in _targets(daemon), "the target")
         actor.stop(patience=60.0)
         daemon.wait_for(lambda: "unreachable" in daemon.findings("web/actions"), "its absence")
-        assert "certvigil only observes" in certvigil("status", "--socket", daemon.socket).stderr
+        assert "certvigil observes only" in certvigil("status", "--socket", daemon.socket).stderr
         actor.start()
         daemon.wait_for(lambda: "unreachable" not in daemon.findings("web/actions"), "its return")
 
@@ -396,7 +396,7 @@ def test_an_approval_that_is_waited_for_exits_by_how_it_ended(web: House) -> Non
         ran = certvigil("approve", plan, "--wait", "--config", daemon.config_file)
         assert ran.returncode == 2, ran.stdout + ran.stderr
         assert "rolled_back" in ran.stdout
-        assert "undoing it" in ran.stderr
+        assert "rolling back" in ran.stderr
         # What failed goes with its candidate.
         found = daemon.wait_for(lambda: "action_failed" in daemon.findings("web/actions"), "the finding")
         assert found

@@ -60,7 +60,7 @@ def test_what_was_written_late_is_told_with_where_it_is_kept_and_how_to_go_on() 
         "somebody wrote at 2027-01-15 08:00:00Z to a file that certvigil had replaced before, by transaction tx1: "
         "/etc/site.crt; no service reads it. The written content is kept as backup set tx1-late-0a, in "
         "/backups/web/tx1-late-0a; `certvigil rollback web --to tx1-late-0a` puts it in place, and `certvigil recover "
-        "--thaw web` says that it is known"
+        "--thaw web` clears this"
     )
 
 

@@ -61,7 +61,7 @@ def audit(config: str, *arguments: str) -> list[tuple[str, str]]:
     ran = certvigil("audit", "--config", config, *arguments)
     assert (ran.returncode, ran.stderr) == (0, "")
     header, *rows = [line.split("\t") for line in ran.stdout.splitlines()]
-    assert header == ["when", "what", "transaction or plan", "who", "why"]
+    assert header == ["when", "event", "transaction or plan", "who", "why"]
     return [(row[1], row[3]) for row in rows]
 
 

@@ -69,7 +69,7 @@ def test_a_message_says_everything_that_somebody_woken_by_it_needs() -> None:
             "  intranet (127.0.0.1:8443): expired, client_rejects, component web",
             "  web/127.0.0.1:443: expired, client_rejects, component web",
             "",
-            "Whom it hurts: browser (at 2), which does not accept it.",
+            "Whom it hurts: browser (at 2), which rejects it.",
             "By itself: certvigil will replace the certificate of web; that waits for a candidate.",
             f"To act: {REPLACE}",
             "Runbook: https://wiki.example.com/certvigil/expired",
