@@ -28,7 +28,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import cache
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, NoReturn, Protocol
 
 import apprise
 
@@ -179,9 +179,11 @@ def parent() -> Parent:
     return made
 
 
-def end_with_parent() -> None:
+def end_with(parent: int) -> None:
     """Have this process be killed once the one that started it has ended."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)
 
 
 _OWN: Final = ("monitor.actor.reading", "monitor.notify.worker", "probes.trial")
@@ -259,65 +261,120 @@ def _load() -> None:
 def main(address: str) -> None:
     """Fork until standard input ends."""
     _load()
-    # Whoever is forked twice is nobody's to wait for.
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(f"{address}.new")
     listener.listen(64)
     os.rename(f"{address}.new", address)
+    # What the collector does not look at is not copied for a process that was forked.
     gc.freeze()
-    while True:
-        if _has_ended(listener):
-            os._exit(0)
-        connection, _ = listener.accept()
-        if os.fork() == 0:
-            listener.close()
-            given = _attend(connection)
-            break
-        connection.close()
+    given = _Server(listener).serve()
     Popen.address = address
     subprocess.Popen = Popen  # type: ignore[misc]
+    _end(_code_of(given))
+
+
+class _Server:
+    """Forks for whoever connects, and tells them how it ended."""
+
+    def __init__(self, listener: socket.socket) -> None:
+        self._listener = listener
+        self._ours = os.getpid()
+        self._poll = select.poll()
+        for each in (0, listener.fileno()):
+            self._poll.register(each, select.POLLIN)
+        self._running: dict[int, tuple[int, socket.socket]] = {}
+        """By the descriptor of a process: its id, and who waits for it."""
+
+    def serve(self) -> Any:
+        """Return what is asked for in each process that is forked; here, never return."""
+        while True:
+            for descriptor, _ in self._poll.poll():
+                if descriptor == 0:
+                    os._exit(0)
+                elif descriptor == self._listener.fileno():
+                    given = self._fork()
+                    if os.getpid() != self._ours:
+                        return given
+                else:
+                    self._tell(descriptor)
+
+    def _fork(self) -> Any:
+        connection, _ = self._listener.accept()
+        connection.settimeout(10.0)
+        try:
+            data, rights, _, _ = connection.recvmsg(_LONG, socket.CMSG_SPACE(12))
+            while not data.endswith(b"\n"):
+                more = connection.recv(_LONG)
+                if not more:
+                    raise ConnectionError
+                data += more
+        except OSError:
+            connection.close()
+            return None
+        descriptors = array.array("i", rights[0][2])
+        child = os.fork()
+        if child == 0:
+            end_with(self._ours)
+            connection.close()
+            self._close()
+            given = json.loads(data)
+            _become(given, descriptors)
+            return given
+        for each in descriptors:
+            os.close(each)
+        running = os.pidfd_open(child)
+        self._running[running] = child, connection
+        self._poll.register(running, select.POLLIN)
+        with suppress(OSError):
+            connection.sendall(f"{child}\n".encode())
+        return None
+
+    def _tell(self, descriptor: int) -> None:
+        child, connection = self._running.pop(descriptor)
+        self._poll.unregister(descriptor)
+        os.close(descriptor)
+        _, status = os.waitpid(child, 0)
+        with connection, suppress(OSError):
+            connection.sendall(f"{os.waitstatus_to_exitcode(status)}\n".encode())
+
+    def _close(self) -> None:
+        self._listener.close()
+        for descriptor, (_, connection) in self._running.items():
+            os.close(descriptor)
+            connection.close()
+
+
+def _code_of(given: Mapping[str, Any]) -> int:
+    """Run what is asked for; return its exit code."""
     sys.argv = [given["module"], *given["arguments"]]
-    if given["module"] == "monitor.main":
-        # As `python -m monitor.main` has it.
-        sys.modules["__main__"].__spec__ = importlib.util.find_spec("monitor.main")
-        monitor.main.main()
-    else:
-        sys.modules.pop(given["module"], None)
-        runpy.run_module(given["module"], run_name="__main__")
+    try:
+        if given["module"] == "monitor.main":
+            # As `python -m monitor.main` has it.
+            sys.modules["__main__"].__spec__ = importlib.util.find_spec("monitor.main")
+            monitor.main.main()
+        else:
+            sys.modules.pop(given["module"], None)
+            runpy.run_module(given["module"], run_name="__main__")
+    except SystemExit as error:
+        if error.code is None or isinstance(error.code, int):
+            return error.code or 0
+        sys.stderr.write(f"{error.code}\n")
+        return 1
+    except BaseException:  # noqa: BLE001 (as the interpreter does)
+        sys.excepthook(*sys.exc_info())
+        return 1
+    return 0
 
 
-def _has_ended(listener: socket.socket) -> bool:
-    """Wait for a connection; whether standard input ended before."""
-    poll = select.poll()
-    poll.register(0, select.POLLIN)
-    poll.register(listener, select.POLLIN)
-    return any(descriptor == 0 for descriptor, _ in poll.poll())
-
-
-def _attend(connection: socket.socket) -> Any:
-    """Fork once more, and return there what is asked for; here, never return."""
-    end_with_parent()
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    data, rights, _, _ = connection.recvmsg(_LONG, socket.CMSG_SPACE(12))
-    while not data.endswith(b"\n"):
-        data += connection.recv(_LONG)
-    descriptors = array.array("i", rights[0][2])
-    child = os.fork()
-    if child == 0:
-        end_with_parent()
-        connection.close()
-        given = json.loads(data)
-        _become(given, descriptors)
-        return given
-    for each in descriptors:
-        os.close(each)
-    with suppress(OSError):
-        connection.sendall(f"{child}\n".encode())
-    _, status = os.waitpid(child, 0)
-    with suppress(OSError):
-        connection.sendall(f"{os.waitstatus_to_exitcode(status)}\n".encode())
-    os._exit(0)
+def _end(code: int) -> NoReturn:
+    """End as the interpreter does, but for taking everything apart that the next process needs as it is."""
+    try:
+        threading._shutdown()  # type: ignore[attr-defined]
+        atexit._run_exitfuncs()
+        for each in (sys.stdout, sys.stderr):
+            each.flush()
+    finally:
+        os._exit(code)
 
 
 def _become(given: Mapping[str, Any], descriptors: Sequence[int]) -> None:
