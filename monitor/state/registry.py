@@ -116,5 +116,6 @@ class TargetRegistry:
         self.publish(events)
 
     def publish(self, events: Sequence[Event]) -> None:
-        """Publish what happened to targets that are watched."""
-        self._bus.publish(events)
+        """Publish what happened to targets that are watched, where anything did."""
+        if events:
+            self._bus.publish(events)
