@@ -29,6 +29,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import cache
 from typing import Any, Final, NamedTuple, NoReturn, Protocol
+from unittest.mock import Mock
 
 import apprise
 
@@ -37,10 +38,15 @@ import monitor.actor.server
 import monitor.commands
 import monitor.daemon
 import monitor.main
+import monitor.store
+from monitor.http.app import create_app
 from monitor.lab.process import wait_for
 
 _LONG: Final = 262_144
+_SHARED: Final = "CERTVIGIL_TESTS_FORKS"
+"""The variable of the environment that holds the address of a parent that was started before."""
 _PR_SET_PDEATHSIG: Final = 1
+_PR_SET_NAME: Final = 15
 
 
 class Child(Protocol):
@@ -154,12 +160,12 @@ class Parent:
     """The process from which commands are forked; it ends with whoever started it."""
 
     def __init__(self) -> None:
-        """Start it; return once it listens."""
+        """Start it; it listens at `address` a little later."""
         self._directory = tempfile.mkdtemp(prefix="cv-forks-")
         self.address = os.path.join(self._directory, "socket")
         command = [sys.executable, "-m", "tests.kit.forks", self.address]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE)
-        wait_for(lambda: os.path.exists(self.address), 180.0, "what commands are forked from")
+        atexit.register(self.close)
 
     def close(self) -> None:
         """End it, and all that were forked from it."""
@@ -171,12 +177,17 @@ class Parent:
             os.rmdir(self._directory)
 
 
+def share() -> None:
+    """Start the parent of all that this process and those below it fork off."""
+    os.environ[_SHARED] = Parent().address
+
+
 @cache
-def parent() -> Parent:
-    """Return the parent of all that this process has forked off."""
-    made = Parent()
-    atexit.register(made.close)
-    return made
+def parent() -> str:
+    """Return the address of the parent of all that this process forks off, where it listens."""
+    address = os.environ.get(_SHARED) or Parent().address
+    wait_for(lambda: os.path.exists(address), 180.0, "what commands are forked from")
+    return address
 
 
 def end_with(parent: int) -> None:
@@ -188,6 +199,8 @@ def end_with(parent: int) -> None:
 
 _OWN: Final = ("monitor.actor.reading", "monitor.notify.worker", "probes.trial")
 """The modules that certvigil starts as processes."""
+_LATE: Final = ("apscheduler.executors.asyncio", "pydantic.v1", "uvicorn.lifespan.off", "uvloop")
+"""What libraries load only when a daemon is under way."""
 _BEFORE: Final = [sys.executable, "-P", "-m"]
 
 
@@ -251,11 +264,15 @@ def _or(descriptor: int, inherited: int) -> int:
 
 
 def _load() -> None:
-    for package in (monitor.commands, monitor.actor):
+    for package in (monitor.commands, monitor.actor, monitor.store):
         for each in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
             importlib.import_module(each.name)
+    for name in _LATE:
+        importlib.import_module(name)
     # The first URL has it load all plug-ins.
     apprise.Apprise.instantiate("json://localhost")
+    # The first application makes models that the next one takes.
+    create_app(Mock(), "")
 
 
 def main(address: str) -> None:
@@ -319,6 +336,7 @@ class _Server:
             self._close()
             given = json.loads(data)
             _become(given, descriptors)
+            _call(next(iter(given["arguments"]), "") if given["module"] == "monitor.main" else given["module"])
             return given
         for each in descriptors:
             os.close(each)
@@ -375,6 +393,11 @@ def _end(code: int) -> NoReturn:
             each.flush()
     finally:
         os._exit(code)
+
+
+def _call(name: str) -> None:
+    """Have this process be shown by a name that tells it from the others."""
+    ctypes.CDLL(None).prctl(_PR_SET_NAME, name.encode())
 
 
 def _become(given: Mapping[str, Any], descriptors: Sequence[int]) -> None:
