@@ -86,7 +86,10 @@ class Inboxes:
             return
         changed = [self._registry.targets.get(each.target) for each in events if isinstance(each, PresentedChanged)]
         names = {each.component for each in changed if each is not None and each.kind is TargetKind.FILE}
-        self._consider_soon(name for name in names if name is not None and not self._is_own_work(name))
+        by_others = [name for name in names if name is not None and not self._is_own_work(name)]
+        # What `run` itself publishes must not wake it up.
+        if by_others:
+            self._consider_soon(by_others)
 
     def _is_own_work(self, component: str) -> bool:
         """Whether the files of a component have the content of the last transaction."""

@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Annotated, Final, TypeVar
 
 from fastapi import FastAPI, HTTPException, Query, Request
-from fastapi.responses import HTMLResponse, PlainTextResponse, Response
+from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 from pydantic import AwareDatetime, BaseModel
 from starlette.routing import Route
 
@@ -140,7 +140,7 @@ def create_app(view: DaemonView, version: str) -> FastAPI:
         title="certvigil",
         version=version,
         summary="The state of certificates. Times are ISO 8601 in UTC; null is unknown.",
-        openapi_url=f"{API}/openapi.json",
+        openapi_url=None,
         docs_url=None,
         redoc_url=None,
     )
@@ -153,9 +153,15 @@ def create_app(view: DaemonView, version: str) -> FastAPI:
     add_notifications(app, view.notifier)
     add_plans(app, view)
     add_situations(app, view)
-    # Made now, since it takes longer than a request should hold up the rest.
-    app.openapi()
+    _add_description(app)
     return app
+
+
+def _add_description(app: FastAPI) -> None:
+    @app.get(f"{API}/openapi.json", include_in_schema=False)
+    def described() -> JSONResponse:
+        # Made on a thread, since it takes longer than a request should hold up the rest.
+        return JSONResponse(app.openapi())
 
 
 def _add_health(app: FastAPI, view: DaemonView) -> None:

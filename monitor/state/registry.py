@@ -116,5 +116,6 @@ class TargetRegistry:
         self.publish(events)
 
     def publish(self, events: Sequence[Event]) -> None:
-        """Publish the events of watched targets."""
-        self._bus.publish(events)
+        """Publish the events of watched targets, where there are any."""
+        if events:
+            self._bus.publish(events)

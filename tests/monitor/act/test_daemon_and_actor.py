@@ -141,6 +141,21 @@ def _history(daemon: Running) -> str:
     return ran.stdout
 
 
+def test_where_nothing_happens_it_rests(web: House) -> None:
+    """What it publishes of components by itself must not have it look at them again."""
+    with both(web, {"mode": "approve"}) as (daemon, _):
+        web.put(fresh())
+        that_waits(daemon)
+        worked = cpu_seconds(daemon.pid)
+        time.sleep(1.5)
+        assert cpu_seconds(daemon.pid) - worked < 0.5
+
+
+def cpu_seconds(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def test_with_mode_auto_nobody_is_asked(web: House) -> None:
     new = fresh()
     with both(web, {"mode": "auto", "allowed_issuers": [ISSUER]}) as (daemon, _):
