@@ -110,7 +110,7 @@ def assess_file(observation: FileObservation, context: FileContext, now: float) 
     keys = (*observation.keys, *context.keys)
     keystore = observation.keystore
     trusted = () if keystore is None else keystore.trusted
-    findings += judge_trusted(trusted, now, target.thresholds)
+    findings += judge_trusted(trusted, subject_in(certificates), now, target.thresholds)
     if keystore is not None:
         findings += judge_store_password(keystore, target.path)
     if keystore is not None and keystore.is_trust_store and target.role not in _SERVERS_OWN:

@@ -285,7 +285,8 @@ def test_the_entries_of_a_trust_store_are_shown_and_judged_as_roots(tmp_path: Pa
             assert [each.alias for each in shown.keystore.entries] == ["one", "old one"]
             assert shown.keystore.integrity is Integrity.UNVERIFIED
             ((raised),) = shown.findings.values()
-            assert (raised.finding.subject, raised.finding.severity) == ("alias old one", Severity.NOTICE)
+            assert (raised.finding.subject, raised.finding.severity) == ("position 1", Severity.NOTICE)
+            assert raised.finding.detail.startswith("alias old one: ")
             # The last known entries stay beside what is wrong now.
             path.write_bytes(java_keystore.store(one, two)[:-30])
             await until(lambda: "unreadable" in kept.codes(str(path)))

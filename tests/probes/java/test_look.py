@@ -127,8 +127,9 @@ def test_trusted_certificates_beside_a_key_are_no_part_of_its_chain(tmp_path: Pa
     trusted = (java.trusted("root", ROOT.der()), java.trusted("ended", ENDED.der()))
     seen = look(tmp_path, java.store(*trusted, OWN), PASSWORD, FileRole.KEYSTORE)
     assert seen.certificates == CHAIN
-    found = {(each.code, each.subject, each.severity) for each in judged(seen, FileRole.KEYSTORE)}
-    assert found == {(Code.EXPIRED, "alias ended", Severity.NOTICE)}
+    (found,) = judged(seen, FileRole.KEYSTORE)
+    assert (found.code, found.subject, found.severity) == (Code.EXPIRED, "CN=Ended Root", Severity.NOTICE)
+    assert found.detail.startswith("alias ended: CN=Ended Root ended at ")
 
 
 def test_without_a_password_certificates_are_there_and_nothing_is_verified(tmp_path: Path) -> None:
@@ -215,6 +216,13 @@ def test_the_default_password_of_a_private_key_is_a_warning_wherever_it_lies(tmp
     assert [each.severity for each in found] == [Severity.WARNING]
 
 
+def test_of_many_aliases_of_one_certificate_some_are_named(tmp_path: Path) -> None:
+    data = java.store(*(java.trusted(str(number), ENDED.der()) for number in range(1000)))
+    found = judged(look(tmp_path, data, PASSWORD), FileRole.LISTED)
+    assert {each.code for each in found} == {Code.EXPIRED, Code.UNNEEDED_CERTIFICATE}
+    assert all("alias 0, alias 1, alias 2, alias 3, alias 4 and 995 more" in each.detail for each in found)
+
+
 @pytest.mark.parametrize("role", [FileRole.LISTED, FileRole.FOUND])
 def test_a_trust_store_is_judged_as_roots_and_not_as_a_chain(tmp_path: Path, role: FileRole) -> None:
     pinned = ISSUING.issue("pinned.example.com", not_before=NOW - 1e6, not_after=NOW + 5e5)
@@ -228,10 +236,12 @@ def test_a_trust_store_is_judged_as_roots_and_not_as_a_chain(tmp_path: Path, rol
     seen = look(tmp_path, data, PASSWORD, role)
     found = judged(seen, role)
     assert {(each.code, each.subject) for each in found} == {
-        (Code.EXPIRED, "alias ended"),
-        (Code.UNNEEDED_CERTIFICATE, "alias again"),
-        (Code.EXPIRING, "alias pinned"),
+        (Code.EXPIRED, "position 1"),
+        (Code.UNNEEDED_CERTIFICATE, "position 0"),
+        (Code.EXPIRING, "position 3"),
     }
+    details = [each.detail for each in found if each.code is not Code.UNNEEDED_CERTIFICATE]
+    assert sorted(each.partition(":")[0] for each in details) == ["alias ended", "alias pinned"]
     assert {each.severity for each in found} == {Severity.NOTICE}
     twice = next(each for each in found if each.code is Code.UNNEEDED_CERTIFICATE)
-    assert twice.detail == "CN=Root is in the keystore twice: alias one, alias again"
+    assert twice.detail == "CN=Root is in the keystore 2 times: alias one, alias again"
