@@ -197,7 +197,9 @@ class Handshake:
             return self._fail(UnreachableReason.NOT_TLS, _what_is_spoken(self._received))
         if len(self._received) > MOST_BYTES:
             return self._fail(UnreachableReason.TOO_MUCH_DATA, f"no handshake within {MOST_BYTES} bytes")
-        self._connection.bio_write(data)
+        if data:
+            # pyOpenSSL takes a write of nothing for a wish to read.
+            self._connection.bio_write(data)
         return self._advance()
 
     def _begin_after(self, preamble: Preamble, to_send: bytes) -> bytes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from config.text import Printable
@@ -111,6 +111,7 @@ def test_talk_without_end_is_cut_off(said: bytes) -> None:
     assert handshake.outcome.reason is UnreachableReason.TOO_MUCH_DATA
 
 
+@example([GREETING, EXTENSIONS, AGREEMENT, b""])
 @given(st.lists(st.binary(max_size=100) | st.sampled_from([GREETING, EXTENSIONS, AGREEMENT]), max_size=8))
 def test_no_bytes_make_it_raise_or_say_what_is_not_printable(said: list[bytes]) -> None:
     handshake, _ = handshake_behind()
