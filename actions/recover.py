@@ -30,7 +30,11 @@ from actions.verdict import Disk, JournalStage, Old, RecoveryFacts, RecoveryVerd
 from actions.whole_set import complete, make_others_whole, settle
 from config.text import printable
 
-_ATTEMPTS: Final = 3
+MOST_ATTEMPTS: Final = 11
+"""Attempts of recovery at one transaction: ten interruptions in a row, and one more attempt that may end it.
+
+What interrupts them all may be a command of the service, so that there is an end.
+"""
 _FOR_NOW: Final = frozenset({errno.EAGAIN, errno.ETXTBSY})
 """How opening a file fails while another process has a lease on it, or runs it."""
 
@@ -239,8 +243,8 @@ def _end(state: TransactionState, records: Sequence[Record], *, services_run: bo
 
     def attempt() -> Failure | None:
         # Attempts count only from here on: if anything interrupted the steps before, the files are a whole set now.
-        if sum(each.event is Event.RECOVERING for each in records) >= _ATTEMPTS:
-            return Failure(Cause.INTERRUPTED, f"recovery itself was interrupted {_ATTEMPTS} times")
+        if sum(each.event is Event.RECOVERING for each in records) >= MOST_ATTEMPTS:
+            return Failure(Cause.INTERRUPTED, f"recovery itself was interrupted {MOST_ATTEMPTS} times")
         state.note(Event.RECOVERING)
         return None
 

@@ -14,6 +14,7 @@ from typing import Any, Final, NamedTuple
 import pytest
 
 from actions.ending import Outcome
+from actions.recover import MOST_ATTEMPTS
 from tests.kit.matrix import EVERYTHING, Share, played, some
 from tests.kit.scene import PATIENT, Scene, broken, torn
 from tests.kit.worlds import Cell, Step, StepWorld, WatchedWorld, cells, killed
@@ -183,12 +184,12 @@ def _last_switch(room: str) -> Step:
 def test_recovery_killed_at_every_attempt_freezes_rather_than_goes_on_for_ever(room: Path) -> None:
     scene = Scene(f"{room}/scene")
     killed(partial(replace, scene), Cell(_last_switch(f"{room}/clean"), "after"))
-    for _ in range(3):
+    for _ in range(MOST_ATTEMPTS):
         test = next(each for each in traced(_copy(scene, room), recover) if each.name == "run")
         killed(partial(recover, scene), Cell(test, "before"))
     (ending,) = scene.recover()
     assert ending.outcome is Outcome.FROZEN
-    assert "interrupted 3 times" in ending.sentence
+    assert f"interrupted {MOST_ATTEMPTS} times" in ending.sentence
     assert scene.recover() == ()
     assert scene.replace().outcome is Outcome.REFUSED
 

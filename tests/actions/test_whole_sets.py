@@ -17,7 +17,7 @@ import pytest
 from actions.ending import Cause, Ending, Outcome
 from actions.journal import Event
 from actions.journal_state import frozen
-from actions.recover import KeptPaths, NotWhole, recover, thaw
+from actions.recover import MOST_ATTEMPTS, KeptPaths, NotWhole, recover, thaw
 from actions.target import state
 from actions.transaction_state import TransactionContext
 from actions.validate import Live, Worth
@@ -123,15 +123,27 @@ def test_recoveries_killed_before_the_set_is_whole_do_not_count_and_freeze_no_ha
     assert frozen(scene.records()) == {}
 
 
+def test_recoveries_killed_ten_times_amid_their_commands_still_end_live_on_one_set(room: Path) -> None:
+    """After three of them one service went on with the old set, and the new one lay on disk."""
+    scene = Scene(f"{room}/s", ("mail", "web"), quiesce=True)
+    order = scene.order()
+    switched(scene, 3)
+    for _ in range(10):
+        assert in_a_process(partial(scene.recover, StepWorld(dying(at("run"))))) == KILLED
+    assert len(scene.recover()) == 1
+    assert broken(scene, order) == []
+    assert frozen(scene.records()) == {}
+
+
 def test_a_recovery_that_is_interrupted_with_a_whole_set_on_disk_counts(room: Path) -> None:
     scene = Scene(f"{room}/s", quiesce=True)
     order = scene.order()
     switched(scene, 1)
-    for _ in range(3):
+    for _ in range(MOST_ATTEMPTS):
         assert in_a_process(partial(scene.recover, StepWorld(dying(at("run"))))) == KILLED
     (ending,) = scene.recover()
     assert ending.outcome is Outcome.FROZEN
-    assert "interrupted 3 times" in ending.sentence
+    assert f"interrupted {MOST_ATTEMPTS} times" in ending.sentence
     assert [state(World(), each.path) for each in order.plan.changes] == [each.before for each in order.plan.changes]
 
 
