@@ -173,6 +173,7 @@ def test_a_server_with_one_expired_certificate_after_the_other_is_one_message(
 
 
 def test_a_thousand_endpoints_that_are_dark_are_one_message(start: Start, receiver: Receiver) -> None:
+    """It takes long, since it is about so many."""
     nobody = "{}:{}".format(*free_address())
     endpoints = [endpoint(f"web{number:03}", nobody) for number in range(1000)]
     daemon = start(endpoints=endpoints, concurrency=100, notifications={"enabled": False})
