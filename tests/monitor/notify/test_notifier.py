@@ -267,7 +267,7 @@ def test_a_receiver_that_is_down_or_misbehaves_is_told_after_a_restart(
     daemon = start()
     name = misbehave(daemon, receiver, manner, tmp_path)
     if manner is not Manner.SLOWLY:
-        assert "not told ops" in certvigil("status", "--socket", daemon.socket).stderr
+        assert "not delivered to ops" in certvigil("status", "--socket", daemon.socket).stderr
     daemon.stop(signal.SIGKILL)
     daemon.start()
     behave(daemon, receiver, manner, name)
