@@ -19,7 +19,7 @@ from pydantic import AfterValidator, BaseModel, Field, ValidationError, create_m
 
 from config.document import Document, Mark, Path, Value, fill, parse
 from config.fields import AbsolutePath, Host, Port
-from config.schema.problem import Problem, problems
+from config.schema.problem import Problem, problems, schema_of
 from config.schema.section import Section
 
 SECTION: Final = "appliance"
@@ -91,7 +91,7 @@ def _read_parameters(declared: Mapping[str, _Parameter], user: Document) -> tupl
     try:
         given = section.model_validate(user.values.get(SECTION, {}))
     except ValidationError as error:
-        return {}, tuple(problems(error, section.model_json_schema(), user, (SECTION,)))
+        return {}, tuple(problems(error, schema_of(section), user, (SECTION,)))
     variables: dict[str, str | list[str]] = {}
     found: list[Problem] = []
     for name, parameter in declared.items():

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import cache
 from typing import Any, Final, NamedTuple
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from config.document import Document, Path, shown
@@ -17,6 +18,12 @@ class Problem(NamedTuple):
 
     path: Path
     text: str
+
+
+@cache
+def schema_of(model: type[BaseModel]) -> Mapping[str, Any]:
+    """Return the JSON Schema of a model, made once: making it takes longer than all the rest."""
+    return model.model_json_schema()
 
 
 def problems(

@@ -29,6 +29,7 @@ from config.schema.component import ComponentSection, ComponentService
 from config.schema.export import MetricsSection, Probe
 from config.schema.looking import EndpointSection, WatchSection
 from config.schema.policy import PolicySection
+from config.schema.problem import schema_of
 from config.schema.section import Section
 from config.schema.trust import ClientSection, TrustStoreSection
 from config.vocabulary import Code, Keys, Scope
@@ -219,4 +220,4 @@ class RootSection(Section):
 
 def json_schema() -> dict[str, Any]:
     """Return the JSON Schema (2020-12) of the document, for editors."""
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **RootSection.model_json_schema()}
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema_of(RootSection)}

@@ -8,8 +8,8 @@ from typing import NamedTuple
 from pydantic import ValidationError
 
 from config.document import Document, Path, Value
-from config.schema.problem import Problem, problems
-from config.schema.root import RootSection, json_schema
+from config.schema.problem import Problem, problems, schema_of
+from config.schema.root import RootSection
 from config.schema.section import DeclaredNames
 
 
@@ -30,7 +30,7 @@ def validate(document: Document, names: DeclaredNames) -> Validated:
     try:
         root = RootSection.model_validate(values, context=names)
     except ValidationError as error:
-        found = tuple(problems(error, json_schema(), document))
+        found = tuple(problems(error, schema_of(RootSection), document))
         values = _without({problem.path[:2] for problem in found}, values)
         root = RootSection.model_validate(values, context=names)
     faulty = {problem.path[:2] for problem in found}

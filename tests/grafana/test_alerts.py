@@ -56,6 +56,7 @@ def test_a_certificate_that_runs_out_is_told_and_told_to_be_replaced(
     cleanup: ExitStack,
     tmp_path: Path,
 ) -> None:
+    """It takes long: a daemon, Prometheus and Alertmanager at work for as long as an alert waits."""
     root = Authority.root()
     site = write_site(str(tmp_path / "site"), root.issue(NAME))
     server = start_nginx(site)

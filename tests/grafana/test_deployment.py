@@ -81,6 +81,7 @@ def test_grafana_finds_the_dashboards_and_shows_one(services: Any) -> None:
 
 @pytest.mark.server("prometheus")
 def test_prometheus_reaches_the_demonstration_where_it_is_told_to_listen(tmp_path: Path) -> None:
+    """It takes long: the demonstration is started as its user starts it."""
     address = "{}:{}".format(*free_address())
     with (
         Prometheus(str(tmp_path / "prometheus"), [address]) as prometheus,

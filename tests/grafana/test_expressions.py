@@ -64,6 +64,7 @@ def expected() -> list[Expression]:
 
 
 def test_every_expression_finds_something(estate: Estate, start_prometheus: Callable[..., Prometheus]) -> None:
+    """It takes long: five daemons on which everything is wrong, and each expression of ours."""
     prometheus = start_prometheus(*estate.addresses, rules=[str(RULES)])
     values = {**VALUES, "sha256": sha256(estate.served)}
 

@@ -108,6 +108,7 @@ def test_without_an_actor_the_daemon_changes_nothing_and_with_one_what_the_mode_
 def test_a_candidate_leads_no_further_than_the_mode_without_an_approval(
     web: House, keep_vigil: Watch, mode: str, state: str
 ) -> None:
+    """It takes long: what a user without rights starts is forked off from nothing."""
     before = web.on_disk()
     with web.actor() as actor:
         daemon = keep_vigil(mode=mode)

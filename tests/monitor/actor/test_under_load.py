@@ -46,6 +46,7 @@ def restarted(machine: Machine) -> tuple[Component, Server]:
 def test_nobody_ever_sees_anything_but_the_whole_old_or_the_whole_new_set(
     start: Start, fails: bool, tmp_path: Path, cleanup: ExitStack
 ) -> None:
+    """It takes long, since clients shake hands all the time through four transactions."""
     machine = Machine(tmp_path, cleanup)
     machine.old = first = fresh("legacy.example.com")
     component, server = start(machine)

@@ -173,6 +173,7 @@ def test_a_server_with_one_expired_certificate_after_the_other_is_one_message(
 
 
 def test_a_thousand_endpoints_that_are_dark_are_one_message(start: Start, receiver: Receiver) -> None:
+    """It takes long, since it is about so many."""
     nobody = "{}:{}".format(*free_address())
     endpoints = [endpoint(f"web{number:03}", nobody) for number in range(1000)]
     daemon = start(endpoints=endpoints, concurrency=100, notifications={"enabled": False})
@@ -266,7 +267,7 @@ def test_a_receiver_that_is_down_or_misbehaves_is_told_after_a_restart(
     daemon = start()
     name = misbehave(daemon, receiver, manner, tmp_path)
     if manner is not Manner.SLOWLY:
-        assert "not told ops" in certvigil("status", "--socket", daemon.socket).stderr
+        assert "not delivered to ops" in certvigil("status", "--socket", daemon.socket).stderr
     daemon.stop(signal.SIGKILL)
     daemon.start()
     behave(daemon, receiver, manner, name)
