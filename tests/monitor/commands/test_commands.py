@@ -592,7 +592,7 @@ def test_history_of_a_target_that_is_configured_and_was_not_looked_at_yet_is_no_
     config = yaml.safe_load(Path(lived.config_file).read_text())
     config["endpoints"] = [{"name": "mail", "address": "127.0.0.1:1"}]
     path = write_config(tmp_path, json.dumps(config))
-    assert "nothing is recorded" in run("history", "--config", path, "mail").output
+    assert "no event to mail is recorded" in run("history", "--config", path, "mail").output
     assert "did you mean 'mail'" in run("history", "--config", path, "mial").errors
 
 
