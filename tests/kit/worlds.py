@@ -162,7 +162,7 @@ class StepWorld(World):
             raise NotReachedError(step)
 
 
-class Later(World):
+class LaterWorld(World):
     """The real world, as it will be once what stays linked is to be let go."""
 
     def now(self) -> float:
