@@ -17,7 +17,7 @@ from monitor.lab.ca import Authority
 from monitor.lab.process import find_command
 from monitor.lab.servers import Lighttpd, LocalServer, Nginx, Site, TLSSettings
 from tests.kit import forks
-from tests.kit.peers import Behaviour, Peer
+from tests.kit.peers import Behaviour, HostilePeer
 from tests.kit.prometheus import Prometheus
 from tests.kit.start import StartServer
 from tests.kit.stunnel import Stunnel
@@ -156,9 +156,9 @@ def start_workers(tmp_path: Path, cleanup: ExitStack) -> StartServer[Workers]:
 
 
 @pytest.fixture
-def start_peer(cleanup: ExitStack) -> Callable[[Behaviour], Peer]:
-    def start(behaviour: Behaviour) -> Peer:
-        return cleanup.enter_context(Peer(behaviour))
+def start_peer(cleanup: ExitStack) -> Callable[[Behaviour], HostilePeer]:
+    def start(behaviour: Behaviour) -> HostilePeer:
+        return cleanup.enter_context(HostilePeer(behaviour))
 
     return start
 

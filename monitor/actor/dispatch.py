@@ -18,7 +18,7 @@ from monitor.actor.authority import Peer, Role, approval_of, objection, role_of
 from monitor.actor.context import ActorContext
 from monitor.actor.current import CurrentConfig
 from monitor.actor.documents import cannot, state_document, step_document, waits_document
-from monitor.actor.door import Lines, Turn
+from monitor.actor.door import BoundedLog, Turn
 from monitor.actor.facts import to_document
 from monitor.actor.handlers import handle, unknown, unusable
 from monitor.actor.news import FollowerNews
@@ -65,7 +65,7 @@ class Dispatcher:
         """`pace`: the bound on the daemon's requests; None for the default."""
         self.turn = Turn()
         """Is taken by whoever acts."""
-        self.lines = Lines()
+        self.lines = BoundedLog()
         self.reader = Reader()
         self._current = current
         self._news = news

@@ -106,7 +106,7 @@ class Turn:
             return free
 
 
-class Lines:
+class BoundedLog:
     """Writes log lines about users, a bounded number for each user, and all lines about operators."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:

@@ -13,7 +13,7 @@ DEPTH_LIMIT: Final = 200
 """The most names and links of one way, well below the limit of recursion; a deeper path counts as absent."""
 
 
-class EntryKind(Enum):
+class NodeKind(Enum):
     """The kind of a file that is no symbolic link."""
 
     DIRECTORY = "directory"
@@ -28,7 +28,7 @@ class Link:
     to: str
 
 
-Seen = EntryKind | Link
+Seen = NodeKind | Link
 
 
 def see(path: str) -> Seen:
@@ -38,8 +38,8 @@ def see(path: str) -> Seen:
         if stat.S_ISLNK(mode):
             return Link(os.readlink(path))
     except (OSError, ValueError):
-        return EntryKind.NOTHING
-    return EntryKind.DIRECTORY if stat.S_ISDIR(mode) else EntryKind.OTHER
+        return NodeKind.NOTHING
+    return NodeKind.DIRECTORY if stat.S_ISDIR(mode) else NodeKind.OTHER
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,8 +207,8 @@ class PathGraph:
         seen = node.seen = self._see(path)
         if isinstance(seen, Link):
             self._go_on(node, parent, os.path.join(parent, seen.to))
-        elif seen is not EntryKind.NOTHING:
-            node.leads_to, node.is_directory = path, seen is EntryKind.DIRECTORY
+        elif seen is not NodeKind.NOTHING:
+            node.leads_to, node.is_directory = path, seen is NodeKind.DIRECTORY
 
     def _go_on(self, node: _Node, parent: str, path: str) -> None:
         end = self._resolve(path)

@@ -37,7 +37,7 @@ def open_pem(data: bytes, by_label: Mapping[bytes, Format]) -> Container:
 
     `by_label` are the formats of other blocks than certificates.
     """
-    found = _Found()
+    found = _FoundBlocks()
     for begin, end in _blocks(data, found.faults):
         label, body = begin[2], data[begin.end() : end.start()]
         try:
@@ -81,7 +81,7 @@ def _unended(data: bytes, begin: re.Match[bytes]) -> EncodingFault:
     return _fault(data, begin, f"END {begin[2].decode()} is missing")
 
 
-class _Found:
+class _FoundBlocks:
     """What was found so far."""
 
     def __init__(self) -> None:

@@ -23,7 +23,7 @@ _SHARDS: Final = 4
 Act = Callable[[Scene, StepWorld], object]
 
 
-class Case(NamedTuple):
+class KillCase(NamedTuple):
     """A scene, how its replacement ends, and whether it begins unlike that of any other scene."""
 
     given: Mapping[str, Any]
@@ -31,18 +31,18 @@ class Case(NamedTuple):
     begins: bool = False
 
 
-SCENES: Final[Mapping[str, Case]] = {
-    "commits": Case({"missing_chain": True}, Outcome.COMMITTED, begins=True),
-    "commits two components": Case({"components": ("mail", "web")}, Outcome.COMMITTED, begins=True),
-    "is stopped for the switch": Case({"quiesce": True}, Outcome.COMMITTED),
-    "is written in place": Case({"in_place": True}, Outcome.COMMITTED),
-    "is written in place, and one file made": Case({"in_place": True, "missing_chain": True}, Outcome.COMMITTED),
-    "fails its test": Case({"new": {"web": b"BAD"}, "missing_chain": True}, Outcome.ROLLED_BACK),
-    "loses a client": Case({"components": ("mail", "web"), "new": {"web": b"GOOD no java"}}, Outcome.ROLLED_BACK),
+SCENES: Final[Mapping[str, KillCase]] = {
+    "commits": KillCase({"missing_chain": True}, Outcome.COMMITTED, begins=True),
+    "commits two components": KillCase({"components": ("mail", "web")}, Outcome.COMMITTED, begins=True),
+    "is stopped for the switch": KillCase({"quiesce": True}, Outcome.COMMITTED),
+    "is written in place": KillCase({"in_place": True}, Outcome.COMMITTED),
+    "is written in place, and one file made": KillCase({"in_place": True, "missing_chain": True}, Outcome.COMMITTED),
+    "fails its test": KillCase({"new": {"web": b"BAD"}, "missing_chain": True}, Outcome.ROLLED_BACK),
+    "loses a client": KillCase({"components": ("mail", "web"), "new": {"web": b"GOOD no java"}}, Outcome.ROLLED_BACK),
 }
 
 
-class Rooms:
+class KillRooms:
     """New directories, one for each cell."""
 
     def __init__(self, parent: Path, given: Mapping[str, Any]) -> None:
@@ -93,14 +93,14 @@ def after_recovery(scene: Scene, order: Any) -> list[str]:
     return wrong + broken(scene, order)
 
 
-def _played(rooms: Rooms, cell: Cell) -> list[str]:
+def _played(rooms: KillRooms, cell: Cell) -> list[str]:
     scene = rooms.scene()
     order = scene.order()
     killed(partial(replace, scene), cell)
     return after_recovery(scene, order)
 
 
-def _replaced(rooms: Rooms, outcome: Outcome) -> list[Step]:
+def _replaced(rooms: KillRooms, outcome: Outcome) -> list[Step]:
     scene = rooms.scene()
     trace = traced(scene)
     assert scene.ends() == [outcome]
@@ -117,19 +117,19 @@ def _replaced(rooms: Rooms, outcome: Outcome) -> list[Step]:
 )
 def test_a_transaction_killed_at_any_step_is_finished_or_undone(name: str, shard: int, room: Path) -> None:
     given, outcome, begins = SCENES[name]
-    rooms = Rooms(room, given)
+    rooms = KillRooms(room, given)
     chosen = cells if begins else from_the_intent
     wrong = played(lambda: chosen(_replaced(rooms, outcome)), partial(_played, rooms), Share(shard, _SHARDS))
     assert wrong == []
 
 
-def _pairs(rooms: Rooms, first: Cell) -> Iterator[Pair]:
+def _pairs(rooms: KillRooms, first: Cell) -> Iterator[Pair]:
     template = rooms.scene()
     killed(partial(replace, template), first)
     return (Pair(first, second) for second in cells(traced(template, recover)))
 
 
-def _killed_twice(rooms: Rooms, pair: Pair) -> list[str]:
+def _killed_twice(rooms: KillRooms, pair: Pair) -> list[str]:
     scene = rooms.scene()
     order = scene.order()
     killed(partial(replace, scene), pair.first)
@@ -137,7 +137,7 @@ def _killed_twice(rooms: Rooms, pair: Pair) -> list[str]:
     return after_recovery(scene, order)
 
 
-def _killed_again(rooms: Rooms, first: Cell, stride: int) -> list[str]:
+def _killed_again(rooms: KillRooms, first: Cell, stride: int) -> list[str]:
     """Kill a transaction, then its recovery at one step of so many, then recover."""
     # Before it is in the journal that something began, and after the end, there is nothing to recover.
     share = some(stride, str(first))
@@ -158,7 +158,7 @@ def _telling(trace: Sequence[Step]) -> list[Cell]:
 
 @pytest.mark.parametrize("name", ["commits", "commits two components", "loses a client"])
 def test_a_recovery_that_is_killed_as_well_is_finished_by_the_next(name: str, room: Path) -> None:
-    rooms = Rooms(room, SCENES[name].given)
+    rooms = KillRooms(room, SCENES[name].given)
     assert played(lambda: _telling(traced(rooms.scene())), lambda first: _killed_again(rooms, first, 7)) == []
 
 
@@ -166,7 +166,7 @@ def test_a_recovery_that_is_killed_as_well_is_finished_by_the_next(name: str, ro
 @pytest.mark.parametrize("shard", range(_SHARDS))
 @pytest.mark.parametrize("name", SCENES)
 def test_no_pair_of_kills_leaves_anything_half_done(name: str, shard: int, room: Path) -> None:
-    rooms = Rooms(room, SCENES[name].given)
+    rooms = KillRooms(room, SCENES[name].given)
 
     def firsts() -> Iterator[Cell]:
         trace = traced(rooms.scene())
@@ -204,7 +204,7 @@ def _copy(scene: Scene, parent: Path) -> Scene:
 
 @pytest.mark.parametrize("name", ["commits", "is stopped for the switch", "is written in place", "fails its test"])
 def test_before_services_are_started_files_are_put_right_and_services_left_alone(name: str, room: Path) -> None:
-    rooms = Rooms(room, SCENES[name].given)
+    rooms = KillRooms(room, SCENES[name].given)
 
     def chosen() -> Iterator[Cell]:
         telling = ("rename", "exchange", "run", "link", "sync_directory")

@@ -32,7 +32,7 @@ LOOKS: Final = 100_000
 
 
 @dataclass(slots=True)
-class Seen:
+class SeenLooks:
     """What happened inside, by the monotonic clock, which all processes share."""
 
     stalls: list[tuple[float, float]] = field(default_factory=list)
@@ -42,7 +42,7 @@ class Seen:
     looks: int = 0
 
 
-SEEN: Final = Seen()
+SEEN: Final = SeenLooks()
 
 
 class _Page(Page):

@@ -146,7 +146,7 @@ class Manager:
         self._socket.close()
 
 
-class Running:
+class RunningDaemon:
     """A real daemon in a directory of its own; as a context manager it runs inside the block, and never after it."""
 
     def __init__(

@@ -182,7 +182,7 @@ class StepWorld(HastyWorld):
             raise NotReachedError(step)
 
 
-class Later(World):
+class LaterWorld(World):
     """The real world, as it will be once what stays linked is to be let go."""
 
     def now(self) -> float:

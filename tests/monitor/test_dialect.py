@@ -12,9 +12,9 @@ import pytest
 
 from monitor.commands import app
 from monitor.http.published import PUBLISHED, json_schema
-from tests.kit.actor import House, house
+from tests.kit.actor import ActorHouse, house
 from tests.kit.authority import fresh
-from tests.kit.daemon import Running, certvigil
+from tests.kit.daemon import RunningDaemon, certvigil
 
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
 ABOUT_NOW = range(1_000_000_000, 5_000_000_000)
@@ -26,7 +26,7 @@ CERTIFICATE = {
 
 
 @pytest.fixture
-def web() -> Iterator[House]:
+def web() -> Iterator[ActorHouse]:
     with house() as made:
         yield made
 
@@ -63,7 +63,7 @@ def check(command: str, text: str) -> Any:
 
 
 @pytest.mark.server("nginx")
-def test_what_every_command_prints_as_json_is_as_its_published_schema_says(web: House) -> None:
+def test_what_every_command_prints_as_json_is_as_its_published_schema_says(web: ActorHouse) -> None:
     printed: set[str] = set()
 
     def run(command: str, *arguments: str, code: int | None = 0) -> Any:
@@ -72,7 +72,7 @@ def test_what_every_command_prints_as_json_is_as_its_published_schema_says(web: 
         printed.add(command)
         return check(command, ran.stdout)
 
-    daemon = Running(web.document({"mode": "approve"}))
+    daemon = RunningDaemon(web.document({"mode": "approve"}))
     config, socket = ("--config", daemon.config_file), ("--socket", daemon.socket)
     with web.actor(), daemon:
         assert run(

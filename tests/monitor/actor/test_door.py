@@ -25,10 +25,10 @@ from monitor.actor import dispatch, server
 from monitor.actor.authority import Peer
 from monitor.actor.client import talking
 from monitor.actor.conversation import _has_left
-from monitor.actor.door import LINES_SPAN, MOST_AT_ONCE, MOST_LINES, Door, Lines, Turn
+from monitor.actor.door import LINES_SPAN, MOST_AT_ONCE, MOST_LINES, BoundedLog, Door, Turn
 from monitor.actor.request import Document, Request, Verb, encode
 from monitor.lab.process import wait_for
-from tests.kit.actor import House, house
+from tests.kit.actor import ActorHouse, house
 from tests.kit.authority import fresh
 
 DAEMON, STRANGER = (pwd.getpwnam(each).pw_uid for each in ("daemon", "nobody"))
@@ -39,7 +39,7 @@ as_root = pytest.mark.skipif(os.getuid() != 0, reason="only root can become othe
 
 
 @pytest.fixture
-def web() -> Iterator[House]:
+def web() -> Iterator[ActorHouse]:
     with house() as made:
         yield made
 
@@ -85,7 +85,7 @@ def flood(act: str, path: str) -> None:
 
 @as_root
 @pytest.mark.server("nginx")
-def test_root_is_heard_while_a_stranger_and_the_daemon_s_user_flood_the_socket(web: House) -> None:
+def test_root_is_heard_while_a_stranger_and_the_daemon_s_user_flood_the_socket(web: ActorHouse) -> None:
     web.configure(daemon_user="daemon", group=str(GROUP))
     with web.actor() as actor:
         with (
@@ -101,7 +101,7 @@ def test_root_is_heard_while_a_stranger_and_the_daemon_s_user_flood_the_socket(w
 
 @as_root
 @pytest.mark.server("nginx")
-def test_the_socket_is_for_root_and_one_group_and_others_are_told_so(web: House) -> None:
+def test_the_socket_is_for_root_and_one_group_and_others_are_told_so(web: ActorHouse) -> None:
     web.configure(daemon_user="daemon", group=str(GROUP))
     with web.actor() as actor:
         status = os.stat(actor.socket)
@@ -111,7 +111,7 @@ def test_the_socket_is_for_root_and_one_group_and_others_are_told_so(web: House)
 
 
 @pytest.mark.server("nginx")
-def test_without_its_group_the_socket_is_for_root_alone(web: House) -> None:
+def test_without_its_group_the_socket_is_for_root_alone(web: ActorHouse) -> None:
     web.configure(group="no-such-group")
     with web.actor() as actor:
         assert stat.S_IMODE(os.stat(actor.socket).st_mode) == 0o600
@@ -180,7 +180,7 @@ def test_an_operator_has_the_next_turn_however_many_others_wait_longer() -> None
 
 
 def test_an_operator_is_told_what_is_waited_for_and_who_has_left_has_nothing_done(
-    web: House, monkeypatch: pytest.MonkeyPatch
+    web: ActorHouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(dispatch, "SOON", 0.01)
     config = load(web.config_file, {})
@@ -229,7 +229,7 @@ def test_who_waits_is_there_until_the_connection_is_closed() -> None:
 
 
 @pytest.mark.server("nginx")
-def test_an_operator_who_waits_for_the_turn_has_it_and_is_answered(web: House) -> None:
+def test_an_operator_who_waits_for_the_turn_has_it_and_is_answered(web: ActorHouse) -> None:
     with web.actor() as actor, ThreadPoolExecutor(2) as threads:
         # Each takes its time, so that one of them waits for the other.
         waiting: list[str] = []
@@ -247,7 +247,7 @@ def test_what_a_user_causes_in_the_log_is_bounded_and_what_root_causes_is_not(
 ) -> None:
     caplog.set_level(logging.INFO, "certvigil.actor")
     now = 0.0
-    lines = Lines(lambda: now)
+    lines = BoundedLog(lambda: now)
     for _ in range(1000):
         lines.write(STRANGER, logging.INFO, "refused %s", Printable("nobody"))
     lines.write(DAEMON, logging.INFO, "refused %s", Printable("daemon"))

@@ -25,8 +25,8 @@ from monitor.lab.ca import DAY, Authority, Issued, bundle
 from monitor.lab.process import free_address
 from monitor.lab.servers import LocalServer, write_site
 from monitor.main import main
-from tests.kit.daemon import CERTVIGIL, Running, certvigil, on_a_terminal
-from tests.kit.peers import Behaviour, Peer
+from tests.kit.daemon import CERTVIGIL, RunningDaemon, certvigil, on_a_terminal
+from tests.kit.peers import Behaviour, HostilePeer
 
 NAME = "www.example.com"
 
@@ -112,7 +112,7 @@ CHECK_SCHEMA = {
 
 
 @dataclass(frozen=True, slots=True)
-class Ran:
+class RanCommand:
     """What a command wrote, and its exit code."""
 
     code: int
@@ -134,20 +134,20 @@ class Ran:
         return {found["code"] for target in self.targets for found in target["findings"]}
 
 
-Run = Callable[..., Ran]
+Run = Callable[..., RanCommand]
 
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Run:
     """Run a command in this process, its output going into pipes."""
 
-    def ran(*arguments: str) -> Ran:
+    def ran(*arguments: str) -> RanCommand:
         monkeypatch.setattr(sys, "argv", ["certvigil", *arguments])
         capfd.readouterr()
         with pytest.raises(SystemExit) as exited:
             main()
         assert isinstance(exited.value.code, int)
-        return Ran(exited.value.code, *capfd.readouterr())
+        return RanCommand(exited.value.code, *capfd.readouterr())
 
     return ran
 
@@ -348,7 +348,7 @@ def test_targets_are_answered_in_the_order_in_which_they_were_given(run: Run, la
 
 
 def test_an_endpoint_that_never_answers_ends_at_its_time_limit(
-    run: Run, start_peer: Callable[[Behaviour], Peer]
+    run: Run, start_peer: Callable[[Behaviour], HostilePeer]
 ) -> None:
     peer = start_peer(Behaviour.SILENT)
     started = time.monotonic()
@@ -513,27 +513,27 @@ def test_the_configuration_in_effect_is_itself_a_configuration(run: Run, tmp_pat
 
 
 @pytest.fixture(scope="module")
-def lived(tmp_path_factory: pytest.TempPathFactory, ca: Authority) -> Iterator[Running]:
+def lived(tmp_path_factory: pytest.TempPathFactory, ca: Authority) -> Iterator[RunningDaemon]:
     """Give a daemon that saw a renewal and has ended."""
     directory = tmp_path_factory.mktemp("files")
     now = time.time()
     for name in ("a", "b"):
         soon = ca.issue(NAME, not_before=now - 80 * DAY, not_after=now + 5 * DAY)
         (directory / f"{name}.pem").write_bytes(soon.pem())
-    with Running({"watch": [{"files": [f"{directory}/*.pem"]}]}) as daemon:
+    with RunningDaemon({"watch": [{"files": [f"{directory}/*.pem"]}]}) as daemon:
         (directory / "a.pem").write_bytes(ca.issue(NAME).pem())
         daemon.wait_until("cleared", target=f"{directory}/a.pem")
         assert daemon.stop() == 0
         yield daemon
 
 
-def entries(ran: Ran) -> list[tuple[str, str]]:
+def entries(ran: RanCommand) -> list[tuple[str, str]]:
     assert (ran.code, ran.errors) == (0, "")
     assert ran.document["schema"] == 1
     return [(os.path.basename(entry["target"]), entry["what"]) for entry in ran.document["entries"]]
 
 
-def test_history_tells_what_happened_newest_first(run: Run, lived: Running) -> None:
+def test_history_tells_what_happened_newest_first(run: Run, lived: RunningDaemon) -> None:
     told = entries(run("history", "--json", "--config", lived.config_file))
     assert [each for each in told if each[0] == "a.pem"] == [
         ("a.pem", what) for what in ("cleared", "presented", "raised", "presented", "added")
@@ -544,7 +544,7 @@ def test_history_tells_what_happened_newest_first(run: Run, lived: Running) -> N
     assert ("certvigil", "added") in told
 
 
-def test_history_is_filtered(run: Run, lived: Running) -> None:
+def test_history_is_filtered(run: Run, lived: RunningDaemon) -> None:
     database = ("--database", os.path.join(lived.state, "certvigil.db"))
     (of_a,) = {line["target"] for line in lived.happened("cleared")}
     assert len(entries(run("history", "--json", *database, of_a))) == 5
@@ -559,7 +559,7 @@ def test_history_is_filtered(run: Run, lived: Running) -> None:
     assert len(entries(run("history", "--json", *database, "--since", "1w"))) >= 8
 
 
-def test_history_is_plain_in_a_pipe_and_a_table_on_a_terminal(run: Run, lived: Running) -> None:
+def test_history_is_plain_in_a_pipe_and_a_table_on_a_terminal(run: Run, lived: RunningDaemon) -> None:
     piped = run("history", "--config", lived.config_file)
     header, first, *_ = piped.output.splitlines()
     assert header == "when\ttarget\twhat\thow"
@@ -570,7 +570,7 @@ def test_history_is_plain_in_a_pipe_and_a_table_on_a_terminal(run: Run, lived: R
     assert shown.output.splitlines()[0].startswith("\x1b[1mwhen")
 
 
-def test_history_of_an_unknown_target_is_an_error_that_suggests_one(run: Run, lived: Running) -> None:
+def test_history_of_an_unknown_target_is_an_error_that_suggests_one(run: Run, lived: RunningDaemon) -> None:
     (of_a,) = {line["target"] for line in lived.happened("cleared")}
     ran = run("history", "--config", lived.config_file, of_a.removesuffix("m"))
     assert (ran.code, ran.output) == (3, "")
@@ -579,7 +579,7 @@ def test_history_of_an_unknown_target_is_an_error_that_suggests_one(run: Run, li
     assert run("history", "--config", lived.config_file, "shop/*").code == 3
 
 
-def test_history_says_so_where_nothing_happened(run: Run, lived: Running) -> None:
+def test_history_says_so_where_nothing_happened(run: Run, lived: RunningDaemon) -> None:
     (of_a,) = {line["target"] for line in lived.happened("cleared")}
     ran = run("history", "--config", lived.config_file, "--since", "0s", of_a)
     assert (ran.code, ran.errors) == (0, "")
@@ -587,12 +587,12 @@ def test_history_says_so_where_nothing_happened(run: Run, lived: Running) -> Non
 
 
 def test_history_of_a_target_that_is_configured_and_was_not_looked_at_yet_is_no_error(
-    run: Run, lived: Running, tmp_path: Path
+    run: Run, lived: RunningDaemon, tmp_path: Path
 ) -> None:
     config = yaml.safe_load(Path(lived.config_file).read_text())
     config["endpoints"] = [{"name": "mail", "address": "127.0.0.1:1"}]
     path = write_config(tmp_path, json.dumps(config))
-    assert "nothing is recorded" in run("history", "--config", path, "mail").output
+    assert "no event to mail is recorded" in run("history", "--config", path, "mail").output
     assert "did you mean 'mail'" in run("history", "--config", path, "mial").errors
 
 

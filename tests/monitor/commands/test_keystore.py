@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from monitor.lab.servers import replace_file
 from tests.kit.authority import fresh
 from tests.kit.component import on_disk
-from tests.kit.daemon import Running
+from tests.kit.daemon import RunningDaemon
 from tests.kit.java import Java, java
 from tests.kit.java_keystore import locked, private, store
 from tests.kit.keystore import PASSWORD, keystore
@@ -101,7 +101,7 @@ def test_no_password_is_written_anywhere(java: Java) -> None:
 def test_a_keystore_is_watched_with_its_password(java: Java) -> None:
     target, endpoint = "java/keystore", f"java/{java.server.address}"
     with ExitStack() as stack:
-        daemon = stack.enter_context(Running(java.declare()))
+        daemon = stack.enter_context(RunningDaemon(java.declare()))
         daemon.wait_until("presents", target=target)
         assert daemon.findings(target) == set()
 

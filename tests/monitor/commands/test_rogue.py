@@ -179,13 +179,13 @@ class AsActor(socketserver.StreamRequestHandler):
             self.wfile.write(json.dumps(each).encode() + b"\n")
 
 
-class Server(socketserver.ThreadingUnixStreamServer):
+class RogueServer(socketserver.ThreadingUnixStreamServer):
     """Either, at a path."""
 
     daemon_threads = True
 
 
-class Host:
+class RogueHost:
     """Where root types commands."""
 
     def __init__(self, directory: Path) -> None:
@@ -207,9 +207,9 @@ class Host:
 
 
 @pytest.fixture(scope="module")
-def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
-    made = Host(tmp_path_factory.mktemp("rogue"))
-    with Server(made.daemon, AsDaemon) as daemon, Server(made.actor, AsActor) as actor:
+def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RogueHost]:
+    made = RogueHost(tmp_path_factory.mktemp("rogue"))
+    with RogueServer(made.daemon, AsDaemon) as daemon, RogueServer(made.actor, AsActor) as actor:
         for each in (daemon, actor):
             threading.Thread(target=each.serve_forever, args=(0.01,), daemon=True).start()
         yield made
@@ -267,7 +267,7 @@ class Terminal(io.StringIO):
 @pytest.mark.parametrize("stream", [Terminal, io.StringIO])
 @pytest.mark.parametrize("command", COMMANDS)
 def test_nothing_that_it_is_told_does_more_than_show(
-    host: Host, command: str, stream: type[io.StringIO], monkeypatch: pytest.MonkeyPatch
+    host: RogueHost, command: str, stream: type[io.StringIO], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     said = run(host, command, stream, monkeypatch)
     assert "evil" in said
@@ -277,7 +277,7 @@ def test_nothing_that_it_is_told_does_more_than_show(
 @pytest.mark.parametrize(
     "command", [each for each in COMMANDS if COMMANDS[each][-1] == "--config" and each != "history"]
 )
-def test_nor_does_the_reason_why_not(host: Host, command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nor_does_the_reason_why_not(host: RogueHost, command: str, monkeypatch: pytest.MonkeyPatch) -> None:
     refused = {"refused": {"objections": [{"ground": EVIL, "detail": EVIL}], "effects": [EFFECT]}}
     for answers in ({}, {key: [refused] for key in ANSWERS.keys() - {"follow"}}):
         monkeypatch.setattr(AsActor, "answers", answers)
@@ -286,7 +286,7 @@ def test_nor_does_the_reason_why_not(host: Host, command: str, monkeypatch: pyte
         assert_harmless(said)
 
 
-def run(host: Host, command: str, stream: type[io.StringIO], monkeypatch: pytest.MonkeyPatch) -> str:
+def run(host: RogueHost, command: str, stream: type[io.StringIO], monkeypatch: pytest.MonkeyPatch) -> str:
     words = COMMANDS[command]
     said = stream()
     said.reconfigure = lambda **_: None  # type: ignore[attr-defined]

@@ -205,12 +205,12 @@ def test_what_flaps_is_shown_once_although_it_may_be_well_now(tmp_path: Path) ->
 
 
 def test_a_daemon_that_answers_half_is_not_taken_for_one_where_all_is_well(tmp_path: Path) -> None:
-    class Broken(FakeView):
+    class BrokenView(FakeView):
         def components(self) -> list[None]:  # type: ignore[override]
             raise RuntimeError
 
     path = str(tmp_path / "s")
-    with running(Broken(), Settings(socket=path, web=Web(listen=("127.0.0.1:0",)))):
+    with running(BrokenView(), Settings(socket=path, web=Web(listen=("127.0.0.1:0",)))):
         ran = certvigil("status", "--socket", path)
     assert (ran.returncode, ran.stdout) == (3, "")
 

@@ -23,7 +23,7 @@ from probes.finding import Edge, finding
 from probes.keystore import Keystore, KeystoreEntry
 from probes.observation import Presented
 from tests.kit.metrics import samples, some_certificate, some_file, text_of, value
-from tests.kit.web_server import FakeView, Running, running
+from tests.kit.web_server import FakeView, RunningServer, running
 
 
 def raised(known: TargetState, code: Code, subject: str = "", since: float = 1_795_000_000.0) -> TargetState:
@@ -37,20 +37,20 @@ def view() -> FakeView:
 
 
 @pytest.fixture
-def server(view: FakeView, tmp_path: Path) -> Iterator[Running]:
+def server(view: FakeView, tmp_path: Path) -> Iterator[RunningServer]:
     with running(view, Settings(socket=str(tmp_path / "s"), web=Web(listen=("127.0.0.1:0",)))) as started:
         assert started.problems == ()
         yield started
 
 
 @pytest.fixture
-def client(server: Running) -> Iterator[httpx.Client]:
+def client(server: RunningServer) -> Iterator[httpx.Client]:
     with server.tcp() as tcp:
         yield tcp
 
 
 @pytest.fixture
-def local(server: Running) -> Iterator[httpx.Client]:
+def local(server: RunningServer) -> Iterator[httpx.Client]:
     with server.unix() as unix:
         yield unix
 
@@ -121,7 +121,7 @@ def test_every_link_of_the_landing_page_leads_somewhere(client: httpx.Client) ->
     assert [client.get(link).status_code for link in links] == [200] * len(links)
 
 
-def test_every_answer_says_which_host_it_is_about(server: Running, client: httpx.Client) -> None:
+def test_every_answer_says_which_host_it_is_about(server: RunningServer, client: httpx.Client) -> None:
     server.server.call("web1.example.com")
     for resource in ("/metrics", "/readyz", "/api/v1/status", "/api/v1/findings", "/api/v1/targets/none"):
         assert client.get(resource).headers["certvigil-host"] == "web1.example.com"

@@ -373,7 +373,7 @@ def _without_rights() -> None:
 # Believing
 
 
-class Host:
+class ReadHost:
     """What is believed of a set, by readings."""
 
     def __init__(
@@ -409,8 +409,8 @@ CHAIN: Final = tuple(map(certificate, (LEAF.der(), *(each.der() for each in LEAF
 
 
 @pytest.fixture
-def host() -> Host:
-    return Host()
+def host() -> ReadHost:
+    return ReadHost()
 
 
 def own(inode: int, **more: Any) -> FileObservation:
@@ -421,7 +421,7 @@ def whole(inode: int, **more: Any) -> FileObservation:
     return replace(seen(CRT, inode, **more), certificates=CHAIN)
 
 
-def test_nothing_new_follows_from_facts_of_two_moments(host: Host) -> None:
+def test_nothing_new_follows_from_facts_of_two_moments(host: ReadHost) -> None:
     host.learn(BEGUN, whole(1), own(2))
     assert host.codes(CRT) == host.codes(KEY) == set()
     # The key was replaced by root meanwhile, as nobody here could see.
@@ -436,7 +436,7 @@ def test_nothing_new_follows_from_facts_of_two_moments(host: Host) -> None:
     assert host.pending(CRT) == {Code.KEY_MISMATCH}
 
 
-def test_a_file_that_the_daemon_reads_itself_is_judged_by_itself_even_then(host: Host) -> None:
+def test_a_file_that_the_daemon_reads_itself_is_judged_by_itself_even_then(host: ReadHost) -> None:
     host.learn(BEGUN, whole(1), own(2))
     host.learn(ENDED, whole(1), own(2, failure=AWAY), unsure=[KEY.name])
     assert Code.EXPIRED in host.codes(CRT)
@@ -444,14 +444,14 @@ def test_a_file_that_the_daemon_reads_itself_is_judged_by_itself_even_then(host:
     assert Code.EXPIRED in host.codes(CRT), "it stands"
 
 
-def test_of_a_file_that_cannot_be_seen_not_even_its_end_is_told(host: Host) -> None:
+def test_of_a_file_that_cannot_be_seen_not_even_its_end_is_told(host: ReadHost) -> None:
     """It may have been replaced in time."""
     host.learn(BEGUN, whole(1), own(2))
     host.learn(ENDED, whole(1, failure=AWAY), own(2, failure=AWAY), unsure=[CRT.name, KEY.name])
     assert (host.codes(CRT), host.codes(KEY)) == ({Code.UNREADABLE}, {Code.KEYS_UNREAD})
 
 
-def test_what_was_wrong_or_pending_stays_so_and_comes_of_age_by_no_belief(host: Host) -> None:
+def test_what_was_wrong_or_pending_stays_so_and_comes_of_age_by_no_belief(host: ReadHost) -> None:
     for after in (0, 1e5):
         host.learn(BEGUN + after, whole(1), own(2, mode=0o644))
     assert host.codes(KEY) == {Code.KEY_EXPOSED}
@@ -476,7 +476,7 @@ COMBINED: Final = FileTarget("web/combined", "/tls/site.pem", FileRole.COMBINED,
 
 
 @pytest.mark.parametrize("after", [1.0, STALE_AFTER + 1], ids=["lately", "long ago"])
-def test_a_renewed_pair_that_only_the_actor_read_is_believed_as_one(host: Host, after: float) -> None:
+def test_a_renewed_pair_that_only_the_actor_read_is_believed_as_one(host: ReadHost, after: float) -> None:
     """The actor told of the new pair before it died, and nothing could be judged of it before."""
     host.learn(BEGUN, whole(1), own(2))
     new = SetReading((replace(whole(3), certificates=NEW_CHAIN), replace(own(4), keys=NEW_KEY)))
@@ -489,7 +489,7 @@ def test_a_renewed_pair_that_only_the_actor_read_is_believed_as_one(host: Host, 
 
 
 def test_a_renewed_file_with_certificate_and_key_that_only_the_actor_read_is_believed_as_one() -> None:
-    host = Host(Artefacts(combined=COMBINED.path), (COMBINED,))
+    host = ReadHost(Artefacts(combined=COMBINED.path), (COMBINED,))
     old = replace(whole(1), target=COMBINED.name, keys=OWN, mode=0o600)
     host.learn(BEGUN, old)
     new = replace(old, identity=identity(2), certificates=NEW_CHAIN, keys=NEW_KEY)
@@ -504,7 +504,7 @@ def test_a_renewed_file_with_certificate_and_key_that_only_the_actor_read_is_bel
 
 @pytest.mark.parametrize("left", [NEW_CHAIN[1:], ()], ids=["a part of it", "nothing"])
 def test_a_last_known_certificate_is_compared_with_no_key_that_was_read_later(
-    host: Host, left: tuple[Certificate, ...]
+    host: ReadHost, left: tuple[Certificate, ...]
 ) -> None:
     """The new certificate is damaged; the key is whole, and of it."""
     host.learn(BEGUN, whole(1), own(2))
@@ -515,7 +515,7 @@ def test_a_last_known_certificate_is_compared_with_no_key_that_was_read_later(
     assert host.registry.targets[CRT.name].presented == CHAIN
 
 
-def test_a_mismatch_that_is_known_stands_while_the_certificate_cannot_be_read(host: Host) -> None:
+def test_a_mismatch_that_is_known_stands_while_the_certificate_cannot_be_read(host: ReadHost) -> None:
     for later in (0.0, 1e5):
         host.learn(BEGUN + later, whole(1), replace(own(2), keys=NEW_KEY))
     assert host.codes(CRT) == {Code.KEY_MISMATCH}
