@@ -121,7 +121,7 @@ def test_what_is_not_known_is_an_error_that_suggests_what_is(config: str, argume
 
 def test_nothing_that_fits_is_said(config: str) -> None:
     ran = certvigil("audit", "--config", config, "--who", "carol")
-    assert (ran.returncode, ran.stdout) == (0, "no record fits that\n")
+    assert (ran.returncode, ran.stdout) == (0, "no record fits these options\n")
 
 
 def test_a_terminal_shows_it_without_breaking_a_word(config: str) -> None:
@@ -181,7 +181,7 @@ def test_an_audit_that_cannot_be_written_keeps_nobody_from_acting(
     assert isinstance(loaded, Config)
     with actor_context(read_trust_context(loaded)[0]) as context:
         context.transaction.journal.append(Record(START + 9 * DAY, "", Event.THAWED, {"components": []}))
-    assert "is not in the audit yet" in caplog.text
+    assert "are not in the audit yet" in caplog.text
     (directory / "audit").unlink()
     with actor_context(read_trust_context(loaded)[0]) as context:
         context.audit()
