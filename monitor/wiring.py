@@ -219,6 +219,7 @@ def reconfigure(parts: Parts, trust_context: TrustContext) -> None:
     parts.page.reconfigure(_intervals(config))
     parts.sets.reconfigure()
     parts.endpoints.reconfigure()
+    parts.prober.reconfigure(config.settings.concurrency)
     parts.notifier.reconfigure(config)
     parts.files.rescan()
     parts.action_findings.reconfigure()

@@ -62,6 +62,9 @@ def _command(words: list[str]) -> list[str]:
 CommandLine = Annotated[list[str], AfterValidator(_command)]
 
 
+_COMMANDS: Final = ("unit", "reload", "restart", "stop", "start")
+
+
 class ComponentService(Section):
     """The commands of a service, as argument lists; a `unit` of systemd brings its own."""
 
@@ -89,11 +92,11 @@ class ComponentService(Section):
     @model_validator(mode="after")
     def _check_commands(self) -> Self:
         if self.unit is not None and (self.reload or self.restart or self.stop or self.start):
-            raise broken_rule("given with commands of its own, expected 'unit' or the commands")
+            raise broken_rule("given with commands of its own, expected 'unit' or the commands", *_COMMANDS)
         try:
             self.build()
         except ValueError as error:
-            raise broken_rule(str(error)) from None
+            raise broken_rule(str(error), *_COMMANDS, "activate", "quiesce") from None
         return self
 
     def build(self) -> Service:
@@ -126,7 +129,8 @@ class ComponentService(Section):
         )
 
 
-_UNKNOWN: Final = ComponentService(unit="unknown.service")
+UNKNOWN_UNIT: Final = "unknown.service"
+_UNKNOWN: Final = ComponentService(unit=UNKNOWN_UNIT)
 """Stands for a service whose own mistakes are reported where it is declared."""
 
 
@@ -185,9 +189,15 @@ class ComponentSection(Section):
     @model_validator(mode="after")
     def _check_mode(self) -> Self:
         if self.mode is Mode.AUTO and not self.allowed_issuers:
-            raise broken_rule("'mode: auto' without 'allowed_issuers', expected the issuers that are trusted with that")
+            raise broken_rule(
+                "'mode: auto' without 'allowed_issuers', expected the issuers that are trusted with that",
+                "mode",
+                "allowed_issuers",
+            )
         if self.mode is Mode.AUTO and self.service is None:
-            raise broken_rule("'mode: auto' without 'service', expected how the service is put onto new files")
+            raise broken_rule(
+                "'mode: auto' without 'service', expected how the service is put onto new files", "mode", "service"
+            )
         return self
 
     def build(self, name: str, keys: Keys = Keys.READ) -> tuple[model.Component, tuple[model.Endpoint, ...]]:

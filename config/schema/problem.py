@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
-from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from config.document import Document, Path, shown
@@ -19,14 +18,18 @@ class Problem(NamedTuple):
     text: str
 
 
+def path_of(error: ErrorDetails) -> Path:
+    """Return the path of the value that an error is about."""
+    path = error["loc"]
+    return path[:-1] if path[-1:] == ("[key]",) and error["type"] != "extra_forbidden" else path
+
+
 def problems(
-    error: ValidationError, schema: Mapping[str, Any], document: Document, base: Path = ()
+    errors: Iterable[ErrorDetails], schema: Mapping[str, Any], document: Document, base: Path = ()
 ) -> Iterator[Problem]:
-    """Yield what `error` found wrong with the value at `base`, in the words of the JSON Schema of its model."""
-    for each in error.errors(include_url=False):
-        path = each["loc"]
-        if path[-1:] == ("[key]",) and each["type"] != "extra_forbidden":
-            path = path[:-1]
+    """Yield what `errors` found wrong with the value at `base`, in the words of the JSON Schema of its model."""
+    for each in errors:
+        path = path_of(each)
         whole = (*base, *path)
         mark = document.marks.get(whole)
         found = shown(each["input"] if mark is None or mark.text is None else mark.text)

@@ -26,7 +26,7 @@ from config.text import printable
 from monitor.act.connection import ActorConnection
 from monitor.act.inboxes import Inboxes
 from monitor.act.journal import JournalFollower
-from monitor.act.status import FailedOrder, components_of, needs_a_person, why_not
+from monitor.act.status import FailedOrder, components_of, is_done, needs_a_person, why_not
 from monitor.actor.request import LONGEST_REASON, Document, Request, Verb
 from monitor.decide.decision import ORDERED, PENDING, Decision, DecisionMade, DecisionStatus, kind_of_decision
 from monitor.decide.situation import Approval, Attempt, LeftToPerson, Result
@@ -201,7 +201,11 @@ class Orders:
             answer = await self._have_done(decision, action, plan) if plan != known else answer
         if answer is not None and "cannot" in answer:
             self._plans.pop(decision.case, None)
-        if answer is not None and needs_a_person(answer):
+        if answer is not None and is_done(answer):
+            # Somebody else has done it meanwhile.
+            self._failed.pop(decision.subject, None)
+            self._note_attempt(decision)
+        elif answer is not None and needs_a_person(answer):
             self._leave_to_person(decision, why_not(answer))
         elif answer is None or not answer.get("endings") or answer["endings"][-1]["outcome"] == Outcome.REFUSED:
             self._fail(decision, why_not(answer))

@@ -102,14 +102,15 @@ def renounce(user: int, group: int) -> tuple[str, ...]:
     """Keep the right to read any file, as another user, and give up all others; return what could not be given up.
 
     Where this process is not root, it keeps what it has and gives up what it can. Afterwards it still may begin other
-    processes. Raises OSError where what root could do is left.
+    processes. Raises OSError where what root could do is left, and where what may read every file may use the network.
     """
     left: list[str] = []
     libc = ctypes.CDLL(None, use_errno=True)
     os.nice(5)
-    if os.geteuid() == 0:
-        # Where systemd or a container forbids new namespaces, the filter below is what keeps it from the network.
-        libc.unshare(_CLONE_NEWNET | _CLONE_NEWIPC)
+    was_root, is_apart = os.geteuid() == 0, False
+    if was_root:
+        # Where systemd or a container forbids new namespaces, the filter below keeps it from the network.
+        is_apart = libc.unshare(_CLONE_NEWNET | _CLONE_NEWIPC) == 0
         kept = _readers_capability(libc)
         _checked(libc.prctl(_PR_SET_KEEPCAPS, 1, 0, 0, 0))
         for each in range(_LAST_CAPABILITY + 1):
@@ -130,6 +131,12 @@ def renounce(user: int, group: int) -> tuple[str, ...]:
         resource.setrlimit(each, (0, 0))
     if not _filter(libc, _READING, _BEGINNING):
         left.append("system calls are not filtered on this kind of processor")
+        if was_root and not is_apart:
+            raise OSError(
+                errno.EPERM,
+                "nothing keeps it from the network: namespaces are forbidden here, and system calls are not filtered "
+                "on this kind of processor",
+            )
     return tuple(left)
 
 

@@ -8,15 +8,16 @@ import select
 import socket
 import threading
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 from actions import audit
 from actions.audit import summary
 from actions.backup import BackupError
-from actions.journal import JournalError
+from actions.journal import JournalError, Record
 from actions.world import World
 from config.text import Log, Printable, harmless, printable
 from monitor.actor.authority import STRANGER, Peer, Role, peer_of
@@ -24,7 +25,7 @@ from monitor.actor.context import audit_directory
 from monitor.actor.current import CurrentConfig
 from monitor.actor.dispatch import Caller, Dispatcher
 from monitor.actor.documents import cannot
-from monitor.actor.follow import JournalPosition, behind
+from monitor.actor.follow import JournalPosition, behind, for_daemon
 from monitor.actor.news import FollowerNews
 from monitor.actor.request import LONGEST, Document, Request, Verb, decode
 
@@ -64,7 +65,7 @@ class Conversation:
         try:
             match request.verb:
                 case Verb.FOLLOW:
-                    self._follow(JournalPosition(request.epoch, request.after))
+                    self._follow(peer, JournalPosition(request.epoch, request.after))
                 case Verb.AUDIT:
                     self._send_audit(peer)
                 case _:
@@ -78,21 +79,24 @@ class Conversation:
             log.exception("a request failed for no foreseen reason")
             self._tell(cannot(Printable("the actor failed for a reason that was not foreseen; its log says more")))
 
-    def _follow(self, place: JournalPosition) -> None:
+    def _follow(self, peer: Peer, place: JournalPosition) -> None:
         """Tell records and changes of files as they come, until the other end has left."""
         _, noticed = self.news.changed_since(0)
         while not self.stopping.is_set():
-            place, noticed = self._follow_under_one_configuration(place, noticed)
+            place, noticed = self._follow_under_one_configuration(peer, place, noticed)
 
-    def _follow_under_one_configuration(self, place: JournalPosition, noticed: int) -> tuple[JournalPosition, int]:
+    def _follow_under_one_configuration(
+        self, peer: Peer, place: JournalPosition, noticed: int
+    ) -> tuple[JournalPosition, int]:
         """Follow until the configuration is another; return the place in the journal, and the last change of files."""
         with self.current.context() as context:
+            shown = summary if self.dispatcher.role(peer) is Role.OPERATOR else _shown_to_daemon
             while not self.stopping.is_set() and self.current.last is context.config:
                 records, place, anew = behind(context.records(), place)
                 if anew:
                     self._send({"anew": place.epoch})
                 for record in records:
-                    self._send({"record": summary(record)})
+                    self._send({"record": shown(record)})
                 # This line also says that the actor is still here.
                 here = {"here": place.sequence, "epoch": place.epoch, "clock": self.dispatcher.suspicion(context)}
                 self._send(here)
@@ -118,6 +122,10 @@ class Conversation:
         """Send a document to a peer who may have left: what is under way goes on."""
         with suppress(OSError):
             self._send(document)
+
+
+def _shown_to_daemon(record: Record) -> Mapping[str, Any]:
+    return for_daemon(summary(record))
 
 
 def _has_left(connection: socket.socket) -> bool:

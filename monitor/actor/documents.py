@@ -9,9 +9,10 @@ from typing import Final
 from actions.backup import BackupSet
 from actions.component_files import WITH_KEY
 from actions.ending import Ending
-from actions.journal import Record
+from actions.journal import Event, Record
 from actions.journal_state import JournalState, Proposal, RecordedEnding
 from actions.late import Compared
+from actions.orphan import OrphanFate
 from actions.plan import Change, Plan, candidate_of
 from actions.prepare import Prepared, RefusedPlan
 from actions.recover import left_to_others
@@ -36,9 +37,15 @@ def cannot(why: Printable) -> Document:
 
 
 def step_document(record: Record) -> Document:
-    """Return a step of a transaction, for whoever watches; with whether something was tested, where nothing was."""
+    """Return a step of a transaction, for whoever watches.
+
+    With "tested", false, where there was nothing to test, and with "waited", a sentence, where a command of an earlier
+    transaction was waited for or ended.
+    """
     untested = {"tested": False} if record.data.get("tested") is False else {}
-    return {"event": record.event, "at": iso(record.at), **untested}
+    waited = record.event is Event.COMMAND_OVER and record.data["fate"] != OrphanFate.GONE
+    said = {"waited": printable(str(record.data["reason"]), 500)} if waited else {}
+    return {"event": record.event, "at": iso(record.at), **untested, **said}
 
 
 def waits_document(act: str, at: float) -> Document:
@@ -89,7 +96,7 @@ def _files_with_keys(config: Config) -> frozenset[str]:
 
 
 def without_keys(made: Document, paths: Collection[str]) -> Document:
-    """Return the answer with no hash of what the files at these paths, as configured, hold now: they may be keys."""
+    """Return the answer with no hash of the files at these paths, as configured, before or after: they hold keys."""
     if "plan" not in made:
         return made
     changes = [
@@ -99,8 +106,7 @@ def without_keys(made: Document, paths: Collection[str]) -> Document:
 
 
 def _unhashed(change: Document) -> Document:
-    hidden = [name for name in ("before", "after") if change[name] and (name == "before" or not change["changes"])]
-    return {**change, **{name: {**change[name], "sha256": ""} for name in hidden}}
+    return {**change, **{name: {**change[name], "sha256": ""} for name in ("before", "after") if change[name]}}
 
 
 def _services(plan: Plan, services: Mapping[str, Service]) -> Iterator[tuple[str, Service]]:

@@ -27,7 +27,7 @@ log: Log = logging.getLogger("certvigil.actor")
 
 LONGEST: Final = 60.0
 """Seconds between two looks at the journal: another process may have replaced something."""
-_ACT: Final = Printable("what a killed command left, or a late writer wrote")
+_ACT: Final = Printable("a look for interrupted transactions and for late writes")
 _AGAIN: Final = 5.0
 """Seconds until what could not be done is tried again."""
 

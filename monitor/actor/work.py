@@ -48,6 +48,10 @@ class Work:
     """Services run, so that recovery can start and reload them."""
     pace: Pace = field(default_factory=Pace)
     """What the daemon's requests have caused lately."""
+    waits: Callable[[Printable], None] = lambda _act: None
+    """Receives the act that the request waits for."""
+    has_left: Callable[[], bool] = lambda: False
+    """Whether whoever asks waits for the answer no longer."""
 
     @property
     def attended(self) -> bool:

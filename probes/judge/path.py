@@ -86,7 +86,7 @@ def _judge_end(
     last, store = path.last, trust.name
     alone = len(path.certificates) == 1
     subject = subject_of(last)
-    namesake = bool(trust.by_subject.get(last.outline().issuer))
+    namesakes = trust.by_subject.get(last.outline().issuer, ())
     match path.end:
         case End.ANCHOR:
             if verifier is VerifierName.OPENSSL and not _is_root(last):
@@ -97,13 +97,13 @@ def _judge_end(
                     subject,
                     cure=f"add {last.issuer} to the client's store",
                 )
-        case End.SELF_SIGNED if namesake:
+        case End.SELF_SIGNED if namesakes:
             yield finding(
                 Code.UNTRUSTED_ISSUER,
-                f"the chain ends at {last.title} (sha256 {last.sha256[:16]}); the store {store} holds another "
-                "certificate of that name, with another key",
+                f"the chain ends at {last.title} (sha256 {last.sha256}), which may be forged: the store {store} holds "
+                f"another certificate of that name, with another key (sha256 {namesakes[0].sha256})",
                 subject,
-                cure=_NEW_ROOT,
+                cure=_OTHER_KEY,
             )
         case End.SELF_SIGNED if alone:
             yield finding(Code.SELF_SIGNED, f"{last.title} is signed by itself and not in the store {store}", subject)
@@ -117,23 +117,24 @@ def _judge_end(
             yield finding(
                 Code.UNTRUSTED_ISSUER,
                 f"the chain leads to {last.issuer}, {what} the store {other}, but not in the store {store}"
-                + (", which holds another of that name, with another key" if namesake else ""),
+                + (", which holds another of that name, with another key" if namesakes else ""),
                 subject,
-                cure=_NEW_ROOT if namesake else "" if _is_root(signer) else _either(last),
+                cure=_OTHER_KEY if namesakes else "" if _is_root(signer) else _either(last),
             )
-        case End.MISSING if namesake:
+        case End.MISSING if namesakes:
             yield finding(
                 Code.UNTRUSTED_ISSUER,
-                f"{last.title} was signed with another key than that of {last.issuer} in the store {store}",
+                f"{last.title} was signed with another key than that of {last.issuer} in the store {store} "
+                f"(sha256 {namesakes[0].sha256}), and may be forged",
                 subject,
-                cure=_NEW_ROOT,
+                cure=_OTHER_KEY,
             )
         case End.BAD_SIGNATURE:
             yield finding(
                 Code.BAD_SIGNATURE,
                 f"the signature on {last.title} is not by its issuer {last.issuer}",
                 subject,
-                cure=_NEW_ROOT_OR_CHAIN if namesake else "",
+                cure=_ORIGINALS_OR_OTHER_KEY if namesakes else "",
             )
         case End.MISSING:
             # Whether a server forgot an intermediate or a client lacks a root cannot be told: the first is likelier
@@ -147,11 +148,13 @@ def _judge_end(
             )
 
 
-_NEW_ROOT: Final = "add that CA's present certificate to the client's store, or serve a certificate of a CA it trusts"
-_NEW_ROOT_OR_CHAIN: Final = (
-    "install the certificate and the chain anew from the CA's originals; where the CA has a new key, add its present "
-    "certificate to the client's store"
+# Whoever forges a certificate gives it the name of a CA that is trusted: a name is no reason to trust another key.
+_COMPARED: Final = (
+    "only where the CA has a new key, by a fingerprint that the CA itself publishes (compare it with `openssl x509 -in "
+    "FILE -noout -fingerprint -sha256`), add its new certificate to the client's store"
 )
+_OTHER_KEY: Final = f"serve a certificate of the CA that the store holds; {_COMPARED}"
+_ORIGINALS_OR_OTHER_KEY: Final = f"install the certificate and the chain anew from the CA's originals; {_COMPARED}"
 
 
 def _either(last: Certificate) -> str:

@@ -130,6 +130,26 @@ def test_what_an_administrator_put_on_disk_is_activated_only_if_it_is_whole(web:
     assert presented(web.server)[0] == new.der()
 
 
+def test_a_service_that_serves_what_is_on_disk_is_left_alone_unless_that_is_asked_for(web: Web) -> None:
+    nginx = " ".join([str(find_command("nginx")), *web.server.test_command[1:-1]])
+    reloads = web.directory / "reloads"
+    web.declare(reload=["/bin/sh", "-c", f"echo once >>{reloads}; exec {nginx} -s reload"])
+    for given in ((), ("--dry-run",)):
+        assert web.act("activate", "web", *given) == (
+            0,
+            "unchanged  nothing to do: what is on disk is served already\n",
+        )
+    assert not reloads.exists()
+    code, said = web.act("activate", "web", "--force", "--dry-run")
+    assert (code, "nothing to do" in said) == (0, False), said
+    code, said = web.act("activate", "web", "--force")
+    assert code == 0, said
+    assert reloads.read_text() == "once\n"
+    web.server.stop()
+    code, said = web.act("activate", "web", "--dry-run")
+    assert "served already" not in said, "an endpoint that does not answer serves nothing"
+
+
 @pytest.fixture
 def mounted(web: Web) -> Iterator[Web]:
     """Have each file of the component be a mount point, as where a container is given single files."""
