@@ -102,7 +102,7 @@ class DigestSection(Section):
     channels: list[ChannelName] = Field(min_length=1)
     """A list of names of channels."""
     cron: Cron
-    """When: minute, hour, day of the month, month, day of the week, such as "0 7 * * mon"."""
+    """The times: minute, hour, day of the month, month, day of the week, such as "0 7 * * mon"."""
     timezone: Timezone = "UTC"
     """By whose wall clock, such as Europe/Zurich."""
 
@@ -123,7 +123,7 @@ class SilenceSection(Matching):
     """Findings that nobody is told of until a date; they show everywhere else."""
 
     reason: Sentence
-    """Why, for those who see the silence in the status."""
+    """The reason, for those who see the silence in the status."""
     until: LastDay
     """The last day, in UTC, on which it holds, such as 2027-03-31."""
 

@@ -92,7 +92,7 @@ class ComponentService(Section):
     @model_validator(mode="after")
     def _check_commands(self) -> Self:
         if self.unit is not None and (self.reload or self.restart or self.stop or self.start):
-            raise broken_rule("given with commands of its own, expected 'unit' or the commands", *_COMMANDS)
+            raise broken_rule("'unit' beside commands of its own, expected 'unit' or the commands", *_COMMANDS)
         try:
             self.build()
         except ValueError as error:
@@ -188,16 +188,16 @@ class ComponentSection(Section):
 
     @model_validator(mode="after")
     def _check_mode(self) -> Self:
-        if self.mode is Mode.AUTO and not self.allowed_issuers:
-            raise broken_rule(
-                "'mode: auto' without 'allowed_issuers', expected the issuers that are trusted with that",
-                "mode",
-                "allowed_issuers",
-            )
-        if self.mode is Mode.AUTO and self.service is None:
-            raise broken_rule(
-                "'mode: auto' without 'service', expected how the service is put onto new files", "mode", "service"
-            )
+        if self.mode is not Mode.AUTO:
+            return self
+        needed = {
+            "allowed_issuers": "the issuers that are trusted with that",
+            "service": "how the service is put onto new files",
+        }
+        missing = [key for key in needed if not getattr(self, key)]
+        if missing:
+            without, expected = (" and ".join(each) for each in (map("'{}'".format, missing), map(needed.get, missing)))
+            raise broken_rule(f"'mode: auto' without {without}, expected {expected}", "mode", *missing)
         return self
 
     def build(self, name: str, keys: Keys = Keys.READ) -> tuple[model.Component, tuple[model.Endpoint, ...]]:

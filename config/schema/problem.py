@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
@@ -53,6 +54,10 @@ _TYPES: Final = {
 }
 
 
+_WORDS: Final = re.compile(r"[A-Za-z0-9/._-]+( [A-Za-z0-9/._-]+)*")
+"""Words that need no quotes in a list."""
+
+
 def _problem_text(error: ErrorDetails, found: str, path: Path, schema: Mapping[str, Any]) -> str:
     word = str(error["input"])
     match error["type"]:
@@ -73,6 +78,8 @@ def _problem_text(error: ErrorDetails, found: str, path: Path, schema: Mapping[s
             return f"found {found}{unlike(word, (each if isinstance(each, str) else shown(each) for each in allowed))}"
         case "string_type" if isinstance(error["input"], bool | int | float):
             return f"found {found}, expected text: put it in quotes"
+        case "list_type" if isinstance(error["input"], str) and found == shown(word) and _WORDS.fullmatch(word):
+            return f"found {found}, expected a list, such as [{', '.join(word.split())}]"
         case kind:
             return f"found {found}, expected {_TYPES.get(kind, error['msg'])}"
 

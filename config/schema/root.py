@@ -44,7 +44,7 @@ class WaiverSection(Section):
     finding: Annotated[Code, Field(strict=False)]
     """The code of a finding."""
     reason: Sentence
-    """Why, for those who see the waiver in the status."""
+    """The reason, for those who see the waiver in the status."""
     until: LastDay
     """The last day, in UTC, on which it holds, such as 2027-03-31."""
 
@@ -59,7 +59,7 @@ class TokenSection(Section):
     sha256: Sha256
     """The SHA-256 of the token, hexadecimal: a token of 32 random bytes cannot be guessed from it."""
     scopes: list[Annotated[Scope, Field(strict=False)]] = Field(min_length=1)
-    """What its bearer may do: approve."""
+    """The rights of its bearer: approve."""
 
     def build(self, name: str) -> model.Token:
         """Return the token called `name`."""

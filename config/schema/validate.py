@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Collection, Mapping, Sequence
 from copy import deepcopy
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
@@ -66,8 +66,21 @@ def _rules_behind(
     return []
 
 
+_STAND_INS: Final[Mapping[str, Value]] = {
+    "artefacts": {"combined": "/file"},
+    "name": "name",
+    "when": {"candidate_present": True},
+    "do": ["activate"],
+}
+"""Sound values for keys that sections with rules must have."""
+
+
 def _take_out(values: Value, path: Path) -> None:
-    """Take the value at `path` out of a mapping; an item of a list stays, since the others would have other places."""
+    """Take the value at `path` out of a mapping, or put a stand-in there; with an item of a list, the whole list."""
+    while path and isinstance(path[-1], int):
+        path = path[:-1]
+    if not path:
+        return
     *above, last = path
     for part in above:
         if isinstance(values, dict) and part in values:
@@ -76,7 +89,9 @@ def _take_out(values: Value, path: Path) -> None:
             values = values[part]
         else:
             return
-    if isinstance(values, dict):
+    if isinstance(values, dict) and last in _STAND_INS:
+        values[str(last)] = _STAND_INS[str(last)]
+    elif isinstance(values, dict):
         values.pop(str(last), None)
 
 

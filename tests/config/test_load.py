@@ -358,7 +358,7 @@ def test_one_mistake_hides_no_other_that_does_not_depend_on_it(write: Write) -> 
         (8, "components.web.modus", "unknown key (did you mean 'mode'?)"),
         (9, "components.web.timeout", "unknown key"),
         (10, "components.web.service.tmeout", "unknown key (did you mean 'timeout'?)"),
-        (10, "components.web.service", "given with commands of its own"),
+        (10, "components.web.service", "'unit' beside commands of its own"),
         (11, "components.shop.clients[0]", "there is no client 'nobody'"),
         (13, "policies[0].match.target[0]", "there is no target 'mali:25' (did you mean 'mail:25'?)"),
         (14, "policies[1].windws", "unknown key (did you mean 'windows'?)"),
