@@ -196,7 +196,8 @@ class ComponentSection(Section):
         }
         missing = [key for key in needed if not getattr(self, key)]
         if missing:
-            without, expected = (" and ".join(each) for each in (map("'{}'".format, missing), map(needed.get, missing)))
+            without = " and ".join(f"'{key}'" for key in missing)
+            expected = " and ".join(needed[key] for key in missing)
             raise broken_rule(f"'mode: auto' without {without}, expected {expected}", "mode", *missing)
         return self
 

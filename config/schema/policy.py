@@ -32,7 +32,7 @@ class WindowSection(Section):
     """A time in which things may be deployed."""
 
     cron: Cron
-    """The times at which it opens: minute, hour, day of the month, month, day of the week, of which a day must match both."""
+    """The times at which it opens: minute, hour, day of the month, month, day of the week; a day must match both."""
     duration: Interval
     """The time for which it stays open, such as 3h."""
     timezone: Timezone = "UTC"

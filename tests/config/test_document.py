@@ -103,37 +103,49 @@ def test_each_key_given_twice_is_a_mistake_with_both_lines() -> None:
         ),
         (
             "a: {b: 1\nc: 2\n",
-            "a.yaml:2: found no ',' and no '}', expected one of them after each value in '{...}'; this is about what "
-            "begins in line 1",
+            (
+                "a.yaml:2: found no ',' and no '}', expected one of them after each value in '{...}'; this is about "
+                "what begins in line 1"
+            ),
         ),
         (
             "a: {b: 1\n",
-            "a.yaml:2: found no ',' and no '}', expected one of them after each value in '{...}'; this is about what "
-            "begins in line 1",
+            (
+                "a.yaml:2: found no ',' and no '}', expected one of them after each value in '{...}'; this is about "
+                "what begins in line 1"
+            ),
         ),
         (
             "a: 'b\nc: 1\n",
-            "a.yaml:3: found the end of the file, expected the quotation mark that ends a text; this is about what "
-            "begins in line 1",
+            (
+                "a.yaml:3: found the end of the file, expected the quotation mark that ends a text; this is about what "
+                "begins in line 1"
+            ),
         ),
         (
             "a:\n  - b\n   - c\n- d\n",
-            "a.yaml:4: found no key, expected each key of a mapping with the same indentation; this is about what "
-            "begins in line 1",
+            (
+                "a.yaml:4: found no key, expected each key of a mapping with the same indentation; this is about what "
+                "begins in line 1"
+            ),
         ),
         ("a: *\n", "a.yaml:1: found '*' or '&' without a name, expected quotes around a text that begins so"),
         (
             "a:\n\tb: 1\n",
-            "a.yaml:2: found a character that begins no value, such as a tab, '@' or '%', expected spaces for the "
-            "indentation, and quotes around such a text",
+            (
+                "a.yaml:2: found a character that begins no value, such as a tab, '@' or '%', expected spaces for the "
+                "indentation, and quotes around such a text"
+            ),
         ),
         (b"a: 1\nb: \xff\n", "a.yaml:2: bytes that are no UTF-8, expected UTF-8 text"),
         ("a: 1\nb: \x1b[2J\n", "a.yaml:2: control characters are not allowed, expected YAML"),
         ("[" * 500, "a.yaml:1: nested too deeply, expected at most 32 levels"),
         (
             "a: " * 3 + "b",
-            "a.yaml:1: found a ':' where no key may stand, expected quotes around a text with ': ' in it, and the "
-            "indentation of the lines above",
+            (
+                "a.yaml:1: found a ':' where no key may stand, expected quotes around a text with ': ' in it, and the "
+                "indentation of the lines above"
+            ),
         ),
     ],
 )
