@@ -32,7 +32,7 @@ from monitor.store.rows import MOST_CHANGES, MOST_PRESENTATIONS
 from monitor.store.writer import _REPLACED, RowWriter
 from probes.certificate import Certificate
 from probes.finding import Finding
-from tests.monitor.store_kit import EXPIRING, Owner, added, believe, loaded, make_certificate, presented
+from tests.kit.store import EXPIRING, Owner, added, believe, loaded, make_certificate, presented
 
 NOON: Final = 20_000 * DAY + DAY / 2
 LOOKS: Final = 1000

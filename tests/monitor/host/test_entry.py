@@ -18,7 +18,7 @@ from monitor.commands.run import run_actor
 from monitor.commands.units import units
 from monitor.host.entry import HostUser, why_no_entry
 from monitor.host.outside import doubts
-from tests.config.conftest import Write, write
+from tests.kit.configuration import Write, write
 
 __all__ = ["write"]
 
