@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from monitor.lab.ca import Authority, KeyType, new_key
+from monitor.lab.process import find_command
 from monitor.lab.servers import write_site
 from tests.kit.authority import ISSUING, NAME, fresh
 from tests.kit.component import NOT_FROZEN
