@@ -28,8 +28,16 @@ class Busy:
     @property
     def sentence(self) -> str:
         """Which process is at work on what; printable."""
-        act = f" ({self.act})" if self.act else ""
-        return f"process {self.holder} is at work on {self.component}{act}"
+        return f"process {self.holder} is at work on {self._work}"
+
+    @property
+    def phrase(self) -> str:
+        """The process and its work, as the object of a sentence; printable."""
+        return f"process {self.holder}, which is at work on {self._work}"
+
+    @property
+    def _work(self) -> str:
+        return f"{self.component} ({self.act})" if self.act else self.component
 
 
 @dataclass(frozen=True, slots=True)

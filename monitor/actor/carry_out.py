@@ -93,7 +93,7 @@ def _others_at_work(work: Work, action: ActionRequest) -> Busy | None:
         transaction.locks,
         action.components,
         most=LONGEST_WAIT,
-        told=lambda busy: work.waits(harmless(busy.sentence)),
+        told=lambda busy: work.waits(harmless(busy.phrase)),
         gives_up=lambda: work.has_left() or work.stopping(),
     )
 

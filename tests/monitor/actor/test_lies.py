@@ -349,7 +349,8 @@ def test_who_comes_while_another_is_at_work_is_told_who_that_is_and_waits_and_is
             same, back = begin("replace", "web", *files), begin("rollback", "web")
             for each in (same, back):
                 assert each.stderr is not None
-                assert f"waiting for {who}" in each.stderr.readline()
+                waits = f"waiting for {who.replace(' is at work', ', which is at work')}"
+                assert waits in each.stderr.readline()
             assert component.on_disk() == during
             # The first has it open; no later reload waits at it.
             os.unlink(gate)
