@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Self
+from typing import Any, Final, Self, TypedDict
 
 from actions import aside
 from actions.aside import Aside, Late
@@ -125,6 +125,17 @@ class Ruling:
     why: str = ""
 
 
+class EndingFacts(TypedDict):
+    """The facts of a recorded ending that are shown, logged and stored."""
+
+    transaction: str
+    action: Kind
+    outcome: Outcome
+    cause: Cause
+    reason: str
+    by: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordedEnding(Ending):
     """An ending in the journal, with its request and its plan."""
@@ -180,6 +191,17 @@ class RecordedEnding(Ending):
             handed=bool(begun.get("handed")),
             accepted=accepted,
         )
+
+    def facts(self) -> EndingFacts:
+        """Return the facts that are shown, logged and stored; the time is left to each of them."""
+        return {
+            "transaction": self.transaction,
+            "action": self.kind,
+            "outcome": self.outcome,
+            "cause": self.cause,
+            "reason": self.reason,
+            "by": self.by,
+        }
 
 
 @dataclass(slots=True)
@@ -359,7 +381,7 @@ class JournalState:
                 self.given_up.setdefault(key, GivenUp(str(record.data.get("by", "")), record.at, of))
 
     def is_our_doing(self, component: str) -> bool:
-        """Whether a transaction made a component's files what they are: it is under way, or froze the component."""
+        """Whether a transaction gave a component's files their content: it is under way, or froze the component."""
         plans = (plan_from_json(begin.data["plan"]) for begin in self.under_way.values())
         return component in self.frozen or any(each.component == component for plan in plans for each in plan.changes)
 

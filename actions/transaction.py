@@ -264,7 +264,7 @@ def conclude(state: TransactionState, failure: Failure | None) -> Ending:
     if state.superseded:
         return end(state, Outcome.SUPERSEDED, failure)
     if failure.cause is Cause.CHANGED and not (state.touched or state.stopped or state.activated):
-        # Nothing was done, and another writer is responsible for what is served.
+        # Nothing was done, and another writer is responsible for the served chain.
         return abandon(state, failure)
     if not state.plan.changes:
         return undo_activation(state, failure)

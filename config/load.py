@@ -1,4 +1,4 @@
-"""Reading the configuration: files to a valid Config, or to everything that is wrong with them."""
+"""Reading the configuration: from files to a valid Config, or to all their mistakes."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class _File:
 
 
 def load(path: str, environ: Mapping[str, str]) -> Config | tuple[Mistake, ...]:
-    """Return what the configuration at `path` declares, or every mistake in it, by file and line.
+    """Return the configuration at `path`, or every mistake in it, by file and line.
 
     `path` is a file, or a directory whose `*.yaml` and `*.yml` files are read as one document; `${NAME}` is replaced
     from `environ`.
@@ -65,14 +65,14 @@ def load(path: str, environ: Mapping[str, str]) -> Config | tuple[Mistake, ...]:
 
 
 class Marked(NamedTuple):
-    """What a configuration declares, and the document that knows where each value of it was written."""
+    """A configuration, and its document, which knows the place of each value."""
 
     config: Config
     document: Document
 
 
 def load_marked(path: str, environ: Mapping[str, str]) -> Marked | tuple[Mistake, ...]:
-    """Return what `load` does, with the document beside it."""
+    """Return the result of `load`, with the document beside it."""
     found = examine(path, environ)
     return found.sound if found.sound is not None and not found.mistakes else found.mistakes
 
@@ -154,7 +154,7 @@ def _policies(root: RootSection) -> tuple[Policy, ...]:
 
 
 def digest_on_disk(path: str) -> str:
-    """Return what `Config.digest` would be if the configuration at `path` were loaded now."""
+    """Return the digest that the configuration at `path` has now, as `Config.digest`."""
     return _digest(_read(path)[0])
 
 
@@ -170,7 +170,7 @@ def _in_order(mistakes: Iterable[Mistake]) -> tuple[Mistake, ...]:
 
 
 def _read(path: str) -> tuple[list[_File], list[Mistake]]:
-    """Return the configuration files at `path`, and what keeps the others from being read."""
+    """Return the configuration files at `path`, and the mistakes because of which others are not read."""
     files: list[_File] = []
     mistakes: list[Mistake] = []
     try:
@@ -205,7 +205,7 @@ def _unreadable(path: str, error: OSError) -> Mistake:
 
 
 def _read_file(path: str) -> tuple[bytes, str]:
-    """Return the bytes of a configuration file, or why it is not to be trusted."""
+    """Return the bytes of a configuration file, or why it cannot be trusted."""
     # A FIFO must not block.
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     with open(descriptor, "rb") as file:
@@ -241,7 +241,7 @@ def _join_all(documents: Iterable[Document]) -> tuple[Document, list[Mistake]]:
 
 
 def _with_profile(document: Document) -> tuple[Document, list[Problem], bool]:
-    """Return `document` added to that of the profile it names, what is wrong, and whether everything could be added."""
+    """Return `document` merged into its profile's document, the mistakes, and whether all of it could be merged."""
     name = document.values.get("profile")
     if not isinstance(name, str):
         given = profile.SECTION in document.values and name is None
@@ -258,7 +258,7 @@ def _with_profile(document: Document) -> tuple[Document, list[Problem], bool]:
 
 
 def _names(document: Document) -> DeclaredNames:
-    """Return what `document` declares, whether or not that is sound."""
+    """Return the declarations of `document`, with or without mistakes."""
 
     def declared(section: str, implicit: Iterable[str]) -> frozenset[str]:
         items = document.values.get(section)
@@ -276,7 +276,7 @@ def _names(document: Document) -> DeclaredNames:
 
 @dataclass(frozen=True, slots=True)
 class _Declared:
-    """The targets of a document, and where each comes from."""
+    """The targets of a document, and the origin of each."""
 
     document: Document
     endpoints: dict[str, Endpoint] = field(default_factory=dict)
@@ -325,7 +325,7 @@ def _declare(document: Document, validated: Validated) -> _Declared:
 
 @dataclass(frozen=True, slots=True)
 class _Notified:
-    """Who is notified what, with the secrets that lie in files of their own."""
+    """Channels and notifications, with the secrets from files of their own."""
 
     channels: dict[str, Channel]
     notifications: Notifications
@@ -333,7 +333,7 @@ class _Notified:
 
 
 def _notify(validated: Validated) -> _Notified:
-    """Return what the sound parts of the document say about telling, and what is wrong with the files they name."""
+    """Return the notifications in the sound parts of the document, and the mistakes in the files that they name."""
     problems: list[Problem] = []
 
     def secrets(file: str | None, check: Callable[[str], object], path: Path) -> tuple[str, ...]:
@@ -392,7 +392,7 @@ class _KnownTargets:
 
 
 def _check_waivers(validated: Validated, known: _KnownTargets) -> Iterator[Problem]:
-    """Yield each waiver for a target that there is not."""
+    """Yield each waiver for an unknown target; a path may be a file that a watch finds later."""
     for index, waiver in zip(validated.positions.get("waivers", ()), validated.root.waivers, strict=True):
         yield from _check_target(waiver.target, ("waivers", index, "target"), known)
 
@@ -413,7 +413,7 @@ def _check_policy_names(document: Document, validated: Validated) -> Iterator[Pr
 
 
 def _check_policies(validated: Validated, declared: _Declared, known: _KnownTargets) -> Iterator[Problem]:
-    """Yield where a policy is for a target that there is not, or can never do what it says."""
+    """Yield each policy that is for an unknown target, or that can never do what it says."""
     for index, section in zip(validated.positions.get("policies", ()), validated.root.policies, strict=True):
         policy = section.build()
         for position, target in enumerate(policy.match.targets):

@@ -1,4 +1,4 @@
-"""Which files may be believed, and which may hold a secret."""
+"""Which files can be trusted, and which may hold a secret."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Final
 from config.text import printable
 
 _MOST_LINKS: Final = 40
-"""As many as Linux follows."""
+"""The number of links that Linux follows."""
 _SECRET_LIMIT: Final = 64 * 1024
 """Bytes of a file with secrets."""
 
@@ -22,7 +22,7 @@ def is_read_only(where: str | int) -> bool:
 
 
 def unsafe(status: os.stat_result, *, user: int, sticky_is_safe: bool) -> str:
-    """Return why somebody else than root and `user` could change what has this status; empty where nobody could."""
+    """Return why somebody else than root and `user` could change a file with this status; empty where nobody could."""
     if status.st_uid not in {0, user}:
         return f"belongs to user {status.st_uid}, expected root{f' or user {user}' if user else ''}"
     if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not (sticky_is_safe and status.st_mode & stat.S_ISVTX):
@@ -31,7 +31,7 @@ def unsafe(status: os.stat_result, *, user: int, sticky_is_safe: bool) -> str:
 
 
 def changeable(path: str) -> str:
-    """Return why somebody else than root could change what an absolute path leads to; empty where nobody could.
+    """Return why somebody else than root could change the file behind an absolute path; empty where nobody could.
 
     Every directory on the way counts, those on the way of symbolic links included. Raises OSError where the way ends
     before the file, or cannot be looked at.
@@ -108,15 +108,15 @@ def read_secrets(path: str, check: Callable[[str], object]) -> tuple[str, ...]:
             try:
                 check(secret)
             except ValueError as error:
-                raise ValueError(f"line {number} is not as it must be, expected {error}") from None
+                raise ValueError(f"line {number} has a mistake, expected {error}") from None
             secrets.append(secret)
     if not secrets:
-        raise ValueError("holds nothing, expected one on each line")
+        raise ValueError("is empty, expected one value on each line")
     return tuple(secrets)
 
 
 def _exposed(descriptor: int) -> str:
-    """Return why an open file is no place for a secret; empty where it is one."""
+    """Return why an open file is no place for a secret; empty where it is safe."""
     status = os.fstat(descriptor)
     if not stat.S_ISREG(status.st_mode):
         return "not a regular file, expected one"

@@ -1,4 +1,4 @@
-"""What is wrong with a document, in the words of the JSON Schema of its model."""
+"""The mistakes of a document, in the words of the JSON Schema of its model."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from config.schema.section import unlike
 
 
 class Problem(NamedTuple):
-    """What is wrong with the value at `path`, and what was expected."""
+    """A mistake in the value at `path`, and the expected value."""
 
     path: Path
     text: str
@@ -28,7 +28,7 @@ def path_of(error: ErrorDetails) -> Path:
 def problems(
     errors: Iterable[ErrorDetails], schema: Mapping[str, Any], document: Document, base: Path = ()
 ) -> Iterator[Problem]:
-    """Yield what `errors` found wrong with the value at `base`, in the words of the JSON Schema of its model."""
+    """Yield the mistakes of `errors` in the value at `base`, in the words of the JSON Schema of its model."""
     for each in errors:
         path = path_of(each)
         whole = (*base, *path)
@@ -37,13 +37,13 @@ def problems(
         if any(whole[: len(secret)] == secret for secret in _SECRET) and isinstance(each["input"], str):
             found = "text"
         text = _problem_text(each, found, path, schema)
-        # A guess would tell what a variable stands for.
+        # A guess would show the value of a variable.
         guess = getattr(each.get("ctx", {}).get("error"), "guess", "") if mark is None or mark.text is None else ""
         yield Problem(whole, f"{text} (did you mean '{guess}'?)" if guess else text)
 
 
 _SECRET: Final = (("channels",), ("notifications", "heartbeat"))
-"""Where a text may be a secret, or be one that was put into the wrong place."""
+"""Places of secrets, or of texts that may be a secret in the wrong place."""
 _TYPES: Final = {
     "string_type": "text",
     "list_type": "a list",

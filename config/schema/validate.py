@@ -1,4 +1,4 @@
-"""Holding a document to its shape: what is sound in it, and everything that is wrong with it."""
+"""Validation of a document: its sound parts, and all its mistakes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from config.schema.section import DeclaredNames
 
 
 class Validated(NamedTuple):
-    """What a document holds."""
+    """The result of a validation."""
 
     root: RootSection
     """Made of its sound parts only."""
@@ -27,7 +27,7 @@ class Validated(NamedTuple):
 
 
 def validate(document: Document, names: DeclaredNames) -> Validated:
-    """Return what is in `document`, whose references may name `names`, and everything that is wrong with it."""
+    """Return the sound parts of `document`, whose references may name `names`, and all its mistakes."""
     values = document.values
     found: tuple[Problem, ...] = ()
     try:

@@ -1,4 +1,4 @@
-"""What the daemon knows of each component that certvigil may change, put together for those who ask."""
+"""The status of each component that certvigil may change, put together from the other parts."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Components:
     # For decisions
 
     def record(self, name: str) -> ComponentRecord:
-        """Return what decisions about a component rest on beside its targets."""
+        """Return the facts for decisions about a component, its targets aside."""
         if name not in components_of(self._registry.config):
             return ComponentRecord()
         recent = attempts_of(self._journal.state, name)
@@ -128,7 +128,7 @@ class Components:
                 yield Waiting(plan, each.action.kind, each.action.components, each.at, until, shown)
 
     def _is_settled(self, name: str, last: RecordedEnding) -> bool:
-        """Whether what went wrong last is no concern any more: its candidate is gone, or an operator said so."""
+        """Whether the last failure does not matter any more: its candidate is gone, or an operator said so."""
         if self._journal.state.thawed.get(name, 0.0) >= last.at:
             return True
         untouched = last.outcome in {Outcome.REFUSED, Outcome.ROLLED_BACK}
@@ -141,16 +141,16 @@ class Components:
         return candidate.candidate != last.candidate if last.candidate else candidate.plan != last.plan
 
     def _unneeded(self, name: str, candidate: CandidateStatus, last: RecordedEnding | None) -> Iterator[str]:
-        """Yield that a candidate was what is installed, until something else is done or brought."""
+        """Yield a sentence where the candidate was installed already, until another action or candidate."""
         at, why = self._journal.state.unneeded.get(name, (0.0, ""))
         if why and not candidate.candidate and not candidate.objections and (last is None or last.at < at):
             yield f"{moment(at)}: {printable(why)}"
 
 
 def rejections(state: JournalState, component: str) -> Iterator[Said]:
-    """Yield what a person does not want done to a component.
+    """Yield the actions on a component that a person rejected.
 
-    Of a candidate the actor says so itself: it is no longer offered.
+    For a candidate, the actor itself says so: it is no longer offered.
     """
     for (kind, name, what), ruling in state.rejected.items():
         if name == component and kind is not Kind.REPLACE:

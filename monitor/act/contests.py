@@ -7,18 +7,19 @@ from collections.abc import Container
 from dataclasses import dataclass
 from typing import Final
 
-from config.text import printable
+from config.text import Log, Printable, harmless, printable
 from monitor.actor.request import Document
 
-log = logging.getLogger("certvigil.act")
+_NOTHING: Final = Printable("")
+log: Log = logging.getLogger("certvigil.act")
 
 
 @dataclass(frozen=True, slots=True)
 class ContestStatus:
-    """How somebody else undoes what is done to a component."""
+    """How another writer undoes the changes of a component."""
 
-    sentence: str = ""
-    """Empty where nobody does."""
+    sentence: Printable = _NOTHING
+    """Empty where there is no such writer."""
     renewed: bool = False
     """A candidate came after that."""
 
@@ -37,16 +38,16 @@ class Contests:
         return self._contests.get(component, _NONE)
 
     def take(self, component: str, answer: Document) -> None:
-        """Take in what an answer says of a contest about a component, where it says anything of the component."""
+        """Take the contest about a component from an answer, if the answer is about that component."""
         if not answer.keys() & {"plan", "refused"}:
             return
         found = answer.get("contested", {}).get(component)
         if found is None:
             self._contests.pop(component, None)
             return
-        contest = ContestStatus(str(found["sentence"]), bool(found["renewed"]))
+        contest = ContestStatus(harmless(str(found["sentence"])), bool(found["renewed"]))
         if self.of(component) != contest:
-            log.warning("%s: %s", component, printable(contest.sentence))
+            log.warning("%s: %s", printable(component), contest.sentence)
         self._contests[component] = contest
 
     def forget_all_but(self, components: Container[str]) -> None:

@@ -1,4 +1,4 @@
-"""Carrying an action out: what a crash left comes first, then the plan, who may have it done now, the transaction."""
+"""Carrying an action out: first interrupted transactions, then the plan, the permission, and the transaction."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ _NEW_STAYS = frozenset({Outcome.COMMITTED, Outcome.FAILED_FORWARD})
 def carry_out(work: Work, request: Request) -> Document:
     """Carry out the action that is wanted, by the plan `request.plan` and no other where that is given.
 
-    1. For a person, wait until no other process is at work on the components. Finish what a crash left, and keep what
-       somebody wrote late: neither may be mixed with what follows.
-    2. Give up the keys in use, where they are compromised: that stands whatever becomes of the replacement.
+    1. For a person, wait until no other process is at work on the components. Finish interrupted transactions, and
+       keep late writes: they must not mix with the new transaction.
+    2. Give up the keys in use, where they are compromised: they stay given up even if the replacement fails.
     3. Make the plan, of the files as they are by now; check that nobody rejected it and, without a person, that it may
        be carried out now.
     4. Carry out the transaction, and empty the inboxes once the new files stay.
@@ -73,7 +73,7 @@ def carry_out(work: Work, request: Request) -> Document:
 
 
 def _recorded(work: Work, request: Request) -> TransactionContext:
-    """Return what a transaction works with, with what the journal is to keep of the request."""
+    """Return the context of a transaction, with the facts of the request for the journal."""
     asked = {
         "by": work.by,
         "why": printable(request.why),
@@ -99,7 +99,7 @@ def _others_at_work(work: Work, action: ActionRequest) -> Busy | None:
 
 
 def _attend_to_leftovers(work: Work, transaction: TransactionContext) -> tuple[tuple[Ending, ...], Compared]:
-    """Finish or undo what a crash left, and look at what was written late.
+    """Finish or undo interrupted transactions, and look for late writes.
 
     For the daemon no more often than the actor does so by itself: each recovery counts as an attempt.
     """

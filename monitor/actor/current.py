@@ -126,7 +126,7 @@ def _why_gone(config: Config, name: str) -> Printable | None:
 
 
 def _signature(paths: Iterable[str]) -> Signature:
-    """Return what differs once a file is another."""
+    """Return a value that differs once a file is another."""
     found = []
     for path in sorted(paths):
         with suppress(OSError):

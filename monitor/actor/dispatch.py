@@ -33,7 +33,7 @@ log: Log = logging.getLogger("certvigil.actor")
 PATIENCE: Final = 10.0
 """Seconds for the daemon's turn to come."""
 SOON: Final = 1.0
-"""Seconds after which an operator is told what the turn is waited for."""
+"""Seconds after which an operator is told which act delays the turn."""
 LONGEST_TURN: Final = 600.0
 """Seconds for an operator's turn to come: an act of the daemon may have to wait for hosts that never answer."""
 _LOOKING: Final = frozenset({Verb.STATE, Verb.PLAN, Verb.BACKUPS})
@@ -42,7 +42,7 @@ _LOOKING: Final = frozenset({Verb.STATE, Verb.PLAN, Verb.BACKUPS})
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """The connection of a user who asks, and hears what happens meanwhile."""
+    """The connection of a user who asks, and hears of each step."""
 
     tell: Callable[[Document], None] = lambda _document: None
     has_left: Callable[[], bool] = lambda: False
@@ -57,12 +57,12 @@ class Caller:
 
 
 class Dispatcher:
-    """Has what is asked done, one act at a time; any thread may ask."""
+    """Carries out requests, one act at a time; any thread may ask."""
 
     def __init__(
         self, current: CurrentConfig, news: FollowerNews, stopping: threading.Event, pace: Pace | None = None
     ) -> None:
-        """`pace`: what the daemon's requests may cause, as by default where that is None."""
+        """`pace`: the bound on the daemon's requests; None for the default."""
         self.turn = Turn()
         """Is taken by whoever acts."""
         self.lines = Lines()
@@ -75,7 +75,7 @@ class Dispatcher:
         self._sightings = Sightings()
 
     def role(self, peer: Peer) -> Role:
-        """Return what a user is to this actor now."""
+        """Return the present role of a user."""
         return role_of(peer.uid, self._current.config().settings.actor)
 
     def do(self, request: Request, peer: Peer, caller: Caller) -> Document:
@@ -86,10 +86,10 @@ class Dispatcher:
             with self._current.context() as context:
                 return self._permitted(context, request, peer, caller)
         # Nobody waits for a turn to be told that a name is wrong.
-        if (wrong := unusable(self._current.config(), request.names)) is not None:
+        if (wrong := unusable(self._current.config(), request)) is not None:
             return cannot(wrong)
-        # Who may ask for what is decided in the turn, by the configuration of then: until then, a person may have
-        # rejected it, or have changed the configuration.
+        # The right to ask is checked in the turn, by the configuration of then: until then, a person may have rejected
+        # it, or have changed the configuration.
         with self._acting(request, peer, caller) as free:
             if not free:
                 act = self.turn.act or Printable("something else")
@@ -137,7 +137,7 @@ class Dispatcher:
         journal_state, now = context.journal_state(), time.time()
         role = role_of(peer.uid, context.config.settings.actor)
         suspicion = self.suspicion(context)
-        wrong = unusable(context.config, request.names) or objection(role, request, context.config, journal_state)
+        wrong = unusable(context.config, request) or objection(role, request, context.config, journal_state)
         if wrong is None and role is not Role.OPERATOR and request.verb is Verb.CARRY_OUT and suspicion is not None:
             wrong = sentence("nothing is done unattended now: {}", suspicion)
         if wrong is not None:

@@ -31,7 +31,7 @@ _NOTHING: Final = Printable("")
 class Door:
     """Counts who is inside, each user apart: a crowd takes the places of nobody but its own user.
 
-    Roles are as known up to ten seconds ago: what somebody may ask for is decided later, by `role_of`.
+    Roles are as known up to ten seconds ago: rights are decided later, by `role_of`.
     """
 
     def __init__(self) -> None:
@@ -137,7 +137,7 @@ class Turn:
 
 
 class Lines:
-    """Writes to the log what users cause, a bounded number of lines for each; what operators cause, in full."""
+    """Writes log lines about users, a bounded number for each user, and all lines about operators."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -162,5 +162,5 @@ class Lines:
             if number > MOST_LINES:
                 return
             if number == MOST_LINES:
-                template += "; what else this user asks for within a minute is not logged"
+                template += "; further requests of this user within a minute are not logged"
         log.log(level, template, *given)

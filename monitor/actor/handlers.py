@@ -17,7 +17,7 @@ from monitor.actor.hindrances import fails_its_test, held_back, served_already
 from monitor.actor.planning import checked, make
 from monitor.actor.proposals import approve, contested_document, propose, reject, under_way, waiting_plans
 from monitor.actor.recovery import recover_all
-from monitor.actor.request import Document, Request, Verb
+from monitor.actor.request import WITH_ACTION, Document, Request, Verb
 from monitor.actor.unattended import left_to_person
 from monitor.actor.work import Work
 
@@ -25,7 +25,7 @@ from monitor.actor.work import Work
 def handle(work: Work, request: Request) -> Document:
     """Return the answer to a request, once it is done; raises JournalError, BackupError, OSError."""
     too_often = work.asks_too_often(request.names) if request.verb in {Verb.PROPOSE, Verb.CARRY_OUT} else None
-    if (wrong := unusable(work.context.config, request.names) or too_often) is not None:
+    if (wrong := unusable(work.context.config, request) or too_often) is not None:
         return cannot(wrong)
     handler = HANDLERS.get(request.verb)
     if handler is None:
@@ -34,7 +34,7 @@ def handle(work: Work, request: Request) -> Document:
 
 
 def show_plan(work: Work, request: Request) -> Document:
-    """Tell what would be done, or why it would not, and what waits or happens beside it.
+    """Answer with the plan, or why there is none, and with waiting plans and other writers.
 
     While a transaction is under way, files and inbox are partly those of before.
     """
@@ -61,6 +61,9 @@ HANDLERS: Final[Mapping[Verb, Callable[[Work, Request], Document]]] = MappingPro
         Verb.BACKUPS: list_sets,
     }
 )
+"""A verb without a row is answered where no act is done: `dispatch` has STATE and READ, `conversation` the others."""
+_OF_SERVICES: Final = WITH_ACTION | {Verb.RECOVER}
+"""Verbs that change a service or plan to: they need components that have one."""
 
 
 def unknown(config: Config, components: Iterable[str]) -> Printable | None:
@@ -72,12 +75,11 @@ def unknown(config: Config, components: Iterable[str]) -> Printable | None:
     return None
 
 
-def unusable(config: Config, components: Iterable[str]) -> Printable | None:
-    """Say why nothing can be done to one of `components`, a sentence; None where it can."""
-    components = tuple(components)
-    if (wrong := unknown(config, components)) is not None:
+def unusable(config: Config, request: Request) -> Printable | None:
+    """Say why nothing can be done to one of the components that a request names, a sentence; None where it can."""
+    if (wrong := unknown(config, request.names)) is not None:
         return wrong
-    for name in components:
+    for name in request.names if request.verb in _OF_SERVICES else ():
         if config.components[name].service is None:
             return sentence(
                 "component {} has no 'service' in the configuration: certvigil only watches it", printable(name)

@@ -39,7 +39,7 @@ def rejected(work: Work, action: ActionRequest, made: Prepared) -> Iterator[Obje
 
 
 def held_back(work: Work, action: ActionRequest, made: Prepared) -> Iterator[Objection]:
-    """Yield what the journal and the files have against a plan, so that a dry run refuses what the run would."""
+    """Yield the objections of the journal and the files to a plan: a dry run refuses the same plans as the run."""
     journal_state, plan = work.context.journal_state(), made.order.plan
     for name in plan.components:
         if name in journal_state.frozen:
@@ -70,7 +70,7 @@ def fails_its_test(work: Work, _action: ActionRequest, made: Prepared) -> Iterat
 
 
 def served_already(work: Work, action: ActionRequest, made: Prepared) -> Iterator[Objection]:
-    """Yield that a plan has a service serve only what every endpoint serves already, unless that is asked for."""
+    """Yield an objection where every endpoint serves the chain of the plan already, unless an activation is forced."""
     plan = made.order.plan
     if plan.kind is not Kind.ACTIVATE or action.force:
         return
@@ -79,7 +79,7 @@ def served_already(work: Work, action: ActionRequest, made: Prepared) -> Iterato
         EndpointChains(stage.endpoint.name, tuple(_hashes(shown.chain) for shown in stage.served)) for stage in stages
     ]
     if _serves(plan, first) and _serves(plan, _seen_by_many_handshakes(work, plan)):
-        yield Objection(Ground.NOTHING_TO_DO, "what is on disk is served already")
+        yield Objection(Ground.NOTHING_TO_DO, "the set on disk is served already")
 
 
 class EndpointChains(NamedTuple):

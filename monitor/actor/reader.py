@@ -49,7 +49,7 @@ _BROKEN: Final = 1.0
 _MOST_WORK: Final = 1e6
 _PIECE: Final = 1 << 16
 _FOR_IT: Final = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "VIRTUAL_ENV")
-"""Of the environment, beside what Python itself goes by: there may be secrets in the rest."""
+"""Variables of the environment, beside those of Python itself: there may be secrets in the rest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,13 +99,13 @@ class _Budget:
 
 
 def _too_much(targets: Sequence[FileTarget], why: str) -> Facts:
-    failure = Unreadable(UnreadableReason.TOO_LARGE, why)
+    failure = Unreadable(UnreadableReason.TOO_LARGE, harmless(why))
     files = (FileFacts(each.name, each.path, None, FileContent.NOTHING, failure=failure) for each in targets)
     return Facts(tuple(files), moved=False)
 
 
 class Reader:
-    """The reader of an actor: processes, one of which reads one component at a time; its methods are for any thread."""
+    """The reader of an actor: processes that each read one component at a time; its methods are for any thread."""
 
     def __init__(self, seconds: float = SECONDS, work: int = WORK, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -126,7 +126,7 @@ class Reader:
         return len(self._helpers) - len(self._free)
 
     def read(self, component: str, targets: Sequence[FileTarget]) -> Facts | NotNow:
-        """Return what the files of a component are and hold, or why that cannot be told now."""
+        """Return the facts about the files of a component, or why they cannot be told now."""
         with self._freed:
             budget = self._budgets.setdefault(component, _Budget(self._clock()))
         # The number of connections bounds how many wait.
@@ -189,7 +189,7 @@ class Helper:
         self._using = threading.Lock()
         self._ended = False
         self._said = bytearray()
-        """What the process said after the last line."""
+        """The rest of the process's output, after its last line."""
 
     @property
     def pid(self) -> int | None:
@@ -229,7 +229,7 @@ class Helper:
         first = self._line(process, self._seconds + _MARGIN)
         work = first.get("work") if isinstance(first, Mapping) else None
         if not isinstance(work, float) or not 0 <= work < _MOST_WORK:
-            raise ValueError("it does not say what it took")
+            raise ValueError("it does not say which request it took")
         answer = self._line(process, _MARGIN)
         for how in ("slow", "overrun"):
             if isinstance(answer, Mapping) and answer.keys() == {how}:
@@ -237,7 +237,7 @@ class Helper:
         try:
             return from_document(answer), work
         except NotFactsError as error:
-            raise ValueError(f"what it said is of no use: {error}") from None
+            raise ValueError(f"its answer is of no use: {error}") from None
 
     def _begun(self) -> subprocess.Popen[bytes]:
         if self._ended:

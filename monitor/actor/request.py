@@ -1,4 +1,4 @@
-"""What the actor is asked: names of components, clients and backup sets, hashes of plans, and nothing else."""
+"""A request to the actor: names of components, clients and backup sets, hashes of plans, and nothing else."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from actions.plan import Kind
 from config.text import Printable, sentence
 
 Document = dict[str, Any]
-"""What is answered: plain values."""
+"""An answer: plain values."""
 
 LONGEST: Final = 8192
 """Bytes of a request."""
@@ -28,10 +28,10 @@ LONGEST_REASON: Final = 500
 
 
 class Verb(StrEnum):
-    """What is to be done."""
+    """The kind of a request."""
 
     STATE = "state"
-    """Tell what stands."""
+    """Tell the state."""
     FOLLOW = "follow"
     """Tell every record of the journal behind number `after` of `epoch`, and then each as it comes.
 
@@ -40,21 +40,21 @@ class Verb(StrEnum):
     AUDIT = "audit"
     """Tell the segments of the audit, as they are."""
     PLAN = "plan"
-    """Tell what would be done, or why it would not."""
+    """Tell the plan, or why there is none."""
     PROPOSE = "propose"
     """Plan, and have the plan wait for approval."""
     CARRY_OUT = "carry_out"
     APPROVE = "approve"
     REJECT = "reject"
     RECOVER = "recover"
-    """Finish or undo what a crash left; `components` are right now and no longer frozen, `plan` is released."""
+    """Finish or undo interrupted transactions; `components` are right now and no longer frozen, `plan` is released."""
     BACKUPS = "backups"
     READ = "read"
-    """Tell what the files of one component are and hold, as facts."""
+    """Tell facts about the files of one component."""
 
 
 WITH_ACTION: Final = frozenset({Verb.PLAN, Verb.PROPOSE, Verb.CARRY_OUT})
-"""Verbs that say what is wished for."""
+"""Verbs with a wanted action."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ class Request:
     verb: Verb
     action: ActionRequest | None = None
     plan: str = ""
-    """A hash, of which APPROVE and REJECT take an unmistakable beginning."""
+    """A hash; APPROVE and REJECT take an unambiguous beginning of it."""
     components: tuple[str, ...] = ()
     why: str = ""
     """For the record: a sentence of whoever asks."""
@@ -102,7 +102,7 @@ def decode(line: bytes) -> Request | Printable:
     try:
         plain = json.loads(line)
         if not isinstance(plain, dict) or not plain.keys() <= _KEYS:
-            return Printable("a request is an object with 'verb' and what that verb takes")
+            return Printable("a request is an object with 'verb' and the keys of that verb")
         request = _request(plain)
     except (ValueError, KeyError, TypeError, RecursionError):
         return Printable("this is no request that the actor knows")

@@ -17,7 +17,7 @@ from monitor.commands.complain import complain
 
 
 def check(path: str) -> int:
-    """Print every mistake in the configuration at `path`, and what this host has otherwise; return 1 for a mistake.
+    """Print each mistake in the configuration at `path`, and contradictions to this host; return 1 for a mistake.
 
     The host is looked at with what is sound, so that one mistake does not hide the others.
     """

@@ -21,7 +21,7 @@ def run(path: str, log_format: LogFormat, log_level: LogLevel) -> int:
     config = loaded(path)
     if config is None:
         return BAD_CONFIGURATION
-    from monitor.daemon import run_daemon  # noqa: PLC0415 (an actor needs nothing of it)
+    from monitor.daemon import run_daemon  # noqa: PLC0415 (an actor does not need it)
 
     set_up(log_format, log_level, config.host)
     return run_daemon(path, config)
@@ -32,7 +32,7 @@ def run_actor(path: str, log_format: LogFormat, log_level: LogLevel) -> int:
     config = loaded(path)
     if config is None:
         return BAD_CONFIGURATION
-    from monitor.actor.server import run_actor as start  # noqa: PLC0415 (a daemon needs nothing of it)
+    from monitor.actor.server import run_actor as start  # noqa: PLC0415 (a daemon does not need it)
 
     set_up(log_format, log_level, config.host)
     # The daemon itself would not come so far as to say it.

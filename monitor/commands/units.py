@@ -15,7 +15,7 @@ from monitor.host.units import units as make
 
 
 def units(path: str, output: str | None) -> int:
-    """Print what systemd needs, or write it below the directory `output`, and return 1 where it cannot be made."""
+    """Print the units, or write them below the directory `output`; return 1 where they cannot be made."""
     config = loaded(path)
     if config is None:
         return 1
@@ -41,7 +41,7 @@ def units(path: str, output: str | None) -> int:
 
 
 def _command() -> tuple[str, ...]:
-    """Return how this program was started, which is how systemd is to start it."""
+    """Return the command by which this program was started: systemd is to start it in the same way."""
     own = os.path.abspath(sys.argv[0])
     if os.path.basename(own) == "certvigil" and os.access(own, os.X_OK):
         return (own,)

@@ -1,4 +1,4 @@
-"""What the configuration names outside itself, and what a look at this host says of it before anything runs."""
+"""The things on this host that the configuration names, and the doubts that a look at them raises."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Doubt:
 
 
 def doubts(config: Config, document: Document) -> Iterator[Doubt]:
-    """Yield what is doubtful in `config`, which `document` declares, in no order; reads files, and loads apprise."""
+    """Yield the doubts about `config`, which `document` declares, in no order; reads files, and loads apprise."""
     in_use = stores_in_use(config)
     for name, store in config.trust_stores.items():
         if name in in_use or name in _section(document, "trust_stores"):
@@ -118,7 +118,7 @@ def _channel(channel: Channel) -> Iterator[Doubt]:
 
 def _ask_apprise(url: str) -> tuple[bool, Collection[str]]:
     """Return whether apprise takes `url`, and which schemes it knows; it connects to nothing for that."""
-    # What it logs may hold tokens.
+    # Its log may hold tokens.
     logging.getLogger("apprise").setLevel(_SILENT)
     with warnings.catch_warnings(action="ignore"):
         import apprise  # noqa: PLC0415 (takes a second)

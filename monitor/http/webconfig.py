@@ -131,7 +131,7 @@ class WebConfig:
 
 
 def read_web_config(path: str) -> WebConfig | tuple[Mistake, ...]:
-    """Return what the file at `path` says, certificate and key loaded, or everything that is wrong with it."""
+    """Return the settings in the file at `path`, with certificate and key loaded, or all its mistakes."""
     try:
         data = _read(path)
     except OSError as error:

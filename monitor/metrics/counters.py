@@ -110,10 +110,10 @@ class Counters:
         self._left_out = self._counter("history_changes_left_out", left_out)
         self._left_out_before = 0
         self._gauge("build_info", "The version that runs.", "version").labels(version).set(1)
-        self._host = self._gauge("host_info", "What the configuration calls this host.", "host")
+        self._host = self._gauge("host_info", "The name of this host in the configuration.", "host")
 
     def _add_components(self) -> None:
-        state = "What is the matter with a component that may be changed: 1 for the state it is in."
+        state = "The state of a component that may be changed: 1 for the state it is in."
         self._states = self._gauge("component_state", state, "component", "state")
         waiting = "Plans for a component that wait for a person, or for their window."
         self._plans = self._gauge("plans_waiting", waiting, "component", "action")
@@ -131,7 +131,7 @@ class Counters:
         self._notifications_pending = self._gauge("notifications_pending", pending, "channel")
 
     def host(self, name: str) -> None:
-        """Say what the configuration calls this host."""
+        """Set the name of this host."""
         self._host.clear()
         self._host.labels(name).set(1)
 
@@ -181,7 +181,7 @@ class Counters:
         self._left_out_before = total
 
     def components(self, states: Mapping[str, ComponentState], *, actor: bool) -> None:
-        """Say in what state each component is, and whether an actor is there."""
+        """Set the state of each component, and whether an actor answers."""
         self._actor_up.set(actor)
         self._states.clear()
         for component, state in states.items():

@@ -1,7 +1,7 @@
-"""The life of a problem as one channel is told of it: raised, worsened, eased, reminded, resolved. Pure.
+"""The life of a problem in the messages to one channel: raised, worsened, eased, reminded, resolved. Pure.
 
-Every message tells the state at its time, and after it the channel believes exactly that: `Alert.targets`. Another
-message is sent where that belief has become wrong in a way that matters.
+Each message tells the state at its time. After it, the channel believes exactly this state: `Alert.targets`. Another
+message is sent where this belief has become wrong in a way that matters.
 """
 
 from __future__ import annotations
@@ -161,37 +161,37 @@ class Note:
 
 
 @dataclass(frozen=True, slots=True)
-class Reviewed:
-    """The result of a review of a problem."""
+class AlertUpdate:
+    """The next state of an alert, and the message about the change, if it is worth one."""
 
     alert: Alert | None
     """None where the problem is not open."""
     note: Note | None = None
     next_at: float | None = None
-    """Unix time of the next review that time alone may need; None for never."""
+    """Unix time of the next check that time alone causes; None for never."""
 
 
-def review(
+def next_note(
     about: AlertKey,
     alert: Alert | None,
     members: Collection[Member],
-    held: AbstractSet[str] = frozenset(),
+    withheld: AbstractSet[str] = frozenset(),
     *,
     terms: Notifications,
     now: float,
     undelivered: bool = False,
     steady: AbstractSet[str] = frozenset(),
-) -> Reviewed:
+) -> AlertUpdate:
     """Return the message at Unix time `now`, if any, about a problem with the findings `members`.
 
-    No message says anything about targets that are `held`, neither that they have findings nor that they have none.
-    Targets that are `steady` have presented the same certificates for `STEADY_FOR` seconds.
-    While the message before is `undelivered`, only a higher severity is worth another one.
+    No message says anything about targets that are `withheld`: whether they have findings is not known, or not to be
+    told. Targets that are `steady` have presented the same certificates for `STEADY_FOR` seconds. While the message
+    before is `undelivered`, only a higher severity is worth another one.
     """
     ordered = tuple(worst_first(members))
     if alert is None:
         if not ordered:
-            return Reviewed(None)
+            return AlertUpdate(None)
         worst = ordered[0]
         channel, key = about
         alert = Alert(
@@ -206,30 +206,30 @@ def review(
             what="",
             messages=0,
         )
-        return _tell(AlertStep.RAISED, alert, ordered, held, terms, now=now, steady=steady)
-    alert = replace(alert, gone=_gone(alert, {each.target for each in members}, held, now))
+        return _tell(AlertStep.RAISED, alert, ordered, withheld, terms, now=now, steady=steady)
+    alert = replace(alert, gone=_gone(alert, {each.target for each in members}, withheld, now))
     if ordered:
         alert = replace(alert, cleared_at=None)
-        return _open(alert, ordered, held, terms, now=now, undelivered=undelivered, steady=steady)
-    if held & alert.targets:
-        return Reviewed(replace(alert, cleared_at=None))
+        return _open(alert, ordered, withheld, terms, now=now, undelivered=undelivered, steady=steady)
+    if withheld & alert.targets:
+        return AlertUpdate(replace(alert, cleared_at=None))
     if not alert.targets:
-        return Reviewed(None)
+        return AlertUpdate(None)
     cleared_at = now if alert.cleared_at is None else min(alert.cleared_at, now)
     due = cleared_at + terms.resolved_after
     if now < due:
-        return Reviewed(replace(alert, cleared_at=cleared_at), next_at=due)
+        return AlertUpdate(replace(alert, cleared_at=cleared_at), next_at=due)
     said = replace(alert, cleared_at=cleared_at, messages=alert.messages + 1, told_at=now)
-    return Reviewed(None, Note(AlertStep.RESOLVED, said, (), tuple(sorted(alert.wrong))))
+    return AlertUpdate(None, Note(AlertStep.RESOLVED, said, (), tuple(sorted(alert.wrong))))
 
 
-def _gone(alert: Alert, present: AbstractSet[str], held: AbstractSet[str], now: float) -> Mapping[str, float]:
+def _gone(alert: Alert, present: AbstractSet[str], withheld: AbstractSet[str], now: float) -> Mapping[str, float]:
     """Return the targets in earlier messages that have no finding, with the Unix time since when."""
     gone = {}
     for target in alert.targets:
         at = alert.gone.get(target)
-        if target in held or target in present:
-            # For less than that, it has never been right.
+        if target in withheld or target in present:
+            # A shorter absence does not count.
             if at is not None and now - at >= GONE:
                 gone[target] = at
         else:
@@ -240,23 +240,23 @@ def _gone(alert: Alert, present: AbstractSet[str], held: AbstractSet[str], now: 
 def _open(
     alert: Alert,
     members: tuple[Member, ...],
-    held: AbstractSet[str],
+    withheld: AbstractSet[str],
     terms: Notifications,
     *,
     now: float,
     undelivered: bool,
     steady: AbstractSet[str],
-) -> Reviewed:
+) -> AlertUpdate:
     acknowledged = alert.acknowledged if alert.acknowledged and alert.acknowledged.holds(now) else None
     alert = replace(alert, acknowledged=acknowledged)
 
-    def tell(step: AlertStep) -> Reviewed:
-        return _tell(step, alert, members, held, terms, now=now, steady=steady)
+    def tell(step: AlertStep) -> AlertUpdate:
+        return _tell(step, alert, members, withheld, terms, now=now, steady=steady)
 
     if alert.messages == 0 or members[0].finding.severity.rank > alert.severity.rank:
         return tell(AlertStep.WORSENED if alert.messages else AlertStep.RAISED)
     if undelivered:
-        return Reviewed(alert, next_at=now + _ASK_AGAIN)
+        return AlertUpdate(alert, next_at=now + _ASK_AGAIN)
     times = []
     # A clock that was set back must not put anything off for longer.
     free_at = alert.told_at + HOLD if now >= alert.told_at else now
@@ -270,8 +270,8 @@ def _open(
         times.append(now + _LOOK_AGAIN)
     if acknowledged is not None:
         times += [] if acknowledged.until is None else [acknowledged.until]
-        return Reviewed(alert, next_at=min(times, default=None))
-    eased_at = _eased_at(alert, members, held)
+        return AlertUpdate(alert, next_at=min(times, default=None))
+    eased_at = _eased_at(alert, members, withheld)
     if eased_at is not None:
         if now >= max(eased_at, free_at):
             return tell(AlertStep.EASED)
@@ -281,7 +281,7 @@ def _open(
         if now >= alert.told_at + interval:
             return tell(AlertStep.REMINDED)
         times.append(alert.told_at + interval)
-    return Reviewed(alert, next_at=min(times, default=None))
+    return AlertUpdate(alert, next_at=min(times, default=None))
 
 
 def _other_certificates(alert: Alert, members: Sequence[Member]) -> AbstractSet[str]:
@@ -341,7 +341,7 @@ def _is_implied(member: Member, alert: Alert, members: Sequence[Member]) -> bool
 
 
 def _hurts_more(member: Member, told: Member) -> bool:
-    """Whether it hurts somebody at an endpoint, where only a file was `told`: nobody is served that."""
+    """Whether it hurts somebody at an endpoint, where only a file was `told`: a file alone hurts no client."""
     if member.kind is not TargetKind.ENDPOINT or told.kind is not TargetKind.FILE:
         return False
     hurts = CATALOGUE[member.finding.code].hurts
@@ -349,7 +349,7 @@ def _hurts_more(member: Member, told: Member) -> bool:
 
 
 def _asks(member: Member) -> bool:
-    """Whether it is no fault: a plan waits for a person."""
+    """Whether the finding is no fault, but a plan that waits for a person."""
     return member.finding.code is Code.APPROVAL_PENDING
 
 
@@ -364,16 +364,16 @@ def _how(alert: Alert, members: Sequence[Member]) -> AlertStep:
     if members[0].finding.severity.rank < alert.severity.rank:
         return AlertStep.CHANGED
     if alert.wrong - alert.asking and (new := _changes(alert, members)) and all(map(_asks, new)):
-        # That somebody may approve the cure is no harm.
+        # A cure that waits for approval is no harm.
         return AlertStep.CHANGED
     fewer = alert.targets - present and not present - alert.targets and not _more_clients(alert, members)
     return AlertStep.CHANGED if fewer else AlertStep.WORSENED
 
 
-def _eased_at(alert: Alert, members: Sequence[Member], held: AbstractSet[str]) -> float | None:
+def _eased_at(alert: Alert, members: Sequence[Member], withheld: AbstractSet[str]) -> float | None:
     """Return the Unix time from which half of the targets have had no finding for long enough; None without it."""
     told = alert.wrong
-    right = told - held - {each.target for each in members}
+    right = told - withheld - {each.target for each in members}
     times = sorted(at for target, at in alert.gone.items() if target in right)
     half = (len(told) + 1) // 2
     return times[half - 1] + GONE if 0 < half <= len(times) else None
@@ -383,24 +383,24 @@ def _tell(
     step: AlertStep,
     alert: Alert,
     members: tuple[Member, ...],
-    held: AbstractSet[str],
+    withheld: AbstractSet[str],
     terms: Notifications,
     *,
     now: float,
     steady: AbstractSet[str],
-) -> Reviewed:
+) -> AlertUpdate:
     worst = members[0]
     others = _other_certificates(alert, members) if alert.certificates else frozenset[str]()
     named = {each.base for each in members if _of_certificate(each) and (not alert.messages or each.target in steady)}
     present = frozenset(each.target for each in members)
     since = min(each.since for each in members)
-    recovered = tuple(sorted(alert.wrong - present - held))
+    recovered = tuple(sorted(alert.wrong - present - withheld))
     severity = worst.finding.severity
     alert = replace(
         alert,
         severity=severity,
         codes=alert.codes.union(each.finding.code for each in members),
-        targets=present | (alert.targets & held),
+        targets=present | (alert.targets & withheld),
         since=since,
         told_at=now,
         what=str(worst.finding.code),
@@ -408,8 +408,8 @@ def _tell(
         messages=alert.messages + 1,
         cleared_at=None,
         acknowledged=None,
-        gone={target: at for target, at in alert.gone.items() if target in held},
-        begins=_begins(alert, members, held),
+        gone={target: at for target, at in alert.gone.items() if target in withheld},
+        begins=_begins(alert, members, withheld),
         asking=present - {each.target for each in members if not _asks(each)},
         hurt=alert.hurt.union(each.client for each in members if each.client),
         flapping={each.target: (each.flaps, each.since) for each in members if each.flaps},
@@ -418,12 +418,12 @@ def _tell(
     interval = _reminded_after(members, terms, now)
     note = Note(step, alert, members, recovered, frozenset(others & steady), frozenset(others - steady))
     times = [] if interval is None else [now + interval]
-    return Reviewed(alert, note, min([*times, now + _LOOK_AGAIN] if others - steady else times, default=None))
+    return AlertUpdate(alert, note, min([*times, now + _LOOK_AGAIN] if others - steady else times, default=None))
 
 
-def _begins(alert: Alert, members: Sequence[Member], held: AbstractSet[str]) -> Mapping[str, float]:
+def _begins(alert: Alert, members: Sequence[Member], withheld: AbstractSet[str]) -> Mapping[str, float]:
     """Return since when each target is part of the problem, with an earlier finding of another kind included."""
-    begins = {target: at for target, at in alert.begins.items() if target in alert.targets & held}
+    begins = {target: at for target, at in alert.begins.items() if target in alert.targets & withheld}
     for each in members:
         before = each.since if each.target in alert.gone else alert.begins.get(each.target, each.since)
         begins[each.target] = min(begins.get(each.target, before), before, each.since)
@@ -439,6 +439,6 @@ def _reminded_after(members: Sequence[Member], terms: Notifications, told_at: fl
     interval = terms.remind[members[0].finding.severity]
     ends = min((each.ends for each in members if each.ends is not None), default=None)
     if interval is None or ends is None or ends - told_at <= SOONEST:
-        # The next message is that it has ended.
+        # The next message says that it has ended.
         return interval
     return min(interval, max((ends - told_at) / 2, SOONEST))

@@ -37,10 +37,10 @@ MOST_CHANGES: Final = 240
 
 @dataclass(slots=True)
 class Ledger:
-    """The rows of one table that are true now, and what became of them since they were read."""
+    """The rows of one table that are true now, and their changes since they were read."""
 
     current: dict[Hashable, Row]
-    """By what they are about."""
+    """By subject."""
     next_id: int
     new: dict[int, Row] = field(default_factory=dict)
     changed: dict[int, Row] = field(default_factory=dict)
@@ -73,7 +73,7 @@ class Ledger:
 
 @dataclass(slots=True)
 class Rows:
-    """What is recorded as true now of some targets, and what events make of it."""
+    """The records of some targets that are true now, and their changes by events."""
 
     certificates: Ledger
     """By SHA-256."""
@@ -101,7 +101,7 @@ class Rows:
     """Certificates whose presentation is not kept: perhaps nothing refers to them any more."""
 
     def apply(self, event: Event) -> None:
-        """Make the rows say what `event` says."""
+        """Apply `event` to the rows."""
         name = stored(event.target)
         if isinstance(event, TargetAdded):
             self._added(name, event)
@@ -274,16 +274,8 @@ def _certificate_columns(state: Certificate) -> Row:
 
 
 def _action(target: int, event: ActionEnded) -> Row:
-    return {
-        "target": target,
-        "ended_at": event.at,
-        "transaction_name": event.transaction,
-        "action": str(event.action),
-        "outcome": str(event.outcome),
-        "cause": str(event.cause),
-        "reason": stored(event.reason),
-        "on_behalf_of": stored(event.by),
-    }
+    facts = {name: stored(str(fact)) for name, fact in event.ending.facts().items()}
+    return {"target": target, "ended_at": event.at, **facts}
 
 
 def _decision(event: Decided) -> Row:

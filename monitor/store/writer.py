@@ -133,11 +133,11 @@ class RowWriter:
         return Written(rows.strangers, rows.left_out, tuple(rows.restless))
 
     def keep(self, changes: Changes) -> None:
-        """Keep what became of alerts, messages and silences, all or nothing."""
+        """Keep the changes of alerts, messages and silences, all or none of them."""
         rows = {
             _ALERTS: [alert_row(about, alert) for about, alert in changes.alerts.items()],
             _LETTERS: [delivery_row(delivery) for delivery in changes.deliveries.values()],
-            _SILENCES: [silence_row(identifier, held) for identifier, held in changes.silences.items()],
+            _SILENCES: [silence_row(identifier, requested) for identifier, requested in changes.silences.items()],
         }
         with self._connection.begin():
             for table, those in rows.items():
@@ -153,7 +153,7 @@ class RowWriter:
                     self._connection.exec_driver_sql(_FORGET[table], gone)
 
     def prune(self, before: float) -> None:
-        """Forget what ended before that Unix time, and the certificates that nothing refers to any more."""
+        """Delete records that ended before that Unix time, and certificates without a reference."""
         with self._connection.begin():
             for table, ends in _ENDS.items():
                 self._connection.execute(delete(table).where(or_(*(end < before for end in ends))))
@@ -170,7 +170,7 @@ class RowWriter:
 
 
 def _recorded(connection: Connection, events: Iterable[Event]) -> Rows:
-    """Return what is recorded as true now of the targets that `events` are about."""
+    """Return the records of the targets of `events` that are true now."""
     presented = {each.sha256 for event in events if isinstance(event, PresentedChanged) for each in event.after}
     certificates = connection.exec_driver_sql(_CERTIFICATES_OF, (json.dumps(list(presented)),)).mappings()
     targets = _current(connection, _TARGETS, _TARGETS.c.name, {stored(event.target) for event in events})
@@ -234,7 +234,7 @@ def _save(connection: Connection, rows: Rows) -> None:
     ):
         if ledger.gone:
             connection.execute(delete(table).where(table.c.id.in_(ledger.gone)))
-        # First what ends, since its name may be taken by what begins.
+        # Ends come first, since a new target may take the name of an old one.
         if ledger.changed:
             connection.exec_driver_sql(_UPDATE[table], list(ledger.changed.values()))
         if ledger.new:

@@ -29,7 +29,8 @@ from config.model import Artefacts, Component
 from config.vocabulary import FileRole
 from monitor.lab.ca import DAY, KeyType, new_key
 from monitor.lab.process import find_command
-from probes.pkcs12 import seal_of
+from probes.container.pkcs12 import seal_of
+from tests.kit import java_keystore
 from tests.kit.candidates import ENDPOINT, ISSUING, NAME, NOW, ROOT, made, presented, value, view
 from tests.kit.keystore import PASSWORD, keystore
 
@@ -103,6 +104,12 @@ def test_what_else_a_keystore_holds_would_be_lost() -> None:
     assert loss(two, b"wrong") == (
         "cannot be opened, so its service may not use this password: the password does not open it"
     )
+
+
+def test_a_keystore_of_another_format_would_be_lost_as_a_whole() -> None:
+    why = loss(bytes.fromhex("feedfeed") + bytes(28), PASSWORD)
+    assert why is not None
+    assert why.startswith("is a JKS keystore, and certvigil writes PKCS#12 alone")
 
 
 def test_the_second_key_in_a_keystore_would_be_lost(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -190,6 +197,17 @@ def test_no_password_is_shown(java: Java) -> None:
 def test_a_keystore_that_its_password_does_not_open_is_not_replaced(java: Java) -> None:
     java.secret.write_bytes(b"wrong")
     assert java.grounds()[Ground.KEYSTORE_WOULD_BE_LOST].startswith(f"{java.path} cannot be opened, so its service")
+
+
+@pytest.mark.parametrize(("magic", "form"), [(java_keystore.JKS, "JKS"), (java_keystore.JCEKS, "JCEKS")])
+@pytest.mark.parametrize("entries", [(), (b"damaged",)])
+def test_a_keystore_in_a_format_of_java_s_own_is_not_written(
+    java: Java, magic: bytes, form: str, entries: tuple[bytes, ...]
+) -> None:
+    java.write(java_keystore.store(*entries, magic=magic))
+    said = java.grounds()[Ground.KEYSTORE_WOULD_BE_LOST]
+    assert said.startswith(f"{java.path} is a {form} keystore, and certvigil writes PKCS#12 alone; convert it")
+    assert "-deststoretype PKCS12" in said
 
 
 def test_a_keystore_with_more_in_it_is_not_replaced(java: Java) -> None:

@@ -214,7 +214,7 @@ def test_before_services_are_started_files_are_put_right_and_services_left_alone
         order = scene.order()
         killed(partial(replace, scene), cell)
         world = StepWorld()
-        scene.recover(world, live=False)
+        scene.recover(world, services_run=False)
         return broken(scene, order, served=False) + [f"ran {each.what}" for each in world.trace if each.name == "run"]
 
     assert played(chosen, play) == []

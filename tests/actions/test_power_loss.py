@@ -97,7 +97,7 @@ def after_the_power_is_back(scene: Scene, order: Order, *, at_boot: bool) -> lis
     Where there is no such service, the daemon is the first to. Returns what is wrong then.
     """
     if at_boot:
-        scene.recover(live=False)
+        scene.recover(services_run=False)
         wrong = broken(scene, order, served=False)
     else:
         wrong = []
@@ -164,7 +164,7 @@ def recovery(of: Film, disk: Disk, *, at_boot: bool) -> tuple[Moment, ...]:
     if not at_boot:
         boot(scene, of.order)
     world = FilmedWorld(disk)
-    scene.recover(world, live=not at_boot)
+    scene.recover(world, services_run=not at_boot)
     return world.end()
 
 

@@ -144,7 +144,7 @@ def test_a_candidate_that_no_component_has_the_kind_of_key_for_is_left_out_and_t
     prepared = plan_replacement([site(disk.pair())], Candidates((made(RSA_NEW, ISSUING), CANDIDATE)), World(), NOW)
     assert isinstance(prepared, Prepared)
     assert NEW.key_pem() in prepared.order.content.values()
-    assert prepared.remarks == (f"CN={NAME}, for a key of rsa, is for none of these components",)
+    assert prepared.remarks == (f"CN={NAME}, for a key of rsa, fits no component of these",)
 
 
 def test_a_component_without_files_gets_the_candidate_that_its_endpoint_asks_for(disk: Disk) -> None:

@@ -240,7 +240,7 @@ def test_killed_at_any_step_no_service_is_put_onto_the_dead_set(live: bool, quie
         killed(broken.transact, cell)
         context = broken.scene.context(None, web=broken.service())
         with closing(context.journal):
-            recover(context, live=live)
+            recover(context, services_run=live)
         held = [data for _, _, data in broken.looks()]
         old, new = held[0] == BROKEN, b"GOOD new" in held[0]
         if not ((old and held[1].startswith(b"old")) or (new and held[1].startswith(b"the new"))):

@@ -86,8 +86,8 @@ class _Daemon(daemon.Daemon):
     async def _look_at_all_again(self) -> None:
         before = SEEN.looks
         while SEEN.looks - before < LOOKS:
-            enough = SEEN.looks + self.parts.files.progress.total
-            self.parts.files.rescan()
+            enough = SEEN.looks + self.parts.look.files.progress.total
+            self.parts.look.files.rescan()
             while SEEN.looks < enough:  # noqa: ASYNC110 (the monitor tells nobody when it is through)
                 await asyncio.sleep(0.01)
         _write(f"{self.path}.looked", SEEN.looks - before)

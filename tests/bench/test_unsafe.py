@@ -47,7 +47,7 @@ def test_fewer_rounds_are_of_the_same_kinds(asked: int | None, many: dict[str, i
 @pytest.fixture
 def forks() -> str:
     """Return where commands are forked from."""
-    return parent().address
+    return parent()
 
 
 @pytest.mark.server("nginx")

@@ -91,12 +91,12 @@ def test_each_key_given_twice_is_a_mistake_with_both_lines() -> None:
         ("a: &x [1, *x]\n", "a.yaml:1: there is no '&x' above, expected an anchor that stands in this file"),
         ("a: &x 1\nb: &x 2\n", "a.yaml:2: there is an anchor '&x' in line 1 already, expected another name"),
         ("&x a: 1\n", "a.yaml:1: an anchor before a key, expected it before a value"),
-        ("a: &x 1\n*x : 1\n", "a.yaml:2: a key that is no text, expected a word followed by a colon"),
+        ("a: &x 1\n*x : 1\n", "a.yaml:2: a key that is not text, expected a word followed by a colon"),
         (
             "a: !!python/object/apply:os.system [id]\n",
             "a.yaml:1: found a tag, which begins with '!', expected the value alone: text is text in quotes",
         ),
-        ("? [a]\n: 1\n", "a.yaml:1: a key that is no text, expected a word followed by a colon"),
+        ("? [a]\n: 1\n", "a.yaml:1: a key that is not text, expected a word followed by a colon"),
         (
             "a: 1\nb: [\n",
             "a.yaml:3: found no value, expected one, or the ']' that ends a list",

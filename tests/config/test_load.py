@@ -46,7 +46,7 @@ from config.schema.root import json_schema
 from config.service import Activation, Service, systemd
 from config.shipped import shipped_policies
 from config.text import printable
-from config.vocabulary import Code, FileRole, KeyKind, Mode, TLSVersion, VerifierName, WriteMode
+from config.vocabulary import Code, EndpointProtocol, FileRole, KeyKind, Mode, TLSVersion, VerifierName, WriteMode
 from tests.kit.configuration import GOOD, Loaded, Write
 
 
@@ -230,6 +230,14 @@ def test_endpoints_that_differ_in_the_type_of_key_alone_have_names_of_their_own(
         name: None,
         f"{name}/rsa": KeyKind.RSA,
         f"{name}/ec": KeyKind.EC,
+    }
+
+
+def test_an_endpoint_speaks_the_protocol_that_is_named(loaded: Loaded) -> None:
+    addresses = {each: f"{{address: '{each}.example.com:1', protocol: {each}}}" for each in EndpointProtocol}
+    config = loaded(f"endpoints: [{', '.join(addresses.values())}]")
+    assert {name: each.protocol for name, each in config.endpoints.items()} == {
+        f"{each}.example.com:1": each for each in EndpointProtocol
     }
 
 

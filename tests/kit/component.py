@@ -215,4 +215,4 @@ def _declared(service: Service) -> dict[str, object]:
     }
 
 
-NOT_FROZEN = "noted      web: it was not frozen; what went wrong is known, and it may be changed"
+NOT_FROZEN = "noted      web: it was not frozen; the fault counts as known, and it may be changed"

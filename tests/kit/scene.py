@@ -171,10 +171,10 @@ class Scene:
         with closing(context.journal):
             return transact(context, order)
 
-    def recover(self, world: World | None = None, *, live: bool = True) -> tuple[Ending, ...]:
+    def recover(self, world: World | None = None, *, services_run: bool = True) -> tuple[Ending, ...]:
         context = self.context(world)
         with closing(context.journal):
-            return recover(context, live=live)
+            return recover(context, services_run=services_run)
 
     def records(self) -> tuple[Record, ...]:
         with closing(Journal(self.disk, f"{self.root}/state/journal.jsonl")) as journal:

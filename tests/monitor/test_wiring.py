@@ -99,7 +99,7 @@ def test_a_reload_changes_how_many_places_are_probed_at_once(tmp_path: Path) -> 
             under_way += 1
             await go.wait()
 
-        places = parts.prober._places
+        places = parts.look.prober._places
         looks = [asyncio.create_task(places.take(str(each), look, lambda _: False)) for each in range(100)]
         for _ in range(10):
             await asyncio.sleep(0)
@@ -110,9 +110,9 @@ def test_a_reload_changes_how_many_places_are_probed_at_once(tmp_path: Path) -> 
 
     async def story() -> None:
         parts = parts_at(tmp_path)
-        before = parts.registry.config.settings.concurrency
+        before = parts.state.registry.config.settings.concurrency
         assert await most_at_once(parts) == before
-        config = parts.registry.config
+        config = parts.state.registry.config
         fewer = replace(config, settings=replace(config.settings, concurrency=3))
         wiring.reconfigure(parts, read_trust_context(fewer)[0])
         assert await most_at_once(parts) == 3

@@ -64,7 +64,9 @@ def test_a_missing_upper_intermediate_may_be_appended(verifier: VerifierName) ->
     """Whether it is an intermediate or a root is not to be seen: both are said, neither is claimed."""
     found = cause(judge((LOWER.issue(NAME), LOWER), trust(ROOT), verifier))
     assert "the certificate of CN=Issuing, which issued CN=Lower, is neither presented nor in" in found.detail
-    assert cure_of(found).startswith("append the certificate of CN=Issuing to what the server presents if it is an int")
+    assert cure_of(found).startswith(
+        "append the certificate of CN=Issuing to the server's chain if it is an intermediate"
+    )
 
 
 @BOTH
@@ -280,6 +282,13 @@ def test_a_wildcard_beside_a_part_of_a_label_is_named_in_a_notice() -> None:
     verdict = judge((ISSUING.issue("w*.example.com"), ISSUING), trust(ROOT), VerifierName.OPENSSL)
     assert "a wildcard must be a whole label" in verdict.causes[0].detail
     assert not judge((ISSUING.issue("w*.example.com"), ISSUING), trust(ROOT), VerifierName.WEBPKI).accepted
+
+
+@pytest.mark.parametrize("name", ["www.*.example.com", "*.*.example.com"])
+def test_a_wildcard_outside_the_left_most_label_is_named_as_such(name: str) -> None:
+    found = judge((ISSUING.issue(name), ISSUING), trust(ROOT), VerifierName.OPENSSL).causes[0]
+    assert "RFC 9525 6.3: a wildcard must be alone, in the left-most label" in found.detail
+    assert "a whole label" not in found.detail
 
 
 def test_names_that_a_ca_may_not_certify_are_laid_to_its_constraints() -> None:

@@ -166,7 +166,7 @@ def main(arguments: Sequence[str]) -> int:
     else:
         chosen = rounds(seed, scaled(given.rounds))
     result = Result(seed, given.keep)
-    play_all(chosen, result, Way(given.jobs, given.seconds, "" if given.starts else parent().address))
+    play_all(chosen, result, Way(given.jobs, given.seconds, "" if given.starts else parent()))
     for what, times in sorted(result.outcomes.items()):
         sys.stderr.write(f"{times:5}  {what}\n")
     sys.stderr.write(f"{result.played} rounds of seed {seed}; unsafe: {', '.join(result.unsafe) or 'none'}\n")

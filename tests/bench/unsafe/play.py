@@ -161,7 +161,7 @@ class Play:
             if not self._interrupted(moment):
                 break
         if drawn.boot:
-            self._run("recover", "--no-live")
+            self._run("recover", "--no-services")
             house.boot()
             self.story.note("the servers are started")
         if house.cast.actor and not house.actor.running:
@@ -186,7 +186,7 @@ class Play:
             pid = house.actor.launch()
             over, what = self._actor_is_through, "the actor, which recovers"
         else:
-            process = house.spawn("recover", *(["--no-live"] if self.drawn.boot else []))
+            process = house.spawn("recover", *(["--no-services"] if self.drawn.boot else []))
             pid, over, what = process.pid, _over(process), "certvigil recover"
         self._await(moment, known, over)
         if over():

@@ -141,6 +141,21 @@ def _history(daemon: Running) -> str:
     return ran.stdout
 
 
+def test_where_nothing_happens_it_rests(web: House) -> None:
+    """What it publishes of components by itself must not have it look at them again."""
+    with both(web, {"mode": "approve"}) as (daemon, _):
+        web.put(fresh())
+        that_waits(daemon)
+        worked = cpu_seconds(daemon.pid)
+        time.sleep(1.5)
+        assert cpu_seconds(daemon.pid) - worked < 0.5
+
+
+def cpu_seconds(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def test_with_mode_auto_nobody_is_asked(web: House) -> None:
     new = fresh()
     with both(web, {"mode": "auto", "allowed_issuers": [ISSUER]}) as (daemon, _):
@@ -236,7 +251,7 @@ def test_an_actor_that_goes_away_is_missed_and_one_that_comes_back_is_met(web: H
         daemon.wait_for(lambda: "web/actions" in _targets(daemon), "the target")
         actor.stop(patience=60.0)
         daemon.wait_for(lambda: "unreachable" in daemon.findings("web/actions"), "its absence")
-        assert "certvigil only observes" in certvigil("status", "--socket", daemon.socket).stderr
+        assert "certvigil observes only" in certvigil("status", "--socket", daemon.socket).stderr
         actor.start()
         daemon.wait_for(lambda: "unreachable" not in daemon.findings("web/actions"), "its return")
 
@@ -396,7 +411,7 @@ def test_an_approval_that_is_waited_for_exits_by_how_it_ended(web: House) -> Non
         ran = certvigil("approve", plan, "--wait", "--config", daemon.config_file)
         assert ran.returncode == 2, ran.stdout + ran.stderr
         assert "rolled_back" in ran.stdout
-        assert "undoing it" in ran.stderr
+        assert "rolling back" in ran.stderr
         # What failed goes with its candidate.
         found = daemon.wait_for(lambda: "action_failed" in daemon.findings("web/actions"), "the finding")
         assert found
@@ -411,7 +426,7 @@ def test_a_candidate_that_is_installed_already_is_told_once_and_taken_out(web: H
         web.put_file("same.pem", web.old.chain_pem() + web.old.key_pem())
         daemon.wait_for(lambda: os.listdir(web.inbox) == [], "the inbox being emptied")
         daemon.wait_for(lambda: component_of(daemon)["notes"], "the note")
-        assert "is what is installed" in certvigil("status", "--socket", daemon.socket).stderr
+        assert "is installed already" in certvigil("status", "--socket", daemon.socket).stderr
         said = certvigil("audit", "--config", daemon.config_file).stdout
         assert said.count("unneeded") == 1
 

@@ -101,7 +101,7 @@ def test_an_approval_is_recorded_with_who_gave_it_and_ends_with_the_candidate(we
         web.put(fresh())
         code, said = web.command("approve", plan[:12])
         assert code == 4
-        assert "by now another plan" in said
+        assert "the plan is another by now" in said
 
 
 def test_a_plan_that_was_rejected_is_not_proposed_again(web: House) -> None:

@@ -303,7 +303,7 @@ def test_what_a_user_causes_in_the_log_is_bounded_and_what_root_causes_is_not(
     lines.write(DAEMON, logging.INFO, "refused %s", Printable("daemon"))
     said = [each.getMessage() for each in caplog.records]
     assert len(said) == MOST_LINES + 1
-    assert "is not logged" in said[MOST_LINES - 1]
+    assert "are not logged" in said[MOST_LINES - 1]
     assert said[-1] == "refused daemon"
     now += LINES_SPAN
     lines.write(STRANGER, logging.INFO, "refused again")

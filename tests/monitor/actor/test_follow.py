@@ -9,11 +9,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from actions.audit import summary
 from actions.compact import YOUNG, shorter
 from actions.journal import Event, Journal, Record, Shorter, birth
 from actions.journal_state import JournalState
 from actions.world import World
+from monitor.actor.documents import record_document
 from monitor.actor.follow import Follower, JournalPosition, behind
 from monitor.actor.request import Document, Request, Verb, decode, encode
 
@@ -52,7 +52,7 @@ class Actor:
         records, place, anew = behind(self.journal.records(), JournalPosition(request.epoch, request.after))
         if anew:
             yield {"anew": place.epoch}
-        yield from ({"record": summary(each)} for each in records)
+        yield from (record_document(each, to_operator=True) for each in records)
         yield {"here": place.sequence, "epoch": place.epoch}
 
     def __del__(self) -> None:

@@ -253,7 +253,7 @@ def test_recovery_brings_no_key_back_that_was_given_up(web: Bench, at: Event, li
     web.put(new)
     web.killed(at, COMPROMISED)
     with actor_context(read_trust_context(web.config)[0]) as context:
-        (ending,) = handle(Work(context, "recovery", live=live), Request(Verb.RECOVER))["endings"]
+        (ending,) = handle(Work(context, "recovery", services_run=live), Request(Verb.RECOVER))["endings"]
     assert ending["outcome"] in {"committed", "failed_forward"}, ending
     assert Path(web.site.key).read_bytes() == new.key_pem()
     assert new.pem() in Path(web.site.certificate).read_bytes()
@@ -264,7 +264,7 @@ def test_recovery_does_bring_back_a_key_that_is_not_given_up(web: Bench) -> None
     web.killed(Event.SWITCHED, REPLACE)
     web.configure("approve", "/bin/false")
     with actor_context(read_trust_context(web.config)[0]) as context:
-        handle(Work(context, "recovery", live=False), Request(Verb.RECOVER))
+        handle(Work(context, "recovery", services_run=False), Request(Verb.RECOVER))
     assert Path(web.site.key).read_bytes() == web.old.key_pem()
 
 
@@ -298,7 +298,7 @@ def test_plans_wait_side_by_side_and_none_pushes_out_another(web: Bench) -> None
     assert set(shown) == {one, two}
     assert shown[one] != shown[two]
     assert "DNS:www.example.com" in shown[one]
-    assert "by now another plan" in web.ask(Verb.APPROVE, plan=one)["cannot"]
+    assert "the plan is another by now" in web.ask(Verb.APPROVE, plan=one)["cannot"]
     web.put(first)
     assert web.ask(Verb.APPROVE, plan=one)["approved"] == one
 

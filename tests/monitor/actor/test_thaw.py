@@ -67,7 +67,7 @@ def test_half_a_pair_is_never_put_to_use_nor_thawed_and_a_whole_one_is(web: Comp
     code, said = act(web, "recover", "--thaw", "web")
     assert (code, "thawed     web" in said) == (0, True), said
     assert set(web.on_disk()) == {Path(each).name for each in (web.site.certificate, web.site.key)}
-    assert act(web, "recover") == (0, "recovered  nothing was left half done: nothing was changed\n")
+    assert act(web, "recover") == (0, "recovered  no transaction was interrupted, and nothing was changed\n")
 
 
 def copied_as_told(said: str) -> list[str]:
@@ -116,7 +116,7 @@ def test_after_a_thaw_it_is_not_said_that_a_reload_starts_a_service_that_is_dead
         web.declare()
         server.stop()
         said = act(web, "recover", "--thaw", "web")[1]
-        assert f"`{shlex.join(web.service.restart)}` starts its service, a reload may not" in said
+        assert f"`{shlex.join(web.service.restart)}` starts it, and a reload may not" in said
 
 
 @pytest.mark.server("lighttpd")
@@ -129,7 +129,7 @@ def test_after_a_thaw_with_a_dead_service_it_is_said_how_that_is_started(tmp_pat
         code, said = act(web, "recover", "--thaw", "web")
         assert (code, said) == (0, f"{NOT_FROZEN}\n")
         server.stop()
-        note = "note       web: nobody is answered; `certvigil activate web` starts its service"
+        note = "note       web: its service answers nobody; `certvigil activate web` starts it"
         assert act(web, "recover", "--thaw", "web") == (0, f"{NOT_FROZEN}\n{note}\n")
 
 

@@ -236,7 +236,7 @@ def test_a_candidate_at_fault_is_in_quarantine_until_it_is_released(web: Web) ->
 
 def test_recovering_when_nothing_is_left_to_do_changes_nothing(web: Web) -> None:
     before = web.on_disk()
-    assert web.act("recover") == (0, "recovered  nothing was left half done: nothing was changed\n")
+    assert web.act("recover") == (0, "recovered  no transaction was interrupted, and nothing was changed\n")
     assert web.on_disk() == before
 
 
@@ -250,7 +250,7 @@ def test_a_plan_says_each_command_once_as_a_shell_takes_it_and_no_test_that_ther
     assert said.count(f"web: '{spaced}'\n") == 1, said
     web.declare(test=None)
     code, said = web.act("replace", "web", *options)
-    assert (code, "the service took them up" in said, "configuration test" in said) == (0, True, False), said
+    assert (code, "the service loaded the new files" in said, "configuration test" in said) == (0, True, False), said
     assert "\twhich\tfiles" in web.act("backups")[1]
 
 

@@ -61,7 +61,7 @@ def audit(config: str, *arguments: str) -> list[tuple[str, str]]:
     ran = certvigil("audit", "--config", config, *arguments)
     assert (ran.returncode, ran.stderr) == (0, "")
     header, *rows = [line.split("\t") for line in ran.stdout.splitlines()]
-    assert header == ["when", "what", "transaction or plan", "who", "why"]
+    assert header == ["when", "event", "transaction or plan", "who", "why"]
     return [(row[1], row[3]) for row in rows]
 
 
@@ -109,7 +109,7 @@ def test_json_has_each_record_whole_and_is_filtered_as_well(config: str) -> None
     [
         (["wbe"], "there is no component 'wbe'; did you mean 'web'?"),
         (["--action", "replce"], "did you mean 'replace'?"),
-        (["--since", "soon"], "--since soon: write how far back"),
+        (["--since", "soon"], "--since soon: write a span of time"),
         (["--since", "2026-11-25", "--until", "2026-11-24"], "--until 2026-11-24 is before --since 2026-11-25"),
     ],
 )

@@ -18,7 +18,9 @@ import jsonschema
 import pytest
 import yaml
 
-from config.vocabulary import FileFormat
+from config.model import Endpoint
+from config.vocabulary import EndpointProtocol, FileFormat
+from monitor.commands.given import read_given
 from monitor.lab.ca import DAY, Authority, Issued, bundle
 from monitor.lab.process import free_address
 from monitor.lab.servers import LocalServer, write_site
@@ -237,6 +239,20 @@ def test_https_without_a_port_means_443(run: Run) -> None:
     assert ran.targets[0]["findings"][0]["detail"].startswith("connection_refused")
 
 
+@pytest.mark.parametrize(
+    ("url", "port", "protocol"),
+    [
+        ("smtp://mail.example.com", 25, EndpointProtocol.SMTP),
+        ("SMTP://mail.example.com:587", 587, EndpointProtocol.SMTP),
+        ("postgres://mail.example.com/db", 5432, EndpointProtocol.POSTGRES),
+        ("postgresql://mail.example.com:5433", 5433, EndpointProtocol.POSTGRES),
+    ],
+)
+def test_a_url_says_which_protocol_asks_for_tls(url: str, port: int, protocol: EndpointProtocol) -> None:
+    (target,) = read_given([url], NAME, 1.0).targets
+    assert target == Endpoint(url, "mail.example.com", port, NAME, timeout=1.0, protocol=protocol)
+
+
 def test_certificates_are_told_as_they_are(run: Run, lab: dict[str, str], ca: Authority) -> None:
     (target,) = run("check", "--json", lab["ok.pem"]).targets
     leaf, issuer = target["chain"]
@@ -295,7 +311,7 @@ def test_a_file_is_judged_as_a_chain_where_a_ca_file_is_given(run: Run, lab: dic
         (["/no/such/file"], "/no/such/file"),
         (["no.such.file"], "HOST:PORT"),
         (["host:99999"], "host:99999"),
-        (["smtp://host:25"], "smtp"),
+        (["imap://host:143"], "imap"),
         (["http://host/"], "no TLS"),
         (["https://host:port/"], "not a URL"),
         (["tls://host"], "tls://HOST:PORT"),
@@ -567,7 +583,7 @@ def test_history_says_so_where_nothing_happened(run: Run, lived: Running) -> Non
     (of_a,) = {line["target"] for line in lived.happened("cleared")}
     ran = run("history", "--config", lived.config_file, "--since", "0s", of_a)
     assert (ran.code, ran.errors) == (0, "")
-    assert ran.output.startswith(f"nothing is recorded to have happened to {of_a} since ")
+    assert ran.output.startswith(f"no event to {of_a} is recorded since ")
 
 
 def test_history_of_a_target_that_is_configured_and_was_not_looked_at_yet_is_no_error(

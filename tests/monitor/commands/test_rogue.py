@@ -23,7 +23,7 @@ import typer.main
 from config.vocabulary import Code, Severity
 from monitor.commands import app
 from monitor.decide.situation import FindingState
-from monitor.dialect import iso
+from monitor.dialect import dated, iso, iso_exactly
 from monitor.http.situations import situations_to_plain
 from monitor.main import main
 from monitor.state.events import FindingRaised
@@ -134,10 +134,10 @@ ANSWERS: Mapping[str, list[Any]] = {
     "follow": [
         *(
             {
-                "record": {
+                "record": dated({
                     "at": NOW, "transaction": t, "event": e, "data": d,
                     "host": EVIL, "epoch": EVIL, "sequence": number,
-                }
+                }, iso_exactly)
             }
             for number, (t, e, d) in enumerate(RECORDS, 1)
         ),

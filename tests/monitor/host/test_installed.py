@@ -177,7 +177,7 @@ def test_what_nobody_may_read_below_watch_is_one_finding_for_each_path_or_tree(m
             ),
             (
                 "the daemon may not read 0.pem, 1.pem, 2.pem and 2 more"
-                "; to cure it, let certvigil's user read what holds certificates, "
+                "; to cure it, let certvigil's user read the files with certificates, "
                 "leave the modes of keys and exclude them"
             ),
         ]

@@ -128,7 +128,7 @@ def test_a_small_configuration_gives_exactly_this(configure: Configure) -> None:
         ],
         RECOVER: [
             "Before=certvigil-actor.service certvigil.service nginx.service",
-            "ExecStart=/usr/bin/certvigil recover --no-live --config /etc/certvigil",
+            "ExecStart=/usr/bin/certvigil recover --no-services --config /etc/certvigil",
             *writes,
             *capabilities,
         ],

@@ -19,7 +19,7 @@ from monitor.metrics.probed import Probed
 from tests.kit.blackbox import Blackbox
 from tests.kit.metrics import samples, value
 from tests.kit.peers import Behaviour, Peer
-from tests.kit.probes import NAME, Resolver, Surround, endpoint, probe, refused, text, trust_context_of
+from tests.kit.probe_requests import NAME, Resolver, Surround, endpoint, probe, refused, text, trust_context_of
 from tests.kit.start import StartServer
 
 EVERYWHERE: Final = ("0.0.0.0/0", "::/0")

@@ -22,7 +22,7 @@ from tests.kit.answering_server import Answer, Answering, page
 from tests.kit.blackbox import Blackbox
 from tests.kit.metrics import samples, value
 from tests.kit.peers import Behaviour, Peer
-from tests.kit.probes import NAME, Resolver, Surround, endpoint, probe, refused, text, trust_context_of
+from tests.kit.probe_requests import NAME, Resolver, Surround, endpoint, probe, refused, text, trust_context_of
 
 Start = Callable[..., Answering]
 

@@ -25,6 +25,7 @@ from config.model import (
     Settings,
     TrustStore,
 )
+from config.text import Printable
 from config.vocabulary import Code, FileContent, FileRole, Severity, UnreadableReason
 from monitor.lab.ca import Authority, Issued, KeyType, new_key
 from monitor.lab.servers import LocalServer, write_site
@@ -472,11 +473,11 @@ class Closed:
         if not self.gone:
             self._last = Told(tuple(targets), reading, now)
             return reading
-        denied = Unreadable(UnreadableReason.PERMISSION_DENIED, "reading it is not permitted")
+        denied = Unreadable(UnreadableReason.PERMISSION_DENIED, Printable("reading it is not permitted"))
         nothing = [FileObservation(each.name, now, None, FileContent.NOTHING, failure=denied) for each in targets]
         identities = [FileIdentity(0, 0, 0, 0, 0) if self._seen else denied for _ in targets]
         here = Here(SetReading(tuple(nothing)), tuple(identities))
-        return believed(here, targets, self._last, "no actor answers", now, early=False)
+        return believed(here, targets, self._last, Printable("no actor answers"), now, early=False)
 
 
 async def serve_and_look(scene: Scene, kept: Kept, issued: Issued) -> None:

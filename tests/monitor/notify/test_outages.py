@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from config.channel import FindingMatch, Notifications, Silence
+from config.text import Printable, harmless
 from config.vocabulary import Code, Severity, TargetKind
 from monitor.notify.cause import (
     CALM,
@@ -32,8 +33,8 @@ from tests.kit.outbox import EXPIRED, OPS, UNREACHABLE, at, known
 GATHERED = 3.0
 """Seconds until what happened comes to the outbox, at most."""
 HOUR = 3600.0
-REFUSED = finding(Code.UNREACHABLE, "connection_refused: Connection refused")
-UNREADABLE = finding(Code.UNREADABLE, "io_error: gone")
+REFUSED = finding(Code.UNREACHABLE, Printable("connection_refused: Connection refused"))
+UNREADABLE = finding(Code.UNREADABLE, Printable("io_error: gone"))
 START = 1_800_000_000.0
 
 
@@ -116,14 +117,14 @@ class World:
         begun = len(self.said)
         self.now += min(seconds, 0.2)
         self._review()
-        while (due := self.outbox.next_review()) is not None and due <= end:
+        while (due := self.outbox.next_due()) is not None and due <= end:
             self.now = max(self.now, due)
             self._review()
         self.now = end
         return [f"{note.step}: {note.alert.headline}" for _, note in self.said[begun:]]
 
     def _review(self) -> None:
-        self.outbox.review(self.now)
+        self.outbox.write_due(self.now)
         for delivery in self.outbox.pending():
             self.outbox.amend(replace(delivery, fate=DeliveryFate.DELIVERED, ended_at=self.now))
         for note in self.outbox.notes:
@@ -156,7 +157,11 @@ def test_two_services_that_refuse_half_a_minute_apart_are_two_problems() -> None
 def test_what_is_wrong_with_one_server_is_a_problem_of_its_own(detail: str) -> None:
     world = World({"plain": "198.51.100.1:443", "flap": "192.0.2.1:443", "hang": "203.0.113.9:443"})
     world.start()
-    for name, failing in (("plain", finding(Code.UNREACHABLE, detail)), ("flap", REFUSED), ("hang", UNREACHABLE)):
+    for name, failing in (
+        ("plain", finding(Code.UNREACHABLE, harmless(detail))),
+        ("flap", REFUSED),
+        ("hang", UNREACHABLE),
+    ):
         world.failing = failing
         world.fail(name)
         world.wait(5.0)
@@ -168,7 +173,9 @@ def test_what_is_wrong_with_one_server_is_a_problem_of_its_own(detail: str) -> N
 
 
 def test_what_is_wrong_with_one_server_is_one_problem_at_its_listener() -> None:
-    world = World({"a": "192.0.2.1:443", "b": "192.0.2.1:443"}, failing=finding(Code.UNREACHABLE, "not_tls: SMTP"))
+    world = World(
+        {"a": "192.0.2.1:443", "b": "192.0.2.1:443"}, failing=finding(Code.UNREACHABLE, Printable("not_tls: SMTP"))
+    )
     world.start()
     world.fail("a", "b")
     assert world.wait(5.0) == ["raised: unreachable: 2 targets"]
@@ -176,7 +183,7 @@ def test_what_is_wrong_with_one_server_is_one_problem_at_its_listener() -> None:
 
 @pytest.mark.parametrize("detail", ["bad_pem: no", "wrong_password: no", "not_found: no", "permission_denied: no"])
 def test_files_that_cannot_be_read_each_for_a_reason_of_its_own_are_no_outage(detail: str) -> None:
-    world = World({"a": "/a", "b": "/b"}, kind=TargetKind.FILE, failing=finding(Code.UNREADABLE, detail))
+    world = World({"a": "/a", "b": "/b"}, kind=TargetKind.FILE, failing=finding(Code.UNREADABLE, harmless(detail)))
     world.start()
     world.fail("a")
     world.wait(5.0)
@@ -419,7 +426,7 @@ def test_a_certificate_that_comes_and_goes_is_flapping_too() -> None:
 
 
 def test_each_plan_that_waits_for_approval_is_told_by_itself() -> None:
-    world = World(FLAPPER, kind=TargetKind.COMPONENT, failing=finding(Code.APPROVAL_PENDING, "the plan"))
+    world = World(FLAPPER, kind=TargetKind.COMPONENT, failing=finding(Code.APPROVAL_PENDING, Printable("the plan")))
     world.start()
     flap(world, 5, 120.0)
     assert [note.step for _, note in world.said] == [AlertStep.RAISED, AlertStep.RESOLVED] * 5

@@ -13,6 +13,7 @@ from typing import Final
 import pytest
 
 from config.model import DAY
+from config.text import Printable, sentence
 from config.vocabulary import Code, Severity
 from monitor.metrics import Counters
 from monitor.state.events import (
@@ -37,7 +38,9 @@ from tests.kit.store import EXPIRING, Owner, added, believe, loaded, make_certif
 NOON: Final = 20_000 * DAY + DAY / 2
 LOOKS: Final = 1000
 """Looks at a target, five seconds apart: an hour and a half."""
-REJECTED: Final = Finding(Code.SELF_SIGNED, Severity.CRITICAL, "position 0", "CN=0 is signed by itself")
+REJECTED: Final = Finding(
+    Code.SELF_SIGNED, Severity.CRITICAL, Printable("position 0"), Printable("CN=0 is signed by itself")
+)
 
 
 @pytest.fixture
@@ -55,7 +58,7 @@ def restless(size: int = 200) -> Iterator[list[Event]]:
     before, found = peer(0), REJECTED
     for number in range(1, LOOKS):
         at, after = NOON + 5 * number, peer(number, size)
-        changed = replace(found, detail=f"CN={number} is signed by itself")
+        changed = replace(found, detail=sentence("CN={} is signed by itself", number))
         yield [PresentedChanged("peer", at, (before.sha256,), (after,)), FindingChanged("peer", at, found, changed)]
         before, found = after, changed
 
