@@ -444,7 +444,7 @@ def _check_issuers(policy: Policy, matched: Iterable[Component], path: Path) -> 
     open_to_any = next((each.name for each in matched if not each.allowed_issuers), None)
     if open_to_any is not None:
         problem = (
-            f"found 'auto', but nobody says whose certificates '{open_to_any}' may be given; expected "
+            f"found 'auto', but '{open_to_any}' does not say whose certificates it may get; expected "
             "'allowed_issuers' in 'replace', or in that component"
         )
         yield Problem(path, problem)
