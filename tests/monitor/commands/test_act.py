@@ -137,7 +137,7 @@ def test_a_service_that_serves_what_is_on_disk_is_left_alone_unless_that_is_aske
     web.declare(reload=["/bin/sh", "-c", f"echo once >>{reloads}; exec {nginx} -s reload"])
     for given in ((), ("--dry-run",)):
         code, said = web.act("activate", "web", *given)
-        assert (code, said.splitlines()[0]) == (0, "unchanged  nothing to do: what is on disk is served already")
+        assert (code, said.splitlines()[0]) == (0, "unchanged  nothing to do: the set on disk is served already")
     assert not reloads.exists()
     code, said = web.act("activate", "web", "--force", "--dry-run")
     assert (code, "nothing to do" in said) == (0, False), said
