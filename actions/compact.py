@@ -35,7 +35,7 @@ def compact(context: TransactionContext, before: Callable[[Sequence[Record]], No
     names = {name.removesuffix(".lock") for name in context.world.names(context.locks)} | context.services.keys()
     locks = acquire(context.world, context.locks, names)
     if isinstance(locks, Busy):
-        return f"process {locks.holder} is at work on {locks.component}"
+        return locks.sentence
     why: list[str] = []
 
     def choose(records: Sequence[Record]) -> Shorter | None:

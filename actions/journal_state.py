@@ -41,6 +41,8 @@ class ActionRequest:
     """The certificate may end at any time."""
     key_compromised: bool = False
     """The keys in use are given up for good."""
+    force: bool = False
+    """For an activation: the service takes up its files although it serves them already."""
 
     def to_json(self) -> dict[str, Any]:
         """Return it as plain values."""
@@ -51,6 +53,7 @@ class ActionRequest:
             "losses": list(self.losses),
             **({"allow_shorter": True} if self.allow_shorter else {}),
             **({"key_compromised": True} if self.key_compromised else {}),
+            **({"force": True} if self.force else {}),
         }
 
     @classmethod
@@ -63,6 +66,7 @@ class ActionRequest:
             tuple(map(str, plain["losses"])),
             allow_shorter=plain.get("allow_shorter", False) is True,
             key_compromised=plain.get("key_compromised", False) is True,
+            force=plain.get("force", False) is True,
         )
 
 

@@ -157,7 +157,7 @@ def _recover(context: TransactionContext, name: str, *, services_run: bool) -> E
     plan = _resume(context, records).plan
     locks = acquire(context.world, context.locks, plan.components)
     if isinstance(locks, Busy):
-        busy = Failure(Cause.BUSY, f"not recovered now: process {locks.holder} is at work on {locks.component}")
+        busy = Failure(Cause.BUSY, f"not recovered now: {locks.sentence}")
         return Ending.of(name, plan.components, Outcome.REFUSED, busy, consequence="")
     try:
         # The process that held the locks until now may have ended it.

@@ -268,8 +268,14 @@ _CHAIN: Final = (
         severity=Severity.CRITICAL,
         meaning="The chain ends at a CA that is not in the trust store of the client.",
         otherwise=_NOT_VALIDATED,
-        cure="use a certificate of a CA that the client trusts, or have the client trust this CA",
-        client_cure="add that root to the client's store, or serve a certificate of a CA it trusts",
+        cure=(
+            "use a certificate of a CA that the client trusts; have the client trust this CA only where its "
+            "fingerprint is one that the CA itself publishes"
+        ),
+        client_cure=(
+            "serve a certificate of a CA that the client trusts; or, where its fingerprint is one that the CA itself "
+            "publishes, add that root to the client's store"
+        ),
         hurts=_REJECTED,
         change=CuringChange.CERTIFICATE,
         scope=ProblemScope.CERTIFICATE,
@@ -282,7 +288,10 @@ _CHAIN: Final = (
         meaning="The certificate is signed by its own key and is not in the trust store of the client.",
         otherwise=_NOT_VALIDATED,
         cure="use a certificate of a CA that the client trusts",
-        client_cure="serve a certificate of a CA that the client trusts, or add this one to its store",
+        client_cure=(
+            "serve a certificate of a CA that the client trusts; or, where its fingerprint is that of the certificate "
+            "which the server was given, add this one to the client's store"
+        ),
         hurts=_REJECTED,
         change=CuringChange.CERTIFICATE,
         scope=ProblemScope.CERTIFICATE,

@@ -86,6 +86,8 @@ def shown(value: object) -> str:
             return f"the number {value}"
         case str():
             return f"'{printable(value, 60)}'"
+        case []:
+            return "an empty list"
         case list():
             return "a list"
         case _:
@@ -126,13 +128,49 @@ def _events(data: bytes) -> Iterator[yaml.Event]:
         yield from yaml.parse(text, Loader=yaml.CSafeLoader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        problem = printable(" ".join(filter(None, (error.context, error.problem))))
-        raise _Refused(mark.line + 1 if mark else 1, f"{problem}, expected YAML") from None
+        raise _Refused(mark.line + 1 if mark else 1, _syntax(error)) from None
     except yaml.reader.ReaderError as error:
         line = data.count(b"\n", 0, max(0, error.position)) + 1
         raise _Refused(line, f"{printable(error.reason)}, expected YAML") from None
     except yaml.YAMLError as error:
         raise _Refused(1, f"{printable(str(error))}, expected YAML") from None
+
+
+_SYNTAX: Final = {
+    "found character that cannot start any token": (
+        "found a character that begins no value, such as a tab, '@' or '%', expected spaces for the indentation, and "
+        "quotes around such a text"
+    ),
+    "mapping values are not allowed in this context": (
+        "found a ':' where no key may stand, expected quotes around a text with ': ' in it, and the indentation of the "
+        "lines above"
+    ),
+    "block sequence entries are not allowed in this context": (
+        "found a '-' where no list may begin, expected it on a line of its own"
+    ),
+    "did not find expected '-' indicator": "found no '-', expected each item of a list with the same indentation",
+    "did not find expected key": "found no key, expected each key of a mapping with the same indentation",
+    "could not find expected ':'": "found a key without ':', expected 'key: value', or quotes around the text",
+    "did not find expected ',' or '}'": "found no ',' and no '}', expected one of them after each value in '{...}'",
+    "did not find expected ',' or ']'": "found no ',' and no ']', expected one of them after each item in '[...]'",
+    "found unexpected end of stream": "found the end of the file, expected the quotation mark that ends a text",
+    "did not find expected node content": "found no value, expected one, or the ']' that ends a list",
+    "did not find expected alphabetic or numeric character": (
+        "found '*' or '&' without a name, expected quotes around a text that begins so"
+    ),
+    "found unknown escape character": "found an unknown escape after a '\\', expected single quotes around the text",
+}
+"""What the errors of libyaml mean, and what is expected; others are said in its words."""
+
+
+def _syntax(error: yaml.MarkedYAMLError) -> str:
+    """Return what keeps a text from being YAML, and where it begins, if that is another line."""
+    words = " ".join(filter(None, (error.context, error.problem)))
+    said = _SYNTAX.get(str(error.problem), f"{printable(words)}, expected YAML")
+    begun, found = error.context_mark, error.problem_mark
+    if begun is None or found is None or begun.line == found.line:
+        return said
+    return f"{said}; this is about what begins in line {begun.line + 1}"
 
 
 @dataclass(slots=True)
@@ -274,7 +312,7 @@ class _Builder:
 def _check_node(event: yaml.NodeEvent, path: Path) -> None:
     if getattr(event, "tag", None) is not None:
         raise _Refused(
-            _line(event), "found a tag, which is not allowed here: text in quotes is text, everything else is plain"
+            _line(event), "found a tag, which begins with '!', expected the value alone: text is text in quotes"
         )
     if len(path) > DEPTH_LIMIT:
         raise _Refused(_line(event), f"nested too deeply, expected at most {DEPTH_LIMIT} levels")
@@ -343,7 +381,7 @@ def fill(text: str, variables: Mapping[str, str]) -> tuple[str, tuple[str, ...]]
         if name is None:
             if match[0] == "$${":
                 return "${"
-            problems.append("found '${' without a name, expected ${NAME}, or $${ for '${' itself")
+            problems.append("found '${' that begins no variable, expected ${NAME}, or $${ for '${' itself")
         elif name not in variables:
             problems.append(f"${{{name}}} is not set, expected it in the environment")
         return variables.get(name or "", "")

@@ -79,10 +79,19 @@ def default_duration(seconds: float) -> Any:
 
 
 def _interval(value: object) -> float:
-    seconds = duration(value)
-    if seconds < 0.1:
-        raise ValueError("a duration of at least 0.1s")
+    try:
+        seconds = duration(value)
+    except NoDurationError as error:
+        if error.guess and duration(error.guess) < _SHORTEST:
+            raise ValueError(_LONGER) from None
+        raise
+    if seconds < _SHORTEST:
+        raise ValueError(_LONGER)
     return seconds
+
+
+_SHORTEST: Final = 0.1
+_LONGER: Final = "a duration of at least 0.1s"
 
 
 def _share(value: object) -> float:

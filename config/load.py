@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final, NamedTuple
@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 from config import profile
 from config.channel import Channel, Notifications
 from config.document import Document, Mistake, Path, join, parse, shown, substitute
-from config.fields import RESERVED_NAMES, channel_url, heartbeat_url
+from config.fields import RESERVED_NAMES, channel_url, duration_text, heartbeat_url
 from config.host import own_name
 from config.model import (
     DEFAULT_CLIENT,
@@ -27,8 +27,9 @@ from config.model import (
     TrustStore,
 )
 from config.pattern import is_one_of
-from config.policy import Policy, Replace
+from config.policy import Policy, PolicyMatch, Replace
 from config.schema.component import declared_services
+from config.schema.policy import Check
 from config.schema.problem import Problem
 from config.schema.root import RootSection
 from config.schema.section import DeclaredNames, is_pattern, unlike
@@ -72,12 +73,26 @@ class Marked(NamedTuple):
 
 def load_marked(path: str, environ: Mapping[str, str]) -> Marked | tuple[Mistake, ...]:
     """Return the result of `load`, with the document beside it."""
+    found = examine(path, environ)
+    return found.sound if found.sound is not None and not found.mistakes else found.mistakes
+
+
+class Examined(NamedTuple):
+    """What a configuration declares where it has no mistakes, and every mistake."""
+
+    sound: Marked | None
+    """Made of the sections and items without mistakes; None where the document cannot be read."""
+    mistakes: tuple[Mistake, ...]
+
+
+def examine(path: str, environ: Mapping[str, str]) -> Examined:
+    """Return the sound parts of the configuration at `path`, and every mistake in it, by file and line."""
     files, mistakes = _read(path)
     documents, wrong = _parse_all(files, environ)
     is_whole = not mistakes and len(documents) == len(files)
     mistakes.extend(wrong)
     if not documents:
-        return _in_order(mistakes)
+        return Examined(None, _in_order(mistakes))
     joined, clashes = _join_all(documents)
     mistakes.extend(clashes)
     document, found, is_added = _with_profile(joined)
@@ -87,13 +102,14 @@ def load_marked(path: str, environ: Mapping[str, str]) -> Marked | tuple[Mistake
     notified = _notify(validated)
     found = [*found, *validated.problems, *declared.problems, *notified.problems]
     found.extend(_check_policy_names(document, validated))
-    if is_whole and not any(problem.path[0] in {"endpoints", "components"} for problem in validated.problems):
-        found.extend(_check_waivers(validated, declared))
-        found.extend(_check_policies(validated, declared))
-    known = {(mistake.file, mistake.line, mistake.key) for mistake in mistakes}
+    if is_whole:
+        known = _KnownTargets.of(document, validated, declared)
+        found.extend(_check_waivers(validated, known))
+        found.extend(_check_policies(validated, declared, known))
+    told = {(mistake.file, mistake.line, mistake.key) for mistake in mistakes}
     more = (document.mistake(*problem) for problem in found)
-    mistakes.extend(each for each in more if (each.file, each.line, each.key) not in known)
-    return _in_order(mistakes) if mistakes else Marked(_config(validated.root, declared, notified, files), document)
+    mistakes.extend(each for each in more if (each.file, each.line, each.key) not in told)
+    return Examined(Marked(_config(validated.root, declared, notified, files), document), _in_order(mistakes))
 
 
 def _parse_all(files: Iterable[_File], environ: Mapping[str, str]) -> tuple[list[Document], list[Mistake]]:
@@ -341,16 +357,49 @@ def _notify(validated: Validated) -> _Notified:
     return _Notified(channels, section.build(url), problems)
 
 
-def _check_waivers(validated: Validated, declared: _Declared) -> Iterator[Problem]:
+@dataclass(frozen=True, slots=True)
+class _KnownTargets:
+    """The names that targets have, or may have, by a document of which some parts are not sound."""
+
+    names: frozenset[str]
+    """Of sound sections, and of others as far as they say so."""
+    components: tuple[str, ...] = ()
+    """Components with mistakes: whatever begins with their names may be one of their targets."""
+    others: bool = False
+    """An endpoint with mistakes does not say what it is called."""
+
+    @classmethod
+    def of(cls, document: Document, validated: Validated, declared: _Declared) -> _KnownTargets:
+        """Return the names in a document."""
+        names, components, others = set(declared.targets), [], False
+        for section, *which in {problem.path[:2] for problem in validated.problems}:
+            if section == "components" and which:
+                components.append(str(which[0]))
+            elif section in {"endpoints", "components"}:
+                items = document.values.get(section)
+                item = items[which[0]] if which and isinstance(items, list) and isinstance(which[0], int) else None
+                called = (item.get("name") or item.get("address")) if isinstance(item, dict) else None
+                if isinstance(called, str):
+                    names.add(called)
+                else:
+                    others = True
+        return cls(frozenset(names | RESERVED_NAMES), tuple(components), others)
+
+    def may_be(self, name: str) -> bool:
+        """Whether a target may have that name; what a watch finds, called by its path, cannot be known."""
+        of_component = any(name.startswith(f"{each}/") for each in self.components)
+        return self.others or name in self.names or name.startswith("/") or of_component
+
+
+def _check_waivers(validated: Validated, known: _KnownTargets) -> Iterator[Problem]:
     """Yield each waiver for an unknown target; a path may be a file that a watch finds later."""
     for index, waiver in zip(validated.positions.get("waivers", ()), validated.root.waivers, strict=True):
-        yield from _check_target(waiver.target, ("waivers", index, "target"), declared)
+        yield from _check_target(waiver.target, ("waivers", index, "target"), known)
 
 
-def _check_target(name: str, path: Path, declared: _Declared) -> Iterator[Problem]:
-    known = declared.targets.keys() | RESERVED_NAMES
-    if name not in known and not name.startswith("/"):
-        yield Problem(path, f"there is no target {shown(name)}{unlike(name, known)}")
+def _check_target(name: str, path: Path, known: _KnownTargets) -> Iterator[Problem]:
+    if not known.may_be(name):
+        yield Problem(path, f"there is no target {shown(name)}{unlike(name, known.names)}")
 
 
 def _check_policy_names(document: Document, validated: Validated) -> Iterator[Problem]:
@@ -363,23 +412,58 @@ def _check_policy_names(document: Document, validated: Validated) -> Iterator[Pr
         first.setdefault(policy.name, path)
 
 
-def _check_policies(validated: Validated, declared: _Declared) -> Iterator[Problem]:
-    """Yield each policy that is for an unknown target, or that would install certificates of any issuer."""
+def _check_policies(validated: Validated, declared: _Declared, known: _KnownTargets) -> Iterator[Problem]:
+    """Yield each policy that is for an unknown target, or that can never do what it says."""
     for index, section in zip(validated.positions.get("policies", ()), validated.root.policies, strict=True):
         policy = section.build()
         for position, target in enumerate(policy.match.targets):
             if not is_pattern(target):
-                yield from _check_target(target, ("policies", index, "match", "target", position), declared)
-        if policy.mode is not Mode.AUTO or not isinstance(policy.action, Replace) or policy.action.allowed_issuers:
-            continue
-        open_to_any = [
-            name
-            for name, component in declared.components.items()
-            if not component.allowed_issuers and is_one_of(name, policy.match.components or ("*",))
-        ]
-        if open_to_any:
+                yield from _check_target(target, ("policies", index, "match", "target", position), known)
+        matched = [each for each in declared.components.values() if _is_for(policy.match, each)]
+        yield from _check_issuers(policy, matched, ("policies", index, "mode"))
+        yield from _check_drift(section.when, matched, ("policies", index, "when"))
+        if section.override_window_when is not None:
+            yield from _check_drift(section.override_window_when, matched, ("policies", index, "override_window_when"))
+
+
+def _is_for(match: PolicyMatch, component: Component) -> bool:
+    """Whether a policy is for a component, its profile aside."""
+    roles = (*map(str, component.artefacts.files), "actions")
+    targets = (*component.endpoints, *(f"{component.name}/{role}" for role in roles))
+    return (
+        is_one_of(component.name, match.components or ("*",))
+        and (not match.targets or any(is_one_of(each, match.targets) for each in targets))
+        and all(is_one_of(component.labels.get(label, ""), wanted) for label, wanted in match.labels.items())
+    )
+
+
+def _check_issuers(policy: Policy, matched: Iterable[Component], path: Path) -> Iterator[Problem]:
+    """Yield where a policy would install what nobody vouches for."""
+    if policy.mode is not Mode.AUTO or not isinstance(policy.action, Replace) or policy.action.allowed_issuers:
+        return
+    open_to_any = next((each.name for each in matched if not each.allowed_issuers), None)
+    if open_to_any is not None:
+        problem = (
+            f"found 'auto', but '{open_to_any}' does not say whose certificates it may get; expected "
+            "'allowed_issuers' in 'replace', or in that component"
+        )
+        yield Problem(path, problem)
+
+
+def _check_drift(check: Check, matched: Sequence[Component], path: Path) -> Iterator[Problem]:
+    """Yield where a check would hold before a component counts as not serving what is on disk: then it cannot."""
+    if check.drift_older_than is not None:
+        least = max(matched, key=lambda each: each.not_served_after, default=None)
+        if least is not None and check.drift_older_than + (check.lasting or 0.0) < least.not_served_after:
+            grace = duration_text(least.not_served_after)
             problem = (
-                f"found 'auto', but '{open_to_any[0]}' does not say whose certificates it may get; expected "
-                "'allowed_issuers' in 'replace', or in that component"
+                f"found '{duration_text(check.drift_older_than)}', but '{least.name}' counts as not serving what is on "
+                f"disk only after its 'not_served_after' of {grace}; expected at least {grace}, or a shorter "
+                "'not_served_after' in that component"
             )
-            yield Problem(("policies", index, "mode"), problem)
+            yield Problem((*path, "drift_older_than"), problem)
+    for key, checks in (("any", check.any_of), ("all", check.all_of)):
+        for index, each in enumerate(checks or ()):
+            yield from _check_drift(each, matched, (*path, key, index))
+    if check.negated is not None:
+        yield from _check_drift(check.negated, matched, (*path, "not"))

@@ -91,7 +91,7 @@ def _read_parameters(declared: Mapping[str, _Parameter], user: Document) -> tupl
     try:
         given = section.model_validate(user.values.get(SECTION, {}))
     except ValidationError as error:
-        return {}, tuple(problems(error, schema_of(section), user, (SECTION,)))
+        return {}, tuple(problems(error.errors(include_url=False), schema_of(section), user, (SECTION,)))
     variables: dict[str, str | list[str]] = {}
     found: list[Problem] = []
     for name, parameter in declared.items():

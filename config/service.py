@@ -73,9 +73,9 @@ class Service:
     def __post_init__(self) -> None:
         """Check that all needed commands are there."""
         if self.activate is Activation.RELOAD and self.reload is None:
-            raise ValueError("a service that is activated by reload needs a reload command")
+            raise ValueError("'activate: reload' without 'reload', expected the command for it")
         if self.quiesce and (self.stop is None or self.start is None):
-            raise ValueError("a service that is stopped for the switch needs a stop and a start command")
+            raise ValueError("'quiesce' without 'stop' and 'start', expected the commands that stop and start it")
         for command in (
             self.restart,
             self.test,

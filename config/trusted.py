@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator
 from typing import Final
 
 from config.text import printable
@@ -36,6 +36,35 @@ def changeable(path: str) -> str:
     Every directory on the way counts, those on the way of symbolic links included. Raises OSError where the way ends
     before the file, or cannot be looked at.
     """
+    for here, status in _way(path):
+        if stat.S_ISLNK(status.st_mode):
+            problem = "" if status.st_uid == 0 else f"belongs to user {status.st_uid}, expected root"
+        else:
+            # In a sticky directory nobody replaces a file of root's.
+            problem = unsafe(status, user=0, sticky_is_safe=stat.S_ISDIR(status.st_mode))
+        if problem:
+            return f"{printable(here)}: {problem}"
+    return ""
+
+
+def closed_to(path: str, user: int, groups: Collection[int]) -> str:
+    """Return the directory on the way of an absolute path that a user may not enter, with its mode; empty without one.
+
+    A directory with an ACL counts as open, since its mode does not tell who may enter. Raises OSError as `changeable`.
+    """
+    for here, status in _way(path) if user else ():
+        shift = 6 if status.st_uid == user else 3 if status.st_gid in groups else 0
+        is_open = bool(status.st_mode >> shift & stat.S_IXOTH)
+        if stat.S_ISDIR(status.st_mode) and not is_open and _ACL not in os.listxattr(here):
+            return f"{printable(here)} (mode {stat.S_IMODE(status.st_mode):04o})"
+    return ""
+
+
+_ACL: Final = "system.posix_acl_access"
+
+
+def _way(path: str) -> Iterator[tuple[str, os.stat_result]]:
+    """Yield each directory, link and file on the way of an absolute path, with its status; raises OSError."""
     ahead, at, links = path.split("/")[::-1], "/", 0
     while ahead:
         name = ahead.pop()
@@ -43,21 +72,16 @@ def changeable(path: str) -> str:
             at = os.path.dirname(at)
         here = at if name in {"", ".", ".."} else os.path.join(at, name)
         status = os.lstat(here)
+        yield here, status
         if stat.S_ISLNK(status.st_mode):
             links += 1
             if links > _MOST_LINKS:
                 raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
-            problem = "" if status.st_uid == 0 else f"belongs to user {status.st_uid}, expected root"
             target = os.readlink(here)
             ahead.extend(target.split("/")[::-1])
             at = "/" if target.startswith("/") else at
         else:
-            # In a sticky directory nobody replaces a file of root's.
-            problem = unsafe(status, user=0, sticky_is_safe=stat.S_ISDIR(status.st_mode))
             at = here
-        if problem:
-            return f"{printable(here)}: {problem}"
-    return ""
 
 
 def read_secrets(path: str, check: Callable[[str], object]) -> tuple[str, ...]:

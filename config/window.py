@@ -109,7 +109,10 @@ def _trigger(cron: str) -> CronTrigger:
             minute=minute, hour=hour, day=day, month=month, day_of_week=days, timezone=UTC, end_date=_END
         )
     except ValueError as error:
-        raise ValueError(f"a cron expression such as '0 2 * * tue' ({printable(str(error))})") from None
+        why = printable(str(error)).removeprefix("Error validating expression ")
+        raise ValueError(
+            f"a cron expression such as '0 2 * * tue' (minute, hour, day of the month, month, day of the week): {why}"
+        ) from None
 
 
 def _weekdays(text: str) -> str:

@@ -225,6 +225,7 @@ class Daemon:
             digest = await loop.run_in_executor(self._pools.judge, digest_on_disk, self.path)
             self._run_state.stale = digest != self.config.digest
             counters.config_stale(stale=self._run_state.stale)
+            counters.history_left_out(self.parts.notify.store.left_out)
             if self._life is not None:
                 await loop.run_in_executor(self._pools.judge, self._life.go_on, now)
                 self.parts.state.own.report("life", self._life.findings(now))

@@ -256,6 +256,7 @@ def reconfigure(parts: Parts, trust_context: TrustContext) -> None:
     state.page.reconfigure(_intervals(config))
     look.sets.reconfigure()
     look.endpoints.reconfigure()
+    look.prober.reconfigure(config.settings.concurrency)
     notify.notifier.reconfigure(config)
     look.files.rescan()
     act.findings.reconfigure()

@@ -62,6 +62,9 @@ def _command(words: list[str]) -> list[str]:
 CommandLine = Annotated[list[str], AfterValidator(_command)]
 
 
+_COMMANDS: Final = ("unit", "reload", "restart", "stop", "start")
+
+
 class ComponentService(Section):
     """The commands of a service, as argument lists; a systemd `unit` has its own."""
 
@@ -89,11 +92,11 @@ class ComponentService(Section):
     @model_validator(mode="after")
     def _check_commands(self) -> Self:
         if self.unit is not None and (self.reload or self.restart or self.stop or self.start):
-            raise broken_rule("given with commands of its own, expected 'unit' or the commands")
+            raise broken_rule("'unit' beside commands of its own, expected 'unit' or the commands", *_COMMANDS)
         try:
             self.build()
         except ValueError as error:
-            raise broken_rule(str(error)) from None
+            raise broken_rule(str(error), *_COMMANDS, "activate", "quiesce") from None
         return self
 
     def build(self) -> Service:
@@ -126,7 +129,8 @@ class ComponentService(Section):
         )
 
 
-_UNKNOWN: Final = ComponentService(unit="unknown.service")
+UNKNOWN_UNIT: Final = "unknown.service"
+_UNKNOWN: Final = ComponentService(unit=UNKNOWN_UNIT)
 """Stands for a service with mistakes, which are reported at its declaration."""
 
 
@@ -184,10 +188,17 @@ class ComponentSection(Section):
 
     @model_validator(mode="after")
     def _check_mode(self) -> Self:
-        if self.mode is Mode.AUTO and not self.allowed_issuers:
-            raise broken_rule("'mode: auto' without 'allowed_issuers', expected the issuers that are trusted with that")
-        if self.mode is Mode.AUTO and self.service is None:
-            raise broken_rule("'mode: auto' without 'service', expected how the service is put onto new files")
+        if self.mode is not Mode.AUTO:
+            return self
+        needed = {
+            "allowed_issuers": "the issuers that are trusted with that",
+            "service": "how the service is put onto new files",
+        }
+        missing = [key for key in needed if not getattr(self, key)]
+        if missing:
+            without = " and ".join(f"'{key}'" for key in missing)
+            expected = " and ".join(needed[key] for key in missing)
+            raise broken_rule(f"'mode: auto' without {without}, expected {expected}", "mode", *missing)
         return self
 
     def build(self, name: str, keys: Keys = Keys.READ) -> tuple[model.Component, tuple[model.Endpoint, ...]]:

@@ -32,7 +32,7 @@ class _Issuer(Section):
     @model_validator(mode="after")
     def _check_choice(self) -> Self:
         if (self.trust_store is None) is (self.spki_sha256 is None):
-            raise broken_rule("expected either 'trust_store' or 'spki_sha256'")
+            raise broken_rule("not one way to name an issuer, expected either 'trust_store' or 'spki_sha256'")
         return self
 
     def build(self) -> model.AllowedIssuer:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Annotated, Any, Final, Literal, Self
@@ -20,7 +21,6 @@ from config.schema.section import (
     Section,
     Timezone,
     broken_rule,
-    unlike,
 )
 from config.vocabulary import Code, Group, Mode, Severity
 from config.window import check_window
@@ -34,7 +34,7 @@ class WindowSection(Section):
     cron: Cron
     """When it opens: minute, hour, day of the month, month, day of the week; a day must match both day fields."""
     duration: Interval
-    """How long it stays open, such as 3h."""
+    """The time for which it stays open, such as 3h."""
     timezone: Timezone = "UTC"
     """The time zone, such as Europe/Zurich."""
 
@@ -218,8 +218,17 @@ def _named_action(value: object) -> object:
     if not isinstance(value, str):
         return value
     if value not in _ACTIONS:
-        raise ValueError(f"{unlike(value, _ACTIONS).removeprefix(', expected ')}, or {{notify: [CHANNEL]}}")
+        raise UnknownActionError(value)
     return {value: {}}
+
+
+class UnknownActionError(ValueError):
+    """What was written is no action."""
+
+    def __init__(self, value: str) -> None:
+        super().__init__(f"one of {', '.join(_ACTIONS)}, or {{notify: [CHANNEL]}}")
+        self.guess = next(iter(difflib.get_close_matches(value, _ACTIONS, 1)), "")
+        """Which one it may mean; empty where that cannot be told."""
 
 
 class StepSection(Section):
@@ -283,11 +292,17 @@ class PolicySection(Section):
         built = [step.build() for step in self.do]
         tells = sum(isinstance(each, policy.Notify) for each in built)
         if tells > 1 or len(built) - tells > 1:
-            raise broken_rule("several actions, expected at most one, and one 'notify'; write a policy for each")
+            raise broken_rule("several actions, expected at most one, and one 'notify'; write a policy for each", "do")
         if tells == len(built) and (self.windows or self.mode is not None):
-            raise broken_rule("given 'windows' or 'mode' without an action; telling people is never held back")
+            raise broken_rule(
+                "'windows' or 'mode' without an action, expected an action in 'do': telling people is never held back",
+                *("windows", "mode", "do"),
+            )
         if self.override_window_when is not None and not self.windows:
-            raise broken_rule("'override_window_when' without 'windows', expected the windows that it overrides")
+            raise broken_rule(
+                "'override_window_when' without 'windows', expected the windows that it overrides",
+                *("override_window_when", "windows"),
+            )
         return self
 
     def build(self) -> policy.Policy:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from typing import Any, Final, NamedTuple
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
 from config.document import Document, Path, shown
@@ -26,14 +27,18 @@ def schema_of(model: type[BaseModel]) -> Mapping[str, Any]:
     return model.model_json_schema()
 
 
+def path_of(error: ErrorDetails) -> Path:
+    """Return the path of the value that an error is about."""
+    path = error["loc"]
+    return path[:-1] if path[-1:] == ("[key]",) and error["type"] != "extra_forbidden" else path
+
+
 def problems(
-    error: ValidationError, schema: Mapping[str, Any], document: Document, base: Path = ()
+    errors: Iterable[ErrorDetails], schema: Mapping[str, Any], document: Document, base: Path = ()
 ) -> Iterator[Problem]:
-    """Yield the mistakes of `error` in the value at `base`, in the words of the JSON Schema of its model."""
-    for each in error.errors(include_url=False):
-        path = each["loc"]
-        if path[-1:] == ("[key]",) and each["type"] != "extra_forbidden":
-            path = path[:-1]
+    """Yield the mistakes of `errors` in the value at `base`, in the words of the JSON Schema of its model."""
+    for each in errors:
+        path = path_of(each)
         whole = (*base, *path)
         mark = document.marks.get(whole)
         found = shown(each["input"] if mark is None or mark.text is None else mark.text)
@@ -57,6 +62,10 @@ _TYPES: Final = {
 }
 
 
+_WORDS: Final = re.compile(r"[A-Za-z0-9/._-]+( [A-Za-z0-9/._-]+)*")
+"""Words that need no quotes in a list."""
+
+
 def _problem_text(error: ErrorDetails, found: str, path: Path, schema: Mapping[str, Any]) -> str:
     word = str(error["input"])
     match error["type"]:
@@ -77,6 +86,8 @@ def _problem_text(error: ErrorDetails, found: str, path: Path, schema: Mapping[s
             return f"found {found}{unlike(word, (each if isinstance(each, str) else shown(each) for each in allowed))}"
         case "string_type" if isinstance(error["input"], bool | int | float):
             return f"found {found}, expected text: put it in quotes"
+        case "list_type" if isinstance(error["input"], str) and found == shown(word) and _WORDS.fullmatch(word):
+            return f"found {found}, expected a list, such as [{', '.join(word.split())}]"
         case kind:
             return f"found {found}, expected {_TYPES.get(kind, error['msg'])}"
 

@@ -26,9 +26,13 @@ class DeclaredNames:
     """Each with the service that was read from it."""
 
 
-def broken_rule(problem: str) -> PydanticCustomError:
-    """Return the error by which a validator says `problem` word for word."""
-    return PydanticCustomError("rule", "{problem}", {"problem": problem})
+def broken_rule(problem: str, *about: str) -> PydanticCustomError:
+    """Return the error that a validator raises to say `problem` as it is.
+
+    `about` names the keys that the rule reads: where one of them has a mistake of its own, the rule says nothing.
+    Without any it reads all of them.
+    """
+    return PydanticCustomError("rule", "{problem}", {"problem": problem, "about": about})
 
 
 def unlike(word: str, known: Iterable[str]) -> str:

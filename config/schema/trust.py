@@ -57,7 +57,10 @@ class ClientSection(Section):
     @model_validator(mode="after")
     def _check_level(self) -> Self:
         if "security_level" in self.model_fields_set and self.verifier is not VerifierName.OPENSSL:
-            raise broken_rule("'security_level' is a setting of the verifier openssl only")
+            raise broken_rule(
+                "'security_level' beside another verifier, expected 'verifier: openssl', or no 'security_level'",
+                *("security_level", "verifier"),
+            )
         return self
 
     def build(self, name: str) -> model.Client:

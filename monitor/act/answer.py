@@ -19,6 +19,8 @@ class OrderEnd(Enum):
     """The actor does not do it by this plan, or not now: the plan may be another by now."""
     NEEDS_A_PERSON = auto()
     """Only a person may have it done: the same order would be refused again, however often it is given."""
+    NOTHING_TO_DO = auto()
+    """All is as the order wants it: somebody else has done it meanwhile."""
     NOT_BEGUN = auto()
     """It was refused, or the actor gave no answer."""
 
@@ -44,12 +46,14 @@ def _end(answer: Document | None) -> OrderEnd:
         return OrderEnd.CANNOT
     if needs_a_person(answer):
         return OrderEnd.NEEDS_A_PERSON
+    if is_in_place(answer):
+        return OrderEnd.NOTHING_TO_DO
     begun = "refused" not in answer and answer.get("endings")
     return OrderEnd.CARRIED_OUT if begun and begun[-1]["outcome"] != Outcome.REFUSED else OrderEnd.NOT_BEGUN
 
 
 def is_in_place(answer: Document) -> bool:
-    """Whether the content of an inbox is in place already."""
+    """Whether there is nothing to do: the content of an inbox is in place, or the set on disk is served."""
     objections = answer.get("refused", {}).get("objections", ())
     return Ground.NOTHING_TO_DO in {each["ground"] for each in objections}
 

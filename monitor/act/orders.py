@@ -219,6 +219,9 @@ class Orders:
                 self._note_failure(decision, answer.why)
             case OrderEnd.NEEDS_A_PERSON:
                 self._leave_to_person(decision, answer.why)
+            case OrderEnd.NOTHING_TO_DO:
+                self._failed.pop(decision.subject, None)
+                self._note_attempt(decision)
             case OrderEnd.NOT_BEGUN:
                 self._note_failure(decision, answer.why)
 

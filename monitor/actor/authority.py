@@ -143,6 +143,8 @@ def _only_an_operator(verb: Verb, action: ActionRequest) -> Printable | None:
         return Printable("that a certificate may last for less is for an operator to say")
     if action.key_compromised:
         return Printable("that a key is compromised is for an operator to say")
+    if action.force:
+        return Printable("that a service takes up again what it serves is for an operator to say")
     # Each endpoint of each component is looked at, in the turn that an operator may be waiting for.
     if verb is Verb.PROPOSE and len(action.components) > 1 and action.kind is not Kind.ROLLBACK:
         return Printable(

@@ -102,14 +102,15 @@ def renounce(user: int, group: int) -> tuple[str, ...]:
     """Keep the right to read any file, as another user, and give up all others; return the rights that were not lost.
 
     A process that is not root gives up as much as it can. Afterwards it still may begin other processes. Raises OSError
-    where a right of root is left.
+    where a right of root is left, and where a process that may read every file may use the network.
     """
     left: list[str] = []
     libc = ctypes.CDLL(None, use_errno=True)
     os.nice(5)
-    if os.geteuid() == 0:
+    was_root, is_apart = os.geteuid() == 0, False
+    if was_root:
         # Where systemd or a container forbids new namespaces, the filter below keeps it from the network.
-        libc.unshare(_CLONE_NEWNET | _CLONE_NEWIPC)
+        is_apart = libc.unshare(_CLONE_NEWNET | _CLONE_NEWIPC) == 0
         kept = _readers_capability(libc)
         _checked(libc.prctl(_PR_SET_KEEPCAPS, 1, 0, 0, 0))
         for each in range(_LAST_CAPABILITY + 1):
@@ -130,6 +131,12 @@ def renounce(user: int, group: int) -> tuple[str, ...]:
         resource.setrlimit(each, (0, 0))
     if not _filter(libc, _READING, _BEGINNING):
         left.append("system calls are not filtered on this kind of processor")
+        if was_root and not is_apart:
+            raise OSError(
+                errno.EPERM,
+                "nothing keeps it from the network: namespaces are forbidden here, and system calls are not filtered "
+                "on this kind of processor",
+            )
     return tuple(left)
 
 

@@ -63,7 +63,7 @@ class Conversation:
         try:
             match request.verb:
                 case Verb.FOLLOW:
-                    self._follow(JournalPosition(request.epoch, request.after))
+                    self._follow(peer, JournalPosition(request.epoch, request.after))
                 case Verb.AUDIT:
                     self._send_audit(peer)
                 case _:
@@ -77,21 +77,24 @@ class Conversation:
             log.exception("a request failed for no foreseen reason")
             self._tell(cannot(Printable("the actor failed for a reason that was not foreseen; its log says more")))
 
-    def _follow(self, place: JournalPosition) -> None:
+    def _follow(self, peer: Peer, place: JournalPosition) -> None:
         """Tell records and changes of files as they come, until the other end has left."""
         _, noticed = self.news.changed_since(0)
         while not self.stopping.is_set():
-            place, noticed = self._follow_under_one_configuration(place, noticed)
+            place, noticed = self._follow_under_one_configuration(peer, place, noticed)
 
-    def _follow_under_one_configuration(self, place: JournalPosition, noticed: int) -> tuple[JournalPosition, int]:
+    def _follow_under_one_configuration(
+        self, peer: Peer, place: JournalPosition, noticed: int
+    ) -> tuple[JournalPosition, int]:
         """Follow until the configuration is another; return the place in the journal, and the last change of files."""
         with self.current.context() as context:
+            to_operator = self.dispatcher.role(peer) is Role.OPERATOR
             while not self.stopping.is_set() and self.current.last is context.config:
                 records, place, anew = behind(context.records(), place)
                 if anew:
                     self._send({"anew": place.epoch})
                 for record in records:
-                    self._send(record_document(record))
+                    self._send(record_document(record, to_operator=to_operator))
                 # This line also says that the actor is still here.
                 here = {"here": place.sequence, "epoch": place.epoch, "clock": self.dispatcher.suspicion(context)}
                 self._send(here)

@@ -82,14 +82,19 @@ class Dispatcher:
         """Return the answer to a request, once it is done; raises JournalError, BackupError, OSError."""
         if request.verb is Verb.READ:
             return self._facts(request.components[0])
-        with self._current.context() as context:
-            if request.verb in _LOOKING:
+        if request.verb in _LOOKING:
+            with self._current.context() as context:
                 return self._permitted(context, request, peer, caller)
-            # The right to ask is checked in the turn: until then, a person may have rejected it.
-            with self._acting(request, peer, caller) as free:
-                if not free:
-                    act = self.turn.act or Printable("something else")
-                    return cannot(sentence("the actor is at work on {}: ask again", act))
+        # Nobody waits for a turn to be told that a name is wrong.
+        if (wrong := unusable(self._current.config(), request)) is not None:
+            return cannot(wrong)
+        # The right to ask is checked in the turn, by the configuration of then: until then, a person may have rejected
+        # it, or have changed the configuration.
+        with self._acting(request, peer, caller) as free:
+            if not free:
+                act = self.turn.act or Printable("something else")
+                return cannot(sentence("the actor is busy with {}: ask again", act))
+            with self._current.context() as context:
                 answer = self._permitted(context, request, peer, caller)
                 tidy(context)
                 return answer
@@ -115,12 +120,11 @@ class Dispatcher:
         """Give whether nobody else acts; an operator comes before the daemon, and waits for as long as that acts."""
         first = self.role(peer) is Role.OPERATOR
         about = listed(map(printable, request.names)) or printable(request.plan)
-        act = sentence("'{} {}' for {}", request.verb, about, peer.name)
+        act = named(request, peer)
         with ExitStack() as stack:
             had = stack.enter_context(self.turn.taken(SOON if first else PATIENCE, act=act, first=first))
             if first and not had:
-                caller.waits(self.turn.act)
-                had = stack.enter_context(self.turn.taken(LONGEST_TURN, act=act))
+                had = stack.enter_context(self.turn.taken(LONGEST_TURN, act=act, waits=caller.waits))
                 # An operator who gave up waiting does not expect it to be done.
                 had = had and not caller.has_left()
             free = had and not self._stopping.is_set()
@@ -150,6 +154,8 @@ class Dispatcher:
             approval=approval_of(request, journal_state, now),
             sightings=self._sightings,
             pace=self._pace,
+            waits=caller.waits,
+            has_left=caller.has_left,
         )
         return handle(work, request)
 
@@ -161,6 +167,25 @@ class Dispatcher:
             caller.step(record)
 
         return announce
+
+
+def named(request: Request, peer: Peer) -> Printable:
+    """Return what is asked and by whom, as it is told to others who wait for their turn: a phrase."""
+    about = listed(map(printable, request.names))
+    match request.verb:
+        case Verb.CARRY_OUT:
+            what = sentence("the {} of {}", request.wanted.kind, about)
+        case Verb.PROPOSE:
+            what = sentence("a plan for the {} of {}", request.wanted.kind, about)
+        case Verb.APPROVE:
+            what = sentence("the approval of plan {}", printable(request.plan[:16]))
+        case Verb.REJECT:
+            what = sentence("the rejection of plan {}", printable(request.plan[:16]))
+        case Verb.RECOVER:
+            what = sentence("the recovery{}", sentence(" of {}", about) if about else Printable(""))
+        case _:
+            what = sentence("'{}'", request.verb)
+    return sentence("{}, asked for by {}", what, peer.name)
 
 
 def tidy(context: ActorContext) -> None:

@@ -10,9 +10,10 @@ from actions.audit import summary
 from actions.backup import BackupSet
 from actions.component_files import WITH_KEY
 from actions.ending import Ending
-from actions.journal import Record
+from actions.journal import Event, Record
 from actions.journal_state import JournalState, Proposal, RecordedEnding
 from actions.late import Compared
+from actions.orphan import OrphanFate
 from actions.plan import Change, Plan, candidate_of
 from actions.prepare import Prepared, RefusedPlan
 from actions.recover import left_to_others
@@ -22,6 +23,7 @@ from config.model import Config
 from config.service import Service
 from config.text import Printable, printable
 from monitor.actor.context import ActorContext
+from monitor.actor.follow import for_daemon
 from monitor.actor.request import Document
 from monitor.actor.work import Work
 from monitor.dialect import CertificateObject, certificate_object, dated, iso, iso_exactly, verdict_object
@@ -36,15 +38,25 @@ def cannot(why: Printable) -> Document:
     return {"cannot": why}
 
 
-def record_document(record: Record) -> Document:
-    """Return a record of the journal for the daemon, which computes with its times: `follow.record_of` reads it."""
-    return {"record": dated(summary(record), iso_exactly)}
+def record_document(record: Record, *, to_operator: bool) -> Document:
+    """Return a record of the journal for a reader who computes with its times: `follow.record_of` reads it.
+
+    The daemon gets it without the hashes of whole files, which may be files of private keys.
+    """
+    plain = summary(record)
+    return {"record": dated(plain if to_operator else for_daemon(plain), iso_exactly)}
 
 
 def step_document(record: Record) -> Document:
-    """Return a step of a transaction for a reader who watches it; it says so where no configuration was tested."""
+    """Return a step of a transaction for a reader who watches it.
+
+    It says where no configuration was tested, and as "waited" that a command of an earlier transaction was waited for
+    or ended, a sentence.
+    """
     untested = {"tested": False} if record.data.get("tested") is False else {}
-    return {"event": record.event, "at": iso(record.at), **untested}
+    waited = record.event is Event.COMMAND_OVER and record.data["fate"] != OrphanFate.GONE
+    said = {"waited": printable(str(record.data["reason"]), 500)} if waited else {}
+    return {"event": record.event, "at": iso(record.at), **untested, **said}
 
 
 def waits_document(act: str, at: float) -> Document:
@@ -95,7 +107,7 @@ def _files_with_keys(config: Config) -> frozenset[str]:
 
 
 def without_keys(made: Document, paths: Collection[str]) -> Document:
-    """Return the answer without the hashes of the present files at these paths, as configured: they may be keys."""
+    """Return the answer with no hash of the files at these paths, as configured, before or after: they hold keys."""
     if "plan" not in made:
         return made
     changes = [
@@ -105,8 +117,7 @@ def without_keys(made: Document, paths: Collection[str]) -> Document:
 
 
 def _unhashed(change: Document) -> Document:
-    hidden = [name for name in ("before", "after") if change[name] and (name == "before" or not change["changes"])]
-    return {**change, **{name: {**change[name], "sha256": ""} for name in hidden}}
+    return {**change, **{name: {**change[name], "sha256": ""} for name in ("before", "after") if change[name]}}
 
 
 def _services(plan: Plan, services: Mapping[str, Service]) -> Iterator[tuple[str, Service]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -32,6 +33,26 @@ def behind(records: Sequence[Record], place: JournalPosition) -> tuple[Sequence[
     if last.epoch == place.epoch and place.sequence <= last.sequence:
         return records[bisect_right(records, place.sequence, key=lambda each: each.sequence) :], last, False
     return records, last, last.epoch != "" or place != JournalPosition()
+
+
+_LARGE_FILE: Final = re.compile(r"sha256 [0-9a-f]{64}, ")
+
+
+def for_daemon(summary: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a record, as in `actions.audit.summary`, without the hashes of whole files that were replaced.
+
+    They may be files of private keys, and the hash of such a file is a fact about a secret.
+    """
+    data = summary["data"]
+    match summary["event"]:
+        case Event.ASIDE:
+            files = [[name, path, aside, ""] for name, path, aside, _ in data["files"]]
+        case Event.WRITTEN_LATE:
+            files = [[path, aside, ""] for path, aside, _ in data["files"]]
+        case _:
+            return summary
+    large = {"large": _LARGE_FILE.sub("", str(data["large"]))} if "large" in data else {}
+    return {**summary, "data": {**data, "files": files, **large}}
 
 
 class Heard(NamedTuple):

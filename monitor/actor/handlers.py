@@ -13,7 +13,7 @@ from config.text import Printable, listed, printable, sentence
 from monitor.actor.backup_sets import list_sets
 from monitor.actor.carry_out import carry_out
 from monitor.actor.documents import cannot, plan_document
-from monitor.actor.hindrances import fails_its_test, held_back
+from monitor.actor.hindrances import fails_its_test, held_back, served_already
 from monitor.actor.planning import checked, make
 from monitor.actor.proposals import approve, contested_document, propose, reject, under_way, waiting_plans
 from monitor.actor.recovery import recover_all
@@ -39,7 +39,7 @@ def show_plan(work: Work, request: Request) -> Document:
     While a transaction is under way, files and inbox are partly those of before.
     """
     action = request.wanted
-    made = checked(work, action, make(work, action).made, held_back, fails_its_test)
+    made = checked(work, action, make(work, action).made, served_already, held_back, fails_its_test)
     if isinstance(made, Prepared):
         made = replace(made, remarks=(*made.remarks, *left_to_person(work, action, made)))
     return {

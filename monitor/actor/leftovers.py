@@ -27,7 +27,7 @@ log: Log = logging.getLogger("certvigil.actor")
 
 LONGEST: Final = 60.0
 """Seconds between two looks at the journal: another process may have replaced something."""
-_ACT: Final = Printable("the remains of a killed command, or a late write")
+_ACT: Final = Printable("a look for interrupted transactions and for late writes")
 _AGAIN: Final = 5.0
 """Seconds until failed work is tried again."""
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from config.model import FileTarget
-from config.text import Log, harmless, printable
+from config.text import Log, Printable, harmless, printable
 from config.vocabulary import FileContent, UnreadableReason
 from monitor.actor.facts import LONGEST_LINE, Facts, FileFacts, NotFactsError, from_document
 from monitor.actor.reading import plain_target
@@ -69,6 +69,14 @@ class NotNow:
     """A sentence that stays the same for as long as this does."""
     after: float
     """Seconds after which it is worth to ask again."""
+
+
+class ConfinementError(Exception):
+    """The reader cannot give up its rights, and so it reads nothing."""
+
+    def __init__(self, why: Printable) -> None:
+        super().__init__(why)
+        self.why = why
 
 
 class _Budget:
@@ -136,6 +144,11 @@ class Reader:
         with self._helper() as helper:
             try:
                 answer, work = helper.ask(targets)
+            except ConfinementError as error:
+                helper.kill()
+                log.error("no file is read: the reader cannot be confined: %s", error.why)  # noqa: TRY400 (as below)
+                budget.saved -= _BROKEN
+                return NotNow(f"the reader cannot be confined: {error.why}", _SPENT)
             except (OSError, ValueError) as error:
                 helper.kill()
                 log.error("the reader failed: %s", printable(str(error)))  # noqa: TRY400 (an operator is told)
@@ -243,6 +256,8 @@ class Helper:
             cwd="/",
         )
         ready = self._line(process, _BEGINNING)
+        if isinstance(ready, Mapping) and ready.keys() == {"refused"}:
+            raise ConfinementError(printable(str(ready["refused"]), 300))
         if not isinstance(ready, Mapping) or ready.keys() != {"ready"}:
             raise ValueError("it did not begin")
         for each in ready["ready"]:

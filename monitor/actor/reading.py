@@ -42,7 +42,12 @@ def main() -> int:
     seconds, limits = float(sys.argv[1]), Limits(cpu=int(sys.argv[2]))
     this_process_is_limited()
     _warm_up()
-    left = renounce(*other_user())
+    try:
+        left = renounce(*other_user())
+    except OSError as error:
+        # It reads nothing with more rights than it must have.
+        _say({"refused": error.strerror or str(error)})
+        return 1
     # The message of an error may contain bytes that were read: from here on it goes nowhere.
     nowhere = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nowhere, 2)

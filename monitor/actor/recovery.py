@@ -71,8 +71,8 @@ def _thaw(context: ActorContext, transaction: TransactionContext, components: Se
     kept: list[str] = []
     for name in components:
         match thaw(transaction, name):
-            case Busy(component, holder):
-                return sentence("process {} is at work on {}", printable(str(holder)), printable(component))
+            case Busy() as busy:
+                return harmless(busy.sentence)
             case NotWhole(component, why):
                 way = way_out(context, component)
                 because = listed(filter(None, (harmless(why), way)), ". ")

@@ -132,12 +132,8 @@ def _objection(request: Request) -> Printable | None:
     names = request.components
     if action is not None:
         names += (*action.components, *action.losses, *((action.backup_set,) if action.backup_set else ()))
-        if not action.components or len(set(action.components)) < len(action.components):
-            return Printable("an action names components, each once")
-        if action.backup_set and action.kind is not Kind.ROLLBACK:
-            return Printable("only a rollback names a backup set")
-        if action.key_compromised and (action.kind is not Kind.REPLACE or request.verb is Verb.PROPOSE):
-            return Printable("a key is given up by an operator who replaces it at once")
+        if (wrong := _objection_to(action, request.verb)) is not None:
+            return wrong
     if len(names) > MOST_NAMES or not all(map(_NAME.fullmatch, names)):
         return Printable("names are letters, digits, '_', '.' and '-', at most 64 of them")
     if request.verb is Verb.READ and len(request.components) != 1:
@@ -152,4 +148,16 @@ def _objection(request: Request) -> Printable | None:
         return Printable("an epoch is named as the journal names it")
     if len(request.why) > LONGEST_REASON or request.after < 0:
         return sentence("a reason has at most {} characters, and a number is not negative", LONGEST_REASON)
+    return None
+
+
+def _objection_to(action: ActionRequest, verb: Verb) -> Printable | None:
+    if not action.components or len(set(action.components)) < len(action.components):
+        return Printable("an action names components, each once")
+    if action.backup_set and action.kind is not Kind.ROLLBACK:
+        return Printable("only a rollback names a backup set")
+    if action.force and action.kind is not Kind.ACTIVATE:
+        return Printable("only an activation is forced")
+    if action.key_compromised and (action.kind is not Kind.REPLACE or verb is Verb.PROPOSE):
+        return Printable("a key is given up by an operator who replaces it at once")
     return None

@@ -48,6 +48,10 @@ class Work:
     """Services run, so that recovery can start and reload them."""
     pace: Pace = field(default_factory=Pace)
     """The recent costs of the daemon's requests."""
+    waits: Callable[[Printable], None] = lambda _act: None
+    """Receives the act that the request waits for."""
+    has_left: Callable[[], bool] = lambda: False
+    """Whether the user has closed the connection."""
 
     @property
     def attended(self) -> bool:

@@ -283,16 +283,23 @@ def activate(
     components: Components,
     losses: Losses = [],  # noqa: B006
     allow_shorter: AllowShorter = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Reload or restart also a service that serves what is on disk already.")
+    ] = False,
     dry_run: DryRun = False,
     plan: BoundTo = "",
     config: ConfigPath = DEFAULT_CONFIG,
     as_json: Json = False,
 ) -> None:
-    """Have services load their files from disk, after the checks of `replace`. Exit codes as of `replace`."""
+    """Have services load their files from disk, after the checks of `replace`. Exit codes as of `replace`.
+
+    Nothing is done where the set on disk is served already.
+    """
     from monitor.commands.act import ActOptions
     from monitor.commands.act import activate as act
 
-    raise typer.Exit(act(components, losses, ActOptions(config, dry_run, plan, as_json, allow_shorter=allow_shorter)))
+    options = ActOptions(config, dry_run, plan, as_json, allow_shorter=allow_shorter, force=force)
+    raise typer.Exit(act(components, losses, options))
 
 
 @app.command()
@@ -442,12 +449,24 @@ def json_schema(
     raise typer.Exit(show(command))
 
 
+ConfigArgument = Annotated[
+    str | None, typer.Argument(metavar="[PATH]", show_default=False, help="The configuration, as with --config.")
+]
+
+
+def _configuration(argument: str | None, option: str) -> str:
+    """Return the configuration that is given as an argument or as an option, but not as two."""
+    if argument is not None and option not in {DEFAULT_CONFIG, argument}:
+        raise typer.BadParameter(f"two configurations, {argument} and {option}: name one, with --config")
+    return option if argument is None else argument
+
+
 @config_app.command("check")
-def config_check(path: Annotated[str, typer.Argument()] = DEFAULT_CONFIG) -> None:
+def config_check(path: ConfigArgument = None, config: ConfigPath = DEFAULT_CONFIG) -> None:
     """Report each mistake in a configuration with file, line and key. Exit code: 0 without mistakes, else 1."""
     from monitor.commands.config import check as run_check
 
-    raise typer.Exit(run_check(path))
+    raise typer.Exit(run_check(_configuration(path, config)))
 
 
 @config_app.command("schema")
@@ -459,16 +478,17 @@ def config_schema() -> None:
 
 
 @config_app.command("show")
-def config_show(path: Annotated[str | None, typer.Argument()] = None, config: ConfigPath = DEFAULT_CONFIG) -> None:
+def config_show(path: ConfigArgument = None, config: ConfigPath = DEFAULT_CONFIG) -> None:
     """Print the effective configuration: with the profile and all defaults, and without secrets."""
     from monitor.commands.config import show
 
-    raise typer.Exit(show(path or config))
+    raise typer.Exit(show(_configuration(path, config)))
 
 
 @config_app.command("units")
 def config_units(
-    path: Annotated[str, typer.Argument()] = DEFAULT_CONFIG,
+    path: ConfigArgument = None,
+    config: ConfigPath = DEFAULT_CONFIG,
     output: Annotated[
         str | None, typer.Option("--output", metavar="DIR", help="Write them below this directory, such as /etc.")
     ] = None,
@@ -476,7 +496,7 @@ def config_units(
     """Print the systemd units of daemon, actor and recovery, with their users and directories."""
     from monitor.commands.units import units
 
-    raise typer.Exit(units(path, output))
+    raise typer.Exit(units(_configuration(path, config), output))
 
 
 @notify_app.command("test")

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import IO
@@ -23,7 +24,7 @@ from monitor.actor.authority import ourselves
 from monitor.actor.backup_sets import DEFAULT_SET
 from monitor.actor.client import NoActor, ask
 from monitor.actor.context import actor_context
-from monitor.actor.documents import step_document
+from monitor.actor.documents import step_document, waits_document
 from monitor.actor.handlers import handle
 from monitor.actor.request import Document, Request, Verb
 from monitor.actor.work import CandidateFiles, Work
@@ -47,6 +48,8 @@ class ActOptions:
     """Each step is shown as it comes, also without a terminal."""
     allow_shorter: bool = False
     """A certificate that ends soon is accepted."""
+    force: bool = False
+    """A service loads its files although it serves them already."""
 
 
 def replace(
@@ -80,7 +83,13 @@ def replace(
 
 def activate(components: Sequence[str], losses: Sequence[str], options: ActOptions) -> int:
     """Have the services of `components` load their files from disk, or say why not."""
-    action = ActionRequest(Kind.ACTIVATE, tuple(components), losses=tuple(losses), allow_shorter=options.allow_shorter)
+    action = ActionRequest(
+        Kind.ACTIVATE,
+        tuple(components),
+        losses=tuple(losses),
+        allow_shorter=options.allow_shorter,
+        force=options.force,
+    )
     return _act(action, options)
 
 
@@ -175,7 +184,11 @@ def _answer(
         def told(record: Record) -> None:
             progress.hear(step_document(record))
 
-        return handle(Work(context, ourselves().name, told, stopping, files=handed, services_run=services_run), request)
+        def waits(act: Printable) -> None:
+            progress.hear(waits_document(act, time.time()))
+
+        work = Work(context, ourselves().name, told, stopping, files=handed, services_run=services_run, waits=waits)
+        return handle(work, request)
 
 
 class _EndSignal:

@@ -40,7 +40,6 @@ _STEPS: Final = {
     Event.ACTIVATED: Printable("the service loaded the new files"),
     Event.VALIDATED: Printable("every endpoint serves the new chain, and every client accepts it"),
     Event.ROLLING_BACK: Printable("rolling back"),
-    Event.COMMAND_OVER: Printable("waited for a command that a killed process left"),
     Event.RECOVERING: Printable("finishing or undoing an interrupted transaction"),
     Event.COMMITTED: Printable("committed"),
     Event.ROLLED_BACK: Printable("the old files are back"),
@@ -66,7 +65,11 @@ class StepProgress:
     def hear(self, step: Mapping[str, Any]) -> None:
         """Take in one step."""
         if step["event"] == WAITS:
-            self.say("waiting for the actor, which is at work on {}", harmless(str(step["act"])))
+            self.say("waiting for {}", harmless(str(step["act"])))
+        elif step["event"] == Event.COMMAND_OVER:
+            # That a command ran no more took no time.
+            if step.get("waited"):
+                self.say("{}", harmless(str(step["waited"])))
         elif (text := _STEPS.get(step["event"])) is not None and step.get("tested", True):
             self.begun = self._where is sys.stdout
             self.say("{}", text)

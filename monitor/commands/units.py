@@ -10,6 +10,7 @@ from actions.world import Metadata, World, remove, write_new
 from config.text import harmless, printable
 from monitor.commands.complain import complain
 from monitor.commands.config import loaded
+from monitor.host.entry import HostUser, installed_at, why_no_entry
 from monitor.host.units import units as make
 
 
@@ -23,6 +24,9 @@ def units(path: str, output: str | None) -> int:
         for sentence in made:
             complain("certvigil: {}", harmless(sentence))
         return 1
+    places = (_command()[0], *installed_at())
+    if (why := why_no_entry(HostUser.named(config.settings.actor.daemon_user), places)) is not None:
+        complain("certvigil: warning: {}", why)
     if output is None:
         sys.stdout.write("\n".join(f"# {name}\n{text}" for name, text in made.items()))
         return 0

@@ -203,7 +203,7 @@ def _rejections(check: ClientRejects, situation: Situation) -> _Span:
 def _drift(check: DriftOlderThan, situation: Situation) -> _Span:
     since = situation.drift_since
     if since is None:
-        return _Span("the certificate on disk is served")
+        return _Span("no endpoint is found not_served, which it is once 'not_served_after' of its component is over")
     return _Span(f"the certificate on disk has not been served since {moment(since)}", since, delay=check.age)
 
 

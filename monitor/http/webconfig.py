@@ -144,7 +144,7 @@ def read_web_config(path: str) -> WebConfig | tuple[Mistake, ...]:
     try:
         root = WebConfigRoot.model_validate(document.values)
     except ValidationError as error:
-        found = problems(error, schema_of(WebConfigRoot), document)
+        found = problems(error.errors(include_url=False), schema_of(WebConfigRoot), document)
         return tuple(document.mistake(problem.path, problem.text) for problem in found)
     users = {user: stored.encode() for user, stored in root.basic_auth_users.items()}
     tls = root.tls_server_config

@@ -119,7 +119,14 @@ class Prober:
     def __init__(self, worker: Executor, at_once: int) -> None:
         """Judge in `worker`."""
         self._worker = worker
+        self._at_once = at_once
         self._places = Places(at_once)
+
+    def reconfigure(self, at_once: int) -> None:
+        """Look at so many places at once from now on."""
+        if at_once != self._at_once:
+            self._at_once = at_once
+            self._places.resize(at_once)
 
     async def probe(
         self, target: str, module: Module, trust_context: TrustContext, seconds: float

@@ -106,6 +106,9 @@ class Counters:
         stale = "Whether the configuration on disk differs from that in force."
         self._stale = self._gauge("config_stale", stale)
         self._degraded = self._gauge("database_degraded", "Whether history is not being recorded.")
+        left_out = "Changes of targets that history leaves out, because too many were on one day."
+        self._left_out = self._counter("history_changes_left_out", left_out)
+        self._left_out_before = 0
         self._gauge("build_info", "The version that runs.", "version").labels(version).set(1)
         self._host = self._gauge("host_info", "The name of this host in the configuration.", "host")
 
@@ -171,6 +174,11 @@ class Counters:
     def database_health_changed(self, message: DatabaseHealthChanged) -> None:
         """Say whether history is not being recorded."""
         self._degraded.set(bool(message.problem))
+
+    def history_left_out(self, total: int) -> None:
+        """Say how many changes history has left out in this run."""
+        self._left_out.inc(total - self._left_out_before)
+        self._left_out_before = total
 
     def components(self, states: Mapping[str, ComponentState], *, actor: bool) -> None:
         """Set the state of each component, and whether an actor answers."""

@@ -17,7 +17,7 @@ from typing import Final
 from config.catalogue import CATALOGUE, ProblemScope
 from config.channel import Notifications
 from config.vocabulary import Code, Severity, TargetKind
-from monitor.notify.problem import THE_ACTOR, Member, problem_id, worst_first
+from monitor.notify.problem import CERTIFICATE, THE_ACTOR, Member, problem_id, worst_first
 
 HOLD: Final = 7.0
 """Seconds for which further findings of a problem wait after each message; with the gathering of news, ten at most.
@@ -28,8 +28,14 @@ GONE: Final = 60.0
 """Seconds after which a target without findings has left a problem that lasts; a finding on it is then news."""
 SOONEST: Final = 10_800.0
 """The least number of seconds between two reminders that a certificate ends."""
+STEADY_FOR: Final = 60.0
+"""Seconds, two looks apart at least, after which another certificate in place of the one that was told is news."""
+MOST_CERTIFICATES: Final = 5
+"""Certificates that a problem tells of, one after the other: of a peer that changes more often, no more is told."""
 _ASK_AGAIN: Final = 10.0
 """Seconds until the next check whether the last message has been delivered."""
+_LOOK_AGAIN: Final = 30.0
+"""Seconds until the next check whether another certificate is steady."""
 
 
 AlertKey = tuple[str, str]
@@ -101,6 +107,8 @@ class Alert:
     """All clients in messages about it that reject a certificate."""
     asking: frozenset[str] = frozenset()
     """The targets in it of which only a plan waits for a person."""
+    certificates: frozenset[str] = frozenset()
+    """The certificates that messages have named, by the bases of their problems; without those of a passing moment."""
 
     @property
     def problem(self) -> str:
@@ -146,6 +154,10 @@ class Note:
     """The findings now, the worst first; empty where the problem is resolved."""
     recovered: tuple[str, ...] = ()
     """Targets in earlier messages that are no longer part of it: without findings, or not watched any more."""
+    replaced: frozenset[str] = frozenset()
+    """Targets that present another certificate than the messages before have named, at several looks."""
+    restless: frozenset[str] = frozenset()
+    """Targets that present another certificate again and again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,11 +180,13 @@ def next_note(
     terms: Notifications,
     now: float,
     undelivered: bool = False,
+    steady: AbstractSet[str] = frozenset(),
 ) -> AlertUpdate:
     """Return the message at Unix time `now`, if any, about a problem with the findings `members`.
 
     No message says anything about targets that are `withheld`: whether they have findings is not known, or not to be
-    told. While the message before is `undelivered`, only a higher severity is worth another one.
+    told. Targets that are `steady` have presented the same certificates for `STEADY_FOR` seconds. While the message
+    before is `undelivered`, only a higher severity is worth another one.
     """
     ordered = tuple(worst_first(members))
     if alert is None:
@@ -192,10 +206,11 @@ def next_note(
             what="",
             messages=0,
         )
-        return _tell(AlertStep.RAISED, alert, ordered, withheld, terms, now=now)
+        return _tell(AlertStep.RAISED, alert, ordered, withheld, terms, now=now, steady=steady)
     alert = replace(alert, gone=_gone(alert, {each.target for each in members}, withheld, now))
     if ordered:
-        return _open(replace(alert, cleared_at=None), ordered, withheld, terms, now=now, undelivered=undelivered)
+        alert = replace(alert, cleared_at=None)
+        return _open(alert, ordered, withheld, terms, now=now, undelivered=undelivered, steady=steady)
     if withheld & alert.targets:
         return AlertUpdate(replace(alert, cleared_at=None))
     if not alert.targets:
@@ -230,36 +245,58 @@ def _open(
     *,
     now: float,
     undelivered: bool,
+    steady: AbstractSet[str],
 ) -> AlertUpdate:
     acknowledged = alert.acknowledged if alert.acknowledged and alert.acknowledged.holds(now) else None
     alert = replace(alert, acknowledged=acknowledged)
+
+    def tell(step: AlertStep) -> AlertUpdate:
+        return _tell(step, alert, members, withheld, terms, now=now, steady=steady)
+
     if alert.messages == 0 or members[0].finding.severity.rank > alert.severity.rank:
-        return _tell(
-            AlertStep.WORSENED if alert.messages else AlertStep.RAISED, alert, members, withheld, terms, now=now
-        )
+        return tell(AlertStep.WORSENED if alert.messages else AlertStep.RAISED)
     if undelivered:
         return AlertUpdate(alert, next_at=now + _ASK_AGAIN)
     times = []
     # A clock that was set back must not put anything off for longer.
     free_at = alert.told_at + HOLD if now >= alert.told_at else now
-    if _is_worse(alert, members):
+    others = _other_certificates(alert, members)
+    is_worse = _is_worse(alert, members)
+    if is_worse or others & steady:
         if now >= free_at:
-            return _tell(_how(alert, members), alert, members, withheld, terms, now=now)
+            return tell(_how(alert, members) if is_worse else AlertStep.CHANGED)
         times.append(free_at)
+    elif others:
+        times.append(now + _LOOK_AGAIN)
     if acknowledged is not None:
         times += [] if acknowledged.until is None else [acknowledged.until]
         return AlertUpdate(alert, next_at=min(times, default=None))
     eased_at = _eased_at(alert, members, withheld)
     if eased_at is not None:
         if now >= max(eased_at, free_at):
-            return _tell(AlertStep.EASED, alert, members, withheld, terms, now=now)
+            return tell(AlertStep.EASED)
         times.append(max(eased_at, free_at))
     interval = _reminded_after(members, terms, alert.told_at)
     if interval is not None:
         if now >= alert.told_at + interval:
-            return _tell(AlertStep.REMINDED, alert, members, withheld, terms, now=now)
+            return tell(AlertStep.REMINDED)
         times.append(alert.told_at + interval)
     return AlertUpdate(alert, next_at=min(times, default=None))
+
+
+def _other_certificates(alert: Alert, members: Sequence[Member]) -> AbstractSet[str]:
+    """Return the targets in messages that present a certificate which no message has named.
+
+    None where so many were named that another one says nothing new.
+    """
+    if len(alert.certificates) >= MOST_CERTIFICATES:
+        return frozenset()
+    known = alert.certificates
+    return {each.target for each in members if _of_certificate(each) and each.base not in known} & alert.targets
+
+
+def _of_certificate(member: Member) -> bool:
+    return member.base.startswith(CERTIFICATE) and not member.flaps
 
 
 def _changes(alert: Alert, members: Sequence[Member]) -> list[Member]:
@@ -350,8 +387,11 @@ def _tell(
     terms: Notifications,
     *,
     now: float,
+    steady: AbstractSet[str],
 ) -> AlertUpdate:
     worst = members[0]
+    others = _other_certificates(alert, members) if alert.certificates else frozenset[str]()
+    named = {each.base for each in members if _of_certificate(each) and (not alert.messages or each.target in steady)}
     present = frozenset(each.target for each in members)
     since = min(each.since for each in members)
     recovered = tuple(sorted(alert.wrong - present - withheld))
@@ -373,9 +413,12 @@ def _tell(
         asking=present - {each.target for each in members if not _asks(each)},
         hurt=alert.hurt.union(each.client for each in members if each.client),
         flapping={each.target: (each.flaps, each.since) for each in members if each.flaps},
+        certificates=alert.certificates | named,
     )
     interval = _reminded_after(members, terms, now)
-    return AlertUpdate(alert, Note(step, alert, members, recovered), None if interval is None else now + interval)
+    note = Note(step, alert, members, recovered, frozenset(others & steady), frozenset(others - steady))
+    times = [] if interval is None else [now + interval]
+    return AlertUpdate(alert, note, min([*times, now + _LOOK_AGAIN] if others - steady else times, default=None))
 
 
 def _begins(alert: Alert, members: Sequence[Member], withheld: AbstractSet[str]) -> Mapping[str, float]:

@@ -19,7 +19,7 @@ from config.vocabulary import Code, Severity
 from monitor.notify.advice import AdviceContext
 from monitor.notify.cause import Causes, Move, base_of, flapping, place
 from monitor.notify.delivery import Delivery, DeliveryFate
-from monitor.notify.lifecycle import Acknowledgement, Alert, AlertKey, Note, next_note
+from monitor.notify.lifecycle import STEADY_FOR, Acknowledgement, Alert, AlertKey, Note, next_note
 from monitor.notify.mute import ABOUT_TO, ComponentTransaction, muted
 from monitor.notify.problem import OUTAGE, Member, members, problem_id
 from monitor.notify.text import Outlook, compose, digest
@@ -220,6 +220,7 @@ class Outbox:
             begins={},
             hurt=frozenset(),
             asking=frozenset(),
+            certificates=frozenset(),
         )
         target = move.target
         # Gone for ever: a finding on it is news, and its recovery is to be told.
@@ -282,7 +283,16 @@ class Outbox:
                 quiet |= unsure
                 times += [now + _UNSEEN] if unsure else []
             undelivered = alert is not None and (channel, alert.problem) in waiting
-            update = next_note((channel, key), alert, wrong, quiet, terms=self._terms, now=now, undelivered=undelivered)
+            update = next_note(
+                (channel, key),
+                alert,
+                wrong,
+                quiet,
+                terms=self._terms,
+                now=now,
+                undelivered=undelivered,
+                steady=self._steady(wrong),
+            )
             if update.alert != alert:
                 self._set_alert(key, channel, update.alert)
             if update.next_at is not None:
@@ -291,6 +301,15 @@ class Outbox:
                 yield update.note
         if times:
             self._due[key] = min(times)
+
+    def _steady(self, wrong: Iterable[Member]) -> set[str]:
+        """Return the targets of these members that have presented the same for a while, at several looks."""
+        known = {each.target: self._targets[each.target] for each in wrong if each.target in self._targets}
+        return {
+            target
+            for target, state in known.items()
+            if state.last_look is not None and state.last_look - state.since >= STEADY_FOR
+        }
 
     def _audience(self, key: str, now: float) -> tuple[dict[str, list[Member]], dict[str, set[str]], list[float]]:
         """Return the findings of a problem for each channel, the targets withheld from it, and times of next checks."""

@@ -14,7 +14,7 @@ from config.vocabulary import Code, Severity
 from monitor.notify.advice import AdviceContext, advice, by_itself, hurts
 from monitor.notify.deliver import Message, Tone
 from monitor.notify.lifecycle import AlertStep, Note
-from monitor.notify.problem import Member
+from monitor.notify.problem import CERTIFICATE, Member
 from probes.judge.time import moment
 
 Outlook = Callable[[Member], str]
@@ -30,6 +30,7 @@ _LONGEST_BRIEF: Final = 150
 
 _SPECIAL: Final = re.compile(r"([\\`*_\[\]|~>])|^(?:([#+=-])|(\d{1,9})([.)]))")
 """Characters with a meaning in Markdown: anywhere, or at the start of a line."""
+_SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _LINK: Final = re.compile(r"\bhttp(s?)://", re.IGNORECASE)
 _SCHEME: Final = re.compile(r"\b(?!hxxps?:)([a-z][a-z0-9+.-]{1,30}):(?=//)", re.IGNORECASE)
 _OPENING: Final = re.compile(r"@(?=\S)|<(?=\S)|\](?=[(\[])")
@@ -205,6 +206,7 @@ def _body(note: Note, outlook: Outlook, site: AdviceContext, now: float) -> Iter
     if len(details) > _DETAILS:
         yield _Line(sentence("and {} more like these", len(details) - _DETAILS))
     yield _Line(sentence("Since {}.", moment(min(each.since for each in members))))
+    yield from _other_certificates(note)
     yield from _concerned([each for each in members if each.target in alert.wrong], site.host)
     yield from _recovered(note.recovered)
     yield _Line(sentence("Whom it hurts: {}.", _clients(members) or harmless(hurts(members))))
@@ -266,6 +268,30 @@ def _flapping(member: Member) -> Printable:
         return _NOTHING
     now = _NOTHING if member.wrong_now else Printable("; at this moment it is well")
     return sentence(", flapping: {} times since {}{}", member.flaps, moment(member.since), now)
+
+
+def _other_certificates(note: Note) -> Iterator[_Line]:
+    """Yield which certificate a target presents in place of the one that a message named."""
+    found = {each.target: each for each in note.members if each.base.startswith(CERTIFICATE)}
+    for target in sorted(note.replaced & found.keys())[:_DETAILS]:
+        sha256 = _SHA256.fullmatch(found[target].base.removeprefix(CERTIFICATE))
+        hashed = sentence(" (sha256 {})", harmless(sha256[0])) if sha256 else _NOTHING
+        yield _Line(
+            sentence(
+                "{} presents another certificate than the messages before have named: {}{}.",
+                shown(target),
+                shown(found[target].about),
+                hashed,
+            )
+        )
+    if len(note.replaced) > _DETAILS:
+        yield _Line(sentence("and {} more like this", len(note.replaced) - _DETAILS))
+    if note.restless:
+        yield _Line(
+            sentence(
+                "The certificate changes again and again on {}.", listed(map(shown, sorted(note.restless)[:LISTED]))
+            )
+        )
 
 
 def _recovered(targets: Sequence[str]) -> Iterator[_Line]:

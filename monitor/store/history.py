@@ -30,6 +30,8 @@ class What(StrEnum):
     RECOVERED = "recovered"
     ENDED = "ended"
     DECIDED = "decided"
+    LEFT_OUT = "left_out"
+    """Further changes on that day are not recorded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +85,8 @@ SELECT * FROM (
         FROM actions AS it JOIN targets ON targets.id = it.target
     UNION ALL
     SELECT decided_at, subject, 9, 'decided', action || ' by ' || policy, status, reasons, waits_for FROM decisions
+    UNION ALL
+    SELECT at, name, 10, 'left_out', left_out, NULL, NULL, NULL FROM days WHERE left_out > 0
     UNION ALL
     SELECT removed_at, name, 7, 'removed', NULL, NULL, NULL, NULL FROM targets WHERE removed_at IS NOT NULL
 )
@@ -141,6 +145,11 @@ def _entry(at: float, name: str | bytes, _place: int, what: str, *facts: Any) ->
             return HistoryEntry(at, target, happened, f"watched from now on{where}")
         case What.REMOVED:
             return HistoryEntry(at, target, happened, "no longer watched")
+        case What.LEFT_OUT:
+            count = int(facts[0])
+            changes = "one more change" if count == 1 else f"{count} more changes"
+            said = f"{changes} on this day, not recorded one by one: the target changes too often"
+            return HistoryEntry(at, target, happened, said)
         case What.PRESENTED:
             certificates, subject, not_after, *_ = facts
             chain = tuple(json.loads(certificates))

@@ -69,6 +69,7 @@ def alert_row(about: AlertKey, alert: Alert | None) -> Row:
                 "begins": dict(alert.begins),
                 "hurt": sorted(alert.hurt),
                 "asking": sorted(alert.asking),
+                "certificates": sorted(alert.certificates),
             }
         )
     return row
@@ -134,6 +135,7 @@ def _alerts(connection: sqlite3.Connection) -> Iterator[Alert]:
             begins=said["begins"],
             hurt=frozenset(said["hurt"]),
             asking=frozenset(said["asking"]),
+            certificates=frozenset(said["certificates"]),
         )
 
 

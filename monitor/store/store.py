@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Final
 
-from config.text import Log, harmless
+from config.text import Log, harmless, printable
 from monitor.notify.outbox import Changes, OutboxState, no_changes
 from monitor.state.events import Event
 from monitor.state.target import TargetState
@@ -20,7 +20,7 @@ from monitor.store.outbox import load_kept
 from monitor.store.reader import current, decisions, load, newest_action
 
 if TYPE_CHECKING:
-    from monitor.store.writer import RowWriter
+    from monitor.store.writer import RowWriter, Written
 
 _GATHER: Final = 0.1
 """Seconds for which more events are awaited, so that many share one transaction."""
@@ -69,6 +69,8 @@ class Store:
         self._claim: int | None = None
         """A descriptor."""
         self._had_content = False
+        self.left_out = 0
+        """Changes of targets that were left out in this run, because too many were on one day."""
         self._thread = threading.Thread(target=self._run, name="store", daemon=True)
         # The attributes below are shared between threads, under this condition.
         self._changed = threading.Condition()
@@ -218,12 +220,11 @@ class Store:
                     recorded = current(connection)
                 events = list(differences(recorded, self._snapshot(), self._clock()))
             while events:
-                strangers = writer.write(events[:_AT_ONCE])
+                written = writer.write(events[:_AT_ONCE])
                 del events[:_AT_ONCE]
                 self._had_content = True
                 self._keep(writer)
-                if strangers:
-                    _log.warning("%d events were about targets that are not watched", strangers)
+                self._note(written)
         except Exception:
             with self._changed:
                 self._behind |= behind
@@ -235,6 +236,16 @@ class Store:
             with self._changed:
                 if self._prune_before == before:
                     self._prune_before = None
+
+    def _note(self, written: Written) -> None:
+        """Log and count what was not written."""
+        self.left_out += written.left_out
+        if written.strangers:
+            _log.warning("%d events were about targets that are not watched", written.strangers)
+        for target in written.restless:
+            _log.warning(
+                "%s changes too often: of its changes today, only the last is recorded from now on", printable(target)
+            )
 
     def _keep(self, writer: RowWriter) -> None:
         """Write the state of notifications; changes that could not be written wait again."""

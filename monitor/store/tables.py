@@ -116,6 +116,24 @@ class DecisionRow(SQLModel, table=True):
     waits_for: str
 
 
+class DayRow(SQLModel, table=True):
+    """How many changes of one target began and ended within one day (UTC), and how many of them were left out."""
+
+    __tablename__ = "days"
+    __table_args__ = (Index("ix_days_name", "name", "day", unique=True),)
+
+    id: int = Field(primary_key=True)
+    name: str
+    """Of a target, or of the subject of decisions."""
+    day: int
+    """Days since 1970-01-01."""
+    presentations: int
+    others: int
+    left_out: int
+    at: float
+    """When the last change was left out; before the first one, when the first change was counted."""
+
+
 class FailedLookRow(SQLModel, table=True):
     """A time in which a target could not be looked at, for one reason."""
 

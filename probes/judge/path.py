@@ -87,7 +87,7 @@ def _judge_end(
     last, store = path.last, harmless(trust.name)
     alone = len(path.certificates) == 1
     subject = subject_of(last)
-    namesake = bool(trust.by_subject.get(last.outline().issuer))
+    namesakes = trust.by_subject.get(last.outline().issuer, ())
     match path.end:
         case End.ANCHOR:
             if verifier is VerifierName.OPENSSL and not _is_root(last):
@@ -103,18 +103,19 @@ def _judge_end(
                     subject,
                     cure=sentence("add {} to the client's store", last.issuer),
                 )
-        case End.SELF_SIGNED if namesake:
+        case End.SELF_SIGNED if namesakes:
             yield finding(
                 Code.UNTRUSTED_ISSUER,
                 sentence(
-                    "the chain ends at {} (sha256 {}); the store {} holds another "
-                    "certificate of that name, with another key",
+                    "the chain ends at {} (sha256 {}), which may be forged: the store {} holds another certificate of "
+                    "that name, with another key (sha256 {})",
                     last.title,
-                    last.short_sha256,
+                    harmless(last.sha256),
                     store,
+                    harmless(namesakes[0].sha256),
                 ),
                 subject,
-                cure=_NEW_ROOT,
+                cure=_OTHER_KEY,
             )
         case End.SELF_SIGNED if alone:
             yield finding(
@@ -137,26 +138,30 @@ def _judge_end(
                     what,
                     other,
                     store,
-                    _NAMESAKE if namesake else _NOTHING,
+                    _NAMESAKE if namesakes else _NOTHING,
                 ),
                 subject,
-                cure=_NEW_ROOT if namesake else _NOTHING if _is_root(signer) else _either(last),
+                cure=_OTHER_KEY if namesakes else _NOTHING if _is_root(signer) else _either(last),
             )
-        case End.MISSING if namesake:
+        case End.MISSING if namesakes:
             yield finding(
                 Code.UNTRUSTED_ISSUER,
                 sentence(
-                    "{} was signed with another key than that of {} in the store {}", last.title, last.issuer, store
+                    "{} was signed with another key than that of {} in the store {} (sha256 {}), and may be forged",
+                    last.title,
+                    last.issuer,
+                    store,
+                    harmless(namesakes[0].sha256),
                 ),
                 subject,
-                cure=_NEW_ROOT,
+                cure=_OTHER_KEY,
             )
         case End.BAD_SIGNATURE:
             yield finding(
                 Code.BAD_SIGNATURE,
                 sentence("the signature on {} is not by its issuer {}", last.title, last.issuer),
                 subject,
-                cure=_NEW_ROOT_OR_CHAIN if namesake else _NOTHING,
+                cure=_ORIGINALS_OR_OTHER_KEY if namesakes else _NOTHING,
             )
         case End.MISSING:
             # Whether a server forgot an intermediate or a client lacks a root cannot be told: the first is likelier for
@@ -176,12 +181,14 @@ def _judge_end(
 
 _NOTHING: Final = Printable("")
 _NAMESAKE: Final = Printable(", which holds another of that name, with another key")
-_NEW_ROOT: Final = Printable(
-    "add that CA's present certificate to the client's store, or serve a certificate of a CA it trusts"
+# Whoever forges a certificate gives it the name of a CA that is trusted: a name is no reason to trust another key.
+_COMPARED: Final = Printable(
+    "only where the CA has a new key, by a fingerprint that the CA itself publishes (compare it with `openssl x509 -in "
+    "FILE -noout -fingerprint -sha256`), add its new certificate to the client's store"
 )
-_NEW_ROOT_OR_CHAIN: Final = Printable(
-    "install the certificate and the chain anew from the CA's originals; where the CA has a new key, add its present "
-    "certificate to the client's store"
+_OTHER_KEY: Final = sentence("serve a certificate of the CA that the store holds; {}", _COMPARED)
+_ORIGINALS_OR_OTHER_KEY: Final = sentence(
+    "install the certificate and the chain anew from the CA's originals; {}", _COMPARED
 )
 
 

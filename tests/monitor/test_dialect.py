@@ -92,7 +92,7 @@ def test_what_every_command_prints_as_json_is_as_its_published_schema_says(web: 
         daemon.wait_until("ended", target="web/actions", action="replace", outcome="committed")
         web.put(fresh())
         assert run("replace", "web", *config)["endings"][0]["outcome"] == "committed"
-        assert run("activate", "web", *config)["endings"]
+        assert run("activate", "web", "--force", *config)["endings"]
         assert run("rollback", "web", *config)["endings"]
         assert run("reset-to-default", "web", "--dry-run", *config, code=0)
         assert run("backups", *config)["sets"]

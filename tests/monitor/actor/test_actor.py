@@ -235,6 +235,34 @@ def test_the_daemon_learns_no_hash_of_a_key_that_is_in_use(web: ActorHouse) -> N
             assert {each for each in held.values() if each in answer} == told, answer
 
 
+def test_the_daemon_learns_no_hash_of_a_key_that_is_to_be_used_or_was_used_before(web: ActorHouse) -> None:
+    if os.getuid() != 0:
+        pytest.skip("only root can become others")
+    web.configure(daemon_user="daemon", group="0")
+    web.put(fresh())
+    with web.actor() as actor:
+        planned = ask_as("daemon", actor, Request(Verb.PLAN, REPLACE))
+        before = hashlib.sha256(web.on_disk()[web.site.key]).hexdigest()
+        assert actor.ask(Request(Verb.CARRY_OUT, REPLACE))["endings"][0]["outcome"] == "committed"
+        after = hashlib.sha256(web.on_disk()[web.site.key]).hexdigest()
+        assert before != after
+        (aside,) = [each for each in web.records() if each["event"] == "aside"]
+        assert before in json.dumps(aside)
+        for name, _, beside, _ in aside["files"]:
+            assert name == "web"
+            # A writer who comes late: the content is kept, and what is known of it is told.
+            Path(beside).write_bytes(b"x" * 2**21)
+        actor.ask(Request(Verb.RECOVER))
+        assert [each for each in web.records() if each["event"] == "written_late"]
+        large = hashlib.sha256(b"x" * 2**21).hexdigest()
+        followed = {user: ask_as(user, actor, Request(Verb.FOLLOW)) for user in ("root", "daemon")}
+    assert [each for each in (before, large) if each not in followed["root"]] == [], "an operator is told everything"
+    for told in (planned, followed["daemon"]):
+        assert [each for each in (before, after, large) if each in told] == []
+    assert '"aside"' in followed["daemon"]
+    assert "2097152 bytes" in followed["daemon"]
+
+
 def test_neither_a_plan_nor_a_key_given_up_is_about_the_files_of_another_component(web: ActorHouse) -> None:
     """As the user of a service has it who owns his key, and lays a link in its place."""
     if os.getuid() != 0:
@@ -278,7 +306,7 @@ def test_no_key_is_given_up_that_another_component_has_over_a_link(web: ActorHou
 
 
 def ask_as(user: str, actor: StartedActor, request: Request) -> str:
-    """Return all that the actor answers to somebody else."""
+    """Return all that the actor answers to somebody else; of what it tells those who follow, all that there is."""
     import pwd  # noqa: PLC0415
 
     from monitor.actor.request import encode  # noqa: PLC0415
@@ -293,7 +321,13 @@ def ask_as(user: str, actor: StartedActor, request: Request) -> str:
                 asking.connect(actor.socket)
                 asking.sendall(encode(request))
                 with asking.makefile("rb") as answers:
-                    os.write(writing, answers.read()[:60_000])
+                    told = bytearray()
+                    for line in answers:
+                        told += line
+                        if line.startswith(b'{"here"'):
+                            # There is no end to what is told to whoever follows.
+                            break
+                    os.write(writing, told[:60_000])
         except BaseException as error:  # noqa: BLE001 (nothing may come back into the test that forked)
             os.write(writing, repr(error).encode())
         finally:
@@ -356,6 +390,38 @@ def test_what_a_reload_leaves_as_it_was_until_the_next_start_is_said(web: ActorH
         actor.signal(signal.SIGHUP)
         wait_for(lambda: "actor.group are those of the start" in actor.text, 10.0, "the warning")
         assert actor.ask(Request(Verb.STATE))["components"]["web"]["mode"] == "plan"
+
+
+@pytest.mark.parametrize("left", ["component", "service"])
+def test_a_plan_of_a_component_that_left_the_configuration_goes_at_the_reload_and_that_is_said(
+    left: str, web: ActorHouse
+) -> None:
+    web.put(fresh())
+    document = web.document()
+    with web.actor() as actor:
+        plan = plan_of(actor, Verb.PROPOSE)
+        fewer = json.loads(json.dumps(document))
+        if left == "component":
+            del fewer["components"]["web"]
+        else:
+            del fewer["components"]["web"]["service"]
+        Path(web.config_file).write_text(json.dumps(fewer), encoding="utf-8")
+        actor.signal(signal.SIGHUP)
+        said = {
+            "component": "the component web is no longer in the configuration",
+            "service": "the component web no longer has a 'service' in the configuration",
+        }[left]
+        wait_for(lambda: f"withdrew the plan {plan[:16]}, a replace: {said}" in actor.text, 10.0, "the withdrawal")
+        assert actor.ask(Request(Verb.STATE))["proposals"] == {}
+        withdrawn = [each for each in web.records() if each["event"] == "withdrawn"]
+        assert [(each["hash"], each["reason"]) for each in withdrawn] == [(plan, said)]
+        code, told = web.command("audit")
+        assert code == 0
+        assert said in told
+        Path(web.config_file).write_text(json.dumps(document), encoding="utf-8")
+        actor.signal(signal.SIGHUP)
+        code, told = web.command("approve", plan[:12])
+        assert (code, "no plan that waits begins with" in told) == (4, True), told
 
 
 def test_an_inbox_comes_into_being_with_the_reload_that_needs_it(web: ActorHouse) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import pwd
@@ -179,6 +180,53 @@ def test_an_operator_has_the_next_turn_however_many_others_wait_longer() -> None
     assert order == ["operator", *["daemon"] * 5]
 
 
+def test_who_waits_is_told_of_each_act_that_has_the_turn_meanwhile() -> None:
+    turn, told, taken = Turn(), list[str](), threading.Event()
+
+    def wait() -> None:
+        with turn.taken(30.0, act=Printable("the last"), waits=told.append) as free:
+            assert free
+            taken.set()
+
+    waiting = threading.Thread(target=wait)
+    with turn.taken(act=Printable("one")):
+        waiting.start()
+        wait_for(lambda: told == ["one"], 10.0, "the first act")
+        # Another has the turn before whoever waits wakes up.
+        turn._act = Printable("another")
+        with turn._changed:
+            turn._changed.notify_all()
+        wait_for(lambda: told == ["one", "another"], 10.0, "the second act")
+        assert not taken.is_set()
+    waiting.join(10.0)
+    assert taken.is_set()
+
+
+def test_what_was_asked_for_is_judged_by_the_configuration_of_its_turn(
+    web: ActorHouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dispatch, "SOON", 0.01)
+    config = load(web.config_file, {})
+    assert isinstance(config, Config)
+    actor, told, answers = server.ActorProcess(web.config_file, config), threading.Event(), list[Document]()
+    request = Request(Verb.CARRY_OUT, ActionRequest(Kind.REPLACE, ("web",)))
+
+    def ask() -> None:
+        caller = dispatch.Caller(lambda _: told.set())
+        answers.append(actor.dispatcher.do(request, Peer(0, Printable("root")), caller))
+
+    with closing(actor):
+        asking = threading.Thread(target=ask)
+        with actor.dispatcher.turn.taken(act=Printable("something")):
+            asking.start()
+            assert told.wait(30.0)
+            document = web.document()
+            del document["components"]["web"]["service"]
+            Path(web.config_file).write_text(json.dumps(document), encoding="utf-8")
+        asking.join(30.0)
+    assert "certvigil only watches it" in answers[0]["cannot"]
+
+
 def test_an_operator_is_told_what_is_waited_for_and_who_has_left_has_nothing_done(
     web: ActorHouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -201,7 +249,7 @@ def test_an_operator_is_told_what_is_waited_for_and_who_has_left_has_nothing_don
         answers[name] = actor.dispatcher.do(left, root, dispatch.Caller(tell, lambda: has_left))
 
     with closing(actor):
-        with actor.dispatcher.turn.taken(act=Printable("'propose web' for daemon")):
+        with actor.dispatcher.turn.taken(act=Printable("a plan for the replace of web, asked for by daemon")):
             asking = [
                 threading.Thread(target=ask, args=(name,), kwargs={"has_left": name == "gone"})
                 for name in ("there", "gone")
@@ -212,7 +260,9 @@ def test_an_operator_is_told_what_is_waited_for_and_who_has_left_has_nothing_don
                 assert told.acquire(timeout=30.0)
         for each in asking:
             each.join(30.0)
-    assert [each["step"]["act"] for each in heard] == ["'propose web' for daemon"] * 2
+    acts = [each["step"]["act"] for each in heard]
+    assert acts[:2] == ["a plan for the replace of web, asked for by daemon"] * 2
+    assert set(acts[2:]) <= {"the rejection of plan 00000000, asked for by root"}, "one may have to wait for the other"
     assert "no plan that waits" in answers["there"]["cannot"]
     assert "ask again" in answers["gone"]["cannot"]
 

@@ -52,7 +52,7 @@ class TalkingActor:
         records, place, anew = behind(self.journal.records(), JournalPosition(request.epoch, request.after))
         if anew:
             yield {"anew": place.epoch}
-        yield from map(record_document, records)
+        yield from (record_document(each, to_operator=True) for each in records)
         yield {"here": place.sequence, "epoch": place.epoch}
 
     def __del__(self) -> None:

@@ -458,6 +458,49 @@ def test_whatever_took_it_over_could_do_nothing_but_read(tmp_path: Path) -> None
     assert os.listdir(tmp_path) == ["file"]
 
 
+UNFILTERED: Final = """
+    import sys
+    from monitor.actor import confine, reading
+    confine._MACHINES = {}
+    sys.argv = ["reading", "30", "10"]
+    sys.exit(reading.main())
+"""
+"""A reader on a processor whose system calls are not known."""
+
+
+@as_root
+@pytest.mark.parametrize("forbidden", [True, False], ids=["without namespaces", "with namespaces"])
+def test_a_reader_that_nothing_keeps_from_the_network_does_not_read(forbidden: bool) -> None:
+    wrapper = ["setpriv", "--bounding-set", "-sys_admin"] if forbidden else []
+    ran = subprocess.run(
+        [*wrapper, sys.executable, "-c", textwrap.dedent(UNFILTERED)],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=60,
+        check=False,
+        text=True,
+    )
+    said = json.loads(ran.stdout)
+    if forbidden:
+        assert ran.returncode == 1
+        assert said["refused"].startswith("nothing keeps it from the network")
+    else:
+        assert said == {"ready": ["system calls are not filtered on this kind of processor"]}, ran.stderr
+
+
+def test_why_a_reader_is_not_confined_is_said_with_each_file_that_it_does_not_read(
+    pair: tuple[FileTarget, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    program = written(tmp_path / "python", b'#!/bin/sh\necho \'{"refused": "nothing keeps it"}\'\n', 0o755)
+    monkeypatch.setattr(sys, "executable", str(program))
+    reader = Reader()
+    found = reader.read("web", pair)
+    reader.end()
+    assert isinstance(found, NotNow)
+    assert found.why == "the reader cannot be confined: nothing keeps it"
+    assert "no file is read: the reader cannot be confined: nothing keeps it" in caplog.text
+
+
 def test_work_without_end_ends(tmp_path: Path) -> None:
     script = """
         import os, sys

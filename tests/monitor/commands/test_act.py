@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from monitor.lab.ca import Authority, KeyType, new_key
+from monitor.lab.process import find_command
 from monitor.lab.servers import write_site
 from tests.kit.authority import ISSUING, NAME, fresh
 from tests.kit.component import NOT_FROZEN
@@ -128,6 +129,24 @@ def test_what_an_administrator_put_on_disk_is_activated_only_if_it_is_whole(web:
     code, said = web.act("activate", "web")
     assert code == 0, said
     assert presented(web.server)[0] == new.der()
+
+
+def test_a_service_that_serves_what_is_on_disk_is_left_alone_unless_that_is_asked_for(web: WebComponent) -> None:
+    nginx = " ".join([str(find_command("nginx")), *web.server.test_command[1:-1]])
+    reloads = web.directory / "reloads"
+    web.declare(reload=["/bin/sh", "-c", f"echo once >>{reloads}; exec {nginx} -s reload"])
+    for given in ((), ("--dry-run",)):
+        code, said = web.act("activate", "web", *given)
+        assert (code, said.splitlines()[0]) == (0, "unchanged  nothing to do: the set on disk is served already")
+    assert not reloads.exists()
+    code, said = web.act("activate", "web", "--force", "--dry-run")
+    assert (code, "nothing to do" in said) == (0, False), said
+    code, said = web.act("activate", "web", "--force")
+    assert code == 0, said
+    assert reloads.read_text() == "once\n"
+    web.server.stop()
+    code, said = web.act("activate", "web", "--dry-run")
+    assert "served already" not in said, "an endpoint that does not answer serves nothing"
 
 
 @pytest.fixture

@@ -10,7 +10,17 @@ from hypothesis import strategies as st
 from config.channel import Notifications
 from config.text import Printable
 from config.vocabulary import Code, Severity, TargetKind
-from monitor.notify.lifecycle import GONE, HOLD, Acknowledgement, Alert, AlertStep, AlertUpdate, Note, next_note
+from monitor.notify.lifecycle import (
+    GONE,
+    HOLD,
+    MOST_CERTIFICATES,
+    Acknowledgement,
+    Alert,
+    AlertStep,
+    AlertUpdate,
+    Note,
+    next_note,
+)
 from monitor.notify.problem import Member
 from probes.finding import finding
 from tests.kit.outbox import UNREACHABLE, at, member, rejected
@@ -302,3 +312,44 @@ def test_whatever_happens_what_was_raised_is_resolved_and_nothing_is_said_twice(
     assert alert is None
     assert len(set(ids)) == len(ids)
     assert steps.count(AlertStep.RAISED) == steps.count(AlertStep.RESOLVED)
+
+
+def presenting(target: str, certificate: str) -> Member:
+    """Return that a target presents a certificate with a fault."""
+    return replace(member(target), base=f"certificate {certificate}")
+
+
+def test_another_certificate_with_the_same_fault_is_news_once_it_stays() -> None:
+    alert = opened(1000.0, presenting("a", "A"))
+    at_first = told(alert, 1100.0, presenting("a", "B"))
+    assert step(at_first) is None
+    assert at_first.next_at is not None, "it is asked again, though nothing else happens"
+    later = told(at_first.alert, 1200.0, presenting("a", "B"), steady=frozenset({"a"}))
+    assert later.note is not None
+    assert (later.note.step, later.note.replaced) == (AlertStep.CHANGED, frozenset({"a"}))
+    assert later.alert is not None
+    for again in ("B", "A"):
+        assert step(told(later.alert, 1300.0, presenting("a", again), steady=frozenset({"a"}))) is None, "told once"
+    known = replace(later.alert, acknowledged=Acknowledgement("somebody", 1250.0))
+    assert step(told(known, 1300.0, presenting("a", "C"), steady=frozenset({"a"}))) is AlertStep.CHANGED
+
+
+def test_a_peer_with_another_certificate_at_each_handshake_stays_one_problem_that_says_so() -> None:
+    alert, notes = opened(1000.0, presenting("a", "first")), []
+    for number in range(1, 2 * 24 * 60):
+        reviewed = told(alert, 1000.0 + 60.0 * number, presenting("a", str(number)))
+        assert reviewed.alert is not None
+        alert = reviewed.alert
+        notes += [reviewed.note] if reviewed.note else []
+    assert [(each.step, each.restless) for each in notes] == [(AlertStep.REMINDED, frozenset({"a"}))]
+    assert alert.certificates == {"certificate first"}
+
+
+def test_whoever_changes_the_certificate_every_other_minute_is_told_of_a_few_times() -> None:
+    alert, steps = opened(1000.0, presenting("a", "first")), []
+    for number in range(1, 600):
+        reviewed = told(alert, 1000.0 + 120.0 * number, presenting("a", str(number)), steady=frozenset({"a"}))
+        assert reviewed.alert is not None
+        alert = reviewed.alert
+        steps += [step(reviewed)] if reviewed.note else []
+    assert steps == [AlertStep.CHANGED] * (MOST_CERTIFICATES - 1)

@@ -71,6 +71,31 @@ def test_another_certificate_that_is_wrong_in_another_way_is_another_problem() -
     assert office.at(1031.0) == ["ops: [resolved] expired: CN=a.example on web"]
 
 
+def test_another_certificate_with_the_same_fault_is_told_once_it_was_seen_at_several_looks() -> None:
+    office = Office()
+    signed = finding(Code.SELF_SIGNED, Printable("signed by itself"), Printable("position 0"))
+    office.believe(replace(known("web", signed), since=900.0, last_look=1000.0))
+    assert office.at(1000.0) == ["ops: [critical] self_signed: CN=a.example on web"]
+    office.outbox.amend(replace(office.deliveries[-1], fate=DeliveryFate.DELIVERED))
+    other = replace(known("web", signed, presented=(OTHER,)), since=1100.0, last_look=1100.0)
+    office.believe(other)
+    assert office.at(1100.0) == []
+    again = office.outbox.next_due()
+    assert again is not None
+    assert again < 1200.0, "it is asked again although nothing happens"
+    assert office.at(again) == []
+    # The same is seen once more, which is no event.
+    office.registry["web"] = replace(other, last_look=1170.0)
+    assert office.at(1170.0) == ["ops: [critical, changed] self_signed: CN=b.example on web"]
+    said = (
+        f"web presents another certificate than the messages before have named: CN=b.example (sha256 {OTHER.sha256})."
+    )
+    assert said in office.deliveries[-1].message.text
+    office.outbox.amend(replace(office.deliveries[-1], fate=DeliveryFate.DELIVERED))
+    office.registry["web"] = replace(other, last_look=9000.0)
+    assert office.at(9000.0) == []
+
+
 def test_what_lay_on_disk_is_told_again_within_ten_seconds_of_being_served_and_rejected() -> None:
     office = Office()
     file = known("lb/combined", EXPIRED, component="lb", kind=TargetKind.FILE)
