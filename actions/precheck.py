@@ -20,6 +20,7 @@ from probes.judge.chain import judge_presentation
 from probes.judge.client import View, cure_of, judge_chain, leaf_first, subject_in
 from probes.judge.key import judge_match, judge_strength
 from probes.judge.name import judge_names
+from probes.judge.path import TO_THE_CHAIN
 from probes.judge.presented import earliest_end
 from probes.judge.time import judge_time, moment
 from probes.lifetime import leaf_thresholds, lifetime
@@ -265,7 +266,7 @@ _BESIDE: Final = (
 def of_candidate(why: str) -> str:
     """Return why a client rejects a candidate, with the cure for a candidate: no server presents it yet."""
     what, named, cure = why.rpartition(_CURE)
-    return f"{what}{_CURE}{_BESIDE}" if named and "to what the server presents" in cure else why
+    return f"{what}{_CURE}{_BESIDE}" if named and TO_THE_CHAIN in cure else why
 
 
 def _clients(candidate: Candidate, demands: Demands, now: float) -> Iterator[Objection]:

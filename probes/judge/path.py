@@ -192,12 +192,16 @@ _ORIGINALS_OR_OTHER_KEY: Final = sentence(
 )
 
 
+TO_THE_CHAIN: Final = Printable("to the server's chain")
+"""The place that a cure for a missing intermediate names; a candidate, which no server presents yet, has another."""
+
+
 def _either(last: Certificate) -> Printable:
     """Return the cure for a missing issuer of `last`, which may be an intermediate or a root."""
     return sentence(
-        "append the certificate of {} to the server's chain if it is an intermediate, or add it to the client's store "
-        "if it is a root",
+        "append the certificate of {} {} if it is an intermediate, or add it to the client's store if it is a root",
         last.issuer,
+        TO_THE_CHAIN,
     )
 
 

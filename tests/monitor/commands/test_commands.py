@@ -44,7 +44,7 @@ CHECK_SCHEMA = {
         "time": {"type": "string", "pattern": r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$"},
         "target": {
             "type": "object",
-            "required": ["target", "verdict", "findings", "chain", "addresses", "format", "key"],
+            "required": ["target", "verdict", "findings", "chain", "addresses", "format", "keystore", "key"],
             "additionalProperties": False,
             "properties": {
                 "target": {"type": "string"},
@@ -53,6 +53,8 @@ CHECK_SCHEMA = {
                 "chain": {"type": "array", "items": {"$ref": "#/$defs/certificate"}},
                 "addresses": {"type": "array", "items": {"$ref": "#/$defs/address"}},
                 "format": {"enum": [None, *map(str, FileFormat)]},
+                # In full where it is one: tests/monitor/commands/test_check_files.py.
+                "keystore": {"type": "null"},
                 "key": {"oneOf": [{"type": "null"}, {"$ref": "#/$defs/key"}]},
             },
         },
