@@ -56,6 +56,7 @@ from actions.transaction_state import TransactionContext, TransactionState
 from actions.validate import live_view_to_json, watch
 from actions.verdict import Old
 from config.service import Activation
+from config.text import printable
 
 _DONE = Failure(Cause.NONE, "the files are in use")
 
@@ -126,8 +127,11 @@ def _prepare(state: TransactionState, content: Mapping[str, bytes]) -> Failure |
     )
     # 5. Back up.
     for component in state.changed_components:
-        paths = [change.path for change in plan.changes if change.component == component]
-        backup.take(world, state.root, component, state.name, paths)
+        before = {change.path: change.before for change in plan.changes if change.component == component}
+        for copy in backup.take(world, state.root, component, state.name, tuple(before)).copies:
+            # Else another writer's file would later be judged as part of the old set.
+            if copy.state != before[copy.path]:
+                return Failure(Cause.CHANGED, f"{printable(copy.path)} was changed by someone else meanwhile")
     state.note(Event.BACKED_UP)
     # 6. Stage.
     for change in plan.changes:

@@ -475,6 +475,20 @@ def test_a_link_retargeted_amid_the_transaction_stops_it(room: Path) -> None:
     assert broken(scene, order) == []
 
 
+def test_what_someone_else_writes_before_it_is_backed_up_counts_for_no_old_set(room: Path) -> None:
+    """The other component kept its new file, and its service went on with the old one: the old set looked broken."""
+    scene = Scene(f"{room}/s", ("mail", "web"))
+    order = scene.order()
+    begin = next(step for step in trace_of(Scene(f"{room}/trace", ("mail", "web"))) if step.what.endswith(" begin"))
+    context = scene.context(world := StepWorld())
+    world.fault = intrude(begin, lambda: Scene.write(scene.key("web"), b"half of a key"))
+    ending = transact(context, order)
+    assert ended(ending) == (Outcome.REFUSED, Cause.CHANGED)
+    now = {each.path: state(World(), each.path) for each in order.plan.changes if each.component == "mail"}
+    assert now == {each.path: each.before for each in order.plan.changes if each.component == "mail"}
+    assert Path(scene.key("web")).read_bytes() == b"half of a key"
+
+
 def test_a_plan_made_before_someone_elses_edit_is_out_of_date(room: Path) -> None:
     scene = Scene(f"{room}/s")
     order = scene.order()
