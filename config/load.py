@@ -20,6 +20,7 @@ from config.model import (
     CertifiStore,
     Client,
     Component,
+    ComponentGroup,
     Config,
     Endpoint,
     FileTarget,
@@ -27,7 +28,7 @@ from config.model import (
     TrustStore,
 )
 from config.pattern import is_one_of
-from config.policy import Policy, Replace
+from config.policy import Policy, PolicyMatch, Replace
 from config.schema.component import declared_services
 from config.schema.problem import Problem
 from config.schema.root import RootSection
@@ -90,6 +91,7 @@ def load_marked(path: str, environ: Mapping[str, str]) -> Marked | tuple[Mistake
     if is_whole and not any(problem.path[0] in {"endpoints", "components"} for problem in validated.problems):
         found.extend(_check_waivers(validated, declared))
         found.extend(_check_policies(validated, declared))
+        found.extend(_check_groups(document, validated, declared))
     known = {(mistake.file, mistake.line, mistake.key) for mistake in mistakes}
     more = (document.mistake(*problem) for problem in found)
     mistakes.extend(each for each in more if (each.file, each.line, each.key) not in known)
@@ -119,6 +121,7 @@ def _config(root: RootSection, declared: _Declared, notified: _Notified, files: 
         files=tuple(declared.files),
         endpoints=MappingProxyType(declared.endpoints),
         components=MappingProxyType(declared.components),
+        groups=MappingProxyType(_groups(root)),
         trust_stores=MappingProxyType({**_IMPLICIT_STORES, **stores}),
         clients=MappingProxyType({**_IMPLICIT_CLIENTS, **clients}),
         policies=_policies(root),
@@ -129,6 +132,10 @@ def _config(root: RootSection, declared: _Declared, notified: _Notified, files: 
         sources=tuple(file.path for file in files),
         digest=_digest(files),
     )
+
+
+def _groups(root: RootSection) -> dict[str, ComponentGroup]:
+    return {name: ComponentGroup(name, tuple(sorted(members))) for name, members in root.groups.items()}
 
 
 def _policies(root: RootSection) -> tuple[Policy, ...]:
@@ -255,6 +262,7 @@ def _names(document: Document) -> DeclaredNames:
         declared("components", ()),
         declared("channels", ()),
         declared_services(services if isinstance(services, dict) else {}),
+        declared("groups", ()),
     )
 
 
@@ -363,6 +371,46 @@ def _check_policy_names(document: Document, validated: Validated) -> Iterator[Pr
         first.setdefault(policy.name, path)
 
 
+def _meant(match: PolicyMatch, root: RootSection, components: Mapping[str, Component]) -> Iterator[str]:
+    """Yield the components that a policy with that match may change, as far as names tell."""
+    group_of = {member: name for name, members in root.groups.items() for member in members}
+    named = {name for name in components if is_one_of(name, match.components or ("*",))}
+    with_others = {group_of[name] for name in named if name in group_of}
+    for name in components:
+        group = group_of.get(name)
+        is_named = name in named or group in with_others
+        if is_named and (not match.groups or (group is not None and is_one_of(group, match.groups))):
+            yield name
+
+
+def _check_groups(document: Document, validated: Validated, declared: _Declared) -> Iterator[Problem]:
+    """Yield where a group could not be changed as one, or be told from a component."""
+    first: dict[str, Path] = {}
+    for name, members in validated.root.groups.items():
+        if name in declared.components:
+            where = document.mark(("components", name))
+            yield Problem(("groups", name), f"there is a component '{name}' at {where} already, expected another name")
+        for index, member in enumerate(members):
+            path: Path = ("groups", name, index)
+            if member in first:
+                other, where = first[member][1], document.mark(first[member])
+                yield Problem(
+                    path,
+                    f"'{member}' is in group '{other}' at {where} already, expected it in one group, once: "
+                    "in two, it could be changed without a part of its group",
+                )
+            first.setdefault(member, path)
+        known = [each for each in members if each in declared.components]
+        watched = [each for each in known if declared.components[each].service is None]
+        if watched and len(watched) < len(known):
+            changed = next(each for each in known if each not in watched)
+            yield Problem(
+                ("groups", name),
+                f"'{watched[0]}' has no 'service', and '{changed}' has one, expected it in each member or in none: "
+                "the members are changed as one, or not at all",
+            )
+
+
 def _check_policies(validated: Validated, declared: _Declared) -> Iterator[Problem]:
     """Yield where a policy is for a target that there is not, or would install what nobody vouches for."""
     for index, section in zip(validated.positions.get("policies", ()), validated.root.policies, strict=True):
@@ -372,11 +420,8 @@ def _check_policies(validated: Validated, declared: _Declared) -> Iterator[Probl
                 yield from _check_target(target, ("policies", index, "match", "target", position), declared)
         if policy.mode is not Mode.AUTO or not isinstance(policy.action, Replace) or policy.action.allowed_issuers:
             continue
-        open_to_any = [
-            name
-            for name, component in declared.components.items()
-            if not component.allowed_issuers and is_one_of(name, policy.match.components or ("*",))
-        ]
+        meant = _meant(policy.match, validated.root, declared.components)
+        open_to_any = [name for name in meant if not declared.components[name].allowed_issuers]
         if open_to_any:
             problem = (
                 f"found 'auto', but nobody says whose certificates '{open_to_any[0]}' may be given; expected "

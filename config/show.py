@@ -50,6 +50,7 @@ def show(config: Config) -> str:
         "watch": [_watch(each) for each in config.watches],
         "endpoints": [_endpoint(each) for name, each in config.endpoints.items() if name not in owned],
         "components": {name: _component(each, config.endpoints) for name, each in config.components.items()},
+        "groups": {name: list(each.members) for name, each in config.groups.items()},
         "trust_stores": {name: _trust_store(each) for name, each in config.trust_stores.items()},
         "clients": {name: _client(each) for name, each in config.clients.items()},
         "policies": [show_policy(each) for each in config.policies],

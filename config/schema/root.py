@@ -29,7 +29,7 @@ from config.schema.component import ComponentSection, ComponentService
 from config.schema.export import MetricsSection, Probe
 from config.schema.looking import EndpointSection, WatchSection
 from config.schema.policy import PolicySection
-from config.schema.section import Section
+from config.schema.section import ComponentName, Section
 from config.schema.trust import ClientSection, TrustStoreSection
 from config.vocabulary import Code, Keys, Scope
 
@@ -156,6 +156,9 @@ class RootSection(Section):
     """Live TLS servers to look at."""
     components: dict[PlainName, ComponentSection] = {}
     """Services, by name."""
+    groups: dict[PlainName, Annotated[list[ComponentName], Field(min_length=1)]] = {}
+    """Components that are changed as one or not at all, by the name of the group, such as {primary: [console, portal]}.
+    """
     services: dict[PlainName, ComponentService] = {}
     """Services that components share, by the name that they give as `service`."""
     trust_stores: dict[PlainName, TrustStoreSection] = {}
