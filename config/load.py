@@ -6,12 +6,12 @@ import hashlib
 import os
 import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from config import profile
-from config.channel import Channel, Notifications
+from config.channel import Channel, FindingMatch, Notifications
 from config.document import Document, Mistake, Path, join, parse, shown, substitute
 from config.fields import RESERVED_NAMES, channel_url, heartbeat_url
 from config.host import own_name
@@ -127,7 +127,7 @@ def _config(root: RootSection, declared: _Declared, notified: _Notified, files: 
         policies=_policies(root),
         waivers=tuple(each.build() for each in root.waivers),
         channels=MappingProxyType(notified.channels),
-        notifications=notified.notifications,
+        notifications=_with_groups(notified.notifications, _groups(root)),
         profile=root.profile,
         sources=tuple(file.path for file in files),
         digest=_digest(files),
@@ -136,6 +136,22 @@ def _config(root: RootSection, declared: _Declared, notified: _Notified, files: 
 
 def _groups(root: RootSection) -> dict[str, ComponentGroup]:
     return {name: ComponentGroup(name, tuple(sorted(members))) for name, members in root.groups.items()}
+
+
+def _with_groups(notifications: Notifications, groups: Mapping[str, ComponentGroup]) -> Notifications:
+    """Return who is told what, where what is done to a group is told to those who are told of a member, too."""
+    group_of = {member: name for name, group in groups.items() for member in group.members}
+
+    def related(match: FindingMatch, *, upwards: bool) -> FindingMatch:
+        found = [member for name in match.components if name in groups for member in groups[name].members]
+        found += [group_of[name] for name in match.components if upwards and name in group_of]
+        return replace(match, related=tuple(dict.fromkeys(found)))
+
+    return replace(
+        notifications,
+        routes=tuple(replace(each, match=related(each.match, upwards=True)) for each in notifications.routes),
+        silences=tuple(replace(each, match=related(each.match, upwards=False)) for each in notifications.silences),
+    )
 
 
 def _policies(root: RootSection) -> tuple[Policy, ...]:

@@ -384,6 +384,15 @@ class Config:
         """The names of what is changed as one: groups, and components of no group."""
         return (*self.groups, *(name for name in self.components if name not in self._group_of))
 
+    @property
+    def labels(self) -> Mapping[str, Mapping[str, str]]:
+        """The labels of each component and each group: of a group, those that no two of its members have otherwise."""
+        found = {name: each.labels for name, each in self.components.items()}
+        for name, group in self.groups.items():
+            every = [item for member in group.members for item in found[member].items()]
+            found[name] = {key: value for key, value in every if all(value == it for at, it in every if at == key)}
+        return found
+
     def interval(self, target: str, kind: TargetKind) -> float | None:
         """Return the seconds within which a target is due to be looked at again; None where it is not looked at."""
         if kind is TargetKind.FILE:

@@ -62,7 +62,7 @@ class Matching(Section):
     target: list[str] = []
     """Names of targets, or patterns with `*` and `?`; any where none is given."""
     component: list[str] = []
-    """Names of components."""
+    """Names of components and groups."""
     label: dict[PlainName, list[str]] = {}
     """Labels of the component, and the values of which each must have one."""
     kind: list[Annotated[TargetKind, Field(strict=False)]] = []

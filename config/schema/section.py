@@ -49,7 +49,10 @@ def is_pattern(text: str) -> bool:
 
 
 def _reference(
-    section: Literal["trust_stores", "clients", "components", "channels", "groups"], what: str, *, or_pattern: bool = False
+    section: Literal["trust_stores", "clients", "components", "channels", "groups"],
+    what: str,
+    *,
+    or_pattern: bool = False,
 ) -> AfterValidator:
     """Return the validator of a name that `section` declares, or of a pattern."""
 

@@ -43,7 +43,8 @@ def contested(context: ActorContext, name: str) -> Contested | None:
         return None
     writer = writer_of(context.world, verdict.paths)
     return Contested(
-        sentence(name, verdict, writer), newest_in(context, context.inbox(name)) > max(changed, past[-1].at)
+        sentence(name, verdict, writer),
+        newest_in(context, context.inbox(context.config.subject_of(name))) > max(changed, past[-1].at),
     )
 
 

@@ -133,7 +133,7 @@ class Dispatcher:
         journal_state, now = context.journal_state(), time.time()
         role = role_of(peer.uid, context.config.settings.actor)
         suspicion = self.suspicion(context)
-        wrong = unusable(context.config, request.names) or objection(role, request, context.config, journal_state)
+        wrong = unusable(context.config, request) or objection(role, request, context.config, journal_state)
         if wrong is None and role is not Role.OPERATOR and request.verb is Verb.CARRY_OUT and suspicion is not None:
             wrong = sentence("nothing is done unattended now: {}", suspicion)
         if wrong is not None:

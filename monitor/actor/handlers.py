@@ -25,7 +25,7 @@ from monitor.actor.work import Work
 def handle(work: Work, request: Request) -> Document:
     """Return the answer to a request, once it is done; raises JournalError, BackupError, OSError."""
     too_often = work.asks_too_often(request.names) if request.verb in {Verb.PROPOSE, Verb.CARRY_OUT} else None
-    if (wrong := unusable(work.context.config, request.names) or too_often) is not None:
+    if (wrong := unusable(work.context.config, request) or too_often) is not None:
         return cannot(wrong)
     handler = HANDLERS.get(request.verb)
     if handler is None:
@@ -72,11 +72,24 @@ def unknown(config: Config, components: Iterable[str]) -> Printable | None:
     return None
 
 
-def unusable(config: Config, components: Iterable[str]) -> Printable | None:
-    """Say why nothing can be done to one of `components`, a sentence; None where it can."""
-    components = tuple(components)
+def unusable(config: Config, request: Request) -> Printable | None:
+    """Say why nothing can be done to one of the components of a request, a sentence; None where it can.
+
+    An action is on all members of a group, or on none.
+    """
+    components = request.names
     if (wrong := unknown(config, components)) is not None:
         return wrong
+    for name in components if request.action is not None else ():
+        group = config.subject_of(name)
+        if not set(config.members_of(group)) <= set(components):
+            return sentence(
+                "component {} is changed only with all members of group {} ({}): name {}",
+                printable(name),
+                printable(group),
+                listed(map(printable, config.members_of(group))),
+                printable(group),
+            )
     for name in components:
         if config.components[name].service is None:
             return sentence(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from actions.ending import Cause, Ground
 from actions.journal_state import ActionRequest, cases_of
@@ -12,7 +12,7 @@ from actions.prepare import Prepared
 from actions.refusal import refusal
 from actions.target import obstacle
 from config.text import printable
-from monitor.actor.backup_sets import ChosenSets, choose_sets
+from monitor.actor.backup_sets import sets_to_give_back
 from monitor.actor.context import ActorContext
 from monitor.actor.work import Work
 
@@ -23,8 +23,10 @@ def case_of(context: ActorContext, action: ActionRequest, made: Prepared) -> dic
         return {name: new.sha256 for name, (_, new) in made.leaves.items()}
     if action.backup_set:
         return dict.fromkeys(made.order.plan.components, action.backup_set)
-    chosen = {name: choose_sets(context, name, "") for name in made.order.plan.components}
-    return {name: each.sets[-1].transaction for name, each in chosen.items() if isinstance(each, ChosenSets)}
+    chosen = sets_to_give_back(context, action.components, "")
+    if not isinstance(chosen, Mapping):
+        return {}
+    return {name: chosen[name].sets[-1].transaction for name in made.order.plan.components if name in chosen}
 
 
 def rejected(work: Work, action: ActionRequest, made: Prepared) -> Iterator[Objection]:

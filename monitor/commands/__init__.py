@@ -133,7 +133,9 @@ def demo(
 def status(
     names: Annotated[
         list[str],
-        typer.Argument(metavar="[NAME...]", show_default=False, help="Components or targets; patterns with * and ?."),
+        typer.Argument(
+            metavar="[NAME...]", show_default=False, help="Groups, components or targets; patterns with * and ?."
+        ),
     ] = [],  # noqa: B006
     problems: Annotated[
         bool, typer.Option("--problems", help="Only what is not ok, or has something pending.")
@@ -159,7 +161,9 @@ Until = Annotated[str | None, typer.Option("--until", metavar="TIME", help="Only
 def history(
     names: Annotated[
         list[str],
-        typer.Argument(metavar="[NAME...]", show_default=False, help="Targets or components; patterns with * and ?."),
+        typer.Argument(
+            metavar="[NAME...]", show_default=False, help="Targets, components or groups; patterns with * and ?."
+        ),
     ] = [],  # noqa: B006
     since: Since = "30d",
     until: Until = None,
@@ -200,7 +204,13 @@ def reload(socket: Socket = DEFAULT_SOCKET) -> None:
     raise typer.Exit(ask(socket))
 
 
-Components = Annotated[list[str], typer.Argument(metavar="COMPONENT...", help="Changed as one, or not at all.")]
+Components = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="COMPONENT...", help="Or groups, each for all of its members. Changed as one, or not at all."
+    ),
+]
+OneComponent = Annotated[str, typer.Argument(help="Or a group, for all of its members as one.")]
 AllowShorter = Annotated[
     bool, typer.Option("--allow-shorter", help="It may end as soon as in an hour (3600 s); by default it must last.")
 ]
@@ -291,7 +301,7 @@ def activate(
 
 @app.command()
 def rollback(
-    component: Annotated[str, typer.Argument()],
+    component: OneComponent,
     to: Annotated[str | None, typer.Option("--to", metavar="SET", help="A backup set; by default the last.")] = None,
     losses: Losses = [],  # noqa: B006
     dry_run: DryRun = False,
@@ -308,7 +318,7 @@ def rollback(
 
 @app.command("reset-to-default")
 def reset_to_default(
-    component: Annotated[str, typer.Argument()],
+    component: OneComponent,
     losses: Losses = [],  # noqa: B006
     dry_run: DryRun = False,
     plan: BoundTo = "",
@@ -377,7 +387,9 @@ def recover(
 def audit(
     components: Annotated[
         list[str],
-        typer.Argument(metavar="[COMPONENT...]", show_default=False, help="Only these; patterns with * and ?."),
+        typer.Argument(
+            metavar="[COMPONENT...]", show_default=False, help="Only these, or groups; patterns with * and ?."
+        ),
     ] = [],  # noqa: B006
     who: Annotated[
         list[str], typer.Option("--who", metavar="NAME", help="Only what they asked for, approved or rejected.")
@@ -411,7 +423,7 @@ def audit(
 
 @app.command()
 def backups(
-    component: Annotated[str | None, typer.Argument()] = None,
+    component: Annotated[str | None, typer.Argument(help="Or a group.")] = None,
     config: ConfigPath = DEFAULT_CONFIG,
     as_json: Json = False,
 ) -> None:

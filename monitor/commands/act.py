@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import signal
@@ -27,6 +28,7 @@ from monitor.actor.documents import step_document
 from monitor.actor.handlers import handle
 from monitor.actor.request import Document, Request, Verb
 from monitor.actor.work import CandidateFiles, Work
+from monitor.commands.choice import unknown
 from monitor.commands.complain import complain
 from monitor.commands.config import loaded
 from monitor.commands.outcome import UNUSABLE, StepProgress, exit_code, show
@@ -60,6 +62,8 @@ def replace(
 ) -> int:
     """Put the certificate in `files`, or in the inboxes, in place for all `components` at once, or say why not.
 
+    A group stands for its members, as in all of these commands.
+
     With `key_compromised`, the keys in use are given up, whatever becomes of that.
     """
     for each in components:
@@ -85,12 +89,12 @@ def activate(components: Sequence[str], losses: Sequence[str], options: ActOptio
 
 
 def rollback(component: str, to: str | None, losses: Sequence[str], options: ActOptions) -> int:
-    """Give a component the files of a backup set back, those before its last change where none is named."""
+    """Give a component or group the files of a backup set back, those before its last change where none is named."""
     return _act(ActionRequest(Kind.ROLLBACK, (component,), to or "", tuple(losses)), options)
 
 
 def reset_to_default(component: str, losses: Sequence[str], options: ActOptions) -> int:
-    """Give a component back the files that it had when certvigil first changed them."""
+    """Give a component or group back the files that it had when certvigil first changed them."""
     return rollback(component, DEFAULT_SET, losses, options)
 
 
@@ -110,7 +114,7 @@ def recover(thaw: Sequence[str], release: str, reinstate: str, options: ActOptio
 
 
 def backups(component: str | None, options: ActOptions) -> int:
-    """List the backup sets, of all components or of one."""
+    """List the backup sets, of all components, or of one component or group."""
     return _perform(Request(Verb.BACKUPS, components=(component,) if component else ()), options)
 
 
@@ -131,6 +135,9 @@ def _perform(
     if config is None:
         return UNUSABLE
     progress = StepProgress(_where(options))
+    if wrong := unknown(request.names, {*config.components, *config.groups}, _called(config)):
+        return _cannot("{}", wrong)
+    request = _with_members(request, config)
     try:
         document = _answer(config, request, handed, progress, live=live)
         if wait and "approved" in document:
@@ -149,6 +156,22 @@ def _perform(
     else:
         show(document, progress)
     return exit_code(document)
+
+
+def _called(config: Config) -> Printable:
+    return Printable("component or group" if config.groups else "component")
+
+
+def _with_members(request: Request, config: Config) -> Request:
+    """Return the request with the members of each group in place of its name."""
+
+    def members(names: Sequence[str]) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(member for name in names for member in config.members_of(name)))
+
+    action = request.action
+    if action is not None:
+        action = dataclasses.replace(action, components=members(action.components))
+    return dataclasses.replace(request, action=action, components=members(request.components))
 
 
 def _answer(

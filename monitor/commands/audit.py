@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from actions.audit import STEPS, Break, Entry, Segment, chain, read, summary
@@ -82,9 +82,11 @@ def audit(config_path: str, query: AuditQuery) -> int:
         every = list(entries(_together([each for each in chained if isinstance(each, Entry)], list(_records(config)))))
     except (PeriodError, JournalError, OSError) as error:
         return _failed(printable(str(error)))
-    known = {*config.components, *(name for each in every for name in each.components)}
+    known = {*config.components, *config.groups, *(name for each in every for name in each.components)}
     if wrong := unknown(query.components, known, Printable("component")):
         return _failed(wrong)
+    members = [one for name in config.groups if is_one_of(name, query.components) for one in config.members_of(name)]
+    query = replace(query, components=(*query.components, *members))
     chosen = [
         each for each in every if _is_meant(each, query) and since <= each.at and (until is None or each.at < until)
     ]

@@ -286,6 +286,8 @@ class LastAction(Answer):
     by: str
     """On whose behalf."""
     at: datetime
+    group: str | None
+    """The group that was changed; none where components were that make no group."""
 
     @classmethod
     def of(cls, ended: RecordedEnding) -> LastAction:
@@ -298,6 +300,7 @@ class LastAction(Answer):
             reason=ended.reason,
             by=ended.by,
             at=moment(ended.at),
+            group=ended.group or None,
         )
 
 
@@ -334,6 +337,7 @@ class WaitingPlan(Answer):
     """Its hash."""
     action: Kind
     components: Sequence[str]
+    group: str | None
     since: datetime
     approved_until: datetime | None
     about: str
@@ -346,6 +350,7 @@ class WaitingPlan(Answer):
             plan=waiting.plan,
             action=waiting.kind,
             components=waiting.components,
+            group=waiting.group or None,
             since=moment(waiting.at),
             approved_until=_moment(waiting.approved_until),
             about=waiting.shown,
@@ -361,9 +366,12 @@ class GivenUpKey(Answer):
 
 
 class ComponentAnswer(Answer):
-    """A component that certvigil may change, and what waits to be done to it."""
+    """A component, or a group of components, that certvigil may change, and what waits to be done to it."""
 
     component: str
+    """Its name; of the group, where it is one."""
+    members: Sequence[str]
+    """The components of the group; empty where it is none."""
     mode: Mode
     state: ComponentState
     inbox: str
@@ -391,6 +399,7 @@ class ComponentAnswer(Answer):
         """Return what is known of a component."""
         return cls(
             component=component.name,
+            members=component.members,
             mode=component.mode,
             state=component.state,
             inbox=component.inbox,
@@ -413,6 +422,7 @@ class ComponentAnswer(Answer):
         """Return what is known of a component of which something cannot be shown, and that this is so."""
         return cls(
             component=component.name,
+            members=component.members,
             mode=component.mode,
             state=component.state,
             inbox=component.inbox,

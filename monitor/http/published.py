@@ -153,6 +153,8 @@ class PlanObject(Published):
     candidate: str
     kind: Kind
     components: Sequence[str]
+    group: str | None
+    """The group that is changed; none where components are that make no group."""
     changes: Sequence[ChangeObject]
     certificates: Sequence[PlanCertificates]
     commands: Sequence[PlanCommand]
@@ -210,6 +212,7 @@ class WaitingObject(Published):
     hash: str
     kind: Kind
     components: Sequence[str]
+    group: str | None
     at: datetime
     approved: bool
     shown: str
