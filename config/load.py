@@ -135,7 +135,7 @@ def _config(root: RootSection, declared: _Declared, notified: _Notified, files: 
 
 
 def _groups(root: RootSection) -> dict[str, ComponentGroup]:
-    return {name: ComponentGroup(name, tuple(sorted(members))) for name, members in root.groups.items()}
+    return {name: ComponentGroup(name, tuple(sorted(members))) for name, members in root.groups.items() if members}
 
 
 def _with_groups(notifications: Notifications, groups: Mapping[str, ComponentGroup]) -> Notifications:
@@ -261,7 +261,7 @@ def _with_profile(document: Document) -> tuple[Document, list[Problem], bool]:
             False,
         )
     added, problems = profile.expand(name, document)
-    return (join(document, added)[0] if added else document), list(problems), added is not None
+    return (profile.lay_over(document, added) if added else document), list(problems), added is not None
 
 
 def _names(document: Document) -> DeclaredNames:

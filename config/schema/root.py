@@ -156,9 +156,8 @@ class RootSection(Section):
     """Live TLS servers to look at."""
     components: dict[PlainName, ComponentSection] = {}
     """Services, by name."""
-    groups: dict[PlainName, Annotated[list[ComponentName], Field(min_length=1)]] = {}
-    """Components that are changed as one or not at all, by the name of the group, such as {primary: [console, portal]}.
-    """
+    groups: dict[PlainName, list[ComponentName]] = {}
+    """Components that are changed as one or not at all, by the name of the group; an empty list takes one away."""
     services: dict[PlainName, ComponentService] = {}
     """Services that components share, by the name that they give as `service`."""
     trust_stores: dict[PlainName, TrustStoreSection] = {}

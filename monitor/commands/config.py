@@ -11,7 +11,7 @@ from config.document import Mistake
 from config.load import Marked, load, load_marked
 from config.model import Config
 from config.schema.root import json_schema
-from config.show import show as render
+from config.show import show_marked as render
 from config.text import harmless
 from monitor.commands.complain import complain
 
@@ -45,11 +45,11 @@ def schema() -> int:
 
 
 def show(path: str) -> int:
-    """Print the effective configuration."""
-    config = loaded(path)
-    if config is None:
-        return 1
-    sys.stdout.write(render(config))
+    """Print the effective configuration, and where each value of a component comes from."""
+    found = load_marked(path, os.environ)
+    if not isinstance(found, Marked):
+        return _print(found)
+    sys.stdout.write(render(*found))
     return 0
 
 
