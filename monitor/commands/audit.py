@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from actions.audit import STEPS, Break, Entry, Segment, chain, read, summary
+from actions.ending import titled
 from actions.journal import Journal, JournalError, birth
 from actions.plan import Kind
 from actions.world import World
@@ -61,6 +62,8 @@ class AuditEntry:
     components: tuple[str, ...]
     by: str
     """On whose behalf; empty where that is not recorded."""
+    group: str
+    """The group of which the components are; empty where they make none."""
 
     @property
     def at(self) -> float:
@@ -158,6 +161,7 @@ def entries(records: Iterable[Mapping[str, Any]]) -> Iterator[AuditEntry]:
             str(what.get("kind") or (before.kind if before else "")),
             tuple(map(str, what.get("components") or (before.components if before else ()))),
             str(data.get("by") or (before.by if before and record["transaction"] else "")),
+            str(what.get("group") or data.get("group") or (before.group if before else "")),
         )
         about.update(dict.fromkeys(names, entry))
         yield entry
@@ -227,6 +231,6 @@ def _row(entry: AuditEntry) -> tuple[Printable, ...]:
     data = record["data"]
     keys = ", ".join(str(each)[:16] for each in data.get("keys", ()))
     about = record["transaction"] or str(data.get("hash") or data.get("candidate") or "")[:16] or keys
-    said = " ".join(filter(None, (str(record["event"]), entry.kind, ", ".join(entry.components))))
+    said = " ".join(filter(None, (str(record["event"]), entry.kind, titled(entry.group, entry.components))))
     why = str(data.get("why") or data.get("reason") or "")
     return iso(entry.at) or Printable(""), printable(said), printable(about), printable(entry.by), printable(why)

@@ -32,12 +32,17 @@ class Case(NamedTuple):
 
 SCENES: Final[Mapping[str, Case]] = {
     "commits": Case({"missing_chain": True}, Outcome.COMMITTED, begins=True),
-    "commits two components": Case({"components": ("mail", "web")}, Outcome.COMMITTED, begins=True),
+    "commits two components": Case({"components": ("mail", "web"), "group": "both"}, Outcome.COMMITTED, begins=True),
+    "commits a group of which a member has the files": Case(
+        {"components": ("mail", "web"), "group": "both", "has_it": ("mail",)}, Outcome.COMMITTED
+    ),
     "is stopped for the switch": Case({"quiesce": True}, Outcome.COMMITTED),
     "is written in place": Case({"in_place": True}, Outcome.COMMITTED),
     "is written in place, and one file made": Case({"in_place": True, "missing_chain": True}, Outcome.COMMITTED),
     "fails its test": Case({"new": {"web": b"BAD"}, "missing_chain": True}, Outcome.ROLLED_BACK),
-    "loses a client": Case({"components": ("mail", "web"), "new": {"web": b"GOOD no java"}}, Outcome.ROLLED_BACK),
+    "loses a client": Case(
+        {"components": ("mail", "web"), "group": "both", "new": {"web": b"GOOD no java"}}, Outcome.ROLLED_BACK
+    ),
 }
 
 
