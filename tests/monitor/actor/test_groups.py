@@ -62,6 +62,53 @@ def test_one_candidate_is_for_all_members_each_with_files_of_its_own_way(role: s
         assert "nothing to do" in said
 
 
+@pytest.mark.parametrize(("role", "stem"), [("primary", "master"), ("secondary", "slave")])
+def test_a_candidate_is_taken_from_the_files_of_the_article(role: str, stem: str) -> None:
+    new = fresh()
+    with appliance(role) as machine:
+        given: list[str] = []
+        parts = {"root.crt": ROOT, "intermediate.crt": ISSUING, f"{stem}.crt": new}
+        for name, data in [*((name, each.pem()) for name, each in parts.items()), (f"{stem}.key", new.key_pem())]:
+            # As an editor on Windows leaves it.
+            replace_file(f"{machine.directory}/{name}", data.replace(b"\n", b"\r\n"), 0o600)
+            given += ["--from", f"{machine.directory}/{name}"]
+        code, said = machine.command("replace", role, *given)
+        assert code == 0, said
+        assert machine.serves(new)
+
+
+def test_the_profile_acts_on_a_primary_appliance_with_the_commands_of_the_site() -> None:
+    """Of the profile, the site gives other commands and addresses alone; the daemon waits for a person's approval."""
+    new = fresh()
+    with appliance("primary") as machine:
+        shipped = {"console": "console/etc/certificate.pem", "portal": "nxnginx/ssl/nginx.crt"}
+        document = machine.document()
+        components: dict[str, dict[str, object]] = {}
+        for name, path in shipped.items():
+            where = Path(machine.directory, "root/var/nexthink", path)
+            where.parent.mkdir(parents=True)
+            # The laboratory's files, under the names of the appliance's.
+            for file in machine.artefacts(name).values():
+                there = where.with_suffix(".key") if file.endswith(".key") else where
+                os.rename(file, there)
+                os.symlink(there, file)
+            given = document["components"][name]
+            service = {key: given["service"][key] for key in ("test", "restart")}
+            components[name] = {"endpoints": given["endpoints"], "service": service}
+        ours = {"profile": "nexthink-v6", "components": components}
+        ours["appliance"] = {"role": "primary", "external_name": NAME, "root": f"{machine.directory}/root"}
+        ours["trust_stores"] = {"outsiders": document["trust_stores"]["corporate"]}
+        ours |= {key: document[key] for key in ("actor", "state_directory", "validation")}
+        replace_file(machine.config_file, json.dumps(ours).encode())
+        machine.put(new)
+        answer = machine.ask(REPLACE, ALONE)
+        assert "approval" in answer["cannot"], answer
+        code, said = machine.command("replace", "primary")
+        assert code == 0, said
+        assert "committed  primary (console, portal): " in said
+        assert machine.serves(new)
+
+
 @pytest.mark.parametrize("command", ["plan", "replace", "activate", "rollback", "reset-to-default"])
 def test_a_member_alone_is_never_changed(command: str, primary: Appliance) -> None:
     code, said = primary.command(command, "portal")
