@@ -127,7 +127,7 @@ def build(trust_context: TrustContext, database: str, pools: Pools, helpers: Exe
     action_findings = ActionFindings(registry, journal, inboxes, components, own, counters)
     decider = Decider(registry, table, components.record, bus)
     # Record and notify.
-    outbox = Outbox(registry.targets, partial(_outlook, table), orders.transactions)
+    outbox = Outbox(registry.targets, partial(_outlook, table, registry), orders.transactions)
     store = Store(
         database,
         snapshot=partial(_snapshot, registry),
@@ -246,9 +246,10 @@ def _intervals(config: Config) -> Callable[[TargetState], float | None]:
     return lambda state: config.interval(state.target, state.kind)
 
 
-def _outlook(table: DecisionTable, member: Member) -> str:
+def _outlook(table: DecisionTable, registry: TargetRegistry, member: Member) -> str:
     """Say what will happen about a finding without anybody doing anything."""
-    return outlook(table.about(member.component or member.target))
+    component = member.component
+    return outlook(table.about(member.target if component is None else registry.config.subject_of(component)))
 
 
 def _snapshot(registry: TargetRegistry) -> tuple[TargetState, ...]:

@@ -52,6 +52,10 @@ class AdviceContext:
         """Return the component of a member; None where it has none that is declared."""
         return None if member.component is None else self.components.get(member.component)
 
+    def subject(self, component: str | None) -> str | None:
+        """Return what is changed with a component: its group, or itself."""
+        return None if component is None else self.groups.get(component, component)
+
 
 Remedy = Callable[[Sequence[Member], AdviceContext], Iterator[str]]
 """Yields the advice on members that all have the same remedy: sentences, printable."""
@@ -64,7 +68,7 @@ def advice(members: Sequence[Member], site: AdviceContext) -> list[str]:
     """
     plans = [each for each in members if _remedy(each) is _show_plan]
     remedy, planned = _remedy(members[0]), {each.component for each in plans}
-    others = [each for each in members if _remedy(each) is remedy and each.component not in planned]
+    others = [each for each in members if _remedy(each) is remedy and site.subject(each.component) not in planned]
     return list(dict.fromkeys([*(remedy(others, site) if others else ()), *_show_plan(plans, site)]))
 
 

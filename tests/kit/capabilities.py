@@ -17,7 +17,7 @@ class Capability(NamedTuple):
     what: str
     tests: tuple[str, ...] = ()
     """Node ids, without parameters."""
-    missing: str = "everything"
+    missing: str = "no test is named yet"
     """The part that no test holds; empty where the row is done."""
 
     @property
