@@ -147,7 +147,7 @@ class RootSection(Section):
     model_config = ConfigDict(title="certvigil")
 
     profile: str | None = None
-    """The name of a shipped profile, to which this document adds; same names in this document win."""
+    """The name of a shipped profile, to which this document adds; its own values win, key by key."""
     appliance: dict[str, Any] = {}
     """What the profile asks for."""
     watch: list[WatchSection] = []

@@ -142,3 +142,23 @@ def test_what_belongs_to_a_group_since_a_reload_is_shown_and_decided_as_one(prim
         waiting = daemon.wait_for(lambda: (found := only(daemon))["plans"] and found, "a plan that waits")
         assert waiting["plans"][0]["group"] == "primary"
         assert not primary.serves(new)
+
+
+def test_without_an_actor_nothing_is_found_asked_or_done_for_a_group(primary: Appliance) -> None:
+    document = primary.document(rescan="5s")
+    del document["state_directory"]
+    plain = {name: {**each, "service": None} for name, each in document["components"].items()}
+    seen: list[tuple[set[str], int]] = []
+    for components, groups in ((plain, {}), (document["components"], document["groups"])):
+        with Running({**document, "components": components, "groups": groups}) as daemon:
+            primary.put(fresh())
+            daemon.wait_for(
+                lambda daemon=daemon: all(each["last_look"] for each in daemon.ask("/api/v1/targets")["items"]),
+                "every look",
+            )
+            assert not daemon.happened("decided")
+            ran = certvigil("status", "--socket", daemon.socket)
+            seen.append(({each["target"] for each in daemon.ask("/api/v1/targets")["items"]}, ran.returncode))
+    assert seen[0] == seen[1]
+    assert ("primary/actions" in seen[1][0], seen[1][1]) == (False, 0)
+    assert primary.serves(primary.old)
