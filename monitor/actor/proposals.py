@@ -29,7 +29,7 @@ from probes.judge.time import moment
 
 MOST_PLANS: Final = 8
 """Plans of one kind that wait for a person, for one component."""
-_GONE: Final = frozenset({Ground.NOTHING_TO_DO, Ground.EMPTY_INBOX})
+_GONE: Final = frozenset({Ground.NOTHING_TO_DO, Ground.EMPTY_INBOX, Ground.MEMBER_INBOX})
 """Grounds on which a plan that waits is no longer wanted."""
 
 
