@@ -344,3 +344,28 @@ def test_a_waiting_plan_is_the_groups_and_is_approved_or_rejected_as_one(primary
     code, said = primary.command("plan", "primary")
     assert code == 1
     assert "refused    rejected: " in said
+
+
+def test_a_group_with_a_frozen_member_is_left_alone_until_it_is_thawed_by_its_name(primary: Appliance) -> None:
+    certificate, key = primary.artefacts("portal").values()
+    spoiled = f"echo somebody > {key}; exit 1"
+    primary.configure({"portal": primary.service("portal", reload=["/bin/sh", "-c", spoiled])})
+    primary.put(fresh())
+    answer = primary.ask(REPLACE)
+    assert [each["outcome"] for each in answer["endings"]] == ["frozen"], answer
+    primary.configure()
+    code, said = primary.command("plan", "primary")
+    assert code == 1
+    assert "refused    frozen: portal is frozen: " in said or "refused    frozen: console is frozen: " in said
+    replace_file(certificate, primary.old.chain_pem())
+    replace_file(key, primary.old.key_pem(), 0o600)
+    replace_file(primary.artefacts("console")["combined"], primary.old.chain_pem() + primary.old.key_pem(), 0o600)
+    code, said = primary.command("recover", "--thaw", "primary")
+    assert code == 0, said
+    assert {
+        f"thawed     {name}: what went wrong is known, and it may be changed again" for name in MEMBERS["primary"]
+    } <= {*said.splitlines()}
+    new = fresh()
+    code, said = primary.command("replace", "primary", "--from", primary.given(new))
+    assert code == 0, said
+    assert primary.serves(new)
