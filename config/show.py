@@ -68,14 +68,14 @@ def show_marked(config: Config, document: Document) -> str:
     comments: dict[int, str] = {}
     for path, line in _places(root, ()):
         mark = document.marks.get(path)
-        if mark is not None and path[:1] in _COMMENTED:
+        if mark is not None and len(path) > 1 and path[0] in _COMMENTED:
             comments.setdefault(line, str(mark))
     return "".join(
         f"{line}  # {comments[number]}\n" if number in comments else f"{line}\n" for number, line in enumerate(lines)
     )
 
 
-_COMMENTED: Final = frozenset({("components",), ("clients",), ("trust_stores",), ("groups",)})
+_COMMENTED: Final = frozenset({"components", "clients", "trust_stores", "groups"})
 """Sections whose values have the places in the document that they are shown at; lists elsewhere may be in another."""
 
 

@@ -82,7 +82,9 @@ def test_a_message_says_everything_that_somebody_woken_by_it_needs() -> None:
 
 def test_a_member_is_told_with_its_group_and_what_is_done_to_a_group_by_the_groups_name() -> None:
     site = replace(SITE, groups={"web": "primary"})
-    told = message(raised(member("web/443", component="web"), member("primary/actions", component="primary")), site=site)
+    told = message(
+        raised(member("web/443", component="web"), member("primary/actions", component="primary")), site=site
+    )
     body = told.text.replace("\\", "")
     assert "web/443: expired, component web of group primary" in body
     assert "primary/actions: expired, group primary" in body
