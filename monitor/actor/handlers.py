@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Final
 
 from actions.prepare import Prepared
+from config.likeness import perhaps
 from config.model import Config
 from config.text import Printable, listed, printable, sentence
 from monitor.actor.backup_sets import list_sets
@@ -67,8 +68,10 @@ def unknown(config: Config, components: Iterable[str]) -> Printable | None:
     """Say which of `components` the configuration does not have, a sentence; None where it has all."""
     for name in components:
         if name not in config.components:
-            known = listed(map(printable, sorted(config.components))) or Printable("none")
-            return sentence("there is no component {}; there are: {}", printable(name, 200), known)
+            # Whoever asks by the name of a group names its members.
+            what = Printable("component or group" if config.groups else "component")
+            near = perhaps(name, [*config.groups, *config.components])
+            return sentence("there is no {} '{}'{}", what, printable(name, 200), near)
     return None
 
 

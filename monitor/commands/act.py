@@ -28,7 +28,6 @@ from monitor.actor.documents import step_document
 from monitor.actor.handlers import handle
 from monitor.actor.request import Document, Request, Verb
 from monitor.actor.work import CandidateFiles, Work
-from monitor.commands.choice import unknown
 from monitor.commands.complain import complain
 from monitor.commands.config import loaded
 from monitor.commands.outcome import UNUSABLE, StepProgress, exit_code, show
@@ -135,8 +134,6 @@ def _perform(
     if config is None:
         return UNUSABLE
     progress = StepProgress(_where(options))
-    if wrong := unknown(request.names, {*config.components, *config.groups}, _called(config)):
-        return _cannot("{}", wrong)
     request = _with_members(request, config)
     try:
         document = _answer(config, request, handed, progress, live=live)
@@ -156,10 +153,6 @@ def _perform(
     else:
         show(document, progress)
     return exit_code(document)
-
-
-def _called(config: Config) -> Printable:
-    return Printable("component or group" if config.groups else "component")
 
 
 def _with_members(request: Request, config: Config) -> Request:
